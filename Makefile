@@ -1,0 +1,55 @@
+# `make help` lists what this file does. Needs only python3 >= 3.11, pip and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP = $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check
+INSTALL = $(PIP) install --quiet --require-hashes --only-binary :all:
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint format bench lock record clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "python3 >= 3.11 is needed, this one is %d.%d: set PYTHON=python3.12, say" % sys.version_info[:2])'
+	@$(PYTHON) -m venv --without-pip $(VENV)
+
+# The stamps hold an environment to its lock: a changed lock installs again, an unchanged one costs nothing.
+$(VENV)/.run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
+	@echo "setting up $(VENV) (once)"
+	@$(INSTALL) -r requirements/run.txt
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	@echo "adding the test tools (once)"
+	@$(INSTALL) -r requirements/dev.txt
+	@touch $@
+
+demo: $(VENV)/.run  ## a Temporal cluster with workers and load, and the Copilot watching it; ARGS="--fault workers-down"
+	@$(BIN)/copilot demo $(ARGS)
+
+test: $(VENV)/.dev  ## the whole test suite, on real servers
+	@$(BIN)/python tests/run_suite.py
+
+lint: $(VENV)/.dev  ## format, lint, types, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.dev  ## put the code into shape
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev  ## what speed and memory are, as a table
+	@$(BIN)/python -m benchmarks
+
+lock:  ## pin the dependencies anew (needs uv)
+	@for set in "run build" "dev dev"; do set -- $$set; \
+	  uv pip compile pyproject.toml --group $$2 --universal --python-version 3.11 --generate-hashes --upgrade \
+	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links --only-binary :all: \
+	    -q -o requirements/$$1.txt; done
+
+clean:  ## remove the environment and caches
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,3 @@
+"""Temporal SRE Copilot: is the cluster making forward progress on the work it has?"""
+
+__version__ = "0.1.0"

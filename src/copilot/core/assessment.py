@@ -1,0 +1,215 @@
+"""What is said about a cluster: the verdict, its gates, the findings, and the words."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, FiniteFloat
+from whenever import Instant
+
+from copilot.core.signals import Frozen, Signals
+
+Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
+
+
+class HealthState(StrEnum):
+    """What the rules decide."""
+
+    HAPPY = "happy"
+    STRESSED = "stressed"
+    CRITICAL = "critical"
+
+
+class ReportedState(StrEnum):
+    """What is reported: a health state, or unknown when there is too little fresh evidence to stand by one."""
+
+    HAPPY = "happy"
+    STRESSED = "stressed"
+    CRITICAL = "critical"
+    UNKNOWN = "unknown"
+
+
+class Severity(StrEnum):
+    """How bad a gate or an issue is: a warning stresses, a critical one can make the cluster critical."""
+
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class ActionType(StrEnum):
+    """What kind of act is suggested."""
+
+    SCALE = "scale"
+    RESTART = "restart"
+    CONFIGURE = "configure"
+    ALERT = "alert"
+
+
+class BottleneckClassification(StrEnum):
+    """Whose capacity ends first."""
+
+    HEALTHY = "healthy"
+    SERVER_LIMITED = "server_limited"
+    WORKER_LIMITED = "worker_limited"
+    MIXED = "mixed"
+    UNKNOWN = "unknown"
+
+
+class Trigger(StrEnum):
+    """Why an assessment was made."""
+
+    STATE_CHANGE = "state_change"
+    SCHEDULED = "scheduled"
+    LOG_SPIKE = "log_spike"
+    MANUAL = "manual"
+
+
+class GateResult(Frozen):
+    """One gate at one tick. `fired` None: it could not be judged. `margin` is how far the value is inside its threshold as
+    a share of the threshold (negative when it is over). `evidence` are the readings it used."""
+
+    name: str
+    severity: Severity
+    fired: bool | None
+    value: FiniteFloat | None = None
+    threshold: FiniteFloat | None = None
+    margin: FiniteFloat | None = None
+    unit: str = ""
+    sentence: str = ""
+    evidence: dict[str, FiniteFloat] = {}
+    labels: dict[str, str] = {}
+
+
+class Coverage(Frozen):
+    """Shares of expected ids that were read (value or no traffic), per kind, and the primary ids that were not."""
+
+    primary: Share
+    amplifiers: Share | None
+    worker: Share | None
+    missing: tuple[str, ...] = ()
+
+
+class Transition(Frozen):
+    """A change of the reported state and the gates that caused it. `before` None: the first report."""
+
+    before: ReportedState | None
+    after: ReportedState
+    time: Instant
+    gates: tuple[str, ...] = ()
+
+
+class Verdict(Frozen):
+    """The state and the evidence for it."""
+
+    health_state: ReportedState
+    last_known_state: HealthState | None
+    since: Instant
+    stale: bool
+    coverage: Coverage
+    confidence: Share
+    gates: tuple[GateResult, ...]
+    transition: Transition | None = None
+
+    def fired(self) -> tuple[str, ...]:
+        """Names of the gates that fired, in the order of the rules."""
+        return tuple(g.name for g in self.gates if g.fired)
+
+
+class SuggestedAction(Frozen):
+    """Something a person could do about it."""
+
+    action_type: ActionType
+    target_service: str
+    description: str
+    confidence: Share
+    risk_level: Literal["low", "medium", "high"]
+    parameters: dict[str, str | int | float] = {}
+    runbook: str = ""
+    source: Literal["rules", "model"] = "rules"
+
+
+class Issue(Frozen):
+    """A finding: one contributing factor, ranked. `finding` is its stable name (no_pollers, slots_exhausted, …); `subject`
+    tells two issues of one finding apart (a task queue, say; empty for the cluster). The same problem is the same
+    (cluster, finding, subject) for as long as it lasts: the store gives it an id and the three instants."""
+
+    finding: str
+    subject: str = ""
+    severity: Severity
+    title: str
+    description: str
+    likely_cause: str
+    contributing_factors: tuple[str, ...] = ()
+    related_signals: tuple[str, ...] = ()
+    suggested_actions: tuple[SuggestedAction, ...] = ()
+
+
+class StoredIssue(Issue):
+    """An issue with its life."""
+
+    id: str
+    first_seen: Instant
+    last_seen: Instant
+    resolved_at: Instant | None = None
+
+
+class Narrative(Frozen):
+    """The explanation in six parts (requirements §4.1)."""
+
+    setting: str
+    trigger: str
+    reactions: tuple[str, ...]
+    why: str
+    meaning: str
+    watch_next: str
+
+
+class ServiceHealth(Frozen):
+    """How one actor does: frontend, history, matching, persistence or workers."""
+
+    name: str
+    forward_progress: Literal["ok", "degraded", "blocked", "unknown"]
+    pressure: Literal["low", "moderate", "high", "unknown"]
+    dominant_signal: str | None = None
+    artifact_signals: tuple[str, ...] = ()
+
+
+class Evaluation(Frozen):
+    """Everything said at one tick. The newest `time` wins everywhere."""
+
+    evaluation_id: str
+    cluster: str
+    time: Instant
+    interval_sec: FiniteFloat
+    window_sec: FiniteFloat
+    verdict: Verdict
+    bottleneck: BottleneckClassification
+    findings: tuple[Issue, ...]
+    services: tuple[ServiceHealth, ...]
+    summary: str
+    narrative: Narrative
+    explained_by: Literal["rules", "model"] = "rules"
+    signals: Signals
+
+    @property
+    def top_factor(self) -> str | None:
+        """The first finding's name; None when there is nothing to say."""
+        return self.findings[0].finding if self.findings else None
+
+    def replay_line(self) -> dict[str, Any]:
+        """The replay contract's object (design.md §4), ready for JSON."""
+        return {
+            "time": self.time.format_iso(),
+            "health_state": self.verdict.health_state.value,
+            "stale": self.verdict.stale,
+            "coverage": round(self.verdict.coverage.primary, 4),
+            "bottleneck": self.bottleneck.value,
+            "fired_gates": list(self.verdict.fired()),
+            "top_factor": self.top_factor,
+            "readings": dict(self.signals.readings),
+        }
+
+
+class HealthAssessment(Evaluation):
+    """An evaluation worth keeping with its issues: made on a change, on schedule, on a log spike or by hand."""
+
+    trigger: Trigger

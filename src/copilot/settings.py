@@ -1,0 +1,173 @@
+"""What the operator says: copilot.toml and COPILOT_… environment variables. Values only; bootstrap.py builds clients.
+
+Everything has a default but the clusters. All problems of a file are reported at once, each naming its place in it.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from copilot.core.errors import SettingsError
+from copilot.core.thresholds import Thresholds
+
+CONFIG_FILE = "copilot.toml"
+
+
+def _http_url(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"{url!r} is no http:// or https:// address")
+    return url
+
+
+def _postgres_url(url: str) -> str:
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise ValueError("a postgresql:// address is needed")
+    return url
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+
+
+class Section(BaseModel):
+    """Base of the sections: a key nobody knows is an error, not a silence."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TemporalSettings(Section):
+    """How a Temporal frontend is reached. TLS and API keys come from TEMPORAL_* profiles (temporalio's envconfig)."""
+
+    address: str = "127.0.0.1:7233"
+    namespace: str = "default"
+    profile: str | None = None
+
+
+class WatchedTemporal(TemporalSettings):
+    """The watched cluster's frontend. `task_queues` are described in every cycle, besides those discovered."""
+
+    task_queues: tuple[str, ...] = ()
+
+
+class MetricsEndpoint(Section):
+    """A bare /metrics page and whose it is."""
+
+    url: HttpUrl
+    role: Literal["server", "worker"]
+
+
+class ClusterSettings(Section):
+    """One watched cluster."""
+
+    name: Name = "default"
+    interval_sec: Annotated[float, Field(ge=2, le=600)] = 30.0
+    window_sec: Annotated[float, Field(ge=10, le=3600)] | None = None
+    temporal: WatchedTemporal | None = None
+    metrics: tuple[MetricsEndpoint, ...] = ()
+    ignore_task_queues: tuple[str, ...] = ()
+    thresholds: Thresholds = Thresholds()
+
+    @property
+    def window(self) -> float:
+        """The rate window W in seconds: twice the interval unless set, at least 30 s."""
+        return self.window_sec if self.window_sec is not None else max(30.0, 2 * self.interval_sec)
+
+    @property
+    def scrape_interval(self) -> float:
+        """Seconds between two reads of a bare endpoint: a sixth of the window, 2 to 15 s."""
+        return min(15.0, max(2.0, self.window / 6))
+
+    @model_validator(mode="after")
+    def _something_to_read(self) -> Self:
+        if not self.metrics and self.temporal is None:
+            raise ValueError(
+                f"cluster {self.name!r} has neither metrics nor a temporal address: nothing to read"
+            )
+        if self.window < 2 * self.scrape_interval:
+            raise ValueError(
+                f"window_sec {self.window:g} of cluster {self.name!r} holds fewer than two scrapes"
+            )
+        return self
+
+
+class StoreSettings(Section):
+    """The state store. Empty: the embedded PostgreSQL of `copilot up`."""
+
+    url: Annotated[str, AfterValidator(_postgres_url)] | None = None
+    retention_days: Annotated[float, Field(gt=0)] = 7.0
+
+
+class ApiSettings(Section):
+    """Where the API and the page listen."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8765
+
+
+class Settings(BaseSettings):
+    """All settings. `COPILOT_API__PORT=9000` overrides `[api] port`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="COPILOT_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    temporal: TemporalSettings = TemporalSettings()
+    task_queue: str = "copilot"
+    store: StoreSettings = StoreSettings()
+    api: ApiSettings = ApiSettings()
+    clusters: tuple[ClusterSettings, ...] = ()
+    data_dir: Path | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [c.name for c in self.clusters]
+        if doubled := sorted({n for n in names if names.count(n) > 1}):
+            raise ValueError(f"two clusters are named {', '.join(doubled)}")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file (which comes in as init values)."""
+        return env_settings, init_settings
+
+    def cluster(self, name: str) -> ClusterSettings:
+        """The cluster of that name; KeyError if there is none."""
+        return {c.name: c for c in self.clusters}[name]
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Read the settings from `path`, else from ./copilot.toml if it is there, and the environment.
+
+    Raises SettingsError with every problem found."""
+    chosen = path if path is not None else Path(CONFIG_FILE)
+    values: dict[str, Any] = {}
+    if path is not None or chosen.exists():
+        try:
+            values = tomllib.loads(chosen.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SettingsError([f"{chosen} cannot be read: {error.strerror}"]) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError([f"{chosen} is not valid TOML: {error}"]) from error
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(str(p) for p in e['loc']) or chosen.name}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        ]
+        raise SettingsError(problems) from error
