@@ -83,13 +83,9 @@ class ClusterSettings(Section):
     @model_validator(mode="after")
     def _something_to_read(self) -> Self:
         if not self.metrics and self.temporal is None:
-            raise ValueError(
-                f"cluster {self.name!r} has neither metrics nor a temporal address: nothing to read"
-            )
+            raise ValueError(f"cluster {self.name!r} has neither metrics nor a temporal address: nothing to read")
         if self.window < 2 * self.scrape_interval:
-            raise ValueError(
-                f"window_sec {self.window:g} of cluster {self.name!r} holds fewer than two scrapes"
-            )
+            raise ValueError(f"window_sec {self.window:g} of cluster {self.name!r} holds fewer than two scrapes")
         return self
 
 

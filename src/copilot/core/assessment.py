@@ -64,8 +64,8 @@ class Trigger(StrEnum):
 
 
 class GateResult(Frozen):
-    """One gate at one tick. `fired` None: it could not be judged. `margin` is how far the value is inside its threshold as
-    a share of the threshold (negative when it is over). `evidence` are the readings it used."""
+    """One gate at one tick. `fired` None: it could not be judged. `margin` is how far the value is inside its threshold,
+    as a share of the threshold (negative when it is over). `evidence` are the readings it used."""
 
     name: str
     severity: Severity
@@ -128,8 +128,8 @@ class SuggestedAction(Frozen):
 
 
 class Issue(Frozen):
-    """A finding: one contributing factor, ranked. `finding` is its stable name (no_pollers, slots_exhausted, …); `subject`
-    tells two issues of one finding apart (a task queue, say; empty for the cluster). The same problem is the same
+    """A finding: one contributing factor, ranked. `finding` is its stable name (no_pollers, slots_exhausted, …);
+    `subject` tells two issues of one finding apart (a task queue, say; empty for the cluster). The same problem is the same
     (cluster, finding, subject) for as long as it lasts: the store gives it an id and the three instants."""
 
     finding: str

@@ -25,8 +25,8 @@ class Matcher:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Series of one family on the pages of one role. `family` is the name the server's own endpoint (tally) or the SDK's
-    default reporter gives it, without `_bucket`, `_count` or `_sum`; dialects translate."""
+    """Series of one family on the pages of one role. `family` is the name the server's own endpoint (tally) or the
+    SDK's default reporter gives it, without `_bucket`, `_count` or `_sum`; dialects translate."""
 
     role: Role
     family: str
@@ -35,8 +35,8 @@ class Selector:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """`sum by (…) (rate(counter[W]))`, in 1/s. `witness` is a family of the same role that is always there: while it has
-    samples and the target was read, an absent counter is zero (law 1)."""
+    """`sum by (…) (rate(counter[W]))`, in 1/s. `witness` is a family of the same role that is always there: while it
+    has samples and the target was read, an absent counter is zero (law 1)."""
 
     series: Selector
     by: tuple[str, ...] = ()

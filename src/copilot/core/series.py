@@ -1,0 +1,121 @@
+"""How the taxonomy spells its series: selectors of user traffic, long polls, upkeep and closes.
+
+Names are those of the server's own endpoint (tally) and of the SDK's default reporter; dialects translate them.
+"""
+
+from typing import Literal
+
+from copilot.core.expressions import Expression, Gauge, Matcher, Op, Plus, Quantile, Rate, Ratio, Scale, Selector
+
+SERVER_WITNESS = "service_requests"
+WORKER_WITNESS = "temporal_worker_task_slots_available"
+
+_OP: tuple[Op, ...] = ("!~", "!=", "=~", "=")
+LONG_POLLS = "Poll.*|GetWorkflowExecutionHistory|UpdateWorkflowExecution|QueryWorkflow"
+UPKEEP = "RecordWorkerHeartbeat|ShutdownWorker|Check|DescribeTaskQueue|GetClusterInfo|GetSystemInfo|DescribeNamespace"
+BRINGS_WORK = (
+    "StartWorkflowExecution|SignalWithStartWorkflowExecution|ExecuteMultiOperation|SignalWorkflowExecution"
+    "|UpdateWorkflowExecution"
+)
+BENIGN_PERSISTENCE = (
+    ".*NotFound|.*Canceled|.*ConditionFailed.*|.*ShardOwnershipLost.*|.*ResourceExhausted|.*AlreadyStarted.*"
+)
+QUEUE = ("namespace", "taskqueue", "task_type")
+
+
+def match(*texts: str) -> tuple[Matcher, ...]:
+    """`label=~value` texts → matchers."""
+    matchers = []
+    for text in texts:
+        op = next(o for o in _OP if o in text)
+        label, value = text.split(op, 1)
+        matchers.append(Matcher(label, op, value))
+    return tuple(matchers)
+
+
+# Namespaces and task queues of Temporal itself, spelled as tally sanitises them and as everything else writes them.
+USER = "namespace!~temporal.system|system|_unknown_|temporal-system"
+USER_QUEUES = "taskqueue!~temporal.sys.*|default.worker.tq"
+
+
+def server(family: str, *where: str) -> Selector:
+    return Selector("server", family, match(*where))
+
+
+def worker(family: str, *where: str) -> Selector:
+    return Selector("worker", family, match("task_queue!~temporal.sys.*", *where))
+
+
+def rate(family: str, *where: str, by: tuple[str, ...] = (), suffix: Literal["", "_count", "_sum"] = "") -> Rate:
+    return Rate(server(family, *where), by, SERVER_WITNESS, suffix)
+
+
+def worker_rate(family: str, *where: str, by: tuple[str, ...] = ()) -> Rate:
+    return Rate(worker(family, *where), by, WORKER_WITNESS)
+
+
+def ms(of: Expression) -> Scale:
+    return Scale(of, 1000.0)
+
+
+def complement(of: Expression) -> Scale:
+    return Scale(of, -1.0, 1.0)
+
+
+CLOSED = {
+    name: rate(family, "operation=CompletionStats", USER)
+    for name, family in (
+        ("success", "workflow_success"),
+        ("failed", "workflow_failed"),
+        ("timed_out", "workflow_timeout"),
+        ("terminated", "workflow_terminate"),
+        ("canceled", "workflow_cancel"),
+    )
+}
+CLOSED_BY = ("namespace", "taskqueue", "workflowType")
+POLLS_FILLED = rate("poll_success", USER, USER_QUEUES)
+POLLS_EMPTY = rate("poll_timeouts", USER, USER_QUEUES)
+EMPTY_SHARE = Ratio(POLLS_EMPTY, Plus((POLLS_EMPTY, POLLS_FILLED)))
+FRONTEND_LATENCY = server("service_latency", "service_name=frontend", f"operation!~{LONG_POLLS}|{UPKEEP}", USER)
+FRONTEND_LONG_POLLS = server(
+    "service_latency", "service_name=frontend", "operation=~Poll(Workflow|Activity)TaskQueue", USER
+)
+FRONTEND_ERRORS = ("service_errors", "service_name=frontend", f"operation!~Poll.*|{UPKEEP}", USER)
+THROTTLED = (
+    "service_errors_resource_exhausted",
+    "service_name=frontend",
+    "resource_exhausted_cause!=BusyWorkflow",
+)
+TASKS_ADDED = ("tasks_added", "forwarded=false", USER, USER_QUEUES)
+SPOOLED = (*TASKS_ADDED, "task_add_result=backlog")
+WRITES = "operation=~(Create|Update|ConflictResolve|Set)WorkflowExecution"
+PERSISTENCE_ERRORS = ("persistence_error_with_type", f"error_type!~{BENIGN_PERSISTENCE}")
+MUTABLE_STATE = "cache_type=mutablestate"
+STICKY_HITS = worker_rate("temporal_sticky_cache_hit")
+STICKY_MISSES = worker_rate("temporal_sticky_cache_miss")
+
+
+def backlog_age(task_type: str) -> Gauge:
+    return Gauge(server("approximate_backlog_age_seconds", f"task_type={task_type}", USER, USER_QUEUES), "max")
+
+
+def backlog_age_rows(task_type: str) -> Gauge:
+    return Gauge(backlog_age(task_type).series, "max", QUEUE)
+
+
+def sdk_gauge(family: str, *where: str) -> Gauge:
+    return Gauge(worker(family, *where), "sum")
+
+
+def sdk_rows(family: str, *where: str) -> Gauge:
+    return Gauge(worker(family, *where), "sum", ("namespace", "task_queue"))
+
+
+def sdk_p95(family: str) -> Scale:
+    return ms(Quantile(0.95, worker(family)))
+
+
+WORKFLOW_SLOTS = "worker_type=WorkflowWorker"
+ACTIVITY_SLOTS = "worker_type=ActivityWorker"
+AVAILABLE = "temporal_worker_task_slots_available"
+USED = "temporal_worker_task_slots_used"
