@@ -1,0 +1,105 @@
+"""What a state store does. postgres.py keeps it in PostgreSQL, memory.py in memory; both behave the same.
+
+Every method raises StoreError (one line of text) when the store refuses or is away. Writes are idempotent: the same
+thing written twice is there once. Instants are kept and compared to the microsecond.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from pydantic import FiniteFloat
+from whenever import Instant
+
+from copilot.core.assessment import (
+    BottleneckClassification,
+    Evaluation,
+    HealthAssessment,
+    ReportedState,
+    Severity,
+    StoredIssue,
+)
+from copilot.core.signals import Frozen
+from copilot.core.snapshot import Snapshot
+
+
+class TimelinePoint(Frozen):
+    """What was said at one tick. `signals` are its readings (id → value, None where there was none) when asked for."""
+
+    time: Instant
+    health_state: ReportedState
+    stale: bool
+    bottleneck: BottleneckClassification
+    top_factor: str | None
+    signals: dict[str, FiniteFloat | None] | None = None
+
+
+class SeriesPoint(Frozen):
+    """One reading of one signal; None where it was missing or had no traffic."""
+
+    time: Instant
+    value: FiniteFloat | None
+
+
+class Store(Protocol):
+    """A state store. Ranges include both ends; `max_points` bounds an answer (see downsample.py for what is kept)."""
+
+    async def setup_schema(self) -> int:
+        """Make or migrate the tables; returns the schema's version. Does nothing when they are up to date."""
+
+    async def save_snapshots(self, snapshots: Sequence[Snapshot]) -> int:
+        """Keep snapshots, in order; one that is kept already (by evaluation_id) is left as it is. Returns how many were
+        new."""
+
+    async def save_thresholds(self, thresholds_hash: str, thresholds: dict[str, Any]) -> None:
+        """Keep a threshold set under its hash."""
+
+    async def thresholds(self, thresholds_hash: str) -> dict[str, Any] | None:
+        """The threshold set kept under a hash."""
+
+    async def save_assessment(self, assessment: HealthAssessment) -> bool:
+        """Keep an assessment and live its issues on (issue_life.py), both or neither. False if it was kept already
+        (same evaluation_id and trigger)."""
+
+    async def latest_snapshot(self, cluster: str) -> Snapshot | None:
+        """The newest tick's snapshot."""
+
+    async def latest_evaluation(self, cluster: str) -> Evaluation | None:
+        """The newest tick's evaluation; as a HealthAssessment if that tick was assessed."""
+
+    async def latest_assessment(self, cluster: str) -> HealthAssessment | None:
+        """The newest assessment."""
+
+    async def assessments_in_range(
+        self, cluster: str, start: Instant, end: Instant, limit: int = 1000
+    ) -> list[HealthAssessment]:
+        """Assessments with start ≤ time ≤ end, oldest first; the newest `limit` of them."""
+
+    async def timeline(
+        self, cluster: str, start: Instant, end: Instant, max_points: int, *, signals: bool = False
+    ) -> list[TimelinePoint]:
+        """What was said at the ticks of a range, oldest first, at most `max_points` with every change of state kept."""
+
+    async def signal_series(
+        self, cluster: str, signal_id: str, start: Instant, end: Instant, max_points: int
+    ) -> list[SeriesPoint]:
+        """One signal's readings in a range, oldest first, at most `max_points` with peaks and gaps kept."""
+
+    async def issues(
+        self,
+        cluster: str,
+        *,
+        severity: Severity | None = None,
+        limit: int = 100,
+        include_resolved: bool = False,
+    ) -> list[StoredIssue]:
+        """Issues: open before resolved, critical before warning, then the last seen first."""
+
+    async def clusters(self) -> list[str]:
+        """Names of all clusters something is kept of, sorted."""
+
+    async def prune(self, before: Instant, batch: int = 1000) -> int:
+        """Delete snapshots and assessments older than `before` and issues resolved before it, at most `batch` rows a
+        transaction. Returns the number of rows deleted."""
+
+    async def close(self) -> None:
+        """Give back what is held. The store may not be used afterwards."""

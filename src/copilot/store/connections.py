@@ -1,0 +1,146 @@
+"""Connections to PostgreSQL (or Aurora DSQL) and whole transactions over them, tried again where that is right.
+
+DSQL ends a session after 60 minutes, so a connection is given up after 50. It has no row locks to wait for: a conflict
+is an error at commit (40001, OC000, OC001) and the transaction must be run again from its first statement. The same is
+done for PostgreSQL's own serialization failures and deadlocks, and once for a connection that broke (every write of
+ours is idempotent).
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from copilot.core.errors import StoreError
+
+if TYPE_CHECKING:
+    RawConnection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+    Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+else:
+    RawConnection = asyncpg.Connection
+    Connection = asyncpg.pool.PoolConnectionProxy
+    Pool = asyncpg.Pool
+
+T = TypeVar("T")
+
+RETRIED = frozenset({"40001", "40P01", "OC000", "OC001"})
+MADE_BY_ANOTHER = frozenset({"42P07", "23505"})
+ATTEMPTS = 10
+FIRST_PAUSE_SEC = 0.02
+LONGEST_PAUSE_SEC = 1.0
+RECYCLE_AFTER_SEC = 50 * 60.0
+CONNECT_SEC = 5.0
+STATEMENT_SEC = 15.0
+
+_BROKEN = (asyncpg.InterfaceError, asyncpg.PostgresConnectionError, ConnectionError)
+_AWAY = (*_BROKEN, asyncpg.PostgresError, OSError, TimeoutError)
+
+
+class _Dated(RawConnection):
+    """A connection that knows when it was made, in monotonic seconds."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.born = time.monotonic()
+
+
+async def _reset(connection: RawConnection) -> None:
+    await connection.execute("RESET ALL")
+
+
+class Connections:
+    """A pool that connects when it is first needed and recycles its connections. `clock` gives monotonic seconds."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        max_size: int = 8,
+        recycle_after_sec: float = RECYCLE_AFTER_SEC,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._url = url
+        self._max_size = max_size
+        self._recycle_after_sec = recycle_after_sec
+        self._clock = clock
+        self._pool: Pool | None = None
+        self._opening = asyncio.Lock()
+
+    @property
+    def place(self) -> str:
+        """Where the database is, without credentials."""
+        parts = urlsplit(self._url)
+        host = parts.netloc.rpartition("@")[2] or "the local socket"
+        return f"{host}{parts.path}"
+
+    async def transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run `work` in one snapshot-isolated transaction, again from the start after a conflict. Raises StoreError."""
+        attempt, reconnected = 0, False
+        while True:
+            attempt += 1
+            try:
+                async with self._acquired() as connection, connection.transaction(isolation="repeatable_read"):
+                    return await work(connection)
+            except asyncpg.PostgresError as error:
+                lost = isinstance(error, asyncpg.PostgresConnectionError) and not reconnected
+                reconnected = reconnected or lost
+                again = error.sqlstate in RETRIED or error.sqlstate in MADE_BY_ANOTHER
+                if not (again or lost) or attempt >= ATTEMPTS:
+                    raise self._refused(error) from error
+            except _BROKEN as error:
+                if reconnected:
+                    raise self._refused(error) from error
+                reconnected = True
+            except (OSError, TimeoutError) as error:
+                raise self._refused(error) from error
+            await asyncio.sleep(min(LONGEST_PAUSE_SEC, FIRST_PAUSE_SEC * 2**attempt) * random.random())
+
+    async def close(self) -> None:
+        """Close all connections, without waiting for a database that is gone."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            try:
+                await asyncio.wait_for(pool.close(), timeout=CONNECT_SEC)
+            except _AWAY:
+                pool.terminate()
+
+    @asynccontextmanager
+    async def _acquired(self) -> AsyncIterator[Connection]:
+        pool = await self._open()
+        connection = await pool.acquire(timeout=2 * CONNECT_SEC)
+        try:
+            if self._clock() - getattr(connection, "born", 0.0) > self._recycle_after_sec:
+                await connection.close()
+                await pool.release(connection)
+                connection = await pool.acquire(timeout=2 * CONNECT_SEC)
+            yield connection
+        finally:
+            await pool.release(connection)
+
+    async def _open(self) -> Pool:
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(
+                    self._url,
+                    min_size=0,
+                    max_size=self._max_size,
+                    max_inactive_connection_lifetime=min(300.0, self._recycle_after_sec),
+                    timeout=CONNECT_SEC,
+                    command_timeout=STATEMENT_SEC,
+                    connection_class=_Dated,
+                    reset=_reset,
+                )
+            return self._pool
+
+    def _refused(self, error: BaseException) -> StoreError:
+        if isinstance(error, TimeoutError):
+            why = "it did not answer in time"
+        else:
+            why = (str(error) or type(error).__name__).splitlines()[0]
+        return StoreError(f"the state store at {self.place} cannot be used: {why}")

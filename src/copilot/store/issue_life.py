@@ -1,0 +1,66 @@
+"""The life of issues: opened, seen again, resolved. The same (cluster, finding, subject) stays one issue."""
+
+from collections.abc import Iterable
+from uuid import UUID, uuid5
+
+from whenever import Instant
+
+from copilot.core.assessment import Evaluation, Issue, ReportedState, StoredIssue
+
+ISSUES = UUID("6f0c1d52-0b7e-5d0a-9a3c-3d1f6f1c9b11")
+
+Key = tuple[str, str]
+
+
+def key(issue: Issue) -> Key:
+    """What makes two findings of one cluster the same problem."""
+    return issue.finding, issue.subject
+
+
+def live_on(evaluation: Evaluation, known: Iterable[StoredIssue], newer: Evaluation | None = None) -> list[StoredIssue]:
+    """The issues that an evaluation opens, sees again or resolves; those it leaves as they are are not among them.
+
+    `known` are the cluster's issues that were not resolved at the evaluation's time. `newer`: the next later evaluation
+    that has lived its issues on already; then this one arrives late and may neither reopen nor resolve what the later
+    one knows better: it only fills in the past."""
+    time = evaluation.time
+    known = list(known)
+    seen = {key(f) for f in evaluation.findings}
+    later = {key(f) for f in newer.findings} if newer else set()
+    changed = []
+    for finding in evaluation.findings:
+        mine = [i for i in known if key(i) == key(finding)]
+        lasting = next((i for i in mine if i.first_seen <= time), None)
+        if lasting is not None and newer is None:
+            changed.append(_stored(finding, lasting.id, lasting.first_seen, max(lasting.last_seen, time), None))
+        elif lasting is not None:
+            changed.append(lasting.model_copy(update={"last_seen": max(lasting.last_seen, time)}))
+        elif newer is not None and key(finding) in later and mine:
+            begun = min(mine, key=lambda i: i.first_seen)
+            changed.append(begun.model_copy(update={"first_seen": time}))
+        else:
+            over = newer.time if newer else None
+            changed.append(_stored(finding, _new_id(evaluation, finding), time, time, over))
+    if could_see(evaluation):
+        changed += [
+            i.model_copy(update={"resolved_at": time})
+            for i in known
+            if key(i) not in seen and i.last_seen < time and (newer is None or i.resolved_at is not None)
+        ]
+    return changed
+
+
+def could_see(evaluation: Evaluation) -> bool:
+    """Whether an absent finding means an absent problem: not when the evaluation is stale or blind (law 1)."""
+    return not evaluation.verdict.stale and evaluation.verdict.health_state is not ReportedState.UNKNOWN
+
+
+def _new_id(evaluation: Evaluation, finding: Issue) -> str:
+    return str(uuid5(ISSUES, "\n".join((evaluation.cluster, *key(finding), evaluation.evaluation_id))))
+
+
+def _stored(
+    finding: Issue, issue_id: str, first_seen: Instant, last_seen: Instant, resolved_at: Instant | None
+) -> StoredIssue:
+    fields = {name: getattr(finding, name) for name in Issue.model_fields}
+    return StoredIssue(**fields, id=issue_id, first_seen=first_seen, last_seen=last_seen, resolved_at=resolved_at)

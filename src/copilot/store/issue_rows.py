@@ -1,0 +1,38 @@
+"""Rows of the table issues, inside a transaction somebody else began."""
+
+from uuid import UUID
+
+from copilot.core.assessment import HealthAssessment, Severity, StoredIssue
+from copilot.store import sql
+from copilot.store.codec import join_assessment, join_issue, to_column, to_jsonb, to_text
+from copilot.store.connections import Connection
+from copilot.store.issue_life import live_on
+
+
+async def live_on_in(connection: Connection, assessment: HealthAssessment) -> None:
+    """Open, renew and resolve the issues that an assessment says (issue_life.py)."""
+    cluster, time = to_text(assessment.cluster), to_column(assessment.time)
+    known = [join_issue(r) for r in await connection.fetch(sql.ISSUES_UNRESOLVED_AT, cluster, time)]
+    later = await connection.fetchrow(sql.NEXT_ASSESSMENT, cluster, time)
+    for issue in live_on(assessment, known, None if later is None else join_assessment(later)):
+        await connection.execute(
+            sql.UPSERT_ISSUE,
+            UUID(issue.id),
+            cluster,
+            to_text(issue.finding),
+            to_text(issue.subject),
+            issue.severity.value,
+            to_text(issue.title),
+            to_column(issue.first_seen),
+            to_column(issue.last_seen),
+            None if issue.resolved_at is None else to_column(issue.resolved_at),
+            to_jsonb(issue),
+        )
+
+
+async def listed(
+    connection: Connection, cluster: str, severity: Severity | None, limit: int, include_resolved: bool
+) -> list[StoredIssue]:
+    """Issues in the order Store.issues promises ("critical" sorts before "warning")."""
+    rows = await connection.fetch(sql.ISSUES, cluster, severity.value if severity else None, include_resolved, limit)
+    return [join_issue(r) for r in rows]

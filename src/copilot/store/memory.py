@@ -1,0 +1,150 @@
+"""The state store in memory: for tests, and for whoever tries things out without a database. Ends with the process."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from whenever import Instant
+
+from copilot.core.assessment import Evaluation, HealthAssessment, Severity, StoredIssue, Trigger
+from copilot.core.snapshot import Snapshot
+from copilot.store.base import SeriesPoint, TimelinePoint
+from copilot.store.codec import micros
+from copilot.store.downsample import thin_series, thin_timeline
+from copilot.store.issue_life import live_on
+
+
+class MemoryStore:
+    """A Store that keeps everything in this process."""
+
+    def __init__(self) -> None:
+        self._snapshots: dict[str, Snapshot] = {}
+        self._assessments: dict[tuple[str, Trigger], HealthAssessment] = {}
+        self._issues: dict[str, tuple[str, StoredIssue]] = {}
+        self._thresholds: dict[str, dict[str, Any]] = {}
+        self._clusters: set[str] = set()
+
+    async def setup_schema(self) -> int:
+        return 0
+
+    async def save_snapshots(self, snapshots: Sequence[Snapshot]) -> int:
+        before = len(self._snapshots)
+        for snapshot in snapshots:
+            self._clusters.add(snapshot.evaluation.cluster)
+            self._snapshots.setdefault(snapshot.evaluation.evaluation_id, snapshot)
+        return len(self._snapshots) - before
+
+    async def save_thresholds(self, thresholds_hash: str, thresholds: dict[str, Any]) -> None:
+        self._thresholds.setdefault(thresholds_hash, dict(thresholds))
+
+    async def thresholds(self, thresholds_hash: str) -> dict[str, Any] | None:
+        return self._thresholds.get(thresholds_hash)
+
+    async def save_assessment(self, assessment: HealthAssessment) -> bool:
+        self._clusters.add(assessment.cluster)
+        kept_as = (assessment.evaluation_id, assessment.trigger)
+        if kept_as in self._assessments:
+            return False
+        time = micros(assessment.time)
+        later = [a for a in self._assessed(assessment.cluster) if micros(a.time) > time]
+        known = [
+            i
+            for cluster, i in self._issues.values()
+            if cluster == assessment.cluster and (i.resolved_at is None or micros(i.resolved_at) > time)
+        ]
+        for issue in live_on(assessment, known, later[0] if later else None):
+            self._issues[issue.id] = (assessment.cluster, issue)
+        self._assessments[kept_as] = assessment
+        return True
+
+    async def latest_snapshot(self, cluster: str) -> Snapshot | None:
+        return max(self._kept(cluster), key=lambda s: s.evaluation.time, default=None)
+
+    async def latest_evaluation(self, cluster: str) -> Evaluation | None:
+        snapshot = await self.latest_snapshot(cluster)
+        assessment = await self.latest_assessment(cluster)
+        if snapshot is None or (assessment is not None and assessment.time >= snapshot.evaluation.time):
+            return assessment
+        return snapshot.evaluation
+
+    async def latest_assessment(self, cluster: str) -> HealthAssessment | None:
+        return next(reversed(self._assessed(cluster)), None)
+
+    async def assessments_in_range(
+        self, cluster: str, start: Instant, end: Instant, limit: int = 1000
+    ) -> list[HealthAssessment]:
+        inside = [a for a in self._assessed(cluster) if _inside(a.time, start, end)]
+        return inside[-limit:]
+
+    async def timeline(
+        self, cluster: str, start: Instant, end: Instant, max_points: int, *, signals: bool = False
+    ) -> list[TimelinePoint]:
+        points = [
+            TimelinePoint(
+                time=micros(e.time),
+                health_state=e.verdict.health_state,
+                stale=e.verdict.stale,
+                bottleneck=e.bottleneck,
+                top_factor=e.top_factor,
+                signals=dict(e.signals.readings) if signals else None,
+            )
+            for e in self._told(cluster, start, end)
+        ]
+        return thin_timeline(points, max_points)
+
+    async def signal_series(
+        self, cluster: str, signal_id: str, start: Instant, end: Instant, max_points: int
+    ) -> list[SeriesPoint]:
+        points = [
+            SeriesPoint(time=micros(e.time), value=e.signals.value(signal_id)) for e in self._told(cluster, start, end)
+        ]
+        return thin_series(points, max_points)
+
+    async def issues(
+        self,
+        cluster: str,
+        *,
+        severity: Severity | None = None,
+        limit: int = 100,
+        include_resolved: bool = False,
+    ) -> list[StoredIssue]:
+        chosen = [
+            i
+            for c, i in self._issues.values()
+            if c == cluster
+            and (severity is None or i.severity is severity)
+            and (include_resolved or i.resolved_at is None)
+        ]
+        chosen.sort(key=lambda i: (i.first_seen, i.finding, i.subject))
+        chosen.sort(key=lambda i: i.last_seen, reverse=True)
+        chosen.sort(key=lambda i: (i.resolved_at is not None, i.severity.value))
+        return chosen[:limit]
+
+    async def clusters(self) -> list[str]:
+        return sorted(self._clusters)
+
+    async def prune(self, before: Instant, batch: int = 1000) -> int:  # noqa: ARG002
+        held = len(self._snapshots) + len(self._assessments) + len(self._issues)
+        limit = micros(before)
+        self._snapshots = {k: s for k, s in self._snapshots.items() if micros(s.evaluation.time) >= limit}
+        self._assessments = {k: a for k, a in self._assessments.items() if micros(a.time) >= limit}
+        self._issues = {
+            k: (c, i) for k, (c, i) in self._issues.items() if i.resolved_at is None or micros(i.resolved_at) >= limit
+        }
+        return held - len(self._snapshots) - len(self._assessments) - len(self._issues)
+
+    async def close(self) -> None:
+        return None
+
+    def _kept(self, cluster: str) -> list[Snapshot]:
+        return [s for s in self._snapshots.values() if s.evaluation.cluster == cluster]
+
+    def _told(self, cluster: str, start: Instant, end: Instant) -> list[Evaluation]:
+        inside = [s.evaluation for s in self._kept(cluster) if _inside(s.evaluation.time, start, end)]
+        return sorted(inside, key=lambda e: e.time)
+
+    def _assessed(self, cluster: str) -> list[HealthAssessment]:
+        return sorted((a for a in self._assessments.values() if a.cluster == cluster), key=lambda a: a.time)
+
+
+def _inside(time: Instant, start: Instant, end: Instant) -> bool:
+    return micros(start) <= micros(time) <= micros(end)

@@ -1,0 +1,68 @@
+"""Every statement the store sends, in the subset that PostgreSQL and Aurora DSQL share."""
+
+KNOW_CLUSTER = "INSERT INTO clusters (cluster) VALUES ($1) ON CONFLICT DO NOTHING"
+# Two assessments of one cluster meet in this row: one waits or conflicts, so that neither misses the other's issues.
+TOUCH_CLUSTER = """
+UPDATE clusters SET assessed_at = greatest(coalesce(assessed_at, $2::timestamptz), $2::timestamptz) WHERE cluster = $1
+"""
+CLUSTERS = "SELECT cluster FROM clusters ORDER BY cluster"
+
+INSERT_SNAPSHOT = """
+INSERT INTO metrics_snapshots (id, cluster, evaluation_id, time, health_state, stale, bottleneck, top_factor,
+                               thresholds_hash, taxonomy_version, rules_version, readings, memory_before, evaluation)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::jsonb, $13::jsonb, $14::jsonb)
+ON CONFLICT DO NOTHING
+"""
+COUNT_SNAPSHOTS = "SELECT count(*) FROM metrics_snapshots WHERE id = ANY($1::uuid[])"
+LATEST_SNAPSHOT = """
+SELECT thresholds_hash, taxonomy_version, rules_version, readings, memory_before, evaluation
+FROM metrics_snapshots WHERE cluster = $1 ORDER BY time DESC LIMIT 1
+"""
+TIMELINE = """
+SELECT id, time, health_state, stale, bottleneck, top_factor
+FROM metrics_snapshots WHERE cluster = $1 AND time >= $2 AND time <= $3 ORDER BY time
+"""
+READINGS = "SELECT id, readings FROM metrics_snapshots WHERE id = ANY($1::uuid[])"
+SERIES = """
+SELECT time, (readings ->> $2)::double precision AS value
+FROM metrics_snapshots WHERE cluster = $1 AND time >= $3 AND time <= $4 ORDER BY time
+"""
+
+INSERT_ASSESSMENT = """
+INSERT INTO health_assessments (id, cluster, evaluation_id, trigger, time, health_state, stale, bottleneck, top_factor,
+                                explained_by, summary, assessment)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::jsonb)
+ON CONFLICT DO NOTHING
+"""
+LATEST_ASSESSMENT = "SELECT assessment FROM health_assessments WHERE cluster = $1 ORDER BY time DESC LIMIT 1"
+ASSESSMENTS = """
+SELECT assessment FROM health_assessments
+WHERE cluster = $1 AND time >= $2 AND time <= $3 ORDER BY time DESC LIMIT $4
+"""
+NEXT_ASSESSMENT = """
+SELECT assessment FROM health_assessments WHERE cluster = $1 AND time > $2 ORDER BY time LIMIT 1
+"""
+
+INSERT_THRESHOLDS = "INSERT INTO threshold_sets (hash, thresholds) VALUES ($1, $2::jsonb) ON CONFLICT DO NOTHING"
+THRESHOLDS = "SELECT thresholds FROM threshold_sets WHERE hash = $1"
+
+ISSUES_UNRESOLVED_AT = "SELECT issue FROM issues WHERE cluster = $1 AND (resolved_at IS NULL OR resolved_at > $2)"
+UPSERT_ISSUE = """
+INSERT INTO issues (id, cluster, finding, subject, severity, title, first_seen, last_seen, resolved_at, issue)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb)
+ON CONFLICT (id) DO UPDATE SET severity = excluded.severity, title = excluded.title, first_seen = excluded.first_seen,
+    last_seen = excluded.last_seen, resolved_at = excluded.resolved_at, issue = excluded.issue
+"""
+ISSUES = """
+SELECT issue FROM issues
+WHERE cluster = $1 AND ($2::text IS NULL OR severity = $2) AND ($3 OR resolved_at IS NULL)
+ORDER BY resolved_at IS NOT NULL, severity, last_seen DESC, first_seen, finding, subject LIMIT $4
+"""
+
+PRUNE_SNAPSHOTS = """
+DELETE FROM metrics_snapshots WHERE id IN (SELECT id FROM metrics_snapshots WHERE time < $1 LIMIT $2)
+"""
+PRUNE_ASSESSMENTS = """
+DELETE FROM health_assessments WHERE id IN (SELECT id FROM health_assessments WHERE time < $1 LIMIT $2)
+"""
+PRUNE_ISSUES = "DELETE FROM issues WHERE id IN (SELECT id FROM issues WHERE resolved_at < $1 LIMIT $2)"

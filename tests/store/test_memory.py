@@ -1,0 +1,14 @@
+import pytest
+
+from copilot.store.base import Store
+from copilot.store.memory import MemoryStore
+from tests.store.contract import StoreContract
+
+
+@pytest.fixture
+def store() -> Store:
+    return MemoryStore()
+
+
+class TestMemoryStore(StoreContract):
+    pass

@@ -1,0 +1,119 @@
+import asyncio
+
+import asyncpg
+import pytest
+
+from copilot.core.errors import StoreError
+from copilot.store.base import Store
+from copilot.store.connections import Connection, Connections
+from copilot.store.postgres import PostgresStore
+from tests.evaluations import NOON, assessment, evaluation, issue, snapshot
+from tests.store.conftest import Server
+from tests.store.contract import StoreContract
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture
+def store(postgres_store: PostgresStore) -> Store:
+    return postgres_store
+
+
+class TestPostgresStore(StoreContract):
+    pass
+
+
+async def test_assessments_written_at_once_agree_on_one_issue(database: str) -> None:
+    stores = [PostgresStore(database) for _ in range(4)]
+    await stores[0].setup_schema()
+    said = [assessment("stressed", NOON.add(seconds=30 * n), findings=(issue(),)) for n in range(12)]
+    await asyncio.gather(*(stores[n % 4].save_assessment(a) for n, a in enumerate(said)))
+    (kept,) = await stores[0].issues("default", include_resolved=True)
+    assert (kept.first_seen, kept.last_seen) == (said[0].time, said[-1].time)
+    for s in stores:
+        await s.close()
+
+
+async def test_two_programs_may_set_up_the_schema_at_once(database: str) -> None:
+    stores = [PostgresStore(database) for _ in range(3)]
+    versions = await asyncio.gather(*(s.setup_schema() for s in stores))
+    assert len(set(versions)) == 1
+    for s in stores:
+        await s.close()
+
+
+async def test_an_issue_that_cannot_be_written_leaves_no_assessment_behind(
+    postgres_store: PostgresStore, database: str
+) -> None:
+    connection = await asyncpg.connect(database)
+    await connection.execute("ALTER TABLE issues ADD CONSTRAINT refuse CHECK (finding <> 'no_pollers')")
+    with pytest.raises(StoreError, match=r"cannot be used: .*refuse"):
+        await postgres_store.save_assessment(assessment("critical"))
+    assert await postgres_store.latest_assessment("default") is None
+    await connection.close()
+
+
+async def test_a_database_that_is_away_is_one_line_without_the_password(unused_tcp_port: int) -> None:
+    store = PostgresStore(f"postgresql://me:secret@127.0.0.1:{unused_tcp_port}/copilot")
+    with pytest.raises(StoreError) as caught:
+        await store.latest_evaluation("default")
+    assert f"127.0.0.1:{unused_tcp_port}/copilot" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    await store.close()
+
+
+async def test_the_store_works_again_when_its_database_is_back(postgres: Server, postgres_store: PostgresStore) -> None:
+    await postgres_store.save_snapshots([snapshot(evaluation())])
+    postgres.stop()
+    with pytest.raises(StoreError):
+        await postgres_store.latest_evaluation("default")
+    postgres.start()
+    assert await postgres_store.latest_evaluation("default") == evaluation()
+
+
+async def test_a_session_that_is_ended_by_the_server_is_replaced_unseen(
+    postgres_store: PostgresStore, database: str
+) -> None:
+    await postgres_store.save_snapshots([snapshot(evaluation())])
+    connection = await asyncpg.connect(database)
+    await connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    await connection.close()
+    assert await postgres_store.latest_evaluation("default") == evaluation()
+
+
+async def test_a_connection_is_given_up_before_its_session_would_end(database: str) -> None:
+    clock = [0.0]
+    connections = Connections(database, max_size=1, clock=lambda: asyncio.get_running_loop().time() + clock[0])
+
+    async def session(connection: Connection) -> int:
+        return int(await connection.fetchval("SELECT pg_backend_pid()"))
+
+    first = await connections.transaction(session)
+    assert await connections.transaction(session) == first
+    clock[0] = 51 * 60
+    assert await connections.transaction(session) != first
+    await connections.close()
+
+
+async def test_a_conflicting_transaction_is_run_again_as_a_whole(database: str) -> None:
+    connections = Connections(database)
+    await connections.transaction(lambda c: c.execute("CREATE TABLE t (n int)"))
+    await connections.transaction(lambda c: c.execute("INSERT INTO t VALUES (0)"))
+
+    async def add_one(connection: Connection) -> None:
+        n = await connection.fetchval("SELECT n FROM t")
+        await connection.execute("UPDATE t SET n = $1", n + 1)
+
+    await asyncio.gather(*(connections.transaction(add_one) for _ in range(4)))
+    assert await connections.transaction(lambda c: c.fetchval("SELECT n FROM t")) == 4
+    await connections.close()
+
+
+async def test_what_is_written_in_one_transaction_stays_under_the_limit(postgres_store: PostgresStore) -> None:
+    ticks = [snapshot(evaluation(time=NOON.add(seconds=n))) for n in range(3_100)]
+    assert await postgres_store.save_snapshots(ticks) == 3_100
+    assert len(await postgres_store.timeline("default", NOON, NOON.add(hours=1), 4_000)) == 3_100
