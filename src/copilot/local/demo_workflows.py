@@ -1,0 +1,143 @@
+"""The work of the demo: orders and invoices (short, two activities each), subscriptions (timers, signals, updates).
+
+Everything that goes wrong here on purpose is decided by the load and handed in, so that workflows stay deterministic.
+"""
+
+import asyncio
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+
+from temporalio import activity, workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError
+
+ORDERS = "orders"
+BILLING = "billing"
+FLAKY_SHARE = 0.01
+ACTIVITY_SEC = (0.02, 0.06)
+
+
+@dataclass
+class Step:
+    """One piece of work of an activity."""
+
+    what: str
+
+
+@dataclass
+class Job:
+    """A short workflow's input. `fails`: its own code gives up after the first activity."""
+
+    fails: bool = False
+
+
+@dataclass
+class Subscription:
+    """A long-running workflow's input: so many periods of so many seconds each."""
+
+    periods: int = 4
+    period_sec: float = 15.0
+
+
+class Activities:
+    """The demo's activities. `seconds`: how long each takes, None for a few dozen milliseconds; one in a hundred first
+    attempts fails and is retried."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+
+    @activity.defn
+    async def do_step(self, step: Step) -> str:
+        """Takes its time, now and then fails at the first attempt."""
+        await asyncio.sleep(random.uniform(*ACTIVITY_SEC) if self._seconds is None else self._seconds)
+        if activity.info().attempt == 1 and random.random() < FLAKY_SHARE:
+            raise ApplicationError(f"{step.what}: the other side hung up", type="Flaky")
+        return f"{step.what} done"
+
+
+async def _do(what: str) -> str:
+    return await workflow.execute_activity_method(
+        Activities.do_step,
+        Step(what),
+        start_to_close_timeout=timedelta(seconds=30),
+        retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=500)),
+    )
+
+
+@workflow.defn
+class OrderWorkflow:
+    """Reserve and charge."""
+
+    @workflow.run
+    async def run(self, job: Job) -> str:
+        """Two activities, or a failure of its own between them."""
+        await _do("reserve")
+        if job.fails:
+            raise ApplicationError("the card was declined", type="CardDeclined")
+        return await _do("charge")
+
+
+@workflow.defn
+class InvoiceWorkflow:
+    """Print and send."""
+
+    @workflow.run
+    async def run(self, job: Job) -> str:
+        """Two activities, or a failure of its own between them."""
+        await _do("print")
+        if job.fails:
+            raise ApplicationError("the customer has no address", type="NoAddress")
+        return await _do("send")
+
+
+@workflow.defn
+class SubscriptionWorkflow:
+    """Bills every period until its periods are over or it is cancelled by signal."""
+
+    def __init__(self) -> None:
+        self._plan = "basic"
+        self._notes = 0
+        self._billed = 0
+        self._cancelled = False
+
+    @workflow.run
+    async def run(self, subscription: Subscription) -> int:
+        """Timers and an activity per period; the number of periods billed."""
+        for _ in range(subscription.periods):
+            try:
+                await workflow.wait_condition(lambda: self._cancelled, timeout=subscription.period_sec)
+                break
+            except TimeoutError:
+                await _do("bill")
+                self._billed += 1
+        return self._billed
+
+    @workflow.signal
+    def note(self, text: str) -> None:
+        """Somebody wrote something."""
+        self._notes += len(text) > 0
+
+    @workflow.signal
+    def cancel(self) -> None:
+        """No more periods."""
+        self._cancelled = True
+
+    @workflow.update
+    async def change_plan(self, plan: str) -> str:
+        """Another plan from now on; the one before."""
+        before, self._plan = self._plan, plan
+        return before
+
+    @change_plan.validator
+    def _plan_has_a_name(self, plan: str) -> None:
+        if not plan:
+            raise ValueError("a plan has a name")
+
+    @workflow.query
+    def plan(self) -> str:
+        """The plan just now."""
+        return self._plan
+
+
+WORKFLOWS = (OrderWorkflow, InvoiceWorkflow, SubscriptionWorkflow)

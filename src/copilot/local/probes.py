@@ -1,0 +1,23 @@
+"""Small questions whether something answers yet. Each gives true or false; what cannot be reached is false."""
+
+from collections.abc import Awaitable, Callable
+
+import httpx
+
+Probe = Callable[[], Awaitable[bool]]
+
+ASK_SEC = 2.0
+
+
+def http_answers(url: str, *, containing: str = "") -> Probe:
+    """A probe: does `url` answer 200, and does its body hold `containing`?"""
+
+    async def ask() -> bool:
+        async with httpx.AsyncClient(timeout=ASK_SEC, trust_env=False) as client:
+            try:
+                answer = await client.get(url)
+            except httpx.HTTPError:
+                return False
+        return answer.status_code == httpx.codes.OK and containing in answer.text
+
+    return ask

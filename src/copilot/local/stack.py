@@ -1,0 +1,154 @@
+"""The demo stack: the watched cluster, the Copilot's own servers, and the Copilot watching."""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from whenever import Instant
+
+from copilot.core.errors import CopilotError
+from copilot.local.control import Answer, Wish, listening, refusal
+from copilot.local.copilot_processes import CopilotProcesses, start_own_servers
+from copilot.local.data_folder import RunningDemo, owned_folder
+from copilot.local.faults import FaultDesk
+from copilot.local.ports import LOOPBACK, claim_port, free_ports
+from copilot.local.postgres import Postgres
+from copilot.local.supervisor import Event, Supervisor, together
+from copilot.local.temporal_server import DevServer
+from copilot.local.watched import WatchedCluster
+
+CLUSTER = "demo"
+TASK_QUEUES = ("orders", "billing")
+LONGEST_SOCKET_PATH = 100
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """What the person asked for. `port` 0: a free one. `with_copilot` False: only the servers, workers and load."""
+
+    data_dir: Path | None = None
+    port: int = 0
+    interval_sec: float = 10.0
+    with_copilot: bool = True
+
+
+@dataclass(frozen=True)
+class DemoStack:
+    """A running demo: what it is made of, and the desk that breaks it."""
+
+    described: RunningDemo
+    desk: FaultDesk
+    watched: WatchedCluster
+
+
+@contextlib.asynccontextmanager
+async def demo_stack(options: DemoOptions, on_event: Callable[[Event], None]) -> AsyncIterator[DemoStack]:
+    """Start everything, and end everything on leaving. StartError says in one line what could not be started."""
+    api_port = claim_port(options.port)
+    with owned_folder(options.data_dir) as folder, _socket_in(folder) as socket:
+        logs = folder / "logs"
+        async with Supervisor(logs, on_event) as supervisor:
+            watched = WatchedCluster(supervisor, folder)
+            desk = FaultDesk(watched, lambda text: on_event(Event("fault", "fault", text)))
+            own: list[tuple[DevServer, Postgres]] = []
+            page, config = f"http://{LOOPBACK}:{api_port}", folder / "copilot.toml"
+
+            async def copilot_half() -> None:
+                servers = await start_own_servers(supervisor, folder, free_ports(4), throwaway=True)
+                own.append(servers)
+                _write_private(config, _configuration(watched, *servers, api_port, options.interval_sec))
+                if options.with_copilot:
+                    processes = CopilotProcesses(supervisor, config, page)
+                    await processes.set_up_store()
+                    await processes.start()
+
+            try:
+                await together(watched.start(), copilot_half())
+                ((own_server, postgres),) = own
+                described = RunningDemo(
+                    pid=os.getpid(),
+                    started_at=Instant.now().format_iso(),
+                    data_dir=folder,
+                    socket=socket,
+                    page=page,
+                    temporal=watched.server.address,
+                    copilot_temporal=own_server.address,
+                    metrics={
+                        "server": watched.relay.url,
+                        **dict(zip(watched.worker_ports, watched.worker_urls, strict=True)),
+                    },
+                    store=postgres.public_url,
+                    config=config,
+                    logs=logs,
+                    children=supervisor.pids(),
+                )
+
+                async def grant(wish: Wish) -> Answer:
+                    return await _grant(desk, wish)
+
+                async with listening(socket, grant):
+                    described.write()
+                    try:
+                        yield DemoStack(described, desk, watched)
+                    finally:
+                        described.remove()
+            finally:
+                await desk.close()
+                await watched.close()
+
+
+async def _grant(desk: FaultDesk, wish: Wish) -> Answer:
+    try:
+        if wish.fault is None:
+            cleared = [await desk.clear(name) for name in desk.active] if wish.clear else []
+            return Answer(done=True, text="; ".join(cleared) or "nothing to clear", active=desk.active)
+        done = await (desk.clear(wish.fault) if wish.clear else desk.inject(wish.fault))
+    except CopilotError as error:
+        return refusal(error, desk.active)
+    return Answer(done=True, text=done, active=desk.active)
+
+
+@contextlib.contextmanager
+def _socket_in(folder: Path) -> Iterator[Path]:
+    """Where the demo listens: in its folder, or in a short temporary one where that path is too long for a socket."""
+    socket = folder / "demo.socket"
+    if len(os.fsencode(socket)) <= LONGEST_SOCKET_PATH:
+        yield socket
+        return
+    with tempfile.TemporaryDirectory(prefix="copilot-") as short:
+        yield Path(short) / socket.name
+
+
+def _write_private(file: Path, text: str) -> None:
+    file.touch(mode=0o600)
+    file.write_text(text, encoding="utf-8")
+
+
+def _configuration(
+    watched: WatchedCluster, own_server: DevServer, postgres: Postgres, api_port: int, interval_sec: float
+) -> str:
+    quoted = json.dumps  # A JSON string of ASCII is a TOML string.
+    endpoints = [(watched.relay.url, "server"), *((url, "worker") for url in watched.worker_urls)]
+    lines = [
+        "# Written by `copilot demo`; read `copilot up --help` for a configuration of your own.",
+        "[temporal]",
+        f"address = {quoted(own_server.address)}",
+        "[store]",
+        f"url = {quoted(postgres.url)}",
+        "[api]",
+        f"host = {quoted(LOOPBACK)}",
+        f"port = {api_port}",
+        "[[clusters]]",
+        f"name = {quoted(CLUSTER)}",
+        f"interval_sec = {interval_sec:g}",
+        "[clusters.temporal]",
+        f"address = {quoted(watched.server.address)}",
+        f"task_queues = {quoted(TASK_QUEUES)}",
+    ]
+    for url, role in endpoints:
+        lines += ["[[clusters.metrics]]", f"url = {quoted(url)}", f"role = {quoted(role)}"]
+    return "\n".join(lines) + "\n"
