@@ -63,13 +63,17 @@ class Trigger(StrEnum):
     MANUAL = "manual"
 
 
+Unjudged = Literal["missing", "no_traffic", "not_expected", "recovering"]
+
+
 class GateResult(Frozen):
-    """One gate at one tick. `fired` None: it could not be judged. `margin` is how far the value is inside its threshold,
-    as a share of the threshold (negative when it is over). `evidence` are the readings it used."""
+    """One gate at one tick. `fired` None: it could not be judged, `unjudged` says why. `margin` is how far the value
+    is inside its threshold, as a share of the threshold (negative when over). `evidence` are the readings it used."""
 
     name: str
     severity: Severity
     fired: bool | None
+    unjudged: Unjudged | None = None
     value: FiniteFloat | None = None
     threshold: FiniteFloat | None = None
     margin: FiniteFloat | None = None
@@ -129,8 +133,8 @@ class SuggestedAction(Frozen):
 
 class Issue(Frozen):
     """A finding: one contributing factor, ranked. `finding` is its stable name (no_pollers, slots_exhausted, …);
-    `subject` tells two issues of one finding apart (a task queue, say; empty for the cluster). The same problem is the same
-    (cluster, finding, subject) for as long as it lasts: the store gives it an id and the three instants."""
+    `subject` tells two issues of one finding apart (a task queue, say; empty for the cluster). The same problem is the
+    same (cluster, finding, subject) for as long as it lasts: the store gives it an id and the three instants."""
 
     finding: str
     subject: str = ""

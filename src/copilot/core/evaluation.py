@@ -1,11 +1,19 @@
 """One tick of the rules: signals and memory in, everything that is said out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from copilot.core.assessment import Evaluation
+from copilot.core.assessment import BottleneckClassification, Evaluation, ReportedState
+from copilot.core.bottleneck import classify_bottleneck, worker_evidence
+from copilot.core.findings import Facts, findings
+from copilot.core.flow import cluster_flow, queue_flows
+from copilot.core.gates import judge
+from copilot.core.memory import Memory, remember_demand, remember_flows
+from copilot.core.narrative import narrative, summary
+from copilot.core.services import services
 from copilot.core.signals import Signals
-from copilot.core.state_machine import Memory
+from copilot.core.state_machine import evaluate_health_state, usable
 from copilot.core.thresholds import Thresholds
+from copilot.core.view import View
 
 RULES_VERSION = "1"
 
@@ -18,10 +26,39 @@ class Context:
     cluster: str
     interval_sec: float
     window_sec: float
-    thresholds: Thresholds = Thresholds()
+    thresholds: Thresholds = field(default_factory=Thresholds)
     ignore_task_queues: tuple[str, ...] = ()
 
 
 def evaluate(signals: Signals, memory: Memory, context: Context) -> tuple[Evaluation, Memory]:
     """The verdict with its findings and words, and what to remember for the next tick. Same inputs, same answer."""
-    raise NotImplementedError
+    queues = queue_flows(signals, context.ignore_task_queues)
+    cluster = cluster_flow(signals)
+    view = View(signals, cluster, queues, memory, context.thresholds, context.window_sec, signals.time)
+    verdict, after = evaluate_health_state(judge(view), signals, memory, context.interval_sec, context.window_sec)
+    evidence = worker_evidence(view)
+    found = findings(Facts(view, {g.name: g for g in verdict.gates}, evidence, blind=verdict.stale))
+    unknown = verdict.health_state is ReportedState.UNKNOWN
+    bottleneck = BottleneckClassification.UNKNOWN if unknown else classify_bottleneck(verdict.gates, evidence)
+    actors = services(verdict.gates, evidence, signals)
+    if usable(signals, verdict.coverage):
+        after = remember_demand(
+            after, signals.value("demand.starts_per_sec"), signals.time, context.thresholds.burst_factor
+        )
+        flows = {**queues, cluster.key: cluster}
+        after = after.model_copy(update={"queues": remember_flows(after, flows, signals.time)})
+    evaluation = Evaluation(
+        evaluation_id=f"{context.cluster}:{signals.time.timestamp()}",
+        cluster=context.cluster,
+        time=signals.time,
+        interval_sec=context.interval_sec,
+        window_sec=context.window_sec,
+        verdict=verdict,
+        bottleneck=bottleneck,
+        findings=found,
+        services=actors,
+        summary=summary(verdict, found, signals),
+        narrative=narrative(verdict, bottleneck, found, actors, signals),
+        signals=signals,
+    )
+    return evaluation, after

@@ -1,7 +1,217 @@
-"""From gates and memory to a state (requirements §3)."""
+"""From gates and memory to a state (requirements §3.3). Time comes from the signals; same inputs, same verdict."""
 
-from copilot.core.signals import Frozen
+from dataclasses import dataclass
+
+from whenever import Instant, TimeDelta
+
+from copilot.core.assessment import Coverage, GateResult, HealthState, ReportedState, Severity, Transition, Verdict
+from copilot.core.flow import ARRIVES, SERVED, WAITS
+from copilot.core.gates import IMMEDIATE
+from copilot.core.memory import GateMemory, Memory
+from copilot.core.signals import Signals
+from copilot.core.taxonomy import Kind, ids
+
+USABLE_COVERAGE = 0.60
+COMFORT = 0.10
+TICKS_TO_STRESS = 2
+TICKS_TO_CRITICAL = 3
+TICKS_TO_CALM = 3
+TICKS_TO_UNCRITICAL = 2
+HOLD_CRITICAL = TimeDelta(seconds=60)
+QUIET_FOR = TimeDelta(minutes=5)
+MEMORY_LASTS = TimeDelta(minutes=15)
+UNKNOWN_AFTER = TimeDelta(seconds=90)
 
 
-class Memory(Frozen):
-    """What the state machine remembers between ticks. `Memory()` remembers nothing."""
+def coverage(signals: Signals) -> Coverage:
+    """Shares of the expected ids that were read, per kind; an id is expected when the signals mention it."""
+    shares: dict[Kind, float | None] = {}
+    lost: tuple[str, ...] = ()
+    kinds: tuple[Kind, ...] = ("primary", "amplifier", "worker")
+    for kind in kinds:
+        expected = [i for i in ids(kind) if i in signals.readings or i in signals.missing]
+        read = [i for i in expected if signals.covered(i)]
+        shares[kind] = len(read) / len(expected) if expected else None
+        lost += tuple(i for i in expected if not signals.covered(i))
+    return Coverage(
+        primary=shares["primary"] or 0.0, amplifiers=shares["amplifier"], worker=shares["worker"], missing=lost
+    )
+
+
+def usable(signals: Signals, covered: Coverage) -> bool:
+    """Whether a tick can carry a verdict: enough primaries, with arrives, waits and served among them. A frontend that
+    was asked and does not answer is evidence enough by itself."""
+    if signals.value("frontend.reachable") == 0:
+        return True
+    parts = (ARRIVES, WAITS, SERVED)
+    return covered.primary >= USABLE_COVERAGE and all(any(signals.covered(i) for i in part) for part in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tick:
+    """What the transition looks at."""
+
+    gates: tuple[GateResult, ...]
+    past: dict[str, GateMemory]
+    now: Instant
+    served: bool
+    quiet: bool
+
+    def stressing(self) -> bool:
+        """Whether a gate asks for stressed."""
+        return any(g.fired and (g.name in IMMEDIATE or self.past[g.name].streak >= TICKS_TO_STRESS) for g in self.gates)
+
+    def critical(self) -> bool:
+        """Whether a critical gate has held long enough, with fresh evidence."""
+        for gate in self.gates:
+            past = self.past[gate.name]
+            if not gate.fired or gate.unjudged or gate.severity is not Severity.CRITICAL or past.first_fired is None:
+                continue
+            held = past.streak >= TICKS_TO_CRITICAL or self.now - past.first_fired >= HOLD_CRITICAL
+            if past.streak >= TICKS_TO_STRESS and held:
+                return True
+        return False
+
+    def lately_missing(self, gate: GateResult) -> bool:
+        """Whether the gate's input is missing, and not for so long that it is simply not to be had here."""
+        since = self.past[gate.name].missing_since
+        return gate.unjudged == "missing" and (since is None or self.now - since < MEMORY_LASTS)
+
+    def blocks_calm(self, gate: GateResult) -> bool:
+        """Whether a gate forbids calling this tick calm. A missing input does, for a while: nothing becomes happy
+        because data went away."""
+        past = self.past[gate.name]
+        if gate.unjudged == "missing":
+            return self.lately_missing(gate)
+        if gate.unjudged == "no_traffic":
+            return past.fired and not self.quiet
+        if gate.fired:
+            return True
+        return gate.margin is not None and gate.margin < COMFORT
+
+
+def _remember_gates(gates: tuple[GateResult, ...], past: dict[str, GateMemory], now: Instant) -> dict[str, GateMemory]:
+    after = {}
+    for gate in gates:
+        before = past.get(gate.name, GateMemory())
+        if gate.fired:
+            after[gate.name] = GateMemory(fired=True, streak=before.streak + 1, first_fired=before.first_fired or now)
+        elif gate.unjudged == "missing":
+            after[gate.name] = before.model_copy(update={"missing_since": before.missing_since or now})
+        elif gate.unjudged == "no_traffic":
+            after[gate.name] = before
+        else:
+            after[gate.name] = GateMemory()
+    return after
+
+
+def _hold(gates: tuple[GateResult, ...], past: dict[str, GateMemory]) -> tuple[GateResult, ...]:
+    """Gates that fired and whose input went missing stay fired until fresh evidence."""
+    return tuple(
+        g.model_copy(update={"fired": True, "sentence": f"held: it fired, and since then {g.sentence}"})
+        if g.unjudged in ("missing", "no_traffic") and past.get(g.name, GateMemory()).fired
+        else g
+        for g in gates
+    )
+
+
+def _nothing_wrong(signals: Signals) -> bool:
+    """A quiet cluster that could work: reachable, polled, no errors, nothing waiting."""
+    return (
+        signals.value("frontend.reachable") != 0
+        and (signals.value("poller.pending_polls") or 0) > 0
+        and signals.value("frontend.error_rate_per_sec") == 0
+        and signals.value("matching.backlog_count") == 0
+    )
+
+
+def _next_state(before: HealthState | None, tick: _Tick, memory: Memory) -> HealthState:
+    """The transition. Happy never goes straight to critical; the first verdict is happy or stressed."""
+    if before is None or before is HealthState.HAPPY:
+        return HealthState.STRESSED if tick.stressing() else HealthState.HAPPY
+    if before is HealthState.STRESSED:
+        if tick.critical():
+            return HealthState.CRITICAL
+        calm = memory.calm >= TICKS_TO_CALM and (tick.served or tick.quiet)
+        return HealthState.HAPPY if calm else HealthState.STRESSED
+    return HealthState.STRESSED if memory.uncritical >= TICKS_TO_UNCRITICAL else HealthState.CRITICAL
+
+
+def _confidence(gates: tuple[GateResult, ...], covered: Coverage) -> float:
+    """The share of the deciding gates that could be judged (all gates when none fired), at most the primary coverage
+    when none fired; halved when the smallest margin is under 10 %."""
+    fired = [g for g in gates if g.fired]
+    deciding = fired or [g for g in gates if g.unjudged != "not_expected"]
+    share = sum(g.unjudged != "missing" for g in deciding) / len(deciding) if deciding else 0.0
+    close = any(g.margin is not None and abs(g.margin) < COMFORT for g in deciding)
+    return round((share if fired else min(share, covered.primary)) / (2 if close else 1), 4)
+
+
+def evaluate_health_state(
+    judged: tuple[GateResult, ...], signals: Signals, memory: Memory, interval_sec: float, window_sec: float
+) -> tuple[Verdict, Memory]:
+    """The verdict of one tick and the machine's memory after it (queues and demand are remembered elsewhere)."""
+    now, covered = signals.time, coverage(signals)
+    if usable(signals, covered):
+        if memory.last_usable is not None and now - memory.last_usable >= MEMORY_LASTS:
+            memory = Memory(reported=memory.reported, reported_since=memory.reported_since)
+        gates, memory = _usable_tick(judged, signals, memory, window_sec)
+        reported, stale = ReportedState(memory.state or HealthState.HAPPY), False
+    else:
+        gates = _hold(judged, memory.gates)
+        age = None if memory.last_usable is None else now - memory.last_usable
+        stale = age is None or age > TimeDelta(seconds=1.5 * interval_sec)
+        blind = age is None or age >= max(TimeDelta(seconds=3 * interval_sec), UNKNOWN_AFTER)
+        reported = ReportedState.UNKNOWN if blind or memory.state is None else ReportedState(memory.state)
+    transition = None
+    if reported is not memory.reported:
+        fired = tuple(g.name for g in gates if g.fired)
+        transition = Transition(before=memory.reported, after=reported, time=now, gates=fired)
+        memory = memory.model_copy(update={"reported": reported, "reported_since": now})
+    verdict = Verdict(
+        health_state=reported,
+        last_known_state=memory.state,
+        since=memory.reported_since or now,
+        stale=stale,
+        coverage=covered,
+        confidence=_confidence(gates, covered),
+        gates=gates,
+        transition=transition,
+    )
+    return verdict, memory.model_copy(update={"last_tick": now})
+
+
+def _usable_tick(
+    judged: tuple[GateResult, ...], signals: Signals, memory: Memory, window_sec: float
+) -> tuple[tuple[GateResult, ...], Memory]:
+    now = signals.time
+    gates = _hold(judged, memory.gates)
+    past = _remember_gates(judged, memory.gates, now)
+    quiet_since = (memory.quiet_since or now) if _nothing_wrong(signals) else None
+    served = any((signals.value(i) or 0) > 0 for i in SERVED)
+    tick = _Tick(gates, past, now, served, quiet_since is not None and now - quiet_since >= QUIET_FOR)
+    calm = not any(tick.blocks_calm(g) for g in gates)
+    critical = [g for g in gates if g.severity is Severity.CRITICAL]
+    relieved = not any(g.fired or tick.lately_missing(g) for g in critical)
+    ended = any(memory.gates.get(g.name, GateMemory()).fired and not past[g.name].fired for g in critical)
+    memory = memory.model_copy(
+        update={
+            "gates": {name: m for name, m in past.items() if m != GateMemory()},
+            "calm": memory.calm + 1 if calm else (memory.calm if _only_missing(tick) else 0),
+            "uncritical": memory.uncritical + 1 if relieved else (memory.uncritical if _only_missing(tick) else 0),
+            "quiet_since": quiet_since,
+            "last_usable": now,
+            "recovering_until": now + TimeDelta(seconds=window_sec) if ended else memory.recovering_until,
+        }
+    )
+    state = _next_state(memory.state, tick, memory)
+    if state is not memory.state:
+        memory = memory.model_copy(update={"state": state, "since": now, "calm": 0, "uncritical": 0})
+    return gates, memory
+
+
+def _only_missing(tick: _Tick) -> bool:
+    """Whether nothing fired afresh: what spoils the tick is absence, which neither fires nor clears."""
+    return not any(g.fired and not g.unjudged for g in tick.gates) and all(
+        g.margin is None or g.margin >= COMFORT for g in tick.gates if g.fired is False
+    )

@@ -1,0 +1,86 @@
+"""What a person could do about each finding."""
+
+from typing import Literal
+
+from copilot.core.assessment import ActionType, SuggestedAction
+
+_Risk = Literal["low", "medium", "high"]
+_Action = tuple[ActionType, str, str, float, _Risk]
+
+_ACTIONS: dict[str, tuple[_Action, ...]] = {
+    "server_unreachable": (
+        (ActionType.ALERT, "frontend", "See whether the server's processes run and answer; look at host and network.", 0.9, "low"),
+        (ActionType.RESTART, "frontend", "Restart the server if its process hangs or is gone.", 0.6, "medium"),
+    ),
+    "metrics_blind": (
+        (ActionType.CONFIGURE, "metrics", "Restore the metrics endpoint or the way to it; until then look by hand.", 0.9, "low"),
+    ),
+    "persistence_failing": (
+        (ActionType.ALERT, "persistence", "Look at the database: locks, disk, failover, credentials.", 0.85, "low"),
+    ),
+    "persistence_throttled": (
+        (ActionType.CONFIGURE, "history", "Raise the persistence rate limits, if the database has room for it.", 0.8, "medium"),
+    ),
+    "rate_limited": (
+        (ActionType.CONFIGURE, "frontend", "Raise the namespace's request rate limit, or lower what calls it.", 0.85, "medium"),
+    ),
+    "frontend_errors": (
+        (ActionType.ALERT, "persistence", "Look at the database and at the history service's log first.", 0.75, "low"),
+    ),
+    "no_pollers": (
+        (ActionType.SCALE, "workers", "Start workers for the task queue, or mend the deployment that runs them.", 0.9, "low"),
+    ),
+    "load_burst": (
+        (ActionType.ALERT, "clients", "Find out who starts so much, and whether it will last.", 0.7, "low"),
+        (ActionType.SCALE, "workers", "Add workers if the load is there to stay.", 0.5, "low"),
+    ),
+    "slots_exhausted": (
+        (ActionType.SCALE, "workers", "Add workers or slots; find the activity that holds them.", 0.85, "low"),
+    ),
+    "shard_churn": (
+        (ActionType.ALERT, "history", "See whether history hosts restart or lose contact with each other.", 0.7, "low"),
+    ),
+    "persistence_slow": (
+        (ActionType.ALERT, "persistence", "Look at the database's load, slow queries and disk.", 0.75, "low"),
+    ),
+    "history_backlog": (
+        (ActionType.ALERT, "history", "See what history's tasks wait for: database, locks, throttling.", 0.65, "low"),
+    ),
+    "workflow_task_failures": (
+        (ActionType.RESTART, "workers", "Roll back the last worker release; stuck executions go on by themselves.", 0.8, "medium"),
+    ),
+    "retry_storm": (
+        (ActionType.ALERT, "application", "Look at what the failing activity depends on.", 0.8, "low"),
+    ),
+    "sticky_cache_thrash": (
+        (ActionType.CONFIGURE, "workers", "Raise the workers' workflow cache, or add workers.", 0.75, "low"),
+    ),
+    "worker_slow": (
+        (ActionType.SCALE, "workers", "Add workers, or find what their code waits for.", 0.7, "low"),
+    ),
+    "frontend_slow": (
+        (ActionType.ALERT, "frontend", "Look at the history service and the database behind the slow calls.", 0.6, "low"),
+    ),
+    "poller_executor_mismatch": (
+        (ActionType.CONFIGURE, "workers", "Set fewer pollers than slots.", 0.8, "low"),
+    ),
+    "application_failures": (
+        (ActionType.ALERT, "application", "Tell the team that owns the failing workflow type.", 0.85, "low"),
+    ),
+}  # fmt: skip
+
+
+def actions_for(finding: str, parameters: dict[str, str | int | float]) -> tuple[SuggestedAction, ...]:
+    """The actions for a finding, best first; scaling is always up."""
+    return tuple(
+        SuggestedAction(
+            action_type=kind,
+            target_service=target,
+            description=text,
+            confidence=confidence,
+            risk_level=risk,
+            parameters={**parameters, **({"direction": "up"} if kind is ActionType.SCALE else {})},
+            runbook=finding,
+        )
+        for kind, target, text, confidence, risk in _ACTIONS.get(finding, ())
+    )

@@ -1,0 +1,91 @@
+"""Whose capacity ends first (requirements §3.6). Worker signals say whose problem it is, and never move the state."""
+
+from dataclasses import dataclass
+
+from copilot.core.assessment import BottleneckClassification, GateResult
+from copilot.core.flow import Flow
+from copilot.core.signals import Signals
+from copilot.core.view import View
+
+# Gates that tell of the server refusing or failing work; they outrank whatever workers show.
+SERVER_REFUSES = frozenset(
+    {
+        "unreachable",
+        "turned_away",
+        "frontend_errors",
+        "rate_limited",
+        "persistence_errors",
+        "persistence_throttled",
+        "history_throttled",
+    }
+)
+SERVER_SLOW = frozenset({"frontend_latency", "persistence_latency", "history_latency", "shard_churn"})
+WORK_WAITS = frozenset({"work_stalled", "falling_behind", "queue_stalled", "backlog_age"})
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerEvidence:
+    """What workers and pollers show. None: nothing says so."""
+
+    nobody_polls: bool | None
+    slots_exhausted: bool | None
+    slow_to_start: bool | None
+
+
+def waiting_flows(view: View) -> list[Flow]:
+    """The queues whose work waits, longest first; the cluster if no breakdown says which."""
+    waiting = [f for f in view.queues.values() if (f.waiting or 0) >= 1 or (f.spooled or 0) > 0]
+    waiting = [f for f in waiting if not view.abandoned(f)]
+    return sorted(waiting, key=lambda f: (f.age or 0.0, f.waiting or 0.0), reverse=True) or [view.cluster]
+
+
+def polled(flow: Flow, signals: Signals) -> bool | None:
+    """Whether somebody polls the flow: by the server's count of waiting polls, else by the API's pollers."""
+    if flow.polls is None and flow.pollers is None:
+        return True if (signals.targets.get("worker") or 0) > 0 else None
+    return (flow.polls or 0.0) > 0 or (flow.polls is None and (flow.pollers or 0.0) > 0)
+
+
+def exhausted_slots(signals: Signals) -> str | None:
+    """`workflow` or `activity` where all slots of that type are taken, else None."""
+    for kind in ("activity", "workflow"):
+        free, used = signals.value(f"workers.{kind}_slots_available"), signals.value(f"workers.{kind}_slots_used")
+        if free is not None and free < 1 and (used or 0) > 0:
+            return kind
+    return None
+
+
+def worker_evidence(view: View) -> WorkerEvidence:
+    """What workers and pollers show about the work that waits."""
+    signals = view.signals
+    answers = [polled(f, signals) for f in waiting_flows(view) if (f.served or 0.0) <= 0.5 * (f.arrives or 0.0)]
+    known = [a for a in answers if a is not None]
+    slots = [signals.value(f"workers.{k}_slots_available") for k in ("workflow", "activity")]
+    waits = [signals.value(f"workers.{k}_schedule_to_start_p95_ms") for k in ("wft", "activity")]
+    limit = view.thresholds.schedule_to_start_ms
+    return WorkerEvidence(
+        nobody_polls=any(not a for a in known) if known else None,
+        slots_exhausted=exhausted_slots(signals) is not None if any(s is not None for s in slots) else None,
+        slow_to_start=any(w > limit for w in waits if w is not None) if any(w is not None for w in waits) else None,
+    )
+
+
+def classify_bottleneck(gates: tuple[GateResult, ...], workers: WorkerEvidence) -> BottleneckClassification:
+    """Truth table: a server that refuses work is the limit; else a cluster nobody polls, or whose slots are all taken,
+    is worker-limited; work that waits with neither is the workers' unless the server is slow too."""
+    fired = {g.name for g in gates if g.fired}
+    if fired & SERVER_REFUSES:
+        return BottleneckClassification.SERVER_LIMITED
+    if fired & WORK_WAITS:
+        if workers.nobody_polls or workers.slots_exhausted:
+            return BottleneckClassification.WORKER_LIMITED
+        if fired & SERVER_SLOW:
+            return BottleneckClassification.MIXED if workers.slow_to_start else BottleneckClassification.SERVER_LIMITED
+        if workers.nobody_polls is None and workers.slots_exhausted is None:
+            return BottleneckClassification.UNKNOWN
+        return BottleneckClassification.WORKER_LIMITED
+    if fired & SERVER_SLOW:
+        return BottleneckClassification.SERVER_LIMITED
+    if "workflow_task_failures" in fired:
+        return BottleneckClassification.WORKER_LIMITED
+    return BottleneckClassification.HEALTHY

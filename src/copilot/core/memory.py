@@ -1,0 +1,77 @@
+"""What the rules remember between ticks. It is carried by the loop, stored with every snapshot, and bounded."""
+
+from typing import Annotated
+
+from pydantic import Field, FiniteFloat
+from whenever import Instant
+
+from copilot.core.assessment import HealthState, ReportedState
+from copilot.core.flow import Flow
+from copilot.core.signals import Frozen
+
+REMEMBERED_TICKS = 3
+REMEMBERED_QUEUES = 60
+USUAL_OVER_SEC = 600.0
+
+
+class GateMemory(Frozen):
+    """One gate's past: consecutive evaluations it fired, since when, and since when its input is missing."""
+
+    fired: bool = False
+    streak: Annotated[int, Field(ge=0)] = 0
+    first_fired: Instant | None = None
+    missing_since: Instant | None = None
+
+
+class QueueMemory(Frozen):
+    """One flow's last ticks, oldest first: tasks waiting, their age in seconds; its usual share of arrivals and when a
+    task last arrived."""
+
+    waiting: tuple[FiniteFloat, ...] = ()
+    ages: tuple[FiniteFloat, ...] = ()
+    last_arrival: Instant | None = None
+    last_seen: Instant | None = None
+
+
+class Memory(Frozen):
+    """`Memory()` remembers nothing. `state` is the last real state, `reported` what was last said."""
+
+    state: HealthState | None = None
+    since: Instant | None = None
+    reported: ReportedState | None = None
+    reported_since: Instant | None = None
+    last_usable: Instant | None = None
+    gates: dict[str, GateMemory] = {}
+    queues: dict[str, QueueMemory] = {}
+    calm: Annotated[int, Field(ge=0)] = 0
+    uncritical: Annotated[int, Field(ge=0)] = 0
+    quiet_since: Instant | None = None
+    recovering_until: Instant | None = None
+    usual_starts: FiniteFloat | None = None
+    demand_ticks: Annotated[int, Field(ge=0)] = 0
+    last_tick: Instant | None = None
+
+
+def remember_flows(memory: Memory, flows: dict[str, Flow], now: Instant) -> dict[str, QueueMemory]:
+    """The queues' memory after this tick. A flow that was not read keeps its past; the longest unseen are dropped."""
+    queues = dict(memory.queues)
+    for key, flow in flows.items():
+        past = queues.get(key, QueueMemory())
+        waiting = past.waiting if flow.waiting is None else (*past.waiting, flow.waiting)[-REMEMBERED_TICKS:]
+        ages = past.ages if flow.age is None else (*past.ages, flow.age)[-REMEMBERED_TICKS:]
+        arrived = now if flow.arrives else past.last_arrival
+        queues[key] = QueueMemory(waiting=waiting, ages=ages, last_arrival=arrived, last_seen=now)
+    newest = sorted(queues, key=lambda k: queues[k].last_seen or Instant.MIN, reverse=True)[:REMEMBERED_QUEUES]
+    return {key: queues[key] for key in newest}
+
+
+def remember_demand(memory: Memory, starts: float | None, now: Instant, burst_factor: float) -> Memory:
+    """The memory with its usual rate of starts (1/s): the mean at first, then an exponential average over ten minutes,
+    which a burst does not drag along."""
+    if starts is None:
+        return memory
+    usual, ticks = memory.usual_starts or 0.0, memory.demand_ticks + 1
+    since = (now - memory.last_tick).total("seconds") if memory.last_tick is not None else USUAL_OVER_SEC
+    weight = max(1 / ticks, min(1.0, since / USUAL_OVER_SEC))
+    taken = min(starts, burst_factor * usual) if ticks > 3 and usual > 0 else starts
+    return memory.model_copy(update={"usual_starts": usual + weight * (taken - usual), "demand_ticks": ticks})

@@ -1,0 +1,141 @@
+"""Gates that stress and never more: work waits, answers are slow, things fail or are refused."""
+
+from copilot.core.assessment import GateResult, Severity
+from copilot.core.thresholds import Tolerance
+from copilot.core.view import View, flow_evidence, over, unjudged, without
+
+
+def backlog_age(view: View) -> GateResult:
+    """Work waits longer than it should, on any queue that work still arrives on."""
+    name, limit = "backlog_age", view.thresholds.backlog_age_sec
+    queues = [f for f in view.queues.values() if f.age is not None]
+    flows = [f for f in queues if not view.abandoned(f)] if queues else [view.cluster]
+    if not queues and view.cluster.age is None:
+        ids = ("matching.workflow_backlog_age_sec", "matching.activity_backlog_age_sec")
+        return without(view, name, Severity.WARNING, ids) or unjudged(name, Severity.WARNING, "missing")
+    oldest = max(flows, key=lambda f: f.age or 0.0, default=view.cluster)
+    age = (oldest.age or 0.0) if flows else 0.0
+    where = "" if age == 0 else f" on {oldest.name if oldest.task_type else oldest.task_queue}"
+    result = over(view, name, age, limit, "s", f"the oldest waiting task{where} is {age:.0f} s old", ())
+    return result.model_copy(update={"evidence": flow_evidence(oldest), "labels": oldest.labels if queues else {}})
+
+
+def _quantile_gate(view: View, name: str, signal_id: str, limit: float, unit: str, what: str) -> GateResult:
+    """A gate on a p99 of finished work: ignored while the outage it may tell of has just ended."""
+    if lacking := without(view, name, Severity.WARNING, (signal_id,)):
+        return lacking
+    value = view.signals.value(signal_id) or 0.0
+    if view.recovering:
+        return unjudged(name, Severity.WARNING, "recovering", f"{what} still tells of the outage that is over")
+    return over(view, name, value, limit, unit, f"{what}: {value:.3g} {unit}", (signal_id,))
+
+
+def frontend_latency(view: View) -> GateResult:
+    """Answers are slow."""
+    limit = view.thresholds.frontend_latency_p99_ms
+    return _quantile_gate(view, "frontend_latency", "frontend.latency_p99_ms", limit, "ms", "frontend p99")
+
+
+def persistence_latency(view: View) -> GateResult:
+    """The database is slow."""
+    limit = view.thresholds.persistence_latency_p99_ms
+    return _quantile_gate(view, "persistence_latency", "persistence.latency_p99_ms", limit, "ms", "database p99")
+
+
+def history_latency(view: View) -> GateResult:
+    """History finishes its tasks late."""
+    limit, signal_id = view.thresholds.history_latency_p99_sec, "history.task_queue_latency_p99_sec"
+    return _quantile_gate(view, "history_latency", signal_id, limit, "s", "history task p99, due to done")
+
+
+def _tolerance_gate(
+    view: View, name: str, ids: tuple[str, ...], tolerance: Tolerance, demand_id: str, what: str
+) -> GateResult:
+    """A gate on the sum of some rates against what is tolerated at the demand there is."""
+    if lacking := without(view, name, Severity.WARNING, (*ids, demand_id)):
+        return lacking
+    value = sum(view.signals.value(i) or 0.0 for i in ids)
+    limit = tolerance.at(view.signals.value(demand_id) or 0.0)
+    return over(view, name, value, limit, "1/s", f"{value:.2g} {what}/s", (*ids, demand_id))
+
+
+def frontend_errors(view: View) -> GateResult:
+    """Requests fail by the server's fault."""
+    ids, of = ("frontend.error_rate_per_sec",), "demand.requests_per_sec"
+    return _tolerance_gate(view, "frontend_errors", ids, view.thresholds.frontend_errors, of, "failed requests")
+
+
+def rate_limited(view: View) -> GateResult:
+    """Requests or polls are refused by a rate limit (which no error counter shows)."""
+    ids, of = ("frontend.throttled_per_sec",), "demand.requests_per_sec"
+    return _tolerance_gate(view, "rate_limited", ids, view.thresholds.rate_limited, of, "refused requests and polls")
+
+
+def history_throttled(view: View) -> GateResult:
+    """History's own attempts are refused by a limit."""
+    ids, of = ("history.throttled_per_sec",), "demand.tasks_added_per_sec"
+    return _tolerance_gate(
+        view, "history_throttled", ids, view.thresholds.history_throttled, of, "refused history tasks"
+    )
+
+
+def persistence_errors(view: View) -> GateResult:
+    """Database calls fail."""
+    ids, of = ("persistence.error_rate_per_sec",), "demand.requests_per_sec"
+    return _tolerance_gate(
+        view, "persistence_errors", ids, view.thresholds.persistence_errors, of, "failed database calls"
+    )
+
+
+def persistence_throttled(view: View) -> GateResult:
+    """Database calls are refused by the server's own limit."""
+    ids, of = ("persistence.throttled_per_sec",), "demand.tasks_added_per_sec"
+    limit = view.thresholds.persistence_throttled
+    return _tolerance_gate(view, "persistence_throttled", ids, limit, of, "refused database calls")
+
+
+def shard_churn(view: View) -> GateResult:
+    """Shards move."""
+    signal_id = "history.shard_churn_rate_per_sec"
+    if lacking := without(view, "shard_churn", Severity.WARNING, (signal_id,)):
+        return lacking
+    value = view.signals.value(signal_id) or 0.0
+    sentence = f"{value:.2g} shards opened or closed/s"
+    return over(view, "shard_churn", value, view.thresholds.shard_churn_per_sec, "1/s", sentence, (signal_id,))
+
+
+def workflow_task_failures(view: View) -> GateResult:
+    """Workflow tasks fail or time out in workers: executions are stuck, not failed."""
+    ids = ("workflow_tasks.failed_per_sec", "workflow_tasks.timed_out_per_sec")
+    of, limit = "demand.tasks_added_per_sec", view.thresholds.workflow_task_failures
+    return _tolerance_gate(view, "workflow_task_failures", ids, limit, of, "workflow tasks failed or timed out")
+
+
+def activity_failures(view: View) -> GateResult:
+    """Activity attempts fail and are retried."""
+    ids, of = ("activity_tasks.failed_per_sec",), "demand.tasks_added_per_sec"
+    return _tolerance_gate(
+        view, "activity_failures", ids, view.thresholds.activity_failures, of, "failed activity attempts"
+    )
+
+
+def application_failures(view: View) -> GateResult:
+    """Most workflows that close do so without success: the application's problem (requirements §3.4)."""
+    name, rate = "application_failures", "workflow_completion.completion_rate"
+    bad = ("workflow_completion.failed_per_sec", "workflow_completion.timed_out_per_sec")
+    if lacking := without(view, name, Severity.WARNING, (rate, *bad)):
+        return lacking
+    value, limit = view.signals.value(rate) or 0.0, view.thresholds.completion_rate
+    failed = sum(view.signals.value(i) or 0.0 for i in bad)
+    enough = failed * view.window_sec >= view.thresholds.completion_min_closes
+    return GateResult(
+        name=name,
+        severity=Severity.WARNING,
+        fired=value < limit and enough,
+        value=value,
+        threshold=limit,
+        margin=(value - limit) / limit if enough or value >= limit else None,
+        unit="ratio",
+        sentence=f"{value:.0%} of the workflows that closed succeeded",
+        evidence={rate: value, **{i: v for i in bad if (v := view.signals.value(i)) is not None}},
+    )

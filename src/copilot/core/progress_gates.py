@@ -1,0 +1,200 @@
+"""The four ways to Critical of requirements §3.1 (unreachable, turned away, stalled, falling behind), and a stall of a
+queue that carries too little to make the cluster critical."""
+
+from copilot.core.assessment import GateResult, Severity
+from copilot.core.flow import Flow
+from copilot.core.view import View, flow_evidence, unjudged, without
+
+
+def _stalled(view: View, flow: Flow) -> tuple[bool | None, float | None]:
+    """Whether the flow's work waits and is not served; and the share of it that is served.
+
+    Served < 10 % of what arrives (of what waits, when nothing arrives), and what waits does not shrink. A task proves
+    nothing before it has waited half a window; where ages are unknown, three stored tasks do."""
+    if flow.served is None or flow.arrives is None or (flow.waiting is None and flow.spooled is None):
+        return None, None
+    half = view.window_sec / 2
+    if flow.waiting is not None:
+        waits = flow.waiting >= 1 and (flow.age is None or flow.age >= half)
+    else:
+        waits = (flow.spooled or 0.0) * view.window_sec >= 3
+    if not waits:
+        return False, None
+    demand = flow.arrives if flow.arrives > 0 else (flow.waiting or 0.0) / view.window_sec
+    share = flow.served / demand if demand > 0 else 1.0
+    before = view.past(flow).waiting
+    shrinks = flow.waiting is not None and bool(before) and flow.waiting < before[-1]
+    return share < view.thresholds.stalled_served_share and not shrinks, share
+
+
+def _flows(view: View) -> list[Flow]:
+    """The cluster first, then its queues that somebody misses, by share."""
+    queues = [f for f in view.queues.values() if not view.abandoned(f)]
+    return [view.cluster, *sorted(queues, key=view.share, reverse=True)]
+
+
+def _stall_result(view: View, name: str, severity: Severity, flow: Flow, share: float | None) -> GateResult:
+    threshold = view.thresholds.stalled_served_share
+    value = share or 0.0
+    waiting = "tasks are stored" if flow.waiting is None else f"{flow.waiting:.0f} tasks wait"
+    age = f", the oldest for {flow.age:.0f} s" if flow.age else ""
+    return GateResult(
+        name=name,
+        severity=severity,
+        fired=True,
+        value=value,
+        threshold=threshold,
+        margin=(value - threshold) / threshold,
+        unit="ratio",
+        sentence=f"{waiting} on {flow.name if flow.task_type else flow.task_queue}{age}: "
+        f"{flow.arrives or 0.0:.2g}/s arrive and {flow.served or 0.0:.2g}/s are served",
+        evidence=flow_evidence(flow),
+        labels=flow.labels if flow is not view.cluster else {},
+    )
+
+
+_STALL_IDS = ("demand.tasks_added_per_sec", "matching.tasks_dispatched_per_sec")
+
+
+def work_stalled(view: View) -> GateResult:
+    """Stalled: work waits and is not served, on the cluster or on a queue that carries a good part of it."""
+    return _worst_stall(view, "work_stalled", Severity.CRITICAL)
+
+
+def queue_stalled(view: View) -> GateResult:
+    """The same on a queue that carries too little to make the cluster critical."""
+    return _worst_stall(view, "queue_stalled", Severity.WARNING)
+
+
+def _worst_stall(view: View, name: str, severity: Severity) -> GateResult:
+    lacking = without(view, name, severity, _STALL_IDS)
+    if lacking is not None and lacking.unjudged != "no_traffic":
+        return lacking
+    unknown = True
+    for flow in _flows(view):
+        big = flow is view.cluster or view.share(flow) >= view.thresholds.queue_share_critical
+        if big is not (severity is Severity.CRITICAL):
+            continue
+        stalled, share = _stalled(view, flow)
+        unknown = unknown and stalled is None
+        if stalled:
+            return _stall_result(view, name, severity, flow, share)
+    if unknown and severity is Severity.CRITICAL:
+        return unjudged(name, severity, "missing", "nothing says what waits")
+    stuck = _stuck_in_history(view) if severity is Severity.CRITICAL else None
+    if stuck is not None:
+        return stuck
+    sentence = "what arrives is served" if severity is Severity.CRITICAL else "every queue is served"
+    return GateResult(name=name, severity=severity, fired=False, unit="ratio", sentence=sentence)
+
+
+def _stuck_in_history(view: View) -> GateResult | None:
+    """Starts come in, history tries and finishes next to nothing, so nothing even reaches the task queues."""
+    signals, limit = view.signals, view.thresholds.stalled_served_share
+    ids = (
+        "demand.starts_per_sec",
+        "matching.tasks_dispatched_per_sec",
+        "history.task_processing_rate_per_sec",
+        "history.tasks_acked_per_sec",
+    )
+    values = [signals.value(i) for i in ids]
+    if any(v is None for v in values):
+        return None
+    starts, served, tried, acked = (v or 0.0 for v in values)
+    enough = starts * view.window_sec >= 3 and tried * view.window_sec >= 3
+    if not (enough and served < limit * starts and acked < limit * tried):
+        return None
+    value = served / starts
+    return GateResult(
+        name="work_stalled",
+        severity=Severity.CRITICAL,
+        fired=True,
+        value=value,
+        threshold=limit,
+        margin=(value - limit) / limit,
+        unit="ratio",
+        sentence=f"{starts:.2g} workflow starts/s arrive; history finishes {acked:.2g} of {tried:.2g} task attempts/s "
+        f"and {served:.2g} tasks/s are served",
+        evidence={i: v for i, v in zip(ids, values, strict=True) if v is not None},
+    )
+
+
+def falling_behind(view: View) -> GateResult:
+    """Falling behind: served < arrivals, and the oldest task's age is over two minutes and rising."""
+    name, severity, limit = "falling_behind", Severity.CRITICAL, view.thresholds.falling_behind_age_sec
+    lacking = without(view, name, severity, _STALL_IDS)
+    if lacking is not None and lacking.unjudged != "no_traffic":
+        return lacking
+    flows = [f for f in _flows(view) if f is view.cluster or view.share(f) >= view.thresholds.queue_share_critical]
+    judged = [f for f in flows if f.age is not None and f.arrives is not None and f.served is not None]
+    if not judged:
+        return unjudged(name, severity, "missing", "nothing says how old the waiting work is")
+    for flow in judged:
+        age, past = flow.age or 0.0, view.past(flow).ages
+        rising = bool(past) and age > past[0]
+        if age > limit and rising and (flow.served or 0.0) < (flow.arrives or 0.0):
+            return GateResult(
+                name=name,
+                severity=severity,
+                fired=True,
+                value=age,
+                threshold=limit,
+                margin=(limit - age) / limit,
+                unit="s",
+                sentence=f"the oldest task on {flow.task_queue} waits {age:.0f} s and rising: "
+                f"{flow.arrives:.2g}/s arrive, {flow.served:.2g}/s are served",
+                evidence=flow_evidence(flow),
+                labels=flow.labels if flow is not view.cluster else {},
+            )
+    age = max(f.age or 0.0 for f in judged)
+    return GateResult(
+        name=name,
+        severity=severity,
+        fired=False,
+        value=age,
+        threshold=limit,
+        margin=(limit - age) / limit,
+        unit="s",
+        sentence=f"the oldest task waits {age:.0f} s",
+    )
+
+
+def turned_away(view: View) -> GateResult:
+    """Turned away: at least half of the requests that bring work fail by the server's fault."""
+    name, severity = "turned_away", Severity.CRITICAL
+    ids = ("demand.rejected_per_sec", "demand.requests_per_sec")
+    if lacking := without(view, name, severity, ids):
+        return lacking
+    rejected, requests = view.signals.value(ids[0]) or 0.0, view.signals.value(ids[1]) or 0.0
+    limit = view.thresholds.turned_away_share
+    share = min(1.0, rejected / requests) if requests > 0 else (1.0 if rejected > 0 else 0.0)
+    enough = rejected * view.window_sec >= view.thresholds.turned_away_min_requests
+    return GateResult(
+        name=name,
+        severity=severity,
+        fired=share >= limit and enough,
+        value=share,
+        threshold=limit,
+        margin=(limit - share) / limit if enough or share < limit else None,
+        unit="ratio",
+        sentence=f"{share:.0%} of {requests:.2g} requests/s that bring work fail by the server's fault",
+        evidence={ids[0]: rejected, ids[1]: requests},
+    )
+
+
+def unreachable(view: View) -> GateResult:
+    """Unreachable: the frontend does not answer its health check."""
+    name, severity, signal_id = "unreachable", Severity.CRITICAL, "frontend.reachable"
+    if lacking := without(view, name, severity, (signal_id,)):
+        return lacking
+    reachable = view.signals.value(signal_id) or 0.0
+    return GateResult(
+        name=name,
+        severity=severity,
+        fired=reachable < 1,
+        value=reachable,
+        threshold=1.0,
+        unit="bool",
+        sentence="the frontend answers" if reachable >= 1 else "the frontend does not answer its health check",
+        evidence={signal_id: reachable},
+    )

@@ -1,0 +1,107 @@
+"""What a gate may look at, and how it says what it saw."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from whenever import Instant
+
+from copilot.core.assessment import GateResult, Severity, Unjudged
+from copilot.core.flow import Flow
+from copilot.core.memory import Memory, QueueMemory
+from copilot.core.signals import Signals
+from copilot.core.thresholds import Thresholds
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a gate may look at."""
+
+    signals: Signals
+    cluster: Flow
+    queues: dict[str, Flow]
+    memory: Memory
+    thresholds: Thresholds
+    window_sec: float
+    now: Instant
+
+    @property
+    def recovering(self) -> bool:
+        """Whether quantiles of finished work still tell of an outage that is over (signals.md E11)."""
+        until = self.memory.recovering_until
+        return until is not None and self.now < until
+
+    def past(self, flow: Flow) -> QueueMemory:
+        """What is remembered of a flow."""
+        return self.memory.queues.get(flow.key, QueueMemory())
+
+    def share(self, flow: Flow) -> float:
+        """The flow's share of what arrives; of what waits when nothing arrives; 1 for the cluster."""
+        if flow is self.cluster:
+            return 1.0
+        for attribute in ("arrives", "waiting"):
+            total = sum(getattr(f, attribute) or 0.0 for f in self.queues.values())
+            if total > 0:
+                return (getattr(flow, attribute) or 0.0) / total
+        return 0.0
+
+    def abandoned(self, flow: Flow) -> bool:
+        """Whether nothing arrives on the queue and nobody misses it: not within memory's reach, while work arrives
+        elsewhere, or nothing for a day."""
+        if flow is self.cluster or flow.arrives is None or flow.arrives > 0:
+            return False
+        day = self.thresholds.abandoned_after_sec
+        arrived = self.past(flow).last_arrival
+        if arrived is not None:
+            return (self.now - arrived).total("seconds") > day
+        elsewhere = any(f.arrives for f in self.queues.values())
+        return elsewhere or (flow.age or 0.0) > day
+
+
+def unjudged(name: str, severity: Severity, why: Unjudged, sentence: str = "") -> GateResult:
+    return GateResult(name=name, severity=severity, fired=None, unjudged=why, sentence=sentence)
+
+
+def without(view: View, name: str, severity: Severity, ids: Iterable[str]) -> GateResult | None:
+    """An unjudged result if one of the ids has no value, else None. Missing outranks quiet."""
+    signals = view.signals
+    lacking = [i for i in ids if signals.value(i) is None]
+    if not lacking:
+        return None
+    missing = [i for i in lacking if not signals.quiet(i)]
+    if not missing:
+        return unjudged(name, severity, "no_traffic", "no traffic to judge by")
+    expected = [i for i in missing if signals.why_missing(i) is not None]
+    if not expected:
+        return unjudged(name, severity, "not_expected", "no source measures it")
+    why = signals.why_missing(expected[0])
+    detail = f": {why.detail}" if why and why.detail else ""
+    return unjudged(name, severity, "missing", f"{expected[0]} is missing{detail}")
+
+
+def over(
+    view: View, name: str, value: float, threshold: float, unit: str, sentence: str, ids: Iterable[str]
+) -> GateResult:
+    """A stressing gate that fires above its threshold."""
+    return GateResult(
+        name=name,
+        severity=Severity.WARNING,
+        fired=value > threshold,
+        value=value,
+        threshold=threshold,
+        margin=(threshold - value) / threshold,
+        unit=unit,
+        sentence=sentence,
+        evidence={i: v for i in ids if (v := view.signals.value(i)) is not None},
+    )
+
+
+def flow_evidence(flow: Flow) -> dict[str, float]:
+    names = {
+        "demand.tasks_added_per_sec": flow.arrives,
+        "matching.tasks_dispatched_per_sec": flow.served,
+        "matching.backlog_count": flow.waiting,
+        "matching.backlog_age_sec": flow.age,
+        "matching.tasks_spooled_per_sec": flow.spooled,
+        "poller.pending_polls": flow.polls,
+    }
+    return {name: value for name, value in names.items() if value is not None}
