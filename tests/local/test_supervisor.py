@@ -1,0 +1,211 @@
+"""The supervisor, on real little processes."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from copilot.core.errors import StartError
+from copilot.local.child import Child
+from copilot.local.probes import Probe
+from copilot.local.supervisor import Backoff, Event, Supervisor
+
+SLEEPER = "import time; time.sleep(60)"
+QUICK = Backoff(first_sec=0.05, most_sec=0.2, steady_sec=30)
+
+
+class Diary:
+    """Collects events and waits for them."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self._changed = asyncio.Event()
+
+    def note(self, event: Event) -> None:
+        self.events.append(event)
+        self._changed.set()
+
+    def kinds(self, name: str) -> list[str]:
+        return [event.kind for event in self.events if event.name == name]
+
+    async def until(self, seen: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not seen():
+                self._changed.clear()
+                await self._changed.wait()
+
+
+@pytest.fixture
+def diary() -> Diary:
+    return Diary()
+
+
+@pytest.fixture
+async def supervisor(tmp_path: Path, diary: Diary) -> AsyncIterator[Supervisor]:
+    async with Supervisor(tmp_path, diary.note, QUICK) as made:
+        yield made
+
+
+def python(name: str, code: str, **more: Any) -> Child:
+    return Child(name, (sys.executable, "-c", textwrap.dedent(code)), **more)
+
+
+def file_exists(file: Path) -> Probe:
+    async def ask() -> bool:
+        return await asyncio.to_thread(file.exists)
+
+    return ask
+
+
+async def test_a_child_is_ready_when_its_probe_says_so(supervisor: Supervisor, tmp_path: Path, diary: Diary) -> None:
+    mark = tmp_path / "ready"
+    code = f"import time, pathlib; time.sleep(0.3); pathlib.Path({str(mark)!r}).touch(); time.sleep(60)"
+    await supervisor.start(python("slow", code, ready=file_exists(mark)))
+    assert mark.exists()
+    assert diary.kinds("slow") == ["started"]
+
+
+async def test_a_child_that_dies_is_started_again_and_said_so(supervisor: Supervisor, diary: Diary) -> None:
+    await supervisor.start(python("worker", SLEEPER))
+    before = supervisor.pids()["worker"]
+    os.kill(before, signal.SIGKILL)
+    await diary.until(lambda: "back" in diary.kinds("worker"))
+    assert supervisor.pids()["worker"] != before
+    assert "worker died, starting it again in 0.05 s: killed by SIGKILL" in diary.events[1].text
+
+
+async def test_a_child_that_keeps_dying_waits_longer_each_time(supervisor: Supervisor, diary: Diary) -> None:
+    await supervisor.start(python("hasty", "raise SystemExit('no luck')"))
+    await diary.until(lambda: diary.kinds("hasty").count("died") >= 4)
+    told = [event.text.split(": ")[0].split()[-2] for event in diary.events if event.kind == "died"]
+    assert told[:4] == ["0.05", "0.1", "0.2", "0.2"]
+
+
+async def test_an_early_death_ends_the_wait_with_the_last_words(supervisor: Supervisor, tmp_path: Path) -> None:
+    child = python("broken", "raise SystemExit('the disk is full')", ready=file_exists(tmp_path / "never"))
+    with pytest.raises(StartError, match=r"broken ended \(exit 1\) before it was ready; it said: the disk is full"):
+        await supervisor.start(child)
+    assert supervisor.pids() == {}
+
+
+async def test_a_child_not_ready_in_time_is_an_error_and_is_gone(supervisor: Supervisor, tmp_path: Path) -> None:
+    child = python("mute", SLEEPER, ready=file_exists(tmp_path / "never"), ready_within=0.3)
+    with pytest.raises(StartError, match=r"mute was not ready after 0\.3 s"):
+        await supervisor.start(child)
+    assert supervisor.pids() == {}
+
+
+async def test_a_program_that_is_not_there_is_named(supervisor: Supervisor) -> None:
+    with pytest.raises(StartError, match="ghost cannot be started: /no/such/program"):
+        await supervisor.start(Child("ghost", ("/no/such/program",)))
+
+
+async def test_one_that_cannot_start_ends_the_start_of_the_others(supervisor: Supervisor, tmp_path: Path) -> None:
+    waits = python("waits", SLEEPER, ready=file_exists(tmp_path / "never"))
+    started = time.monotonic()
+    with pytest.raises(StartError, match="broken"):
+        await supervisor.start(waits, python("broken", "raise SystemExit(3)", ready=file_exists(tmp_path / "never")))
+    assert time.monotonic() - started < 5
+
+
+async def test_a_held_child_stays_down_until_it_is_released(supervisor: Supervisor, diary: Diary) -> None:
+    await supervisor.start(python("worker", SLEEPER), python("other", SLEEPER))
+    await supervisor.hold("worker")
+    assert list(supervisor.pids()) == ["other"]
+    await supervisor.release("worker")
+    assert sorted(supervisor.pids()) == ["other", "worker"]
+    assert diary.kinds("worker") == ["started", "held", "started"]
+
+
+async def test_stopping_goes_by_stages_from_the_highest_and_insists(tmp_path: Path, diary: Diary) -> None:
+    ready = tmp_path / "ready"
+    deaf = f"""
+        import pathlib, signal, time
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        pathlib.Path({str(ready)!r}).touch()
+        time.sleep(60)
+    """
+    async with Supervisor(tmp_path, diary.note) as supervisor:
+        await supervisor.start(
+            python("server", SLEEPER, stage=0), python("deaf", deaf, stage=1, stop_within=0.3, ready=file_exists(ready))
+        )
+        pids = list(supervisor.pids().values())
+    assert [event.name for event in diary.events if event.kind == "stopped"] == ["deaf", "server"]
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+async def test_a_frozen_child_can_be_stopped(tmp_path: Path, diary: Diary) -> None:
+    async with Supervisor(tmp_path, diary.note) as supervisor:
+        await supervisor.start(python("frozen", SLEEPER))
+        supervisor.send_signal("frozen", signal.SIGSTOP)
+        started = time.monotonic()
+    assert time.monotonic() - started < 3
+
+
+async def test_what_a_child_started_is_ended_with_it(supervisor: Supervisor, tmp_path: Path) -> None:
+    note = tmp_path / "grandchild"
+    code = f"""
+        import pathlib, subprocess, sys, time
+        grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        draft = pathlib.Path({str(note)!r} + ".draft")
+        draft.write_text(str(grandchild.pid))
+        draft.rename({str(note)!r})
+        time.sleep(60)
+    """
+
+    await supervisor.start(python("parent", code, ready=file_exists(note)))
+    await supervisor.stop()
+    assert gone_soon(int(note.read_text()))
+
+
+async def test_a_command_that_fails_says_what_it_wrote(supervisor: Supervisor) -> None:
+    await supervisor.run(python("fine", "pass"))
+    with pytest.raises(StartError, match=r"setup failed \(exit 1\); it said: no such table"):
+        await supervisor.run(python("setup", "raise SystemExit('no such table')"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
+def test_killing_us_outright_leaves_no_child(tmp_path: Path) -> None:
+    code = f"""
+        import asyncio, sys
+        from pathlib import Path
+        from copilot.local.child import Child
+        from copilot.local.supervisor import Supervisor
+
+        async def main():
+            async with Supervisor(Path({str(tmp_path)!r}), lambda event: None) as supervisor:
+                await supervisor.start(Child("one", (sys.executable, "-c", "import time; time.sleep(60)")))
+                print(supervisor.pids()["one"], flush=True)
+                await asyncio.sleep(60)
+
+        asyncio.run(main())
+    """
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert alive(child)
+        parent.kill()
+    assert gone_soon(child)
+
+
+def gone_soon(pid: int) -> bool:
+    deadline = time.monotonic() + 5
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not alive(pid)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
