@@ -6,7 +6,7 @@ PIP = $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check
 INSTALL = $(PIP) install --quiet --require-hashes --only-binary :all:
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format bench lock record clean
+.PHONY: help demo test lint format bench lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -31,7 +31,7 @@ demo: $(VENV)/.run  ## a Temporal cluster with workers and load, and the Copilot
 	@$(BIN)/copilot demo $(ARGS)
 
 test: $(VENV)/.dev  ## the whole test suite, on real servers
-	@$(BIN)/python tests/run_suite.py
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: $(VENV)/.dev  ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check .

@@ -152,19 +152,20 @@ def no_pollers(facts: Facts) -> Issue | None:
     flow = unpolled[0]
     down = facts.view.signals.targets.get("worker") == 0
     seen = " Their metrics pages are gone too." if down else ""
-    queues = ", ".join(dict.fromkeys(f.task_queue for f in unpolled if f.task_type)) or "its task queues"
-    why = f"No worker asks for tasks on {queues}.{seen} The server is not the problem."
+    queues = ", ".join(dict.fromkeys(f.task_queue for f in unpolled if f.task_type))
+    where = f"task queue {queues}" if queues else "the task queues"
+    why = f"No worker asks for tasks on {where}.{seen} The server is not the problem."
     waiting = f"{flow.waiting:.0f} tasks waiting" if flow.waiting else "tasks waiting"
     age = f" for {flow.age:.0f} s" if flow.age else ""
     return _issue(
         "no_pollers",
         facts,
         gates,
-        f"No pollers on task queue {queues}, {waiting}{age}",
+        f"No pollers on {where}, {waiting}{age}",
         why,
         subject=queues,
         signals=("poller.pending_polls",),
-        parameters={"task_queue": queues},
+        parameters={"task_queue": queues} if queues else None,
     )
 
 

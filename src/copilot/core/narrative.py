@@ -47,7 +47,9 @@ def summary(verdict: Verdict, found: tuple[Issue, ...], signals: Signals) -> str
         return f"Held at {verdict.health_state.value}: the last readings are too few to judge by."
     if verdict.health_state is ReportedState.HAPPY:
         idle = signals.value("demand.starts_per_sec") == 0 and not signals.value("matching.backlog_count")
-        text = "Nothing arrives and nothing waits." if idle else f"Work is done as it arrives: {flow}."
+        waits = (signals.value("matching.backlog_count") or 0) >= 1
+        text = f"Work is done as it arrives: {flow}." if not waits else f"No gate has fired for long enough: {flow}."
+        text = "Nothing arrives and nothing waits." if idle else text
         return f"{text} {found[0].title}." if found else text
     if found:
         return f"{found[0].title}. {found[0].likely_cause}"

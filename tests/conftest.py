@@ -1,0 +1,53 @@
+"""What every test gets: no network beyond this machine, none of our settings from the environment, and real servers one
+test after the other."""
+
+import os
+import shutil
+import socket
+from typing import Any
+
+import pytest
+
+# Debian package → the program of it that tests drive.
+PROGRAMS = {"chromium": "chromium", "prometheus": "prometheus"}
+OURS = ("COPILOT_", "TEMPORAL_", "AWS_")
+ALLOWED = ("COPILOT_SCREENSHOTS",)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("servers"):
+            item.add_marker(pytest.mark.xdist_group("servers"))
+        for marker in item.iter_markers("needs_debian"):
+            package = str(marker.args[0])
+            if shutil.which(PROGRAMS[package]) is None:
+                item.add_marker(pytest.mark.skip(reason=f"needs Debian's package {package}"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a skipped test is a failed run: the packages were to be installed."""
+    reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(OURS) and name not in ALLOWED:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connecting anywhere but to this machine fails the test that tries."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        host = address[0] if isinstance(address, tuple) else ""
+        if self.family in (socket.AF_INET, socket.AF_INET6) and host not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError(f"a test tried to connect to {host}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)

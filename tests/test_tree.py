@@ -1,0 +1,55 @@
+"""What the tree must not hold: long files, patches of our own modules, addresses of registries, paths of a machine."""
+
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MOST_LINES = 500
+# Spelled so that this file does not find itself.
+PATCHED = re.compile(r"(patch(\.object)?\(\s*['\"]?|monkeypatch\.setattr\(\s*['\"]?)copilot" + r"\b")
+REGISTRY = re.compile(
+    "|".join(
+        (r"pypi\." + "org", r"pythonhosted" + r"\.org", r"registry\.npm" + "js", r"--(extra-)?index" + "-url [a-z]")
+    )
+)
+VAGUE = re.compile(r"(^|_)(utils?|helpers?|common|manager)(_|$)")
+
+
+def tracked(*patterns: str) -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "--", *patterns],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [p for line in listed.stdout.splitlines() if (p := ROOT / line).is_file()]
+
+
+def read(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="ignore")
+
+
+def test_no_python_file_is_longer_than_the_cap() -> None:
+    long = {str(p.relative_to(ROOT)): n for p in tracked("*.py") if (n := len(read(p).splitlines())) > MOST_LINES}
+    assert long == {}
+
+
+def test_no_test_patches_our_own_modules() -> None:
+    assert [str(p) for p in tracked("tests/*.py", "tests/**/*.py") if PATCHED.search(read(p))] == []
+
+
+def test_no_file_names_a_registry() -> None:
+    text = [p for p in tracked() if p.suffix not in (".png", ".gz", ".woff2")]
+    assert [str(p.relative_to(ROOT)) for p in text if REGISTRY.search(read(p))] == []
+
+
+def test_no_file_names_a_path_of_the_machine_it_was_written_on() -> None:
+    home = (f"{ROOT}/", f"{Path.home()}/")
+    text = [p for p in tracked() if p.suffix not in (".png", ".gz", ".woff2")]
+    assert [str(p.relative_to(ROOT)) for p in text if any(h in read(p) for h in home)] == []
+
+
+def test_modules_are_named_for_what_they_hold() -> None:
+    assert [str(p) for p in tracked("src/*.py", "src/**/*.py") if VAGUE.search(p.stem)] == []
