@@ -136,6 +136,8 @@ _PRIMARY = (
     SignalSpec("poller.pending_polls", "primary", "count", "long polls that wait for a task right now", "down",
                Gauge(server("pending_polls", USER, USER_QUEUES), "sum", (), SERVER_WITNESS),
                Gauge(server("pending_polls", USER, USER_QUEUES), "sum", QUEUE)),
+    SignalSpec("poller.recent_pollers", "primary", "count", "pollers seen on task queues in the last 75 seconds", "down",
+               source="api"),
     SignalSpec("poller.sync_match_rate", "primary", "ratio", "share of dispatched tasks that never had to be stored", "down",
                Ratio(rate("poll_success_sync", USER, USER_QUEUES), POLLS_FILLED)),
     SignalSpec("workflow_tasks.failed_per_sec", "primary", "1/s", "workflow tasks failed (first attempts only)", "up",

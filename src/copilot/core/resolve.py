@@ -1,0 +1,205 @@
+"""From numbers to readings: a leaf is a value, no traffic, or missing with the reason; then arithmetic over leaves.
+
+The common step after either computation: a counter that is not there is zero only while its witness is (law 1), a first
+event counts, a quantile or ratio of nothing is no traffic.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from whenever import Instant
+
+from copilot.core.expressions import Expression, Gauge, Leaf, Plus, Quantile, Ratio, Role, Scale, leaves
+from copilot.core.series import SERVER_WITNESS, WORKER_WITNESS
+from copilot.core.signals import MAX_BREAKDOWN_ROWS, BreakdownRow, Missing, MissingCode, Signals
+from copilot.core.taxonomy import SignalSpec
+from copilot.core.window import TargetScrapes, Vector, View, compute, sample_name
+
+WITNESS: dict[Role, str] = {"server": SERVER_WITNESS, "worker": WORKER_WITNESS}
+ZERO_TELLS = frozenset({"pending_polls", "temporal_worker_task_slots_available", "temporal_worker_task_slots_used"})
+"""Families whose breakdown keeps rows of zero: nobody polls, no slot is free."""
+
+TOLERATED_FAILURES = 1
+STALE_INTERVALS = 2.5
+_LABELS = {"taskqueue": "task_queue"}
+
+
+@dataclass(frozen=True, slots=True)
+class NoTraffic:
+    """Read, and nothing happened that could be measured."""
+
+
+NO_TRAFFIC = NoTraffic()
+Resolved = float | NoTraffic | Missing
+
+
+def measurable(spec: SignalSpec, roles: Iterable[Role]) -> bool:
+    """Whether pages of these roles are where the signal is measured."""
+    if spec.expression is None or spec.source not in ("metrics", "api or metrics"):
+        return False
+    configured = set(roles)
+    return all(leaf.series.role in configured for leaf in leaves(spec.expression))
+
+
+def wanted_leaves(specs: Iterable[SignalSpec]) -> tuple[Leaf, ...]:
+    """All leaves of the signals' expressions and breakdowns."""
+    found: dict[Leaf, None] = {}
+    for spec in specs:
+        if spec.expression is not None:
+            found.update(dict.fromkeys(leaves(spec.expression)))
+        if spec.breakdown is not None:
+            found[spec.breakdown] = None
+    return tuple(found)
+
+
+def readings(
+    specs: Iterable[SignalSpec],
+    targets: Sequence[TargetScrapes],
+    now: Instant,
+    window_sec: float,
+    *,
+    interval_sec: float,
+) -> Signals:
+    """The signals the targets' pages give at `now`, every rate over `window_sec`, read every `interval_sec` seconds.
+
+    A target is down when its last good read is older than two and a half intervals, or two failed ones followed."""
+    evaluation = _Evaluation(targets, now, window_sec, interval_sec)
+    roles = {t.role for t in targets}
+    values: dict[str, float | None] = {}
+    quiet: list[str] = []
+    missing: dict[str, Missing] = {}
+    rows: dict[str, tuple[BreakdownRow, ...]] = {}
+    for spec in specs:
+        if not measurable(spec, roles) or spec.expression is None:
+            continue
+        found = evaluation.resolve(spec.expression)
+        values[spec.id] = found if isinstance(found, float) else None
+        if isinstance(found, NoTraffic):
+            quiet.append(spec.id)
+        elif isinstance(found, Missing):
+            missing[spec.id] = found
+        if spec.breakdown is not None and not isinstance(found, Missing):
+            breakdown = breakdown_rows(spec.breakdown, evaluation.vector(spec.breakdown))
+            if breakdown:
+                rows[spec.id] = breakdown
+    return Signals(
+        time=now,
+        readings=values,
+        no_traffic=tuple(quiet),
+        missing=missing,
+        targets={role: sum(v.target.role == role for v in evaluation.views) for role in sorted(roles)},
+        breakdowns=rows,
+    )
+
+
+class _Evaluation:
+    """One evaluation: the views of living targets, and what each leaf came to."""
+
+    def __init__(self, targets: Sequence[TargetScrapes], now: Instant, window_sec: float, interval_sec: float) -> None:
+        self.targets = targets
+        oldest = now.timestamp(unit="nanosecond") / 1e9 - STALE_INTERVALS * interval_sec
+        self.views = [
+            View.latest(t, window_sec, births=WITNESS[t.role])
+            for t in targets
+            if t.times and t.failures <= TOLERATED_FAILURES and t.times[-1] >= oldest
+        ]
+        self._resolved: dict[Leaf, Resolved] = {}
+
+    def vector(self, leaf: Leaf) -> Vector:
+        return compute(leaf, self.views)
+
+    def resolve(self, expression: Expression) -> Resolved:
+        match expression:
+            case Plus(terms):
+                return _plus([self.resolve(t) for t in terms])
+            case Ratio(part, whole):
+                return _ratio(self.resolve(part), self.resolve(whole))
+            case Scale(of, factor, offset):
+                found = self.resolve(of)
+                return factor * found + offset if isinstance(found, float) else found
+            case _:
+                if expression not in self._resolved:
+                    self._resolved[expression] = self._leaf(expression)
+                return self._resolved[expression]
+
+    def _leaf(self, leaf: Leaf) -> Resolved:
+        role = leaf.series.role
+        views = [v for v in self.views if v.target.role == role]
+        if not views:
+            return self._down(role)
+        vector = self.vector(leaf)
+        if vector:
+            value = next(iter(vector.values())) if not leaf.by else math.fsum(vector.values())
+            if math.isfinite(value):
+                return value
+            if math.isnan(value) and isinstance(leaf, Quantile):
+                return NO_TRAFFIC
+            return Missing(code=MissingCode.PARSE, detail=f"{sample_name(leaf)} is {value} on the {role} pages")
+        return self._absent(leaf, views)
+
+    def _absent(self, leaf: Leaf, views: Sequence[View]) -> Resolved:
+        """What a leaf without any sample is."""
+        role = leaf.series.role
+        unread = [t for t in self.targets if t.role == role and all(v.target is not t for v in views)]
+        witness = WITNESS[role] if isinstance(leaf, Quantile) else leaf.witness
+        if witness and role == "server" and unread:
+            return Missing(
+                code=MissingCode.TARGET_DOWN,
+                detail=f"{leaf.series.family} is on no page read, and {_why(unread[0])}",
+            )
+        if not isinstance(leaf, Gauge):
+            views = [v for v in views if len(v.pages) > 1]
+            if not views:
+                return Missing(
+                    code=MissingCode.ABSENT, detail=f"the {role} pages were read once so far, a rate needs two"
+                )
+        if witness and any(v.has(witness) and (isinstance(leaf, Gauge) or v.has(witness, 0)) for v in views):
+            return NO_TRAFFIC if isinstance(leaf, Quantile) else 0.0
+        lacking = f"{leaf.series.family} is not on the {role} pages"
+        return Missing(code=MissingCode.ABSENT, detail=f"{lacking}, nor is {witness}" if witness else lacking)
+
+    def _down(self, role: Role) -> Missing:
+        down = [t for t in self.targets if t.role == role]
+        reason = _why(down[0]) if down else f"no {role} page is configured"
+        more = f" (and {len(down) - 1} more)" if len(down) > 1 else ""
+        return Missing(code=MissingCode.TARGET_DOWN, detail=reason + more)
+
+
+def _why(target: TargetScrapes) -> str:
+    if target.failure is not None:
+        return f"{target.name}: {target.failure.detail or target.failure.code}"
+    return f"{target.name}: " + ("not read lately" if target.times else "not read yet")
+
+
+def _plus(terms: Sequence[Resolved]) -> Resolved:
+    for term in terms:
+        if isinstance(term, Missing):
+            return term
+    values = [t for t in terms if isinstance(t, float)]
+    return math.fsum(values) if values else NO_TRAFFIC
+
+
+def _ratio(part: Resolved, whole: Resolved) -> Resolved:
+    for side in (part, whole):
+        if isinstance(side, Missing):
+            return side
+    if not isinstance(part, float) or not isinstance(whole, float) or whole == 0:
+        return NO_TRAFFIC
+    return part / whole
+
+
+def breakdown_rows(leaf: Leaf, vector: Vector) -> tuple[BreakdownRow, ...]:
+    """The rows of a grouped leaf, at most 20, largest first; where zero tells something, the smallest 20."""
+    zero_tells = leaf.series.family in ZERO_TELLS
+    found = [(group, v) for group, v in vector.items() if math.isfinite(v) and (v != 0 or zero_tells)]
+    found.sort(key=lambda item: (item[1] if zero_tells else -item[1], item[0]))
+    chosen = sorted(found[:MAX_BREAKDOWN_ROWS], key=lambda item: (-item[1], item[0]))
+    return tuple(BreakdownRow(labels=_row_labels(leaf.by, group), value=value) for group, value in chosen)
+
+
+def _row_labels(names: Sequence[str], values: Sequence[str]) -> dict[str, str]:
+    return {
+        _LABELS.get(name, name): value.lower() if name == "task_type" else value
+        for name, value in zip(names, values, strict=True)
+    }
