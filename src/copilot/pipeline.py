@@ -1,0 +1,107 @@
+"""The steps of a tick in order: collect → judge → keep. What workflows, command line and replay share."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import reduce
+from typing import TypeAlias
+
+from pydantic import ValidationError
+from whenever import Instant
+
+from copilot.core.assessment import Evaluation
+from copilot.core.errors import SourceError
+from copilot.core.evaluation import RULES_VERSION, Context, evaluate
+from copilot.core.memory import Memory
+from copilot.core.signals import Missing, MissingCode, Signals, merge
+from copilot.core.snapshot import Snapshot
+from copilot.core.taxonomy import TAXONOMY_VERSION
+from copilot.core.thresholds import Thresholds
+from copilot.settings import ClusterSettings
+from copilot.sources import Source
+
+Rules: TypeAlias = Callable[[Signals, Memory, Context], tuple[Evaluation, Memory]]
+MEMORY_LASTS_SEC = 15 * 60.0
+
+
+async def collect(sources: Sequence[Source], now: Instant, deadline_sec: float = 10.0) -> Signals:
+    """One reading of all sources, asked at once and answered within the deadline. Where two know a signal, Temporal's
+    own API is preferred, then the order given; what did not answer in time is missing."""
+    preferred = sorted(sources, key=lambda source: source.name != "api")
+    tasks = [asyncio.create_task(source.read(now), name=f"read {source.name}") for source in preferred]
+    try:
+        if tasks:
+            await asyncio.wait(tasks, timeout=deadline_sec)
+        late = Missing(code=MissingCode.TIMEOUT, detail=f"timed out after {deadline_sec:g} s")
+        parts = [_answer(source, task, now, late) for source, task in zip(preferred, tasks, strict=True)]
+    finally:
+        for task in tasks:
+            task.cancel()
+    return reduce(merge, parts, Signals(time=now, readings={}))
+
+
+def _answer(source: Source, task: asyncio.Task[Signals], now: Instant, late: Missing) -> Signals:
+    why = late
+    if task.done():
+        try:
+            return task.result()
+        except SourceError as error:
+            why = Missing(code=error.code, detail=error.detail)
+    return Signals(time=now, readings=dict.fromkeys(source.expected), missing=dict.fromkeys(source.expected, why))
+
+
+def context(cluster: ClusterSettings) -> Context:
+    """What the rules must know of a cluster's settings."""
+    return Context(
+        cluster=cluster.name,
+        interval_sec=cluster.interval_sec,
+        window_sec=cluster.window,
+        thresholds=cluster.thresholds,
+        ignore_task_queues=cluster.ignore_task_queues,
+    )
+
+
+def replay(
+    ticks: Iterable[Signals], context: Context, memory: Memory | None = None, rules: Rules = evaluate
+) -> Iterator[Evaluation]:
+    """Judge recorded ticks one after the other. Nothing but the ticks so far is known at each."""
+    now = memory or Memory()
+    for signals in ticks:
+        evaluation, now = rules(signals, now, context)
+        yield evaluation
+
+
+def blind(time: Instant, expected: Iterable[str], why: str) -> Signals:
+    """A tick at which nothing could be read: every expected id is missing."""
+    missing = Missing(code=MissingCode.TIMEOUT, detail=why)
+    ids = tuple(expected)
+    return Signals(time=time, readings=dict.fromkeys(ids), missing=dict.fromkeys(ids, missing))
+
+
+def thresholds_hash(thresholds: Thresholds) -> str:
+    """Under which a set of thresholds is kept."""
+    return hashlib.sha256(thresholds.model_dump_json().encode()).hexdigest()[:16]
+
+
+def snapshot(evaluation: Evaluation, memory_before: Memory, context: Context) -> Snapshot:
+    """What is kept of a tick so that it can be judged again."""
+    return Snapshot(
+        evaluation=evaluation,
+        memory_before=memory_before.model_dump(mode="json"),
+        thresholds_hash=thresholds_hash(context.thresholds),
+        taxonomy_version=TAXONOMY_VERSION,
+        rules_version=RULES_VERSION,
+    )
+
+
+def memory_after(rules: Rules, kept: Snapshot, context: Context, now: Instant) -> Memory | None:
+    """The memory after a stored tick; None if it is older than 15 minutes at `now`, from the future, or of a
+    release whose memory does not fit."""
+    age = (now - kept.evaluation.time).total("seconds")
+    if not 0 <= age <= MEMORY_LASTS_SEC:
+        return None
+    try:
+        before = Memory.model_validate(kept.memory_before)
+    except ValidationError:
+        return None
+    return rules(kept.evaluation.signals, before, context)[1]
