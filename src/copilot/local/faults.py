@@ -7,6 +7,7 @@ from typing import Literal
 
 from copilot.core.errors import CopilotError
 from copilot.local.load import Profile
+from copilot.local.temporal_server import DynamicConfig
 from copilot.local.watched import WatchedCluster, WorkerTuning
 
 Deed = Callable[[WatchedCluster], Awaitable[None]]
@@ -16,8 +17,8 @@ BURST_FACTOR = 5.0
 BURST_SEC = 60.0
 FAILING_SHARE = 0.6
 FULL_WORKERS = WorkerTuning(slots=2, activity_sec=4.0)
-FRONTEND_LIMIT = {"frontend.namespaceRPS": 12}
-PERSISTENCE_LIMIT = {
+FRONTEND_LIMIT: DynamicConfig = {"frontend.namespaceRPS": 12}
+PERSISTENCE_LIMIT: DynamicConfig = {
     "history.persistenceMaxQPS": 60,
     "matching.persistenceMaxQPS": 15,
     "frontend.persistenceMaxQPS": 20,
@@ -74,9 +75,9 @@ async def _thaw(cluster: WatchedCluster) -> None:
     cluster.thaw_server()
 
 
-def _restart(**limits: int) -> Deed:
+def _restart(limits: DynamicConfig | None = None, *, down_sec: float = 0.0) -> Deed:
     async def deed(cluster: WatchedCluster) -> None:
-        await cluster.restart_server(limits)
+        await cluster.restart_server(limits, down_sec=down_sec)
 
     return deed
 
@@ -133,9 +134,9 @@ FAULTS: dict[str, Fault] = {
         Fault("server-frozen", "the server is stopped by SIGSTOP", "server", _freeze, _thaw),
         Fault(
             "server-restart",
-            "the server is killed and started again on the same data",
+            "the server is killed and, 3 s later, started again on the same data",
             "server",
-            _restart(),
+            _restart(down_sec=3.0),
             _nothing,
             0.0,
         ),
@@ -143,14 +144,14 @@ FAULTS: dict[str, Fault] = {
             "frontend-rate-limit",
             "the server is restarted with 12 requests a second for a namespace",
             "server",
-            _restart(**FRONTEND_LIMIT),
+            _restart(FRONTEND_LIMIT),
             _restart(),
         ),
         Fault(
             "persistence-rate-limit",
             "the server is restarted with a few dozen database requests a second",
             "server",
-            _restart(**PERSISTENCE_LIMIT),
+            _restart(PERSISTENCE_LIMIT),
             _restart(),
         ),
         Fault("database-locked", "somebody holds the write lock of the server's database", "server", _lock, _unlock),

@@ -86,9 +86,10 @@ class WatchedCluster:
         """SIGCONT."""
         self._supervisor.send_signal(SERVER, signal.SIGCONT)
 
-    async def restart_server(self, extra: DynamicConfig | None = None) -> None:
-        """SIGKILL and start again on the same database and ports, with `extra` dynamic config."""
+    async def restart_server(self, extra: DynamicConfig | None = None, *, down_sec: float = 0.0) -> None:
+        """SIGKILL, and `down_sec` later start again on the same database and ports, with `extra` dynamic config."""
         await self._supervisor.hold(SERVER)
+        await asyncio.sleep(down_sec)
         changed = self.server.child({**self._dynamic_config, **(extra or {})}, stage=STAGE_SERVER)
         await self._supervisor.release(SERVER, changed)
 
@@ -122,6 +123,7 @@ class WatchedCluster:
                 (sys.executable, "-m", "copilot.local.demo_worker", "--address", self.server.address,
                  "--metrics-port", str(port), *options),
                 ready=http_answers(f"http://{LOOPBACK}:{port}/metrics", containing="temporal_num_pollers"),
+                stop_within=2.0,
                 stage=STAGE_WORKERS,
             )
             for name, port in self.worker_ports.items()
@@ -132,4 +134,4 @@ class WatchedCluster:
             sys.executable, "-m", "copilot.local.load", "--address", self.server.address,
             "--profile", str(self._profile_file),
         )  # fmt: skip
-        return Child(LOAD, argv, stage=STAGE_LOAD)
+        return Child(LOAD, argv, stop_within=2.0, stage=STAGE_LOAD)

@@ -1,0 +1,150 @@
+"""The real servers of the embedded stack, each by itself, and the watched cluster with its load and faults."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import httpx
+import psutil
+import pytest
+from temporalio.client import Client
+
+from copilot.core.errors import StartError
+from copilot.local.faults import FaultDesk, FaultError
+from copilot.local.ports import free_ports
+from copilot.local.postgres import accepts_connections, prepare
+from copilot.local.probes import Probe
+from copilot.local.supervisor import Backoff, Event, Supervisor
+from copilot.local.temporal_server import DevServer, frontend_serves
+from copilot.local.watched import WORKERS, WatchedCluster
+
+pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("servers")]
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that PostgreSQL's user may pass through when the tests run as root."""
+    made = tmp_path_factory.mktemp("stack")
+    if os.geteuid() == 0:
+        for part in (made, made.parent, made.parent.parent):
+            part.chmod(part.stat().st_mode | 0o011)
+    return made
+
+
+@pytest.fixture
+def events() -> list[Event]:
+    return []
+
+
+@pytest.fixture
+async def supervisor(folder: Path, events: list[Event]) -> AsyncIterator[Supervisor]:
+    async with Supervisor(folder, events.append, Backoff(first_sec=0.2)) as made:
+        yield made
+
+
+async def wait_for(probe: Probe) -> None:
+    async with asyncio.timeout(20):
+        while not await probe():  # noqa: ASYNC110 - another process changes, it sets no event of ours
+            await asyncio.sleep(0.1)
+
+
+async def test_postgres_answers_keeps_its_data_over_a_crash_and_asks_for_its_password(
+    supervisor: Supervisor, folder: Path
+) -> None:
+    (port,) = free_ports(1)
+    postgres = await prepare(supervisor, folder / "postgres", port)
+    await supervisor.start(postgres.child())
+    connection = await asyncpg.connect(postgres.url)
+    await connection.execute("CREATE TABLE kept (n int); INSERT INTO kept VALUES (42)")
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await asyncpg.connect(postgres.url.replace(postgres.password, "guess"))
+
+    os.kill(supervisor.pids()["postgres"], signal.SIGKILL)
+    await wait_for(accepts_connections(postgres.url))
+    connection = await asyncpg.connect(postgres.url)
+    assert await connection.fetchval("SELECT n FROM kept") == 42
+    await connection.close()
+
+    again = await prepare(supervisor, folder / "postgres", port)
+    assert again.url == postgres.url, "a second start uses what is there"
+
+
+async def test_a_dev_server_answers_with_metrics_and_takes_dynamic_config(supervisor: Supervisor, folder: Path) -> None:
+    server = DevServer("server", folder / "t.sqlite", *free_ports(3))
+    assert not await frontend_serves(server.address)()
+    await supervisor.start(server.child({"matching.backlogMetricsEmitInterval": "3s"}))
+    assert await frontend_serves(server.address)()
+    async with httpx.AsyncClient(trust_env=False) as client:
+        page = await client.get(server.metrics_url)
+    assert "service_requests" in page.text
+
+
+async def test_a_dev_server_whose_port_is_taken_says_so(supervisor: Supervisor, folder: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        server = DevServer("server", folder / "t.sqlite", taken.getsockname()[1], *free_ports(2))
+        with pytest.raises(StartError, match=r"server ended \(exit 1\) before it was ready; it said: .*already in use"):
+            await supervisor.start(server.child({}))
+
+
+@pytest.fixture
+async def cluster(supervisor: Supervisor, folder: Path) -> AsyncIterator[WatchedCluster]:
+    made = WatchedCluster(supervisor, folder)
+    await made.start()
+    yield made
+    await made.close()
+
+
+async def test_the_watched_cluster_works_is_broken_and_recovers(
+    supervisor: Supervisor, cluster: WatchedCluster
+) -> None:
+    said: list[str] = []
+    desk = FaultDesk(cluster, said.append)
+    client = await Client.connect(cluster.server.address)
+
+    async def completed() -> int:
+        return (await client.count_workflows("ExecutionStatus = 'Completed'")).count
+
+    async def more_complete(than: int) -> None:
+        async def so_many() -> bool:
+            return await completed() > than
+
+        await wait_for(so_many)
+
+    await more_complete(than=5)
+
+    await desk.inject("workers-down")
+    with pytest.raises(FaultError, match=r"workers-down is on already: clear workers-down first"):
+        await desk.inject("workers-down")
+    with pytest.raises(FaultError, match="slots-exhausted is not possible while workers-down is on"):
+        await desk.inject("slots-exhausted")
+    with pytest.raises(FaultError, match="idle is not on"):
+        await desk.clear("idle")
+    assert not set(WORKERS) & set(supervisor.pids())
+    await desk.clear("workers-down")
+    assert set(WORKERS) < set(supervisor.pids())
+    await more_complete(than=await completed())
+
+    async def frozen() -> bool:
+        return psutil.Process(supervisor.pids()["watched-server"]).status() == psutil.STATUS_STOPPED
+
+    server_before = supervisor.pids()["watched-server"]
+    await desk.inject("frontend-rate-limit")
+    assert "frontend.namespaceRPS=12" in psutil.Process(supervisor.pids()["watched-server"]).cmdline()
+    await desk.clear("frontend-rate-limit")
+    assert "frontend.namespaceRPS=12" not in psutil.Process(supervisor.pids()["watched-server"]).cmdline()
+    assert supervisor.pids()["watched-server"] != server_before
+
+    await desk.inject("server-frozen")
+    await wait_for(frozen)
+    await desk.clear("server-frozen")
+    await desk.inject("database-locked")
+    await desk.clear("database-locked")
+    await more_complete(than=await completed())
+    assert desk.active == []
+    assert said[-1] == "database-locked is cleared"
