@@ -1,0 +1,204 @@
+"""Each gate: healthy, breached, at its boundary, with its input missing, without traffic."""
+
+import pytest
+
+from copilot.core.assessment import GateResult, Severity
+from copilot.core.flow import cluster_flow, queue_flows
+from copilot.core.gates import GATES, judge
+from copilot.core.memory import Memory, QueueMemory
+from copilot.core.signals import Signals
+from copilot.core.thresholds import Thresholds
+from copilot.core.view import View
+from tests.cluster_signals import CONTEXT, START, healthy, play, with_queues, workers_down
+
+
+def gates(signals: Signals, memory: Memory | None = None) -> dict[str, GateResult]:
+    view = View(
+        signals, cluster_flow(signals), queue_flows(signals), memory or Memory(), Thresholds(), 30.0, signals.time
+    )
+    return {g.name: g for g in judge(view)}
+
+
+def fired(signals: Signals, memory: Memory | None = None) -> set[str]:
+    return {name for name, gate in gates(signals, memory).items() if gate.fired}
+
+
+BREACHED = {
+    "unreachable": healthy(frontend__reachable=0.0),
+    "turned_away": healthy(demand__rejected_per_sec=3.0, demand__requests_per_sec=5.0),
+    "work_stalled": workers_down(20.0),
+    "backlog_age": healthy(matching__activity_backlog_age_sec=31.0, matching__backlog_count=4.0),
+    "frontend_errors": healthy(frontend__error_rate_per_sec=0.5),
+    "frontend_latency": healthy(frontend__latency_p99_ms=1001.0),
+    "rate_limited": healthy(frontend__throttled_per_sec=7.0),
+    "persistence_errors": healthy(persistence__error_rate_per_sec=2.0),
+    "persistence_latency": healthy(persistence__latency_p99_ms=101.0),
+    "persistence_throttled": healthy(persistence__throttled_per_sec=130.0),
+    "history_throttled": healthy(history__throttled_per_sec=100.0),
+    "history_latency": healthy(history__task_queue_latency_p99_sec=49.0),
+    "shard_churn": healthy(history__shard_churn_rate_per_sec=5.1),
+    "workflow_task_failures": healthy(workflow_tasks__failed_per_sec=1.7),
+    "activity_failures": healthy(activity_tasks__failed_per_sec=10.0),
+    "application_failures": healthy(workflow_completion__completion_rate=0.4, workflow_completion__failed_per_sec=1.7),
+}
+
+
+def test_a_healthy_cluster_fires_nothing_and_every_gate_is_judged() -> None:
+    judged = gates(healthy())
+    assert {n for n, g in judged.items() if g.fired is not False} == set()
+    assert list(judged) == [gate.__name__ for gate in GATES]
+
+
+@pytest.mark.parametrize(("name", "signals"), BREACHED.items(), ids=BREACHED)
+def test_a_breached_gate_fires_and_says_why_with_its_numbers(name: str, signals: Signals) -> None:
+    gate = gates(signals)[name]
+    assert gate.fired
+    assert gate.sentence
+    assert gate.threshold is not None
+    assert gate.evidence
+
+
+@pytest.mark.parametrize(("name", "signals"), BREACHED.items(), ids=BREACHED)
+def test_a_gate_whose_input_is_missing_is_not_judged(name: str, signals: Signals) -> None:
+    evidence = gates(signals)[name].evidence
+    gone = {i.replace(".", "__"): None for i in evidence if i in healthy().readings}
+    if "matching.backlog_age_sec" in evidence:
+        gone |= {f"matching__{t}_backlog_age_sec": None for t in ("workflow", "activity")}
+    gate = gates(healthy(**gone))[name]
+    assert (gate.fired, gate.unjudged) == (None, "missing")
+
+
+def test_a_value_at_its_threshold_does_not_fire() -> None:
+    assert "backlog_age" not in fired(healthy(matching__workflow_backlog_age_sec=30.0))
+    assert gates(healthy(matching__workflow_backlog_age_sec=27.0))["backlog_age"].margin == pytest.approx(0.1)
+
+
+def test_a_latency_without_traffic_is_neither_good_nor_bad() -> None:
+    quiet = healthy(frontend__latency_p99_ms=None)
+    quiet = quiet.model_copy(update={"no_traffic": ("frontend.latency_p99_ms",), "missing": {}})
+    assert gates(quiet)["frontend_latency"].unjudged == "no_traffic"
+
+
+def test_what_no_source_measures_is_not_expected() -> None:
+    signals = healthy()
+    readings = {i: v for i, v in signals.readings.items() if not i.startswith("persistence.")}
+    assert gates(signals.model_copy(update={"readings": readings}))["persistence_latency"].unjudged == "not_expected"
+
+
+def test_a_p99_of_finished_work_is_ignored_while_an_outage_is_just_over() -> None:
+    slow = healthy(frontend__latency_p99_ms=5000.0)
+    memory = Memory(recovering_until=START.add(seconds=1))
+    assert gates(slow, memory)["frontend_latency"].unjudged == "recovering"
+    assert gates(slow, Memory(recovering_until=START))["frontend_latency"].fired
+
+
+def test_work_that_waits_but_shrinks_is_not_stalled() -> None:
+    signals = workers_down(100.0)
+    memory = Memory(
+        queues={cluster_flow(signals).key: QueueMemory(waiting=(signals.value("matching.backlog_count") or 0.0,))}
+    )
+    assert "work_stalled" in fired(signals, memory)
+    bigger = Memory(queues={cluster_flow(signals).key: QueueMemory(waiting=(500.0,))})
+    assert "work_stalled" not in fired(signals, bigger)
+
+
+def test_a_task_that_just_arrived_is_not_stalled() -> None:
+    assert "work_stalled" not in fired(workers_down(14.9))
+
+
+def test_without_ages_and_counts_three_stored_tasks_tell_of_a_stall() -> None:
+    unseen = {"matching__backlog_count": None, "matching__workflow_backlog_age_sec": None}
+    assert "work_stalled" in fired(workers_down(60.0, **unseen))
+    assert "work_stalled" not in fired(workers_down(60.0, matching__tasks_spooled_per_sec=0.05, **unseen))
+
+
+def test_nothing_arriving_and_work_waiting_unserved_is_stalled() -> None:
+    signals = workers_down(60.0, demand__tasks_added_per_sec=0.0, matching__tasks_spooled_per_sec=0.0)
+    assert "work_stalled" in fired(signals)
+
+
+def test_history_that_finishes_nothing_while_starts_arrive_is_stalled() -> None:
+    stuck = healthy(
+        matching__tasks_dispatched_per_sec=0.0, demand__tasks_added_per_sec=0.0, history__tasks_acked_per_sec=0.5
+    )
+    assert gates(stuck)["work_stalled"].severity is Severity.CRITICAL
+    assert "work_stalled" in fired(stuck)
+
+
+def test_client_mistakes_alone_stall_nothing() -> None:
+    mistakes = healthy(
+        matching__tasks_dispatched_per_sec=0.0,
+        demand__tasks_added_per_sec=0.0,
+        history__tasks_acked_per_sec=0.0,
+        history__task_processing_rate_per_sec=0.0,
+    )
+    assert fired(mistakes) == set()
+
+
+def row(arrives: float, served: float, waiting: float = 0.0, age: float = 0.0) -> dict[str, float]:
+    return {
+        "demand.tasks_added_per_sec": arrives,
+        "matching.tasks_dispatched_per_sec": served,
+        "matching.backlog_count": waiting,
+        "matching.workflow_backlog_age_sec": age,
+        "poller.pending_polls": 0.0 if served == 0 else 10.0,
+    }
+
+
+def busy(**queues: dict[str, float]) -> Signals:
+    waiting = sum(q["matching.backlog_count"] for q in queues.values())
+    age = max(q["matching.workflow_backlog_age_sec"] for q in queues.values())
+    return with_queues(healthy(matching__backlog_count=waiting, matching__workflow_backlog_age_sec=age), **queues)
+
+
+def test_a_stalled_queue_with_a_good_part_of_the_work_is_critical_and_named() -> None:
+    gate = gates(busy(orders=row(10.0, 10.0), billing=row(7.0, 0.0, 200.0, 25.0)))["work_stalled"]
+    assert gate.fired
+    assert gate.labels["task_queue"] == "billing"
+
+
+def test_a_stalled_queue_with_little_work_stresses_and_is_named() -> None:
+    signals = busy(orders=row(19.0, 19.0), mail=row(1.0, 0.0, 25.0, 25.0))
+    assert fired(signals) == {"queue_stalled"}
+    assert gates(signals)["queue_stalled"].labels["task_queue"] == "mail"
+
+
+def test_a_queue_nothing_arrives_on_moves_nothing_while_work_arrives_elsewhere() -> None:
+    assert fired(busy(orders=row(17.0, 17.0), legacy=row(0.0, 0.0, 5.0, 4000.0))) == set()
+
+
+def test_a_queue_that_stopped_being_fed_after_it_stalled_still_counts() -> None:
+    fed, unfed = row(7.0, 0.0, 200.0, 25.0), row(0.0, 0.0, 200.0, 60.0)
+    seen, _ = play([busy(orders=row(10.0, 10.0), billing=q) for q in (fed, unfed)])
+    assert seen[-1].verdict.fired()
+
+
+def test_falling_behind_needs_age_over_two_minutes_and_rising() -> None:
+    def slow(age: float) -> Signals:
+        return healthy(
+            matching__backlog_count=400.0,
+            matching__activity_backlog_age_sec=age,
+            matching__tasks_dispatched_per_sec=5.0,
+        )
+
+    key = cluster_flow(slow(130.0)).key
+    rising = Memory(queues={key: QueueMemory(waiting=(350.0,), ages=(115.0, 120.0, 125.0))})
+    falling = Memory(queues={key: QueueMemory(waiting=(450.0,), ages=(150.0, 145.0, 140.0))})
+    assert "falling_behind" in fired(slow(130.0), rising)
+    assert "falling_behind" not in fired(slow(119.0), rising)
+    assert "falling_behind" not in fired(slow(130.0), falling)
+    assert "falling_behind" not in fired(slow(130.0))
+
+
+def test_queues_are_joined_whether_their_name_was_sanitised_or_not() -> None:
+    signals = with_queues(
+        healthy(), **{"my-queue": {"matching.backlog_count": 3.0}, "my_queue": {"demand.tasks_added_per_sec": 1.0}}
+    )
+    (flow,) = queue_flows(signals).values()
+    assert (flow.task_queue, flow.waiting, flow.arrives) == ("my-queue", 3.0, 1.0)
+
+
+def test_an_ignored_queue_has_no_flow() -> None:
+    signals = busy(orders=row(10.0, 10.0), billing=row(7.0, 0.0, 200.0, 25.0))
+    assert [f.task_queue for f in queue_flows(signals, ("billing",)).values()] == ["orders"]
+    assert CONTEXT.ignore_task_queues == ()
