@@ -1,0 +1,140 @@
+"""The activities of the loops. Each reads its message, calls one thing, and answers."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+from temporalio import activity
+from whenever import Instant
+
+from copilot import pipeline
+from copilot.activities.messages import (
+    AssessmentStored,
+    Document,
+    EvaluateHealth,
+    FetchSignals,
+    GetLatestAssessment,
+    HealthEvaluated,
+    LatestAssessment,
+    MemoryResumed,
+    ResumeMemory,
+    SignalsFetched,
+    SnapshotsStored,
+    StoreAssessment,
+    StoreSnapshots,
+)
+from copilot.core.assessment import HealthAssessment
+from copilot.core.evaluation import Context, evaluate
+from copilot.core.memory import Memory
+from copilot.core.signals import Signals
+from copilot.core.snapshot import Snapshot
+from copilot.sources import Source
+from copilot.store.base import Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ObserveDeps:
+    """What the activities work with, per watched cluster by name. All of it lives as long as the worker."""
+
+    sources: Mapping[str, Sequence[Source]]
+    contexts: Mapping[str, Context]
+    store: Store
+    rules: pipeline.Rules = evaluate
+    now: Callable[[], Instant] = Instant.now
+    saved_thresholds: set[str] = field(default_factory=set)
+
+
+class ObserveActivities:
+    """The observing loop's activities, over injected clients."""
+
+    def __init__(self, deps: ObserveDeps) -> None:
+        self._deps = deps
+
+    @activity.defn
+    async def fetch_signals(self, ask: FetchSignals) -> SignalsFetched:
+        """Read all sources of a cluster now, by this machine's clock; the result bears the tick's time."""
+        deps = self._deps
+        signals = await pipeline.collect(deps.sources[ask.cluster], deps.now(), ask.deadline_sec)
+        dated = signals.model_copy(update={"time": Instant.from_timestamp(ask.tick)})
+        return SignalsFetched(signals=dated.model_dump(mode="json"))
+
+    @activity.defn
+    async def evaluate_health(self, ask: EvaluateHealth) -> HealthEvaluated:
+        """Judge a tick by the rules and thresholds of this worker."""
+        context = self._deps.contexts[ask.cluster]
+        signals = Signals.model_validate(ask.signals) if ask.signals else self._blind(ask)
+        memory = _remembered(ask.memory)
+        evaluation, after = self._deps.rules(signals, memory, context)
+        kept = pipeline.snapshot(evaluation, memory, context)
+        return HealthEvaluated(
+            evaluation=evaluation.model_dump(mode="json"),
+            memory=after.model_dump(mode="json"),
+            health_state=evaluation.verdict.health_state.value,
+            **kept.model_dump(include={"thresholds_hash", "taxonomy_version", "rules_version"}),
+        )
+
+    @activity.defn
+    async def store_signals_snapshot(self, ask: StoreSnapshots) -> SnapshotsStored:
+        """Keep snapshots; those kept already are left as they are."""
+        snapshots = list(_readable(ask.snapshots))
+        await self._keep_thresholds(ask.cluster, snapshots)
+        stored = await self._deps.store.save_snapshots(snapshots)
+        return SnapshotsStored(stored=stored, unreadable=len(ask.snapshots) - len(snapshots))
+
+    @activity.defn
+    async def store_health_assessment(self, ask: StoreAssessment) -> AssessmentStored:
+        """Keep an assessment with its issues; one kept already is left as it is."""
+        assessment = HealthAssessment.model_validate({**ask.evaluation, "trigger": ask.trigger})
+        return AssessmentStored(new=await self._deps.store.save_assessment(assessment))
+
+    @activity.defn
+    async def get_latest_assessment(self, ask: GetLatestAssessment) -> LatestAssessment:
+        """The newest assessment of a cluster."""
+        latest = await self._deps.store.latest_assessment(ask.cluster)
+        return LatestAssessment(assessment=latest.model_dump(mode="json") if latest else None)
+
+    @activity.defn
+    async def resume_memory(self, ask: ResumeMemory) -> MemoryResumed:
+        """What a loop that begins may take up from the newest stored tick."""
+        context = self._deps.contexts[ask.cluster]
+        latest = await self._deps.store.latest_snapshot(ask.cluster)
+        after = latest and pipeline.memory_after(self._deps.rules, latest, context, Instant.from_timestamp(ask.now))
+        if latest is None or after is None:
+            return MemoryResumed()
+        return MemoryResumed(
+            memory=after.model_dump(mode="json"),
+            evaluation=latest.evaluation.model_dump(mode="json"),
+            health_state=latest.evaluation.verdict.health_state.value,
+            tick=int(latest.evaluation.time.timestamp()),
+        )
+
+    def _blind(self, ask: EvaluateHealth) -> Signals:
+        expected = [i for source in self._deps.sources[ask.cluster] for i in source.expected]
+        return pipeline.blind(Instant.from_timestamp(ask.tick), expected, ask.why_blind)
+
+    async def _keep_thresholds(self, cluster: str, snapshots: Sequence[Snapshot]) -> None:
+        thresholds = self._deps.contexts[cluster].thresholds
+        ours = pipeline.thresholds_hash(thresholds)
+        if ours not in self._deps.saved_thresholds and any(s.thresholds_hash == ours for s in snapshots):
+            await self._deps.store.save_thresholds(ours, thresholds.model_dump(mode="json"))
+            self._deps.saved_thresholds.add(ours)
+
+
+def _remembered(document: Document | None) -> Memory:
+    """The memory of the tick before; a memory of another release that does not fit is forgotten, and said."""
+    try:
+        return Memory.model_validate(document or {})
+    except ValidationError as error:
+        log.warning("the memory of another release does not fit and is forgotten: %s", error.errors()[0]["msg"])
+        return Memory()
+
+
+def _readable(documents: Sequence[Document]) -> Iterable[Snapshot]:
+    for document in documents:
+        try:
+            yield Snapshot.model_validate(document)
+        except ValidationError as error:
+            log.warning("a snapshot of another release does not fit and is left out: %s", error.errors()[0]["msg"])

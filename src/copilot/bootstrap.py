@@ -1,0 +1,139 @@
+"""The one place that builds clients from settings. Nothing here connects before it is used, except where it says so."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+from pydantic import ValidationError
+from temporalio.client import Client, WorkflowQueryFailedError, WorkflowQueryRejectedError
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.envconfig import ClientConfigProfile
+from temporalio.service import RPCError, RPCStatusCode
+
+from copilot import pipeline
+from copilot.activities.messages import Document
+from copilot.activities.observe import ObserveDeps
+from copilot.core.assessment import Evaluation
+from copilot.core.errors import SettingsError, SourceError, StartError
+from copilot.core.signals import MissingCode
+from copilot.settings import ClusterSettings, Settings, TemporalSettings
+from copilot.sources import Source
+from copilot.sources.scrape import ScrapeSource
+from copilot.sources.temporal_api import TemporalApiSource
+from copilot.store.base import Store
+from copilot.store.postgres import PostgresStore
+from copilot.workflows.shared import observe_id
+
+PATIENCE_SEC = 30.0
+TRY_EVERY_SEC = 0.5
+QUERY_SEC = 2.0
+
+
+async def temporal_client(settings: TemporalSettings, *, lazy: bool = False) -> Client:
+    """A client of the Copilot's own Temporal. Address and namespace are those of copilot.toml where it has them, else
+    of the TEMPORAL_* profile; TLS and API key are always the profile's. RuntimeError when it cannot be reached, unless
+    `lazy`: then nothing is connected before the first call."""
+    try:
+        profile = ClientConfigProfile.load(settings.profile)
+    except RuntimeError as error:
+        raise SettingsError([f"temporal.profile: {error}"]) from error
+    said = settings.model_fields_set
+    config = profile.to_client_connect_config()
+    config["target_host"] = (profile.address if "address" not in said else None) or settings.address
+    config["namespace"] = (profile.namespace if "namespace" not in said else None) or settings.namespace
+    return await Client.connect(**config, data_converter=pydantic_data_converter, lazy=lazy)
+
+
+async def connected(
+    settings: TemporalSettings, patience_sec: float = PATIENCE_SEC, waiting: Callable[[str], None] = lambda _: None
+) -> Client:
+    """A connected client, tried for `patience_sec`; `waiting` is told once if the first try fails.
+    StartError after that."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + patience_sec
+    told = False
+    while True:
+        try:
+            return await temporal_client(settings)
+        except RuntimeError as error:
+            if not told:
+                waiting(f"waiting for Temporal at {settings.address}")
+                told = True
+            if loop.time() + TRY_EVERY_SEC > end:
+                raise StartError(
+                    f"the Copilot's own Temporal at {settings.address} cannot be reached ({_reason(error)}): "
+                    "start it, or set [temporal] address in copilot.toml"
+                ) from error
+        await asyncio.sleep(TRY_EVERY_SEC)
+
+
+def store(settings: Settings) -> Store:
+    """The state store; SettingsError when none is configured."""
+    if settings.store.url is None:
+        raise SettingsError(
+            ["store.url is not set: give a postgresql:// address, or use `copilot up`, which brings its own database"]
+        )
+    return PostgresStore(settings.store.url)
+
+
+def sources(cluster: ClusterSettings) -> tuple[Source, ...]:
+    """The sources of one cluster, Temporal's own API first: it is preferred where both know a signal."""
+    found: list[Source] = []
+    if cluster.temporal is not None:
+        found.append(TemporalApiSource(cluster))
+    if cluster.metrics:
+        found.append(ScrapeSource(cluster))
+    return tuple(found)
+
+
+def observe_deps(settings: Settings) -> ObserveDeps:
+    """What the worker's activities work with."""
+    return ObserveDeps(
+        sources={c.name: sources(c) for c in settings.clusters},
+        contexts={c.name: pipeline.context(c) for c in settings.clusters},
+        store=store(settings),
+    )
+
+
+async def close(deps: ObserveDeps) -> None:
+    """Give back what the activities held."""
+    for cluster in deps.sources.values():
+        for source in cluster:
+            await source.aclose()
+    await deps.store.close()
+
+
+class LoopLive:
+    """The live verdict, asked of the running loop."""
+
+    def __init__(self, client: Client, timeout_sec: float = QUERY_SEC) -> None:
+        self._client = client
+        self._timeout = timedelta(seconds=timeout_sec)
+
+    async def evaluation(self, cluster: str) -> Evaluation | None:
+        """The newest evaluation, None before the first. SourceError when the loop is not there or does not answer."""
+        loop = self._client.get_workflow_handle(observe_id(cluster))
+        try:
+            newest: Document | None = await loop.query("live", rpc_timeout=self._timeout)
+            return Evaluation.model_validate(newest) if newest else None
+        except (RPCError, RuntimeError, WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
+            raise SourceError(*_why_silent(error), asked=f"the loop {loop.id}") from error
+        except ValidationError as error:
+            raise SourceError(MissingCode.PARSE, "its evaluation is of another release", asked=loop.id) from error
+
+
+def _why_silent(error: Exception) -> tuple[MissingCode, str]:
+    status = error.status if isinstance(error, RPCError) else None
+    if status is RPCStatusCode.NOT_FOUND:
+        return MissingCode.ABSENT, "it does not run: `copilot start` starts it"
+    if status in (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.FAILED_PRECONDITION):
+        return MissingCode.TIMEOUT, "no worker answers for it: does `copilot worker` run?"
+    return MissingCode.TARGET_DOWN, f"the Copilot's own Temporal cannot be asked ({_reason(error)})"
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    for known in ("Connection refused", "dns error", "certificate", "deadline"):
+        if known.lower() in text.lower():
+            return known.lower()
+    return text.splitlines()[0][:120]

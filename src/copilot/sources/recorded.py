@@ -1,0 +1,111 @@
+"""Recordings: one cluster's signals as JSON lines (design.md §4), gzipped where the name ends in .gz."""
+
+import gzip
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, cast
+
+from pydantic import ValidationError
+from whenever import Instant
+
+from copilot.core.errors import RecordingError
+from copilot.core.signals import RecordingHeader, Signals
+from copilot.core.taxonomy import SPECS
+
+
+def read_recording(path: Path) -> tuple[RecordingHeader, Iterator[Signals]]:
+    """The header, and the ticks as they are read.
+
+    Both raise RecordingError naming the line: what is not JSON, does not have the shape, runs backwards in time, or
+    mentions an id the taxonomy does not know."""
+    lines = _lines(path)
+    number, first = next(lines, (1, ""))
+    if not first:
+        raise RecordingError(f"{path} is empty: a recording begins with a header line")
+    header = _parsed(path, number, first, RecordingHeader)
+    return header, _ticks(path, lines)
+
+
+def write_recording(path: Path, header: RecordingHeader, ticks: Iterable[Signals]) -> int:
+    """Write a recording, replacing the file; returns the number of ticks."""
+    count = 0
+    with _opened(path, "wt") as file:
+        file.write(header.model_dump_json() + "\n")
+        for tick in ticks:
+            file.write(tick_line(tick) + "\n")
+            count += 1
+    return count
+
+
+def tick_line(signals: Signals) -> str:
+    """One tick as a line, without what is empty."""
+    document = signals.model_dump(mode="json")
+    return json.dumps({k: v for k, v in document.items() if v or k in ("time", "readings")}, separators=(",", ":"))
+
+
+class RecordedSource:
+    """A source that gives the ticks of a recording one after the other as if they were read now; after the last one
+    everything is absent."""
+
+    name = "recorded"
+
+    def __init__(self, ticks: Sequence[Signals]) -> None:
+        self._ticks = list(ticks)
+        self._next = 0
+
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """All ids the recording mentions."""
+        return tuple({i: None for tick in self._ticks for i in tick.readings})
+
+    async def read(self, now: Instant) -> Signals:
+        """The next tick, dated `now`."""
+        if self._next < len(self._ticks):
+            self._next += 1
+            return self._ticks[self._next - 1].model_copy(update={"time": now})
+        return Signals(time=now, readings=dict.fromkeys(self.expected))
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+
+def _ticks(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[Signals]:
+    before: Instant | None = None
+    for number, line in lines:
+        tick = _parsed(path, number, line, Signals)
+        mentioned = (*tick.readings, *tick.no_traffic, *tick.missing, *tick.breakdowns)
+        if unknown := sorted({i for i in mentioned if i not in SPECS}):
+            raise RecordingError(f"{path} line {number}: the taxonomy knows no signal {', '.join(unknown)}")
+        if before is not None and tick.time <= before:
+            raise RecordingError(f"{path} line {number}: {tick.time} is not after the line before")
+        before = tick.time
+        yield tick
+
+
+def _parsed(path: Path, number: int, line: str, model: type[Any]) -> Any:
+    try:
+        return model.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(p) for p in first["loc"]) or "the line"
+        raise RecordingError(f"{path} line {number}: {place}: {first['msg']}") from error
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    try:
+        with _opened(path, "rt") as file:
+            for number, line in enumerate(file, start=1):
+                if text := line.strip():
+                    yield number, text
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise RecordingError(f"{path} cannot be read: {reason}") from error
+
+
+@contextmanager
+def _opened(path: Path, mode: str) -> Iterator[IO[str]]:
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, mode, encoding="utf-8") as file:
+        yield cast("IO[str]", file)

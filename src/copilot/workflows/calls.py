@@ -1,0 +1,107 @@
+"""The activities as the loops see them: one typed function each, with its deadlines and who retries.
+
+Called by name, so that the sandbox never imports an activity's clients.
+"""
+
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, TimeoutError, TimeoutType
+
+from copilot.activities.messages import (
+    AssessmentStored,
+    EvaluateHealth,
+    FetchSignals,
+    HealthEvaluated,
+    MemoryResumed,
+    ResumeMemory,
+    SignalsFetched,
+    SnapshotsStored,
+    StoreAssessment,
+    StoreSnapshots,
+)
+
+AT_ONCE = timedelta(milliseconds=200)
+WRITE = timedelta(seconds=10)
+
+
+def fetch_deadline_sec(interval_sec: float) -> float:
+    """What all sources together may take: 10 s, half an interval if that is shorter, but never less than the health
+    check takes."""
+    return min(10.0, max(4.0, interval_sec / 2))
+
+
+async def fetch_signals(ask: FetchSignals, waits_sec: float) -> SignalsFetched:
+    """One more attempt if the worker died over it. Nobody there within `waits_sec`: `nobody_was_there` tells."""
+    answer: SignalsFetched = await workflow.execute_activity(
+        "fetch_signals",
+        ask,
+        result_type=SignalsFetched,
+        schedule_to_start_timeout=timedelta(seconds=waits_sec),
+        start_to_close_timeout=timedelta(seconds=ask.deadline_sec + 3),
+        retry_policy=RetryPolicy(initial_interval=AT_ONCE, maximum_attempts=2),
+    )
+    return answer
+
+
+async def evaluate_health(ask: EvaluateHealth, waits_sec: float) -> HealthEvaluated:
+    """The rules take milliseconds; a second and third attempt are for workers that die."""
+    answer: HealthEvaluated = await workflow.execute_activity(
+        "evaluate_health",
+        ask,
+        result_type=HealthEvaluated,
+        schedule_to_start_timeout=timedelta(seconds=waits_sec),
+        start_to_close_timeout=timedelta(seconds=5),
+        retry_policy=RetryPolicy(initial_interval=AT_ONCE, maximum_attempts=3),
+    )
+    return answer
+
+
+async def resume_memory(ask: ResumeMemory) -> MemoryResumed:
+    """Asked once, before the first tick: a store that does not answer at once is not waited for."""
+    answer: MemoryResumed = await workflow.execute_activity(
+        "resume_memory",
+        ask,
+        result_type=MemoryResumed,
+        start_to_close_timeout=timedelta(seconds=3),
+        retry_policy=RetryPolicy(maximum_attempts=1),
+    )
+    return answer
+
+
+async def store_signals_snapshot(ask: StoreSnapshots, gives_up: timedelta | None) -> SnapshotsStored:
+    """Retried by the server, so that a store that is away does not grow the loop's history."""
+    answer: SnapshotsStored = await workflow.execute_activity(
+        "store_signals_snapshot",
+        ask,
+        result_type=SnapshotsStored,
+        start_to_close_timeout=WRITE,
+        schedule_to_close_timeout=gives_up,
+        retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10)),
+    )
+    return answer
+
+
+async def store_health_assessment(ask: StoreAssessment) -> AssessmentStored:
+    """Retried for a week: an assessment outlives any repair of its store."""
+    answer: AssessmentStored = await workflow.execute_activity(
+        "store_health_assessment",
+        ask,
+        result_type=AssessmentStored,
+        start_to_close_timeout=WRITE,
+        schedule_to_close_timeout=timedelta(days=7),
+        retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)),
+    )
+    return answer
+
+
+def nobody_was_there(error: ActivityError) -> bool:
+    """Whether an activity failed because no worker took it in time."""
+    cause = error.cause
+    return isinstance(cause, TimeoutError) and cause.type == TimeoutType.SCHEDULE_TO_START
+
+
+def in_one_line(error: ActivityError) -> str:
+    """What failed and why, for a person."""
+    return f"{error.activity_type}: {error.cause or error}"

@@ -1,0 +1,164 @@
+"""A real dev server for the loops, and a watched cluster whose readings the test decides."""
+
+import asyncio
+import sys
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from temporalio.client import Client, WorkflowHandle
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+from whenever import Instant
+
+from copilot.activities.observe import ObserveDeps
+from copilot.bootstrap import LoopLive
+from copilot.core.assessment import Evaluation, HealthAssessment
+from copilot.core.errors import StoreError
+from copilot.core.evaluation import Context
+from copilot.core.signals import Signals
+from copilot.core.snapshot import Snapshot
+from copilot.settings import ClusterSettings, MetricsEndpoint
+from copilot.starter import Started, start_loop
+from copilot.store.memory import MemoryStore
+from copilot.worker import build_worker
+from copilot.workflows.observe import ObserveClusterWorkflow
+from copilot.workflows.shared import LoopStatus, observe_id
+from tests.evaluations import signals
+
+T = TypeVar("T")
+
+
+class FedSource:
+    """Reads what the test says. `stuck`: a read never comes back."""
+
+    name = "fed"
+    expected = tuple(signals().readings)
+
+    def __init__(self) -> None:
+        self.changed: dict[str, float | None] = {}
+        self.stuck = False
+        self.reads = 0
+
+    async def read(self, now: Instant) -> Signals:
+        self.reads += 1
+        if self.stuck:
+            await asyncio.Event().wait()
+        return signals(now, **self.changed)
+
+    async def aclose(self) -> None:
+        return None
+
+
+class BreakableStore(MemoryStore):
+    """A store that can be away, and remembers in which order things were really new."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = False
+        self.arrived: list[str] = []
+        self.refused = 0
+
+    def _reached(self) -> None:
+        if self.away:
+            self.refused += 1
+            raise StoreError("the state store is away")
+
+    async def save_snapshots(self, snapshots: Sequence[Snapshot]) -> int:
+        self._reached()
+        for each in snapshots:
+            if each.evaluation.evaluation_id not in self._snapshots:
+                self.arrived.append(each.evaluation.evaluation_id)
+        return await super().save_snapshots(snapshots)
+
+    async def save_assessment(self, assessment: HealthAssessment) -> bool:
+        self._reached()
+        return await super().save_assessment(assessment)
+
+    async def latest_snapshot(self, cluster: str) -> Snapshot | None:
+        self._reached()
+        return await super().latest_snapshot(cluster)
+
+
+@dataclass
+class Observed:
+    """One cluster's loop in a test: what feeds it, where it stores, and how to start and ask it."""
+
+    client: Client
+    cluster: ClusterSettings
+    source: FedSource = field(default_factory=FedSource)
+    store: BreakableStore = field(default_factory=BreakableStore)
+
+    @property
+    def queue(self) -> str:
+        return f"queue-{self.cluster.name}"
+
+    @property
+    def loop(self) -> WorkflowHandle[ObserveClusterWorkflow, None]:
+        return self.client.get_workflow_handle_for(ObserveClusterWorkflow.run, observe_id(self.cluster.name))
+
+    def worker(self) -> AbstractAsyncContextManager[Worker]:
+        name = self.cluster.name
+        context = Context(cluster=name, interval_sec=self.cluster.interval_sec, window_sec=self.cluster.window)
+        deps = ObserveDeps(sources={name: (self.source,)}, contexts={name: context}, store=self.store)
+        return build_worker(self.client, self.queue, deps)
+
+    async def start(self, ticks_per_run: int | None = None) -> Started:
+        return await start_loop(self.client, self.queue, self.cluster, ticks_per_run)
+
+    async def live(self) -> Evaluation | None:
+        return await LoopLive(self.client, timeout_sec=10).evaluation(self.cluster.name)
+
+    async def status(self) -> LoopStatus:
+        return await self.loop.query(ObserveClusterWorkflow.status)
+
+    async def ticks(self, at_least: int) -> LoopStatus:
+        """Wait until the loop has evaluated so often."""
+
+        async def often_enough() -> LoopStatus | None:
+            status = await self.status()
+            return status if status.ticks >= at_least else None
+
+        return await eventually(often_enough)
+
+    async def stored(self, at_least: int) -> list[str]:
+        """Wait until so many snapshots have arrived; their ids in order of arrival."""
+
+        async def enough() -> list[str] | None:
+            return self.store.arrived if len(self.store.arrived) >= at_least else None
+
+        return list(await eventually(enough))
+
+
+async def eventually(ask: Callable[[], Awaitable[T | None]], within: float = 40.0) -> T:
+    """Ask until there is an answer."""
+    async with asyncio.timeout(within):
+        while (answer := await ask()) is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        return answer
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    binary = Path(sys.executable).parent / "temporal"
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(binary),
+        dev_server_log_level="error",
+        data_converter=pydantic_data_converter,
+    ) as server:
+        yield server.client
+
+
+@pytest.fixture
+async def observed(client: Client) -> Observed:
+    cluster = ClusterSettings(
+        name=f"c{uuid.uuid4().hex[:8]}",
+        interval_sec=2,
+        metrics=(MetricsEndpoint(url="http://127.0.0.1:1/metrics", role="server"),),
+    )
+    return Observed(client, cluster)

@@ -1,0 +1,197 @@
+"""The loop on a real Temporal server."""
+
+import asyncio
+import time
+
+import pytest
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
+
+from copilot.core.assessment import ReportedState, Trigger
+from copilot.workflows.observe import ObserveClusterWorkflow
+from tests.workflows.conftest import Observed, eventually
+
+pytestmark = pytest.mark.servers
+
+
+async def test_the_loop_evaluates_at_once_and_answers_with_the_newest_evaluation(observed: Observed) -> None:
+    async with observed.worker():
+        await observed.start()
+        await observed.ticks(2)
+        live = await observed.live()
+        assert live is not None
+        assert live.verdict.health_state is ReportedState.HAPPY
+        assert live.evaluation_id == f"{observed.cluster.name}:{int(live.time.timestamp())}"
+        window = await observed.loop.query(ObserveClusterWorkflow.window)
+        assert len(window.times) >= 2
+        assert window.readings["frontend.reachable"][0] == 1.0
+        assert await observed.loop.query(ObserveClusterWorkflow.last_error) is None
+        assert len(await observed.stored(2)) >= 2
+
+        async def assessed() -> Trigger | None:
+            latest = await observed.store.latest_assessment(observed.cluster.name)
+            return latest.trigger if latest else None
+
+        assert await eventually(assessed) is Trigger.STATE_CHANGE
+
+
+async def test_ticks_after_the_first_lie_on_multiples_of_the_interval(observed: Observed) -> None:
+    async with observed.worker():
+        await observed.start()
+        ids = await observed.stored(3)
+    assert all(int(i.rpartition(":")[2]) % 2 == 0 for i in ids[1:])
+
+
+async def test_another_worker_goes_on_where_the_first_stopped_and_nothing_is_stored_twice(observed: Observed) -> None:
+    async with observed.worker():
+        await observed.start()
+        await observed.ticks(2)
+    async with observed.worker():
+        status = await observed.ticks(4)
+        assert status.runs == 1
+        stored = await observed.stored(status.ticks)
+    assert len(stored) == len(set(stored))
+    assert stored == sorted(stored, key=lambda i: int(i.rpartition(":")[2]))
+
+
+async def test_a_loop_that_was_away_goes_on_now_and_does_not_make_up_for_missed_ticks(observed: Observed) -> None:
+    async with observed.worker():
+        await observed.start()
+        await observed.ticks(1)
+    stopped = time.time()
+    await asyncio.sleep(9)  # four ticks pass without a worker
+    async with observed.worker():
+        seen = len(observed.store.arrived)
+        ids = await observed.stored(seen + 2)
+    ticks = [int(i.rpartition(":")[2]) for i in ids]
+    missed = [t for t in ticks if stopped + 2 < t < stopped + 8]
+    assert missed == []
+    assert ticks[-1] > stopped + 8
+
+
+async def test_verdicts_go_on_while_the_store_is_away_and_arrive_afterwards_in_order(observed: Observed) -> None:
+    observed.store.away = True
+    async with observed.worker():
+        await observed.start()
+        status = await observed.ticks(4)
+        assert status.pending >= 4
+        assert observed.store.arrived == []
+        assert observed.store.refused > 0
+        observed.store.away = False
+        stored = await observed.stored(status.ticks)
+    ticks = [int(i.rpartition(":")[2]) for i in stored]
+    assert ticks == sorted(set(ticks))
+
+
+async def test_what_a_run_could_not_store_is_stored_after_it(observed: Observed) -> None:
+    observed.store.away = True
+    async with observed.worker():
+        await observed.start(ticks_per_run=2)
+
+        async def later_run() -> int | None:
+            status = await observed.status()
+            return status.ticks if status.runs >= 2 and status.ticks >= 3 else None
+
+        ticks = await eventually(later_run)
+        observed.store.away = False
+        stored = await observed.stored(ticks)
+    assert len(stored) == len(set(stored))
+
+
+async def test_a_new_run_carries_memory_window_and_verdict(observed: Observed) -> None:
+    async with observed.worker():
+        await observed.start(ticks_per_run=2)
+        first = await eventually(observed.live)
+
+        async def later_run() -> int | None:
+            status = await observed.status()
+            return status.ticks if status.runs >= 2 else None
+
+        ticks = await eventually(later_run)
+        live = await observed.live()
+        assert live is not None
+        assert live.verdict.since == first.verdict.since
+        assert live.verdict.transition is None
+        assert len((await observed.loop.query(ObserveClusterWorkflow.window)).times) >= ticks
+        history = await observed.loop.fetch_history()
+        started = history.events[0].workflow_execution_started_event_attributes
+        assert started.input.ByteSize() < 100_000
+        assert len(await observed.stored(ticks)) == len(set(observed.store.arrived))
+
+
+async def test_starting_twice_gives_one_loop_and_another_interval_is_taken_up_with_all_that_is_known(
+    observed: Observed,
+) -> None:
+    async with observed.worker():
+        assert (await observed.start()).outcome == "started"
+        assert (await observed.start()).outcome == "running"
+        await observed.ticks(1)
+        observed.cluster = observed.cluster.model_copy(update={"interval_sec": 3.0})
+        assert (await observed.start()).outcome == "redefined"
+
+        async def redefined() -> int | None:
+            status = await observed.status()
+            return status.ticks if status.definition.interval_sec == 3.0 and status.runs == 2 else None
+
+        assert await eventually(redefined) >= 1
+        assert (await observed.start()).outcome == "running"
+
+
+async def test_a_read_that_never_comes_back_leads_to_a_verdict_that_knows_nothing_and_not_to_a_stopped_loop(
+    observed: Observed,
+) -> None:
+    async with observed.worker():
+        await observed.start()
+        await observed.ticks(1)
+        observed.source.stuck = True
+        status = await observed.status()
+        await observed.ticks(status.ticks + 2)
+        live = await observed.live()
+        assert live is not None
+        assert live.signals.value("frontend.reachable") is None
+        assert live.verdict.stale
+
+
+async def test_assess_now_evaluates_at_once_and_keeps_it_as_an_assessment(observed: Observed) -> None:
+    observed.cluster = observed.cluster.model_copy(update={"interval_sec": 600.0})
+    async with observed.worker():
+        await observed.start()
+        await observed.ticks(1)
+        document = await observed.loop.execute_update(ObserveClusterWorkflow.assess_now)
+        live = await observed.live()
+        assert live is not None
+        assert document["evaluation_id"] == live.evaluation_id
+        assert (await observed.status()).ticks == 2
+
+        async def manual() -> bool | None:
+            latest = await observed.store.latest_assessment(observed.cluster.name)
+            return True if latest and latest.trigger is Trigger.MANUAL else None
+
+        assert await eventually(manual)
+
+
+async def test_a_loop_started_anew_takes_up_the_memory_of_the_newest_stored_tick(observed: Observed) -> None:
+    async with observed.worker():
+        await observed.start()
+        await observed.stored(2)
+        since = (await eventually(observed.live)).verdict.since
+        await observed.loop.terminate()
+        await observed.start()
+        await observed.ticks(1)
+        live = await observed.live()
+        assert live is not None
+        assert live.verdict.since == since
+        assert live.verdict.transition is None
+
+
+async def test_a_cancelled_loop_ends_as_cancelled_and_loses_nothing(observed: Observed) -> None:
+    observed.store.away = True
+    async with observed.worker():
+        await observed.start()
+        status = await observed.ticks(2)
+        await observed.loop.cancel()
+        with pytest.raises(WorkflowFailureError):
+            await observed.loop.result()
+        assert (await observed.loop.describe()).status is WorkflowExecutionStatus.CANCELED
+        observed.store.away = False
+        stored = await observed.stored(status.ticks)
+    assert len(stored) == len(set(stored))

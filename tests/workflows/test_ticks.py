@@ -1,0 +1,62 @@
+"""When a loop evaluates."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from copilot.workflows.shared import WINDOW_TICKS, Window
+from copilot.workflows.ticks import next_tick, slack, tick_time
+
+INTERVALS = st.floats(min_value=2, max_value=600)
+NOW = st.floats(min_value=1.7e9, max_value=2.0e9)
+
+
+@pytest.mark.parametrize(
+    ("last", "now", "expected"),
+    [
+        pytest.param(None, 1000.7, 1000, id="the first is at once"),
+        pytest.param(990, 991.0, 1020, id="then on the next multiple"),
+        pytest.param(985, 985.2, 1020, id="but not right after the last"),
+        pytest.param(960, 1100.0, 990, id="one missed is due"),
+        pytest.param(5000, 1000.5, 1000, id="a clock that went back starts anew"),
+    ],
+)
+def test_when_the_next_tick_is_due(last: int | None, now: float, expected: int) -> None:
+    assert next_tick(last, now, 30) == expected
+
+
+@pytest.mark.parametrize(
+    ("last", "now", "expected"),
+    [
+        pytest.param(990, 1020.4, 1020, id="on time"),
+        pytest.param(990, 1027.4, 1020, id="a little late"),
+        pytest.param(990, 1100.9, 1100, id="after being away"),
+        pytest.param(990, 1000.9, 1000, id="asked for early"),
+        pytest.param(990, 990.4, 991, id="asked for in the second of the last"),
+    ],
+)
+def test_which_time_a_tick_bears(last: int | None, now: float, expected: int) -> None:
+    assert tick_time(last, now, 30) == expected
+
+
+@given(start=NOW, interval=INTERVALS, late=st.lists(st.floats(min_value=0, max_value=400), max_size=20))
+def test_ticks_always_move_forward_and_never_lag_behind(start: float, interval: float, late: list[float]) -> None:
+    last, now = None, start
+    for delay in late:
+        now = max(now, next_tick(last, now, interval)) + delay
+        tick = tick_time(last, now, interval)
+        assert last is None or tick > last
+        assert now - tick <= slack(interval) + 1
+        last = tick
+
+
+@given(ticks=st.lists(st.dictionaries(st.sampled_from("abc"), st.floats(allow_nan=False) | st.none()), max_size=50))
+def test_property_2_the_window_holds_the_last_ticks_first_in_first_out(ticks: list[dict[str, float | None]]) -> None:
+    window = Window()
+    for time, readings in enumerate(ticks):
+        window.push(time, readings)
+    kept = list(enumerate(ticks))[-WINDOW_TICKS:]
+    assert window.times == [time for time, _ in kept]
+    for signal_id in "abc":
+        column = window.readings.get(signal_id, [None] * len(kept))
+        assert column == [readings.get(signal_id) for _, readings in kept]
