@@ -1,5 +1,6 @@
 """The folder a demo owns, and how a second terminal finds it."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,12 @@ def test_a_demo_that_was_killed_is_not_found_and_its_temporary_folder_goes_with_
     with owned_folder(None):
         assert kept.exists(), "a folder of the user's own is never removed"
         assert list((tmp_path / "run" / "copilot").iterdir()) == []
+
+
+def test_the_logs_of_a_start_that_failed_stay() -> None:
+    with pytest.raises(StartError, match="look into the log"), owned_folder(None) as folder:  # noqa: PT012
+        (folder / "logs" / "server.log").write_text("the reason")
+        (folder / "big").mkdir()
+        raise StartError("look into the log")
+    assert [part.name for part in folder.iterdir()] == ["logs"]
+    shutil.rmtree(folder)

@@ -51,7 +51,8 @@ class RunningDemo(BaseModel):
 
 @contextlib.contextmanager
 def owned_folder(chosen: Path | None) -> Iterator[Path]:
-    """The data folder, locked for us: `chosen`, kept at the end, or a temporary one, removed at the end.
+    """The data folder, locked for us: `chosen`, kept at the end, or a temporary one, removed at the end (but for the
+    logs when the start failed: the error points there).
 
     StartError if it cannot be written or another demo has it."""
     if chosen is None:
@@ -74,11 +75,15 @@ def owned_folder(chosen: Path | None) -> Iterator[Path]:
             raise StartError(
                 f"another demo runs in {folder}: end it, or choose another folder with --data-dir"
             ) from None
+        failed = False
         try:
             yield folder
+        except StartError:
+            failed = True
+            raise
         finally:
             if chosen is None:
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder, but="logs" if failed else None)
 
 
 def find_demo(data_dir: Path | None) -> RunningDemo:
@@ -119,6 +124,17 @@ def _list_of_demos() -> Path:
     if owner != os.geteuid():
         raise StartError(f"{folder} belongs to somebody else: set XDG_RUNTIME_DIR to a folder of yours")
     return folder
+
+
+def _remove(folder: Path, *, but: str | None) -> None:
+    if but is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for part in folder.iterdir():
+        if part.is_dir() and part.name != but:
+            shutil.rmtree(part, ignore_errors=True)
+        elif not part.is_dir():
+            part.unlink(missing_ok=True)
 
 
 def _remove_left_behind() -> None:

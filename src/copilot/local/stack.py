@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
 from whenever import Instant
 
-from copilot.core.errors import CopilotError
+from copilot.core.errors import CopilotError, StartError
 from copilot.local.control import Answer, Wish, listening, refusal
 from copilot.local.copilot_processes import CopilotProcesses, start_own_servers
 from copilot.local.data_folder import RunningDemo, owned_folder
@@ -20,6 +21,7 @@ from copilot.local.postgres import Postgres
 from copilot.local.supervisor import Event, Supervisor, together
 from copilot.local.temporal_server import DevServer
 from copilot.local.watched import WatchedCluster
+from copilot.settings import ClusterSettings, WatchedTemporal
 
 CLUSTER = "demo"
 TASK_QUEUES = ("orders", "billing")
@@ -28,12 +30,21 @@ LONGEST_SOCKET_PATH = 100
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What the person asked for. `port` 0: a free one. `with_copilot` False: only the servers, workers and load."""
+    """What the person asked for. `port` 0: a free one. `with_copilot` False: only servers, workers and load.
+
+    StartError if the interval is none the Copilot can be set to."""
 
     data_dir: Path | None = None
     port: int = 0
     interval_sec: float = 10.0
     with_copilot: bool = True
+
+    def __post_init__(self) -> None:
+        try:
+            ClusterSettings(name=CLUSTER, interval_sec=self.interval_sec, temporal=WatchedTemporal())
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise StartError(f"--interval {self.interval_sec:g}s cannot be used: {reason}") from error
 
 
 @dataclass(frozen=True)
