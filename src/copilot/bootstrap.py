@@ -67,13 +67,18 @@ async def connected(
         await asyncio.sleep(TRY_EVERY_SEC)
 
 
-def store(settings: Settings) -> Store:
-    """The state store; SettingsError when none is configured."""
+def store_url(settings: Settings) -> str:
+    """Where the state store is; SettingsError when none is configured."""
     if settings.store.url is None:
         raise SettingsError(
             ["store.url is not set: give a postgresql:// address, or use `copilot up`, which brings its own database"]
         )
-    return PostgresStore(settings.store.url)
+    return settings.store.url
+
+
+def store(settings: Settings) -> Store:
+    """The state store; SettingsError when none is configured."""
+    return PostgresStore(store_url(settings))
 
 
 def sources(cluster: ClusterSettings) -> tuple[Source, ...]:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import TypeAlias
 
@@ -10,14 +11,14 @@ from pydantic import ValidationError
 from whenever import Instant
 
 from copilot.core.assessment import Evaluation
-from copilot.core.errors import SourceError
+from copilot.core.errors import SettingsError, SourceError
 from copilot.core.evaluation import RULES_VERSION, Context, evaluate
 from copilot.core.memory import Memory
 from copilot.core.signals import Missing, MissingCode, Signals, merge
 from copilot.core.snapshot import Snapshot
 from copilot.core.taxonomy import TAXONOMY_VERSION
 from copilot.core.thresholds import Thresholds
-from copilot.settings import ClusterSettings
+from copilot.settings import ClusterSettings, Settings
 from copilot.sources import Source
 
 Rules: TypeAlias = Callable[[Signals, Memory, Context], tuple[Evaluation, Memory]]
@@ -59,6 +60,14 @@ def context(cluster: ClusterSettings) -> Context:
         thresholds=cluster.thresholds,
         ignore_task_queues=cluster.ignore_task_queues,
     )
+
+
+def with_rules_of(context: Context, settings: Settings) -> Context:
+    """The context with thresholds and ignored task queues of the cluster of that name. SettingsError if it has none."""
+    for cluster in settings.clusters:
+        if cluster.name == context.cluster:
+            return replace(context, thresholds=cluster.thresholds, ignore_task_queues=cluster.ignore_task_queues)
+    raise SettingsError([f"the configuration has no cluster named {context.cluster!r}"])
 
 
 def replay(

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from copilot.local.child import Child
@@ -16,12 +16,21 @@ STAGE_SERVERS, STAGE_PROCESSES = 0, 1
 
 
 class CopilotProcesses:
-    """Runs `copilot worker`, `copilot api` and the one-time commands before them, all on one configuration file."""
+    """Runs `copilot worker`, `copilot api` and the one-time commands before them, all on one configuration file (None:
+    the one in the working directory, if any). `environment` changes theirs; by default only the file speaks."""
 
-    def __init__(self, supervisor: Supervisor, config: Path, api_url: str) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        config: Path | None,
+        api_url: str,
+        *,
+        environment: Mapping[str, str | None] | None = None,
+    ) -> None:
         self._supervisor = supervisor
         self._config = config
         self._api_url = api_url
+        self._environment = clean_environment() if environment is None else environment
 
     async def set_up_store(self) -> None:
         """Create the tables."""
@@ -40,8 +49,8 @@ class CopilotProcesses:
     def _command(self, name: str, *words: str, ready_url: str | None = None) -> Child:
         return Child(
             name,
-            (sys.executable, "-m", "copilot", *words, "--config", str(self._config)),
-            env=clean_environment(),
+            (sys.executable, "-m", "copilot", *words, *(("--config", str(self._config)) if self._config else ())),
+            env=self._environment,
             ready=http_answers(ready_url) if ready_url else None,
             ready_within=60,
             stage=STAGE_PROCESSES,

@@ -1,0 +1,30 @@
+"""The process that serves the API and the page."""
+
+from contextlib import AsyncExitStack
+
+from whenever import Instant
+
+from copilot import bootstrap
+from copilot.api.app import create_app
+from copilot.api.deps import Deps
+from copilot.api.serve import listening_socket, serve_on
+from copilot.core.errors import SettingsError
+from copilot.settings import Settings
+
+
+async def run_api(settings: Settings, *, insecure: bool = False) -> None:
+    """Serve until SIGINT or SIGTERM. Neither Temporal nor the store need to be there: what they know is missing
+    until they are. StartError when the address cannot be used."""
+    if not settings.clusters:
+        raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
+    async with AsyncExitStack() as closing:
+        store = bootstrap.store(settings)
+        closing.push_async_callback(store.close)
+        client = await bootstrap.temporal_client(settings.temporal, lazy=True)
+        clusters = tuple(c.name for c in settings.clusters)
+        app = create_app(Deps(store=store, live=bootstrap.LoopLive(client), clusters=clusters, now=Instant.now))
+        listening = listening_socket(settings.api.host, settings.api.port, insecure=insecure)
+        closing.callback(listening.close)
+        host, port = listening.getsockname()[:2]
+        print(f"copilot api is ready: http://{host}:{port}", flush=True)
+        await serve_on(app, listening)

@@ -1,0 +1,60 @@
+"""`copilot worker`, `api` and `start`: the Copilot's own processes, and its loops."""
+
+import asyncio
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from copilot.cli.options import ConfigOption, JsonOption
+
+OUTCOMES = {
+    "started": "started",
+    "running": "runs already",
+    "redefined": "runs already, and takes up its new interval",
+}
+
+
+def worker(config: ConfigOption = None) -> None:
+    """Run the loops of all configured clusters, until SIGTERM or Ctrl-C.
+
+    Example: copilot worker --config copilot.toml"""
+    # Here and below: Temporal's SDK and FastAPI take a second to import, which --help need not wait for.
+    from copilot.cli.logs import log_to_stderr
+    from copilot.settings import load_settings
+    from copilot.worker import run_worker
+
+    settings = load_settings(config)
+    log_to_stderr(settings.log_level)
+    asyncio.run(run_worker(settings))
+
+
+def api(
+    config: ConfigOption = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Listen beyond this machine although there is no authentication.")
+    ] = False,
+) -> None:
+    """Serve the JSON API and the page, until SIGTERM or Ctrl-C.
+
+    Example: copilot api --config copilot.toml, then open http://127.0.0.1:8765"""
+    from copilot.api_process import run_api
+    from copilot.cli.logs import log_to_stderr
+    from copilot.settings import load_settings
+
+    settings = load_settings(config)
+    log_to_stderr(settings.log_level)
+    asyncio.run(run_api(settings, insecure=insecure))
+
+
+def start(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Start watching: one loop per configured cluster. Loops that run already are left running.
+
+    Example: copilot start --config copilot.toml"""
+    from copilot.settings import load_settings
+    from copilot.starter import start_loops
+
+    for loop in asyncio.run(start_loops(load_settings(config))):
+        line = f"{loop.cluster}: {loop.workflow_id} {OUTCOMES[loop.outcome]}"
+        typer.echo(json.dumps(asdict(loop)) if as_json else line)

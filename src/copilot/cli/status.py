@@ -1,0 +1,70 @@
+"""`copilot status`: what the API says now."""
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from copilot.cli.options import ConfigOption, JsonOption
+from copilot.core.errors import SourceError
+from copilot.core.signals import MissingCode
+
+ANSWER_SEC = 5.0
+BAD_NEWS = ("stressed", "critical", "unknown")
+
+
+def status(
+    cluster: Annotated[str | None, typer.Option(metavar="NAME", help="Only this cluster.")] = None,
+    api: Annotated[str | None, typer.Option(metavar="URL", help="Where the API is; otherwise from the config.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the state of the watched clusters, since when, why, and what to do. Exit 1 when one is not happy.
+
+    Example: copilot status --cluster production"""
+    from copilot.settings import load_settings
+
+    settings = load_settings(config)
+    host = "127.0.0.1" if settings.api.host in ("0.0.0.0", "::") else settings.api.host
+    base = api or f"http://{f'[{host}]' if ':' in host else host}:{settings.api.port}"
+    answers = list(_asked(base.rstrip("/"), cluster))
+    if as_json:
+        for answer in answers:
+            print(json.dumps(answer))
+    else:
+        from copilot.cli.status_view import print_status
+
+        for answer in answers:
+            print_status(answer)
+    if any(answer["health_state"] in BAD_NEWS for answer in answers):
+        raise typer.Exit(1)
+
+
+def _asked(base: str, cluster: str | None) -> Iterator[dict[str, Any]]:
+    import httpx
+
+    with httpx.Client(base_url=base, timeout=ANSWER_SEC, trust_env=False) as client:
+        try:
+            names = [cluster] if cluster else [c["cluster"] for c in _answer(client, "/clusters", {})["clusters"]]
+            for name in names:
+                yield _answer(client, "/status", {"cluster": name})
+        except httpx.HTTPError as error:
+            raise SourceError(
+                MissingCode.TARGET_DOWN,
+                f"no answer from {base} ({str(error) or type(error).__name__}): does `copilot api` run there? "
+                "--api says where it is",
+            ) from error
+
+
+def _answer(client: Any, path: str, parameters: dict[str, str]) -> dict[str, Any]:
+    answer = client.get(path, params=parameters)
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise SourceError(MissingCode.PARSE, f"what answers at {client.base_url} is not the Copilot's API")
+    if answer.status_code != 200:
+        raise SourceError(MissingCode.ABSENT, body.get("error", {}).get("message") or f"{path}: {answer.status_code}")
+    return body

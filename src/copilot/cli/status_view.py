@@ -1,0 +1,54 @@
+"""A status for people."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from whenever import Instant
+
+COLOURS = {"happy": "green", "stressed": "yellow", "critical": "bold red", "unknown": "magenta"}
+UNITS = {"ratio": "", "count": "", "bool": ""}
+
+
+def print_status(status: dict[str, Any], console: Console | None = None) -> None:
+    """State, since when, summary, fired gates and advice."""
+    out = console or Console(highlight=False)
+    state = str(status["health_state"])
+    line = Text.assemble((str(status["cluster"]), "bold"), "  ", (f"● {state.upper()}", COLOURS.get(state, "")))
+    if status.get("stale"):
+        line.append("  stale", style="magenta")
+    if since := status.get("since"):
+        line.append(f"  since {_time(since)}")
+    if (age := status.get("age_sec")) is not None:
+        line.append(f", evaluated {age:.0f} s ago", style="dim")
+    out.print(line)
+    out.print(Text(str(status.get("summary") or "")))
+    if why := status.get("degraded_because"):
+        out.print(Text(f"Degraded: {why}", style="magenta"))
+    fired = [gate for gate in status.get("gates", ()) if gate["fired"]]
+    if fired:
+        out.print(_gates(fired))
+    for number, action in enumerate(status.get("recommended_actions", ()), start=1):
+        out.print(Text(f"{number}. {action['description']} ({action['action_type']}, risk {action['risk_level']})"))
+
+
+def _gates(fired: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("fired gate", "value", "threshold", ""):
+        table.add_column(column, no_wrap=column != "", justify="right" if column in ("value", "threshold") else "left")
+    for gate in fired:
+        unit = str(gate.get("unit") or "")
+        style = "red" if gate["severity"] == "critical" else "yellow"
+        name = Text(gate["name"], style=style)
+        table.add_row(name, _number(gate["value"], unit), _number(gate["threshold"], unit), gate.get("sentence") or "")
+    return table
+
+
+def _number(value: float | None, unit: str) -> str:
+    return "–" if value is None else f"{value:.4g} {UNITS.get(unit, unit)}".strip()
+
+
+def _time(text: str) -> str:
+    local = Instant.parse_iso(text).to_system_tz()
+    return f"{local.date()} {local.time().hour:02}:{local.time().minute:02}:{local.time().second:02}"

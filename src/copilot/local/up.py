@@ -1,0 +1,115 @@
+"""`copilot up`: the Copilot on copilot.toml, with a Temporal and a PostgreSQL of its own where none are given."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from copilot.core.errors import SettingsError, StartError
+from copilot.local.copilot_processes import OWN_SERVER, STAGE_SERVERS, CopilotProcesses
+from copilot.local.ports import LOOPBACK, claim_port, free_ports
+from copilot.local.postgres import prepare
+from copilot.local.supervisor import Event, Supervisor, together
+from copilot.local.temporal_server import DevServer
+from copilot.settings import Settings
+
+EMBEDDED = "embedded, in {}"
+
+
+@dataclass(frozen=True)
+class Up:
+    """What runs: where the page is, where the data are, and whose Temporal and store are used."""
+
+    page: str
+    data_dir: Path
+    temporal: str
+    store: str
+
+
+def default_folder() -> Path:
+    """Where data are kept unless the settings say otherwise: the user's data folder."""
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "temporal-sre-copilot"
+
+
+@contextlib.asynccontextmanager
+async def everything_up(
+    settings: Settings, config: Path | None, folder: Path, on_event: Callable[[Event], None]
+) -> AsyncIterator[Up]:
+    """Start everything, and end everything on leaving. SettingsError or StartError says in one line what is wrong."""
+    if not settings.clusters:
+        raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
+    port = claim_port(settings.api.port, option="[api] port")
+    with _locked(folder):
+        async with Supervisor(folder / "logs", on_event) as supervisor:
+            environment: dict[str, str | None] = {"COPILOT_API__PORT": str(port)}
+            temporal, store = settings.temporal.address, "your own"
+
+            async def own_temporal() -> None:
+                frontend, metrics, http = free_ports(3)
+                server = DevServer(OWN_SERVER, folder / "copilot.sqlite", frontend, metrics, http)
+                await supervisor.start(server.child({}, stage=STAGE_SERVERS))
+                environment["COPILOT_TEMPORAL__ADDRESS"] = server.address
+
+            async def own_store() -> None:
+                postgres = await prepare(supervisor, folder / "postgres", free_ports(1)[0])
+                await supervisor.start(postgres.child(stage=STAGE_SERVERS))
+                environment["COPILOT_STORE__URL"] = postgres.url
+
+            wanted = []
+            if _temporal_is_ours(settings):
+                wanted.append(own_temporal())
+            if settings.store.url is None:
+                wanted.append(own_store())
+                store = EMBEDDED.format(folder)
+            if wanted:
+                await together(*wanted)
+            if address := environment.get("COPILOT_TEMPORAL__ADDRESS"):
+                temporal = f"{address} ({EMBEDDED.format(folder)})"
+            host = LOOPBACK if settings.api.host in ("0.0.0.0", "::") else settings.api.host
+            page = f"http://{host}:{port}"
+            processes = CopilotProcesses(supervisor, config, page, environment=environment)
+            await processes.set_up_store()
+            await processes.start()
+            yield Up(page=page, data_dir=folder, temporal=temporal, store=store)
+
+
+async def run_up(
+    settings: Settings,
+    config: Path | None,
+    folder: Path,
+    on_event: Callable[[Event], None],
+    on_running: Callable[[Up], None],
+) -> None:
+    """Run until cancelled."""
+    async with everything_up(settings, config, folder, on_event) as running:
+        on_running(running)
+        await asyncio.Event().wait()
+
+
+def _temporal_is_ours(settings: Settings) -> bool:
+    """Whether nobody said which Temporal the Copilot is to run on."""
+    said = "address" in settings.temporal.model_fields_set or settings.temporal.profile is not None
+    return not said and not (os.environ.get("TEMPORAL_ADDRESS") or os.environ.get("TEMPORAL_PROFILE"))
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    try:
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        lock = (folder / "up.lock").open("w")
+    except OSError as error:
+        raise StartError(
+            f"{folder} cannot be used ({error.strerror}): choose a folder you may write to with --data-dir"
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StartError(
+                f"another `copilot up` runs in {folder}: end it, or choose another folder with --data-dir"
+            ) from None
+        yield
