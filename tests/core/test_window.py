@@ -1,0 +1,153 @@
+"""Leaves over the scrapes of a window: what PromQL says of the same samples."""
+
+import math
+
+import pytest
+
+from copilot.core.expressions import Gauge, Matcher, Op, Quantile, Rate, Selector
+from copilot.core.rates import extrapolated_rate, histogram_quantile
+from copilot.core.window import View, compute, seconds
+from tests.scraped import START, Pages
+
+T0 = seconds(START)
+
+
+def rate(values: dict[float, float], window: tuple[float, float] = (0, 60)) -> float | None:
+    return extrapolated_rate(list(values), list(values.values()), *window)
+
+
+def test_a_steady_counter_has_its_rate_whatever_part_of_the_window_was_sampled_near_both_ends() -> None:
+    assert rate({5: 105, 15: 115, 25: 125, 35: 135, 45: 145, 55: 155}) == pytest.approx(1.0)
+
+
+def test_a_reset_adds_what_was_counted_since() -> None:
+    assert rate({0: 100, 30: 130, 60: 20}) == pytest.approx((30 + 20) / 60)
+
+
+def test_far_from_an_end_half_a_distance_is_extrapolated() -> None:
+    assert rate({30: 1000, 40: 1010, 50: 1020}) == pytest.approx((20 * (20 + 5 + 10) / 20) / 60)
+
+
+def test_a_counter_is_not_extrapolated_below_zero() -> None:
+    assert rate({8: 2, 18: 12, 28: 22, 38: 32, 48: 42, 58: 52}) == pytest.approx((50 * (50 + 2 + 2) / 50) / 60)
+
+
+@pytest.mark.parametrize("values", [{}, {30: 5.0}])
+def test_fewer_than_two_samples_have_no_rate(values: dict[float, float]) -> None:
+    assert rate(values) is None
+
+
+@pytest.mark.parametrize(
+    ("q", "buckets", "expected"),
+    [
+        (0.5, {1: 10, 2: 20, math.inf: 20}, 1.0),
+        (0.75, {1: 10, 2: 20, math.inf: 20}, 1.5),
+        (0.25, {1: 10, 2: 20, math.inf: 20}, 0.5),
+        (0.99, {1: 10, 2: 20, math.inf: 40}, 2.0),
+        (0.9, {1: 10, 2: 9, 4: 20, math.inf: 20}, 3.6),
+        (0.5, {-1: 10, 2: 12, math.inf: 12}, -1.0),
+    ],
+)
+def test_a_quantile_is_interpolated_in_its_bucket(q: float, buckets: dict[float, float], expected: float) -> None:
+    assert histogram_quantile(q, buckets) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("buckets", [{}, {math.inf: 5}, {1: 5, 2: 6}, {1: 0, math.inf: 0}])
+def test_a_quantile_of_nothing_is_nan(buckets: dict[float, float]) -> None:
+    assert math.isnan(histogram_quantile(0.9, buckets))
+
+
+HITS = Selector("server", "hits")
+
+
+def exact(pages: Pages, end: float, window: float = 60) -> View:
+    return View(pages.target, T0 + end - window, T0 + end)
+
+
+def test_rates_are_summed_by_labels_over_series_and_targets() -> None:
+    leaf = Rate(HITS, by=("queue",))
+    first, second = Pages(leaves=[leaf]), Pages(leaves=[leaf])
+    for at in (0, 30, 60):
+        first.add(at, f'hits{{queue="a",partition="0"}} {at}', f'hits{{queue="a",partition="1"}} {2 * at}')
+        second.add(at, f'hits{{queue="a"}} {3 * at}', f"hits {at}")
+    vector = compute(leaf, [exact(first, 60), exact(second, 60)])
+    assert vector == {("a",): pytest.approx(6.0), ("",): pytest.approx(1.0)}
+
+
+@pytest.mark.parametrize(
+    ("op", "value", "expected"),
+    [
+        ("=", "Poll", 1),
+        ("!=", "Poll", 2 + 4 + 8),
+        ("=~", "Poll", 1),
+        ("=~", "Poll.*", 1 + 2),
+        ("!~", "Poll.*", 4 + 8),
+        ("!~", "Poll.*|", 4),
+        ("=", "", 8),
+        ("=~", ".+", 1 + 2 + 4),
+    ],
+)
+def test_matchers_are_anchored_and_an_absent_label_is_empty(op: Op, value: str, expected: int) -> None:
+    leaf = Gauge(Selector("server", "hits", (Matcher("operation", op, value),)), "sum")
+    pages = Pages(leaves=[leaf]).add(
+        60, 'hits{operation="Poll"} 1', 'hits{operation="PollX"} 2', 'hits{operation="StartPoll"} 4', "hits 8"
+    )
+    assert compute(leaf, [exact(pages, 60)]) == {(): expected}
+
+
+def test_a_gauge_is_its_newest_sample_and_gone_with_it() -> None:
+    leaf = Gauge(HITS, "max", by=("queue",))
+    pages = Pages(leaves=[leaf]).add(0, 'hits{queue="a"} 9', 'hits{queue="b"} 1').add(30, 'hits{queue="b"} 5')
+    assert compute(leaf, [exact(pages, 60)]) == {("b",): 5.0}
+
+
+def test_bounds_are_numbers_not_text() -> None:
+    leaf = Quantile(0.5, HITS, timer=False)
+    one, other = Pages(leaves=[leaf]), Pages(leaves=[leaf])
+    for at in (0, 60):
+        one.add(at, f'hits_bucket{{le="1"}} {at}', f'hits_bucket{{le="+Inf"}} {2 * at}')
+        other.add(at, f'hits_bucket{{le="1.0"}} {at}', f'hits_bucket{{le="Inf"}} {2 * at}', 'hits_bucket{le="?"} 4')
+    assert compute(leaf, [exact(one, 60), exact(other, 60)]) == {(): pytest.approx(1.0)}
+
+
+def test_a_timer_is_seconds_in_every_dialect_even_side_by_side() -> None:
+    family = "temporal_workflow_task_execution_latency"
+    leaf = Quantile(0.5, Selector("worker", family))
+    plain, suffixed = Pages("worker", [leaf]), Pages("worker", [leaf])
+    for at in (0, 60):
+        for pages, name, bounds in (
+            (plain, family, ("100", "500")),
+            (suffixed, f"{family}_seconds", ("0.1", "0.5")),
+        ):
+            pages.add(
+                at,
+                *(
+                    f'{name}_bucket{{le="{le}"}} {n}'
+                    for le, n in zip((*bounds, "+Inf"), (at, 3 * at, 3 * at), strict=True)
+                ),
+            )
+    for views in ([exact(plain, 60)], [exact(suffixed, 60)], [exact(plain, 60), exact(suffixed, 60)]):
+        assert compute(leaf, views) == {(): pytest.approx(0.1 + 0.4 * 0.25)}
+
+
+def test_an_unsuffixed_timer_with_bounds_below_one_is_in_seconds_already() -> None:
+    leaf = Quantile(0.5, Selector("worker", "t"))
+    pages = Pages("worker", [leaf])
+    for at in (0, 60):
+        pages.add(at, f't_bucket{{le="0.1"}} {at}', f't_bucket{{le="0.2"}} {2 * at}', f't_bucket{{le="+Inf"}} {2 * at}')
+    assert compute(leaf, [exact(pages, 60)]) == {(): pytest.approx(0.1)}
+
+
+def test_pages_outside_the_window_are_forgotten_and_with_them_series_that_died() -> None:
+    leaf = Gauge(HITS, "sum")
+    pages = Pages(leaves=[leaf], window_sec=20)
+    for n in range(60):
+        pages.add(10 * n, *(f'hits{{id="{n}-{i}"}} 1' for i in range(100)))
+    assert len(pages.target.pages) == 3
+    assert len(pages.target.named("hits")) < 2500
+    assert compute(leaf, [View.latest(pages.target, 20)]) == {(): 100.0}
+
+
+def test_a_clock_set_back_begins_the_window_anew() -> None:
+    pages = Pages(leaves=[Rate(HITS)]).add(100, "hits 1").add(110, "hits 2").add(50, "hits 3")
+    assert len(pages.target.times) == 1

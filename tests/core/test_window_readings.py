@@ -1,0 +1,183 @@
+"""Readings over a window: a value, no traffic, or missing with the reason; absence understood."""
+
+import pytest
+
+from copilot.core.signals import Missing, MissingCode
+from tests.scraped import Pages, read, recorded
+
+WITNESS = 'service_requests{service_name="frontend",operation="StartWorkflowExecution",namespace="default"}'
+FAILED = 'workflow_failed{operation="CompletionStats",namespace="default",taskqueue="orders",workflowType="W"}'
+SUCCESS = 'workflow_success{operation="CompletionStats",namespace="default"}'
+
+
+def healthy(grown: float = 0.01) -> tuple[Pages, Pages]:
+    server, worker = Pages("server"), Pages("worker")
+    for n in range(7):
+        server.add_bytes(10 * n, recorded("server"), grown=1 + grown * n)
+        worker.add_bytes(10 * n, recorded("worker"), grown=1 + grown * n)
+    return server, worker
+
+
+def test_a_healthy_cluster_has_every_signal_its_pages_hold() -> None:
+    signals = read(*healthy(), at=61)
+    assert set(signals.missing) == {"connection_pool.utilization_pct"}
+    assert signals.targets == {"server": 1, "worker": 1}
+    assert signals.value("poller.pending_polls") == 21 + 13
+    assert signals.value("workers.workflow_slots_available") == 50
+    assert signals.value("poller.sync_match_rate") == 1.0
+    assert signals.value("frontend.error_rate_per_sec") == 0.0
+    assert signals.value("workflow_completion.timed_out_per_sec") == 0.0
+    assert 0.9 < (signals.value("workflow_completion.completion_rate") or 0) < 1.0
+    assert 50 < (signals.value("workers.wft_schedule_to_start_p95_ms") or 0) <= 100
+
+
+def test_both_dialects_of_the_sdk_give_the_same_ids() -> None:
+    plain, suffixed = Pages("worker"), Pages("worker")
+    for n in range(7):
+        plain.add_bytes(10 * n, recorded("worker"), grown=1 + n / 100)
+        suffixed.add_bytes(10 * n, recorded("worker_suffixed"), grown=1 + n / 100)
+    one, other, both = (read(*pages, at=61) for pages in ((plain,), (suffixed,), (plain, suffixed)))
+    assert one.readings.keys() == other.readings.keys() == both.readings.keys()
+    assert all(s.covered(i) for s in (one, other, both) for i in s.readings)
+    for name in ("wft_execution_p95_ms", "activity_schedule_to_start_p95_ms"):
+        values = [s.value(f"workers.{name}") or 0 for s in (one, other, both)]
+        assert all(1 < v < 200 for v in values)
+        assert min(values[:2]) <= values[2] <= max(values[:2])
+    assert both.value("workers.workflow_slots_available") == sum(
+        s.value("workers.workflow_slots_available") or 0 for s in (one, other)
+    )
+
+
+def test_without_traffic_latencies_and_shares_have_none_and_rates_are_zero() -> None:
+    signals = read(*healthy(grown=0), at=61)
+    assert {"frontend.latency_p99_ms", "workflow_completion.completion_rate", "poller.poll_timeout_rate"} <= set(
+        signals.no_traffic
+    )
+    assert signals.value("state_transitions.throughput_per_sec") == 0.0
+
+
+def test_workers_that_died_leave_no_polls_and_no_worker_reading() -> None:
+    server, worker = Pages("server"), Pages("worker")
+    for n in range(7):
+        server.add_bytes(10 * n, recorded("workers_down.server"), grown=1 + n / 100)
+    worker.target.fail(Missing(code=MissingCode.TARGET_DOWN, detail="Connection refused"))
+    signals = read(server, worker, at=61)
+    assert signals.value("poller.pending_polls") == 0
+    assert signals.targets == {"server": 1, "worker": 0}
+    why = signals.why_missing("workers.workflow_slots_available")
+    assert why == Missing(code=MissingCode.TARGET_DOWN, detail="http://worker/metrics: Connection refused")
+
+
+def test_the_first_event_of_a_family_counts() -> None:
+    pages = Pages()
+    for n in range(7):
+        pages.add(10 * n, f"{WITNESS} {n}", *([f"{FAILED} 5"] if n >= 5 else []))
+    signals = read(pages, at=60)
+    assert signals.value("workflow_completion.failed_per_sec") == pytest.approx(5 / 60)
+    assert signals.rows("workflow_completion.failed_per_sec")[0].labels["task_queue"] == "orders"
+
+
+def test_a_series_seen_at_the_first_read_of_a_target_has_no_first_event() -> None:
+    pages = Pages().add(50, f"{WITNESS} 100", f"{FAILED} 5").add(60, f"{WITNESS} 101", f"{FAILED} 5")
+    assert read(pages, at=60).value("workflow_completion.failed_per_sec") == 0.0
+
+
+def test_a_series_that_appears_with_a_restart_has_no_first_event() -> None:
+    pages = Pages()
+    for n in range(4):
+        pages.add(10 * n, f"{WITNESS} {100 + n}", f"{SUCCESS} {50 + n}")
+    pages.add(40, f"{WITNESS} 1", f"{FAILED} 7").add(50, f"{WITNESS} 2", f"{FAILED} 7").add(
+        60, f"{WITNESS} 2", f"{FAILED} 7"
+    )
+    assert read(pages, at=60).value("workflow_completion.failed_per_sec") == 0.0
+
+
+def test_an_absent_counter_is_zero_only_while_its_witness_is_there() -> None:
+    with_witness = Pages().add(50, f"{WITNESS} 1").add(60, f"{WITNESS} 1")
+    assert read(with_witness, at=60).value("frontend.error_rate_per_sec") == 0.0
+    late = Pages().add(50, "up 1").add(60, f"{WITNESS} 1")
+    without = Pages().add(50, "up 1").add(60, "up 1")
+    for pages in (late, without):
+        why = read(pages, at=60).why_missing("frontend.error_rate_per_sec")
+        assert why is not None
+        assert why.code == MissingCode.ABSENT
+
+
+def test_one_read_is_not_yet_a_rate() -> None:
+    signals = read(Pages().add(60, f"{WITNESS} 1", f"{FAILED} 5"), at=60)
+    why = signals.why_missing("workflow_completion.failed_per_sec")
+    assert why is not None
+    assert "a rate needs two" in why.detail
+    assert signals.value("poller.pending_polls") == 0
+
+
+def test_a_target_watched_for_a_part_of_the_window_is_not_diluted() -> None:
+    pages = Pages().add(40, f"{WITNESS} 100").add(50, f"{WITNESS} 120").add(60, f"{WITNESS} 140")
+    assert read(pages, at=60).value("demand.starts_per_sec") == pytest.approx(2.0)
+
+
+def test_rates_do_not_decay_while_a_target_is_down_then_it_is_down() -> None:
+    pages = Pages()
+    for n in range(7):
+        pages.add(10 * n, f"{WITNESS} {20 * n}")
+    for at, failures in ((60, 0), (72, 1)):
+        pages.target.failures = 0
+        for _ in range(failures):
+            pages.target.fail(Missing(code=MissingCode.TIMEOUT, detail="no answer within 3 s"))
+        assert read(pages, at=at).value("demand.starts_per_sec") == pytest.approx(2.0)
+    pages.target.fail(Missing(code=MissingCode.TIMEOUT, detail="no answer within 3 s"))
+    signals = read(pages, at=83)
+    assert signals.targets == {"server": 0}
+    assert all(signals.why_missing(i) is not None for i in signals.readings)
+    assert signals.missing["demand.starts_per_sec"].code == MissingCode.TARGET_DOWN
+    assert "no answer within 3 s" in signals.missing["demand.starts_per_sec"].detail
+
+
+def test_a_target_nobody_tried_to_read_lately_is_down() -> None:
+    pages = Pages().add(0, f"{WITNESS} 1").add(10, f"{WITNESS} 2")
+    assert read(pages, at=36).targets == {"server": 0}
+    assert read(pages, at=30).targets == {"server": 1}
+
+
+def test_reads_that_fail_every_third_time_still_give_values() -> None:
+    pages = Pages()
+    for n in range(24):
+        if n % 3 == 2:
+            pages.target.fail(Missing(code=MissingCode.TIMEOUT))
+        else:
+            pages.add(10 * n, f"{WITNESS} {20 * n}")
+        if n > 7:
+            assert read(pages, at=10 * n + 1).value("demand.starts_per_sec") == pytest.approx(2.0, rel=0.01)
+
+
+def test_an_absent_server_counter_is_missing_while_another_server_is_down() -> None:
+    up, down = Pages().add(50, f"{WITNESS} 1").add(60, f"{WITNESS} 3"), Pages()
+    down.target.fail(Missing(code=MissingCode.TARGET_DOWN, detail="Connection refused"))
+    signals = read(up, down, at=60)
+    assert signals.targets == {"server": 1}
+    assert signals.value("demand.starts_per_sec") == pytest.approx(0.2)
+    assert signals.missing["frontend.error_rate_per_sec"].code == MissingCode.TARGET_DOWN
+
+
+def test_breakdowns_hold_the_largest_twenty_rows_without_zeros() -> None:
+    pages = Pages()
+    for at in (50, 60):
+        failing = [
+            f'activity_task_fail{{namespace="default",taskqueue="q{i}",activityType="A"}} {i * (at - 50)}'
+            for i in range(30)
+        ]
+        pages.add(at, f"{WITNESS} {at}", *failing)
+    rows = read(pages, at=60).rows("activity_tasks.failed_per_sec")
+    assert [r.labels["task_queue"] for r in rows] == [f"q{i}" for i in range(29, 9, -1)]
+
+
+def test_queues_nobody_polls_keep_their_row_of_zero() -> None:
+    polls = [
+        f'pending_polls{{namespace="default",taskqueue="q{i}",task_type="Workflow",partition="{p}"}} {i}'
+        for i in range(30)
+        for p in range(2)
+    ]
+    rows = read(Pages().add(60, f"{WITNESS} 1", *polls), at=60).rows("poller.pending_polls")
+    assert len(rows) == 20
+    assert rows[-1].labels == {"namespace": "default", "task_queue": "q0", "task_type": "workflow"}
+    assert [r.value for r in rows] == [2.0 * i for i in range(19, -1, -1)]

@@ -1,0 +1,151 @@
+"""Pages in Prometheus' text format: what is read, what is refused, and what no bytes may do."""
+
+import math
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from copilot.core.errors import SourceError
+from copilot.core.series import rate
+from copilot.core.signals import MissingCode
+from tests.scraped import Pages, recorded
+
+LEAF = rate("hits")
+
+
+def parsed(*lines: str) -> dict[tuple[tuple[str, str], ...], float]:
+    pages = Pages(leaves=[LEAF])
+    page = pages.parser.parse("".join(line + "\n" for line in lines).encode())
+    return {tuple(sorted(s.labels.items())): v for s, v in page.items()}
+
+
+def refusal(body: bytes) -> SourceError:
+    with pytest.raises(SourceError) as caught:
+        Pages(leaves=[LEAF]).parser.parse(body)
+    assert caught.value.code == MissingCode.PARSE
+    return caught.value
+
+
+def test_a_real_page_is_read_as_a_general_parser_reads_it() -> None:
+    body = recorded("server")
+    pages = Pages()
+    known = {
+        (name, tuple(sorted((k, v) for k, v in raw.labels.items() if v))): raw.value
+        for family in text_string_to_metric_families(body.decode())
+        for raw in family.samples
+        if (name := raw.name.removesuffix("_total")) in pages.target.vocabulary  # which that parser adds
+    }
+    for _ in range(2):  # once as new text, once from what was learnt
+        page = pages.parser.parse(body)
+        assert {(s.spelled.name, tuple(sorted(s.labels.items()))): v for s, v in page.items()} == known
+    assert len(known) > 2000
+
+
+@pytest.mark.parametrize(
+    ("line", "labels", "value"),
+    [
+        ("hits 3", {}, 3.0),
+        ("hits{} 3", {}, 3.0),
+        ('hits{a="1",b="2"} 4', {"a": "1", "b": "2"}, 4.0),
+        ('hits{a="1",} 4', {"a": "1"}, 4.0),
+        ('hits { a = "1" } 4', {"a": "1"}, 4.0),
+        ('hits{a=""} 4', {}, 4.0),
+        (r'hits{a="\\ \" \n \d"} 4', {"a": '\\ " \n \\d'}, 4.0),
+        ('hits{a="x} 5, y{"} 4', {"a": "x} 5, y{"}, 4.0),
+        ('hits{a="ü"} 4e3', {"a": "ü"}, 4000.0),
+        ('hits{a="1"} 4 1700000000000', {"a": "1"}, 4.0),
+        ('hits{a="1"} 4 -1', {"a": "1"}, 4.0),
+        ('hits{a="1"} 4 # {trace_id="x"} 0.5', {"a": "1"}, 4.0),
+        ('hits{a="1"} +Inf', {"a": "1"}, math.inf),
+        ('hits{a="1"} -Inf', {"a": "1"}, -math.inf),
+    ],
+)
+def test_a_sample_is_read(line: str, labels: dict[str, str], value: float) -> None:
+    assert parsed(line) == {tuple(sorted(labels.items())): value}
+
+
+def test_nan_is_read_as_nan() -> None:
+    assert math.isnan(parsed("hits NaN")[()])
+
+
+def test_of_a_series_given_twice_the_first_counts() -> None:
+    assert parsed('hits{a="1",b="2"} 4', 'hits{b="2",a="1"} 5', 'hits{a="1",b="2"} 6') == {
+        (("a", "1"), ("b", "2")): 4.0
+    }
+
+
+def test_comments_blank_lines_and_families_nobody_reads_are_passed_over() -> None:
+    assert parsed("# HELP hits of {things}", "", "# TYPE hits counter", 'other{x="', '{"a.b", c="d"} 1', "# EOF") == {}
+
+
+@pytest.mark.parametrize(
+    "line", ['hits{a="1"} 1_0', 'hits{a="1"} ١', "hits{a=1} 1", 'hits{a="1" 1', "hits", 'hits{a="1"}']
+)
+def test_a_line_that_cannot_be_read_refuses_the_page_and_is_named(line: str) -> None:
+    good = 'hits{a="1"} 1\n'
+    assert "line 2" in refusal((good + line + "\n").encode()).detail
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"<html><body>Not here</body></html>", "HTML"),
+        (b"\n<!DOCTYPE html>\n<html>\n", "HTML"),
+        (b'{"status": "success"}\n', "no sample"),
+        (b'hits{a="1"} 1', "middle of a line"),
+        (b"hits 1\nhits{a=", "middle of a line"),
+        (b"hits{a=\xff} 1\n", "UTF-8"),
+        (b'hits{a="1",a="2"} 1\n', "twice"),
+    ],
+)
+def test_what_is_no_whole_page_is_refused_with_the_reason(body: bytes, said: str) -> None:
+    assert said in refusal(body).detail
+
+
+def test_a_page_cut_anywhere_never_gives_a_wrong_value() -> None:
+    lines = ['hits{a="1"} 1234', 'hits{a="2"} 5678.5', "hits 90"]
+    whole = parsed(*lines)
+    body = "".join(line + "\n" for line in lines).encode()
+    for end in range(len(body)):
+        try:
+            page = Pages(leaves=[LEAF]).parser.parse(body[:end])
+        except SourceError:
+            continue
+        assert {tuple(sorted(s.labels.items())): v for s, v in page.items()}.items() <= whole.items()
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_page_or_our_error(body: bytes) -> None:
+    pages = Pages(leaves=[LEAF])
+    pages.parser.parse(b'hits{a="1"} 1\n')
+    with suppress(SourceError):
+        pages.parser.parse(body)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["hits", "{", "}", 'a="', '"', "\\", ",", " ", "1", "NaN", "\n", "#", "_", "<"]), max_size=25
+    )
+)
+def test_anything_made_of_the_formats_own_pieces_is_a_page_or_our_error(pieces: list[str]) -> None:
+    with suppress(SourceError):
+        Pages(leaves=[LEAF]).parser.parse("".join(pieces).encode())
+
+
+@given(
+    st.dictionaries(st.from_regex(r"[a-z_][a-z0-9_]{0,5}", fullmatch=True), st.text(max_size=8), max_size=4),
+    st.floats(allow_nan=False),
+)
+def test_what_is_written_is_read_back(labels: dict[str, str], value: float) -> None:
+    written = {k: v for k, v in labels.items() if v}
+    text = ",".join(
+        '{}="{}"'.format(k, v.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")) for k, v in labels.items()
+    )
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return
+    assert parsed(f"hits{{{text}}} {value!r}") == {tuple(sorted(written.items())): value}
