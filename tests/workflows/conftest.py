@@ -143,6 +143,12 @@ async def eventually(ask: Callable[[], Awaitable[T | None]], within: float = 40.
         return answer
 
 
+def a_cluster() -> ClusterSettings:
+    """A cluster of a name of its own, observed every two seconds."""
+    nowhere = MetricsEndpoint(url="http://127.0.0.1:1/metrics", role="server")
+    return ClusterSettings(name=f"c{uuid.uuid4().hex[:8]}", interval_sec=2, metrics=(nowhere,))
+
+
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
     binary = Path(sys.executable).parent / "temporal"
@@ -156,9 +162,4 @@ async def client() -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def observed(client: Client) -> Observed:
-    cluster = ClusterSettings(
-        name=f"c{uuid.uuid4().hex[:8]}",
-        interval_sec=2,
-        metrics=(MetricsEndpoint(url="http://127.0.0.1:1/metrics", role="server"),),
-    )
-    return Observed(client, cluster)
+    return Observed(client, a_cluster())

@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from whenever import Instant
+from whenever import SYSTEM_TZ, Instant
 
 COLOURS = {"happy": "green", "stressed": "yellow", "critical": "bold red", "unknown": "magenta"}
 UNITS = {"ratio": "", "count": "", "bool": ""}
@@ -50,5 +50,4 @@ def _number(value: float | None, unit: str) -> str:
 
 
 def _time(text: str) -> str:
-    local = Instant.parse_iso(text).to_system_tz()
-    return f"{local.date()} {local.time().hour:02}:{local.time().minute:02}:{local.time().second:02}"
+    return Instant.parse_iso(text).to_tz(SYSTEM_TZ).format("YYYY-MM-DD HH:mm:ss")
