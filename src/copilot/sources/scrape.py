@@ -44,8 +44,8 @@ class _Endpoint:
 
 
 class ScrapeSource:
-    """Reads a cluster's metrics pages in the background, from the first `read()` on until nobody asked for five
-    observation intervals. `read()` gives the taxonomy's signals over the cluster's rate window.
+    """Reads a cluster's metrics pages in the background, from the first `read()` on until nobody asked for `idle_sec`
+    (five observation intervals). `read()` gives the taxonomy's signals over the cluster's rate window.
 
     `transport` is httpx's seam for tests, `now` the clock the pages are stamped by."""
 
@@ -55,14 +55,15 @@ class ScrapeSource:
         self,
         cluster: ClusterSettings,
         *,
-        deadline_sec: float = 10.0,
+        deadline_sec: float = 8.0,
+        idle_sec: float | None = None,
         max_page_bytes: int = MAX_PAGE_BYTES,
         specs: Iterable[SignalSpec] = SPECS.values(),
         transport: httpx.AsyncBaseTransport | None = None,
         now: Callable[[], Instant] = Instant.now,
     ) -> None:
         self._specs = tuple(specs)
-        self._interval = cluster.interval_sec
+        self._idle = idle_sec if idle_sec is not None else IDLE_INTERVALS * cluster.interval_sec
         self._window = cluster.window
         self._pace = cluster.scrape_interval
         self._deadline = deadline_sec
@@ -85,6 +86,7 @@ class ScrapeSource:
         self._pages = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._asked = 0.0
+        self._readers = 0
 
     @property
     def expected(self) -> tuple[str, ...]:
@@ -98,16 +100,22 @@ class ScrapeSource:
 
     async def read(self, now: Instant) -> Signals:
         """The signals over the newest pages, waiting (up to the deadline) for each page to be read twice or fail."""
-        self._asked = asyncio.get_running_loop().time()
         if not self.running:
-            if self._task is not None:
-                self._task.result()
+            ended, self._task = self._task, None
+            if ended is not None:
+                ended.result()
             for endpoint in self._endpoints:
                 endpoint.attempts = 0
             self._task = asyncio.create_task(self._run(), name="scrape")
-        with suppress(TimeoutError):
+        self._readers += 1
+        try:
             async with asyncio.timeout(self._deadline), self._news:
                 await self._news.wait_for(lambda: all(e.settled for e in self._endpoints))
+        except TimeoutError:
+            log.debug("evaluating before every page was read twice")
+        finally:
+            self._readers -= 1
+            self._asked = asyncio.get_running_loop().time()
         async with self._pages:
             signals = await asyncio.to_thread(
                 readings,
@@ -132,7 +140,7 @@ class ScrapeSource:
         loop = asyncio.get_running_loop()
         beat = loop.time()
         first = True
-        while loop.time() - self._asked < IDLE_INTERVALS * self._interval:
+        while self._readers or loop.time() - self._asked < self._idle:
             await asyncio.gather(*(self._scrape(e) for e in self._endpoints))
             beat = max(beat + (min(self._pace, WARM_UP_SEC) if first else self._pace), loop.time())
             first = False

@@ -28,7 +28,7 @@ from copilot.sources.task_queues import (
 
 REACHABLE = "frontend.reachable"
 HEALTH_DEADLINE_SEC = 3.0
-DESCRIBE_DEADLINE_SEC = 5.0
+QUEUES_DEADLINE_SEC = 6.0
 DISCOVER_EVERY_SEC = 60.0
 REMEMBER_SEC = 24 * 3600.0
 MAX_QUEUES = 50
@@ -73,7 +73,7 @@ class TemporalApiSource:
         self._polled: set[tuple[QueueKey, str]] = set()
 
     async def read(self, now: Instant) -> Signals:
-        """The readings at `now`; within about eight seconds, three when the server does not answer."""
+        """The readings at `now`; within nine seconds, three when the server does not answer."""
         if self._client is None:
             self._client = await watched_client(self._temporal)
         if self._calls is None:
@@ -86,8 +86,12 @@ class TemporalApiSource:
             down = Missing(code=MissingCode.TARGET_DOWN, detail=f"{self._temporal.address}: {why}")
             return _signals(now, {REACHABLE: 0.0}, down)
         try:
-            await self._discover(self._calls, self._client.namespace)
-            queues = await self._describe(self._calls)
+            async with asyncio.timeout(QUEUES_DEADLINE_SEC):
+                await self._discover(self._calls, self._client.namespace)
+                queues = await self._describe(self._calls)
+        except TimeoutError:
+            late = f"task queues not described within {QUEUES_DEADLINE_SEC:g} s"
+            return _signals(now, {REACHABLE: 1.0}, Missing(code=MissingCode.TIMEOUT, detail=late))
         except SourceError as error:
             return _signals(now, {REACHABLE: 1.0}, Missing(code=error.code, detail=str(error)))
         for key, description in queues.items():
@@ -124,12 +128,17 @@ class TemporalApiSource:
         return healthy, "the frontend answers that it is not serving"
 
     async def _discover(self, calls: QueueCalls, namespace: str) -> None:
-        """Remember the task queues of running workflows, and those named by settings."""
+        """Remember the task queues of running workflows, and those named by settings. SourceError when there are none
+        and the workflows could not be listed."""
         now = self._now()
         if self._listed is None or _age(self._listed, now) >= DISCOVER_EVERY_SEC:
-            for queue in await calls.running(namespace):
-                self._seen[QueueKey(namespace, queue)] = now
-            self._listed = now
+            try:
+                for queue in await calls.running(namespace):
+                    self._seen[QueueKey(namespace, queue)] = now
+                self._listed = now
+            except SourceError:
+                if self._listed is None and not self._temporal.task_queues:
+                    raise
         for queue in self._temporal.task_queues:
             self._seen[QueueKey(namespace, queue)] = now
         self._seen = {
@@ -145,15 +154,9 @@ class TemporalApiSource:
     async def _describe(self, calls: QueueCalls) -> dict[QueueKey, Description]:
         """All known queues, described now or lately. SourceError if one of them could not be."""
         now = self._now()
-        affordable = min(MAX_QUEUES, int(CALLS_PER_SEC * DESCRIBE_DEADLINE_SEC / 2 * 0.8))
+        affordable = min(MAX_QUEUES, int(CALLS_PER_SEC * QUEUES_DEADLINE_SEC / 2 * 0.8))
         turn = self._turn(affordable)
-        try:
-            async with asyncio.timeout(DESCRIBE_DEADLINE_SEC):
-                found = await asyncio.gather(*(calls.describe(k, now) for k in turn), return_exceptions=True)
-        except TimeoutError as error:
-            raise SourceError(
-                MissingCode.TIMEOUT, f"{len(turn)} task queues not described within {DESCRIBE_DEADLINE_SEC:g} s"
-            ) from error
+        found = await asyncio.gather(*(calls.describe(k, now) for k in turn), return_exceptions=True)
         failures = [f for f in found if isinstance(f, BaseException)]
         for key, description in zip(turn, found, strict=True):
             if isinstance(description, Description):

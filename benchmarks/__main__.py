@@ -1,0 +1,32 @@
+"""Run all benchmarks, or those named: `python -m benchmarks [MODULE …]`. Exit 1 when a limit is passed."""
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+
+import benchmarks
+from benchmarks import Row
+
+
+def main(wanted: Sequence[str]) -> int:
+    """Measure and print; the exit code."""
+    modules = [m.name for m in pkgutil.iter_modules(benchmarks.__path__) if not m.name.startswith("_")]
+    if unknown := sorted(set(wanted) - set(modules)):
+        print(f"no benchmark is named {', '.join(unknown)}: there are {', '.join(modules)}", file=sys.stderr)
+        return 2
+    over = False
+    for name in wanted or modules:
+        rows: list[Row] = list(importlib.import_module(f"benchmarks.{name}").rows())
+        print(f"{name}\n  {'':52} {'measured':>12} {'limit':>12} {'share':>7}")
+        for row in rows:
+            limit = f"{row.limit:g} {row.unit}" if row.limit is not None else ""
+            share = f"{row.share:.2f}" if row.share is not None else ""
+            measured = f"{row.measured:.4g} {row.unit}"
+            print(f"  {row.name:52} {measured:>12} {limit:>12} {share:>7}  {row.note}".rstrip())
+            over = over or (row.share or 0) > 1
+    return int(over)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

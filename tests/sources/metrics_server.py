@@ -1,0 +1,59 @@
+"""A real HTTP server on loopback whose answer a test chooses."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Self
+
+
+class MetricsServer:
+    """Answers every GET with `status`, `headers` and `body`; `hang` never answers, `cut` breaks the answer off."""
+
+    def __init__(self) -> None:
+        self.status = "200 OK"
+        self.kind = "text/plain; version=0.0.4"
+        self.headers: tuple[str, ...] = ()
+        self.body = b""
+        self.hang = False
+        self.cut = False
+        self.asked = 0
+        self.url = ""
+        self.counted = asyncio.Condition()
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            self.asked += 1
+            async with self.counted:
+                self.counted.notify_all()
+            if self.hang:
+                await reader.read()
+                return
+            length = len(self.body) + (100 if self.cut else 0)
+            head = [f"HTTP/1.1 {self.status}", f"Content-Type: {self.kind}", f"Content-Length: {length}", *self.headers]
+            writer.write("\r\n".join([*head, "Connection: close", "", ""]).encode() + self.body)
+            await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async def until_asked(self, times: int) -> None:
+        """Wait for that many requests from now on."""
+        goal = self.asked + times
+        async with asyncio.timeout(10), self.counted:
+            await self.counted.wait_for(lambda: self.asked >= goal)
+
+    @classmethod
+    @asynccontextmanager
+    async def start(cls, body: bytes = b"") -> AsyncIterator[Self]:
+        """A server on a free port."""
+        self = cls()
+        self.body = body
+        server = await asyncio.start_server(self.answer, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/metrics"
+        try:
+            yield self
+        finally:
+            server.close()
+            await server.wait_closed()

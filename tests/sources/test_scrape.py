@@ -1,0 +1,156 @@
+"""Bare endpoints over real sockets: what is read, and what every way of not answering becomes."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from whenever import Instant
+
+from copilot.core.errors import SourceError
+from copilot.core.signals import MissingCode
+from copilot.local.ports import free_ports
+from copilot.settings import ClusterSettings, MetricsEndpoint
+from copilot.sources.pages import fetch_page
+from copilot.sources.scrape import ScrapeSource
+from tests.scraped import recorded
+from tests.sources.metrics_server import MetricsServer
+
+PAGE = b'service_requests{service_name="frontend",operation="StartWorkflowExecution",namespace="default"} 5\n'
+
+
+@asynccontextmanager
+async def source(
+    *urls: str, interval: float = 5.0, window: float = 10.0, idle_sec: float | None = None
+) -> AsyncIterator[ScrapeSource]:
+    cluster = ClusterSettings(
+        interval_sec=interval,
+        window_sec=window,
+        metrics=tuple(MetricsEndpoint(url=u, role="worker" if "role=worker" in u else "server") for u in urls),
+    )
+    scraping = ScrapeSource(cluster, idle_sec=idle_sec)
+    try:
+        yield scraping
+    finally:
+        await scraping.aclose()
+
+
+async def test_the_first_read_waits_for_two_pages_and_gives_rates() -> None:
+    async with MetricsServer.start(recorded("server")) as server, source(server.url) as scraping:
+        signals = await scraping.read(now := Instant.now())
+        assert server.asked == 2
+        assert signals.time == now
+        assert signals.targets == {"server": 1}
+        assert signals.value("state_transitions.throughput_per_sec") == 0.0
+        assert set(signals.readings) == set(scraping.expected)
+
+
+async def test_nothing_is_read_before_the_first_ask_and_reading_stops_when_nobody_asks() -> None:
+    async with MetricsServer.start(PAGE) as server, source(server.url, idle_sec=0.5) as scraping:
+        assert (scraping.running, server.asked) == (False, 0)
+        await scraping.read(Instant.now())
+        assert scraping.running
+        async with asyncio.timeout(5):
+            while scraping.running:  # noqa: ASYNC110  (a task that ends by itself announces nothing)
+                await asyncio.sleep(0.05)
+        asked = server.asked
+        assert (await scraping.read(Instant.now())).targets == {"server": 1}
+        assert server.asked > asked
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "code", "said"),
+    [
+        ("401 Unauthorized", "text/plain", MissingCode.FORBIDDEN, "HTTP 401 Unauthorized"),
+        ("403 Forbidden", "text/plain", MissingCode.FORBIDDEN, "HTTP 403 Forbidden"),
+        ("404 Not Found", "text/plain", MissingCode.ABSENT, "no metrics page"),
+        ("429 Too Many Requests", "text/plain", MissingCode.TARGET_DOWN, "HTTP 429"),
+        ("503 Service Unavailable", "text/plain", MissingCode.TARGET_DOWN, "HTTP 503"),
+        ("302 Found", "text/plain", MissingCode.TARGET_DOWN, "to http://elsewhere/"),
+        ("200 OK", "text/html", MissingCode.PARSE, "HTML"),
+    ],
+)
+async def test_an_answer_that_is_no_page_says_what_it_is(status: str, kind: str, code: MissingCode, said: str) -> None:
+    async with MetricsServer.start(b"<html>") as server, httpx.AsyncClient() as client:
+        server.status, server.kind, server.headers = status, kind, ("Location: http://elsewhere/",)
+        with pytest.raises(SourceError) as caught:
+            await fetch_page(client, httpx.URL(server.url), timeout_sec=3, max_bytes=1000)
+        assert caught.value.code == code
+        assert said in caught.value.detail
+
+
+async def test_a_page_over_the_limit_is_dropped_and_the_limit_named() -> None:
+    async with MetricsServer.start(PAGE * 100_000) as server, httpx.AsyncClient() as client:
+        with pytest.raises(SourceError, match=r"larger than 1 MB") as caught:
+            await fetch_page(client, httpx.URL(server.url), timeout_sec=3, max_bytes=1_000_000)
+        assert caught.value.code == MissingCode.DROPPED
+
+
+async def test_an_answer_that_breaks_off_is_no_page() -> None:
+    async with MetricsServer.start(PAGE) as server, httpx.AsyncClient() as client:
+        server.cut = True
+        with pytest.raises(SourceError, match="broke off") as caught:
+            await fetch_page(client, httpx.URL(server.url), timeout_sec=3, max_bytes=1000)
+        assert caught.value.code == MissingCode.PARSE
+
+
+async def test_nobody_there_is_said_in_the_operating_systems_words() -> None:
+    url = f"http://127.0.0.1:{free_ports(1)[0]}/metrics"
+    async with httpx.AsyncClient(trust_env=False) as client:
+        with pytest.raises(SourceError, match="Connection refused") as caught:
+            await fetch_page(client, httpx.URL(url), timeout_sec=3, max_bytes=1000)
+        assert caught.value.code == MissingCode.TARGET_DOWN
+
+
+async def test_a_dead_and_a_hanging_endpoint_do_not_keep_the_others_from_being_read(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    dead = f"http://127.0.0.1:{free_ports(1)[0]}/metrics?role=worker"
+    async with MetricsServer.start(PAGE) as well, MetricsServer.start() as hanging:
+        hanging.hang = True
+        async with source(well.url, dead, hanging.url + "?role=worker") as scraping:
+            began = time.monotonic()
+            with caplog.at_level(logging.WARNING, "copilot.sources.scrape"):
+                signals = await scraping.read(Instant.now())
+                await well.until_asked(3)
+            assert time.monotonic() - began < 10
+            assert signals.targets == {"server": 1, "worker": 0}
+            assert signals.value("demand.starts_per_sec") == 0.0
+            why = signals.missing["workers.workflow_slots_available"]
+            assert why.code == MissingCode.TARGET_DOWN
+            assert "Connection refused (and 1 more)" in why.detail
+            assert sum("Connection refused" in r.message for r in caplog.records) == 1
+
+
+async def test_what_stops_answering_is_down_after_two_failed_reads_and_back_by_itself() -> None:
+    async with MetricsServer.start(PAGE) as server, source(server.url) as scraping:
+        assert (await scraping.read(Instant.now())).targets == {"server": 1}
+        server.status = "500 Internal Server Error"
+        await server.until_asked(3)
+        signals = await scraping.read(Instant.now())
+        assert signals.targets == {"server": 0}
+        assert "HTTP 500" in signals.missing["demand.starts_per_sec"].detail
+        server.status = "200 OK"
+        await server.until_asked(2)
+        assert (await scraping.read(Instant.now())).targets == {"server": 1}
+
+
+async def test_credentials_in_an_address_are_sent_and_never_said() -> None:
+    url = f"http://me:secret@127.0.0.1:{free_ports(1)[0]}/metrics"
+    async with source(url) as scraping:
+        signals = await scraping.read(Instant.now())
+    assert "secret" not in str(signals)
+
+
+async def test_a_wide_page_does_not_hold_up_the_event_loop() -> None:
+    async with MetricsServer.start(recorded("server")) as server, source(server.url) as scraping:
+        reading = asyncio.create_task(scraping.read(Instant.now()))
+        longest, last = 0.0, time.monotonic()
+        while not reading.done():
+            await asyncio.sleep(0.001)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+        await reading
+        assert longest < 0.5

@@ -1,0 +1,168 @@
+"""Temporal's own API, on a real dev server: healthy, with work nobody takes, frozen, gone."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from temporalio.client import Client
+from whenever import Instant
+
+from copilot.core.signals import MissingCode, Signals
+from copilot.local.ports import free_ports
+from copilot.local.temporal_server import temporal_binary
+from copilot.pipeline import collect
+from copilot.settings import ClusterSettings, MetricsEndpoint, WatchedTemporal
+from copilot.sources.scrape import ScrapeSource
+from copilot.sources.temporal_api import TemporalApiSource
+from tests.sources.metrics_server import MetricsServer
+
+LOAD = Path(__file__).with_name("small_load.py")
+
+
+@dataclass
+class Watched:
+    """A dev server with a worker and a small load on the task queue my-orders."""
+
+    address: str
+    server: asyncio.subprocess.Process
+    api: TemporalApiSource
+    metrics: ScrapeSource
+
+    async def read(self) -> Signals:
+        return await collect([self.metrics, self.api], Instant.now())
+
+    async def until(self, good: Callable[[Signals], bool], within: float) -> Signals:
+        """Read once a second until it is good."""
+        end = time.monotonic() + within
+        while not good(signals := await self.read()):
+            assert time.monotonic() < end, signals.model_dump_json(exclude={"breakdowns"})
+            await asyncio.sleep(1)
+        return signals
+
+
+@asynccontextmanager
+async def process(*argv: str, env: dict[str, str] | None = None) -> AsyncIterator[asyncio.subprocess.Process]:
+    child = await asyncio.create_subprocess_exec(
+        *argv, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, env=env
+    )
+    try:
+        yield child
+    finally:
+        if child.returncode is None:
+            child.send_signal(signal.SIGCONT)
+            child.kill()
+        await child.wait()
+
+
+async def connected(address: str) -> Client:
+    for _ in range(100):
+        try:
+            return await Client.connect(address)
+        except RuntimeError:
+            await asyncio.sleep(0.2)
+    raise AssertionError("the dev server does not answer")
+
+
+@asynccontextmanager
+async def watched(folder: Path) -> AsyncIterator[Watched]:
+    port, http_port, metrics_port, worker_port = free_ports(4)
+    address = f"127.0.0.1:{port}"
+    argv = (
+        *(str(temporal_binary()), "server", "start-dev", "--headless", "--db-filename", str(folder / "t.db")),
+        *("--port", str(port), "--http-port", str(http_port), "--metrics-port", str(metrics_port)),
+    )
+    cluster = ClusterSettings(
+        interval_sec=2.0,
+        window_sec=12.0,
+        temporal=WatchedTemporal(address=address),
+        metrics=(
+            MetricsEndpoint(url=f"http://127.0.0.1:{metrics_port}/metrics", role="server"),
+            MetricsEndpoint(url=f"http://127.0.0.1:{worker_port}/metrics", role="worker"),
+        ),
+    )
+    async with process(*argv) as server:
+        await connected(address)
+        path = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        async with process(sys.executable, str(LOAD), address, str(worker_port), env=path):
+            found = Watched(address, server, TemporalApiSource(cluster), ScrapeSource(cluster))
+            try:
+                yield found
+            finally:
+                await found.api.aclose()
+                await found.metrics.aclose()
+
+
+@pytest.mark.servers
+async def test_a_real_cluster_is_read_frozen_and_read_again(tmp_path: Path) -> None:
+    async with watched(tmp_path) as cluster:
+        signals = await cluster.until(
+            lambda s: (
+                (s.value("workflow_completion.success_per_sec") or 0) > 1 and s.targets == {"server": 1, "worker": 1}
+            ),
+            60,
+        )
+        assert signals.value("frontend.reachable") == 1.0
+        assert signals.value("frontend.error_rate_per_sec") == 0.0
+        assert 1 < (signals.value("demand.starts_per_sec") or 0) < 10
+        assert (signals.value("workers.workflow_slots_available") or 0) > 50
+
+        client = await connected(cluster.address)
+        for n in range(3):
+            await client.start_workflow("Nobody", id=f"nobody-{n}", task_queue="nobody-home")
+        fresh = TemporalApiSource(ClusterSettings(temporal=WatchedTemporal(address=cluster.address)))
+        waiting = await fresh.read(Instant.now())
+        assert waiting.value("matching.backlog_count") == 3.0
+        labels = {"namespace": "default", "task_queue": "nobody-home", "task_type": "workflow"}
+        assert waiting.rows("matching.backlog_count")[0].labels == labels
+        assert waiting.rows("poller.recent_pollers")[-1].labels == labels
+        assert {r.labels["task_queue"] for r in waiting.rows("poller.recent_pollers") if r.value} == {"my-orders"}
+        ignoring = TemporalApiSource(
+            ClusterSettings(temporal=WatchedTemporal(address=cluster.address), ignore_task_queues=("nobody-home",))
+        )
+        assert (await ignoring.read(Instant.now())).value("matching.backlog_count") == 0.0
+
+        cluster.server.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+        frozen = await cluster.read()
+        assert time.monotonic() - began < 4.5
+        assert frozen.value("frontend.reachable") == 0.0
+        frozen = await cluster.until(lambda s: s.targets["server"] == 0, 12)
+        assert frozen.missing["state_transitions.throughput_per_sec"].code == MissingCode.TARGET_DOWN
+        assert frozen.missing["matching.backlog_count"].code == MissingCode.TARGET_DOWN
+        assert frozen.targets["worker"] == 1
+
+        cluster.server.send_signal(signal.SIGCONT)
+        back = await cluster.until(lambda s: s.targets["server"] == 1 and s.value("frontend.reachable") == 1.0, 30)
+        assert back.value("matching.backlog_count") is not None
+
+
+async def test_a_server_that_is_not_there_is_unreachable_and_all_else_missing() -> None:
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    source = TemporalApiSource(ClusterSettings(temporal=WatchedTemporal(address=address)))
+    began = time.monotonic()
+    signals = await source.read(Instant.now())
+    assert time.monotonic() - began < 4
+    assert signals.value("frontend.reachable") == 0.0
+    assert set(signals.readings) == set(source.expected)
+    assert signals.missing["matching.backlog_count"].code == MissingCode.TARGET_DOWN
+    assert address in signals.missing["matching.backlog_count"].detail
+    await source.aclose()
+
+
+async def test_a_port_that_accepts_and_says_nothing_costs_no_more_than_the_deadline() -> None:
+    async with MetricsServer.start() as server:
+        server.hang = True
+        address = server.url.removeprefix("http://").removesuffix("/metrics")
+        source = TemporalApiSource(ClusterSettings(temporal=WatchedTemporal(address=address)))
+        began = time.monotonic()
+        signals = await source.read(Instant.now())
+        assert time.monotonic() - began < 4
+        assert signals.value("frontend.reachable") == 0.0
+        await source.aclose()
