@@ -1,0 +1,132 @@
+"""`copilot demo` and `copilot fault` as a person or a script runs them."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from copilot.local.data_folder import find_demo
+
+COPILOT = (sys.executable, "-m", "copilot")
+
+
+@pytest.fixture(autouse=True)
+def own_list_of_demos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+
+def copilot(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COPILOT, *words], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("demo", "--fault", "earthquake"), "no fault is called 'earthquake'; there are workers-down, "),
+        (("demo", "--for", "ever"), "'ever' is no duration: write 90s"),
+        (("demo", "--interval", "1s"), "greater than or equal to 2"),
+        (("demo", "--data-dir", "/dev/null/x"), "choose a folder you may write to with --data-dir"),
+        (("fault", "idle"), "no demo runs: start one with `copilot demo`"),
+        (("fault", "earthquake"), "no fault is called 'earthquake'"),
+        (("fault",), "say which fault"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_exit_2(words: tuple[str, ...], why: str) -> None:
+    done = copilot(*words)
+    assert done.returncode == 2
+    assert why in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_a_port_given_and_taken_is_one_line_and_exit_2() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = copilot("demo", "--port", str(port))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"copilot demo: port {port} cannot be used")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_faults_are_listed_without_a_demo() -> None:
+    rows = json.loads(copilot("fault", "--list", "--json").stdout)
+    assert {"name": "workers-down", "what": "both workers are killed and held down", "active": False} in rows
+
+
+def family(pid: int) -> list[psutil.Process]:
+    me = psutil.Process(pid)
+    return [me, *me.children(recursive=True)]
+
+
+def end(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that are still there after 15 s."""
+    return psutil.wait_procs(processes, timeout=15)[1]
+
+
+@pytest.fixture
+def running() -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [*COPILOT, "demo", "--interval", "5s", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as demo:
+        yield demo
+        demo.kill()
+
+
+def first_line(demo: subprocess.Popen[str]) -> dict[str, Any]:
+    assert demo.stdout is not None
+    line: dict[str, Any] = json.loads(demo.stdout.readline() or "null")
+    return line
+
+
+@pytest.mark.servers
+def test_a_demo_gives_a_verdict_takes_a_fault_from_a_second_terminal_and_ends_on_ctrl_c(
+    running: subprocess.Popen[str],
+) -> None:
+    started = time.monotonic()
+    line = first_line(running)
+    took = time.monotonic() - started
+    assert took <= 20, f"the first verdict took {took:.1f} s"
+    assert set(line) == {
+        *("time", "health_state", "stale", "coverage", "bottleneck", "fired_gates", "top_factor", "readings")
+    }
+    demo = find_demo(None)
+    assert demo.pid == running.pid
+    assert httpx.get(f"{demo.page}/status", trust_env=False).status_code == 200
+
+    assert copilot("fault", "idle").stdout == "idle: no workflow is started any more\n"
+    again = copilot("fault", "idle")
+    assert (again.returncode, again.stderr) == (
+        2,
+        "copilot fault: idle is on already: clear idle first\n",
+    )
+    assert copilot("fault", "--clear").stdout == "idle is cleared\n"
+
+    processes = family(running.pid)
+    assert len(processes) > 8
+    running.send_signal(signal.SIGINT)
+    assert running.wait(15) == 0
+    assert end(processes) == []
+    assert not demo.data_dir.exists()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(demo.page, trust_env=False)
+
+
+@pytest.mark.servers
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
+def test_a_demo_killed_outright_leaves_no_process(running: subprocess.Popen[str]) -> None:
+    first_line(running)
+    processes = family(running.pid)
+    os.kill(running.pid, signal.SIGKILL)
+    assert end(processes) == []
