@@ -20,5 +20,6 @@ def test_there_is_a_history_of_every_workflow() -> None:
 
 @pytest.mark.parametrize("file", HISTORIES, ids=lambda file: file.stem)
 async def test_a_recorded_history_replays(file: Path) -> None:
+    history = WorkflowHistory.from_json(file.stem, file.read_text(encoding="utf-8"))  # noqa: ASYNC240
     replayer = Replayer(workflows=WORKFLOWS, data_converter=pydantic_data_converter, workflow_runner=workflow_runner())
-    await replayer.replay_workflow(WorkflowHistory.from_json(file.stem, file.read_text(encoding="utf-8")))
+    await replayer.replay_workflow(history)

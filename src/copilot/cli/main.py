@@ -41,7 +41,3 @@ def run() -> None:
     except CopilotError as error:
         print(f"copilot: {error}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough. Python would complain again when it flushes on the way out.
-        sys.stderr.close()
-        sys.exit(0)

@@ -1,0 +1,100 @@
+"""The command line as a person or a script sees it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from copilot.cli.main import app
+from copilot.core.signals import RecordingHeader
+from copilot.sources.recorded import write_recording
+from tests.evaluations import NOON, signals
+
+COMMANDS = ["demo", "fault", "up", "worker", "api", "start", "status", "replay", "db setup-schema",
+            "db check-connection", "db list-tables"]  # fmt: skip
+UNREACHABLE = 'api.port = 1\n[store]\nurl = "postgresql://nobody@127.0.0.1:1/none"\n'
+CLUSTER = '[[clusters]]\nmetrics = [{ url = "http://127.0.0.1:1/metrics", role = "server" }]\n'
+
+
+def copilot(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "copilot", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    header = RecordingHeader(cluster="night", interval_sec=30, window_sec=60, sources=("metrics",), taxonomy="1")
+    write_recording(tmp_path / "r.jsonl.gz", header, [signals(NOON.add(seconds=30 * n)) for n in range(3)])
+    return tmp_path / "r.jsonl.gz"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    shown = CliRunner().invoke(app, [*command.split(), "--help"])
+    assert shown.exit_code == 0
+    assert f"Example: copilot {command}" in " ".join(shown.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("words", "config", "why"),
+    [
+        (("status",), UNREACHABLE, "does `copilot api` run there?"),
+        (("worker",), "", "no cluster is configured"),
+        (("worker",), CLUSTER, "store.url is not set"),
+        (("start",), "", "no cluster is configured"),
+        (("api",), CLUSTER, "store.url is not set"),
+        (("up",), "", "no cluster is configured"),
+        (("db", "setup-schema"), "", "store.url is not set"),
+        (("db", "check-connection"), UNREACHABLE, "127.0.0.1:1/none cannot be used"),
+        (("db", "list-tables"), UNREACHABLE, "127.0.0.1:1/none cannot be used"),
+        (("status",), "nonsense = 1", "nonsense: Extra inputs"),
+        (("replay", "--recording", "absent.jsonl"), "", "absent.jsonl cannot be read: No such file"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_cannot_run_is_one_line_and_exit_2(tmp_path: Path, words: tuple[str, ...], config: str, why: str) -> None:
+    (tmp_path / "copilot.toml").write_text(config, encoding="utf-8")
+    done = copilot(*words, folder=tmp_path)
+    assert done.returncode == 2, done
+    assert why in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("copilot: ")
+    assert done.stdout == ""
+
+
+def test_a_config_that_is_not_there_is_said(tmp_path: Path) -> None:
+    done = copilot("status", "--config", "none.toml", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (2, "copilot: none.toml cannot be read: No such file or directory\n")
+
+
+def test_replay_prints_one_object_per_tick(recording: Path) -> None:
+    done = copilot("replay", "--recording", str(recording), "--format", "jsonl", folder=recording.parent)
+    assert done.stderr == ""
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [s["time"] for s in said] == ["2026-11-22T12:00:00Z", "2026-11-22T12:00:30Z", "2026-11-22T12:01:00Z"]
+    assert set(said[0]) == {"time", "health_state", "stale", "coverage", "bottleneck", "fired_gates", "top_factor",
+                            "readings"}  # fmt: skip
+
+
+def test_replay_ends_quietly_when_nobody_reads_on(recording: Path) -> None:
+    command = f"'{sys.executable}' -m copilot replay --recording '{recording}' | head -n 0"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""
+
+
+def test_help_does_not_import_what_it_does_not_need() -> None:
+    heavy = ("temporalio", "fastapi", "asyncpg", "httpx")
+    code = f"import sys, copilot.cli.main; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[]\n"

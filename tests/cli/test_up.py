@@ -1,0 +1,122 @@
+"""`copilot up` over a real, idle cluster: what it starts, what a killed worker costs, and that nothing stays behind."""
+
+import asyncio
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from copilot.local.ports import free_ports
+from copilot.local.supervisor import Supervisor
+from copilot.local.temporal_server import DevServer
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that PostgreSQL may pass through when we are root and it is not."""
+    made = Path(tempfile.mkdtemp(prefix="copilot-up-"))
+    made.chmod(0o711)
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture
+async def watched(tmp_path: Path) -> AsyncIterator[DevServer]:
+    async with Supervisor(tmp_path, lambda _: None) as supervisor:
+        server = DevServer("watched", tmp_path / "watched.sqlite", *free_ports(3))
+        await supervisor.start(server.child({}))
+        yield server
+
+
+async def until(ask: Callable[[], Any], within: float = 60) -> Any:
+    """Ask until the answer is not None; the API may not be there yet."""
+    async with asyncio.timeout(within):
+        while True:
+            try:
+                if (answer := ask()) is not None:
+                    return answer
+            except httpx.HTTPError:
+                pass
+            await asyncio.sleep(0.2)
+
+
+def worker_of(pid: int) -> psutil.Process | None:
+    for child in psutil.Process(pid).children(recursive=True):
+        try:
+            if child.cmdline()[1:4] == ["-m", "copilot", "worker"]:
+                return child
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+    return None
+
+
+async def test_a_worker_killed_outright_costs_a_tick_or_two_and_stopping_leaves_nothing(
+    folder: Path, watched: DevServer
+) -> None:
+    (port,) = free_ports(1)
+    config = folder / "copilot.toml"
+    config.write_text(
+        f"""
+[api]
+port = {port}
+[[clusters]]
+name = "idle"
+interval_sec = 2
+window_sec = 10
+metrics = [{{ url = "{watched.metrics_url}", role = "server" }}]
+[clusters.temporal]
+address = "{watched.address}"
+""",
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-m", "copilot", "up", "--config", str(config), "--data-dir", str(folder / "data")]
+    up = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as api:
+
+            def status(after: float = 0) -> dict[str, Any] | None:
+                said: dict[str, Any] = api.get("/status").json()
+                return said if said["evaluation_id"] and int(said["evaluation_id"][5:]) > after else None
+
+            assert (await until(status))["cluster"] == "idle"
+            assert (await until(lambda: ((s := status()) and s["health_state"] == "happy") or None)) is True
+
+            worker = worker_of(up.pid)
+            assert worker is not None
+            killed = time.time()
+            worker.kill()
+            fresh = await until(lambda: status(after=killed + 1), within=20)
+            assert fresh["health_state"] == "happy"
+
+            def timeline() -> list[dict[str, Any]]:
+                points: list[dict[str, Any]] = api.get("/status/timeline").json()["timeline"]
+                return points
+
+            points = await until(lambda: p if len(p := timeline()) >= 4 else None)
+            times = [p["timestamp"] for p in points]
+            assert times == sorted(set(times))
+            assert "unknown" not in {p["health_state"] for p in points[2:]}
+
+        family = psutil.Process(up.pid).children(recursive=True)
+        assert len(family) >= 4
+        up.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(up.wait(), 20) == 0
+        assert psutil.wait_procs(family, timeout=10)[1] == []
+    finally:
+        if up.returncode is None:
+            up.kill()
+            await up.wait()
+        assert up.stdout is not None
+        print((await up.stdout.read()).decode())

@@ -1,0 +1,95 @@
+"""Recordings are read and written as design.md §4 says, and what is wrong with one is said by line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from copilot.core.errors import RecordingError
+from copilot.core.signals import RecordingHeader, Signals
+from copilot.core.taxonomy import SPECS, TAXONOMY_VERSION
+from copilot.sources.recorded import RecordedSource, read_recording, tick_line, write_recording
+from tests.evaluations import NOON, signals
+
+HEADER = RecordingHeader(
+    cluster="night", interval_sec=30, window_sec=60, sources=("metrics", "api"), taxonomy=TAXONOMY_VERSION
+)
+IDS = st.sampled_from(sorted(SPECS))
+
+
+def lines(path: Path, *ticks: dict[str, Any] | str) -> Path:
+    texts = [HEADER.model_dump_json(), *(t if isinstance(t, str) else json.dumps(t) for t in ticks)]
+    path.write_text("\n".join(texts) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_what_was_written_is_read_again(tmp_path: Path, name: str) -> None:
+    ticks = [signals(NOON.add(seconds=30 * n), frontend__latency_p99_ms=None) for n in range(3)]
+    assert write_recording(tmp_path / name, HEADER, ticks) == 3
+    header, read = read_recording(tmp_path / name)
+    assert header == HEADER
+    assert list(read) == ticks
+
+
+@given(readings=st.dictionaries(IDS, st.floats(allow_nan=False, allow_infinity=False) | st.none()))
+def test_a_line_holds_a_whole_tick(readings: dict[str, float | None]) -> None:
+    tick = Signals(time=NOON, readings=readings)
+    assert Signals.model_validate_json(tick_line(tick)) == tick
+
+
+GOOD = {"time": "2026-11-22T12:00:00Z", "readings": {"frontend.reachable": 1}}
+
+
+@pytest.mark.parametrize(
+    ("ticks", "what"),
+    [
+        pytest.param([GOOD | {"readings": {"frontend.mood": 1}}], "line 2: the taxonomy knows no signal frontend.mood"),
+        pytest.param([GOOD | {"missing": {"x.y": {"code": "absent"}}}], "line 2: the taxonomy knows no signal x.y"),
+        pytest.param([GOOD, GOOD], "line 3: 2026-11-22T12:00:00Z is not after the line before"),
+        pytest.param(["{"], "line 2: the line: Invalid JSON"),
+        pytest.param([{"time": "soon", "readings": {}}], "line 2: time: "),
+        pytest.param([GOOD | {"mood": "fine"}], "line 2: mood: Extra inputs"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, ticks: list[Any], what: str) -> None:
+    _, read = read_recording(lines(tmp_path / "bad.jsonl", *ticks))
+    with pytest.raises(RecordingError) as error:
+        list(read)
+    assert what in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "is empty"),
+        (b'{"recording": 2}\n', "line 1"),
+        (b"\xff\xfe", "cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_recording_is_refused(tmp_path: Path, content: bytes, what: str) -> None:
+    path = tmp_path / "no.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(RecordingError, match=what):
+        read_recording(path)
+
+
+@pytest.mark.parametrize("name", ["absent.jsonl", "broken.jsonl.gz"])
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "broken.jsonl.gz").write_bytes(b"plain")
+    with pytest.raises(RecordingError, match="cannot be read"):
+        read_recording(tmp_path / name)
+
+
+async def test_a_recorded_source_gives_its_ticks_as_of_now_and_then_nothing() -> None:
+    source = RecordedSource([signals(NOON)])
+    later = NOON.add(hours=1)
+    assert await source.read(later) == signals(NOON).model_copy(update={"time": later})
+    after = await source.read(later)
+    assert set(after.readings) == set(source.expected)
+    assert not any(after.covered(i) for i in after.readings)
