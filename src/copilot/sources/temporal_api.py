@@ -1,6 +1,6 @@
 """Temporal's own API: whether the frontend answers, and what waits in which task queue.
 
-Read-only and cheap: one health check, at most one list call a minute and namespace, at most 50 task queues described a
+Read-only and cheap: one health check, two list calls a minute, at most 50 task queues described a
 cycle, ten calls a second. A server that does not answer its health check is asked nothing else.
 """
 
@@ -128,12 +128,12 @@ class TemporalApiSource:
         return healthy, "the frontend answers that it is not serving"
 
     async def _discover(self, calls: QueueCalls, namespace: str) -> None:
-        """Remember the task queues of running workflows, and those named by settings. SourceError when there are none
+        """Remember the task queues workflows use, and those named by settings. SourceError when there are none
         and the workflows could not be listed."""
         now = self._now()
         if self._listed is None or _age(self._listed, now) >= DISCOVER_EVERY_SEC:
             try:
-                for queue in await calls.running(namespace):
+                for queue in await calls.in_use(namespace):
                     self._seen[QueueKey(namespace, queue)] = now
                 self._listed = now
             except SourceError:
