@@ -1,6 +1,9 @@
 """The `copilot` command: all commands, and how errors end."""
 
+import contextlib
+import os
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -40,4 +43,17 @@ def run() -> None:
         app(prog_name="copilot")
     except CopilotError as error:
         print(f"copilot: {error}", file=sys.stderr)
-        sys.exit(2)
+        _leave(2)
+    except SystemExit as end:
+        _leave(end.code)
+
+
+def _leave(code: str | int | None) -> NoReturn:
+    """End the process. Temporal's SDK has threads that call into Python while it shuts down, which aborts the process
+    once in a few dozen times: where the SDK is loaded, leave without that shutdown."""
+    if "temporalio.bridge" in sys.modules and not isinstance(code, str):
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code or 0)
+    sys.exit(code)
