@@ -79,13 +79,14 @@ class QueueCalls:
         self._slots = asyncio.Semaphore(at_once)
         self._next = 0.0
 
-    async def in_use(self, namespace: str) -> set[str]:
-        """Task queues of the newest running and the newest closed workflows of a namespace: a short workflow is seldom
-        seen running. Raises SourceError."""
-        found = await asyncio.gather(
-            *(self._listed(namespace, f'ExecutionStatus {op} "Running"') for op in ("=", "!="))
+    async def in_use(self, namespace: str, since: Instant) -> set[str]:
+        """Task queues of the newest workflows of a namespace, running or closed after `since` (a short workflow is
+        seldom seen running). Raises SourceError."""
+        running, closed = await asyncio.gather(
+            self._listed(namespace, 'ExecutionStatus = "Running"'),
+            self._listed(namespace, f'ExecutionStatus != "Running" AND CloseTime > "{since.format_iso()}"'),
         )
-        return set().union(*found)
+        return running | closed
 
     async def _listed(self, namespace: str, query: str) -> set[str]:
         request = ListWorkflowExecutionsRequest(namespace=namespace, page_size=200, query=query)

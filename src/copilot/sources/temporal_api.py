@@ -133,7 +133,7 @@ class TemporalApiSource:
         now = self._now()
         if self._listed is None or _age(self._listed, now) >= DISCOVER_EVERY_SEC:
             try:
-                for queue in await calls.in_use(namespace):
+                for queue in await calls.in_use(namespace, now.subtract(seconds=REMEMBER_SEC)):
                     self._seen[QueueKey(namespace, queue)] = now
                 self._listed = now
             except SourceError:
