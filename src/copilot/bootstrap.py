@@ -27,6 +27,8 @@ from copilot.workflows.shared import observe_id
 PATIENCE_SEC = 30.0
 TRY_EVERY_SEC = 0.5
 QUERY_SEC = 2.0
+# Our own time-out arrives as CANCELLED.
+NO_WORKER = (RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.FAILED_PRECONDITION)
 
 
 async def temporal_client(settings: TemporalSettings, *, lazy: bool = False) -> Client:
@@ -131,7 +133,7 @@ def _why_silent(error: Exception) -> tuple[MissingCode, str]:
     status = error.status if isinstance(error, RPCError) else None
     if status is RPCStatusCode.NOT_FOUND:
         return MissingCode.ABSENT, "it does not run: `copilot start` starts it"
-    if status in (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.FAILED_PRECONDITION):
+    if status in NO_WORKER:
         return MissingCode.TIMEOUT, "no worker answers for it: does `copilot worker` run?"
     return MissingCode.TARGET_DOWN, f"the Copilot's own Temporal cannot be asked ({_reason(error)})"
 

@@ -144,9 +144,10 @@ async def eventually(ask: Callable[[], Awaitable[T | None]], within: float = 40.
 
 
 def a_cluster() -> ClusterSettings:
-    """A cluster of a name of its own, observed every two seconds."""
+    """A cluster of a name of its own, observed every second: faster than settings allow, for tests are to be short."""
     nowhere = MetricsEndpoint(url="http://127.0.0.1:1/metrics", role="server")
-    return ClusterSettings(name=f"c{uuid.uuid4().hex[:8]}", interval_sec=2, metrics=(nowhere,))
+    cluster = ClusterSettings(name=f"c{uuid.uuid4().hex[:8]}", metrics=(nowhere,))
+    return cluster.model_copy(update={"interval_sec": 1.0})
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from pydantic import ValidationError
 from temporalio import activity
@@ -25,6 +26,7 @@ from copilot.activities.messages import (
     StoreSnapshots,
 )
 from copilot.core.assessment import HealthAssessment
+from copilot.core.errors import SettingsError
 from copilot.core.evaluation import Context, evaluate
 from copilot.core.memory import Memory
 from copilot.core.signals import Signals
@@ -32,6 +34,7 @@ from copilot.core.snapshot import Snapshot
 from copilot.sources import Source
 from copilot.store.base import Store
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -57,14 +60,14 @@ class ObserveActivities:
     async def fetch_signals(self, ask: FetchSignals) -> SignalsFetched:
         """Read all sources of a cluster now, by this machine's clock; the result bears the tick's time."""
         deps = self._deps
-        signals = await pipeline.collect(deps.sources[ask.cluster], deps.now(), ask.deadline_sec)
+        signals = await pipeline.collect(_of(ask.cluster, deps.sources), deps.now(), ask.deadline_sec)
         dated = signals.model_copy(update={"time": Instant.from_timestamp(ask.tick)})
         return SignalsFetched(signals=dated.model_dump(mode="json"))
 
     @activity.defn
     async def evaluate_health(self, ask: EvaluateHealth) -> HealthEvaluated:
         """Judge a tick by the rules and thresholds of this worker."""
-        context = self._deps.contexts[ask.cluster]
+        context = _of(ask.cluster, self._deps.contexts)
         signals = Signals.model_validate(ask.signals) if ask.signals else self._blind(ask)
         memory = _remembered(ask.memory)
         evaluation, after = self._deps.rules(signals, memory, context)
@@ -99,7 +102,7 @@ class ObserveActivities:
     @activity.defn
     async def resume_memory(self, ask: ResumeMemory) -> MemoryResumed:
         """What a loop that begins may take up from the newest stored tick."""
-        context = self._deps.contexts[ask.cluster]
+        context = _of(ask.cluster, self._deps.contexts)
         latest = await self._deps.store.latest_snapshot(ask.cluster)
         after = latest and pipeline.memory_after(self._deps.rules, latest, context, Instant.from_timestamp(ask.now))
         if latest is None or after is None:
@@ -112,15 +115,21 @@ class ObserveActivities:
         )
 
     def _blind(self, ask: EvaluateHealth) -> Signals:
-        expected = [i for source in self._deps.sources[ask.cluster] for i in source.expected]
+        expected = [i for source in _of(ask.cluster, self._deps.sources) for i in source.expected]
         return pipeline.blind(Instant.from_timestamp(ask.tick), expected, ask.why_blind)
 
     async def _keep_thresholds(self, cluster: str, snapshots: Sequence[Snapshot]) -> None:
-        thresholds = self._deps.contexts[cluster].thresholds
+        thresholds = _of(cluster, self._deps.contexts).thresholds
         ours = pipeline.thresholds_hash(thresholds)
         if ours not in self._deps.saved_thresholds and any(s.thresholds_hash == ours for s in snapshots):
             await self._deps.store.save_thresholds(ours, thresholds.model_dump(mode="json"))
             self._deps.saved_thresholds.add(ours)
+
+
+def _of(cluster: str, known: Mapping[str, T]) -> T:
+    if cluster not in known:
+        raise SettingsError([f"a loop runs for cluster {cluster!r}, which this worker's configuration does not have"])
+    return known[cluster]
 
 
 def _remembered(document: Document | None) -> Memory:
