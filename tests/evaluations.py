@@ -143,8 +143,9 @@ def gates(*fired: str, unjudged: tuple[str, ...] = ()) -> tuple[GateResult, ...]
             continue
         now = value if name not in fired else (0.0 if name == "work_stalled" else threshold * 1.6)
         inside = (now - threshold) / threshold if name == "work_stalled" else (threshold - now) / threshold
+        shown = f"{100 * now:g} %" if unit == "ratio" else f"{now:g} {unit}"
         results.append(GateResult(name=name, severity=severity, fired=name in fired, value=now, threshold=threshold,
-                                  margin=inside, unit=unit, sentence=sentence.format(f"{now:g} {unit}")))  # fmt: skip
+                                  margin=inside, unit=unit, sentence=sentence.format(shown)))  # fmt: skip
     return tuple(results)
 
 
@@ -196,6 +197,7 @@ def _fields(state: str, time: Instant, cluster: str, interval: float) -> dict[st
         findings = (
             issue(severity=severity),
             issue("dispatch_slow", "", severity=Severity.WARNING, title="Tasks wait before they are dispatched",
+                  description="What matching hands out waited for 40 s at p99.", contributing_factors=(),
                   likely_cause="A consequence of the missing pollers.", suggested_actions=()),
         )  # fmt: skip
     return {
@@ -232,8 +234,8 @@ def _fields(state: str, time: Instant, cluster: str, interval: float) -> dict[st
             setting="2.9 workflows start each second.",
             trigger="Pollers of task queue orders vanished." if trouble else "Nothing happened.",
             reactions=("matching spools tasks to the database",) if trouble else (),
-            why="Work waits and nobody serves it." if trouble else "What arrives is served.",
-            meaning="Workflows stand still until workers are back." if trouble else "The cluster makes progress.",
+            why="Work waits and nobody serves it." if trouble else WHY[state],
+            meaning="Workflows stand still until workers are back." if trouble else MEANING[state],
             watch_next="pending polls on orders" if trouble else "nothing in particular",
         ),
         "signals": read,
@@ -246,6 +248,9 @@ SUMMARIES = {
     "critical": "Nothing is served on task queue orders: 1,204 tasks wait, the oldest for 95 s, and no worker polls.",
     "unknown": "Nothing could be read for 2 minutes: the metrics page refuses connections.",
 }
+
+WHY = {"happy": "What arrives is served.", "unknown": "No page that holds metrics could be read."}
+MEANING = {"happy": "The cluster makes progress.", "unknown": "It may be well or not: nobody can tell from here."}
 
 
 def _services(state: str) -> tuple[ServiceHealth, ...]:

@@ -1,6 +1,6 @@
 import pytest
 
-from copilot.core.assessment import HealthState, ReportedState, Transition
+from copilot.core.assessment import BottleneckClassification, HealthState, ReportedState, Transition
 from copilot.core.staleness import age_sec, as_of
 from tests.evaluations import NOON, evaluation
 
@@ -42,11 +42,20 @@ def test_an_evaluation_that_was_unknown_already_keeps_its_own_since() -> None:
     assert read.verdict.last_known_state is said.verdict.last_known_state
 
 
-def test_only_the_verdict_changes_and_reading_twice_is_reading_once() -> None:
+def test_a_verdict_nobody_renews_is_trusted_with_nothing_it_said() -> None:
+    said = evaluation("happy")
+    read = as_of(said, NOON.add(minutes=10))
+    assert read.verdict.confidence == 0
+    assert read.bottleneck is BottleneckClassification.UNKNOWN
+    assert read.summary == f"Nothing has been heard since 2026-11-22T12:00:00Z. Before that: {said.summary}"
+
+
+@pytest.mark.parametrize("minutes", [0, 1, 10])
+def test_the_evidence_stays_and_reading_twice_is_reading_once(minutes: int) -> None:
     said = evaluation("critical")
-    later = NOON.add(minutes=10)
+    later = NOON.add(minutes=minutes)
     read = as_of(said, later)
-    assert read.model_copy(update={"verdict": said.verdict}) == said
+    assert (read.signals, read.verdict.gates, read.findings) == (said.signals, said.verdict.gates, said.findings)
     assert as_of(read, later) == read
 
 

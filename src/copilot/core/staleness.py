@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from whenever import Instant
 
-from copilot.core.assessment import Evaluation, HealthState, ReportedState, Transition
+from copilot.core.assessment import BottleneckClassification, Evaluation, HealthState, ReportedState, Transition
 
 STALE_AFTER_INTERVALS = 1.5
 UNKNOWN_AFTER_INTERVALS = 3.0
@@ -36,7 +36,8 @@ def as_of(evaluation: E, now: Instant) -> E:
     """The same evaluation as a reader must see it at `now`, if it is still the newest one.
 
     Fresh: as it is. Older than 1.5 intervals: stale. Older than max(3 intervals, 90 s): unknown since that moment, with
-    the state it had as `last_known_state`."""
+    the state it had as `last_known_state`, no confidence, no bottleneck, and a summary that says so first; readings,
+    gates and findings stay as they were at its time."""
     verdict = evaluation.verdict
     age = age_sec(evaluation, now)
     if age <= stale_after_sec(evaluation.interval_sec):
@@ -51,7 +52,15 @@ def as_of(evaluation: E, now: Instant) -> E:
             "last_known_state": HealthState(verdict.health_state.value),
             "since": since,
             "stale": True,
+            "confidence": 0.0,
             "transition": Transition(before=verdict.health_state, after=ReportedState.UNKNOWN, time=since),
         }
     )
-    return evaluation.model_copy(update={"verdict": unknown})
+    heard = evaluation.time.round("second", mode="floor").format_iso()
+    return evaluation.model_copy(
+        update={
+            "verdict": unknown,
+            "bottleneck": BottleneckClassification.UNKNOWN,
+            "summary": f"Nothing has been heard since {heard}. Before that: {evaluation.summary}",
+        }
+    )

@@ -1,0 +1,37 @@
+"""What the API stands on. It builds none of it itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Protocol
+
+from whenever import Instant
+
+from copilot.core.assessment import Evaluation
+from copilot.store.base import Store
+
+
+class LiveSource(Protocol):
+    """Whoever holds the newest verdict: the running loop."""
+
+    async def evaluation(self, cluster: str) -> Evaluation | None:
+        """The newest evaluation of a cluster; None before the first. CopilotError when the loop cannot be asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deps:
+    """Everything the API needs; ValueError if something is left out. `clusters` are the names it answers for, the first
+    being shown first; `now` is the clock."""
+
+    store: Store
+    live: LiveSource
+    clusters: tuple[str, ...]
+    now: Callable[[], Instant]
+
+    def __post_init__(self) -> None:
+        absent = [f.name for f in fields(self) if getattr(self, f.name) is None]
+        if absent:
+            raise ValueError(f"the API cannot do without {', '.join(absent)}")
+        if not self.clusters:
+            raise ValueError("the API needs at least one cluster to answer for")
+        if len(set(self.clusters)) != len(self.clusters):
+            raise ValueError("two clusters have the same name")

@@ -1,0 +1,44 @@
+"""What callers may ask for: the parameters that several routes share, checked."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Query
+from pydantic import BeforeValidator, WithJsonSchema
+from whenever import Instant
+
+from copilot.api.problems import Problem
+from copilot.api.times import parse_time
+
+TimeParameter = Annotated[
+    Instant,
+    BeforeValidator(parse_time),
+    WithJsonSchema({"type": "string", "description": "ISO 8601, a date, epoch seconds or epoch milliseconds"}),
+]
+ClusterQuery = Annotated[str | None, Query(description="Which cluster; may be left out when there is only one")]
+StartQuery = Annotated[TimeParameter | None, Query(description="Begin of the range")]
+EndQuery = Annotated[TimeParameter | None, Query(description="End of the range; now when left out")]
+
+
+def chosen_cluster(clusters: tuple[str, ...]) -> Callable[[ClusterQuery], str]:
+    """A dependency that gives the cluster a caller means. 404 for one we do not know, 422 if several could be meant."""
+
+    def choose(cluster: ClusterQuery = None) -> str:
+        if cluster is None:
+            if len(clusters) > 1:
+                raise Problem(422, "bad_parameter", f"say which cluster: {', '.join(clusters)}", "cluster")
+            return clusters[0]
+        if cluster not in clusters:
+            raise Problem(404, "unknown_cluster", f"there is no cluster {cluster[:60]!r} here", "cluster")
+        return cluster
+
+    return choose
+
+
+def time_range(start: Instant | None, end: Instant | None, now: Instant, default_hours: int) -> tuple[Instant, Instant]:
+    """The range a caller means; the last hours when nothing is said. 422 if it runs backwards."""
+    end = end or now
+    start = start or end.subtract(hours=default_hours)
+    if start > end:
+        raise Problem(422, "bad_parameter", "the range begins after its end", "start")
+    return start, end

@@ -1,0 +1,127 @@
+"""/status and what hangs below it."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+
+from copilot.api import wire
+from copilot.api.deps import Deps
+from copilot.api.live import LiveCopies
+from copilot.api.parameters import EndQuery, StartQuery, chosen_cluster, time_range
+from copilot.api.problems import Problem
+from copilot.core.assessment import Evaluation, Severity, StoredIssue
+from copilot.core.errors import StoreError
+from copilot.store.base import TimelinePoint
+from copilot.store.issue_life import key, live_on
+
+MAX_POINTS = 2_000
+MAX_POINTS_WITH_SIGNALS = 200
+MAX_ISSUES = 500
+
+
+def routes(deps: Deps, live: LiveCopies) -> APIRouter:
+    """The routes, over one set of copies."""
+    router = APIRouter(tags=["status"])
+    choose = Depends(chosen_cluster(deps.clusters))
+
+    @router.get("/status")
+    async def status(cluster: Annotated[str, choose]) -> wire.Status:
+        """The verdict with its evidence."""
+        return wire.status(live.said(cluster))
+
+    @router.get("/status/services")
+    async def services(cluster: Annotated[str, choose]) -> wire.Services:
+        """How each actor does."""
+        said = live.said(cluster)
+        return wire.Services(**wire.verdicted(said), services=said.evaluation.services if said.evaluation else ())
+
+    @router.get("/status/summary")
+    async def summary(cluster: Annotated[str, choose]) -> wire.Summary:
+        """The verdict in words."""
+        said = live.said(cluster)
+        e = said.evaluation
+        return wire.Summary(
+            **wire.verdicted(said),
+            summary=e.summary if e else wire.NOTHING_YET,
+            narrative=e.narrative if e else None,
+            explained_by=e.explained_by if e else "rules",
+        )
+
+    @router.get("/status/evaluation")
+    async def evaluation(cluster: Annotated[str, choose]) -> dict[str, Any]:
+        """The newest evaluation as `copilot replay` would print it, with its evaluation_id."""
+        said = live.said(cluster)
+        if said.evaluation is None:
+            raise Problem(404, "no_evaluation_yet", wire.NOTHING_YET)
+        return said.evaluation.replay_line() | {"evaluation_id": said.evaluation.evaluation_id}
+
+    @router.get("/status/issues")
+    async def issues(
+        cluster: Annotated[str, choose],
+        severity: Severity | None = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_ISSUES)] = 100,
+        resolved: Annotated[bool, Query(description="Resolved ones too")] = False,
+    ) -> wire.Issues:
+        """The problems there are, the worst first, as the newest evaluation sees them; their life is the store's."""
+        said = live.said(cluster)
+        problem, stored = None, []
+        try:
+            stored = await deps.store.issues(cluster, limit=MAX_ISSUES, include_resolved=resolved)
+        except StoreError as error:
+            problem = str(error)
+        told = _as_the_newest_sees_them(said.evaluation, stored)
+        wanted = [
+            i for i in told if (severity is None or i.severity is severity) and (resolved or i.resolved_at is None)
+        ]
+        return wire.Issues(**wire.verdicted(said, because=problem), issues=wanted[:limit])
+
+    @router.get("/status/timeline")
+    async def timeline(
+        cluster: Annotated[str, choose],
+        start: StartQuery = None,
+        end: EndQuery = None,
+        signals: Annotated[bool, Query(description="Primary signals in each point")] = False,
+        max_points: Annotated[int | None, Query(ge=1, le=MAX_POINTS)] = None,
+    ) -> wire.Timeline:
+        """What was said over a range (the last 24 hours when left out), without losing a change of state."""
+        said = live.said(cluster)
+        begin, finish = time_range(start, end, said.now, default_hours=24)
+        most = MAX_POINTS_WITH_SIGNALS if signals else MAX_POINTS
+        room = min(max_points or most, most)
+        problem, points = None, []
+        try:
+            points = await deps.store.timeline(cluster, begin, finish, room, signals=signals)
+        except StoreError as error:
+            problem = str(error)
+        e = said.evaluation
+        if e is not None and begin <= e.time <= finish and (not points or points[-1].time < e.time):
+            newest = TimelinePoint(
+                time=e.time,
+                health_state=e.verdict.health_state,
+                stale=e.verdict.stale,
+                bottleneck=e.bottleneck,
+                top_factor=e.top_factor,
+                signals=e.signals.readings if signals else None,
+            )
+            points = [*points, newest][-room:]
+        return wire.Timeline(
+            **wire.verdicted(said, because=problem),
+            start=begin,
+            end=finish,
+            timeline=[wire.entry(p) for p in points],
+        )
+
+    return router
+
+
+def _open(issues: list[StoredIssue]) -> list[StoredIssue]:
+    return [i for i in issues if i.resolved_at is None]
+
+
+def _as_the_newest_sees_them(newest: Evaluation | None, stored: list[StoredIssue]) -> list[StoredIssue]:
+    """Stored issues, each as the newest evaluation changes it, after those only it knows; worst first."""
+    changed = {i.id: i for i in live_on(newest, _open(stored))} if newest else {}
+    known = {key(i) for i in _open(stored)}
+    merged = [changed.pop(i.id, i) for i in stored]
+    new = [i for i in changed.values() if key(i) not in known]
+    return sorted([*new, *merged], key=lambda i: (i.resolved_at is not None, i.severity.value))

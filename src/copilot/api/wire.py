@@ -1,0 +1,218 @@
+"""The bodies of the answers, where they are not a core model themselves (requirements §6)."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from whenever import Instant
+
+from copilot.api.live import Said
+from copilot.core.assessment import (
+    BottleneckClassification,
+    Coverage,
+    GateResult,
+    HealthState,
+    Narrative,
+    ReportedState,
+    ServiceHealth,
+    StoredIssue,
+    SuggestedAction,
+    Trigger,
+)
+from copilot.core.signals import LogPattern, Signals, nested
+from copilot.core.taxonomy import Kind, ids
+from copilot.store.base import SeriesPoint, TimelinePoint
+
+Group = dict[str, dict[str, float | None]]
+NOTHING_YET = "No evaluation has been heard of yet."
+
+
+class Verdicted(BaseModel):
+    """What every answer says first. `degraded`: it is the best there is, and `degraded_because` says what is away."""
+
+    cluster: str
+    evaluation_id: str | None
+    health_state: ReportedState
+    timestamp: Instant | None
+    stale: bool
+    degraded: bool
+    degraded_because: str | None
+
+
+class Status(Verdicted):
+    """The verdict with its evidence. Before the first evaluation the state is unknown and most fields are null."""
+
+    last_known_state: HealthState | None
+    since: Instant | None
+    age_sec: float | None
+    coverage: Coverage | None
+    confidence: float | None
+    bottleneck: BottleneckClassification
+    top_factor: str | None
+    trigger: Trigger | None
+    primary_signals: Group
+    amplifiers: Group
+    worker_signals: Group
+    gates: tuple[GateResult, ...]
+    log_patterns: tuple[LogPattern, ...]
+    recommended_actions: tuple[SuggestedAction, ...]
+    summary: str
+    explained_by: Literal["rules", "model"]
+    issue_count: int
+
+
+class Services(Verdicted):
+    """How each actor does."""
+
+    services: tuple[ServiceHealth, ...]
+
+
+class Issues(Verdicted):
+    """The problems there are."""
+
+    issues: list[StoredIssue]
+
+
+class Summary(Verdicted):
+    """The verdict in words."""
+
+    summary: str
+    narrative: Narrative | None
+    explained_by: Literal["rules", "model"]
+
+
+class TimelineEntry(BaseModel):
+    """What was said at one moment."""
+
+    timestamp: Instant
+    health_state: ReportedState
+    stale: bool
+    bottleneck: BottleneckClassification
+    top_factor: str | None
+    primary_signals: Group | None = None
+
+
+class Timeline(Verdicted):
+    """What was said over a range, oldest first."""
+
+    start: Instant
+    end: Instant
+    timeline: list[TimelineEntry]
+
+
+class SignalSeries(BaseModel):
+    """One signal over a range, oldest first; null where there was no value."""
+
+    cluster: str
+    id: str
+    kind: Kind
+    unit: str
+    meaning: str
+    start: Instant
+    end: Instant
+    points: list[SeriesPoint]
+    degraded: bool
+    degraded_because: str | None
+
+
+class LogPatterns(Verdicted):
+    """Log patterns seen at the newest tick."""
+
+    patterns: tuple[LogPattern, ...]
+
+
+class ClusterLine(Verdicted):
+    """One cluster of the overview."""
+
+    since: Instant | None
+    age_sec: float | None
+    bottleneck: BottleneckClassification
+    top_factor: str | None
+    summary: str
+
+
+class Clusters(BaseModel):
+    """All clusters, the worst first."""
+
+    clusters: list[ClusterLine]
+
+
+def verdicted(said: Said, *, because: str | None = None) -> dict[str, Any]:
+    """The fields of Verdicted. `because`: another reason for being degraded."""
+    reasons = "; ".join(dict.fromkeys(r for r in (said.degraded_because, because) if r)) or None
+    e = said.evaluation
+    return {
+        "cluster": said.cluster,
+        "evaluation_id": e.evaluation_id if e else None,
+        "health_state": e.verdict.health_state if e else ReportedState.UNKNOWN,
+        "timestamp": e.time if e else None,
+        "stale": e.verdict.stale if e else True,
+        "degraded": reasons is not None,
+        "degraded_because": reasons,
+    }
+
+
+def status(said: Said) -> Status:
+    """The verdict with its evidence."""
+    e = said.evaluation
+    return Status(
+        **verdicted(said),
+        last_known_state=e.verdict.last_known_state if e else None,
+        since=e.verdict.since if e else None,
+        age_sec=_age(said),
+        coverage=e.verdict.coverage if e else None,
+        confidence=e.verdict.confidence if e else None,
+        bottleneck=e.bottleneck if e else BottleneckClassification.UNKNOWN,
+        top_factor=e.top_factor if e else None,
+        trigger=said.trigger,
+        primary_signals=group(e.signals if e else None, "primary"),
+        amplifiers=group(e.signals if e else None, "amplifier"),
+        worker_signals=group(e.signals if e else None, "worker"),
+        gates=e.verdict.gates if e else (),
+        log_patterns=e.signals.logs if e else (),
+        recommended_actions=_actions(said),
+        summary=e.summary if e else NOTHING_YET,
+        explained_by=e.explained_by if e else "rules",
+        issue_count=len(e.findings) if e else 0,
+    )
+
+
+def cluster_line(said: Said) -> ClusterLine:
+    """The verdict in one line."""
+    e = said.evaluation
+    return ClusterLine(
+        **verdicted(said),
+        since=e.verdict.since if e else None,
+        age_sec=_age(said),
+        bottleneck=e.bottleneck if e else BottleneckClassification.UNKNOWN,
+        top_factor=e.top_factor if e else None,
+        summary=e.summary if e else NOTHING_YET,
+    )
+
+
+def entry(point: TimelinePoint) -> TimelineEntry:
+    """A point of the timeline as it goes over the wire."""
+    readings = point.signals
+    return TimelineEntry(
+        timestamp=point.time,
+        health_state=point.health_state,
+        stale=point.stale,
+        bottleneck=point.bottleneck,
+        top_factor=point.top_factor,
+        primary_signals=None if readings is None else nested({i: readings.get(i) for i in ids("primary")}),
+    )
+
+
+def group(signals: Signals | None, kind: Kind) -> Group:
+    """All signals of a kind, nested by group; null where there is no value."""
+    return nested({i: signals.value(i) if signals else None for i in ids(kind)})
+
+
+def _age(said: Said) -> float | None:
+    return None if said.age_sec is None else round(said.age_sec, 1)
+
+
+def _actions(said: Said) -> tuple[SuggestedAction, ...]:
+    if said.evaluation is None:
+        return ()
+    ranked = [a for finding in said.evaluation.findings for a in finding.suggested_actions]
+    return tuple(a for i, a in enumerate(ranked) if a not in ranked[:i])

@@ -1,0 +1,119 @@
+"""Signals as the page shows them: the key ones as cards with a sparkline, all of them as rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from copilot.core.signals import Missing, MissingCode, Signals
+from copilot.core.taxonomy import SPECS, SignalSpec
+from copilot.store.base import TimelinePoint
+from copilot.web.drawing import Spark, spark
+from copilot.web.wording import quantity
+
+KEY_SIGNALS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
+    ("Arrives", (("demand.starts_per_sec", "Workflow starts"), ("demand.tasks_added_per_sec", "Tasks added"))),
+    ("Waits", (("matching.backlog_count", "Backlog"), ("matching.workflow_backlog_age_sec", "Oldest workflow task"),
+               ("matching.activity_backlog_age_sec", "Oldest activity task"))),
+    ("Is served", (("workflow_completion.success_per_sec", "Workflows completed"),
+                   ("matching.tasks_dispatched_per_sec", "Tasks dispatched"),
+                   ("state_transitions.throughput_per_sec", "State transitions"))),
+    ("Takes", (("frontend.latency_p99_ms", "Frontend p99"), ("persistence.latency_p99_ms", "Database p99"))),
+    ("Goes wrong", (("frontend.error_rate_per_sec", "Server errors"),
+                    ("workflow_completion.failed_per_sec", "Workflows failed"))),
+    ("Workers", (("poller.pending_polls", "Waiting polls"), ("workers.workflow_slots_available", "Free workflow slots"),
+                 ("workers.activity_slots_available", "Free activity slots"))),
+)  # fmt: skip
+
+KINDS = (
+    ("primary", "Primary: decide the state"),
+    ("worker", "Workers: whose problem it is"),
+    ("amplifier", "Amplifiers: explain why"),
+)
+
+REASONS = {
+    MissingCode.TARGET_DOWN: "target down",
+    MissingCode.ABSENT: "not on the page that was read",
+    MissingCode.TIMEOUT: "did not answer in time",
+    MissingCode.FORBIDDEN: "not allowed",
+    MissingCode.PARSE: "answer not understood",
+    MissingCode.NO_SOURCE: "nothing measures it",
+    MissingCode.DROPPED: "left out on purpose",
+}
+
+Reading = Literal["value", "quiet", "missing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One signal: what it is, what it reads, and, where it reads nothing, why."""
+
+    spec: SignalSpec
+    reading: Reading
+    text: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card(Row):
+    """A key signal with its name for people and its last hour."""
+
+    label: str
+    spark: Spark
+
+
+def key_signals(signals: Signals | None, trend: Sequence[TimelinePoint]) -> list[tuple[str, list[Card]]]:
+    """The key signals by what they are about; those that are not expected here are left out."""
+    groups = []
+    for title, members in KEY_SIGNALS:
+        cards = []
+        for signal_id, label in members:
+            if signals is not None and not _expected(signals, signal_id):
+                continue
+            row = _row(signals, SPECS[signal_id])
+            history = spark([p.signals.get(signal_id) if p.signals else None for p in trend])
+            cards.append(Card(row.spec, row.reading, row.text, row.why, label, history))
+        if cards:
+            groups.append((title, cards))
+    return groups
+
+
+def all_signals(signals: Signals) -> list[tuple[str, list[Row]]]:
+    """Every expected signal by kind."""
+    kinds = []
+    for kind, title in KINDS:
+        rows = [_row(signals, s) for s in SPECS.values() if s.kind == kind and _expected(signals, s.id)]
+        if rows:
+            kinds.append((title, rows))
+    return kinds
+
+
+def unread(signals: Signals) -> list[Row]:
+    """Signals of the table that could not be read though something should measure them."""
+    rows = [_row(signals, s) for s in SPECS.values() if _expected(signals, s.id)]
+    return [r for r in rows if r.reading == "missing" and not _nothing_measures(signals, r.spec.id)]
+
+
+def reason(missing: Missing) -> str:
+    """Why a reading is missing, in words."""
+    code = REASONS[missing.code]
+    return f"{code}: {missing.detail}" if missing.detail else code
+
+
+def _expected(signals: Signals, signal_id: str) -> bool:
+    return signals.covered(signal_id) or signals.why_missing(signal_id) is not None
+
+
+def _nothing_measures(signals: Signals, signal_id: str) -> bool:
+    why = signals.why_missing(signal_id)
+    return why is not None and why.code is MissingCode.NO_SOURCE
+
+
+def _row(signals: Signals | None, spec: SignalSpec) -> Row:
+    if signals is None:
+        return Row(spec, "missing", "–", "nothing heard yet")
+    if signals.quiet(spec.id):
+        return Row(spec, "quiet", "no traffic", "read, but nothing happened that could be measured")
+    value = signals.value(spec.id)
+    if value is not None:
+        return Row(spec, "value", quantity(value, spec.unit), "")
+    return Row(spec, "missing", "not read", reason(signals.why_missing(spec.id) or Missing(code=MissingCode.ABSENT)))

@@ -1,0 +1,91 @@
+"""Small charts as SVG coordinates. The page draws them without JavaScript."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from whenever import Instant
+
+from copilot.core.assessment import ReportedState
+from copilot.store.base import TimelinePoint
+
+SPARK_WIDTH, SPARK_HEIGHT = 120.0, 30.0
+STRIP_WIDTH = 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Spark:
+    """A sparkline: one polyline (SVG points) per unbroken run of values, and the area under each."""
+
+    lines: tuple[str, ...]
+    areas: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch of the timeline in one state: where it lies (0…1000) and what it says when pointed at."""
+
+    x: float
+    width: float
+    state: str
+    stale: bool
+    begin: Instant
+    end: Instant
+
+
+def spark(values: Sequence[float | None]) -> Spark:
+    """A sparkline over evenly spaced values; gaps stay gaps. The scale begins at zero and ends at the highest value."""
+    some = [v for v in values if v is not None]
+    if not some:
+        return Spark((), ())
+    low, high = min(0.0, *some), max(some)
+    span = (high - low) or 1.0
+    step = SPARK_WIDTH / max(1, len(values) - 1)
+
+    def place(i: int, value: float) -> tuple[float, float]:
+        return round(i * step, 1), round(SPARK_HEIGHT - 2 - (SPARK_HEIGHT - 4) * (value - low) / span, 1)
+
+    lines, areas = [], []
+    for there, run in groupby(enumerate(values), key=lambda pair: pair[1] is not None):
+        if not there:
+            continue
+        points = [place(i, v) for i, v in run if v is not None]
+        if len(points) == 1:
+            x, y = points[0]
+            points = [(max(0.0, x - step / 3), y), (min(SPARK_WIDTH, x + step / 3), y)]
+        line = " ".join(f"{x:g},{y:g}" for x, y in points)
+        lines.append(line)
+        areas.append(f"{points[0][0]:g},{SPARK_HEIGHT:g} {line} {points[-1][0]:g},{SPARK_HEIGHT:g}")
+    return Spark(tuple(lines), tuple(areas))
+
+
+def strip(points: Sequence[TimelinePoint], start: Instant, end: Instant, lasts_sec: float) -> tuple[Stretch, ...]:
+    """The timeline from `start` to `end` as stretches of equal state. A point holds until the next, but no longer than
+    `lasts_sec` (nobody said anything after that), so that an outage of the Copilot is a hole."""
+    whole = (end - start).total("seconds")
+    stretches: list[Stretch] = []
+
+    def x(time: Instant) -> float:
+        return round(max(0.0, min(1.0, (time - start).total("seconds") / whole)) * STRIP_WIDTH, 2)
+
+    for i, point in enumerate(points):
+        until = point.time.add(seconds=lasts_sec)
+        if i + 1 < len(points):
+            until = min(until, points[i + 1].time)
+        until = min(until, end)
+        state = point.health_state.value
+        last = stretches[-1] if stretches else None
+        begin = point.time
+        if last is not None and last.end == begin and (last.state, last.stale) == (state, point.stale):
+            begin = last.begin
+            stretches.pop()
+        stretches.append(Stretch(x(begin), max(1.5, x(until) - x(begin)), state, point.stale, begin, until))
+    return tuple(stretches)
+
+
+SHAPES = {
+    ReportedState.HAPPY: "check",
+    ReportedState.STRESSED: "triangle",
+    ReportedState.CRITICAL: "octagon",
+    ReportedState.UNKNOWN: "question",
+}

@@ -1,0 +1,19 @@
+"""The API without a socket."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+
+from copilot.api.app import create_app
+from copilot.api.deps import Deps
+
+
+@asynccontextmanager
+async def client(deps: Deps) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a running app."""
+    app = create_app(deps)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://copilot") as talking:
+            yield talking

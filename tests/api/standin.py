@@ -1,0 +1,56 @@
+"""A loop that says what the test tells it to say."""
+
+from dataclasses import dataclass, field
+
+from whenever import Instant
+
+from copilot.api.deps import Deps
+from copilot.core.assessment import Evaluation
+from copilot.core.errors import CopilotError
+from copilot.store.base import Store
+from copilot.store.memory import MemoryStore
+from copilot.store.postgres import PostgresStore
+from tests.evaluations import NOON
+
+
+@dataclass
+class ToldLoop:
+    """A LiveSource: what it was told per cluster, or the error it was told to raise."""
+
+    told: dict[str, Evaluation] = field(default_factory=dict)
+    away: CopilotError | None = None
+
+    def tell(self, evaluation: Evaluation) -> None:
+        """From now on this is the newest of its cluster."""
+        self.told[evaluation.cluster] = evaluation
+
+    async def evaluation(self, cluster: str) -> Evaluation | None:
+        """What was told."""
+        if self.away is not None:
+            raise self.away
+        return self.told.get(cluster)
+
+
+def away_store() -> Store:
+    """A store whose database nobody runs."""
+    return PostgresStore("postgresql://copilot:secret@127.0.0.1:1/copilot")
+
+
+@dataclass
+class Clock:
+    """A clock the test sets."""
+
+    now: Instant = NOON
+
+    def __call__(self) -> Instant:
+        return self.now
+
+
+def deps(
+    loop: ToldLoop | None = None,
+    store: Store | None = None,
+    clock: Clock | None = None,
+    clusters: tuple[str, ...] = ("default",),
+) -> Deps:
+    """Deps of stand-ins."""
+    return Deps(store=store or MemoryStore(), live=loop or ToldLoop(), clusters=clusters, now=clock or Clock())

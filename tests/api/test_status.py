@@ -1,0 +1,204 @@
+import pytest
+
+from copilot.api.live import LiveCopies
+from copilot.core.assessment import Severity, Trigger
+from copilot.core.errors import SourceError
+from copilot.core.signals import MissingCode
+from copilot.core.taxonomy import ids
+from copilot.store.memory import MemoryStore
+from tests.api.conftest import client
+from tests.api.standin import Clock, ToldLoop, away_store, deps
+from tests.evaluations import NOON, assessment, evaluation, issue, snapshot
+from tests.web.stories import lived
+
+LOOP_AWAY = SourceError(MissingCode.TIMEOUT, "the Copilot's own Temporal does not answer", asked="query verdict")
+
+
+def telling(state: str = "happy", **changed: object) -> ToldLoop:
+    loop = ToldLoop()
+    loop.tell(evaluation(state).model_copy(update=changed))
+    return loop
+
+
+async def test_the_status_carries_the_verdict_and_its_evidence() -> None:
+    clock = Clock(NOON.add(seconds=12))
+    async with client(deps(telling("stressed"), clock=clock)) as api:
+        body = (await api.get("/status")).json()
+    assert body["cluster"] == "default"
+    assert body["health_state"] == "stressed"
+    assert body["evaluation_id"] == "default@2026-11-22T12:00:00Z"
+    assert body["timestamp"] == "2026-11-22T12:00:00Z"
+    assert body["since"] == "2026-11-22T11:57:00Z"
+    assert body["age_sec"] == 12
+    assert body["stale"] is False
+    assert body["degraded"] is False
+    assert body["bottleneck"] == "worker_limited"
+    assert body["top_factor"] == "no_pollers"
+    assert body["trigger"] == "state_change"
+    assert body["last_known_state"] == "stressed"
+    assert body["coverage"]["primary"] == 0.96
+    assert body["primary_signals"]["matching"]["backlog_count"] == 1204
+    assert body["amplifiers"]["cache"]["hit_rate"] == 0.952
+    assert body["worker_signals"]["workers"]["wft_schedule_to_start_p95_ms"] == 82
+    assert [g["name"] for g in body["gates"] if g["fired"]] == ["work_stalled"]
+    assert body["recommended_actions"][0]["parameters"] == {"task_queue": "orders"}
+    assert body["issue_count"] == 2
+    assert body["explained_by"] == "rules"
+
+
+async def test_a_missing_reading_is_null_and_every_id_of_the_table_is_there() -> None:
+    async with client(deps(telling("stressed"))) as api:
+        body = (await api.get("/status")).json()
+    assert body["worker_signals"]["workers"]["workflow_pollers"] is None
+    assert body["amplifiers"]["connection_pool"]["wait_count"] is None
+    shown = {f"{g}.{n}" for g, names in body["primary_signals"].items() for n in names}
+    assert shown == set(ids("primary"))
+
+
+async def test_before_the_first_evaluation_nothing_is_claimed() -> None:
+    async with client(deps()) as api:
+        body = (await api.get("/status")).json()
+        assert (body["health_state"], body["timestamp"], body["coverage"], body["age_sec"]) == (
+            "unknown",
+            None,
+            None,
+            None,
+        )
+        first = await api.get("/status/evaluation")
+        assert first.status_code == 404
+        assert first.json()["error"]["code"] == "no_evaluation_yet"
+
+
+async def test_the_evaluation_is_the_line_replay_would_print() -> None:
+    said = evaluation("critical")
+    async with client(deps(telling("critical"))) as api:
+        body = (await api.get("/status/evaluation")).json()
+    assert body == said.replay_line() | {"evaluation_id": said.evaluation_id}
+
+
+async def test_services_and_words_are_those_of_the_same_tick() -> None:
+    async with client(deps(telling("stressed"))) as api:
+        services = (await api.get("/status/services")).json()
+        summary = (await api.get("/status/summary")).json()
+    assert services["evaluation_id"] == summary["evaluation_id"]
+    assert {s["name"]: s["forward_progress"] for s in services["services"]}["workers"] == "blocked"
+    assert summary["narrative"]["watch_next"] == "pending polls on orders"
+
+
+async def test_the_newest_tick_wins_whoever_tells_it() -> None:
+    store = MemoryStore()
+    await store.save_snapshots([snapshot(evaluation("stressed", NOON.add(seconds=30)))])
+    loop = ToldLoop()
+    copies = LiveCopies(deps(loop, store, Clock(NOON.add(seconds=61))))
+
+    async def said() -> str:
+        await copies.refresh("default")
+        newest = copies.said("default").evaluation
+        assert newest is not None
+        return newest.verdict.health_state.value
+
+    assert await said() == "stressed"
+    loop.tell(evaluation("critical", NOON.add(seconds=60)))
+    assert await said() == "critical"
+    loop.tell(evaluation("happy", NOON))
+    assert await said() == "critical"
+
+
+async def test_the_tick_that_was_assessed_is_served_as_its_assessment() -> None:
+    store = MemoryStore()
+    await store.save_assessment(
+        assessment("stressed", trigger=Trigger.LOG_SPIKE, explained_by="model", summary="Longer words.")
+    )
+    async with client(deps(telling("stressed"), store)) as api:
+        body = (await api.get("/status")).json()
+    assert (body["trigger"], body["explained_by"], body["summary"]) == ("log_spike", "model", "Longer words.")
+
+
+async def test_a_loop_that_is_away_leaves_the_stores_verdict_and_says_so() -> None:
+    store = MemoryStore()
+    await store.save_snapshots([snapshot(evaluation("stressed"))])
+    async with client(deps(ToldLoop(away=LOOP_AWAY), store)) as api:
+        body = (await api.get("/status")).json()
+    assert (body["health_state"], body["degraded"]) == ("stressed", True)
+    assert "does not answer" in body["degraded_because"]
+
+
+async def test_a_store_that_is_away_leaves_the_live_verdict_everywhere() -> None:
+    async with client(deps(telling("critical"), away_store())) as api:
+        for path in ("/status", "/status/services", "/status/issues", "/status/summary", "/status/timeline",
+                     "/signals/demand.starts_per_sec", "/logs/patterns"):  # fmt: skip
+            answer = await api.get(path)
+            assert answer.status_code == 200, path
+            body = answer.json()
+            assert body["degraded"] is True, path
+            assert "the state store at 127.0.0.1:1/copilot" in body["degraded_because"], path
+            assert "secret" not in answer.text
+        assert len((await api.get("/status/timeline")).json()["timeline"]) == 1
+        assert (await api.get("/status/issues")).json()["issues"][0]["finding"] == "no_pollers"
+
+
+@pytest.mark.parametrize(("age", "state", "stale"), [(40, "happy", False), (46, "happy", True), (91, "unknown", True)])
+async def test_an_old_verdict_is_stale_then_unknown(age: int, state: str, stale: bool) -> None:
+    async with client(deps(telling("happy"), clock=Clock(NOON.add(seconds=age)))) as api:
+        body = (await api.get("/status")).json()
+        line = (await api.get("/status/evaluation")).json()
+    assert (body["health_state"], body["stale"], body["last_known_state"]) == (state, stale, "happy")
+    assert (line["health_state"], line["stale"]) == (state, stale)
+
+
+async def test_issues_have_the_life_the_store_gave_them_and_the_words_of_the_newest_tick() -> None:
+    store = MemoryStore()
+    await store.save_assessment(
+        assessment("stressed", NOON.subtract(minutes=10), findings=(issue(), issue("shard_churn", "")))
+    )
+    loop = telling(
+        "critical", findings=(issue(title="Still nobody"), issue("slots_exhausted", "x", severity=Severity.WARNING))
+    )
+    async with client(deps(loop, store)) as api:
+        body = (await api.get("/status/issues")).json()
+        resolved = (await api.get("/status/issues?resolved=true")).json()["issues"]
+        warnings = (await api.get("/status/issues?severity=warning")).json()["issues"]
+        assert len((await api.get("/status/issues?limit=1")).json()["issues"]) == 1
+    first, second = body["issues"]
+    assert (first["title"], first["first_seen"], first["last_seen"]) == (
+        "Still nobody", "2026-11-22T11:50:00Z", "2026-11-22T12:00:00Z",
+    )  # fmt: skip
+    assert (second["finding"], second["first_seen"]) == ("slots_exhausted", "2026-11-22T12:00:00Z")
+    assert {i["finding"]: i["resolved_at"] for i in resolved}["shard_churn"] == "2026-11-22T12:00:00Z"
+    assert [i["finding"] for i in warnings] == ["slots_exhausted"]
+
+
+async def test_a_timeline_is_bounded_and_ends_with_the_newest_tick() -> None:
+    store, loop, clock = await lived("critical")
+    loop.tell(evaluation("stressed", NOON.add(seconds=3)))
+    async with client(deps(loop, store, clock)) as api:
+        body = (await api.get("/status/timeline?max_points=40")).json()
+        withs = (await api.get("/status/timeline?signals=true")).json()["timeline"]
+    points = body["timeline"]
+    assert len(points) == 40
+    assert points[-1] == {
+        "timestamp": "2026-11-22T12:00:03Z", "health_state": "stressed", "stale": False,
+        "bottleneck": "worker_limited", "top_factor": "no_pollers", "primary_signals": None,
+    }  # fmt: skip
+    assert {"happy", "stressed", "critical"} == {p["health_state"] for p in points}
+    assert len(withs) == 200
+    assert withs[0]["primary_signals"]["demand"]["starts_per_sec"] > 0
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("2026-11-22T11:59:30Z", "2026-11-22T12:00:00Z"),
+        ("2026-11-22T12:59:30+01:00", "2026-11-22T13:00:00+01:00"),
+        ("2026-11-22 11:59:30", "2026-11-22 12:00:00"),
+        ("1795348770", "1795348800"),
+        ("1795348770000", "1795348800000"),
+    ],
+)
+async def test_a_range_may_be_written_in_many_ways(start: str, end: str) -> None:
+    store, loop, clock = await lived("happy")
+    async with client(deps(loop, store, clock)) as api:
+        body = (await api.get("/status/timeline", params={"start": start, "end": end})).json()
+        raw = (await api.get(f"/status/timeline?start={start}&end={end}")).json()
+    assert [p["timestamp"] for p in body["timeline"]] == ["2026-11-22T12:00:00Z"]
+    assert body["start"] == raw["start"] == "2026-11-22T11:59:30Z"

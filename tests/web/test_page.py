@@ -1,0 +1,231 @@
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from copilot.api.deps import Deps
+from copilot.core.signals import LogPattern, Missing, MissingCode, Signals
+from tests.api.standin import Clock, ToldLoop, away_store, deps
+from tests.evaluations import NOON, assessment, evaluation, issue, scale_workers
+from tests.web.conftest import served, watched
+from tests.web.stories import lived
+
+pytestmark = [pytest.mark.servers, pytest.mark.needs_debian("chromium")]
+
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+
+
+async def story(state: str) -> Deps:
+    store, loop, clock = await lived(state)
+    return deps(loop, store, clock)
+
+
+@pytest.mark.parametrize(
+    ("state", "word", "light"),
+    [
+        pytest.param("happy", "Happy", True, id="happy"),
+        pytest.param("stressed", "Stressed", False, id="stressed"),
+        pytest.param("critical", "Critical", False, id="critical"),
+        pytest.param("unknown", "Unknown", False, id="blind"),
+    ],
+)
+async def test_the_page_shows_each_state_and_stays_at_home(
+    browser: Browser, state: str, word: str, light: bool
+) -> None:
+    async with served(await story(state)) as address, watched(browser, light=light) as seen:
+        await seen.page.goto(address)
+        await expect(seen.page.locator("body.linked")).to_be_attached()
+        await expect(seen.page.locator("h1")).to_have_text(f"State of default: {word}")
+        await expect(seen.page.locator(".all")).to_have_attribute("data-state", state)
+        await expect(seen.page).to_have_title(f"{word} · default · Temporal SRE Copilot")
+        if os.environ.get("COPILOT_SCREENSHOTS") == "1":
+            IMAGES.mkdir(parents=True, exist_ok=True)
+            name = "blind" if state == "unknown" else state
+            await seen.page.screenshot(path=IMAGES / f"{name}.png", full_page=True)
+        seen.nothing_wrong()
+
+
+@pytest.mark.parametrize("width", [320, 390, 800, 1440, 2560])
+async def test_nothing_hangs_over_the_edge_at_any_width(browser: Browser, width: int) -> None:
+    async with served(await story("critical")) as address, watched(browser, width=width) as seen:
+        await seen.page.goto(address)
+        await seen.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert await seen.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+async def test_each_state_looks_different_without_its_colour(browser: Browser) -> None:
+    looks = set()
+    for state in ("happy", "stressed", "critical", "unknown"):
+        async with served(await story(state)) as address, watched(browser) as seen:
+            await seen.page.goto(address)
+            looks.add(await seen.page.locator(".robot").inner_html())
+            label = await seen.page.locator(".robot svg[role=img]").get_attribute("aria-label")
+            assert label is not None
+            looks.add(label)
+    assert len(looks) == 8
+
+
+async def test_a_new_verdict_arrives_by_itself_and_is_announced(browser: Browser) -> None:
+    loop, clock = ToldLoop(), Clock()
+    loop.tell(evaluation("happy"))
+    async with served(deps(loop, clock=clock)) as address, watched(browser) as seen:
+        await seen.page.goto(address)
+        await expect(seen.page.locator("h1")).to_contain_text("Happy")
+        await seen.page.locator(".every summary").click()
+        clock.now = NOON.add(seconds=30)
+        loop.tell(evaluation("critical", clock.now))
+        await expect(seen.page.locator("h1")).to_contain_text("Critical")
+        await expect(seen.page).to_have_title("Critical · default · Temporal SRE Copilot")
+        await expect(seen.page.locator("#announcer")).to_have_text("The state of default is now critical")
+        await expect(seen.page.locator("#icon")).to_have_attribute("href", "/static/icons/critical.svg")
+        assert await seen.page.locator(".every").get_attribute("open") is not None, "what was open stays open"
+        seen.nothing_wrong()
+
+
+async def test_a_verdict_nobody_renews_becomes_stale_and_then_blind_before_the_readers_eyes(browser: Browser) -> None:
+    loop, clock = ToldLoop(), Clock()
+    loop.tell(evaluation("happy"))
+    async with served(deps(loop, clock=clock)) as address, watched(browser) as seen:
+        await seen.page.goto(address)
+        await expect(seen.page.locator(".loud")).to_have_count(0)
+        clock.now = NOON.add(seconds=50)
+        await expect(seen.page.locator(".loud")).to_contain_text("Stale")
+        clock.now = NOON.add(minutes=7)
+        await expect(seen.page.locator(".loud")).to_contain_text("Blind since 12:01:30 UTC")
+        await expect(seen.page.locator(".loud")).to_contain_text("Before that: happy")
+        await expect(seen.page.locator("h1")).to_contain_text("Unknown")
+        await expect(seen.page.locator("#heard")).to_contain_text("7 min")
+        seen.nothing_wrong()
+
+
+async def test_a_page_whose_copilot_is_gone_says_so_and_finds_it_again(browser: Browser) -> None:
+    loop = ToldLoop()
+    loop.tell(evaluation("happy"))
+    async with watched(browser) as seen:
+        async with served(deps(loop)) as address:
+            await seen.page.goto(address)
+            await expect(seen.page.locator("body.linked")).to_be_attached()
+        await expect(seen.page.locator("#connection")).to_contain_text("Connection to the Copilot lost")
+        await expect(seen.page.locator("body.lost")).to_be_attached()
+        loop.tell(evaluation("stressed", NOON.add(seconds=1)))
+        async with served(deps(loop), int(address.rpartition(":")[2])):
+            await expect(seen.page.locator("#connection")).to_be_hidden(timeout=15_000)
+            await expect(seen.page.locator("h1")).to_contain_text("Stressed")
+
+
+async def test_the_page_can_be_read_without_javascript(browser: Browser) -> None:
+    async with served(await story("critical")) as address, watched(browser, javascript=False) as seen:
+        await seen.page.goto(address)
+        await expect(seen.page.locator("h1")).to_contain_text("Critical")
+        await expect(seen.page.locator(".callout")).to_contain_text("No pollers on task queue orders")
+        await expect(seen.page.locator("[data-gate=fired]")).to_contain_text("Work stalled")
+        assert await seen.page.locator(".spark polyline").count() > 10
+        assert await seen.page.locator(".stretch").count() > 3
+        assert await seen.page.locator("noscript").text_content() is not None
+
+
+async def test_a_card_opens_its_signal_over_a_longer_time(browser: Browser) -> None:
+    async with served(await story("critical")) as address, watched(browser) as seen:
+        await seen.page.goto(address)
+        await seen.page.clock.install()
+        await seen.page.locator(".card[data-signal='matching.backlog_count']").press("Enter")
+        await expect(seen.page.locator("#chart-title")).to_have_text("Backlog")
+        await expect(seen.page.locator("#plot canvas")).to_be_visible()
+        await seen.page.get_by_role("button", name="24 h").click()
+        await expect(seen.page.locator("#chart-meaning")).to_contain_text("tasks that wait in task queues")
+        await seen.page.keyboard.press("Escape")
+        await expect(seen.page.locator("#chart")).to_be_hidden()
+        seen.nothing_wrong()
+
+
+async def test_before_the_first_evaluation_the_page_waits_and_claims_nothing(browser: Browser) -> None:
+    async with served(deps()) as address, watched(browser) as seen:
+        await seen.page.goto(address)
+        await expect(seen.page.locator("h1")).to_contain_text("Unknown")
+        await expect(seen.page.locator(".loud")).to_contain_text("Nothing has been heard")
+        seen.nothing_wrong()
+
+
+async def test_a_store_that_is_away_is_said_and_the_live_verdict_goes_on(browser: Browser) -> None:
+    loop = ToldLoop()
+    loop.tell(evaluation("stressed"))
+    async with served(deps(loop, away_store())) as address, watched(browser) as seen:
+        await seen.page.goto(address)
+        await expect(seen.page.locator("h1")).to_contain_text("Stressed")
+        await expect(seen.page.locator(".notice")).to_contain_text(
+            "the state store at 127.0.0.1:1/copilot cannot be used"
+        )
+        seen.nothing_wrong()
+
+
+async def test_several_clusters_can_be_switched_and_show_their_state(browser: Browser) -> None:
+    loop = ToldLoop()
+    loop.tell(evaluation("happy", cluster="eu"))
+    loop.tell(evaluation("critical", cluster="us & ca"))
+    async with served(deps(loop, clusters=("eu", "us & ca"))) as address, watched(browser) as seen:
+        await seen.page.goto(address)
+        await expect(seen.page.locator("h1")).to_contain_text("Happy")
+        await expect(seen.page.locator(".tab[data-state=critical]")).to_contain_text("us & ca")
+        await seen.page.get_by_role("link", name="us & ca").click()
+        await expect(seen.page.locator("h1")).to_contain_text("Critical")
+        await expect(seen.page.locator("body.linked")).to_be_attached()
+        seen.nothing_wrong()
+
+
+HOSTILE = (
+    "<script>window.pwned=1</script>",
+    '"><img src=x onerror=window.pwned=1>',
+    "' onmouseover='window.pwned=1",
+    "{{ 7*7 }}{% raw %}",
+    "</title></svg><svg onload=window.pwned=1>",
+    "javascript:window.pwned=1",
+    "\u202egnp.exe \x00 &lt;b&gt;",
+)
+
+
+async def test_hostile_names_are_shown_as_text_and_run_nothing(browser: Browser) -> None:
+    bad = " ".join(HOSTILE)
+    nasty = issue(
+        subject=bad, title=bad, description=bad, likely_cause=bad, contributing_factors=(bad,),
+        suggested_actions=(scale_workers(description=bad, target_service=bad, parameters={bad: bad}, runbook=bad),),
+    )  # fmt: skip
+    base = evaluation("critical", cluster=HOSTILE[0])
+    read = Signals(
+        time=NOON,
+        readings=dict.fromkeys(base.signals.readings),
+        missing={"frontend.reachable": Missing(code=MissingCode.PARSE, detail=bad)},
+        logs=(LogPattern(pattern=bad, count=3, service=bad, last_seen=NOON),),
+    )
+    gate = base.verdict.gates[0].model_copy(update={"name": bad, "sentence": bad, "unit": bad, "labels": {bad: bad}})
+    said = assessment(
+        "critical", cluster=HOSTILE[0], evaluation_id=bad, summary=bad, findings=(nasty,), signals=read,
+        verdict=base.verdict.model_copy(update={"gates": (gate,)}),
+        narrative=base.narrative.model_copy(update={"setting": bad, "reactions": (bad,)}),
+        services=(base.services[0].model_copy(update={"name": bad, "dominant_signal": bad}),),
+    )  # fmt: skip
+    loop = ToldLoop()
+    loop.tell(said)
+    async with served(deps(loop, clusters=(HOSTILE[0], HOSTILE[1]))) as address, watched(browser) as seen:
+        await seen.page.goto(address)
+        await expect(seen.page.locator("body.linked")).to_be_attached()
+        loop.tell(said.model_copy(update={"time": NOON.add(seconds=1), "evaluation_id": "next"}))
+        await expect(seen.page.locator("footer")).to_contain_text("evaluation next")
+        for element in await seen.page.locator(".card, .services li, h3, .tab").all():
+            await element.hover(force=True, timeout=2_000, no_wait_after=True)
+        await expect(seen.page.locator(".callout h2")).to_contain_text("<script>window.pwned=1</script>")
+        assert await seen.page.evaluate("window.pwned") is None
+        assert await seen.page.locator("main script, main img, main [onerror], [onmouseover]").count() == 0
+        seen.nothing_wrong()
+
+
+async def test_the_server_ends_at_once_though_pages_are_open(browser: Browser) -> None:
+    loop = ToldLoop()
+    loop.tell(evaluation("happy"))
+    async with watched(browser) as seen:
+        async with served(deps(loop)) as address:
+            await seen.page.goto(address)
+            await expect(seen.page.locator("body.linked")).to_be_attached()
+            before = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - before < 2.0
