@@ -16,8 +16,6 @@ ALLOWED = ("COPILOT_SCREENSHOTS",)
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.get_closest_marker("servers"):
-            item.add_marker(pytest.mark.xdist_group("servers"))
         for marker in item.iter_markers("needs_debian"):
             package = str(marker.args[0])
             if shutil.which(PROGRAMS[package]) is None:

@@ -64,7 +64,7 @@ def next_state(signals: Signals, memory: Memory, tick: int) -> Evaluation:
 @MANY
 @given(runs)
 def test_12_happy_never_goes_straight_to_critical(run: list[Signals]) -> None:
-    before = None
+    before: ReportedState | None = None
     for evaluation in play(run)[0]:
         if evaluation.verdict.health_state is ReportedState.CRITICAL:
             assert before in (ReportedState.STRESSED, ReportedState.CRITICAL, ReportedState.UNKNOWN)

@@ -1,0 +1,121 @@
+"""A demo that runs as a person would start it, its lines as they come, and a second terminal."""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from copilot.local.data_folder import RunningDemo
+
+Line = dict[str, Any]
+INTERVAL_SEC, WINDOW_SEC = 5.0, 30.0
+
+
+class Demo:
+    """The demo's process, and every line it printed so far."""
+
+    def __init__(self, process: "subprocess.Popen[str]", folder: Path) -> None:
+        self.process, self.folder = process, folder
+        self.lines: list[Line] = []
+        self._coming: queue.Queue[str | None] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for text in self.process.stdout:
+            self._coming.put(text)
+        self._coming.put(None)
+
+    def next(self, within: float = 40.0) -> Line:
+        """The next evaluation."""
+        text = self._coming.get(timeout=within)
+        assert text is not None, f"the demo ended: {self.said()}"
+        line: Line = json.loads(text)
+        self.lines.append(line)
+        return line
+
+    def until(self, true: Callable[[Line], bool], within: float) -> list[Line]:
+        """The evaluations up to the first for which it is true; AssertionError if it does not come in time."""
+        end, seen = time.monotonic() + within, list[Line]()
+        while time.monotonic() < end:
+            seen.append(self.next())
+            if true(seen[-1]):
+                return seen
+        told = [(x["time"], x["health_state"], x["top_factor"], x["fired_gates"]) for x in seen]
+        raise AssertionError(f"not within {within:g} s: {told}")
+
+    def until_state(self, state: str, within: float) -> list[Line]:
+        return self.until(lambda line: bool(line["health_state"] == state), within)
+
+    def copilot(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """A command in the second terminal."""
+        argv = [sys.executable, "-m", "copilot", *words]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+
+    def fault(self, *words: str) -> None:
+        done = self.copilot("fault", *words, "--data-dir", str(self.folder))
+        assert done.returncode == 0, done.stderr
+
+    def described(self) -> RunningDemo:
+        return RunningDemo.model_validate_json((self.folder / "demo.json").read_text(encoding="utf-8"))
+
+    def status(self) -> dict[str, Any]:
+        answer: dict[str, Any] = httpx.get(f"{self.described().page}/status", timeout=5).json()
+        return answer
+
+    def child(self, command: str) -> psutil.Process:
+        """The process of ours that runs `copilot COMMAND`."""
+        found = [
+            p
+            for p in psutil.Process(self.process.pid).children(recursive=True)
+            if p.cmdline()[1:4] == ["-m", "copilot", command]
+        ]
+        assert len(found) == 1, found
+        return found[0]
+
+    def said(self) -> str:
+        return (self.folder / "stderr.txt").read_text(encoding="utf-8")
+
+
+@contextmanager
+def running_demo(folder: Path) -> Iterator[Demo]:
+    """A demo in `folder`; whatever is left of it at the end is killed."""
+    argv = [
+        sys.executable,
+        "-m",
+        "copilot",
+        "demo",
+        "--json",
+        "--interval",
+        f"{INTERVAL_SEC:g}s",
+        "--data-dir",
+        str(folder),
+    ]
+    with (folder / "stderr.txt").open("w", encoding="utf-8") as told:
+        process = subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=told, text=True, env={**os.environ, "NO_COLOR": "1"}
+        )
+    family: list[psutil.Process] = []
+    try:
+        yield Demo(process, folder)
+    finally:
+        if process.poll() is None:
+            family = psutil.Process(process.pid).children(recursive=True)
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        for left in psutil.wait_procs(family, timeout=5)[1]:
+            left.kill()

@@ -1,0 +1,111 @@
+"""The whole way on real servers: a healthy cluster, a killed Copilot worker, dead workers, a frozen server, the end.
+
+One demo; its tests run in this order, and each leaves the cluster happy. Times are those of requirements §3.3, plus the
+seconds a fault takes to be injected and a line to be printed.
+"""
+
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from whenever import Instant
+
+from tests.e2e.running_demo import INTERVAL_SEC, WINDOW_SEC, Demo, Line, running_demo
+
+pytestmark = pytest.mark.servers
+STRESSED_WITHIN = WINDOW_SEC + 2 * INTERVAL_SEC
+CRITICAL_WITHIN = WINDOW_SEC + max(60.0, 3 * INTERVAL_SEC) + 5
+PRINTED_WITHIN = 5.0
+HAPPY_WITHIN = 180.0
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Demo]:
+    # Not pytest's own folder: where the tests run as root, PostgreSQL runs as another user and must be let in.
+    with tempfile.TemporaryDirectory(prefix="copilot-e2e-") as folder:
+        Path(folder).chmod(0o711)
+        with running_demo(Path(folder)) as running:
+            yield running
+
+
+def states(lines: list[Line]) -> list[str]:
+    return [line["health_state"] for line in lines]
+
+
+def when(line: Line) -> Instant:
+    return Instant.parse_iso(line["time"])
+
+
+def test_a_healthy_cluster_is_happy_with_its_own_numbers(demo: Demo) -> None:
+    demo.until_state("happy", within=60)
+    seen = [demo.next() for _ in range(6)]
+    assert set(states(seen)) == {"happy"}
+    last = seen[-1]
+    assert last["coverage"] == 1.0
+    assert 2.0 < last["readings"]["demand.starts_per_sec"] < 5.0
+    assert last["readings"]["matching.tasks_dispatched_per_sec"] > 5.0
+    assert last["readings"]["frontend.reachable"] == 1.0
+
+
+def test_every_face_says_the_same(demo: Demo) -> None:
+    line, page = demo.next(), demo.described().page
+    status = demo.status()
+    assert status["health_state"] == line["health_state"] == "happy"
+    assert "Happy" in httpx.get(page).text
+    said = demo.copilot("status", "--config", str(demo.described().config))
+    assert said.returncode == 0
+    assert "happy" in said.stdout.lower()
+
+
+def test_a_killed_copilot_worker_loses_no_state_and_doubles_nothing(demo: Demo) -> None:
+    before, since = demo.next(), demo.status()["since"]
+    demo.child("worker").send_signal(signal.SIGKILL)
+    after = [demo.next() for _ in range(3)]
+    assert set(states(after)) == {"happy"}
+    assert demo.status()["since"] == since
+    times = [when(line) for line in demo.lines]
+    assert times == sorted(set(times))
+    assert (when(after[0]) - when(before)).total("seconds") <= 6 * INTERVAL_SEC
+    assert after[-1]["readings"]["matching.tasks_dispatched_per_sec"] > 5.0
+    assert "copilot-worker" in demo.said()
+
+
+def test_dead_workers_are_critical_in_time_named_and_recovered_from(demo: Demo) -> None:
+    start = Instant.now()
+    demo.fault("workers-down")
+    lines = demo.until_state("stressed", STRESSED_WITHIN + PRINTED_WITHIN)
+    lines += demo.until_state("critical", CRITICAL_WITHIN + PRINTED_WITHIN - (Instant.now() - start).total("seconds"))
+    assert set(states(lines[:-1])) <= {"happy", "stressed"}
+    assert (lines[-1]["top_factor"], lines[-1]["bottleneck"]) == ("no_pollers", "worker_limited")
+    status = demo.status()
+    assert "orders" in status["summary"]
+    advice = " ".join(a["description"] for a in status["recommended_actions"]).lower()
+    assert "start workers" in advice
+    assert "restart the server" not in advice
+    assert demo.copilot("status", "--config", str(demo.described().config)).returncode == 1
+    demo.fault("workers-down", "--clear")
+    back = demo.until_state("happy", HAPPY_WITHIN)
+    assert "stressed" in states(back)
+
+
+def test_a_frozen_server_is_critical_unreachable_and_recovered_from(demo: Demo) -> None:
+    demo.fault("server-frozen")
+    lines = demo.until_state("critical", CRITICAL_WITHIN + PRINTED_WITHIN)
+    assert lines[-1]["top_factor"] == "server_unreachable"
+    assert lines[-1]["bottleneck"] == "server_limited"
+    assert lines[-1]["readings"]["frontend.reachable"] == 0.0
+    demo.fault("server-frozen", "--clear")
+    demo.until_state("happy", HAPPY_WITHIN)
+
+
+def test_ctrl_c_ends_every_process_and_exits_0(demo: Demo) -> None:
+    family = psutil.Process(demo.process.pid).children(recursive=True)
+    assert len(family) >= 9
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.process.wait(timeout=30) == 0
+    assert psutil.wait_procs(family, timeout=10)[1] == []
+    assert Path(demo.folder, "stderr.txt").exists()
