@@ -178,7 +178,7 @@ async def test_a_timeline_is_bounded_and_ends_with_the_newest_tick() -> None:
     assert len(points) == 40
     assert points[-1] == {
         "timestamp": "2026-11-22T12:00:03Z", "health_state": "stressed", "stale": False,
-        "bottleneck": "worker_limited", "top_factor": "no_pollers", "primary_signals": None,
+        "bottleneck": "worker_limited", "top_factor": "no_pollers",
     }  # fmt: skip
     assert {"happy", "stressed", "critical"} == {p["health_state"] for p in points}
     assert len(withs) == 200

@@ -15,6 +15,7 @@ from copilot.store.base import TimelinePoint
 from copilot.store.issue_life import key, live_on
 
 MAX_POINTS = 2_000
+USUAL_POINTS = 1_440
 MAX_POINTS_WITH_SIGNALS = 200
 MAX_ISSUES = 500
 
@@ -75,7 +76,7 @@ def routes(deps: Deps, live: LiveCopies) -> APIRouter:
         ]
         return wire.Issues(**wire.verdicted(said, because=problem), issues=wanted[:limit])
 
-    @router.get("/status/timeline")
+    @router.get("/status/timeline", response_model_exclude_unset=True)
     async def timeline(
         cluster: Annotated[str, choose],
         start: StartQuery = None,
@@ -86,8 +87,7 @@ def routes(deps: Deps, live: LiveCopies) -> APIRouter:
         """What was said over a range (the last 24 hours when left out), without losing a change of state."""
         said = live.said(cluster)
         begin, finish = time_range(start, end, said.now, default_hours=24)
-        most = MAX_POINTS_WITH_SIGNALS if signals else MAX_POINTS
-        room = min(max_points or most, most)
+        room = min(max_points or USUAL_POINTS, MAX_POINTS_WITH_SIGNALS if signals else MAX_POINTS)
         problem, points = None, []
         try:
             points = await deps.store.timeline(cluster, begin, finish, room, signals=signals)

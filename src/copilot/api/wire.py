@@ -81,7 +81,7 @@ class Summary(Verdicted):
 
 
 class TimelineEntry(BaseModel):
-    """What was said at one moment."""
+    """What was said at one moment; `primary_signals` is there only when asked for."""
 
     timestamp: Instant
     health_state: ReportedState
@@ -191,15 +191,17 @@ def cluster_line(said: Said) -> ClusterLine:
 
 def entry(point: TimelinePoint) -> TimelineEntry:
     """A point of the timeline as it goes over the wire."""
-    readings = point.signals
-    return TimelineEntry(
+    said = TimelineEntry(
         timestamp=point.time,
         health_state=point.health_state,
         stale=point.stale,
         bottleneck=point.bottleneck,
         top_factor=point.top_factor,
-        primary_signals=None if readings is None else nested({i: readings.get(i) for i in ids("primary")}),
     )
+    readings = point.signals
+    if readings is None:
+        return said
+    return said.model_copy(update={"primary_signals": nested({i: readings.get(i) for i in ids("primary")})})
 
 
 def group(signals: Signals | None, kind: Kind) -> Group:
