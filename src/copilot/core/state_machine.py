@@ -6,7 +6,7 @@ from whenever import Instant, TimeDelta
 
 from copilot.core.assessment import Coverage, GateResult, HealthState, ReportedState, Severity, Transition, Verdict
 from copilot.core.flow import ARRIVES, SERVED, WAITS
-from copilot.core.gates import IMMEDIATE
+from copilot.core.gates import FINISHED_WORK, IMMEDIATE
 from copilot.core.memory import GateMemory, Memory
 from copilot.core.signals import Signals
 from copilot.core.taxonomy import Kind, ids
@@ -56,10 +56,19 @@ class _Tick:
     now: Instant
     served: bool
     quiet: bool
+    window: TimeDelta
 
     def stressing(self) -> bool:
-        """Whether a gate asks for stressed."""
-        return any(g.fired and (g.name in IMMEDIATE or self.past[g.name].streak >= TICKS_TO_STRESS) for g in self.gates)
+        """Whether a gate asks for stressed. One slow moment stays in a p99 for a whole window, so a quantile must have
+        been over its threshold for that long to be more than one bad sample."""
+        for gate in self.gates:
+            past = self.past[gate.name]
+            twice = past.streak >= TICKS_TO_STRESS
+            if gate.name in FINISHED_WORK and past.first_fired is not None:
+                twice = twice and self.now - past.first_fired >= self.window
+            if gate.fired and (gate.name in IMMEDIATE or twice):
+                return True
+        return False
 
     def critical(self) -> bool:
         """Whether a critical gate has held long enough, with fresh evidence."""
@@ -189,7 +198,8 @@ def _usable_tick(
     past = _remember_gates(judged, memory.gates, now)
     quiet_since = (memory.quiet_since or now) if _nothing_wrong(signals) else None
     served = any((signals.value(i) or 0) > 0 for i in SERVED)
-    tick = _Tick(gates, past, now, served, quiet_since is not None and now - quiet_since >= QUIET_FOR)
+    quiet, window = quiet_since is not None and now - quiet_since >= QUIET_FOR, TimeDelta(seconds=window_sec)
+    tick = _Tick(gates, past, now, served, quiet, window)
     calm = not any(tick.blocks_calm(g) for g in gates)
     critical = [g for g in gates if g.severity is Severity.CRITICAL]
     relieved = not any(g.fired or tick.lately_missing(g) for g in critical)
@@ -201,7 +211,7 @@ def _usable_tick(
             "uncritical": memory.uncritical + 1 if relieved else (memory.uncritical if _only_missing(tick) else 0),
             "quiet_since": quiet_since,
             "last_usable": now,
-            "recovering_until": now + TimeDelta(seconds=window_sec) if ended else memory.recovering_until,
+            "recovering_until": now + window if ended else memory.recovering_until,
         }
     )
     state = _next_state(memory.state, tick, memory)
