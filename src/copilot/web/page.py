@@ -16,7 +16,7 @@ from copilot.web.cards import Card, Row, all_signals, key_signals, unread
 
 LONGEST_STEP_SEC = 600.0
 GATES_AT_ONCE = 9
-SPANS_MIN = (15, 60, 360)
+SPANS_MIN = (5, 15, 60, 360)
 
 
 @dataclass(frozen=True, slots=True)
