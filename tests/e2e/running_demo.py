@@ -29,7 +29,8 @@ class Demo:
         self.process, self.folder = process, folder
         self.lines: list[Line] = []
         self._coming: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -84,6 +85,12 @@ class Demo:
         assert len(found) == 1, found
         return found[0]
 
+    def close(self) -> None:
+        """Stop reading a demo that has ended."""
+        self._reader.join(timeout=5)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
     def said(self) -> str:
         return (self.folder / "stderr.txt").read_text(encoding="utf-8")
 
@@ -107,8 +114,9 @@ def running_demo(folder: Path) -> Iterator[Demo]:
             argv, stdout=subprocess.PIPE, stderr=told, text=True, env={**os.environ, "NO_COLOR": "1"}
         )
     family: list[psutil.Process] = []
+    demo = Demo(process, folder)
     try:
-        yield Demo(process, folder)
+        yield demo
     finally:
         if process.poll() is None:
             family = psutil.Process(process.pid).children(recursive=True)
@@ -119,3 +127,4 @@ def running_demo(folder: Path) -> Iterator[Demo]:
                 process.kill()
         for left in psutil.wait_procs(family, timeout=5)[1]:
             left.kill()
+        demo.close()

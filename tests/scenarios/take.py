@@ -29,7 +29,21 @@ from copilot.sources import Source
 from copilot.sources.recorded import write_recording
 
 HERE = Path(__file__).parent
-INTERVAL_SEC, WARM_SEC, BEFORE_SEC, FAULT_SEC, AFTER_SEC = 10.0, 30.0, 60.0, 180.0, 130.0
+INTERVAL_SEC, WARM_SEC, BEFORE_SEC = 10.0, 30.0, 40.0
+# Seconds of the fault and after it. The verdict has 95 s to arrive; what must get worse with time gets more.
+PHASES = {
+    "healthy": (100.0, 10.0),
+    "idle": (120.0, 30.0),
+    "server-restart": (100.0, 20.0),
+    "slots-exhausted": (220.0, 120.0),
+    "burst": (180.0, 60.0),
+    "metrics-cut": (140.0, 60.0),
+    "workflows-failing": (120.0, 70.0),
+    "frontend-rate-limit": (150.0, 120.0),
+    "persistence-rate-limit": (150.0, 120.0),
+    "database-locked": (120.0, 100.0),
+}
+USUAL_PHASES = (120.0, 110.0)
 
 
 def watching(cluster: WatchedCluster, name: str) -> ClusterSettings:
@@ -69,12 +83,13 @@ async def watched(name: str) -> AsyncIterator[tuple[WatchedCluster, tuple[Source
                 await cluster.close()
 
 
-async def take(name: str, fault_sec: float, out: Path) -> None:
+async def take(name: str, out: Path) -> None:
     """One recording."""
     async with watched(name) as (cluster, sources, settings):
         desk = FaultDesk(cluster, lambda text: print(f"  {text}"))
         context, memory, taken = pipeline.context(settings), Memory(), []
-        phases = [("before", BEFORE_SEC), ("fault", fault_sec), ("after", AFTER_SEC)]
+        fault_sec, after_sec = PHASES.get(name, USUAL_PHASES)
+        phases = [("before", BEFORE_SEC), ("fault", fault_sec), ("after", after_sec)]
         marks: dict[str, str] = {}
         for phase, seconds in phases:
             marks[phase] = Instant.now().format_iso()
@@ -106,8 +121,7 @@ async def take(name: str, fault_sec: float, out: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="+")
-    parser.add_argument("--fault-sec", type=float, default=FAULT_SEC)
     parser.add_argument("--out", type=Path, default=HERE)
     options = parser.parse_args()
     for scenario in options.names:
-        asyncio.run(take(scenario, options.fault_sec, options.out))
+        asyncio.run(take(scenario, options.out))
