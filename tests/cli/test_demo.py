@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -126,7 +127,19 @@ def test_a_demo_gives_a_verdict_takes_a_fault_from_a_second_terminal_and_ends_on
 @pytest.mark.servers
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
 def test_a_demo_killed_outright_leaves_no_process(running: subprocess.Popen[str]) -> None:
-    first_line(running)
-    processes = family(running.pid)
+    assert running.stderr is not None
+    assert any(line.startswith("the page: ") for line in running.stderr)
+    processes, left_behind = family(running.pid), find_demo(None).data_dir
     os.kill(running.pid, signal.SIGKILL)
+    assert end(processes) == []
+    shutil.rmtree(left_behind)
+
+
+@pytest.mark.servers
+def test_a_demo_told_to_end_while_it_starts_leaves_nothing(running: subprocess.Popen[str]) -> None:
+    assert running.stderr is not None
+    assert "is ready" in running.stderr.readline()
+    processes = family(running.pid)
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(15) == 0
     assert end(processes) == []
