@@ -38,7 +38,8 @@ RECYCLE_AFTER_SEC = 50 * 60.0
 CONNECT_SEC = 5.0
 STATEMENT_SEC = 15.0
 
-_BROKEN = (asyncpg.InterfaceError, asyncpg.PostgresConnectionError, ConnectionError)
+# InternalClientError: the server's good-bye arrived in the middle of a statement.
+_BROKEN = (asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError, ConnectionError)
 _AWAY = (*_BROKEN, asyncpg.PostgresError, OSError, TimeoutError)
 
 
@@ -120,6 +121,9 @@ class Connections:
                 await pool.release(connection)
                 connection = await pool.acquire(timeout=2 * CONNECT_SEC)
             yield connection
+        except _BROKEN:
+            connection.terminate()
+            raise
         finally:
             await pool.release(connection)
 
