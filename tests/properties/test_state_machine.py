@@ -47,7 +47,7 @@ def with_readings(signals: Signals, changes: dict[str, float | None]) -> Signals
     readings = {**signals.readings, **changes}
     if readings.get("frontend.reachable") is not None:
         readings["frontend.reachable"] = 1.0 if (readings["frontend.reachable"] or 0) >= 1 else 0.0
-    missing = {i: signals.missing.get(i, Missing(code=MissingCode.ABSENT)) for i, v in readings.items() if v is None}
+    missing = {i: signals.missing.get(i, Missing(code=MissingCode.TIMEOUT)) for i, v in readings.items() if v is None}
     return signals.model_copy(update={"readings": readings, "missing": missing})
 
 

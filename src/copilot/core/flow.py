@@ -16,6 +16,7 @@ WAITS = (
     "matching.activity_backlog_age_sec",
     "matching.tasks_spooled_per_sec",
 )
+AGES = WAITS[1:3]
 SERVED = (
     "matching.tasks_dispatched_per_sec",
     "workflow_tasks.completed_per_sec",
@@ -69,7 +70,7 @@ class Flow:
 
 def cluster_flow(signals: Signals) -> Flow:
     """The whole cluster as one flow."""
-    ages = [signals.value(i) for i in WAITS[1:3]]
+    ages = [signals.value(i) for i in AGES]
     known = [a for a in ages if a is not None]
     return Flow(
         task_queue="the cluster",

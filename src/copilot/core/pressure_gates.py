@@ -1,8 +1,9 @@
 """Gates that stress and never more: work waits, answers are slow, things fail or are refused."""
 
 from copilot.core.assessment import GateResult, Severity
+from copilot.core.flow import AGES
 from copilot.core.thresholds import Tolerance
-from copilot.core.view import View, flow_evidence, over, unjudged, without
+from copilot.core.view import View, flow_evidence, lost, over, unjudged, without
 
 
 def backlog_age(view: View) -> GateResult:
@@ -11,12 +12,13 @@ def backlog_age(view: View) -> GateResult:
     queues = [f for f in view.queues.values() if f.age is not None]
     flows = [f for f in queues if not view.abandoned(f)] if queues else [view.cluster]
     if not queues and view.cluster.age is None:
-        ids = ("matching.workflow_backlog_age_sec", "matching.activity_backlog_age_sec")
-        return without(view, name, Severity.WARNING, ids) or unjudged(name, Severity.WARNING, "missing")
+        return without(view, name, Severity.WARNING, AGES) or unjudged(name, Severity.WARNING, "missing")
     oldest = max(flows, key=lambda f: f.age or 0.0, default=view.cluster)
     age = (oldest.age or 0.0) if flows else 0.0
     where = "" if age == 0 else f" on {oldest.name if oldest.task_type else oldest.task_queue}"
     result = over(view, name, age, limit, "s", f"the oldest waiting task{where} is {age:.0f} s old", ())
+    if not result.fired and (unsure := lost(view, name, Severity.WARNING, AGES)):
+        return unsure
     return result.model_copy(update={"evidence": flow_evidence(oldest), "labels": oldest.labels if queues else {}})
 
 

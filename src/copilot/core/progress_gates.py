@@ -2,8 +2,8 @@
 queue that carries too little to make the cluster critical."""
 
 from copilot.core.assessment import GateResult, Severity
-from copilot.core.flow import Flow
-from copilot.core.view import View, flow_evidence, unjudged, without
+from copilot.core.flow import AGES, Flow
+from copilot.core.view import View, flow_evidence, lost, unjudged, without
 
 
 def _stalled(view: View, flow: Flow) -> tuple[bool | None, float | None]:
@@ -82,8 +82,8 @@ def _worst_stall(view: View, name: str, severity: Severity) -> GateResult:
     if unknown and severity is Severity.CRITICAL:
         return unjudged(name, severity, "missing", "nothing says what waits")
     stuck = _stuck_in_history(view) if severity is Severity.CRITICAL else None
-    if stuck is not None:
-        return stuck
+    if unsure := stuck or lost(view, name, severity, ("matching.backlog_count", *AGES)):
+        return unsure
     sentence = "what arrives is served" if severity is Severity.CRITICAL else "every queue is served"
     return GateResult(name=name, severity=severity, fired=False, unit="ratio", sentence=sentence)
 
@@ -146,6 +146,8 @@ def falling_behind(view: View) -> GateResult:
                 evidence=flow_evidence(flow),
                 labels=flow.labels if flow is not view.cluster else {},
             )
+    if unsure := lost(view, name, severity, AGES):
+        return unsure
     age = max(f.age or 0.0 for f in judged)
     return GateResult(
         name=name,

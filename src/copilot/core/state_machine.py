@@ -86,7 +86,21 @@ class _Tick:
         since = self.past[gate.name].missing_since
         return gate.unjudged == "missing" and (since is None or self.now - since < MEMORY_LASTS)
 
-    def blocks_calm(self, gate: GateResult) -> bool:
+    def calm(self) -> bool:
+        """Whether nothing fires and every gate that was judged is well inside its threshold."""
+        return not any(self._blocks_calm(g) for g in self.gates)
+
+    def relieved(self) -> bool:
+        """Whether no critical gate fires, or might."""
+        return not any(g.fired or self.lately_missing(g) for g in self.gates if g.severity is Severity.CRITICAL)
+
+    def only_absence_spoils(self) -> bool:
+        """Whether nothing fired afresh or came close: what spoils the tick is absence, which decides nothing."""
+        return not any(g.fired and not g.unjudged for g in self.gates) and all(
+            g.margin is None or g.margin >= COMFORT for g in self.gates if g.fired is False
+        )
+
+    def _blocks_calm(self, gate: GateResult) -> bool:
         """Whether a gate forbids calling this tick calm. A missing input does, for a while: nothing becomes happy
         because data went away."""
         past = self.past[gate.name]
@@ -134,16 +148,22 @@ def _nothing_wrong(signals: Signals) -> bool:
     )
 
 
-def _next_state(before: HealthState | None, tick: _Tick, memory: Memory) -> HealthState:
-    """The transition. Happy never goes straight to critical; the first verdict is happy or stressed."""
-    if before is None or before is HealthState.HAPPY:
+def _next_state(tick: _Tick, memory: Memory) -> HealthState | None:
+    """The transition. Happy never goes straight to critical. The first verdict is stressed or happy, or waits while a
+    gate that would stress at once cannot be judged. Only a tick that is itself calm, or relieved, ends a state."""
+    before = memory.state
+    if before is None:
+        waits = any(tick.lately_missing(g) for g in tick.gates if g.name in IMMEDIATE)
+        return HealthState.STRESSED if tick.stressing() else (None if waits else HealthState.HAPPY)
+    if before is HealthState.HAPPY:
         return HealthState.STRESSED if tick.stressing() else HealthState.HAPPY
     if before is HealthState.STRESSED:
         if tick.critical():
             return HealthState.CRITICAL
-        calm = memory.calm >= TICKS_TO_CALM and (tick.served or tick.quiet)
+        calm = tick.calm() and memory.calm >= TICKS_TO_CALM and (tick.served or tick.quiet)
         return HealthState.HAPPY if calm else HealthState.STRESSED
-    return HealthState.STRESSED if memory.uncritical >= TICKS_TO_UNCRITICAL else HealthState.CRITICAL
+    relieved = tick.relieved() and memory.uncritical >= TICKS_TO_UNCRITICAL
+    return HealthState.STRESSED if relieved else HealthState.CRITICAL
 
 
 def _confidence(gates: tuple[GateResult, ...], covered: Coverage) -> float:
@@ -165,7 +185,7 @@ def evaluate_health_state(
         if memory.last_usable is not None and now - memory.last_usable >= MEMORY_LASTS:
             memory = Memory(reported=memory.reported, reported_since=memory.reported_since)
         gates, memory = _usable_tick(judged, signals, memory, window_sec)
-        reported, stale = ReportedState(memory.state or HealthState.HAPPY), False
+        reported, stale = ReportedState(memory.state or ReportedState.UNKNOWN), False
     else:
         gates = _hold(judged, memory.gates)
         age = None if memory.last_usable is None else now - memory.last_usable
@@ -200,28 +220,20 @@ def _usable_tick(
     served = any((signals.value(i) or 0) > 0 for i in SERVED)
     quiet, window = quiet_since is not None and now - quiet_since >= QUIET_FOR, TimeDelta(seconds=window_sec)
     tick = _Tick(gates, past, now, served, quiet, window)
-    calm = not any(tick.blocks_calm(g) for g in gates)
-    critical = [g for g in gates if g.severity is Severity.CRITICAL]
-    relieved = not any(g.fired or tick.lately_missing(g) for g in critical)
-    ended = any(memory.gates.get(g.name, GateMemory()).fired and not past[g.name].fired for g in critical)
+    critical = [g.name for g in gates if g.severity is Severity.CRITICAL]
+    ended = any(memory.gates.get(name, GateMemory()).fired and not past[name].fired for name in critical)
+    absent = tick.only_absence_spoils()
     memory = memory.model_copy(
         update={
             "gates": {name: m for name, m in past.items() if m != GateMemory()},
-            "calm": memory.calm + 1 if calm else (memory.calm if _only_missing(tick) else 0),
-            "uncritical": memory.uncritical + 1 if relieved else (memory.uncritical if _only_missing(tick) else 0),
+            "calm": memory.calm + 1 if tick.calm() else (memory.calm if absent else 0),
+            "uncritical": memory.uncritical + 1 if tick.relieved() else (memory.uncritical if absent else 0),
             "quiet_since": quiet_since,
             "last_usable": now,
             "recovering_until": now + window if ended else memory.recovering_until,
         }
     )
-    state = _next_state(memory.state, tick, memory)
+    state = _next_state(tick, memory)
     if state is not memory.state:
         memory = memory.model_copy(update={"state": state, "since": now, "calm": 0, "uncritical": 0})
     return gates, memory
-
-
-def _only_missing(tick: _Tick) -> bool:
-    """Whether nothing fired afresh: what spoils the tick is absence, which neither fires nor clears."""
-    return not any(g.fired and not g.unjudged for g in tick.gates) and all(
-        g.margin is None or g.margin >= COMFORT for g in tick.gates if g.fired is False
-    )

@@ -8,7 +8,7 @@ from whenever import Instant
 from copilot.core.assessment import GateResult, Severity, Unjudged
 from copilot.core.flow import Flow
 from copilot.core.memory import Memory, QueueMemory
-from copilot.core.signals import Signals
+from copilot.core.signals import MissingCode, Signals
 from copilot.core.thresholds import Thresholds
 
 
@@ -76,6 +76,16 @@ def without(view: View, name: str, severity: Severity, ids: Iterable[str]) -> Ga
     why = signals.why_missing(expected[0])
     detail = f": {why.detail}" if why and why.detail else ""
     return unjudged(name, severity, "missing", f"{expected[0]} is missing{detail}")
+
+
+def lost(view: View, name: str, severity: Severity, ids: Iterable[str]) -> GateResult | None:
+    """An unjudged result if the reading of one of the ids was lost (by a timeout, a page not read …), so that what the
+    others say may not be all. An id that is simply not there is not lost: then the others have to do."""
+    for signal_id in ids:
+        why = view.signals.why_missing(signal_id)
+        if why is not None and why.code is not MissingCode.ABSENT:
+            return unjudged(name, severity, "missing", f"{signal_id} is missing: {why.detail or why.code.value}")
+    return None
 
 
 def over(

@@ -2,8 +2,8 @@
 
 DSQL ends a session after 60 minutes, so a connection is given up after 50. It has no row locks to wait for: a conflict
 is an error at commit (40001, OC000, OC001) and the transaction must be run again from its first statement. The same is
-done for PostgreSQL's own serialization failures and deadlocks, and once for a connection that broke (every write of
-ours is idempotent).
+done for PostgreSQL's own serialization failures and deadlocks, and up to three times for a connection that broke (every
+write of ours is idempotent).
 """
 
 import asyncio
@@ -30,8 +30,9 @@ else:
 T = TypeVar("T")
 
 RETRIED = frozenset({"40001", "40P01", "OC000", "OC001"})
-MADE_BY_ANOTHER = frozenset({"42P07", "23505"})
+MADE_BY_ANOTHER = frozenset({"42P07", "42710", "23505"})
 ATTEMPTS = 10
+ATTEMPTS_AFTER_LOSS = 3
 FIRST_PAUSE_SEC = 0.02
 LONGEST_PAUSE_SEC = 1.0
 RECYCLE_AFTER_SEC = 50 * 60.0
@@ -39,8 +40,23 @@ CONNECT_SEC = 5.0
 STATEMENT_SEC = 15.0
 
 # InternalClientError: the server's good-bye arrived in the middle of a statement.
-_BROKEN = (asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError, ConnectionError)
-_AWAY = (*_BROKEN, asyncpg.PostgresError, OSError, TimeoutError)
+_LOST = (
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    ConnectionError,
+)
+
+
+def _attempts(error: Exception) -> int:
+    """How often in all a transaction is tried that ended like this."""
+    if isinstance(error, ConnectionRefusedError):
+        return 1
+    if isinstance(error, asyncpg.PostgresError) and error.sqlstate in RETRIED | MADE_BY_ANOTHER:
+        return ATTEMPTS
+    return ATTEMPTS_AFTER_LOSS if isinstance(error, _LOST) else 1
 
 
 class _Dated(RawConnection):
@@ -82,24 +98,15 @@ class Connections:
 
     async def transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Run `work` in one snapshot-isolated transaction, again from the start after a conflict. Raises StoreError."""
-        attempt, reconnected = 0, False
+        attempt = 0
         while True:
             attempt += 1
             try:
                 async with self._acquired() as connection, connection.transaction(isolation="repeatable_read"):
                     return await work(connection)
-            except asyncpg.PostgresError as error:
-                lost = isinstance(error, asyncpg.PostgresConnectionError) and not reconnected
-                reconnected = reconnected or lost
-                again = error.sqlstate in RETRIED or error.sqlstate in MADE_BY_ANOTHER
-                if not (again or lost) or attempt >= ATTEMPTS:
+            except (*_LOST, asyncpg.PostgresError, OSError, TimeoutError) as error:
+                if attempt >= _attempts(error):
                     raise self._refused(error) from error
-            except _BROKEN as error:
-                if reconnected:
-                    raise self._refused(error) from error
-                reconnected = True
-            except (OSError, TimeoutError) as error:
-                raise self._refused(error) from error
             await asyncio.sleep(min(LONGEST_PAUSE_SEC, FIRST_PAUSE_SEC * 2**attempt) * random.random())
 
     async def close(self) -> None:
@@ -108,7 +115,7 @@ class Connections:
         if pool is not None:
             try:
                 await asyncio.wait_for(pool.close(), timeout=CONNECT_SEC)
-            except _AWAY:
+            except (*_LOST, asyncpg.PostgresError, OSError, TimeoutError):
                 pool.terminate()
 
     @asynccontextmanager
@@ -121,7 +128,7 @@ class Connections:
                 await pool.release(connection)
                 connection = await pool.acquire(timeout=2 * CONNECT_SEC)
             yield connection
-        except _BROKEN:
+        except _LOST:
             connection.terminate()
             raise
         finally:
@@ -142,7 +149,7 @@ class Connections:
                 )
             return self._pool
 
-    def _refused(self, error: BaseException) -> StoreError:
+    def _refused(self, error: Exception) -> StoreError:
         if isinstance(error, TimeoutError):
             why = "it did not answer in time"
         else:
