@@ -71,8 +71,8 @@ def test_a_blind_tick_knows_nothing_and_says_why() -> None:
 def test_thresholds_are_kept_under_a_hash_that_follows_their_values() -> None:
     field = next(name for name, value in Thresholds() if isinstance(value, float))
     changed = Thresholds.model_validate({field: getattr(Thresholds(), field) * 1.01})
-    assert pipeline.thresholds_hash(Thresholds()) == pipeline.thresholds_hash(Thresholds())
-    assert pipeline.thresholds_hash(changed) != pipeline.thresholds_hash(Thresholds())
+    assert Thresholds().digest() == Thresholds().digest()
+    assert changed.digest() != Thresholds().digest()
 
 
 def test_a_replay_takes_the_rules_of_the_cluster_with_the_recordings_name() -> None:

@@ -1,7 +1,6 @@
 """The steps of a tick in order: collect → judge → keep. What workflows, command line and replay share."""
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -17,7 +16,6 @@ from copilot.core.memory import Memory
 from copilot.core.signals import Missing, MissingCode, Signals, merge
 from copilot.core.snapshot import Snapshot
 from copilot.core.taxonomy import TAXONOMY_VERSION
-from copilot.core.thresholds import Thresholds
 from copilot.settings import ClusterSettings, Settings
 from copilot.sources import Source
 
@@ -87,17 +85,12 @@ def blind(time: Instant, expected: Iterable[str], why: str) -> Signals:
     return Signals(time=time, readings=dict.fromkeys(ids), missing=dict.fromkeys(ids, missing))
 
 
-def thresholds_hash(thresholds: Thresholds) -> str:
-    """Under which a set of thresholds is kept."""
-    return hashlib.sha256(thresholds.model_dump_json().encode()).hexdigest()[:16]
-
-
 def snapshot(evaluation: Evaluation, memory_before: Memory, context: Context) -> Snapshot:
     """What is kept of a tick so that it can be judged again."""
     return Snapshot(
         evaluation=evaluation,
         memory_before=memory_before.model_dump(mode="json"),
-        thresholds_hash=thresholds_hash(context.thresholds),
+        thresholds_hash=context.thresholds.digest(),
         taxonomy_version=TAXONOMY_VERSION,
         rules_version=RULES_VERSION,
     )

@@ -120,7 +120,7 @@ class ObserveActivities:
 
     async def _keep_thresholds(self, cluster: str, snapshots: Sequence[Snapshot]) -> None:
         thresholds = _of(cluster, self._deps.contexts).thresholds
-        ours = pipeline.thresholds_hash(thresholds)
+        ours = thresholds.digest()
         if ours not in self._deps.saved_thresholds and any(s.thresholds_hash == ours for s in snapshots):
             await self._deps.store.save_thresholds(ours, thresholds.model_dump(mode="json"))
             self._deps.saved_thresholds.add(ours)

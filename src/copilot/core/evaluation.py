@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 from copilot.core.assessment import BottleneckClassification, Evaluation, ReportedState
 from copilot.core.bottleneck import classify_bottleneck, worker_evidence
-from copilot.core.findings import Facts, findings
+from copilot.core.facts import Facts
+from copilot.core.findings import findings
 from copilot.core.flow import cluster_flow, queue_flows
 from copilot.core.gates import judge
 from copilot.core.memory import Memory, remember_demand, remember_flows

@@ -1,0 +1,104 @@
+"""Findings about the server, its database, and our sight of it."""
+
+from copilot.core.assessment import Issue
+from copilot.core.bottleneck import SERVER_REFUSES
+from copilot.core.facts import Facts, issue
+
+
+def server_unreachable(facts: Facts) -> Issue | None:
+    if not (gates := facts.fired("unreachable")):
+        return None
+    why = "The frontend is down, frozen, or cut off from here. Nothing else read now can be trusted."
+    return issue("server_unreachable", facts, gates, "The Temporal frontend does not answer", why)
+
+
+def metrics_blind(facts: Facts) -> Issue | None:
+    if not facts.blind or facts.fired("unreachable"):
+        return None
+    lost = [f"{i} ({m.detail or m.code.value})" for i, m in facts.view.signals.missing.items()]
+    why = (
+        f"Too few signals could be read to stand by a verdict: {'; '.join(lost[:2])}." if lost else "Nothing was read."
+    )
+    return issue("metrics_blind", facts, [], "The Copilot is blind: the cluster's metrics cannot be read", why)
+
+
+def persistence_failing(facts: Facts) -> Issue | None:
+    if not (gates := facts.fired("persistence_errors")):
+        return None
+    row = facts.top_row("persistence.error_rate_per_sec")
+    what = f" Most of them: {row.labels.get('operation')} with {row.labels.get('error_type')}." if row else ""
+    why = f"The database fails calls of the server.{what}"
+    consequences = facts.fired("turned_away", "frontend_errors", "work_stalled")
+    return issue("persistence_failing", facts, [*gates, *consequences], "Database calls fail", why)
+
+
+def persistence_throttled(facts: Facts) -> Issue | None:
+    gates = facts.fired("persistence_throttled")
+    if facts.throttle_cause().startswith("Persistence"):
+        gates += facts.fired("history_throttled")
+    if not gates:
+        return None
+    why = (
+        "The server refuses its own database calls by its persistence rate limit: tasks are retried inside history "
+        "while workers sit idle. Low latencies and an empty backlog are expected here and mean nothing."
+    )
+    return issue("persistence_throttled", facts, gates, "The persistence rate limit holds work back", why)
+
+
+def rate_limited(facts: Facts) -> Issue | None:
+    gates = facts.fired("rate_limited")
+    if not facts.throttle_cause().startswith("Persistence"):
+        gates += facts.fired("history_throttled")
+    if not gates:
+        return None
+    row = facts.top_row("frontend.throttled_per_sec")
+    cause = row.labels.get("resource_exhausted_cause", "") if row else facts.throttle_cause()
+    operation = f", most often {row.labels['operation']}" if row and row.labels.get("operation") else ""
+    limit = f"A rate limit ({cause or 'unnamed'})"
+    why = f"{limit} refuses requests{operation}. Polls go first, so workers starve while idle."
+    return issue("rate_limited", facts, gates, "A rate limit refuses requests and polls", why)
+
+
+def frontend_errors(facts: Facts) -> Issue | None:
+    gates = facts.fired("turned_away", "frontend_errors")
+    if not gates or facts.fired("persistence_errors") or facts.fired("rate_limited"):
+        return None
+    row = facts.top_row("frontend.error_rate_per_sec")
+    most = f" Most often: {row.labels.get('operation')}." if row else ""
+    why = f"The server fails requests by its own fault, often because its database or a shard is away.{most}"
+    return issue("frontend_errors", facts, gates, "Requests fail by the server's fault", why)
+
+
+def shard_churn(facts: Facts) -> Issue | None:
+    if not (gates := facts.fired("shard_churn")):
+        return None
+    why = "Shards are opened and closed: history hosts come and go, or lose their leases."
+    return issue("shard_churn", facts, gates, "Shards move between history hosts", why)
+
+
+def persistence_slow(facts: Facts) -> Issue | None:
+    if not (gates := facts.fired("persistence_latency")):
+        return None
+    why = "Database calls take long; everything the server does waits for them."
+    return issue("persistence_slow", facts, gates, "The database is slow", why)
+
+
+def history_backlog(facts: Facts) -> Issue | None:
+    gates = facts.fired("history_latency")
+    stalled = facts.gates["work_stalled"]
+    if stalled.fired and "history.tasks_acked_per_sec" in stalled.evidence:
+        gates = [stalled, *gates]
+    if not gates or facts.fired(*SERVER_REFUSES):
+        return None
+    why = "History finishes its tasks late or not at all; nothing downstream can be faster."
+    return issue("history_backlog", facts, gates, "History is behind with its tasks", why)
+
+
+def frontend_slow(facts: Facts) -> Issue | None:
+    gates = facts.fired("frontend_latency")
+    if not gates:
+        return None
+    wait = facts.view.signals.value("shard.semaphore_latency_p99_ms")
+    shard = f" Requests wait {wait:.0f} ms (p99) for their shard's write slot." if wait and wait > 100 else ""
+    why = f"The server answers slowly.{shard}"
+    return issue("frontend_slow", facts, gates, "The frontend answers slowly", why)

@@ -1,0 +1,129 @@
+"""Findings about workers, the load on them, and the code they run."""
+
+from copilot.core.assessment import Issue
+from copilot.core.bottleneck import SERVER_REFUSES, exhausted_slots, polled, waiting_flows
+from copilot.core.facts import Facts, issue
+from copilot.core.flow import Flow
+from copilot.core.scaling import pollers_over_slots
+
+
+def _unpolled(facts: Facts) -> list[Flow]:
+    """Flows that wait, are hardly served, and that nobody polls."""
+    limit = facts.view.thresholds.stalled_served_share
+    return [
+        f
+        for f in waiting_flows(facts.view)
+        if polled(f, facts.view.signals) is False and (f.served or 0.0) <= max(limit * (f.arrives or 0.0), 1e-9)
+    ]
+
+
+def no_pollers(facts: Facts) -> Issue | None:
+    gates = facts.fired("work_stalled", "queue_stalled", "falling_behind", "backlog_age")
+    unpolled = _unpolled(facts)
+    if not gates or not unpolled or exhausted_slots(facts.view.signals) or facts.fired(*SERVER_REFUSES):
+        return None
+    flow = unpolled[0]
+    down = facts.view.signals.targets.get("worker") == 0
+    seen = " Their metrics pages are gone too." if down else ""
+    queues = ", ".join(dict.fromkeys(f.task_queue for f in unpolled if f.task_type))
+    where = f"task queue {queues}" if queues else "the task queues"
+    why = f"No worker asks for tasks on {where}.{seen} The server is not the problem."
+    waiting = f"{flow.waiting:.0f} tasks waiting" if flow.waiting else "tasks waiting"
+    age = f" for {flow.age:.0f} s" if flow.age else ""
+    return issue(
+        "no_pollers",
+        facts,
+        gates,
+        f"No pollers on {where}, {waiting}{age}",
+        why,
+        subject=queues,
+        signals=("poller.pending_polls",),
+        parameters={"task_queue": queues} if queues else None,
+    )
+
+
+def load_burst(facts: Facts) -> Issue | None:
+    signals, memory = facts.view.signals, facts.view.memory
+    starts, usual = signals.value("demand.starts_per_sec"), memory.usual_starts
+    factor = facts.view.thresholds.burst_factor
+    if starts is None or not usual or memory.demand_ticks < 4 or starts <= factor * usual:
+        return None
+    if (starts - usual) * facts.view.window_sec < 30:
+        return None
+    gates = facts.fired("backlog_age", "falling_behind", "frontend_latency", "persistence_latency", "history_latency")
+    why = f"{starts:.2g} workflow starts/s arrive, {starts / usual:.1f} times the usual {usual:.2g}/s."
+    return issue("load_burst", facts, gates, "A burst of load", why, signals=("demand.starts_per_sec",))
+
+
+def slots_exhausted(facts: Facts) -> Issue | None:
+    kind = exhausted_slots(facts.view.signals)
+    gates = facts.fired("work_stalled", "queue_stalled", "falling_behind", "backlog_age")
+    spooled = (facts.view.signals.value("matching.tasks_spooled_per_sec") or 0) > 0
+    if kind is None or not (gates or spooled):
+        return None
+    used = facts.view.signals.value(f"workers.{kind}_slots_used") or 0
+    took = facts.view.signals.value("workers.activity_execution_p95_ms") if kind == "activity" else None
+    slow = f" Activities take {took / 1000:.2g} s (p95)." if took else ""
+    why = f"All {used:.0f} {kind} slots are busy, so workers stop asking for {kind} tasks.{slow}"
+    signals = (f"workers.{kind}_slots_available", f"workers.{kind}_slots_used")
+    return issue("slots_exhausted", facts, gates, f"Workers are full: no free {kind} slot", why, signals=signals)
+
+
+def workflow_task_failures(facts: Facts) -> Issue | None:
+    if not (gates := facts.fired("workflow_task_failures")):
+        return None
+    row = facts.top_row("worker_tasks.workflow_task_failures_per_sec")
+    where = f" of type {row.labels['workflow_type']}" if row and row.labels.get("workflow_type") else ""
+    why = f"Workflow code{where} raises or hangs; its tasks are retried for ever: executions are stuck, not failed."
+    return issue("workflow_task_failures", facts, gates, "Workflow tasks fail in the workers", why)
+
+
+def retry_storm(facts: Facts) -> Issue | None:
+    if not (gates := facts.fired("activity_failures")):
+        return None
+    row = facts.top_row("activity_tasks.failed_per_sec")
+    which = f"Activity {row.labels['activityType']}" if row and row.labels.get("activityType") else "An activity"
+    why = f"{which} fails and is retried; what it depends on is probably down. The work waits, it is not lost."
+    return issue("retry_storm", facts, gates, "Activities fail and are retried", why)
+
+
+def sticky_cache_thrash(facts: Facts) -> Issue | None:
+    signals = facts.view.signals
+    evicted, missed = (
+        signals.value("worker_cache.forced_evictions_per_sec"),
+        signals.value("worker_cache.sticky_miss_per_sec"),
+    )
+    hits = signals.value("worker_cache.sticky_hit_rate")
+    if not evicted or not missed or hits is None or hits > 0.8 or min(evicted, missed) * facts.view.window_sec < 15:
+        return None
+    why = f"Workers push {evicted:.2g} workflows/s out of their cache and replay {missed:.2g}/s from history."
+    ids = ("worker_cache.forced_evictions_per_sec", "worker_cache.sticky_hit_rate")
+    return issue("sticky_cache_thrash", facts, [], "The workers' workflow cache is too small", why, signals=ids)
+
+
+def worker_slow(facts: Facts) -> Issue | None:
+    gates = facts.fired("work_stalled", "falling_behind", "queue_stalled", "backlog_age")
+    excused = facts.workers.nobody_polls or facts.workers.slots_exhausted or facts.fired(*SERVER_REFUSES)
+    if not gates or excused:
+        return None
+    took = facts.view.signals.value("workers.wft_execution_p95_ms")
+    slow = f" A workflow task takes {took:.0f} ms (p95)." if took else ""
+    why = f"Workers poll and have slots, and take less than arrives.{slow}"
+    return issue("worker_slow", facts, gates, "Workers do not keep up", why)
+
+
+def poller_executor_mismatch(facts: Facts) -> Issue | None:
+    if (kind := pollers_over_slots(facts.view.signals)) is None:
+        return None
+    why = f"Workers run more {kind} pollers than they have {kind} slots: the surplus can only wait."
+    ids = (f"workers.{kind}_pollers", f"workers.{kind}_slots_available")
+    return issue("poller_executor_mismatch", facts, [], f"More {kind} pollers than slots", why, signals=ids)
+
+
+def application_failures(facts: Facts) -> Issue | None:
+    if not (gates := facts.fired("application_failures")):
+        return None
+    row = facts.top_row("workflow_completion.failed_per_sec")
+    which = f" Most often: {row.labels['workflowType']}." if row and row.labels.get("workflowType") else ""
+    why = f"Workflows fail by their own code. The platform serves them as it should.{which}"
+    return issue("application_failures", facts, gates, "Workflows fail by their own code", why)
