@@ -92,6 +92,7 @@ def first_line(demo: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 @pytest.mark.servers
+@pytest.mark.alone
 def test_a_demo_gives_a_verdict_takes_a_fault_from_a_second_terminal_and_ends_on_ctrl_c(
     running: subprocess.Popen[str],
 ) -> None:
@@ -125,6 +126,7 @@ def test_a_demo_gives_a_verdict_takes_a_fault_from_a_second_terminal_and_ends_on
 
 
 @pytest.mark.servers
+@pytest.mark.alone
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
 def test_a_demo_killed_outright_leaves_no_process(running: subprocess.Popen[str]) -> None:
     assert running.stderr is not None
@@ -136,6 +138,7 @@ def test_a_demo_killed_outright_leaves_no_process(running: subprocess.Popen[str]
 
 
 @pytest.mark.servers
+@pytest.mark.alone
 def test_a_demo_told_to_end_while_it_starts_leaves_nothing(running: subprocess.Popen[str]) -> None:
     assert running.stderr is not None
     assert "is ready" in running.stderr.readline()

@@ -16,7 +16,7 @@ from whenever import Instant
 
 from tests.e2e.running_demo import INTERVAL_SEC, WINDOW_SEC, Demo, Line, running_demo
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.alone]
 STRESSED_WITHIN = WINDOW_SEC + 2 * INTERVAL_SEC
 CRITICAL_WITHIN = WINDOW_SEC + max(60.0, 3 * INTERVAL_SEC) + 5
 PRINTED_WITHIN = 5.0
