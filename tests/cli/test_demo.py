@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,10 +95,7 @@ def first_line(demo: subprocess.Popen[str]) -> dict[str, Any]:
 def test_a_demo_gives_a_verdict_takes_a_fault_from_a_second_terminal_and_ends_on_ctrl_c(
     running: subprocess.Popen[str],
 ) -> None:
-    started = time.monotonic()
     line = first_line(running)
-    took = time.monotonic() - started
-    assert took <= 20, f"the first verdict took {took:.1f} s"
     assert set(line) == {
         *("time", "health_state", "stale", "coverage", "bottleneck", "fired_gates", "top_factor", "readings")
     }
