@@ -1,5 +1,5 @@
-"""Run all benchmarks, or those named: `python -m benchmarks [--strict] [MODULE …]`. With --strict, exit 1 when a limit is
-passed; without it the table alone tells."""
+"""Run all benchmarks, or those named: `python -m benchmarks [--strict] [MODULE …]`. With --strict, exit 1 when a limit
+is passed; without it the table alone tells."""
 
 import importlib
 import pkgutil
