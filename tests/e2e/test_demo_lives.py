@@ -6,7 +6,6 @@ seconds a fault takes to be injected and a line to be printed.
 
 import os
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from playwright.async_api import Browser
 from whenever import Instant
 
 from tests.e2e.running_demo import INTERVAL_SEC, WINDOW_SEC, Demo, Line, running_demo
+from tests.folders import passable_folder
 from tests.web.chromium import browser, watched
 
 __all__ = ["browser"]
@@ -31,11 +31,8 @@ HAPPY_WITHIN = 180.0
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[Demo]:
-    # Not pytest's own folder: where the tests run as root, PostgreSQL runs as another user and must be let in.
-    with tempfile.TemporaryDirectory(prefix="copilot-e2e-") as folder:
-        Path(folder).chmod(0o711)
-        with running_demo(Path(folder)) as running:
-            yield running
+    with passable_folder() as folder, running_demo(folder) as running:
+        yield running
 
 
 def states(lines: list[Line]) -> list[str]:

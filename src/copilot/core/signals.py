@@ -111,7 +111,7 @@ class RecordingHeader(Frozen):
 
 def nested(flat: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """`{"a.b": 1}` → `{"a": {"b": 1}}`, the shape of the API's signal groups."""
-    groups: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    groups: dict[str, dict[str, Any]] = {}
     for signal_id, value in flat.items():
         group, _, name = signal_id.partition(".")
         groups.setdefault(group, {})[name] = value
@@ -121,9 +121,9 @@ def nested(flat: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def merge(preferred: Signals, fallback: Signals) -> Signals:
     """One reading of two sources: per id the preferred source wins unless only the other has a value, or only the other
     was read at all. Breakdowns follow the same rule; targets add up."""
-    readings: dict[str, float | None] = Field(default_factory=dict)
+    readings: dict[str, float | None] = {}
     no_traffic: list[str] = []
-    missing: dict[str, Missing] = Field(default_factory=dict)
+    missing: dict[str, Missing] = {}
     breakdowns: dict[str, tuple[BreakdownRow, ...]] = dict(fallback.breakdowns)
     for signal_id in {**preferred.readings, **fallback.readings}:
         winner = next(
