@@ -119,11 +119,11 @@ async def _page(endpoint: MetricsEndpoint) -> tuple[Check, PageFound | None]:
     except SourceError as error:
         return Check(name=name, status=worst, found=error.detail, fix=_PAGE_FIXES.get(error.code, "")), None
     size = f"{page.size_bytes / 1000:.0f} kB in {page.took_sec:.2f} s"
-    if page.families:
-        said = f"{size}, {page.families} of {page.families_known} known families ({', '.join(page.dialects)})"
-        return Check(name=name, status=CheckStatus.OK, found=said), page
     if page.looks_like:
         said, fix = f"{size}, a {page.looks_like}'s page", f'set role = "{page.looks_like}" for it'
+    elif page.families:
+        said = f"{size}, {page.families} of {page.families_known} known families ({', '.join(page.dialects)})"
+        return Check(name=name, status=CheckStatus.OK, found=said), page
     elif not page.size_bytes:
         said, fix = "it answers with an empty page", f"turn the Prometheus listener of the {endpoint.role} on"
     else:

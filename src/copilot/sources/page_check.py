@@ -1,14 +1,13 @@
 """What one metrics page is, for `copilot doctor`: does it answer, what does it hold, whose clock does it keep."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import httpx
 from whenever import Instant
 
 from copilot.core.dialects import vocabulary
-from copilot.core.expressions import Leaf, Role
+from copilot.core.expressions import Role
 from copilot.core.resolve import WITNESS, wanted_leaves
 from copilot.core.taxonomy import SPECS
 from copilot.core.window import Page, TargetScrapes, sample_name
@@ -49,18 +48,19 @@ async def check_page(endpoint: MetricsEndpoint, *, transport: httpx.AsyncBaseTra
         url = httpx.URL(endpoint.url)
         body = await fetch_page(client, url, timeout_sec=TIMEOUT_SEC, max_bytes=MAX_PAGE_BYTES)
     took = time.monotonic() - began
-    leaves = [leaf for leaf in wanted_leaves(SPECS.values()) if leaf.series.role == endpoint.role]
     page = _parsed(body, endpoint.role)
-    families = _families(page, leaves)
+    families, known = _families(page, endpoint.role)
     other: Role = "worker" if endpoint.role == "server" else "server"
+    of_other, known_of_other = _families(page_as_other := _parsed(body, other), other)
+    mistaken = _whose(page, page_as_other) == other and of_other / known_of_other > families / known
     return PageFound(
         size_bytes=len(body),
         took_sec=took,
-        families=len(families),
-        families_known=len({leaf.series.family for leaf in leaves}),
+        families=families,
+        families_known=known,
         dialects=_dialects(page),
         ahead_sec=_ahead(*dates[-1]) if dates else None,
-        looks_like=other if not families and _parsed(body, other) else None,
+        looks_like=other if mistaken else None,
     )
 
 
@@ -69,9 +69,18 @@ def _parsed(body: bytes, role: Role) -> Page:
     return PageParser(TargetScrapes(role, "", words, window_sec=1.0)).parse(body)
 
 
-def _families(page: Page, leaves: Sequence[Leaf]) -> set[str]:
+def _whose(*pages: Page) -> Role | None:
+    """Whose page it is by the family that is always there; a server's has those of its own workers too."""
+    names = {series.spelled.name for page in pages for series in page}
+    return next((role for role in ("server", "worker") if WITNESS[role] in names), None)
+
+
+def _families(page: Page, role: Role) -> tuple[int, int]:
+    """How many of a role's families are there, of how many."""
+    leaves = [leaf for leaf in wanted_leaves(SPECS.values()) if leaf.series.role == role]
     names = {series.spelled.name for series in page}
-    return {leaf.series.family for leaf in leaves if sample_name(leaf) in names}
+    there = {leaf.series.family for leaf in leaves if sample_name(leaf) in names}
+    return len(there), len({leaf.series.family for leaf in leaves})
 
 
 def _dialects(page: Page) -> tuple[str, ...]:
