@@ -6,7 +6,7 @@ PIP = $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check
 INSTALL = $(PIP) install --quiet --require-hashes --only-binary :all:
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench lock clean
+.PHONY: help demo test lint format docs bench lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ lint: $(VENV)/.dev  ## format, lint, types, import contracts
 
 format: $(VENV)/.dev  ## put the code into shape
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+docs: $(VENV)/.run  ## write the documents that are made from the code
+	@$(BIN)/python -m copilot.cli.signals > docs/signals.md
 
 bench: $(VENV)/.dev  ## what speed and memory are, as a table
 	@$(BIN)/python -m benchmarks

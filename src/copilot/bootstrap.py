@@ -1,7 +1,8 @@
 """The one place that builds clients from settings. Nothing here connects before it is used, except where it says so."""
 
 import asyncio
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from pydantic import ValidationError
@@ -18,8 +19,9 @@ from copilot.core.errors import SettingsError, SourceError, StartError
 from copilot.core.signals import MissingCode
 from copilot.settings import ClusterSettings, Settings, TemporalSettings
 from copilot.sources import Source
+from copilot.sources.frontend_check import Frontend
 from copilot.sources.scrape import ScrapeSource
-from copilot.sources.temporal_api import TemporalApiSource
+from copilot.sources.temporal_api import TemporalApiSource, watched_client
 from copilot.store.base import Store
 from copilot.store.postgres import PostgresStore
 from copilot.workflows.shared import observe_id
@@ -67,6 +69,27 @@ async def connected(
                     "start it, or set [temporal] address in copilot.toml"
                 ) from error
         await asyncio.sleep(TRY_EVERY_SEC)
+
+
+def temporal_given(settings: Settings) -> bool:
+    """Whether somebody said which Temporal the Copilot is to run on; else `copilot up` brings one."""
+    said = "address" in settings.temporal.model_fields_set or settings.temporal.profile is not None
+    return said or bool(os.environ.get("TEMPORAL_ADDRESS") or os.environ.get("TEMPORAL_PROFILE"))
+
+
+async def watched_by_itself(client: Client, clusters: Iterable[ClusterSettings]) -> tuple[str, ...]:
+    """Those of the clusters that are the Copilot's own Temporal (`client`'s). Where one of the two does not say who it
+    is, it is taken for another."""
+
+    async def who(frontend: Client) -> str:
+        try:
+            return await Frontend(frontend).cluster_id()
+        except SourceError:
+            return ""
+
+    asked = [(c.name, await watched_client(c.temporal)) for c in clusters if c.temporal is not None]
+    own, *others = await asyncio.gather(who(client), *(who(watched) for _, watched in asked))
+    return tuple(name for (name, _), other in zip(asked, others, strict=True) if own and other == own)
 
 
 def store_url(settings: Settings) -> str:

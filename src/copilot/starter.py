@@ -9,7 +9,7 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from copilot import bootstrap
-from copilot.core.errors import SettingsError
+from copilot.core.errors import SettingsError, StartError
 from copilot.settings import ClusterSettings, Settings
 from copilot.workflows.observe import ObserveClusterWorkflow
 from copilot.workflows.shared import DEFINITION_MEMO, Definition, ObserveCluster, observe_id
@@ -27,11 +27,17 @@ class Started:
     outcome: Literal["started", "running", "redefined"]
 
 
-async def start_loops(settings: Settings) -> list[Started]:
-    """Start the loop of every cluster, or find it running. StartError when Temporal cannot be reached."""
+async def start_loops(settings: Settings, *, allow_self: bool = False) -> list[Started]:
+    """Start the loop of every cluster, or find it running. StartError when Temporal cannot be reached, or, without
+    `allow_self`, when it is one of the clusters to be watched."""
     if not settings.clusters:
         raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
     client = await bootstrap.connected(settings.temporal)
+    if not allow_self and (same := await bootstrap.watched_by_itself(client, settings.clusters)):
+        raise StartError(
+            f"the Copilot's own Temporal is the cluster {', '.join(same)} that it is to watch, and it would go blind "
+            "with it: give [temporal] the address of another one, or say --allow-self"
+        )
     return [await start_loop(client, settings.task_queue, c) for c in settings.clusters]
 
 

@@ -14,7 +14,7 @@ from copilot.core.signals import RecordingHeader
 from copilot.sources.recorded import write_recording
 from tests.evaluations import NOON, signals
 
-COMMANDS = ["demo", "fault", "up", "worker", "api", "start", "status", "replay", "db setup-schema",
+COMMANDS = ["demo", "fault", "up", "worker", "api", "start", "status", "doctor", "replay", "signals", "db setup-schema",
             "db check-connection", "db list-tables"]  # fmt: skip
 UNREACHABLE = 'api.port = 1\n[store]\nurl = "postgresql://nobody@127.0.0.1:1/none"\n'
 CLUSTER = '[[clusters]]\nmetrics = [{ url = "http://127.0.0.1:1/metrics", role = "server" }]\n'
@@ -55,6 +55,13 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         (("start",), "", "no cluster is configured"),
         (("api",), CLUSTER, "store.url is not set"),
         (("up",), "", "no cluster is configured"),
+        (("doctor",), "", "no cluster is configured"),
+        (("doctor", "--cluster", "east"), CLUSTER, "no cluster is named east: there is default"),
+        (("doctor", "--record", "r.jsonl"), CLUSTER, "--record needs --for"),
+        (("doctor", "--record", "r.jsonl", "--for", "soon"), CLUSTER, "'soon' is no duration"),
+        (("doctor", "--record", "r.jsonl", "--for", "5s", "--interval", "1s"), CLUSTER, "--interval 1s cannot be used"),
+        (("doctor", "--record", "no/r.jsonl", "--for", "5s"), CLUSTER, "no/r.jsonl cannot be written: No such file"),
+        (("doctor", "--record", "copilot.toml", "--for", "5s"), CLUSTER, "copilot.toml is there already"),
         (("db", "setup-schema"), "", "store.url is not set"),
         (("db", "check-connection"), UNREACHABLE, "127.0.0.1:1/none cannot be used"),
         (("db", "list-tables"), UNREACHABLE, "127.0.0.1:1/none cannot be used"),

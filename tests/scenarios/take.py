@@ -13,17 +13,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from whenever import Instant, TimeDelta
+from whenever import Instant
 
 from copilot import bootstrap, pipeline
 from copilot.core.evaluation import evaluate
 from copilot.core.memory import Memory
-from copilot.core.signals import RecordingHeader, Signals
-from copilot.core.taxonomy import TAXONOMY_VERSION
 from copilot.local.faults import FaultDesk, fault_named
 from copilot.local.stack import TASK_QUEUES
 from copilot.local.supervisor import Supervisor
 from copilot.local.watched import WatchedCluster
+from copilot.recording import header, ticks
 from copilot.settings import ClusterSettings, MetricsEndpoint, WatchedTemporal
 from copilot.sources import Source
 from copilot.sources.recorded import write_recording
@@ -52,15 +51,6 @@ def watching(cluster: WatchedCluster, name: str) -> ClusterSettings:
     workers = [MetricsEndpoint(url=url, role="worker") for url in cluster.worker_urls]
     temporal = WatchedTemporal(address=cluster.server.address, task_queues=TASK_QUEUES)
     return ClusterSettings(name=name, interval_sec=INTERVAL_SEC, temporal=temporal, metrics=(*servers, *workers))
-
-
-async def ticks(sources: tuple[Source, ...], seconds: float) -> AsyncIterator[Signals]:
-    """What is read, on time, for so long."""
-    start = Instant.now()
-    for number in range(int(seconds / INTERVAL_SEC)):
-        due = start + TimeDelta(seconds=number * INTERVAL_SEC)
-        await asyncio.sleep(max(0.0, (due - Instant.now()).total("seconds")))
-        yield await pipeline.collect(sources, due)
 
 
 @asynccontextmanager
@@ -98,7 +88,7 @@ async def take(name: str, out: Path) -> None:
             if name != "healthy" and phase == "after" and fault_named(name).lasts_sec is None:
                 await desk.clear(name)
             began = Instant.now()
-            async for signals in ticks(sources, seconds):
+            async for signals in ticks(sources, INTERVAL_SEC, seconds):
                 taken.append(signals)
                 evaluation, memory = evaluate(signals, memory, context)
                 verdict = evaluation.verdict
@@ -108,13 +98,9 @@ async def take(name: str, out: Path) -> None:
                     f"{list(verdict.fired())} cov {verdict.coverage.primary:.2f}",
                     flush=True,
                 )
-        header = RecordingHeader(
-            cluster=name, interval_sec=INTERVAL_SEC, window_sec=settings.window, sources=("api", "scrape"),
-            taxonomy=TAXONOMY_VERSION,
-        )  # fmt: skip
         file = out / name / "recording.jsonl.gz"
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_recording(file, header, taken)
+        write_recording(file, header(settings, sources), taken)
         (out / name / "marks.json").write_text(json.dumps(marks, indent=1) + "\n", encoding="utf-8")
 
 

@@ -31,6 +31,7 @@ class Watched:
     """A dev server with a worker and a small load on the task queue my-orders."""
 
     address: str
+    cluster: ClusterSettings
     server: asyncio.subprocess.Process
     api: TemporalApiSource
     metrics: ScrapeSource
@@ -91,7 +92,7 @@ async def watched(folder: Path) -> AsyncIterator[Watched]:
         await connected(address)
         path = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
         async with process(sys.executable, str(LOAD), address, str(worker_port), env=path):
-            found = Watched(address, server, TemporalApiSource(cluster), ScrapeSource(cluster))
+            found = Watched(address, cluster, server, TemporalApiSource(cluster), ScrapeSource(cluster))
             try:
                 yield found
             finally:

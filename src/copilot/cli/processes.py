@@ -48,13 +48,19 @@ def api(
     asyncio.run(run_api(settings, insecure=insecure))
 
 
-def start(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def start(
+    config: ConfigOption = None,
+    allow_self: Annotated[
+        bool, typer.Option("--allow-self", help="Watch a cluster although the Copilot itself runs on it.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Start watching: one loop per configured cluster. Loops that run already are left running.
 
     Example: copilot start --config copilot.toml"""
     from copilot.settings import load_settings
     from copilot.starter import start_loops
 
-    for loop in asyncio.run(start_loops(load_settings(config))):
+    for loop in asyncio.run(start_loops(load_settings(config), allow_self=allow_self)):
         line = f"{loop.cluster}: {loop.workflow_id} {OUTCOMES[loop.outcome]}"
         typer.echo(json.dumps(asdict(loop)) if as_json else line)

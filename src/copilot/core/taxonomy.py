@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from copilot.core.expressions import Expression, Gauge, Leaf, Plus, Quantile, Ratio, Role, Scale
+from copilot.core.hints import hint_for
 from copilot.core.series import (
     ACTIVITY_SLOTS,
     AVAILABLE,
@@ -74,6 +75,12 @@ class SignalSpec:
     def role(self) -> Role:
         """Whose pages hold it."""
         return "worker" if self.kind == "worker" or self.id.startswith("worker.") else "server"
+
+    @property
+    def hint(self) -> str:
+        """What would turn it on where it is missing; where nothing measures it, what that means."""
+        by_metrics = self.source in ("metrics", "api or metrics")
+        return hint_for(self.id, f"{self.role} metrics" if by_metrics else self.source)
 
 
 _PRIMARY = (

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from copilot.bootstrap import temporal_given
 from copilot.core.errors import SettingsError, StartError
 from copilot.local.copilot_processes import OWN_SERVER, STAGE_SERVERS, CopilotProcesses
 from copilot.local.ports import LOOPBACK, claim_port, free_ports
@@ -60,7 +61,7 @@ async def everything_up(
                 environment["COPILOT_STORE__URL"] = postgres.url
 
             wanted = []
-            if _temporal_is_ours(settings):
+            if not temporal_given(settings):
                 wanted.append(own_temporal())
             if settings.store.url is None:
                 wanted.append(own_store())
@@ -88,12 +89,6 @@ async def run_up(
     async with everything_up(settings, config, folder, on_event) as running:
         on_running(running)
         await asyncio.Event().wait()
-
-
-def _temporal_is_ours(settings: Settings) -> bool:
-    """Whether nobody said which Temporal the Copilot is to run on."""
-    said = "address" in settings.temporal.model_fields_set or settings.temporal.profile is not None
-    return not said and not (os.environ.get("TEMPORAL_ADDRESS") or os.environ.get("TEMPORAL_PROFILE"))
 
 
 @contextlib.contextmanager

@@ -30,13 +30,39 @@ def read_recording(path: Path) -> tuple[RecordingHeader, Iterator[Signals]]:
 
 def write_recording(path: Path, header: RecordingHeader, ticks: Iterable[Signals]) -> int:
     """Write a recording, replacing the file; returns the number of ticks."""
-    count = 0
-    with _opened(path, "wt") as file:
-        file.write(header.model_dump_json() + "\n")
+    with recording_to(path, header, replace=True) as recording:
         for tick in ticks:
-            file.write(tick_line(tick) + "\n")
-            count += 1
-    return count
+            recording.add(tick)
+        return recording.ticks
+
+
+class Recording:
+    """A recording that is being written. `ticks`: how many are in it so far."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self.ticks = 0
+
+    def add(self, tick: Signals) -> None:
+        """Write one tick; it is in the file when this returns."""
+        self._file.write(tick_line(tick) + "\n")
+        self._file.flush()
+        self.ticks += 1
+
+
+@contextmanager
+def recording_to(path: Path, header: RecordingHeader, *, replace: bool = False) -> Iterator[Recording]:
+    """Write a recording line by line; what was added is whole whenever this is left. RecordingError when the file
+    cannot be written, or is there and not to be replaced."""
+    try:
+        with _opened(path, "wt" if replace else "xt") as file:
+            file.write(header.model_dump_json() + "\n")
+            file.flush()
+            yield Recording(file)
+    except FileExistsError:
+        raise RecordingError(f"{path} is there already: choose another name, or remove it") from None
+    except OSError as error:
+        raise RecordingError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def tick_line(signals: Signals) -> str:

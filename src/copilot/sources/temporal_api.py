@@ -124,7 +124,7 @@ class TemporalApiSource:
                 raise found from error
             return False, found.detail
         except RuntimeError as error:
-            return False, _connect_failure(error)
+            return False, connect_failure(error)
         return healthy, "the frontend answers that it is not serving"
 
     async def _discover(self, calls: QueueCalls, namespace: str) -> None:
@@ -192,7 +192,8 @@ def _age(then: Instant, now: Instant) -> float:
     return (now - then).total("seconds")
 
 
-def _connect_failure(error: RuntimeError) -> str:
+def connect_failure(error: RuntimeError) -> str:
+    """Why no connection came about, in few words."""
     text = str(error)
     for known in ("Connection refused", "dns error", "certificate", "timed out"):
         if known.lower() in text.lower():

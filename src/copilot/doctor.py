@@ -1,0 +1,230 @@
+"""`copilot doctor`: every connection checked, every signal read over one rate window, and what that is good for."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import httpx
+from whenever import Instant
+
+from copilot import bootstrap, pipeline
+from copilot.core.diagnosis import Check, CheckStatus, Diagnosis, diagnosed
+from copilot.core.errors import SettingsError, SourceError, StoreError
+from copilot.core.signals import MissingCode, Signals
+from copilot.recording import record, ticks
+from copilot.settings import ClusterSettings, MetricsEndpoint, Settings
+from copilot.sources.frontend_check import Frontend
+from copilot.sources.page_check import PageFound, check_page
+from copilot.sources.temporal_api import watched_client
+from copilot.store.inspection import inspect
+
+SKEW_SEC = 5.0
+NAMED_QUEUES = 5
+Progress = Callable[[str, float, float], None]
+"""Told of a cluster's name, the seconds read so far, and how many there will be."""
+
+_PAGE_FIXES = {
+    MissingCode.TARGET_DOWN: "does it run, and listen there? Check the address",
+    MissingCode.FORBIDDEN: "let this machine in, or give credentials in the url (https://user:password@…)",
+    MissingCode.ABSENT: "check the path; mostly it is /metrics",
+    MissingCode.PARSE: "is this the metrics port? The page is Prometheus' text format, mostly at /metrics",
+    MissingCode.TIMEOUT: "is the network open from here, and the process alive?",
+    MissingCode.DROPPED: "lower the number of series it exports",
+}
+_FRONTEND_FIXES = {
+    MissingCode.TARGET_DOWN: "does it run, and listen there? Check the address, and TLS in the TEMPORAL_* profile",
+    MissingCode.TIMEOUT: "is the network open from here, and the server alive?",
+    MissingCode.FORBIDDEN: "give the account of the TEMPORAL_* profile (API key, certificate) leave to read",
+    MissingCode.ABSENT: "check the name; `temporal operator namespace list` has them all",
+    MissingCode.DROPPED: "raise the namespace's rate limit (frontend.namespaceRPS)",
+}
+
+
+async def diagnose(
+    settings: Settings,
+    clusters: Sequence[ClusterSettings],
+    *,
+    quick: bool = False,
+    progress: Progress = lambda _cluster, _elapsed, _total: None,
+) -> Diagnosis:
+    """Check everything and read these clusters for one rate window (`quick`: two scrapes), all at once."""
+    (own, same), found = await asyncio.gather(
+        asyncio.gather(_own(settings), _same(settings, clusters)),
+        asyncio.gather(*(_cluster(c, quick, progress) for c in clusters)),
+    )
+    return Diagnosis(
+        own=own,
+        clusters=tuple(
+            diagnosed(c.name, (*checks, *([_WATCHES_ITSELF] if c.name in same else [])), signals)
+            for c, (checks, signals) in zip(clusters, found, strict=True)
+        ),
+    )
+
+
+_WATCHES_ITSELF = Check(
+    name="who watches",
+    status=CheckStatus.WARNING,
+    found="the Copilot's own Temporal is this cluster: it goes blind with what it watches",
+    fix="give [temporal] the address of another one; without one `copilot up` brings its own",
+)
+
+
+async def record_cluster(
+    cluster: ClusterSettings, file: Path, for_sec: float, recorded: Callable[[int, Signals], None]
+) -> None:
+    """Record a cluster for so many seconds (see `recording.record`)."""
+    sources = bootstrap.sources(cluster)
+    try:
+        await record(cluster, sources, file, for_sec, recorded)
+    finally:
+        for source in sources:
+            await source.aclose()
+
+
+async def _cluster(cluster: ClusterSettings, quick: bool, progress: Progress) -> tuple[tuple[Check, ...], Signals]:
+    (pages, frontend), signals = await asyncio.gather(
+        asyncio.gather(_pages(cluster.metrics), _watched(cluster)), _reading(cluster, quick, progress)
+    )
+    return (*pages, *frontend), signals
+
+
+async def _reading(cluster: ClusterSettings, quick: bool, progress: Progress) -> Signals:
+    sources = bootstrap.sources(cluster)
+    began = Instant.now()
+    signals = Signals(time=began, readings={})
+    try:
+        if quick:
+            return await pipeline.collect(sources, began)
+        step = min(cluster.interval_sec, cluster.window / 2)
+        progress(cluster.name, 0.0, cluster.window)
+        async for signals in ticks(sources, step, cluster.window + step / 2):
+            progress(cluster.name, (signals.time - began).total("seconds"), cluster.window)
+        return signals
+    finally:
+        for source in sources:
+            await source.aclose()
+
+
+async def _pages(endpoints: Sequence[MetricsEndpoint]) -> tuple[Check, ...]:
+    answers = await asyncio.gather(*(_page(e) for e in endpoints))
+    ahead = {check.name: page.ahead_sec for check, page in answers if page is not None and page.ahead_sec is not None}
+    return (*(check for check, _ in answers), *([_clocks(ahead)] if endpoints else []))
+
+
+async def _page(endpoint: MetricsEndpoint) -> tuple[Check, PageFound | None]:
+    name = f"{endpoint.role} metrics {httpx.URL(endpoint.url).copy_with(username='', password='')}"
+    worst = CheckStatus.FAILED if endpoint.role == "server" else CheckStatus.WARNING
+    try:
+        page = await check_page(endpoint)
+    except SourceError as error:
+        return Check(name=name, status=worst, found=error.detail, fix=_PAGE_FIXES.get(error.code, "")), None
+    size = f"{page.size_bytes / 1000:.0f} kB in {page.took_sec:.2f} s"
+    if page.looks_like:
+        said, fix = f"{size}, a {page.looks_like}'s page", f'set role = "{page.looks_like}" for it'
+    elif page.families:
+        said = f"{size}, {page.families} of {page.families_known} known families ({', '.join(page.dialects)})"
+        return Check(name=name, status=CheckStatus.OK, found=said), page
+    elif not page.size_bytes:
+        said, fix = "it answers with an empty page", f"turn the Prometheus listener of the {endpoint.role} on"
+    else:
+        said, fix = f"{size}, nothing of a Temporal {endpoint.role} in it", _PAGE_FIXES[MissingCode.PARSE]
+    return Check(name=name, status=worst, found=said, fix=fix), page
+
+
+def _clocks(ahead: dict[str, float]) -> Check:
+    if not ahead:
+        return Check(name="clocks", status=CheckStatus.SKIPPED, found="no metrics page says what time it is")
+    name, worst = max(ahead.items(), key=lambda item: abs(item[1]))
+    if abs(worst) <= SKEW_SEC:
+        within = max(1.0, abs(worst))
+        return Check(name="clocks", status=CheckStatus.OK, found=f"within {within:.0f} s of this machine's")
+    which = "ahead of" if worst > 0 else "behind"
+    found = f"{name.rpartition(' ')[2]} is {abs(worst):.0f} s {which} this machine"
+    return Check(name="clocks", status=CheckStatus.WARNING, found=found, fix="set both by NTP")
+
+
+async def _watched(cluster: ClusterSettings) -> tuple[Check, ...]:
+    if cluster.temporal is None:
+        fix = "add [clusters.temporal] address: it tells waiting work, its age and pollers at once"
+        return (Check(name="Temporal frontend", status=CheckStatus.SKIPPED, found="not configured", fix=fix),)
+    try:
+        frontend = Frontend(await watched_client(cluster.temporal))
+    except SettingsError as error:
+        return (Check(name="Temporal frontend", status=CheckStatus.FAILED, found=str(error)),)
+    checks = await _frontend("Temporal frontend", frontend)
+    if checks[0].status is not CheckStatus.OK:
+        return (*checks, Check(name="task queues", status=CheckStatus.SKIPPED, found="not asked"))
+    try:
+        named, ignored = cluster.temporal.task_queues, cluster.ignore_task_queues
+        queues = await frontend.task_queues(named, ignored, Instant.now())
+    except SourceError as error:
+        return (*checks, _refused("task queues", error, CheckStatus.WARNING))
+    if not queues:
+        nothing = "none is in use yet, so none could be described"
+        return (*checks, Check(name="task queues", status=CheckStatus.SKIPPED, found=nothing))
+    more = f" and {len(queues) - NAMED_QUEUES} more" if len(queues) > NAMED_QUEUES else ""
+    found = f"{', '.join(queues[:NAMED_QUEUES])}{more} in use, and may be described"
+    return (*checks, Check(name="task queues", status=CheckStatus.OK, found=found))
+
+
+async def _frontend(name: str, frontend: Frontend) -> tuple[Check, ...]:
+    """Whether the frontend answers, and whether its namespace is there."""
+    where, namespace = f"{name} {frontend.address}", f"namespace {frontend.namespace}"
+    try:
+        version = await frontend.version()
+    except SourceError as error:
+        skipped = Check(name=namespace, status=CheckStatus.SKIPPED, found="not asked")
+        return _refused(where, error, CheckStatus.FAILED), skipped
+    answers = Check(name=where, status=CheckStatus.OK, found=f"server {version or 'of an unknown version'}")
+    try:
+        await frontend.find_namespace()
+    except SourceError as error:
+        forbidden = error.code is MissingCode.FORBIDDEN
+        return answers, _refused(namespace, error, CheckStatus.WARNING if forbidden else CheckStatus.FAILED)
+    return answers, Check(name=namespace, status=CheckStatus.OK, found="is there")
+
+
+def _refused(name: str, error: SourceError, status: CheckStatus) -> Check:
+    return Check(name=name, status=status, found=str(error), fix=_FRONTEND_FIXES.get(error.code, ""))
+
+
+async def _own(settings: Settings) -> tuple[Check, ...]:
+    """The Copilot's own Temporal and its store. What is not given is no failure: `copilot up` brings it."""
+    return (*await _own_temporal(settings), await _own_store(settings))
+
+
+async def _own_temporal(settings: Settings) -> tuple[Check, ...]:
+    name = "the Copilot's Temporal"
+    if not bootstrap.temporal_given(settings):
+        return (Check(name=name, status=CheckStatus.SKIPPED, found="not configured: `copilot up` brings one"),)
+    try:
+        frontend = Frontend(await bootstrap.temporal_client(settings.temporal, lazy=True))
+    except SettingsError as error:
+        return (Check(name=name, status=CheckStatus.FAILED, found=str(error)),)
+    return await _frontend(name, frontend)
+
+
+async def _own_store(settings: Settings) -> Check:
+    if settings.store.url is None:
+        return Check(name="the store", status=CheckStatus.SKIPPED, found="not configured: `copilot up` brings one")
+    try:
+        found = await inspect(settings.store.url)
+    except StoreError as error:
+        fix = "start the database, or mend [store] url"
+        return Check(name="the store", status=CheckStatus.FAILED, found=str(error), fix=fix)
+    name, said = f"the store {found.place}", f"{found.server}, schema version {found.schema_version}"
+    if found.schema_version == found.newest_version:
+        return Check(name=name, status=CheckStatus.OK, found=said)
+    said += f"; this program has {found.newest_version}"
+    return Check(name=name, status=CheckStatus.FAILED, found=said, fix="run `copilot db setup-schema`")
+
+
+async def _same(settings: Settings, clusters: Sequence[ClusterSettings]) -> tuple[str, ...]:
+    if not bootstrap.temporal_given(settings):
+        return ()
+    try:
+        return await bootstrap.watched_by_itself(
+            await bootstrap.temporal_client(settings.temporal, lazy=True), clusters
+        )
+    except SettingsError:
+        return ()

@@ -1,0 +1,173 @@
+"""Doctor at a cluster whose answers are chosen, over real sockets, and at a real one."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from whenever import Instant
+
+from copilot.core.diagnosis import Check, CheckStatus, ClusterDiagnosis, Diagnosis, SignalStatus
+from copilot.core.errors import StartError
+from copilot.doctor import diagnose, record_cluster
+from copilot.local.ports import free_ports
+from copilot.settings import (
+    ClusterSettings,
+    MetricsEndpoint,
+    Settings,
+    StoreSettings,
+    TemporalSettings,
+    WatchedTemporal,
+)
+from copilot.sources.recorded import read_recording
+from copilot.starter import start_loops
+from tests.scraped import recorded
+from tests.sources.metrics_server import MetricsServer
+from tests.sources.test_temporal_api import watched
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[MetricsServer]:
+    async with MetricsServer.start(recorded("server")) as started:
+        yield started
+
+
+async def diagnosis(
+    url: str, *, role: str = "server", settings: Settings | None = None, temporal: WatchedTemporal | None = None
+) -> Diagnosis:
+    endpoint = MetricsEndpoint.model_validate({"url": url, "role": role})
+    cluster = ClusterSettings(interval_sec=5, window_sec=10, metrics=(endpoint,), temporal=temporal)
+    return await diagnose(settings or Settings(), [cluster], quick=True)
+
+
+async def of_cluster(url: str, **said: str) -> ClusterDiagnosis:
+    return (await diagnosis(url, **said)).clusters[0]  # type: ignore[arg-type]
+
+
+def check(checks: tuple[Check, ...], start: str) -> Check:
+    (found,) = (c for c in checks if c.name.startswith(start))
+    return found
+
+
+async def test_a_page_alone_is_enough_for_a_verdict(server: MetricsServer) -> None:
+    found = await diagnosis(server.url)
+    assert found.fine
+    (cluster,) = found.clusters
+    assert check(cluster.checks, "server metrics").status is CheckStatus.OK
+    assert check(cluster.checks, "Temporal frontend").status is CheckStatus.SKIPPED
+    assert {c.status for c in found.own} == {CheckStatus.SKIPPED}
+    assert cluster.coverage.primary > 0.9
+    assert cluster.coverage.worker is None
+    rows = {row.id: row for row in cluster.signals}
+    assert rows["state_transitions.throughput_per_sec"].value == 0.0
+    assert rows["frontend.latency_p99_ms"].status is SignalStatus.NO_TRAFFIC
+    assert rows["worker_cache.sticky_size"].why == "no worker metrics are configured"
+    assert rows["connection_pool.utilization_pct"].status is SignalStatus.MISSING
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "body", "what", "fix"),
+    [
+        pytest.param("403 Forbidden", "text/plain", b"", "HTTP 403 Forbidden", "credentials", id="403"),
+        pytest.param("404 Not Found", "text/plain", b"", "HTTP 404 Not Found", "/metrics", id="404"),
+        pytest.param("503 Busy", "text/plain", b"", "HTTP 503 Busy", "does it run", id="503"),
+        pytest.param("200 OK", "text/html", b"<p>", "HTML instead of metrics", "metrics port", id="html"),
+        pytest.param("200 OK", "text/plain", b"", "an empty page", "listener", id="empty"),
+        pytest.param("200 OK", "text/plain", b"up 1\n", "nothing of a Temporal server", "metrics port", id="foreign"),
+    ],
+)
+async def test_a_page_that_cannot_be_used_says_why_and_what_to_do(
+    server: MetricsServer, status: str, kind: str, body: bytes, what: str, fix: str
+) -> None:
+    server.status, server.kind, server.body = status, kind, body
+    found = await of_cluster(server.url)
+    page = check(found.checks, "server metrics")
+    assert page.status is CheckStatus.FAILED
+    assert what in page.found
+    assert fix in page.fix
+    assert any("server metrics" in reason for reason in found.distrust)
+    assert "0% of the primary signals were read, a verdict needs 60%" in found.distrust
+
+
+async def test_nobody_there_is_refused_and_the_signals_say_so() -> None:
+    url = f"http://user:geheim@127.0.0.1:{free_ports(1)[0]}/metrics"
+    found = await of_cluster(url)
+    assert check(found.checks, "server metrics").found == "Connection refused"
+    assert check(found.checks, "clocks").status is CheckStatus.SKIPPED
+    rows = {row.id: row for row in found.signals}
+    assert "Connection refused" in rows["demand.starts_per_sec"].why
+    assert "checks" in rows["demand.starts_per_sec"].hint
+    assert "geheim" not in found.model_dump_json()
+
+
+async def test_a_workers_page_called_a_servers_is_recognised(server: MetricsServer) -> None:
+    server.body = recorded("worker")
+    page = check((await of_cluster(server.url)).checks, "server metrics")
+    assert (page.status, page.fix) == (CheckStatus.FAILED, 'set role = "worker" for it')
+
+
+async def test_a_workers_page_that_is_down_is_a_warning(server: MetricsServer) -> None:
+    server.status = "503 Busy"
+    found = await of_cluster(server.url, role="worker")
+    assert check(found.checks, "worker metrics").status is CheckStatus.WARNING
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(-3600, "behind"), (3600, "ahead of")])
+async def test_a_clock_that_differs_is_a_warning(server: MetricsServer, seconds: int, words: str) -> None:
+    server.headers = (f"Date: {Instant.now().add(seconds=seconds).format_rfc2822()}",)
+    found = await of_cluster(server.url)
+    clocks = check(found.checks, "clocks")
+    assert clocks.status is CheckStatus.WARNING
+    assert f"s {words} this machine" in clocks.found
+    assert "36" in clocks.found or "3599" in clocks.found
+    assert found.distrust == ()
+
+
+async def test_connections_that_are_refused_are_bad_news(server: MetricsServer) -> None:
+    nobody = f"127.0.0.1:{free_ports(1)[0]}"
+    settings = Settings(
+        temporal=TemporalSettings(address=nobody), store=StoreSettings(url=f"postgresql://x:geheim@{nobody}/none")
+    )
+    found = await diagnosis(server.url, settings=settings, temporal=WatchedTemporal(address=nobody))
+    assert not found.fine
+    assert check(found.own, "the Copilot's Temporal").found == "connection refused"
+    assert check(found.own, "the store").status is CheckStatus.FAILED
+    assert check(found.clusters[0].checks, "Temporal frontend").status is CheckStatus.FAILED
+    assert check(found.clusters[0].checks, "task queues").status is CheckStatus.SKIPPED
+    assert "geheim" not in found.model_dump_json()
+
+
+@pytest.mark.servers
+async def test_a_real_cluster_has_every_signal_but_may_not_watch_itself(tmp_path: Path) -> None:
+    async with watched(tmp_path) as real:
+        await real.until(lambda s: bool(s.value("workflow_completion.success_per_sec")), 30)
+        cluster = real.cluster.model_copy(update={"window_sec": 10.0})
+        settings = Settings(temporal=TemporalSettings(address=real.address), clusters=(cluster,))
+        told: list[float] = []
+        found = await diagnose(settings, [cluster], progress=lambda _name, elapsed, _total: told.append(elapsed))
+        assert told[0] == 0.0
+        assert told[-1] == pytest.approx(10.0, abs=0.5)
+        (diagnosed,) = found.clusters
+        assert diagnosed.distrust == ()
+        assert diagnosed.coverage.primary == 1.0
+        assert check(found.own, "the Copilot's Temporal").found.startswith("server 1.")
+        assert check(diagnosed.checks, "Temporal frontend").found.startswith("server 1.")
+        assert check(diagnosed.checks, "task queues").found == "my-orders in use, and may be described"
+        assert check(diagnosed.checks, "clocks").status is CheckStatus.OK
+        assert check(diagnosed.checks, "who watches").status is CheckStatus.WARNING
+        rows = {row.id: row for row in diagnosed.signals}
+        assert (rows["demand.starts_per_sec"].value or 0) > 0.5
+        assert "PostgreSQL" in rows["connection_pool.utilization_pct"].hint
+
+        with pytest.raises(StartError, match="--allow-self"):
+            await start_loops(settings)
+        assert [loop.outcome for loop in await start_loops(settings, allow_self=True)] == ["started"]
+
+        absent = WatchedTemporal(address=real.address, namespace="absent")
+        other = cluster.model_copy(update={"temporal": absent, "metrics": ()})
+        (without,) = (await diagnose(Settings(), [other], quick=True)).clusters
+        assert check(without.checks, "namespace absent").status is CheckStatus.FAILED
+
+        await record_cluster(cluster, tmp_path / "r.jsonl.gz", 4.5, lambda _number, _tick: None)
+        header, ticks = read_recording(tmp_path / "r.jsonl.gz")
+        assert set(header.sources) == {"api", "metrics"}
+        assert [t.value("frontend.reachable") for t in ticks][:2] == [1.0, 1.0]
