@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from copilot.core.dialects import NAMESPACE_ALIASES, Dialect
-from copilot.core.expressions import Gauge, Leaf, Matcher, Quantile, Rate, Role
+from copilot.core.expressions import Leaf, Matcher, Quantile, Rate, Role
 from copilot.core.promql import TAG, group_labels
 from copilot.core.rates import histogram_quantile, merged_buckets
 from copilot.core.signals import Missing, MissingCode
@@ -51,8 +51,10 @@ def escaped(text: str) -> str:
     return "".join(f"\\{c}" if c in r"\.+*?()|[]{}^$" else c for c in text)
 
 
-def standing(role: Role, witnesses: Collection[str], samples: Iterable[Sample]) -> Standing:
-    """A role's targets, of the answer to the question about them."""
+def standing(
+    role: Role, witnesses: Collection[str], samples: Iterable[Sample], known: Collection[Target] = ()
+) -> Standing:
+    """A role's targets, of the answer to the question about them; `known` are those it had before."""
     names: set[str] = set()
     here: set[Target] = set()
     counts: dict[Target, int] = {}
@@ -71,6 +73,7 @@ def standing(role: Role, witnesses: Collection[str], samples: Iterable[Sample]) 
                 up[target] = value != 0
             case alias if alias in NAMESPACE_ALIASES:
                 namespace = alias
+    up = {t: read for t, read in up.items() if t in counts or t in known}
     down = {t for t, read in up.items() if not read}
     witnessed = {t for t in here if counts.get(t)} - down
     living = witnessed | {t for t, read in up.items() if read}
@@ -149,8 +152,9 @@ def _quantiles(leaf: Quantile, parts: Iterable[tuple[Dialect, Mapping[tuple[str,
 class Asked:
     """What a Prometheus answered, for `core.resolve.resolved`.
 
-    `standings`: each role's targets, missing where they could not be asked for. `parts`: by leaf (quantiles as asked:
-    see `asked_as`), one part a dialect."""
+    `standings`: each role's targets, missing where they could not be asked for. `parts`: by leaf (quantiles: see
+    `asked_as`), one part a dialect. `seen`: the roles of which targets lived lately; of others it cannot be said
+    whether they are down or not in this Prometheus at all."""
 
     def __init__(
         self,
@@ -160,7 +164,9 @@ class Asked:
         place: str,
         witnesses: Mapping[Role, str],
         window_sec: float,
+        seen: Collection[Role] = (),
     ) -> None:
+        self._seen = seen
         self._standings = standings
         self._parts = parts
         self._place = place
@@ -182,11 +188,15 @@ class Asked:
         vector = merged(leaf, self._parts.get(asked_as(leaf), ()))
         return standing if isinstance(standing, Missing) and not vector else vector
 
-    def living(self, role: Role) -> int:
+    def living(self, role: Role) -> bool:
         standing = self._standings[role]
         if isinstance(standing, Missing):
-            return int(any(leaf.series.role == role and parts for leaf, parts in self._parts.items()))
-        return len(standing.living)
+            return any(leaf.series.role == role and parts for leaf, parts in self._parts.items())
+        return bool(standing.living)
+
+    def targets(self) -> dict[Role, int]:
+        counted = {r: len(s.living) for r, s in self._standings.items() if isinstance(s, Standing)}
+        return {role: count for role, count in counted.items() if count or role in self._seen}
 
     def down(self, role: Role) -> Missing:
         standing = self._standings[role]
@@ -228,10 +238,3 @@ class Asked:
 def asked_as(leaf: Leaf) -> Leaf:
     """The leaf under which its answer is kept: all quantiles of a histogram are of one answer."""
     return Quantile(0.0, leaf.series, leaf.by, leaf.timer) if isinstance(leaf, Quantile) else leaf
-
-
-def births_unknown(
-    leaf: Leaf, values: Mapping[tuple[str, ...], float] | Missing, why: Missing | None
-) -> Missing | None:
-    """Why a leaf without samples must not be called zero: nobody could say whether a counter was just born."""
-    return why if why is not None and not values and not isinstance(leaf, Gauge) else None

@@ -79,16 +79,18 @@ def marks(dialect: Dialect) -> tuple[str, str]:
 
 
 def spoken(names: Collection[str], role: Role, *, prefix: str = "", namespace: str = "namespace") -> list[Dialect]:
-    """The dialects of a role that sample names show, several in a mixed fleet: those whose counter and timer are there;
-    where no timer is yet, those whose counter is."""
+    """The dialects of a role that sample names show, several in a mixed fleet: those whose counter and timer are there
+    and tell something new; where no timer is yet, those whose counter is."""
     known = [replace(d, prefix=prefix, namespace=namespace) for d in DIALECTS if d.role == role]
-    whole = [d for d in known if all(mark in names for mark in marks(d))]
-    explained = {mark for d in whole for mark in marks(d)}
-    counters = [d for d in known if marks(d)[0] in names and marks(d)[0] not in explained]
-    taken: dict[str, Dialect] = {}
-    for dialect in counters:
-        taken.setdefault(marks(dialect)[0], dialect)
-    return [*whole, *taken.values()]
+    found: list[Dialect] = []
+    explained: set[str] = set()
+    for enough in (2, 1):
+        for dialect in known:
+            present = [mark for mark in marks(dialect)[:enough] if mark in names]
+            if len(present) == enough and not explained.issuperset(present):
+                found.append(dialect)
+                explained.update(present)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,8 +67,12 @@ class Answers(Protocol):
         """The leaf as PromQL has it, by group; empty where no series is, missing where it could not be asked."""
         ...
 
-    def living(self, role: Role) -> int:
-        """How many targets of a role are read."""
+    def living(self, role: Role) -> bool:
+        """Whether a target of the role is read."""
+        ...
+
+    def targets(self) -> dict[Role, int]:
+        """How many targets of each role are read; without roles of which that cannot be said."""
         ...
 
     def down(self, role: Role) -> Missing:
@@ -132,7 +136,7 @@ def resolved(specs: Iterable[SignalSpec], answers: Answers, now: Instant) -> Sig
         readings=values,
         no_traffic=tuple(quiet),
         missing=missing,
-        targets={role: answers.living(role) for role in sorted(answers.roles)},
+        targets=dict(sorted(answers.targets().items())),
         breakdowns=rows,
     )
 
@@ -141,9 +145,9 @@ class Scraped:
     """What scraped targets answer: the views of those that live."""
 
     def __init__(self, targets: Sequence[TargetScrapes], now: Instant, window_sec: float, interval_sec: float) -> None:
-        self.targets = targets
+        self._targets = targets
         oldest = now.timestamp(unit="nanosecond") / 1e9 - STALE_INTERVALS * interval_sec
-        self.views = [
+        self._views = [
             View.latest(t, window_sec, births=WITNESS[t.role])
             for t in targets
             if t.times and t.failures <= TOLERATED_FAILURES and t.times[-1] >= oldest
@@ -151,40 +155,43 @@ class Scraped:
 
     @property
     def roles(self) -> Collection[Role]:
-        return {t.role for t in self.targets}
+        return {t.role for t in self._targets}
 
     def vector(self, leaf: Leaf) -> Vector | Missing:
-        return compute(leaf, self.views)
+        return compute(leaf, self._views)
 
-    def living(self, role: Role) -> int:
-        return len(self._views(role))
+    def living(self, role: Role) -> bool:
+        return bool(self._of(role))
+
+    def targets(self) -> dict[Role, int]:
+        return {role: len(self._of(role)) for role in self.roles}
 
     def down(self, role: Role) -> Missing:
-        down = [t for t in self.targets if t.role == role]
+        down = [t for t in self._targets if t.role == role]
         reason = _why(down[0]) if down else f"no {role} page is configured"
         more = f" (and {len(down) - 1} more)" if len(down) > 1 else ""
         return Missing(code=MissingCode.TARGET_DOWN, detail=reason + more)
 
     def unread(self, role: Role) -> str:
-        views = self._views(role)
-        unread = [t for t in self.targets if t.role == role and all(v.target is not t for v in views)]
+        views = self._of(role)
+        unread = [t for t in self._targets if t.role == role and all(v.target is not t for v in views)]
         return _why(unread[0]) if unread else ""
 
     def too_short(self, role: Role) -> str:
-        if any(len(v.pages) > 1 for v in self._views(role)):
+        if any(len(v.pages) > 1 for v in self._of(role)):
             return ""
         return f"the {role} pages were read once so far, a rate needs two"
 
     def witnessed(self, role: Role, witness: str, *, throughout: bool) -> bool:
         return any(
-            v.has(witness) and (not throughout or (len(v.pages) > 1 and v.has(witness, 0))) for v in self._views(role)
+            v.has(witness) and (not throughout or (len(v.pages) > 1 and v.has(witness, 0))) for v in self._of(role)
         )
 
     def where(self, role: Role) -> str:
         return f"the {role} pages"
 
-    def _views(self, role: Role) -> list[View]:
-        return [v for v in self.views if v.target.role == role]
+    def _of(self, role: Role) -> list[View]:
+        return [v for v in self._views if v.target.role == role]
 
 
 class _Evaluation:
