@@ -5,11 +5,11 @@ one of the things named.
 """
 
 SERVER_PAGE = (
-    'a metrics endpoint with role "server" in [[clusters]]: start every server process with a Prometheus listener '
+    'a metrics endpoint with role "server" in [[clusters]], or [clusters.prometheus]: start every server process with a Prometheus listener '
     "(global.metrics.prometheus.listenAddress, or PROMETHEUS_ENDPOINT in the Docker image) and have each one read"
 )
 WORKER_PAGE = (
-    'a metrics endpoint with role "worker" in [[clusters]]: give the SDK a Prometheus reporter (Python: '
+    'a metrics endpoint with role "worker" in [[clusters]], or [clusters.prometheus]: give the SDK a Prometheus reporter (Python: '
     "Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=…)))) and have every worker read"
 )
 API = (
