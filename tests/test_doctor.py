@@ -13,6 +13,7 @@ from copilot.local.ports import free_ports
 from copilot.settings import (
     ClusterSettings,
     MetricsEndpoint,
+    PrometheusSettings,
     Settings,
     StoreSettings,
     TemporalSettings,
@@ -22,6 +23,7 @@ from copilot.sources.recorded import read_recording
 from copilot.starter import start_loops
 from tests.scraped import recorded
 from tests.sources.metrics_server import MetricsServer
+from tests.sources.prometheus_server import prometheus
 from tests.sources.test_temporal_api import watched
 
 
@@ -134,6 +136,45 @@ async def test_connections_that_are_refused_are_bad_news(server: MetricsServer) 
     assert check(found.clusters[0].checks, "Temporal frontend").status is CheckStatus.FAILED
     assert check(found.clusters[0].checks, "task queues").status is CheckStatus.SKIPPED
     assert "geheim" not in found.model_dump_json()
+
+
+@pytest.mark.needs_debian("prometheus")
+@pytest.mark.servers
+async def test_a_prometheus_says_whose_metrics_it_has_and_how_often_it_reads_them(
+    tmp_path: Path, server: MetricsServer
+) -> None:
+    async with MetricsServer.start(recorded("worker")) as worker:
+        jobs = {"temporal": [server.url.split("/")[2]], "workers": [worker.url.split("/")[2]]}
+        async with prometheus(tmp_path, jobs) as started:
+            await started.until("count_over_time(temporal_worker_task_slots_available[10s]) > 3")
+            cluster = ClusterSettings(interval_sec=5, window_sec=10, prometheus=PrometheusSettings(url=started.url))
+            (found,) = (await diagnose(Settings(), [cluster], quick=True)).clusters
+            selected = PrometheusSettings(url=started.url, selector='job="temporal"')
+            (half,) = (
+                await diagnose(Settings(), [cluster.model_copy(update={"prometheus": selected})], quick=True)
+            ).clusters
+    assert check(found.checks, "Prometheus http").found.startswith("version 2.")
+    assert check(found.checks, "its server metrics").found == "1 targets (server)"
+    assert check(found.checks, "its worker metrics").found == "1 targets (sdk default)"
+    assert check(found.checks, "clocks").status is CheckStatus.OK
+    assert (found.coverage.primary, found.distrust) == (1.0, ())
+    workers = check(half.checks, "its worker metrics")
+    assert (workers.status, workers.found) == (CheckStatus.WARNING, "no target")
+
+
+@pytest.mark.parametrize(
+    ("status", "what"), [("403 Forbidden", "HTTP 403 Forbidden"), ("200 OK", "HTML instead of JSON")]
+)
+async def test_a_prometheus_that_does_not_answer_as_one_is_bad_news(
+    server: MetricsServer, status: str, what: str
+) -> None:
+    server.status, server.body, server.kind = status, b"<html></html>", "text/html"
+    settings = PrometheusSettings(url=server.url.removesuffix("/metrics"))
+    cluster = ClusterSettings(interval_sec=5, window_sec=10, prometheus=settings)
+    (found,) = (await diagnose(Settings(), [cluster], quick=True)).clusters
+    answers = check(found.checks, "Prometheus http")
+    assert (answers.status, what in answers.found) == (CheckStatus.FAILED, True)
+    assert "query" in answers.fix
 
 
 @pytest.mark.servers

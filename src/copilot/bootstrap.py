@@ -20,6 +20,7 @@ from copilot.core.signals import MissingCode
 from copilot.settings import ClusterSettings, Settings, TemporalSettings
 from copilot.sources import Source
 from copilot.sources.frontend_check import Frontend
+from copilot.sources.prometheus import PrometheusSource
 from copilot.sources.scrape import ScrapeSource
 from copilot.sources.temporal_api import TemporalApiSource, watched_client
 from copilot.store.base import Store
@@ -107,12 +108,15 @@ def store(settings: Settings) -> Store:
 
 
 def sources(cluster: ClusterSettings) -> tuple[Source, ...]:
-    """The sources of one cluster, Temporal's own API first: it is preferred where both know a signal."""
+    """The sources of one cluster, Temporal's own API first: it is preferred where two know a signal, then pages
+    read directly."""
     found: list[Source] = []
     if cluster.temporal is not None:
         found.append(TemporalApiSource(cluster))
     if cluster.metrics:
         found.append(ScrapeSource(cluster))
+    if cluster.prometheus is not None:
+        found.append(PrometheusSource(cluster, cluster.prometheus))
     return tuple(found)
 
 

@@ -12,9 +12,10 @@ from copilot.core.diagnosis import Check, CheckStatus, Diagnosis, diagnosed
 from copilot.core.errors import SettingsError, SourceError, StoreError
 from copilot.core.signals import MissingCode, Signals
 from copilot.recording import record, ticks
-from copilot.settings import ClusterSettings, MetricsEndpoint, Settings
+from copilot.settings import ClusterSettings, MetricsEndpoint, PrometheusSettings, Settings
 from copilot.sources.frontend_check import Frontend
 from copilot.sources.page_check import PageFound, check_page
+from copilot.sources.prometheus_check import RoleFound, check_prometheus
 from copilot.sources.temporal_api import watched_client
 from copilot.store.inspection import inspect
 
@@ -30,6 +31,13 @@ _PAGE_FIXES = {
     MissingCode.PARSE: "is this the metrics port? The page is Prometheus' text format, mostly at /metrics",
     MissingCode.TIMEOUT: "is the network open from here, and the process alive?",
     MissingCode.DROPPED: "lower the number of series it exports",
+}
+_PROMETHEUS_FIXES = {
+    **_PAGE_FIXES,
+    MissingCode.FORBIDDEN: "give a bearer token, a basic user, or sigv4, with leave to query",
+    MissingCode.ABSENT: "url is what stands before /api/v1/query",
+    MissingCode.PARSE: "url is what stands before /api/v1/query",
+    MissingCode.DROPPED: "let it answer more, or more often",
 }
 _FRONTEND_FIXES = {
     MissingCode.TARGET_DOWN: "does it run, and listen there? Check the address, and TLS in the TEMPORAL_* profile",
@@ -82,10 +90,10 @@ async def record_cluster(
 
 
 async def _cluster(cluster: ClusterSettings, quick: bool, progress: Progress) -> tuple[tuple[Check, ...], Signals]:
-    (pages, frontend), signals = await asyncio.gather(
-        asyncio.gather(_pages(cluster.metrics), _watched(cluster)), _reading(cluster, quick, progress)
+    (metrics, frontend), signals = await asyncio.gather(
+        asyncio.gather(_metrics(cluster), _watched(cluster)), _reading(cluster, quick, progress)
     )
-    return (*pages, *frontend), signals
+    return (*metrics, *frontend), signals
 
 
 async def _reading(cluster: ClusterSettings, quick: bool, progress: Progress) -> Signals:
@@ -105,10 +113,41 @@ async def _reading(cluster: ClusterSettings, quick: bool, progress: Progress) ->
             await source.aclose()
 
 
-async def _pages(endpoints: Sequence[MetricsEndpoint]) -> tuple[Check, ...]:
-    answers = await asyncio.gather(*(_page(e) for e in endpoints))
-    ahead = {check.name: page.ahead_sec for check, page in answers if page is not None and page.ahead_sec is not None}
-    return (*(check for check, _ in answers), *([_clocks(ahead)] if endpoints else []))
+async def _metrics(cluster: ClusterSettings) -> tuple[Check, ...]:
+    answers = await asyncio.gather(*(_page(e) for e in cluster.metrics))
+    checks = [check for check, _ in answers]
+    ahead = {check.name: page.ahead_sec for check, page in answers if page is not None}
+    if cluster.prometheus is not None:
+        of_prometheus, ahead_sec = await _prometheus(cluster.prometheus, cluster.window)
+        checks += of_prometheus
+        ahead[of_prometheus[0].name] = ahead_sec
+    told = {name: sec for name, sec in ahead.items() if sec is not None}
+    return (*checks, *([_clocks(told)] if checks else []))
+
+
+async def _prometheus(settings: PrometheusSettings, window_sec: float) -> tuple[list[Check], float | None]:
+    name = f"Prometheus {settings.url}"
+    try:
+        found = await check_prometheus(settings, window_sec)
+    except SourceError as error:
+        fix = _PROMETHEUS_FIXES.get(error.code, "")
+        return [Check(name=name, status=CheckStatus.FAILED, found=error.detail, fix=fix)], None
+    version = f"version {found.version}, " if found.version else ""
+    answers = Check(name=name, status=CheckStatus.OK, found=f"{version}{found.took_sec:.2f} s for an answer")
+    return [answers, *(_role(role, window_sec) for role in found.roles)], found.ahead_sec
+
+
+def _role(found: RoleFound, window_sec: float) -> Check:
+    """A role's targets in a Prometheus. None of a role may be by intent; the coverage says what that costs."""
+    name, status, fix = f"its {found.role} metrics", CheckStatus.OK, ""
+    said = f"{found.living} targets ({', '.join(found.dialects)})" + (f", {found.down} down" if found.down else "")
+    if not found.living:
+        said = f"all {found.down} targets are down" if found.down else "no target"
+        status, fix = CheckStatus.WARNING, f"let it scrape every {found.role}, or mend selector and prefix"
+    elif found.samples < 2:
+        said += f", {found.samples} samples of a counter in the rate window of {window_sec:g} s"
+        status, fix = CheckStatus.WARNING, "set window_sec to at least four of its scrape intervals"
+    return Check(name=name, status=status, found=said, fix=fix)
 
 
 async def _page(endpoint: MetricsEndpoint) -> tuple[Check, PageFound | None]:

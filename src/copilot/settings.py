@@ -7,10 +7,12 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from copilot.core.dialects import DIALECTS
 from copilot.core.errors import SettingsError
+from copilot.core.promql import parse_matchers
 from copilot.core.thresholds import Thresholds
 
 CONFIG_FILE = "copilot.toml"
@@ -59,6 +61,67 @@ class MetricsEndpoint(Section):
     role: Literal["server", "worker"]
 
 
+def _matchers(text: str) -> str:
+    parse_matchers(text)
+    return text
+
+
+class SigV4(Section):
+    """How requests to Amazon Managed Prometheus are signed. Credentials are found as the AWS tools find them."""
+
+    region: Annotated[str, Field(min_length=1)]
+    profile: str | None = None
+
+
+class PrometheusSettings(Section):
+    """A server that speaks Prometheus' HTTP API: Prometheus, Mimir, VictoriaMetrics, Thanos, Amazon Managed Prometheus.
+
+    `url` is what stands before `/api/v1/query`. `selector` are label matchers every query gets, as inside `{…}`.
+    `dialect` names the spelling of metrics where it is not to be detected; `prefix` stands before every metric name."""
+
+    url: HttpUrl
+    bearer_token: SecretStr | None = None
+    bearer_token_file: Path | None = None
+    basic_user: str | None = None
+    basic_password: SecretStr | None = None
+    basic_password_file: Path | None = None
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    sigv4: SigV4 | None = None
+    selector: Annotated[str, AfterValidator(_matchers)] = ""
+    dialect: dict[Literal["server", "worker"], str] = {}
+    prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_:]*$")] = ""
+    max_samples: Annotated[int, Field(gt=0)] = 50_000_000
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        ways = {
+            "bearer_token": self.bearer_token,
+            "bearer_token_file": self.bearer_token_file,
+            "basic_user": self.basic_user,
+            "sigv4": self.sigv4,
+        }
+        if len(chosen := [name for name, value in ways.items() if value is not None]) > 1:
+            raise ValueError(f"choose one of {' and '.join(chosen)}")
+        passwords = [p for p in (self.basic_password, self.basic_password_file) if p is not None]
+        if self.basic_user is not None and len(passwords) != 1:
+            raise ValueError("basic_user needs one of basic_password and basic_password_file")
+        if self.basic_user is None and passwords:
+            raise ValueError("a basic password needs basic_user")
+        if self.key_file is not None and self.cert_file is None:
+            raise ValueError("key_file needs cert_file")
+        if (self.ca_file or self.cert_file) and not self.url.startswith("https://"):
+            raise ValueError("ca_file and cert_file need an https:// url")
+        if "@" in self.url.split("//", 1)[1].split("/", 1)[0]:
+            raise ValueError("user and password go into basic_user and basic_password, not into the url")
+        for role, name in self.dialect.items():
+            known = [d.name for d in DIALECTS if d.role == role]
+            if name not in known:
+                raise ValueError(f"no {role} dialect is named {name!r}: there are {', '.join(known)}")
+        return self
+
+
 class ClusterSettings(Section):
     """One watched cluster."""
 
@@ -67,6 +130,7 @@ class ClusterSettings(Section):
     window_sec: Annotated[float, Field(ge=10, le=3600)] | None = None
     temporal: WatchedTemporal | None = None
     metrics: tuple[MetricsEndpoint, ...] = ()
+    prometheus: PrometheusSettings | None = None
     ignore_task_queues: tuple[str, ...] = ()
     thresholds: Thresholds = Thresholds()
 
@@ -82,8 +146,10 @@ class ClusterSettings(Section):
 
     @model_validator(mode="after")
     def _something_to_read(self) -> Self:
-        if not self.metrics and self.temporal is None:
-            raise ValueError(f"cluster {self.name!r} has neither metrics nor a temporal address: nothing to read")
+        if not self.metrics and self.prometheus is None and self.temporal is None:
+            raise ValueError(
+                f"cluster {self.name!r} has neither metrics, a prometheus nor a temporal address: nothing to read"
+            )
         if self.window < 2 * self.scrape_interval:
             raise ValueError(f"window_sec {self.window:g} of cluster {self.name!r} holds fewer than two scrapes")
         return self

@@ -3,11 +3,15 @@
 import json
 from pathlib import Path
 
+import promql_parser
 import pytest
 from typer.testing import CliRunner
 
 from copilot.cli.main import app
 from copilot.cli.signals import markdown
+from copilot.cli.signals_promql import expressions
+from copilot.core.dialects import DIALECTS
+from copilot.core.errors import SettingsError
 from copilot.core.taxonomy import SPECS
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "signals.md"
@@ -49,3 +53,32 @@ def test_the_table_names_every_signal_and_shows_brackets(monkeypatch: pytest.Mon
     assert [i for i in SPECS if i not in shown.output] == []
     assert "[[clusters]]" in shown.output
     assert "\x1b" not in shown.output
+
+
+def test_promql_is_printed_for_what_metrics_can_give() -> None:
+    shown = CliRunner().invoke(app, ["signals", "--promql", "--json", "--window", "2m"])
+    assert shown.exit_code == 0
+    found = json.loads(shown.output)
+    assert set(found) == {i for i, spec in SPECS.items() if spec.expression is not None}
+    assert found["runtime.goroutines"] == "max (num_goroutines)"
+    assert found["persistence.latency_p99_ms"] == (
+        "histogram_quantile(0.99, sum by (le) (rate(persistence_latency_bucket[120s]))) * 1000"
+    )
+    assert found["workers.wft_execution_p95_ms"].endswith("[120s]))) / 1000) * 1000")
+
+
+@pytest.mark.parametrize("dialect", [d.name for d in DIALECTS])
+def test_all_promql_parses_in_every_dialect(dialect: str) -> None:
+    for text in expressions(SPECS.values(), [dialect], 60.0).values():
+        promql_parser.parse(text)
+
+
+def test_a_dialect_chooses_the_spelling_of_its_role() -> None:
+    found = expressions(SPECS.values(), ["server opentelemetry"], 60.0)
+    assert "service_requests_total{" in found["frontend.request_rate_per_sec"]
+    assert found["worker_cache.sticky_size"].startswith("sum (temporal_sticky_cache_size{")
+
+
+def test_an_unknown_dialect_is_said_with_those_there_are() -> None:
+    with pytest.raises(SettingsError, match="no dialect is named 'klingon': there are server, "):
+        expressions(SPECS.values(), ["klingon"], 60.0)

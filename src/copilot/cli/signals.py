@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,13 +29,30 @@ of the coverage. *If missing* says what would turn it on. Rates are per second o
 """
 
 
-def signals(as_json: JsonOption = False) -> None:
+def signals(
+    as_json: JsonOption = False,
+    promql: Annotated[bool, typer.Option("--promql", help="Print the PromQL of each signal instead.")] = False,
+    dialect: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="With --promql: how the metrics are spelled, one a role; else as by default."
+        ),
+    ] = None,
+    window: Annotated[str, typer.Option(metavar="60s", help="With --promql: the rate window.")] = "60s",
+) -> None:
     """Print every signal: what it means, its unit, where it comes from, and what would turn it on if it is missing.
 
-    Example: copilot signals --json"""
+    Example: copilot signals --json, or copilot signals --promql --dialect "server opentelemetry" """
     from copilot.core.taxonomy import SPECS
 
-    if as_json:
+    if promql:
+        from copilot.cli.signals_promql import expressions
+        from copilot.local.fault_plan import seconds
+
+        found = expressions(SPECS.values(), dialect or (), seconds(window))
+        lines = (f"# {SPECS[i].meaning}, {SPECS[i].unit}\n{i} = {text}\n" for i, text in found.items())
+        typer.echo(json.dumps(found) if as_json else "\n".join(lines))
+    elif as_json:
         typer.echo(json.dumps([_document(spec) for spec in SPECS.values()]))
     else:
         _print_table(list(SPECS.values()))

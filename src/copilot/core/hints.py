@@ -5,12 +5,12 @@ one of the things named.
 """
 
 SERVER_PAGE = (
-    'a metrics endpoint with role "server" in [[clusters]]: start every server process with a Prometheus listener '
-    "(global.metrics.prometheus.listenAddress, or PROMETHEUS_ENDPOINT in the Docker image) and list each one"
+    'a metrics endpoint with role "server" in [[clusters]], or [clusters.prometheus]: start every server process with a Prometheus listener '
+    "(global.metrics.prometheus.listenAddress, or PROMETHEUS_ENDPOINT in the Docker image) and have each one read"
 )
 WORKER_PAGE = (
-    'a metrics endpoint with role "worker" in [[clusters]]: give the SDK a Prometheus reporter (Python: '
-    "Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=…)))) and list every worker's page"
+    'a metrics endpoint with role "worker" in [[clusters]], or [clusters.prometheus]: give the SDK a Prometheus reporter (Python: '
+    "Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=…)))) and have every worker read"
 )
 API = (
     "[clusters.temporal] address (namespace, TLS and API key by a TEMPORAL_* profile), with leave to list workflows and "

@@ -1,7 +1,7 @@
 """PromQL's `rate()` and `histogram_quantile()` over plain numbers, as Prometheus computes them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 
 def extrapolated_rate(times: Sequence[float], values: Sequence[float], start: float, end: float) -> float | None:
@@ -55,3 +55,18 @@ def histogram_quantile(q: float, buckets: Mapping[float, float]) -> float:
     if counts[index] == below:
         return math.nan
     return lower + (bounds[index] - lower) * ((rank - below) / (counts[index] - below))
+
+
+def merged_buckets(histograms: Iterable[Mapping[float, float]]) -> dict[float, float]:
+    """The buckets (upper bound → cumulative count or rate) of several histograms as one, over all their bounds. At a
+    bound that a histogram lacks it has counted what it has at its next lower one."""
+    all_of_them = list(histograms)
+    if len(all_of_them) == 1:
+        return dict(all_of_them[0])
+    merged = dict.fromkeys(sorted({bound for buckets in all_of_them for bound in buckets}), 0.0)
+    for buckets in all_of_them:
+        counted = 0.0
+        for bound in merged:
+            counted = buckets.get(bound, counted)
+            merged[bound] += counted
+    return merged

@@ -5,16 +5,18 @@ event counts, a quantile or ratio of nothing is no traffic.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from whenever import Instant
 
+from copilot.core.dialects import sample_name
 from copilot.core.expressions import Expression, Gauge, Leaf, Plus, Quantile, Ratio, Role, Scale, leaves
 from copilot.core.series import SERVER_WITNESS, WORKER_WITNESS
 from copilot.core.signals import MAX_BREAKDOWN_ROWS, BreakdownRow, Missing, MissingCode, Signals
 from copilot.core.taxonomy import SignalSpec
-from copilot.core.window import TargetScrapes, Vector, View, compute, sample_name
+from copilot.core.window import TargetScrapes, Vector, View, compute
 
 WITNESS: dict[Role, str] = {"server": SERVER_WITNESS, "worker": WORKER_WITNESS}
 ZERO_TELLS = frozenset({"pending_polls", "temporal_worker_task_slots_available", "temporal_worker_task_slots_used"})
@@ -53,6 +55,47 @@ def wanted_leaves(specs: Iterable[SignalSpec]) -> tuple[Leaf, ...]:
     return tuple(found)
 
 
+class Answers(Protocol):
+    """What either computation knows of the leaves and the targets: the rest is common to both."""
+
+    @property
+    def roles(self) -> Collection[Role]:
+        """Whose signals can be expected here."""
+        ...
+
+    def vector(self, leaf: Leaf) -> Vector | Missing:
+        """The leaf as PromQL has it, by group; empty where no series is, missing where it could not be asked."""
+        ...
+
+    def living(self, role: Role) -> bool:
+        """Whether a target of the role is read."""
+        ...
+
+    def targets(self) -> dict[Role, int]:
+        """How many targets of each role are read; without roles of which that cannot be said."""
+        ...
+
+    def down(self, role: Role) -> Missing:
+        """Why no target of a role is read."""
+        ...
+
+    def unread(self, role: Role) -> str:
+        """Why a target of the role is not read though others are; empty when all are."""
+        ...
+
+    def too_short(self, role: Role) -> str:
+        """Why no rate can be had of any target of the role; empty when one can."""
+        ...
+
+    def witnessed(self, role: Role, witness: str, *, throughout: bool) -> bool:
+        """Whether a target has the witness now, and (`throughout`) had it when its window began."""
+        ...
+
+    def where(self, role: Role) -> str:
+        """Where series of the role are looked for, in words."""
+        ...
+
+
 def readings(
     specs: Iterable[SignalSpec],
     targets: Sequence[TargetScrapes],
@@ -64,14 +107,18 @@ def readings(
     """The signals the targets' pages give at `now`, every rate over `window_sec`, read every `interval_sec` seconds.
 
     A target is down when its last good read is older than two and a half intervals, or two failed ones followed."""
-    evaluation = _Evaluation(targets, now, window_sec, interval_sec)
-    roles = {t.role for t in targets}
+    return resolved(specs, Scraped(targets, now, window_sec, interval_sec), now)
+
+
+def resolved(specs: Iterable[SignalSpec], answers: Answers, now: Instant) -> Signals:
+    """The common step: from what a source answered to readings."""
+    evaluation = _Evaluation(answers)
     values: dict[str, float | None] = {}
     quiet: list[str] = []
     missing: dict[str, Missing] = {}
     rows: dict[str, tuple[BreakdownRow, ...]] = {}
     for spec in specs:
-        if not measurable(spec, roles) or spec.expression is None:
+        if not measurable(spec, answers.roles) or spec.expression is None:
             continue
         found = evaluation.resolve(spec.expression)
         values[spec.id] = found if isinstance(found, float) else None
@@ -80,7 +127,8 @@ def readings(
         elif isinstance(found, Missing):
             missing[spec.id] = found
         if spec.breakdown is not None and not isinstance(found, Missing):
-            breakdown = breakdown_rows(spec.breakdown, evaluation.vector(spec.breakdown))
+            vector = answers.vector(spec.breakdown)
+            breakdown = () if isinstance(vector, Missing) else breakdown_rows(spec.breakdown, vector)
             if breakdown:
                 rows[spec.id] = breakdown
     return Signals(
@@ -88,26 +136,70 @@ def readings(
         readings=values,
         no_traffic=tuple(quiet),
         missing=missing,
-        targets={role: sum(v.target.role == role for v in evaluation.views) for role in sorted(roles)},
+        targets=dict(sorted(answers.targets().items())),
         breakdowns=rows,
     )
 
 
-class _Evaluation:
-    """One evaluation: the views of living targets, and what each leaf came to."""
+class Scraped:
+    """What scraped targets answer: the views of those that live."""
 
     def __init__(self, targets: Sequence[TargetScrapes], now: Instant, window_sec: float, interval_sec: float) -> None:
-        self.targets = targets
+        self._targets = targets
         oldest = now.timestamp(unit="nanosecond") / 1e9 - STALE_INTERVALS * interval_sec
-        self.views = [
+        self._views = [
             View.latest(t, window_sec, births=WITNESS[t.role])
             for t in targets
             if t.times and t.failures <= TOLERATED_FAILURES and t.times[-1] >= oldest
         ]
-        self._resolved: dict[Leaf, Resolved] = {}
 
-    def vector(self, leaf: Leaf) -> Vector:
-        return compute(leaf, self.views)
+    @property
+    def roles(self) -> Collection[Role]:
+        return {t.role for t in self._targets}
+
+    def vector(self, leaf: Leaf) -> Vector | Missing:
+        return compute(leaf, self._views)
+
+    def living(self, role: Role) -> bool:
+        return bool(self._of(role))
+
+    def targets(self) -> dict[Role, int]:
+        return {role: len(self._of(role)) for role in self.roles}
+
+    def down(self, role: Role) -> Missing:
+        down = [t for t in self._targets if t.role == role]
+        reason = _why(down[0]) if down else f"no {role} page is configured"
+        more = f" (and {len(down) - 1} more)" if len(down) > 1 else ""
+        return Missing(code=MissingCode.TARGET_DOWN, detail=reason + more)
+
+    def unread(self, role: Role) -> str:
+        views = self._of(role)
+        unread = [t for t in self._targets if t.role == role and all(v.target is not t for v in views)]
+        return _why(unread[0]) if unread else ""
+
+    def too_short(self, role: Role) -> str:
+        if any(len(v.pages) > 1 for v in self._of(role)):
+            return ""
+        return f"the {role} pages were read once so far, a rate needs two"
+
+    def witnessed(self, role: Role, witness: str, *, throughout: bool) -> bool:
+        return any(
+            v.has(witness) and (not throughout or (len(v.pages) > 1 and v.has(witness, 0))) for v in self._of(role)
+        )
+
+    def where(self, role: Role) -> str:
+        return f"the {role} pages"
+
+    def _of(self, role: Role) -> list[View]:
+        return [v for v in self._views if v.target.role == role]
+
+
+class _Evaluation:
+    """One evaluation: what each leaf came to."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        self._resolved: dict[Leaf, Resolved] = {}
 
     def resolve(self, expression: Expression) -> Resolved:
         match expression:
@@ -125,45 +217,37 @@ class _Evaluation:
 
     def _leaf(self, leaf: Leaf) -> Resolved:
         role = leaf.series.role
-        views = [v for v in self.views if v.target.role == role]
-        if not views:
-            return self._down(role)
-        vector = self.vector(leaf)
+        if not self._answers.living(role):
+            return self._answers.down(role)
+        vector = self._answers.vector(leaf)
+        if isinstance(vector, Missing):
+            return vector
         if vector:
             value = next(iter(vector.values())) if not leaf.by else math.fsum(vector.values())
             if math.isfinite(value):
                 return value
             if math.isnan(value) and isinstance(leaf, Quantile):
                 return NO_TRAFFIC
-            return Missing(code=MissingCode.PARSE, detail=f"{sample_name(leaf)} is {value} on the {role} pages")
-        return self._absent(leaf, views)
+            where = self._answers.where(role)
+            return Missing(code=MissingCode.PARSE, detail=f"{sample_name(leaf)} is {value} on {where}")
+        return self._absent(leaf)
 
-    def _absent(self, leaf: Leaf, views: Sequence[View]) -> Resolved:
+    def _absent(self, leaf: Leaf) -> Resolved:
         """What a leaf without any sample is."""
-        role = leaf.series.role
-        unread = [t for t in self.targets if t.role == role and all(v.target is not t for v in views)]
+        role, where = leaf.series.role, self._answers.where(leaf.series.role)
         witness = WITNESS[role] if isinstance(leaf, Quantile) else leaf.witness
+        unread = self._answers.unread(role)
         if witness and role == "server" and unread:
             return Missing(
-                code=MissingCode.TARGET_DOWN,
-                detail=f"{leaf.series.family} is on no page read, and {_why(unread[0])}",
+                code=MissingCode.TARGET_DOWN, detail=f"{leaf.series.family} is on no page read, and {unread}"
             )
-        if not isinstance(leaf, Gauge):
-            views = [v for v in views if len(v.pages) > 1]
-            if not views:
-                return Missing(
-                    code=MissingCode.ABSENT, detail=f"the {role} pages were read once so far, a rate needs two"
-                )
-        if witness and any(v.has(witness) and (isinstance(leaf, Gauge) or v.has(witness, 0)) for v in views):
+        counted = not isinstance(leaf, Gauge)
+        if counted and (short := self._answers.too_short(role)):
+            return Missing(code=MissingCode.ABSENT, detail=short)
+        if witness and self._answers.witnessed(role, witness, throughout=counted):
             return NO_TRAFFIC if isinstance(leaf, Quantile) else 0.0
-        lacking = f"{leaf.series.family} is not on the {role} pages"
+        lacking = f"{leaf.series.family} is not on {where}"
         return Missing(code=MissingCode.ABSENT, detail=f"{lacking}, nor is {witness}" if witness else lacking)
-
-    def _down(self, role: Role) -> Missing:
-        down = [t for t in self.targets if t.role == role]
-        reason = _why(down[0]) if down else f"no {role} page is configured"
-        more = f" (and {len(down) - 1} more)" if len(down) > 1 else ""
-        return Missing(code=MissingCode.TARGET_DOWN, detail=reason + more)
 
 
 def _why(target: TargetScrapes) -> str:

@@ -13,9 +13,9 @@ from typing import Literal, Self
 
 from whenever import Instant
 
-from copilot.core.dialects import Dialect, Spelled
+from copilot.core.dialects import Dialect, Spelled, sample_name
 from copilot.core.expressions import Gauge, Leaf, Matcher, Quantile, Rate, Role
-from copilot.core.rates import extrapolated_rate, histogram_quantile
+from copilot.core.rates import extrapolated_rate, histogram_quantile, merged_buckets
 from copilot.core.signals import Missing
 
 Vector = dict[tuple[str, ...], float]
@@ -143,17 +143,6 @@ def seconds(at: Instant) -> float:
     return at.timestamp(unit="nanosecond") / 1e9
 
 
-def sample_name(leaf: Leaf) -> str:
-    """Our name of the samples a leaf reads."""
-    match leaf:
-        case Rate(suffix=suffix):
-            return leaf.series.family + suffix
-        case Quantile():
-            return f"{leaf.series.family}_bucket"
-        case Gauge():
-            return leaf.series.family
-
-
 def _restarted(before: Page, after: Page) -> bool:
     """Whether any counter fell or vanished: the process started anew, or another one answers."""
     return any(s.spelled.cumulative and after.get(s, -math.inf) < v for s, v in before.items())
@@ -251,14 +240,15 @@ def compute(leaf: Leaf, views: Sequence[View]) -> Vector:
     views = [v for v in views if v.target.role == leaf.series.role]
     match leaf:
         case Quantile(q=q):
-            histograms: dict[tuple[str, ...], dict[float, float]] = {}
+            histograms: dict[tuple[str, ...], dict[str, dict[float, float]]] = {}
             for view in views:
                 for series, group, bound in view.target.plan(leaf).rows:
                     rate = view.rate(series)
                     if rate is not None:
-                        buckets = histograms.setdefault(group, {})
+                        dialects = histograms.setdefault(group, {})
+                        buckets = dialects.setdefault(series.spelled.dialect.name, {})
                         buckets[bound] = buckets.get(bound, 0.0) + rate
-            return {group: histogram_quantile(q, buckets) for group, buckets in histograms.items()}
+            return {group: histogram_quantile(q, merged_buckets(h.values())) for group, h in histograms.items()}
         case Rate():
             return _gather(views, leaf, View.rate, "sum")
         case Gauge(agg=agg):

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import httpx
 from whenever import Instant
 
-from copilot.core.dialects import vocabulary
+from copilot.core.dialects import sample_name, spoken, vocabulary
 from copilot.core.expressions import Role
 from copilot.core.resolve import WITNESS, wanted_leaves
 from copilot.core.taxonomy import SPECS
-from copilot.core.window import Page, TargetScrapes, sample_name
+from copilot.core.window import Page, TargetScrapes
 from copilot.settings import MetricsEndpoint
 from copilot.sources.exposition import PageParser
 from copilot.sources.pages import MAX_PAGE_BYTES, fetch_page
@@ -58,8 +58,8 @@ async def check_page(endpoint: MetricsEndpoint, *, transport: httpx.AsyncBaseTra
         took_sec=took,
         families=families,
         families_known=known,
-        dialects=_dialects(page),
-        ahead_sec=_ahead(*dates[-1]) if dates else None,
+        dialects=_dialects(body, page, endpoint.role),
+        ahead_sec=clock_ahead(*dates[-1]) if dates else None,
         looks_like=other if mistaken else None,
     )
 
@@ -83,14 +83,16 @@ def _families(page: Page, role: Role) -> tuple[int, int]:
     return len(there), len({leaf.series.family for leaf in leaves})
 
 
-def _dialects(page: Page) -> tuple[str, ...]:
-    """Reporters spell gauges alike: counters and timers tell, where there are any."""
-    telling = {s.spelled.dialect.name for s in page if s.spelled.cumulative}
-    return tuple(sorted(telling or {s.spelled.dialect.name for s in page}))
+def _dialects(body: bytes, page: Page, role: Role) -> tuple[str, ...]:
+    """As the names tell; where they do not yet, as the counters and timers there are can be spelled."""
+    names = {line.split(b"{", 1)[0].split(b" ", 1)[0].decode(errors="replace") for line in body.splitlines()}
+    heard = [dialect.name for dialect in spoken(names, role)]
+    return tuple(heard or sorted({s.spelled.dialect.name for s in page if s.spelled.cumulative}))
 
 
-def _ahead(date: str, ours: float) -> float | None:
-    """A Date header is cut to the second: in the mean it is half a second old."""
+def clock_ahead(date: str, ours: float) -> float | None:
+    """How far the clock behind a Date header, received when ours said `ours`, is ahead of it, in seconds; None without
+    one. The header is cut to the second: in the mean it is half a second old."""
     try:
         theirs = Instant.parse_rfc2822(date)
     except ValueError:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import ssl
 
 import httpx
 
@@ -32,9 +33,9 @@ async def fetch_page(client: httpx.AsyncClient, url: httpx.URL, *, timeout_sec: 
     except TimeoutError as error:
         raise SourceError(MissingCode.TIMEOUT, f"no answer within {timeout_sec:g} s") from error
     except (httpx.RemoteProtocolError, httpx.DecodingError, httpx.ReadError) as error:
-        raise SourceError(MissingCode.PARSE, f"the answer broke off: {_one_line(error)}") from error
+        raise SourceError(MissingCode.PARSE, f"the answer broke off: {one_line(error)}") from error
     except httpx.HTTPError as error:
-        raise SourceError(MissingCode.TARGET_DOWN, _one_line(error)) from error
+        raise SourceError(MissingCode.TARGET_DOWN, one_line(error)) from error
 
 
 def _check(response: httpx.Response) -> None:
@@ -54,12 +55,16 @@ def _check(response: httpx.Response) -> None:
             raise SourceError(MissingCode.TARGET_DOWN, status)
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """The root cause in one line: the operating system's words where it spoke."""
     cause: BaseException | None = error
     found = ""
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"certificate not trusted: {cause.verify_message}"
+        if isinstance(cause, ssl.SSLError):
+            found = f"TLS: {cause.reason or cause}"
+        elif isinstance(cause, OSError) and cause.errno:
             found = os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)
         elif str(cause) and not found:
             found = str(cause)

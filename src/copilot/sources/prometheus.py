@@ -1,0 +1,225 @@
+"""A Prometheus that already holds the cluster's metrics: all signals of a cycle in a handful of requests.
+
+First who is there (one question a role, and which counters were just born), then all leaves, joined into a few queries,
+each at the same moment and over the same window (docs/adr/0007)."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import httpx
+from whenever import Instant
+
+from copilot.core import promql
+from copilot.core.asked import Asked, Part, Sample, Standing, asked_as, grouped
+from copilot.core.dialects import Dialect, raw_name
+from copilot.core.errors import SourceError
+from copilot.core.expressions import Gauge, Leaf, Matcher, Quantile, Role, leaves
+from copilot.core.resolve import WITNESS, ZERO_TELLS, measurable, resolved, wanted_leaves
+from copilot.core.signals import MAX_BREAKDOWN_ROWS, Missing, MissingCode, Signals
+from copilot.core.taxonomy import SPECS, SignalSpec
+from copilot.core.window import seconds
+from copilot.settings import ClusterSettings, PrometheusSettings
+from copilot.sources.promapi import MAX_ANSWER_BYTES, instant_query
+from copilot.sources.promauth import auth, tls
+from copilot.sources.promroles import RoleQuestions
+
+log = logging.getLogger(__name__)
+
+ROLES: tuple[Role, ...] = ("server", "worker")
+QUERIES = 4
+FIRST_SHARE = 0.4
+MOST_ROWS = 5 * MAX_BREAKDOWN_ROWS
+LOG_EVERY_SEC = 60.0
+
+Answer = list[Sample] | Missing
+
+
+class PrometheusSource:
+    """Asks a Prometheus for the taxonomy's signals over the cluster's rate window. Nothing runs between two reads.
+
+    SettingsError where a file the settings name cannot be used. `transport` is httpx's seam for tests, `clock` tells
+    the moment that is asked about."""
+
+    name = "prometheus"
+
+    def __init__(
+        self,
+        cluster: ClusterSettings,
+        settings: PrometheusSettings,
+        *,
+        deadline_sec: float = 8.0,
+        specs: Iterable[SignalSpec] = SPECS.values(),
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Callable[[], Instant] = Instant.now,
+    ) -> None:
+        self._specs = tuple(s for s in specs if measurable(s, ROLES))
+        self._window = cluster.window
+        self._deadline = deadline_sec
+        self._max_bytes = max_answer_bytes
+        self._clock = clock
+        self._url = httpx.URL(settings.url.rstrip("/") + "/api/v1/query")
+        self._more = {"max_samples_processed_error_threshold": str(settings.max_samples)} if settings.sigv4 else {}
+        self._client = httpx.AsyncClient(
+            transport=transport,
+            trust_env=False,
+            timeout=None,
+            follow_redirects=False,
+            verify=tls(settings),
+            auth=auth(settings),
+        )
+        self._roles = {role: RoleQuestions(role, settings, self._window) for role in ROLES}
+        self._leaves = tuple(dict.fromkeys(asked_as(leaf) for leaf in wanted_leaves(self._specs)))
+        self._whole = {asked_as(leaf) for s in self._specs if s.expression for leaf in leaves(s.expression)}
+        self._logged: float | None = None
+
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """All ids metrics can give."""
+        return tuple(s.id for s in self._specs)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def read(self, now: Instant) -> Signals:
+        """The signals at the present moment (stamped `now`). What did not answer within the deadline is missing."""
+        at = seconds(max(now, self._clock()))
+        began = asyncio.get_running_loop().time()
+        cycle = _Cycle(self._client, self._url, at, self._more, self._max_bytes)
+        cycle.end = began + FIRST_SHARE * self._deadline
+        standings, born = await self._first(cycle)
+        cycle.end = began + self._deadline
+        parts = await self._second(cycle, standings, born)
+        self._complain(cycle.failures)
+        asked = Asked(
+            standings,
+            parts,
+            place=f"{self._url.scheme}://{self._url.netloc.decode()}",
+            witnesses=WITNESS,
+            window_sec=self._window,
+            seen=[role for role in ROLES if self._roles[role].seen],
+        )
+        return await asyncio.to_thread(resolved, self._specs, asked, now)
+
+    async def _first(self, cycle: "_Cycle") -> tuple[dict[Role, Standing | Missing], dict[Role, Answer]]:
+        """Who is there, and which counters were just born."""
+        about = {role: questions.targets() for role, questions in self._roles.items()}
+        births = {role: questions.births(self._leaves) for role, questions in self._roles.items()}
+        answers = await cycle.ask([*about.values(), *filter(None, births.values())])
+        standings: dict[Role, Standing | Missing] = {}
+        for role, question in about.items():
+            answer = answers[question]
+            understood = self._roles[role].understood
+            standings[role] = answer if isinstance(answer, Missing) else understood(answer, cycle.at)
+        late = {role: self._roles[role].births(self._leaves) for role in ROLES if not births[role]}
+        births |= late
+        if any(late.values()):
+            answers |= await cycle.ask(filter(None, late.values()))
+        return standings, {role: answers[question] for role, question in births.items() if question}
+
+    async def _second(
+        self, cycle: "_Cycle", standings: Mapping[Role, Standing | Missing], born: Mapping[Role, Answer]
+    ) -> dict[Leaf, list[Part]]:
+        """All leaves in every dialect spoken."""
+        kinds: dict[str, tuple[Leaf, Dialect]] = {}
+        asked: list[tuple[str, str]] = []
+        for leaf in self._leaves:
+            role = self._roles[leaf.series.role]
+            standing = standings[role.role]
+            if isinstance(standing, Standing) and not standing.living:
+                continue
+            without_down = standing.without_down() if isinstance(standing, Standing) else ()
+            matchers = (*role.matchers, *without_down)
+            for dialect in {raw_name(leaf, d): d for d in reversed(role.dialects)}.values():
+                tag = str(len(kinds))
+                kinds[tag] = leaf, dialect
+                asked.append((tag, self._question(leaf, dialect, matchers)))
+                if not isinstance(leaf, Gauge) and promql.birth_sign(leaf, dialect) in _names(born.get(role.role)):
+                    question = promql.births(leaf, dialect, self._window, role.witness_before, matchers)
+                    asked.append((f"{tag}+", question))
+        found = await cycle.ask_joined(asked)
+        parts: dict[Leaf, list[Part]] = {}
+        for tag, (leaf, dialect) in kinds.items():
+            values = _grouped(leaf, dialect, found[tag])
+            new = _grouped(leaf, dialect, found.get(f"{tag}+", []))
+            unknown = born.get(leaf.series.role)
+            if isinstance(unknown, Missing) and not values and not isinstance(leaf, Gauge):
+                new = unknown
+            parts.setdefault(leaf, []).append(Part(dialect, values, new))
+        return parts
+
+    def _question(self, leaf: Leaf, dialect: Dialect, matchers: Sequence[Matcher]) -> str:
+        question = promql.question(leaf, dialect, self._window, matchers)
+        if leaf in self._whole or isinstance(leaf, Quantile):
+            return question
+        ends = "bottomk" if leaf.series.family in ZERO_TELLS else "topk"
+        return f"{ends}({MOST_ROWS}, {question})"
+
+    def _complain(self, failures: Sequence[SourceError]) -> None:
+        time = asyncio.get_running_loop().time()
+        if failures and (self._logged is None or time - self._logged >= LOG_EVERY_SEC):
+            self._logged = time
+            causes = "; ".join(dict.fromkeys(f.detail for f in failures))
+            log.warning("%d queries to %s failed: %s", len(failures), self._url, causes)
+
+
+class _Cycle:
+    """The queries of one read: all about one moment, each until `end` (of the loop's clock)."""
+
+    def __init__(
+        self, client: httpx.AsyncClient, url: httpx.URL, at: float, more: Mapping[str, str], max_bytes: int
+    ) -> None:
+        self._client = client
+        self._url = url
+        self._more = more
+        self._max_bytes = max_bytes
+        self._began = asyncio.get_running_loop().time()
+        self.at = at
+        self.end = self._began
+        self.failures: list[SourceError] = []
+
+    async def ask(self, queries: Iterable[str]) -> dict[str, Answer]:
+        """The answer to each query, asked at once; what failed or is late is missing."""
+        wanted = list(dict.fromkeys(queries))
+        return dict(zip(wanted, await asyncio.gather(*(self._ask(q) for q in wanted)), strict=True))
+
+    async def ask_joined(self, asked: Sequence[tuple[str, str]]) -> dict[str, Answer]:
+        """The answer to each tagged expression, asked in few queries."""
+        chunks = [asked[n::QUERIES] for n in range(min(QUERIES, len(asked)))]
+        queries = [promql.joined(chunk) for chunk in chunks]
+        answers = await self.ask(queries)
+        found: dict[str, Answer] = {}
+        for chunk, query in zip(chunks, queries, strict=True):
+            answer = answers[query]
+            if isinstance(answer, Missing):
+                found.update(dict.fromkeys((tag for tag, _ in chunk), answer))
+                continue
+            by_tag: dict[str, list[Sample]] = {tag: [] for tag, _ in chunk}
+            for sample in answer:
+                by_tag.get(sample[0].get(promql.TAG, ""), []).append(sample)
+            found.update(by_tag)
+        return found
+
+    async def _ask(self, query: str) -> Answer:
+        try:
+            async with asyncio.timeout_at(self.end):
+                return await instant_query(
+                    self._client, self._url, query, self.at, more=self._more, max_bytes=self._max_bytes
+                )
+        except TimeoutError:
+            waited = asyncio.get_running_loop().time() - self._began
+            error = SourceError(MissingCode.TIMEOUT, f"timed out after {waited:.2g} s")
+        except SourceError as refused:
+            error = refused
+        self.failures.append(error)
+        return Missing(code=error.code, detail=error.detail)
+
+
+def _names(born: Answer | None) -> set[str]:
+    return {labels.get(promql.NAME, "") for labels, _ in born} if isinstance(born, list) else set()
+
+
+def _grouped(leaf: Leaf, dialect: Dialect, answer: Answer) -> dict[tuple[str, ...], float] | Missing:
+    return answer if isinstance(answer, Missing) else grouped(leaf, dialect, answer)

@@ -1,0 +1,87 @@
+"""What a Prometheus knows of a cluster, for `copilot doctor`: does it answer, whose metrics has it, how often read."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import httpx
+from whenever import Instant
+
+from copilot.core.errors import SourceError
+from copilot.core.expressions import Role
+from copilot.core.signals import MissingCode
+from copilot.core.window import seconds
+from copilot.settings import PrometheusSettings
+from copilot.sources.page_check import TIMEOUT_SEC, clock_ahead
+from copilot.sources.promapi import instant_query
+from copilot.sources.promauth import auth, tls
+from copilot.sources.prometheus import ROLES
+from copilot.sources.promroles import RoleQuestions
+
+
+@dataclass(frozen=True, slots=True)
+class RoleFound:
+    """The targets of a role: how many live, how many are down, their dialects, and the most samples a counter of one
+    had in the rate window (a rate needs two, four are good)."""
+
+    role: Role
+    living: int
+    down: int
+    dialects: tuple[str, ...]
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusFound:
+    """A Prometheus that answered. `version` is empty where it does not say; `ahead_sec` as in `PageFound`."""
+
+    version: str
+    took_sec: float
+    ahead_sec: float | None
+    roles: tuple[RoleFound, ...]
+
+
+async def check_prometheus(
+    settings: PrometheusSettings, window_sec: float, *, transport: httpx.AsyncBaseTransport | None = None
+) -> PrometheusFound:
+    """Ask for its version and for the targets of each role. SourceError when it does not answer, SettingsError when a
+    file of the settings cannot be used."""
+    dates: list[tuple[str, float]] = []
+
+    async def note(response: httpx.Response) -> None:
+        dates.append((response.headers.get("date", ""), time.time()))
+
+    base = settings.url.rstrip("/")
+    async with httpx.AsyncClient(
+        transport=transport, trust_env=False, timeout=None, follow_redirects=False, verify=tls(settings),
+        auth=auth(settings), event_hooks={"response": [note]},
+    ) as client:  # fmt: skip
+        try:
+            async with asyncio.timeout(TIMEOUT_SEC):
+                began = time.monotonic()
+                roles = [await _role(client, httpx.URL(f"{base}/api/v1/query"), r, settings, window_sec) for r in ROLES]
+                took = time.monotonic() - began
+                version = await _version(client, f"{base}/api/v1/status/buildinfo")
+        except TimeoutError as error:
+            raise SourceError(MissingCode.TIMEOUT, f"no answer within {TIMEOUT_SEC:g} s") from error
+    return PrometheusFound(version, took, clock_ahead(*dates[0]) if dates else None, tuple(roles))
+
+
+async def _role(
+    client: httpx.AsyncClient, url: httpx.URL, role: Role, settings: PrometheusSettings, window_sec: float
+) -> RoleFound:
+    questions = RoleQuestions(role, settings, window_sec)
+    at = seconds(Instant.now())
+    found = questions.understood(await instant_query(client, url, questions.targets(), at), at)
+    heard = tuple(d.name for d in questions.dialects)
+    return RoleFound(role, len(found.living), len(found.down), heard, found.samples)
+
+
+async def _version(client: httpx.AsyncClient, url: str) -> str:
+    """Not every kind of Prometheus says it."""
+    try:
+        answer = (await client.get(url)).json()
+    except (httpx.HTTPError, ValueError):
+        return ""
+    data = answer.get("data") if isinstance(answer, dict) else None
+    return str(data.get("version", "")) if isinstance(data, dict) else ""

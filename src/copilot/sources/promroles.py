@@ -1,0 +1,88 @@
+"""What is asked of a Prometheus about a role's targets, and what is remembered of them from one cycle to the next."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from copilot.core import promql
+from copilot.core.asked import NAMES, SAMPLES, UP, Sample, Standing, Target, escaped, standing
+from copilot.core.dialects import DIALECTS, NAMESPACE_ALIASES, Dialect, marks, named, spoken
+from copilot.core.expressions import Gauge, Leaf, Matcher, Role
+from copilot.core.resolve import WITNESS
+from copilot.settings import PrometheusSettings
+
+REMEMBER_SEC = 3600.0
+MOST_REMEMBERED = 200
+# The server's own workers speak the SDK's names too, in other units.
+OWN: dict[Role, tuple[Matcher, ...]] = {"server": (), "worker": (Matcher("service_name", "!=", "worker"),)}
+
+
+class RoleQuestions:
+    """One role's questions, in all dialects it may speak until it was heard, then in those it does.
+
+    `dialects` are those heard last; `seen` whether a target of the role lived within the last hour."""
+
+    def __init__(self, role: Role, settings: PrometheusSettings, window_sec: float) -> None:
+        self.role: Role = role
+        self.matchers = (*OWN[role], *promql.parse_matchers(settings.selector))
+        self.dialects: tuple[Dialect, ...] = ()
+        self.seen = False
+        self._up = promql.parse_matchers(settings.selector)
+        self._window = window_sec
+        self._prefix = settings.prefix
+        chosen = settings.dialect.get(role)
+        self._possible = (named(chosen),) if chosen else tuple(d for d in DIALECTS if d.role == role)
+        self._chosen = chosen is not None
+        suffixes = [d.counter for d in self._possible] if role == "server" else [""]
+        self._witnesses = tuple(dict.fromkeys(settings.prefix + WITNESS[role] + suffix for suffix in suffixes))
+        self._targets: dict[Target, float] = {}
+        self._last_seen = float("-inf")
+
+    def targets(self) -> str:
+        """Which sample names the role's targets have, how many samples of the witness, and whether they are up."""
+        spelled = [replace(d, prefix=self._prefix) for d in self._possible]
+        anchors = dict.fromkeys([*(mark for d in spelled for mark in marks(d)), *self._witnesses])
+        names = promql.selector("", (Matcher("__name__", "=~", "|".join(anchors)), *self.matchers))
+        window = promql.duration(self._window)
+        counts = " or ".join(f"count_over_time({promql.selector(n, self.matchers)}[{window}])" for n in self._witnesses)
+        parts = [
+            (NAMES, f"count by (__name__, job, instance) ({names})"),
+            (SAMPLES, f"max by (job, instance) ({counts})"),
+            (UP, f"max by (job, instance) ({promql.selector('up', self._up)}) and on (job, instance) ({counts})"),
+        ]
+        if instances := sorted({i for _, i in self._targets if i})[:MOST_REMEMBERED]:
+            remembered = Matcher("instance", "=~", "|".join(escaped(i) for i in instances))
+            parts.append((UP, f"max by (job, instance) ({promql.selector('up', (*self._up, remembered))})"))
+        for alias in NAMESPACE_ALIASES:
+            parts.append((alias, f"count ({self._witness((Matcher(alias, '!=', ''),))})"))
+        return promql.joined(parts)
+
+    def understood(self, samples: Iterable[Sample], at: float) -> Standing:
+        """The answer to `targets`, asked at `at`. Dialects and targets are remembered."""
+        found = standing(self.role, self._witnesses, samples, self._targets)
+        if self._chosen:
+            heard = [replace(d, prefix=self._prefix, namespace=found.namespace) for d in self._possible]
+        else:
+            heard = spoken(found.names, self.role, prefix=self._prefix, namespace=found.namespace)
+        if not heard and not self.dialects and found.living:
+            heard = [replace(self._possible[0], prefix=self._prefix, namespace=found.namespace)]
+        self.dialects = tuple(heard) or self.dialects
+        kept = {t: last for t, last in self._targets.items() if t in found.listed and at - last < REMEMBER_SEC}
+        self._targets = kept | dict.fromkeys(found.living, at)
+        self._last_seen = at if found.living else self._last_seen
+        self.seen = at - self._last_seen < REMEMBER_SEC or bool(found.down)
+        return found
+
+    def births(self, leaves: Iterable[Leaf]) -> str:
+        """Which of the counters the leaves read have new series; empty while nobody knows how they are spelled."""
+        counted = [leaf for leaf in leaves if not isinstance(leaf, Gauge)]
+        names = {promql.birth_sign(leaf, d) for d in self.dialects for leaf in counted if leaf.series.role == self.role}
+        return promql.born_names(sorted(names), self._window, self.witness_before, self.matchers) if names else ""
+
+    @property
+    def witness_before(self) -> str:
+        """The witness's series a window ago."""
+        return self._witness(offset=f" offset {promql.duration(self._window)}")
+
+    def _witness(self, matchers: Sequence[Matcher] = (), offset: str = "") -> str:
+        chosen = (promql.selector(name, (*matchers, *self.matchers)) + offset for name in self._witnesses)
+        return "(" + " or ".join(chosen) + ")"

@@ -1,0 +1,106 @@
+"""Every leaf compiled for every dialect is PromQL, and names only metrics the dialect knows (property 19)."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import promql_parser
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from copilot.core import promql
+from copilot.core.dialects import DIALECTS, Dialect, named, raw_name, vocabulary
+from copilot.core.expressions import Gauge, Leaf, Matcher, Rate
+from copilot.core.resolve import wanted_leaves
+from copilot.core.series import rate, server
+from copilot.core.taxonomy import SPECS
+from tests.core.test_dialects import names_on
+
+LEAVES = wanted_leaves(SPECS.values())
+NAMES = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+CHILDREN = ("expr", "lhs", "rhs", "vector_selector", "param")
+# Families a healthy cluster does not show: lazy ones (reference signals.md §E) and what SQLite does not have.
+LAZY = re.compile(
+    r"workflow_(failed|timeout|terminate|cancel)|.*_errors?(_.*)?|sharditem_removed_count|shard_closed_count"
+    r"|persistence_sql_.*|.*_timeout|failed_workflow_tasks|activity_task_fail|poll_timeouts"
+    r"|temporal_(sticky_cache_(miss|total_forced_eviction)|long_request_failure|.*_failed)(_total)?"
+)
+
+
+def selectors(expression: Any) -> Iterator[Any]:
+    """All vector selectors of a parsed expression."""
+    if isinstance(expression, promql_parser.VectorSelector):
+        yield expression
+    for name in CHILDREN:
+        if (child := getattr(expression, name, None)) is not None:
+            yield from selectors(child)
+    for child in getattr(expression, "args", None) or ():
+        yield from selectors(child)
+
+
+def everything(leaf: Leaf, dialect: Dialect) -> Iterator[str]:
+    yield promql.compiled(leaf, dialect, 60.0)
+    yield promql.question(leaf, dialect, 60.0, [Matcher("cluster", "=", 'a"b\\c\nd')])
+    if not isinstance(leaf, Gauge):
+        yield promql.births(leaf, dialect, 60.0, "up offset 60s")
+
+
+PAIRS = [(leaf, d) for leaf in LEAVES for d in DIALECTS if d.role == leaf.series.role]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.name)
+def test_19_an_expression_names_only_metrics_its_dialect_knows(dialect: Dialect) -> None:
+    known = vocabulary(dialect.role, LEAVES, [])
+    known = {name: s for name, s in known.items() if s.dialect == dialect or dialect.prefix == ""}
+    for leaf in LEAVES:
+        if leaf.series.role != dialect.role:
+            continue
+        for text in everything(leaf, dialect):
+            found = {s.name for s in selectors(promql_parser.parse(text))} - {"up"}
+            assert found == {raw_name(leaf, dialect)}
+            assert found <= known.keys()
+
+
+@pytest.mark.parametrize(
+    ("page", "dialect"), [("server", "server"), ("worker", "sdk default"), ("worker_suffixed", "sdk suffixed")]
+)
+def test_19_every_family_but_the_lazy_ones_is_on_a_recorded_page_of_its_dialect(page: str, dialect: str) -> None:
+    spoken = named(dialect)
+    wanted = {raw_name(leaf, spoken) for leaf in LEAVES if leaf.series.role == spoken.role}
+    lacking = {name for name in wanted - names_on(page) if not LAZY.fullmatch(name)}
+    assert lacking == set()
+
+
+@given(st.sampled_from(PAIRS), st.text(), st.floats(0.001, 10_000))
+def test_whatever_a_label_holds_the_expression_parses_and_means_it(
+    pair: tuple[Leaf, Dialect], value: str, window: float
+) -> None:
+    leaf, dialect = pair
+    value = value.encode("utf-8", "ignore").decode().replace("\r", "")
+    text = promql.question(leaf, dialect, window, [Matcher("cluster", "=", value)])
+    [selector] = selectors(promql_parser.parse(text))
+    assert value in {m.value for m in selector.matchers.matchers if m.name == "cluster"}
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b_c"]), st.sampled_from(["=", "!="]), st.text()), max_size=4))
+def test_matchers_read_back_what_is_written(found: list[tuple[str, Any, str]]) -> None:
+    matchers = tuple(Matcher(*m) for m in found)
+    written = promql.selector("", matchers)
+    assert promql.parse_matchers(written.removeprefix("{").removesuffix("}")) == matchers
+
+
+@pytest.mark.parametrize("text", ["cluster", 'cluster="a', 'a="b" c="d"', '__name__="x"', 'a=~"("', "{}"])
+def test_what_is_no_list_of_matchers_is_refused_in_one_line(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^[^\n]+$"):
+        promql.parse_matchers(text)
+
+
+def test_joined_and_grouped_expressions_parse_and_a_renamed_namespace_is_used_throughout() -> None:
+    dialect = Dialect("x", "server", namespace="exported_namespace")
+    leaf = Rate(server("poll_success", "namespace!=system"), ("namespace", "taskqueue"))
+    text = promql.question(leaf, dialect, 30.0)
+    assert text == 'sum by (exported_namespace, taskqueue) (rate(poll_success{exported_namespace!="system"}[30s]))'
+    joined = promql.joined([("0", text), ("1", promql.question(rate("other"), dialect, 30.0))])
+    assert {s.name for s in selectors(promql_parser.parse(joined))} == {"poll_success", "other"}
+    assert NAMES.fullmatch(promql.TAG)
