@@ -232,7 +232,7 @@ class Asked:
         return bool(standing.witnessed) and (not throughout or standing.samples > 1)
 
     def where(self, role: Role) -> str:
-        return f"the {role}s in {self._place}"
+        return f"the {role} targets of {self._place}"
 
 
 def asked_as(leaf: Leaf) -> Leaf:

@@ -186,8 +186,9 @@ class _Cycle:
         return dict(zip(wanted, await asyncio.gather(*(self._ask(q) for q in wanted)), strict=True))
 
     async def ask_joined(self, asked: Sequence[tuple[str, str]]) -> dict[str, Answer]:
-        """The answer to each tagged expression, asked in few queries."""
-        chunks = [asked[n::QUERIES] for n in range(min(QUERIES, len(asked)))]
+        """The answer to each tagged expression, asked in few queries: neighbours, needed together, in one."""
+        size = max(1, -(-len(asked) // QUERIES))
+        chunks = [asked[n : n + size] for n in range(0, len(asked), size)]
         queries = [promql.joined(chunk) for chunk in chunks]
         answers = await self.ask(queries)
         found: dict[str, Answer] = {}
@@ -209,8 +210,7 @@ class _Cycle:
                     self._client, self._url, query, self.at, more=self._more, max_bytes=self._max_bytes
                 )
         except TimeoutError:
-            waited = asyncio.get_running_loop().time() - self._began
-            error = SourceError(MissingCode.TIMEOUT, f"timed out after {waited:.2g} s")
+            error = SourceError(MissingCode.TIMEOUT, f"timed out after {round(self.end - self._began, 2):g} s")
         except SourceError as refused:
             error = refused
         self.failures.append(error)
