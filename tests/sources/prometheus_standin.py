@@ -38,9 +38,10 @@ Found = tuple[dict[str, str], float | str]
 
 @dataclass
 class StandIn:
-    """Answers what the source asks: targets with these names, samples and `up`; births; a value for every leaf.
+    """Answers what the source asks: names with the targets (by spaces) that have them, samples and `up`; births; a value
+    for every leaf.
 
-    `wrong` gives another body or status instead, `hang` says which questions are never answered."""
+    `status`, `body` and their like replace the answer, `hang` says which questions are never answered."""
 
     names: dict[str, str] = field(default_factory=lambda: {"service_requests": "s:1", "service_latency_count": "s:1"})
     up: dict[str, int] = field(default_factory=lambda: {"s:1": 1})
@@ -79,11 +80,12 @@ class StandIn:
 
         regex = re.search(r'__name__=~"([^"]*)"', query)
         assert regex is not None
-        mine = {name: i for name, i in self.names.items() if re.fullmatch(regex[1], name)}
-        targets = set(mine.values())
+        mine = [(name, i) for name, all_of_it in self.names.items() for i in all_of_it.split()]
+        mine = [(name, i) for name, i in mine if re.fullmatch(regex[1], name)]
+        targets = {i for _, i in mine}
         known = {i for i in targets | self.up.keys() if i.startswith("w") == ("temporal_worker" in query)}
         return vector(
-            *(({"__name__": name, "copilot_part": "names", **of(i)}, 1) for name, i in mine.items()),
+            *(({"__name__": name, "copilot_part": "names", **of(i)}, 1) for name, i in mine),
             *(({"copilot_part": "samples", **of(i)}, n) for i, n in self.counts.items() if i in known),
             *(({"copilot_part": "up", **of(i)}, n) for i, n in self.up.items() if i in known),
             *([({"copilot_part": self.alias}, 1)] if self.alias else []),

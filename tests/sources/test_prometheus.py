@@ -233,6 +233,13 @@ async def test_without_up_the_witness_stands_in() -> None:
     assert signals.value("frontend.error_rate_per_sec") == 0.0
 
 
+async def test_a_target_silent_for_a_window_is_left_out_though_the_look_back_shows_it() -> None:
+    standin = StandIn(names=dict.fromkeys(WORKER, "w:1 w:2"), up={}, counts={"w:1": 4})
+    signals = await read(standin)
+    assert signals.targets == {"worker": 1}
+    assert any('instance!~"w:2"' in q for q in standin.queries if "sum (temporal_num_pollers" in q)
+
+
 async def test_one_sample_in_the_window_says_to_widen_it() -> None:
     signals = await read(StandIn(counts={"s:1": 1}, leaf=answered()))
     why = signals.missing["frontend.error_rate_per_sec"]
