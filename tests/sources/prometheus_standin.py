@@ -38,8 +38,8 @@ Found = tuple[dict[str, str], float | str]
 
 @dataclass
 class StandIn:
-    """Answers what the source asks: names with the targets (by spaces) that have them, samples and `up`; births; a value
-    for every leaf.
+    """Answers what the source asks: names with the targets (by spaces) that have them, samples and `up`; births; a
+    value for every leaf.
 
     `status`, `body` and their like replace the answer, `hang` says which questions are never answered."""
 
