@@ -31,8 +31,8 @@ demo: $(VENV)/.run  ## a Temporal cluster with workers and load, and the Copilot
 	@$(BIN)/copilot demo $(ARGS)
 
 test: $(VENV)/.dev  ## the whole test suite, on real servers
-	@$(BIN)/python -m pytest -n 2 -m "not servers" $(ARGS)
-	@$(BIN)/python -m pytest -m servers $(ARGS)
+	@$(BIN)/python -m pytest -n 2 -m "not alone" $(ARGS)
+	@$(BIN)/python -m pytest -m alone $(ARGS)
 
 lint: $(VENV)/.dev  ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check .

@@ -16,7 +16,7 @@ from tests.api.conftest import client
 from tests.api.standin import Clock, ToldLoop, away_store, deps
 from tests.api.test_status import LOOP_AWAY, telling
 from tests.evaluations import NOON, evaluation, gates
-from tests.web.conftest import served
+from tests.web.chromium import served
 from tests.web.stories import lived
 
 

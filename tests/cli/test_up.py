@@ -1,10 +1,8 @@
 """`copilot up` over a real, idle cluster: what it starts, what a killed worker costs, and that nothing stays behind."""
 
 import asyncio
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -17,17 +15,15 @@ import pytest
 from copilot.local.ports import free_ports
 from copilot.local.supervisor import Supervisor
 from copilot.local.temporal_server import DevServer
+from tests.folders import passable_folder
 
 pytestmark = pytest.mark.servers
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that PostgreSQL may pass through when we are root and it is not."""
-    made = Path(tempfile.mkdtemp(prefix="copilot-up-"))
-    made.chmod(0o711)
-    yield made
-    shutil.rmtree(made)
+    with passable_folder() as made:
+        yield made
 
 
 @pytest.fixture

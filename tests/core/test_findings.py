@@ -69,7 +69,7 @@ def test_dead_workers_are_to_be_started_and_the_server_left_alone() -> None:
     evaluation = after(workers_down(60.0))
     (action,) = evaluation.findings[0].suggested_actions
     assert (action.action_type, action.target_service) == (ActionType.SCALE, "workers")
-    assert "240 tasks waiting for 60 s" in evaluation.summary
+    assert "240 tasks waiting, the oldest for 60 s" in evaluation.summary
 
 
 def test_a_server_that_refuses_work_gets_no_worker_advice() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from copilot.core.assessment import GateResult, Severity
-from copilot.core.flow import cluster_flow, queue_flows
+from copilot.core.flow import Flow, cluster_flow, queue_flows
 from copilot.core.gates import GATES, judge
 from copilot.core.memory import Memory, QueueMemory
 from copilot.core.signals import Signals
@@ -196,6 +196,7 @@ def test_queues_are_joined_whether_their_name_was_sanitised_or_not() -> None:
     )
     (flow,) = queue_flows(signals).values()
     assert (flow.task_queue, flow.waiting, flow.arrives) == ("my-queue", 3.0, 1.0)
+    assert Flow("my-space", "q", "workflow").key == Flow("my_space", "q", "workflow").key
 
 
 def test_an_ignored_queue_has_no_flow() -> None:

@@ -4,19 +4,25 @@ One demo; its tests run in this order, and each leaves the cluster happy. Times 
 seconds a fault takes to be injected and a line to be printed.
 """
 
+import os
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+from playwright.async_api import Browser
 from whenever import Instant
 
 from tests.e2e.running_demo import INTERVAL_SEC, WINDOW_SEC, Demo, Line, running_demo
+from tests.folders import passable_folder
+from tests.web.chromium import browser, watched
 
-pytestmark = pytest.mark.servers
+__all__ = ["browser"]
+IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
+
+pytestmark = [pytest.mark.servers, pytest.mark.alone]
 STRESSED_WITHIN = WINDOW_SEC + 2 * INTERVAL_SEC
 CRITICAL_WITHIN = WINDOW_SEC + max(60.0, 3 * INTERVAL_SEC) + 5
 PRINTED_WITHIN = 5.0
@@ -25,15 +31,23 @@ HAPPY_WITHIN = 180.0
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[Demo]:
-    # Not pytest's own folder: where the tests run as root, PostgreSQL runs as another user and must be let in.
-    with tempfile.TemporaryDirectory(prefix="copilot-e2e-") as folder:
-        Path(folder).chmod(0o711)
-        with running_demo(Path(folder)) as running:
-            yield running
+    with passable_folder() as folder, running_demo(folder) as running:
+        yield running
 
 
 def states(lines: list[Line]) -> list[str]:
     return [line["health_state"] for line in lines]
+
+
+async def look(demo: Demo, browser: Browser, name: str, *texts: str) -> None:
+    """Open the demo's page, see that it says this, and keep a picture of it for the README where one is asked for."""
+    async with watched(browser, light=name == "happy") as seen:
+        await seen.page.goto(demo.described().page)
+        said = (await seen.page.inner_text("body")).lower()
+        assert [text for text in texts if text.lower() not in said] == []
+        if os.environ.get("COPILOT_SCREENSHOTS"):
+            await seen.page.screenshot(path=IMAGES / f"demo-{name}.png")
+        seen.nothing_wrong()
 
 
 def when(line: Line) -> Instant:
@@ -61,6 +75,11 @@ def test_every_face_says_the_same(demo: Demo) -> None:
     assert "happy" in said.stdout.lower()
 
 
+@pytest.mark.needs_debian("chromium")
+async def test_a_browser_shows_the_happy_cluster_and_asks_nobody_else(demo: Demo, browser: Browser) -> None:
+    await look(demo, browser, "happy", "Happy")
+
+
 def test_a_killed_copilot_worker_loses_no_state_and_doubles_nothing(demo: Demo) -> None:
     before, since = demo.next(), demo.status()["since"]
     demo.child("worker").send_signal(signal.SIGKILL)
@@ -74,7 +93,7 @@ def test_a_killed_copilot_worker_loses_no_state_and_doubles_nothing(demo: Demo) 
     assert "copilot-worker" in demo.said()
 
 
-def test_dead_workers_are_critical_in_time_named_and_recovered_from(demo: Demo) -> None:
+def test_dead_workers_are_critical_in_time_and_named(demo: Demo) -> None:
     start = Instant.now()
     demo.fault("workers-down")
     lines = demo.until_state("stressed", STRESSED_WITHIN + PRINTED_WITHIN)
@@ -87,6 +106,14 @@ def test_dead_workers_are_critical_in_time_named_and_recovered_from(demo: Demo) 
     assert "start workers" in advice
     assert "restart the server" not in advice
     assert demo.copilot("status", "--config", str(demo.described().config)).returncode == 1
+
+
+@pytest.mark.needs_debian("chromium")
+async def test_a_browser_shows_the_critical_cluster_and_its_cause(demo: Demo, browser: Browser) -> None:
+    await look(demo, browser, "critical", "Critical", "No pollers on task queue")
+
+
+def test_started_workers_bring_happy_back(demo: Demo) -> None:
     demo.fault("workers-down", "--clear")
     back = demo.until_state("happy", HAPPY_WITHIN)
     assert "stressed" in states(back)

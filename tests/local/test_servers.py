@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import asyncpg
@@ -21,18 +21,15 @@ from copilot.local.probes import Probe
 from copilot.local.supervisor import Backoff, Event, Supervisor
 from copilot.local.temporal_server import DevServer, frontend_serves
 from copilot.local.watched import WORKERS, WatchedCluster
+from tests.folders import passable_folder
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("servers")]
+pytestmark = pytest.mark.servers
 
 
 @pytest.fixture
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that PostgreSQL's user may pass through when the tests run as root."""
-    made = tmp_path_factory.mktemp("stack")
-    if os.geteuid() == 0:
-        for part in (made, made.parent, made.parent.parent):
-            part.chmod(part.stat().st_mode | 0o011)
-    return made
+def folder() -> Iterator[Path]:
+    with passable_folder() as made:
+        yield made
 
 
 @pytest.fixture

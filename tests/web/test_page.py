@@ -9,7 +9,7 @@ from copilot.api.deps import Deps
 from copilot.core.signals import LogPattern, Missing, MissingCode, Signals
 from tests.api.standin import Clock, ToldLoop, away_store, deps
 from tests.evaluations import NOON, assessment, evaluation, issue, scale_workers
-from tests.web.conftest import served, watched
+from tests.web.chromium import served, watched
 from tests.web.stories import lived
 
 pytestmark = [pytest.mark.servers, pytest.mark.needs_debian("chromium")]

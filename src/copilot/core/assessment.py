@@ -79,8 +79,8 @@ class GateResult(Frozen):
     margin: FiniteFloat | None = None
     unit: str = ""
     sentence: str = ""
-    evidence: dict[str, FiniteFloat] = {}
-    labels: dict[str, str] = {}
+    evidence: dict[str, FiniteFloat] = Field(default_factory=dict)
+    labels: dict[str, str] = Field(default_factory=dict)
 
 
 class Coverage(Frozen):
@@ -126,7 +126,7 @@ class SuggestedAction(Frozen):
     description: str
     confidence: Share
     risk_level: Literal["low", "medium", "high"]
-    parameters: dict[str, str | int | float] = {}
+    parameters: dict[str, str | int | float] = Field(default_factory=dict)
     runbook: str = ""
     source: Literal["rules", "model"] = "rules"
 

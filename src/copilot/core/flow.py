@@ -55,7 +55,7 @@ class Flow:
     @property
     def key(self) -> str:
         """What the machine's memory knows it by."""
-        return f"{self.namespace}/{_UNSAFE.sub('_', self.task_queue)}/{self.task_type}"
+        return "/".join(_UNSAFE.sub("_", part) for part in (self.namespace, self.task_queue, self.task_type))
 
     @property
     def name(self) -> str:

@@ -23,6 +23,9 @@ class GateMemory(Frozen):
     missing_since: Instant | None = None
 
 
+NEVER_FIRED = GateMemory()
+
+
 class QueueMemory(Frozen):
     """One flow's last ticks, oldest first: tasks waiting, their age in seconds; its usual share of arrivals and when a
     task last arrived."""
@@ -41,8 +44,8 @@ class Memory(Frozen):
     reported: ReportedState | None = None
     reported_since: Instant | None = None
     last_usable: Instant | None = None
-    gates: dict[str, GateMemory] = {}
-    queues: dict[str, QueueMemory] = {}
+    gates: dict[str, GateMemory] = Field(default_factory=dict)
+    queues: dict[str, QueueMemory] = Field(default_factory=dict)
     calm: Annotated[int, Field(ge=0)] = 0
     uncritical: Annotated[int, Field(ge=0)] = 0
     quiet_since: Instant | None = None

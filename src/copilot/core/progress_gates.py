@@ -84,7 +84,7 @@ def _worst_stall(view: View, name: str, severity: Severity) -> GateResult:
     stuck = _stuck_in_history(view) if severity is Severity.CRITICAL else None
     if unsure := stuck or lost(view, name, severity, ("matching.backlog_count", *AGES)):
         return unsure
-    sentence = "what arrives is served" if severity is Severity.CRITICAL else "every queue is served"
+    sentence = "what arrives is served" if severity is Severity.CRITICAL else "no small queue is left unserved"
     return GateResult(name=name, severity=severity, fired=False, unit="ratio", sentence=sentence)
 
 

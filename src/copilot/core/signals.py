@@ -63,9 +63,9 @@ class Signals(Frozen):
     time: Instant
     readings: dict[str, FiniteFloat | None]
     no_traffic: tuple[str, ...] = ()
-    missing: dict[str, Missing] = {}
-    targets: dict[str, int] = {}
-    breakdowns: dict[str, tuple[BreakdownRow, ...]] = {}
+    missing: dict[str, Missing] = Field(default_factory=dict)
+    targets: dict[str, int] = Field(default_factory=dict)
+    breakdowns: dict[str, tuple[BreakdownRow, ...]] = Field(default_factory=dict)
     logs: tuple[LogPattern, ...] = ()
 
     @model_validator(mode="after")

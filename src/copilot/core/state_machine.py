@@ -7,7 +7,7 @@ from whenever import Instant, TimeDelta
 from copilot.core.assessment import Coverage, GateResult, HealthState, ReportedState, Severity, Transition, Verdict
 from copilot.core.flow import ARRIVES, SERVED, WAITS
 from copilot.core.gates import FINISHED_WORK, IMMEDIATE
-from copilot.core.memory import GateMemory, Memory
+from copilot.core.memory import NEVER_FIRED, GateMemory, Memory
 from copilot.core.signals import Signals
 from copilot.core.taxonomy import Kind, ids
 
@@ -116,7 +116,7 @@ class _Tick:
 def _remember_gates(gates: tuple[GateResult, ...], past: dict[str, GateMemory], now: Instant) -> dict[str, GateMemory]:
     after = {}
     for gate in gates:
-        before = past.get(gate.name, GateMemory())
+        before = past.get(gate.name, NEVER_FIRED)
         if gate.fired:
             after[gate.name] = GateMemory(fired=True, streak=before.streak + 1, first_fired=before.first_fired or now)
         elif gate.unjudged == "missing":
@@ -124,7 +124,7 @@ def _remember_gates(gates: tuple[GateResult, ...], past: dict[str, GateMemory], 
         elif gate.unjudged == "no_traffic":
             after[gate.name] = before
         else:
-            after[gate.name] = GateMemory()
+            after[gate.name] = NEVER_FIRED
     return after
 
 
@@ -132,7 +132,7 @@ def _hold(gates: tuple[GateResult, ...], past: dict[str, GateMemory]) -> tuple[G
     """Gates that fired and whose input went missing stay fired until fresh evidence."""
     return tuple(
         g.model_copy(update={"fired": True, "sentence": f"held: it fired, and since then {g.sentence}"})
-        if g.unjudged in ("missing", "no_traffic") and past.get(g.name, GateMemory()).fired
+        if g.unjudged in ("missing", "no_traffic") and past.get(g.name, NEVER_FIRED).fired
         else g
         for g in gates
     )
@@ -221,11 +221,11 @@ def _usable_tick(
     quiet, window = quiet_since is not None and now - quiet_since >= QUIET_FOR, TimeDelta(seconds=window_sec)
     tick = _Tick(gates, past, now, served, quiet, window)
     critical = [g.name for g in gates if g.severity is Severity.CRITICAL]
-    ended = any(memory.gates.get(name, GateMemory()).fired and not past[name].fired for name in critical)
+    ended = any(memory.gates.get(name, NEVER_FIRED).fired and not past[name].fired for name in critical)
     absent = tick.only_absence_spoils()
     memory = memory.model_copy(
         update={
-            "gates": {name: m for name, m in past.items() if m != GateMemory()},
+            "gates": {name: m for name, m in past.items() if m != NEVER_FIRED},
             "calm": memory.calm + 1 if tick.calm() else (memory.calm if absent else 0),
             "uncritical": memory.uncritical + 1 if tick.relieved() else (memory.uncritical if absent else 0),
             "quiet_since": quiet_since,

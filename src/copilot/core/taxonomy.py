@@ -5,6 +5,7 @@ the coverage denominator. `breakdown` is the grouped form findings use to name t
 """
 
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Literal
 
@@ -275,6 +276,7 @@ _WORKER = (
 SPECS: MappingProxyType[str, SignalSpec] = MappingProxyType({s.id: s for s in (*_PRIMARY, *_AMPLIFIERS, *_WORKER)})
 
 
+@cache
 def ids(kind: Kind) -> tuple[str, ...]:
     """All ids of a kind, in the table's order."""
     return tuple(s.id for s in SPECS.values() if s.kind == kind)

@@ -22,23 +22,23 @@ def no_pollers(facts: Facts) -> Issue | None:
     unpolled = _unpolled(facts)
     if not gates or not unpolled or exhausted_slots(facts.view.signals) or facts.fired(*SERVER_REFUSES):
         return None
-    flow = unpolled[0]
-    down = facts.view.signals.targets.get("worker") == 0
-    seen = " Their metrics pages are gone too." if down else ""
-    queues = ", ".join(dict.fromkeys(f.task_queue for f in unpolled if f.task_type))
-    where = f"task queue {queues}" if queues else "the task queues"
-    why = f"No worker asks for tasks on {where}.{seen} The server is not the problem."
-    waiting = f"{flow.waiting:.0f} tasks waiting" if flow.waiting else "tasks waiting"
-    age = f" for {flow.age:.0f} s" if flow.age else ""
+    queues = sorted({f.task_queue for f in unpolled if f.task_type})
+    named = " and ".join(filter(None, (", ".join(queues[:-1]), *queues[-1:])))
+    where = f"task queue{'s' if len(queues) > 1 else ''} {named}" if queues else "the task queues"
+    waiting = sum(f.waiting or 0.0 for f in unpolled)
+    oldest = max((f.age or 0.0 for f in unpolled), default=0.0)
+    count = f"{waiting:.0f} tasks waiting" if waiting else "tasks waiting"
+    age = f", the oldest for {oldest:.0f} s" if oldest else ""
+    seen = " Their metrics pages are gone too." if facts.view.signals.targets.get("worker") == 0 else ""
     return issue(
         "no_pollers",
         facts,
         gates,
-        f"No pollers on {where}, {waiting}{age}",
-        why,
-        subject=queues,
+        f"No pollers on {where}: {count}{age}",
+        f"No worker asks for these tasks.{seen} The server is not the problem.",
+        subject=", ".join(queues),
         signals=("poller.pending_polls",),
-        parameters={"task_queue": queues} if queues else None,
+        parameters={"task_queue": ", ".join(queues)} if queues else None,
     )
 
 
