@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 # Debian package → the program of it that tests drive.
-PROGRAMS = {"chromium": "chromium", "prometheus": "prometheus"}
+PROGRAMS = {"chromium": "chromium", "prometheus": "prometheus", "victoria-metrics": "victoria-metrics"}
 OURS = ("COPILOT_", "TEMPORAL_", "AWS_")
 ALLOWED = ("COPILOT_SCREENSHOTS",)
 

@@ -58,31 +58,54 @@ async def prometheus(
 ) -> AsyncIterator[PrometheusServer]:
     """A Prometheus that scrapes each job's addresses (`host:port`), ready to answer."""
     port = free_ports(1)[0]
-    scrape: list[dict[str, object]] = [
-        {"job_name": job, "static_configs": [{"targets": list(addresses)}]} for job, addresses in jobs.items()
-    ]
-    interval = f"{interval_sec:g}s"
-    config = folder / "prometheus.yml"
-    config.write_text(
-        json.dumps(
-            {"global": {"scrape_interval": interval, "scrape_timeout": interval}, "scrape_configs": scrape},
-        )
-    )
-    log = (folder / "prometheus.log").open("wb")
-    process = await asyncio.create_subprocess_exec(
+    command = [
         "prometheus",
-        f"--config.file={config}",
+        f"--config.file={_scrapes(folder, jobs, interval_sec)}",
         f"--storage.tsdb.path={folder / 'tsdb'}",
         f"--web.listen-address=127.0.0.1:{port}",
-        stdout=log,
-        stderr=log,
-    )
-    server = PrometheusServer(f"http://127.0.0.1:{port}")
-    try:
-        await server.until("vector(1)")
+    ]
+    async with _running(folder, command, port) as server:
         yield server
-    finally:
-        await server.aclose()
-        process.terminate()
-        await process.wait()
-        log.close()
+
+
+@asynccontextmanager
+async def victoria_metrics(folder: Path, jobs: Mapping[str, Sequence[str]]) -> AsyncIterator[PrometheusServer]:
+    """The same of VictoriaMetrics, scraping each second."""
+    port = free_ports(1)[0]
+    command = [
+        "victoria-metrics",
+        f"-promscrape.config={_scrapes(folder, jobs, 1.0)}",
+        f"-storageDataPath={folder / 'data'}",
+        f"-httpListenAddr=127.0.0.1:{port}",
+        "-retentionPeriod=1d",
+        "-memory.allowedBytes=200MB",
+    ]
+    async with _running(folder, command, port) as server:
+        yield server
+
+
+def _scrapes(folder: Path, jobs: Mapping[str, Sequence[str]], interval_sec: float) -> Path:
+    interval = f"{interval_sec:g}s"
+    settings = {
+        "global": {"scrape_interval": interval, "scrape_timeout": interval},
+        "scrape_configs": [
+            {"job_name": job, "static_configs": [{"targets": list(addresses)}]} for job, addresses in jobs.items()
+        ],
+    }
+    config = folder / "scrapes.yml"
+    config.write_text(json.dumps(settings))
+    return config
+
+
+@asynccontextmanager
+async def _running(folder: Path, command: Sequence[str], port: int) -> AsyncIterator[PrometheusServer]:
+    with (folder / "server.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
+        server = PrometheusServer(f"http://127.0.0.1:{port}")
+        try:
+            await server.until("vector(1)")
+            yield server
+        finally:
+            await server.aclose()
+            process.terminate()
+            await process.wait()

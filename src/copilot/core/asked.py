@@ -36,11 +36,13 @@ class Standing:
     witnessed: frozenset[Target] = frozenset()
     down: frozenset[Target] = frozenset()
     listed: frozenset[Target] = frozenset()  # those `up` knows
+    stale: frozenset[Target] = frozenset()  # shown by the look-back, without a sample in the window
     samples: int = 0  # the most any living target's witness had in the window
 
     def without_down(self) -> tuple[Matcher, ...]:
-        """Matchers that leave out targets that are down: their rates go on for a window, shrinking."""
-        instances = sorted({i for _, i in self.down if i} - {i for _, i in self.living})
+        """Matchers that leave out targets that are down, whose rates go on for a window, shrinking, and silent ones,
+        whose gauges do for the look-back."""
+        instances = sorted({i for _, i in self.down | self.stale if i} - {i for _, i in self.living})
         if not instances or not self.living:
             return ()
         return (Matcher("instance", "!~", "|".join(escaped(i) for i in instances[:MOST_EXCLUDED])),)
@@ -85,6 +87,7 @@ def standing(
         frozenset(witnessed),
         frozenset(down),
         frozenset(up),
+        frozenset(t for t in here if not counts.get(t)),
         max((counts.get(t, 0) for t in living), default=0),
     )
 
@@ -232,7 +235,7 @@ class Asked:
         return bool(standing.witnessed) and (not throughout or standing.samples > 1)
 
     def where(self, role: Role) -> str:
-        return f"the {role}s in {self._place}"
+        return f"the {role} targets of {self._place}"
 
 
 def asked_as(leaf: Leaf) -> Leaf:

@@ -1,7 +1,8 @@
 """How a Prometheus is told who asks: bearer, basic, client certificate, AWS Signature Version 4."""
 
+import asyncio
 import ssl
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,6 @@ class BearerFile(httpx.Auth):
 class AwsSignature(httpx.Auth):
     """AWS Signature Version 4 over the request with its body. SettingsError without botocore or credentials."""
 
-    requires_request_body = True
-
     def __init__(self, settings: SigV4) -> None:
         try:
             from botocore import auth, awsrequest, exceptions, session
@@ -50,7 +49,13 @@ class AwsSignature(httpx.Auth):
         if self._credentials is None:
             raise SettingsError(["prometheus.sigv4: no AWS credentials were found (environment, profile or role)"])
 
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        await request.aread()
+        await asyncio.to_thread(self._sign, request)
+        yield request
+
+    def _sign(self, request: httpx.Request) -> None:
+        """Credentials may have to be fetched anew, which waits for AWS."""
         headers = {"Host": request.url.netloc.decode(), "Content-Type": request.headers["Content-Type"]}
         to_sign = self._request(request.method, str(request.url), headers=headers, data=request.content)
         try:
@@ -59,7 +64,6 @@ class AwsSignature(httpx.Auth):
         except self._failure as error:
             raise SourceError(MissingCode.FORBIDDEN, f"AWS credentials: {error}") from error
         request.headers.update(dict(to_sign.headers.items()))
-        yield request
 
 
 def auth(settings: PrometheusSettings) -> httpx.Auth | None:

@@ -31,6 +31,8 @@ QUERIES = 4
 FIRST_SHARE = 0.4
 MOST_ROWS = 5 * MAX_BREAKDOWN_ROWS
 LOG_EVERY_SEC = 60.0
+# VictoriaMetrics answers from half a minute ago, and caches, unless told so; others do not know the parameter.
+FRESH = {"nocache": "1"}
 
 Answer = list[Sample] | Missing
 
@@ -60,7 +62,7 @@ class PrometheusSource:
         self._max_bytes = max_answer_bytes
         self._clock = clock
         self._url = httpx.URL(settings.url.rstrip("/") + "/api/v1/query")
-        self._more = {"max_samples_processed_error_threshold": str(settings.max_samples)} if settings.sigv4 else {}
+        self._more = {"max_samples_processed_error_threshold": str(settings.max_samples)} if settings.sigv4 else FRESH
         self._client = httpx.AsyncClient(
             transport=transport,
             trust_env=False,
@@ -186,8 +188,9 @@ class _Cycle:
         return dict(zip(wanted, await asyncio.gather(*(self._ask(q) for q in wanted)), strict=True))
 
     async def ask_joined(self, asked: Sequence[tuple[str, str]]) -> dict[str, Answer]:
-        """The answer to each tagged expression, asked in few queries."""
-        chunks = [asked[n::QUERIES] for n in range(min(QUERIES, len(asked)))]
+        """The answer to each tagged expression, asked in few queries: neighbours, needed together, in one."""
+        size = max(1, -(-len(asked) // QUERIES))
+        chunks = [asked[n : n + size] for n in range(0, len(asked), size)]
         queries = [promql.joined(chunk) for chunk in chunks]
         answers = await self.ask(queries)
         found: dict[str, Answer] = {}
@@ -209,8 +212,7 @@ class _Cycle:
                     self._client, self._url, query, self.at, more=self._more, max_bytes=self._max_bytes
                 )
         except TimeoutError:
-            waited = asyncio.get_running_loop().time() - self._began
-            error = SourceError(MissingCode.TIMEOUT, f"timed out after {waited:.2g} s")
+            error = SourceError(MissingCode.TIMEOUT, f"timed out after {round(self.end - self._began, 2):g} s")
         except SourceError as refused:
             error = refused
         self.failures.append(error)

@@ -1,0 +1,141 @@
+"""Prometheus' HTTP API as a test wants it, on a real socket: the wire's other end, answering our own questions."""
+
+import asyncio
+import json
+import re
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import parse_qs
+
+TAGGED = re.compile(r'"copilot_part", "(\d+\+?)"')
+
+
+@dataclass
+class Request:
+    """One request as it arrived."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def form(self) -> dict[str, str]:
+        return {k: v[0] for k, v in parse_qs(self.body.decode()).items()}
+
+
+def vector(*samples: tuple[dict[str, str], float | str]) -> bytes:
+    """A successful answer."""
+    result = [{"metric": labels, "value": [1.5, str(value)]} for labels, value in samples]
+    return json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode()
+
+
+Found = tuple[dict[str, str], float | str]
+
+
+@dataclass
+class StandIn:
+    """Answers what the source asks: names with the targets (by spaces) that have them, samples and `up`; births; a
+    value for every leaf.
+
+    `status`, `body` and their like replace the answer, `hang` says which questions are never answered."""
+
+    names: dict[str, str] = field(default_factory=lambda: {"service_requests": "s:1", "service_latency_count": "s:1"})
+    up: dict[str, int] = field(default_factory=lambda: {"s:1": 1})
+    counts: dict[str, int] = field(default_factory=lambda: {"s:1": 4})
+    alias: str = ""
+    born: tuple[str, ...] = ()
+    leaf: Callable[[str, str], list[Found]] = lambda tag, expression: [({}, 1)]  # noqa: ARG005
+    status: str = "200 OK"
+    headers: tuple[str, ...] = ("Content-Type: application/json",)
+    body: bytes | None = None
+    repeat: int = 1
+    cut: bool = False
+    hang: Callable[[str], bool] = lambda query: False  # noqa: ARG005
+    check: Callable[[Request], bool] = lambda request: True  # noqa: ARG005
+    requests: list[Request] = field(default_factory=list)
+    url: str = ""
+
+    @property
+    def queries(self) -> list[str]:
+        return [r.form["query"] for r in self.requests]
+
+    def answer(self, query: str) -> bytes:
+        if '"names"' in query:
+            return self._targets(query)
+        if query.startswith("count by (copilot_name)"):
+            return vector(*(({"copilot_name": name}, 1) for name in self.born))
+        found: list[Found] = []
+        for part in re.split(r" or (?=label_replace\()", query):
+            if tagged := TAGGED.search(part):
+                found.extend(({**labels, "copilot_part": tagged[1]}, v) for labels, v in self.leaf(tagged[1], part))
+        return vector(*found)
+
+    def _targets(self, query: str) -> bytes:
+        def of(instance: str) -> dict[str, str]:
+            return {"job": "temporal", "instance": instance}
+
+        regex = re.search(r'__name__=~"([^"]*)"', query)
+        assert regex is not None
+        mine = [(name, i) for name, all_of_it in self.names.items() for i in all_of_it.split()]
+        mine = [(name, i) for name, i in mine if re.fullmatch(regex[1], name)]
+        targets = {i for _, i in mine}
+        known = {i for i in targets | self.up.keys() if i.startswith("w") == ("temporal_worker" in query)}
+        return vector(
+            *(({"__name__": name, "copilot_part": "names", **of(i)}, 1) for name, i in mine),
+            *(({"copilot_part": "samples", **of(i)}, n) for i, n in self.counts.items() if i in known),
+            *(({"copilot_part": "up", **of(i)}, n) for i, n in self.up.items() if i in known),
+            *([({"copilot_part": self.alias}, 1)] if self.alias else []),
+        )
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+                method, path, _ = head[0].split(" ")
+                headers = {k.lower(): v for k, _, v in (h.partition(": ") for h in head[1:] if h)}
+                request = Request(method, path, headers, await reader.readexactly(int(headers["content-length"])))
+                self.requests.append(request)
+                query = request.form.get("query", "")
+                if self.hang(query):
+                    await reader.read()
+                    return
+                status = self.status if self.check(request) else "403 Forbidden"
+                body = self.body if self.body is not None else self.answer(query)
+                if status.startswith("403"):
+                    body = b'{"message": "Missing Authentication Token"}'
+                length = len(body) * self.repeat + (100 if self.cut else 0)
+                lines = [f"HTTP/1.1 {status}", f"Content-Length: {length}", *self.headers, "", ""]
+                writer.write("\r\n".join(lines).encode())
+                for _ in range(self.repeat):
+                    writer.write(body)
+                    await writer.drain()
+                if self.cut:
+                    return
+        except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+            pass
+        finally:
+            writer.close()
+
+    @asynccontextmanager
+    async def run(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[Self]:
+        """Serve on a free port."""
+        server = await asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=tls)
+        port = server.sockets[0].getsockname()[1]
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+        try:
+            yield self
+        finally:
+            server.close()
+            await server.wait_closed()
+
+
+def error(text: str) -> bytes:
+    return json.dumps({"status": "error", "errorType": "execution", "error": text}).encode()
+
+
+def answer_of(kind: str, result: Any, **more: Any) -> bytes:
+    return json.dumps({"status": "success", "data": {"resultType": kind, "result": result}, **more}).encode()

@@ -1,0 +1,328 @@
+"""A Prometheus over a real socket: what is asked, and what every way of not answering becomes."""
+
+import asyncio
+import json
+import logging
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from whenever import Instant
+
+from copilot.core.errors import SourceError
+from copilot.core.signals import MissingCode, Signals
+from copilot.settings import ClusterSettings, PrometheusSettings
+from copilot.sources.promapi import samples
+from copilot.sources.prometheus import PrometheusSource
+from tests.sources.prometheus_standin import Found, StandIn, answer_of, error, vector
+
+WORKER = {
+    "temporal_worker_task_slots_available": "w:1",
+    "temporal_request": "w:1",
+    "temporal_request_latency_count": "w:1",
+}
+BOTH: dict[str, Any] = {
+    "names": {"service_requests": "s:1", "service_latency_count": "s:1", **WORKER},
+    "up": {"s:1": 1, "w:1": 1},
+    "counts": {"s:1": 4, "w:1": 4},
+}
+
+
+@asynccontextmanager
+async def source(
+    url: str, *, deadline_sec: float = 5.0, max_bytes: int = 32_000_000, **settings: Any
+) -> AsyncIterator[PrometheusSource]:
+    prometheus = PrometheusSettings(url=url, **settings)
+    cluster = ClusterSettings(interval_sec=5, window_sec=30, prometheus=prometheus)
+    asking = PrometheusSource(cluster, prometheus, deadline_sec=deadline_sec, max_answer_bytes=max_bytes)
+    try:
+        yield asking
+    finally:
+        await asking.aclose()
+
+
+async def read(standin: StandIn, **settings: Any) -> Signals:
+    async with standin.run(), source(standin.url, **settings) as asking:
+        return await asking.read(Instant.now())
+
+
+async def test_a_cycle_is_a_handful_of_posts_about_one_moment() -> None:
+    standin = StandIn(**BOTH)
+    async with standin.run(), source(standin.url) as asking:
+        now = Instant.now()
+        first = await asking.read(now)
+        cold = len(standin.requests)
+        await asking.read(now)
+    assert (cold, len(standin.requests) - cold) == (8, 8)
+    assert {r.method for r in standin.requests} == {"POST"}
+    assert {r.path for r in standin.requests} == {"/api/v1/query"}
+    assert len({r.form["time"] for r in standin.requests[:cold]}) == 1
+    assert first.time == now
+    assert set(first.readings) == set(asking.expected)
+    assert first.targets == {"server": 1, "worker": 1}
+    assert first.value("frontend.request_rate_per_sec") == 1.0
+    assert first.missing == {}
+
+
+async def test_the_operators_selector_is_in_every_query() -> None:
+    standin = StandIn(**BOTH)
+    await read(standin, selector='cluster="pr\\"od"')
+    assert all('cluster="pr\\"od"' in query for query in standin.queries)
+
+
+FAILURES = [
+    pytest.param({"status": "401 Unauthorized", "body": b""}, MissingCode.FORBIDDEN, "401", id="401"),
+    pytest.param({"status": "403 Forbidden"}, MissingCode.FORBIDDEN, "403.*Authentication Token", id="403"),
+    pytest.param({"status": "404 Not Found", "body": b""}, MissingCode.ABSENT, "404.*no Prometheus API", id="404"),
+    pytest.param({"status": "429 Too Many Requests", "body": b"{}"}, MissingCode.DROPPED, "429.*too many", id="429"),
+    pytest.param(
+        {"status": "422 Unprocessable Entity", "body": error("query processing would load too many samples")},
+        MissingCode.PARSE, "422.*too many samples", id="422"),
+    pytest.param(
+        {"status": "503 Service Unavailable", "body": error("query timed out")},
+        MissingCode.TARGET_DOWN, "503.*query timed out", id="503"),
+    pytest.param({"status": "500 Oops", "body": b"<h1>"}, MissingCode.TARGET_DOWN, "HTTP 500 Oops", id="500"),
+    pytest.param(
+        {"status": "302 Found", "headers": ("Location: /login",), "body": b""},
+        MissingCode.TARGET_DOWN, "302 Found to /login", id="a redirect"),
+    pytest.param({"body": b"<!doctype html><p>hi", "headers": ()}, MissingCode.PARSE, "HTML instead of JSON", id="HTML"),  # noqa: E501
+    pytest.param({"body": vector(({}, 1))[:-9]}, MissingCode.PARSE, "no whole JSON", id="half a JSON"),
+    pytest.param({"body": b"[" * 100_000}, MissingCode.PARSE, "no whole JSON", id="deep JSON"),
+    pytest.param({"cut": True, "body": vector()}, MissingCode.PARSE, "broke off", id="an answer cut off"),
+    pytest.param({"body": error("bad things")}, MissingCode.PARSE, "status: error, bad things", id="status: error"),
+    pytest.param({"body": b'{"ok": true}'}, MissingCode.PARSE, "no status", id="other JSON"),
+    pytest.param(
+        {"body": answer_of("vector", [], warnings=["store gateway is away"])},
+        MissingCode.DROPPED, "incomplete: store gateway is away", id="warnings"),
+    pytest.param({"body": answer_of("scalar", [1, "2"])}, MissingCode.PARSE, "vector.*scalar", id="a scalar"),
+    pytest.param({"body": answer_of("matrix", [])}, MissingCode.PARSE, "vector.*matrix", id="a matrix"),
+    pytest.param({"body": answer_of("vector", [[1, "2"]])}, MissingCode.PARSE, "no samples", id="a scalar as vector"),
+    pytest.param({"body": answer_of("vector", {"a": 1})}, MissingCode.PARSE, "no samples", id="no list"),
+    pytest.param({"body": b'{"status": "success"}'}, MissingCode.PARSE, "no data", id="no data"),
+    pytest.param({"body": b" " * 1_000_000, "repeat": 200}, MissingCode.DROPPED, "larger than 32 MB", id="200 MB"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("wrong", "code", "reason"), FAILURES)
+async def test_whatever_is_answered_ends_as_missing_with_the_cause(
+    wrong: dict[str, Any], code: MissingCode, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    standin = StandIn(**wrong)
+    caplog.set_level(logging.WARNING, "copilot")
+    async with standin.run(), source(standin.url) as asking:
+        for _ in range(2 if standin.repeat == 1 else 1):
+            signals = await asking.read(Instant.now())
+        assert set(signals.missing) == set(asking.expected)
+    assert {m.code for m in signals.missing.values()} == {code}
+    found = signals.missing["frontend.latency_p99_ms"].detail
+    assert "\n" not in found
+    [logged] = [r.getMessage() for r in caplog.records if r.name.startswith("copilot")]
+    assert re.search(reason, found)
+    assert re.search(reason, logged)
+    assert signals.targets == {}
+
+
+async def test_nobody_there_is_target_down() -> None:
+    async with StandIn().run() as standin:
+        pass
+    async with source(standin.url) as asking:
+        signals = await asking.read(Instant.now())
+    assert {m.code for m in signals.missing.values()} == {MissingCode.TARGET_DOWN}
+    assert {m.detail for m in signals.missing.values()} == {"Connection refused"}
+
+
+async def test_remarks_on_style_do_not_spoil_an_answer() -> None:
+    assert samples(answer_of("vector", [], warnings=["PromQL info: metric might not be a counter"])) == []
+
+
+async def test_what_answered_within_the_deadline_is_used() -> None:
+    standin = StandIn(**BOTH)
+    asked: list[str] = []
+
+    def every_second_query_about_leaves(query: str) -> bool:
+        if '"names"' in query or query.startswith("count by (copilot_name)"):
+            return False
+        asked.append(query)
+        return len(asked) % 2 == 0
+
+    standin.hang = every_second_query_about_leaves
+    began = time.monotonic()
+    signals = await read(standin, deadline_sec=0.5)
+    assert time.monotonic() - began < 1.0
+    late = {m.detail for m in signals.missing.values()}
+    assert late == {"timed out after 0.5 s"}
+    assert {m.code for m in signals.missing.values()} == {MissingCode.TIMEOUT}
+    assert 20 < len(signals.missing) < 60
+    assert sum(v is not None for v in signals.readings.values()) > 20
+
+
+async def test_when_it_cannot_be_said_who_is_there_values_are_used_and_nothing_is_called_zero() -> None:
+    standin = StandIn(**BOTH)
+    async with standin.run(), source(standin.url, deadline_sec=1.0) as asking:
+        await asking.read(Instant.now())
+        standin.hang = lambda query: '"names"' in query
+        standin.leaf = lambda _, text: [({}, 3)] if "workflow_success" in text else []
+        signals = await asking.read(Instant.now())
+    assert signals.value("workflow_completion.success_per_sec") == 3.0
+    assert signals.missing["frontend.error_rate_per_sec"].code == MissingCode.TIMEOUT
+    assert signals.targets == {}
+
+
+def answered(**by_family: list[Found]) -> Any:
+    """Leaves by the families they read; the rest empty."""
+
+    def leaf(_: str, text: str) -> list[Found]:
+        return next((f for name, f in by_family.items() if f"({name}{{" in text or f"({name}[" in text), [])
+
+    return leaf
+
+
+async def test_an_absent_counter_is_zero_while_the_witness_is_there_and_a_quantile_has_no_traffic() -> None:
+    signals = await read(StandIn(**BOTH, leaf=answered(service_requests=[({}, 5)])))
+    assert signals.value("frontend.error_rate_per_sec") == 0.0
+    assert signals.quiet("frontend.latency_p99_ms")
+    assert signals.missing["runtime.goroutines"].code == MissingCode.ABSENT
+
+
+async def test_a_target_that_is_down_takes_its_role_along_and_says_so() -> None:
+    standin = StandIn(**BOTH)
+    async with standin.run(), source(standin.url) as asking:
+        await asking.read(Instant.now())
+        standin.names = {k: v for k, v in standin.names.items() if v != "w:1"}
+        standin.up = {"s:1": 1, "w:1": 0}
+        signals = await asking.read(Instant.now())
+        assert signals.targets == {"server": 1, "worker": 0}
+        why = signals.missing["workers.workflow_slots_available"]
+        assert why.code == MissingCode.TARGET_DOWN
+        assert why.detail == "up is 0 for w:1 of job temporal"
+        standin.up, standin.counts = {"s:1": 1}, {"s:1": 4}
+        signals = await asking.read(Instant.now())
+        assert signals.targets == {"server": 1, "worker": 0}
+        assert (
+            "no target has temporal_worker_task_slots_available" in signals.missing["workers.activity_pollers"].detail
+        )
+
+
+async def test_of_workers_that_never_were_there_it_is_not_said_that_they_are_down() -> None:
+    signals = await read(StandIn())
+    assert signals.targets == {"server": 1}
+    assert signals.missing["workers.workflow_slots_available"].code == MissingCode.TARGET_DOWN
+
+
+async def test_one_server_down_of_two_leaves_its_rates_out_and_no_absence_is_zero() -> None:
+    standin = StandIn(
+        up={"s:1": 1, "s:2.x": 0}, counts={"s:1": 4, "s:2.x": 2}, leaf=answered(service_requests=[({}, 5)])
+    )
+    signals = await read(standin)
+    assert signals.value("frontend.request_rate_per_sec") == 5.0
+    why = signals.missing["frontend.error_rate_per_sec"]
+    assert (why.code, "up is 0 for s:2.x" in why.detail) == (MissingCode.TARGET_DOWN, True)
+    leaves = [q for q in standin.queries if "rate(service_requests" in q]
+    assert leaves
+    assert all('instance!~"s:2\\\\.x"' in q for q in leaves)
+
+
+async def test_without_up_the_witness_stands_in() -> None:
+    signals = await read(StandIn(up={}, leaf=answered()))
+    assert signals.targets == {"server": 1}
+    assert signals.value("frontend.error_rate_per_sec") == 0.0
+
+
+async def test_a_target_silent_for_a_window_is_left_out_though_the_look_back_shows_it() -> None:
+    standin = StandIn(names=dict.fromkeys(WORKER, "w:1 w:2"), up={}, counts={"w:1": 4})
+    signals = await read(standin)
+    assert signals.targets == {"worker": 1}
+    assert any('instance!~"w:2"' in q for q in standin.queries if "sum (temporal_num_pollers" in q)
+
+
+async def test_one_sample_in_the_window_says_to_widen_it() -> None:
+    signals = await read(StandIn(counts={"s:1": 1}, leaf=answered()))
+    why = signals.missing["frontend.error_rate_per_sec"]
+    assert why.code == MissingCode.ABSENT
+    assert "set window_sec to at least twice the scrape interval" in why.detail
+
+
+async def test_a_first_event_counts_and_is_no_zero_where_births_are_unknown() -> None:
+    standin = StandIn(born=("workflow_failed",))
+    standin.leaf = lambda tag, text: [({}, 0.25)] if tag.endswith("+") and "(workflow_failed{" in text else []
+    async with standin.run(), source(standin.url, deadline_sec=1.0) as asking:
+        signals = await asking.read(Instant.now())
+        assert signals.value("workflow_completion.failed_per_sec") == 0.25
+        assert signals.value("workflow_completion.timed_out_per_sec") == 0.0
+        standin.hang = lambda query: query.startswith("count by (copilot_name)")
+        signals = await asking.read(Instant.now())
+        assert signals.missing["workflow_completion.failed_per_sec"].code == MissingCode.TIMEOUT
+
+
+async def test_half_the_workers_in_milliseconds_half_in_seconds_are_one_fleet() -> None:
+    suffixed = {"temporal_request_total": "w:2", "temporal_request_latency_seconds_count": "w:2"}
+    standin = StandIn(names={**WORKER, **suffixed}, up={"w:1": 1, "w:2": 1}, counts={"w:1": 3, "w:2": 3})
+    family = "temporal_workflow_task_execution_latency"
+
+    def leaf(tag: str, text: str) -> list[Found]:  # noqa: ARG001
+        if f"{family}_bucket" in text:
+            return [({"le": "100"}, 10), ({"le": "1000"}, 10), ({"le": "+Inf"}, 10)]
+        if f"{family}_seconds_bucket" in text:
+            return [({"le": "0.1"}, 0), ({"le": "1"}, 10), ({"le": "+Inf"}, 10)]
+        if "slots_available" in text:
+            return [({}, 7)]
+        if "temporal_sticky_cache_miss" in text:
+            return [({}, 2)]
+        return []
+
+    standin.leaf = leaf
+    signals = await read(standin)
+    assert signals.value("workers.wft_execution_p95_ms") == pytest.approx(100 + 900 * 0.9)
+    assert signals.value("worker_cache.sticky_miss_per_sec") == 4.0
+    assert signals.value("workers.workflow_slots_available") == 7.0
+
+
+async def test_a_renamed_namespace_label_is_used_and_read_back() -> None:
+    standin = StandIn(alias="exported_namespace")
+    row = {"exported_namespace": "shop", "taskqueue": "orders", "task_type": "Workflow"}
+    standin.leaf = lambda _, text: [(row if " by (exported_namespace, taskqueue" in text else {}, 6)]
+    signals = await read(standin)
+    assert signals.rows("poller.pending_polls")[0].labels == {
+        "namespace": "shop", "task_queue": "orders", "task_type": "workflow",
+    }  # fmt: skip
+    assert not any("{namespace!~" in q or ",namespace!~" in q for q in standin.queries if "pending_polls" in q)
+
+
+async def test_a_dialect_can_be_set_and_a_prefix_given() -> None:
+    standin = StandIn(names={"acme_service_requests_total": "s:1"}, leaf=answered())
+    await read(standin, dialect={"server": "server opentelemetry"}, prefix="acme_")
+    assert any("acme_service_latency_milliseconds_bucket" in q for q in standin.queries)
+    assert not any("acme_service_latency_bucket" in q for q in standin.queries)
+
+
+async def test_a_read_that_is_cancelled_ends_at_once() -> None:
+    standin = StandIn(hang=lambda _: True)
+    async with standin.run(), source(standin.url) as asking:
+        task = asyncio.create_task(asking.read(Instant.now()))
+        async with asyncio.timeout(5):
+            while not standin.requests:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+
+@given(st.one_of(st.binary(), st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text() | st.sampled_from(["success", "vector", "1"]),
+    lambda inner: st.lists(inner) | st.dictionaries(
+        st.sampled_from(["status", "data", "result", "resultType", "metric", "value", "warnings"]), inner),
+).map(lambda tree: json.dumps(tree).encode())))  # fmt: skip
+def test_any_bytes_are_samples_or_our_error(body: bytes) -> None:
+    said = ""
+    found = []
+    try:
+        found = samples(body)
+    except SourceError as error:
+        said = error.detail
+    assert "\n" not in said
+    assert all(isinstance(value, float) for _, value in found)
