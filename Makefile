@@ -31,7 +31,7 @@ demo: $(VENV)/.run  ## a Temporal cluster with workers and load, and the Copilot
 	@$(BIN)/copilot demo $(ARGS)
 
 test: $(VENV)/.dev  ## the whole test suite, on real servers
-	@$(BIN)/python -m pytest -n 2 -m "not alone" $(ARGS)
+	@$(BIN)/python -m pytest -n 4 -m "not alone" $(ARGS)
 	@$(BIN)/python -m pytest -m alone $(ARGS)
 
 lint: $(VENV)/.dev  ## format, lint, types, import contracts

@@ -1,6 +1,7 @@
 """What the tree must not hold: long files, patches of our own modules, addresses of registries, paths of a machine."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,6 +18,10 @@ VAGUE = re.compile(r"(^|_)(utils?|helpers?|common|manager)(_|$)")
 
 
 def tracked(*patterns: str) -> list[Path]:
+    """The tree's files; where git cannot tell (an archive of the tree), all that do not lie in a hidden folder."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        found = [p for pattern in patterns or ("**/*",) for p in ROOT.glob(pattern)]
+        return [p for p in found if p.is_file() and not any(x.startswith(".") for x in p.relative_to(ROOT).parts[:-1])]
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "--", *patterns],
         cwd=ROOT,

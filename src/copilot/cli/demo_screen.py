@@ -98,7 +98,8 @@ def _status_line(status: dict[str, Any] | None) -> Text:
     line.append(f"● {state.upper()}", style=COLOURS.get(state, ""))
     if status.get("stale"):
         line.append(" (stale)", style="magenta")
-    line.append(f" since {str(status.get('since'))[11:19]}")
+    if since := status.get("since"):
+        line.append(f" since {str(since)[11:19]}")
     for key in ("bottleneck", "top_factor"):
         if status.get(key):
             line.append(f" · {status[key]}")
