@@ -152,6 +152,7 @@ async def spawn(child: Child, logs: Path) -> Running:
     launcher = (sys.executable, "-I", "-S", str(LAUNCHER))
     identity = (str(os.getpid()), str(account.uid), str(account.gid))
     with log.open("ab") as output:
+        began = output.tell()  # Before the child shares the file's offset and moves it.
         process = await asyncio.create_subprocess_exec(
             *launcher,
             *identity,
@@ -164,7 +165,7 @@ async def spawn(child: Child, logs: Path) -> Running:
             cwd="/" if child.account else None,
             start_new_session=True,
         )
-        return Running(child, process, log, output.tell())
+        return Running(child, process, log, began)
 
 
 async def _until_true(probe: Probe) -> None:
