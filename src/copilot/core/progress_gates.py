@@ -3,7 +3,7 @@ queue that carries too little to make the cluster critical."""
 
 from copilot.core.assessment import GateResult, Severity
 from copilot.core.flow import AGES, Flow
-from copilot.core.view import View, flow_evidence, lost, unjudged, without
+from copilot.core.view import View, flow_evidence, lost, measured, of_queue, unjudged, without
 
 
 def _stalled(view: View, flow: Flow) -> tuple[bool | None, float | None]:
@@ -38,19 +38,10 @@ def _stall_result(view: View, name: str, severity: Severity, flow: Flow, share: 
     value = share or 0.0
     waiting = "tasks are stored" if flow.waiting is None else f"{flow.waiting:.0f} tasks wait"
     age = f", the oldest for {flow.age:.0f} s" if flow.age else ""
-    return GateResult(
-        name=name,
-        severity=severity,
-        fired=True,
-        value=value,
-        threshold=threshold,
-        margin=(value - threshold) / threshold,
-        unit="ratio",
-        sentence=f"{waiting} on {flow.name if flow.task_type else flow.task_queue}{age}: "
-        f"{flow.arrives or 0.0:.2g}/s arrive and {flow.served or 0.0:.2g}/s are served",
-        evidence=flow_evidence(flow),
-        labels=flow.labels if flow is not view.cluster else {},
-    )
+    rates = f"{flow.arrives or 0.0:.2g}/s arrive and {flow.served or 0.0:.2g}/s are served"
+    sentence = f"{waiting} on {flow.name if flow.task_type else flow.task_queue}{age}: {rates}"
+    result = measured(name, severity, value, threshold, "ratio", sentence, flow_evidence(flow), fired=True, low=True)
+    return of_queue(result, flow, view)
 
 
 _STALL_IDS = ("demand.tasks_added_per_sec", "matching.tasks_dispatched_per_sec")
@@ -105,18 +96,10 @@ def _stuck_in_history(view: View) -> GateResult | None:
     if not (enough and served < limit * starts and acked < limit * tried):
         return None
     value = served / starts
-    return GateResult(
-        name="work_stalled",
-        severity=Severity.CRITICAL,
-        fired=True,
-        value=value,
-        threshold=limit,
-        margin=(value - limit) / limit,
-        unit="ratio",
-        sentence=f"{starts:.2g} workflow starts/s arrive; history finishes {acked:.2g} of {tried:.2g} task attempts/s "
-        f"and {served:.2g} tasks/s are served",
-        evidence={i: v for i, v in zip(ids, values, strict=True) if v is not None},
-    )
+    evidence = {i: v for i, v in zip(ids, values, strict=True) if v is not None}
+    history = f"history finishes {acked:.2g} of {tried:.2g} task attempts/s"
+    sentence = f"{starts:.2g} workflow starts/s arrive; {history} and {served:.2g} tasks/s are served"
+    return measured("work_stalled", Severity.CRITICAL, value, limit, "ratio", sentence, evidence, fired=True, low=True)
 
 
 def falling_behind(view: View) -> GateResult:
@@ -133,32 +116,14 @@ def falling_behind(view: View) -> GateResult:
         age, past = flow.age or 0.0, view.past(flow).ages
         rising = bool(past) and age > past[0]
         if age > limit and rising and (flow.served or 0.0) < (flow.arrives or 0.0):
-            return GateResult(
-                name=name,
-                severity=severity,
-                fired=True,
-                value=age,
-                threshold=limit,
-                margin=(limit - age) / limit,
-                unit="s",
-                sentence=f"the oldest task on {flow.task_queue} waits {age:.0f} s and rising: "
-                f"{flow.arrives:.2g}/s arrive, {flow.served:.2g}/s are served",
-                evidence=flow_evidence(flow),
-                labels=flow.labels if flow is not view.cluster else {},
-            )
+            rates = f"{flow.arrives:.2g}/s arrive, {flow.served:.2g}/s are served"
+            sentence = f"the oldest task on {flow.task_queue} waits {age:.0f} s and rising: {rates}"
+            result = measured(name, severity, age, limit, "s", sentence, flow_evidence(flow), fired=True)
+            return of_queue(result, flow, view)
     if unsure := lost(view, name, severity, AGES):
         return unsure
     age = max(f.age or 0.0 for f in judged)
-    return GateResult(
-        name=name,
-        severity=severity,
-        fired=False,
-        value=age,
-        threshold=limit,
-        margin=(limit - age) / limit,
-        unit="s",
-        sentence=f"the oldest task waits {age:.0f} s",
-    )
+    return measured(name, severity, age, limit, "s", f"the oldest task waits {age:.0f} s", {}, fired=False)
 
 
 def turned_away(view: View) -> GateResult:

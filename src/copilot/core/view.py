@@ -88,21 +88,45 @@ def lost(view: View, name: str, severity: Severity, ids: Iterable[str]) -> GateR
     return None
 
 
+def measured(
+    name: str,
+    severity: Severity,
+    value: float,
+    threshold: float,
+    unit: str,
+    sentence: str,
+    evidence: dict[str, float],
+    *,
+    fired: bool,
+    low: bool = False,
+) -> GateResult:
+    """A judged gate. `low`: it fires below its threshold, so being above it is the margin."""
+    inside = value - threshold if low else threshold - value
+    return GateResult(
+        name=name,
+        severity=severity,
+        fired=fired,
+        value=value,
+        threshold=threshold,
+        margin=inside / threshold,
+        unit=unit,
+        sentence=sentence,
+        evidence=evidence,
+    )
+
+
 def over(
     view: View, name: str, value: float, threshold: float, unit: str, sentence: str, ids: Iterable[str]
 ) -> GateResult:
     """A stressing gate that fires above its threshold."""
-    return GateResult(
-        name=name,
-        severity=Severity.WARNING,
-        fired=value > threshold,
-        value=value,
-        threshold=threshold,
-        margin=(threshold - value) / threshold,
-        unit=unit,
-        sentence=sentence,
-        evidence={i: v for i in ids if (v := view.signals.value(i)) is not None},
-    )
+    evidence = {i: v for i in ids if (v := view.signals.value(i)) is not None}
+    fired = value > threshold
+    return measured(name, Severity.WARNING, value, threshold, unit, sentence, evidence, fired=fired)
+
+
+def of_queue(result: GateResult, flow: Flow, view: View) -> GateResult:
+    """The result with the labels of the queue it is about; as it is for the cluster."""
+    return result if flow is view.cluster else result.model_copy(update={"labels": flow.labels})
 
 
 def flow_evidence(flow: Flow) -> dict[str, float]:
