@@ -8,7 +8,6 @@ from datetime import timedelta
 from pydantic import ValidationError
 from temporalio.client import Client, WorkflowQueryFailedError, WorkflowQueryRejectedError
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.envconfig import ClientConfigProfile
 from temporalio.service import RPCError, RPCStatusCode
 
 from copilot import pipeline
@@ -22,7 +21,7 @@ from copilot.sources import Source
 from copilot.sources.frontend_check import Frontend
 from copilot.sources.prometheus import PrometheusSource
 from copilot.sources.scrape import ScrapeSource
-from copilot.sources.temporal_api import TemporalApiSource, watched_client
+from copilot.sources.temporal_api import TemporalApiSource, connect_config, watched_client
 from copilot.store.base import Store
 from copilot.store.postgres import PostgresStore
 from copilot.workflows.shared import observe_id
@@ -35,18 +34,9 @@ NO_WORKER = (RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatus
 
 
 async def temporal_client(settings: TemporalSettings, *, lazy: bool = False) -> Client:
-    """A client of the Copilot's own Temporal. Address and namespace are those of copilot.toml where it has them, else
-    of the TEMPORAL_* profile; TLS and API key are always the profile's. RuntimeError when it cannot be reached, unless
-    `lazy`: then nothing is connected before the first call."""
-    try:
-        profile = ClientConfigProfile.load(settings.profile)
-    except RuntimeError as error:
-        raise SettingsError([f"temporal.profile: {error}"]) from error
-    said = settings.model_fields_set
-    config = profile.to_client_connect_config()
-    config["target_host"] = (profile.address if "address" not in said else None) or settings.address
-    config["namespace"] = (profile.namespace if "namespace" not in said else None) or settings.namespace
-    return await Client.connect(**config, data_converter=pydantic_data_converter, lazy=lazy)
+    """A client of the Copilot's own Temporal. RuntimeError when it cannot be reached, unless `lazy`: then nothing is
+    connected before the first call. SettingsError: its profile cannot be read."""
+    return await Client.connect(**connect_config(settings), data_converter=pydantic_data_converter, lazy=lazy)
 
 
 async def connected(

@@ -7,7 +7,7 @@ from functools import reduce
 from typing import TypeAlias
 
 from pydantic import ValidationError
-from whenever import Instant
+from whenever import Instant, TimeDelta
 
 from copilot.core.assessment import Evaluation
 from copilot.core.errors import SettingsError, SourceError
@@ -15,12 +15,12 @@ from copilot.core.evaluation import RULES_VERSION, Context, evaluate
 from copilot.core.memory import Memory
 from copilot.core.signals import Missing, MissingCode, Signals, merge
 from copilot.core.snapshot import Snapshot
+from copilot.core.state_machine import MEMORY_LASTS
 from copilot.core.taxonomy import TAXONOMY_VERSION
 from copilot.settings import ClusterSettings, Settings
 from copilot.sources import Source
 
 Rules: TypeAlias = Callable[[Signals, Memory, Context], tuple[Evaluation, Memory]]
-MEMORY_LASTS_SEC = 15 * 60.0
 
 
 async def collect(sources: Sequence[Source], now: Instant, deadline_sec: float = 10.0) -> Signals:
@@ -99,8 +99,8 @@ def snapshot(evaluation: Evaluation, memory_before: Memory, context: Context) ->
 def memory_after(rules: Rules, kept: Snapshot, context: Context, now: Instant) -> Memory | None:
     """The memory after a stored tick; None if it is older than 15 minutes at `now`, from the future, or of a
     release whose memory does not fit."""
-    age = (now - kept.evaluation.time).total("seconds")
-    if not 0 <= age <= MEMORY_LASTS_SEC:
+    age = now - kept.evaluation.time
+    if not TimeDelta.ZERO <= age <= MEMORY_LASTS:
         return None
     try:
         before = Memory.model_validate(kept.memory_before)

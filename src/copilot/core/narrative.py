@@ -64,6 +64,7 @@ def narrative(
     signals: Signals,
 ) -> Narrative:
     """Setting, trigger, each actor's reaction, why, what it means, what to watch next."""
+    flow = _flow_words(signals)
     fired = [g for g in verdict.gates if g.fired]
     trigger = "; ".join(g.sentence for g in fired) or "No gate fires."
     reactions = tuple(
@@ -76,7 +77,7 @@ def narrative(
     rest = f" In its wake: {', '.join(i.title for i in found[1:])}." if found[1:] else ""
     watch = tuple(dict.fromkeys(i for f in found for i in f.related_signals))[:4]
     return Narrative(
-        setting=f"{_flow_words(signals)[:1].upper()}{_flow_words(signals)[1:]}.",
+        setting=f"{flow[:1].upper()}{flow[1:]}.",
         trigger=trigger,
         reactions=reactions,
         why=f"{causes}{rest}",

@@ -1,4 +1,7 @@
-"""The four worker scaling rules (requirements §3.7): no suggestion from any source may break them."""
+"""Worker scaling rules (requirements §3.7): no suggestion from any source may break them.
+
+Enforced so far: NEVER_SCALE_DOWN_AT_ZERO. A poller/executor mismatch is a finding (worker_findings.py); the sticky
+queue warning and the restart to redistribute are still to be built."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -14,10 +17,6 @@ class ScalingRule(StrEnum):
     STICKY_QUEUE_WARNING = "sticky_queue_warning"
     RESTART_TO_REDISTRIBUTE = "restart_to_redistribute"
     POLLER_EXECUTOR_MISMATCH = "poller_executor_mismatch"
-
-
-STICKY_WARNING = "A worker that stops leaves its sticky queue behind: its workflows wait for a time-out, then replay."
-REDISTRIBUTE = "New workers take new work only; restart the old ones, one by one, to spread cached workflows."
 
 
 def pollers_over_slots(signals: Signals) -> str | None:

@@ -9,6 +9,7 @@ from copilot.core.flow import ARRIVES, SERVED, WAITS
 from copilot.core.gates import FINISHED_WORK, IMMEDIATE
 from copilot.core.memory import NEVER_FIRED, GateMemory, Memory
 from copilot.core.signals import Signals
+from copilot.core.staleness import stale_after_sec, unknown_after_sec
 from copilot.core.taxonomy import Kind, ids
 
 USABLE_COVERAGE = 0.60
@@ -20,7 +21,6 @@ TICKS_TO_UNCRITICAL = 2
 HOLD_CRITICAL = TimeDelta(seconds=60)
 QUIET_FOR = TimeDelta(minutes=5)
 MEMORY_LASTS = TimeDelta(minutes=15)
-UNKNOWN_AFTER = TimeDelta(seconds=90)
 
 
 def coverage(signals: Signals) -> Coverage:
@@ -189,8 +189,8 @@ def evaluate_health_state(
     else:
         gates = _hold(judged, memory.gates)
         age = None if memory.last_usable is None else now - memory.last_usable
-        stale = age is None or age > TimeDelta(seconds=1.5 * interval_sec)
-        blind = age is None or age >= max(TimeDelta(seconds=3 * interval_sec), UNKNOWN_AFTER)
+        stale = age is None or age > TimeDelta(seconds=stale_after_sec(interval_sec))
+        blind = age is None or age >= TimeDelta(seconds=unknown_after_sec(interval_sec))
         reported = ReportedState.UNKNOWN if blind or memory.state is None else ReportedState(memory.state)
     transition = None
     if reported is not memory.reported:

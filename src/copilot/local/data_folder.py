@@ -50,20 +50,13 @@ class RunningDemo(BaseModel):
 
 
 @contextlib.contextmanager
-def owned_folder(chosen: Path | None) -> Iterator[Path]:
-    """The data folder, locked for us: `chosen`, kept at the end, or a temporary one, removed at the end (but for the
-    logs when the start failed: the error points there).
+def locked(folder: Path, name: str, who: str) -> Iterator[None]:
+    """The folder with its logs folder, made where it is not there, and locked for us by the file `name` in it.
 
-    StartError if it cannot be written or another demo has it."""
-    if chosen is None:
-        _remove_left_behind()
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX)) if chosen is None else chosen.expanduser().absolute()
+    StartError if it cannot be written, or another `who` has it."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.geteuid() == 0 and chosen is None:
-            folder.chmod(0o711)  # PostgreSQL, which runs as another user then, passes through.
-        (folder / "logs").mkdir(exist_ok=True)
-        lock = (folder / LOCK).open("w")
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        lock = (folder / name).open("w")
     except OSError as error:
         raise StartError(
             f"{folder} cannot be used ({error.strerror}): choose a folder you may write to with --data-dir"
@@ -73,8 +66,23 @@ def owned_folder(chosen: Path | None) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise StartError(
-                f"another demo runs in {folder}: end it, or choose another folder with --data-dir"
+                f"another {who} runs in {folder}: end it, or choose another folder with --data-dir"
             ) from None
+        yield
+
+
+@contextlib.contextmanager
+def owned_folder(chosen: Path | None) -> Iterator[Path]:
+    """The data folder, locked for us: `chosen`, kept at the end, or a temporary one, removed at the end (but for the
+    logs when the start failed: the error points there).
+
+    StartError if it cannot be written or another demo has it."""
+    if chosen is None:
+        _remove_left_behind()
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX)) if chosen is None else chosen.expanduser().absolute()
+    if os.geteuid() == 0 and chosen is None:
+        folder.chmod(0o711)  # PostgreSQL, which runs as another user then, passes through.
+    with locked(folder, LOCK, "demo"):
         failed = False
         try:
             yield folder

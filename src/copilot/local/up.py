@@ -2,15 +2,15 @@
 
 import asyncio
 import contextlib
-import fcntl
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from copilot.bootstrap import temporal_given
-from copilot.core.errors import SettingsError, StartError
+from copilot.core.errors import SettingsError
 from copilot.local.copilot_processes import OWN_SERVER, STAGE_SERVERS, CopilotProcesses
+from copilot.local.data_folder import locked
 from copilot.local.ports import LOOPBACK, claim_port, free_ports
 from copilot.local.postgres import prepare
 from copilot.local.supervisor import Event, Supervisor, together
@@ -44,7 +44,7 @@ async def everything_up(
     if not settings.clusters:
         raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
     port = claim_port(settings.api.port, option="[api] port")
-    with _locked(folder):
+    with locked(folder, "up.lock", "`copilot up`"):
         async with Supervisor(folder / "logs", on_event) as supervisor:
             environment: dict[str, str | None] = {"COPILOT_API__PORT": str(port)}
             temporal, store = settings.temporal.address, "your own"
@@ -89,22 +89,3 @@ async def run_up(
     async with everything_up(settings, config, folder, on_event) as running:
         on_running(running)
         await asyncio.Event().wait()
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    try:
-        (folder / "logs").mkdir(parents=True, exist_ok=True)
-        lock = (folder / "up.lock").open("w")
-    except OSError as error:
-        raise StartError(
-            f"{folder} cannot be used ({error.strerror}): choose a folder you may write to with --data-dir"
-        ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StartError(
-                f"another `copilot up` runs in {folder}: end it, or choose another folder with --data-dir"
-            ) from None
-        yield

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from temporalio.client import Client
-from temporalio.envconfig import ClientConfigProfile
+from temporalio.envconfig import ClientConfigProfile, ClientConnectConfig
 from temporalio.service import RPCError, RPCStatusCode
 from whenever import Instant
 
 from copilot.core.errors import SettingsError, SourceError
 from copilot.core.signals import Missing, MissingCode, Signals
-from copilot.settings import ClusterSettings, WatchedTemporal
+from copilot.settings import ClusterSettings, TemporalSettings, WatchedTemporal
 from copilot.sources.task_queues import (
     QUEUE_IDS,
     RECENT_POLLERS,
@@ -37,17 +37,23 @@ GOOD_FOR_INTERVALS = 4.0
 _ANSWERS = (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.NOT_FOUND)
 
 
-async def watched_client(temporal: WatchedTemporal) -> Client:
-    """A client of the watched cluster that connects at its first call. SettingsError: its profile cannot be read."""
+def connect_config(settings: TemporalSettings) -> ClientConnectConfig:
+    """What a client is connected with. Address and namespace are those of copilot.toml where it has them, else of the
+    TEMPORAL_* profile; TLS and API key are always the profile's. SettingsError: the profile cannot be read."""
     try:
-        profile = ClientConfigProfile.load(temporal.profile)
+        profile = ClientConfigProfile.load(settings.profile)
     except RuntimeError as error:
         raise SettingsError([f"temporal.profile: {error}"]) from error
-    said = temporal.model_fields_set
+    said = settings.model_fields_set
     config = profile.to_client_connect_config()
-    config["target_host"] = (profile.address if "address" not in said else None) or temporal.address
-    config["namespace"] = (profile.namespace if "namespace" not in said else None) or temporal.namespace
-    return await Client.connect(**config, lazy=True, identity="temporal-sre-copilot")
+    config["target_host"] = (profile.address if "address" not in said else None) or settings.address
+    config["namespace"] = (profile.namespace if "namespace" not in said else None) or settings.namespace
+    return config
+
+
+async def watched_client(temporal: WatchedTemporal) -> Client:
+    """A client of the watched cluster that connects at its first call. SettingsError: its profile cannot be read."""
+    return await Client.connect(**connect_config(temporal), lazy=True, identity="temporal-sre-copilot")
 
 
 class TemporalApiSource:
