@@ -94,11 +94,9 @@ def test_a_p99_of_finished_work_is_ignored_while_an_outage_is_just_over() -> Non
 
 def test_work_that_waits_but_shrinks_is_not_stalled() -> None:
     signals = workers_down(100.0)
-    memory = Memory(
-        queues={cluster_flow(signals).key: QueueMemory(waiting=(signals.value("matching.backlog_count") or 0.0,))}
-    )
+    memory = Memory(queues={cluster_flow(signals).key: QueueMemory(waiting=signals.value("matching.backlog_count"))})
     assert "work_stalled" in fired(signals, memory)
-    bigger = Memory(queues={cluster_flow(signals).key: QueueMemory(waiting=(500.0,))})
+    bigger = Memory(queues={cluster_flow(signals).key: QueueMemory(waiting=500.0)})
     assert "work_stalled" not in fired(signals, bigger)
 
 
@@ -106,10 +104,27 @@ def test_a_task_that_just_arrived_is_not_stalled() -> None:
     assert "work_stalled" not in fired(workers_down(14.9))
 
 
-def test_without_ages_and_counts_three_stored_tasks_tell_of_a_stall() -> None:
-    unseen = {"matching__backlog_count": None, "matching__workflow_backlog_age_sec": None}
+@pytest.mark.parametrize("gauge", [None, 0.0], ids=["no gauge", "a gauge that lags"])
+def test_without_the_api_three_stored_tasks_tell_of_a_stall(gauge: float | None) -> None:
+    without_api = {"poller__recent_pollers": None, "frontend__reachable": None}
+    unseen = {"matching__backlog_count": gauge, "matching__workflow_backlog_age_sec": gauge, **without_api}
     assert "work_stalled" in fired(workers_down(60.0, **unseen))
     assert "work_stalled" not in fired(workers_down(60.0, matching__tasks_spooled_per_sec=0.05, **unseen))
+
+
+def test_the_api_is_believed_when_it_says_that_nothing_waits() -> None:
+    drained = {"matching__backlog_count": 0.0, "matching__workflow_backlog_age_sec": 0.0}
+    assert not {"work_stalled", "work_piling_up"} & set(fired(workers_down(60.0, **drained)))
+
+
+def test_more_stored_than_served_piles_up_before_any_gauge_says_so() -> None:
+    without_api = {"poller__recent_pollers": None, "matching__backlog_count": 0.0}
+    behind = healthy(matching__tasks_dispatched_per_sec=13.0, matching__tasks_spooled_per_sec=4.0, **without_api)
+    assert "work_piling_up" in fired(behind)
+    in_step = healthy(matching__tasks_dispatched_per_sec=17.0, matching__tasks_spooled_per_sec=4.0, **without_api)
+    assert "work_piling_up" not in fired(in_step)
+    few = healthy(matching__tasks_dispatched_per_sec=13.0, matching__tasks_spooled_per_sec=0.1, **without_api)
+    assert "work_piling_up" not in fired(few)
 
 
 def test_nothing_arriving_and_work_waiting_unserved_is_stalled() -> None:
@@ -182,8 +197,20 @@ def test_falling_behind_needs_age_over_two_minutes_and_rising() -> None:
         )
 
     key = cluster_flow(slow(130.0)).key
-    rising = Memory(queues={key: QueueMemory(waiting=(350.0,), ages=(115.0, 120.0, 125.0))})
-    falling = Memory(queues={key: QueueMemory(waiting=(450.0,), ages=(150.0, 145.0, 140.0))})
+    rising = Memory(
+        queues={
+            key: QueueMemory(
+                waiting=350.0, ages=((START.subtract(seconds=80), 100.0), (START.subtract(seconds=20), 125.0))
+            )
+        }
+    )
+    falling = Memory(
+        queues={
+            key: QueueMemory(
+                waiting=450.0, ages=((START.subtract(seconds=80), 150.0), (START.subtract(seconds=20), 125.0))
+            )
+        }
+    )
     assert "falling_behind" in fired(slow(130.0), rising)
     assert "falling_behind" not in fired(slow(119.0), rising)
     assert "falling_behind" not in fired(slow(130.0), falling)

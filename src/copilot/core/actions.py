@@ -30,6 +30,21 @@ _ACTIONS: dict[str, tuple[_Action, ...]] = {
     "no_pollers": (
         (ActionType.SCALE, "workers", "Start workers for the task queue, or mend the deployment that runs them.", 0.9, "low"),
     ),
+    "version_without_pollers": (
+        (ActionType.SCALE, "workers", "Start workers of that version, or set the current version back to one that has some.", 0.9, "low"),
+    ),
+    "backlog_draining": (
+        (ActionType.ALERT, "workers", "Wait and watch it go down; leave workers and server alone.", 0.8, "low"),
+    ),
+    "abandoned_queue": (
+        (ActionType.CONFIGURE, "application", "End the workflows that wait there, or name the queue in ignore_task_queues.", 0.6, "low"),
+    ),
+    "membership_change": (
+        (ActionType.ALERT, "server", "If nobody deployed or scaled, see why the process ended; else wait two minutes.", 0.7, "low"),
+    ),
+    "client_mistakes": (
+        (ActionType.ALERT, "application", "Tell the callers' team; nothing is to be done on the cluster.", 0.8, "low"),
+    ),
     "load_burst": (
         (ActionType.ALERT, "clients", "Find out who starts so much, and whether it will last.", 0.7, "low"),
         (ActionType.SCALE, "workers", "Add workers if the load is there to stay.", 0.5, "low"),

@@ -20,7 +20,7 @@ SERVER_REFUSES = frozenset(
     }
 )
 SERVER_SLOW = frozenset({"frontend_latency", "persistence_latency", "history_latency", "shard_churn"})
-WORK_WAITS = frozenset({"work_stalled", "falling_behind", "queue_stalled", "backlog_age"})
+WORK_WAITS = ("work_stalled", "queue_stalled", "falling_behind", "work_piling_up", "backlog_age")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,16 @@ class WorkerEvidence:
 
 def waiting_flows(view: View) -> list[Flow]:
     """The queues whose work waits, longest first; the cluster if no breakdown says which."""
-    waiting = [f for f in view.queues.values() if (f.waiting or 0) >= 1 or (f.spooled or 0) > 0]
+    waiting = [f for f in view.queues.values() if (f.waiting or 0) > 0 or (f.spooled or 0) > 0]
     waiting = [f for f in waiting if not view.abandoned(f)]
     return sorted(waiting, key=lambda f: (f.age or 0.0, f.waiting or 0.0), reverse=True) or [view.cluster]
+
+
+def draining(view: View) -> bool:
+    """Whether all that waits is served at least as fast as more of it arrives."""
+    flows = waiting_flows(view)
+    known = [(f.arrives, f.served) for f in flows if f.arrives is not None and f.served is not None]
+    return len(known) == len(flows) and all(served > 0 and arrives <= served for arrives, served in known)
 
 
 def polled(flow: Flow, signals: Signals) -> bool | None:
@@ -76,7 +83,7 @@ def classify_bottleneck(gates: tuple[GateResult, ...], workers: WorkerEvidence) 
     fired = {g.name for g in gates if g.fired}
     if fired & SERVER_REFUSES:
         return BottleneckClassification.SERVER_LIMITED
-    if fired & WORK_WAITS:
+    if fired.intersection(WORK_WAITS):
         if workers.nobody_polls or workers.slots_exhausted:
             return BottleneckClassification.WORKER_LIMITED
         if fired & SERVER_SLOW:

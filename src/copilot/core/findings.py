@@ -6,6 +6,7 @@ and worker signals: they explain, the state is already decided.
 
 from collections.abc import Callable
 
+from copilot.core import queue_findings as queue
 from copilot.core import server_findings as server
 from copilot.core import worker_findings as worker
 from copilot.core.assessment import Issue
@@ -18,9 +19,11 @@ FINDINGS: tuple[Callable[[Facts], Issue | None], ...] = (
     server.persistence_throttled,
     server.rate_limited,
     server.frontend_errors,
-    worker.no_pollers,
+    queue.version_without_pollers,
+    queue.no_pollers,
     worker.load_burst,
     worker.slots_exhausted,
+    server.membership_change,
     server.shard_churn,
     server.persistence_slow,
     server.history_backlog,
@@ -28,9 +31,12 @@ FINDINGS: tuple[Callable[[Facts], Issue | None], ...] = (
     worker.retry_storm,
     worker.sticky_cache_thrash,
     worker.worker_slow,
+    queue.backlog_draining,
     server.frontend_slow,
     worker.poller_executor_mismatch,
     worker.application_failures,
+    server.client_mistakes,
+    queue.abandoned_queue,
 )
 
 

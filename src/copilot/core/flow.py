@@ -53,6 +53,12 @@ class Flow:
     pollers: float | None = None
 
     @property
+    def described(self) -> bool:
+        """Whether Temporal's API told of it in this tick: then `waiting` and `age` are of now; a stock server's
+        gauges are up to a minute old (signals.md E6)."""
+        return self.pollers is not None
+
+    @property
     def key(self) -> str:
         """What the machine's memory knows it by."""
         return "/".join(_UNSAFE.sub("_", part) for part in (self.namespace, self.task_queue, self.task_type))
@@ -80,6 +86,7 @@ def cluster_flow(signals: Signals) -> Flow:
         waiting=signals.value("matching.backlog_count"),
         age=max(known) if known else None,
         polls=signals.value("poller.pending_polls"),
+        pollers=signals.value("poller.recent_pollers"),
     )
 
 

@@ -13,6 +13,7 @@ GATES: tuple[Callable[[View], GateResult], ...] = (
     progress.work_stalled,
     progress.falling_behind,
     progress.queue_stalled,
+    pressure.work_piling_up,
     pressure.backlog_age,
     pressure.frontend_errors,
     pressure.frontend_latency,

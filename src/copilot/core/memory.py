@@ -9,8 +9,9 @@ from copilot.core.assessment import HealthState, ReportedState
 from copilot.core.flow import Flow
 from copilot.core.signals import Frozen
 
-REMEMBERED_TICKS = 3
 REMEMBERED_QUEUES = 60
+AGES_REACH_SEC = 90.0
+AGES_APART_SEC = 20.0
 USUAL_OVER_SEC = 600.0
 
 
@@ -27,11 +28,11 @@ NEVER_FIRED = GateMemory()
 
 
 class QueueMemory(Frozen):
-    """One flow's last ticks, oldest first: tasks waiting, their age in seconds; its usual share of arrivals and when a
-    task last arrived."""
+    """One flow's past: tasks waiting at the last tick; when a task last arrived; ages of its oldest task (seconds) over
+    the last minute and a half, as (when, age), oldest first, so that a gauge written once a minute shows a rise too."""
 
-    waiting: tuple[FiniteFloat, ...] = ()
-    ages: tuple[FiniteFloat, ...] = ()
+    waiting: FiniteFloat | None = None
+    ages: tuple[tuple[Instant, FiniteFloat], ...] = ()
     last_arrival: Instant | None = None
     last_seen: Instant | None = None
 
@@ -60,12 +61,20 @@ def remember_flows(memory: Memory, flows: dict[str, Flow], now: Instant) -> dict
     queues = dict(memory.queues)
     for key, flow in flows.items():
         past = queues.get(key, QueueMemory())
-        waiting = past.waiting if flow.waiting is None else (*past.waiting, flow.waiting)[-REMEMBERED_TICKS:]
-        ages = past.ages if flow.age is None else (*past.ages, flow.age)[-REMEMBERED_TICKS:]
+        waiting = past.waiting if flow.waiting is None else flow.waiting
+        ages = past.ages if flow.age is None else _ages(past.ages, flow.age, now)
         arrived = now if flow.arrives else past.last_arrival
         queues[key] = QueueMemory(waiting=waiting, ages=ages, last_arrival=arrived, last_seen=now)
     newest = sorted(queues, key=lambda k: queues[k].last_seen or Instant.MIN, reverse=True)[:REMEMBERED_QUEUES]
     return {key: queues[key] for key in newest}
+
+
+def _ages(past: tuple[tuple[Instant, float], ...], age: float, now: Instant) -> tuple[tuple[Instant, float], ...]:
+    """The remembered ages with this one: samples at least 20 s apart, none older than 90 s."""
+    kept = tuple(sample for sample in past if (now - sample[0]).total("seconds") <= AGES_REACH_SEC)
+    if kept and (now - kept[-1][0]).total("seconds") < AGES_APART_SEC:
+        return kept
+    return (*kept, (now, age))
 
 
 def remember_demand(memory: Memory, starts: float | None, now: Instant, burst_factor: float) -> Memory:

@@ -3,28 +3,34 @@ queue that carries too little to make the cluster critical."""
 
 from copilot.core.assessment import GateResult, Severity
 from copilot.core.flow import AGES, Flow
+from copilot.core.memory import QueueMemory
 from copilot.core.view import View, flow_evidence, lost, measured, of_queue, unjudged, without
+
+STORED_TASKS = 3
 
 
 def _stalled(view: View, flow: Flow) -> tuple[bool | None, float | None]:
     """Whether the flow's work waits and is not served; and the share of it that is served.
 
-    Served < 10 % of what arrives (of what waits, when nothing arrives), and what waits does not shrink. A task proves
-    nothing before it has waited half a window; where ages are unknown, three stored tasks do."""
+    Served < 10 % of what arrives (of what waits, when nothing arrives), and what waits does not shrink."""
     if flow.served is None or flow.arrives is None or (flow.waiting is None and flow.spooled is None):
         return None, None
-    half = view.window_sec / 2
-    if flow.waiting is not None:
-        waits = flow.waiting >= 1 and (flow.age is None or flow.age >= half)
-    else:
-        waits = (flow.spooled or 0.0) * view.window_sec >= 3
-    if not waits:
+    if not _waits(view, flow):
         return False, None
     demand = flow.arrives if flow.arrives > 0 else (flow.waiting or 0.0) / view.window_sec
     share = flow.served / demand if demand > 0 else 1.0
     before = view.past(flow).waiting
-    shrinks = flow.waiting is not None and bool(before) and flow.waiting < before[-1]
+    shrinks = flow.waiting is not None and before is not None and flow.waiting < before
     return share < view.thresholds.stalled_served_share and not shrinks, share
+
+
+def _waits(view: View, flow: Flow) -> bool:
+    """Whether work waits. A task proves nothing before it has waited half a window. Gauges lag by up to a minute: where
+    the API did not describe the flow, three tasks stored in the window wait too (nobody took them, or served would not
+    be as low as a stall needs)."""
+    if (flow.waiting or 0.0) > 0 and (flow.age is None or flow.age >= view.window_sec / 2):
+        return True
+    return not flow.described and (flow.spooled or 0.0) * view.window_sec >= STORED_TASKS
 
 
 def _flows(view: View) -> list[Flow]:
@@ -36,7 +42,8 @@ def _flows(view: View) -> list[Flow]:
 def _stall_result(view: View, name: str, severity: Severity, flow: Flow, share: float | None) -> GateResult:
     threshold = view.thresholds.stalled_served_share
     value = share or 0.0
-    waiting = "tasks are stored" if flow.waiting is None else f"{flow.waiting:.0f} tasks wait"
+    stored = (flow.spooled or 0.0) * view.window_sec
+    waiting = f"{flow.waiting:.0f} tasks wait" if flow.waiting else f"about {stored:.0f} tasks were stored"
     age = f", the oldest for {flow.age:.0f} s" if flow.age else ""
     rates = f"{flow.arrives or 0.0:.2g}/s arrive and {flow.served or 0.0:.2g}/s are served"
     sentence = f"{waiting} on {flow.name if flow.task_type else flow.task_queue}{age}: {rates}"
@@ -102,6 +109,11 @@ def _stuck_in_history(view: View) -> GateResult | None:
     return measured("work_stalled", Severity.CRITICAL, value, limit, "ratio", sentence, evidence, fired=True, low=True)
 
 
+def _rising(age: float, past: QueueMemory) -> bool:
+    """Whether the age has grown over the last minute and a half by more than noise (a second, or 2 %)."""
+    return bool(past.ages) and age > past.ages[0][1] + max(1.0, 0.02 * age)
+
+
 def falling_behind(view: View) -> GateResult:
     """Falling behind: served < arrivals, and the oldest task's age is over two minutes and rising."""
     name, severity, limit = "falling_behind", Severity.CRITICAL, view.thresholds.falling_behind_age_sec
@@ -113,9 +125,8 @@ def falling_behind(view: View) -> GateResult:
     if not judged:
         return unjudged(name, severity, "missing", "nothing says how old the waiting work is")
     for flow in judged:
-        age, past = flow.age or 0.0, view.past(flow).ages
-        rising = bool(past) and age > past[0]
-        if age > limit and rising and (flow.served or 0.0) < (flow.arrives or 0.0):
+        age = flow.age or 0.0
+        if age > limit and _rising(age, view.past(flow)) and (flow.served or 0.0) < (flow.arrives or 0.0):
             rates = f"{flow.arrives:.2g}/s arrive, {flow.served:.2g}/s are served"
             sentence = f"the oldest task on {flow.task_queue} waits {age:.0f} s and rising: {rates}"
             result = measured(name, severity, age, limit, "s", sentence, flow_evidence(flow), fired=True)

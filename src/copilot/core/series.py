@@ -86,6 +86,14 @@ THROTTLED = (
     "service_name=frontend",
     "resource_exhausted_cause!=BusyWorkflow",
 )
+MISTAKES = (
+    "service_error_with_type",
+    "service_name=frontend",
+    f"operation!~Poll.*|{UPKEEP}",
+    "error_type=~serviceerror.(NotFound|NamespaceNotFound|WorkflowExecutionAlreadyStarted|AlreadyExist.*|InvalidArgument"
+    "|FailedPrecondition|PermissionDenied|QueryFailed|WorkflowNotReady)",
+    USER,
+)
 TASKS_ADDED = ("tasks_added", "forwarded=false", USER, USER_QUEUES)
 SPOOLED = (*TASKS_ADDED, "task_add_result=backlog")
 WRITES = "operation=~(Create|Update|ConflictResolve|Set)WorkflowExecution"

@@ -69,6 +69,17 @@ def frontend_errors(facts: Facts) -> Issue | None:
     return issue("frontend_errors", facts, gates, "Requests fail by the server's fault", why)
 
 
+def membership_change(facts: Facts) -> Issue | None:
+    """A server process started or left: what follows for a minute is its wake."""
+    changes = facts.view.signals.value("deploy.membership_changes_per_min")
+    gates = [g for g in facts.gates.values() if g.fired]
+    if not changes or not gates:
+        return None
+    why = "A server process started or left less than a window ago: caches are cold, polls come back one by one."
+    ids = ("deploy.membership_changes_per_min",)
+    return issue("membership_change", facts, gates, "A server process started or left", why, signals=ids)
+
+
 def shard_churn(facts: Facts) -> Issue | None:
     if not (gates := facts.fired("shard_churn")):
         return None
@@ -102,3 +113,15 @@ def frontend_slow(facts: Facts) -> Issue | None:
     shard = f" Requests wait {wait:.0f} ms (p99) for their shard's write slot." if wait and wait > 100 else ""
     why = f"The server answers slowly.{shard}"
     return issue("frontend_slow", facts, gates, "The frontend answers slowly", why)
+
+
+def client_mistakes(facts: Facts) -> Issue | None:
+    """Clients ask for what is not there or already is: theirs to mend, no fault of the server (requirements §3.5)."""
+    signals = facts.view.signals
+    mistakes, requests = signals.value("clients.mistakes_per_sec"), signals.value("frontend.request_rate_per_sec")
+    if not mistakes or not requests or mistakes * facts.view.window_sec < 10 or mistakes < 0.1 * requests:
+        return None
+    row = facts.top_row("clients.mistakes_per_sec")
+    most = f", most often {row.labels.get('operation')} with {row.labels.get('error_type')}" if row else ""
+    why = f"Clients make {mistakes:.2g} mistakes/s{most}. The server answers them as it should."
+    return issue("client_mistakes", facts, [], "Clients make mistakes", why, signals=("clients.mistakes_per_sec",))

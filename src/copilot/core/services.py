@@ -4,7 +4,7 @@ blamed: an actor starved by another shows odd signals that are expected (artifac
 from typing import Literal
 
 from copilot.core.assessment import GateResult, ServiceHealth
-from copilot.core.bottleneck import WorkerEvidence
+from copilot.core.bottleneck import WORK_WAITS, WorkerEvidence
 from copilot.core.signals import Signals
 
 _GATES: dict[str, tuple[str, ...]] = {
@@ -31,7 +31,7 @@ def services(gates: tuple[GateResult, ...], workers: WorkerEvidence, signals: Si
 
 def _service(name: str, gates: dict[str, GateResult], workers: WorkerEvidence, signals: Signals) -> ServiceHealth:
     fired = [gates[g] for g in _GATES[name] if gates[g].fired]
-    waits = [gates[g] for g in ("work_stalled", "falling_behind", "queue_stalled", "backlog_age") if gates[g].fired]
+    waits = [gates[g] for g in WORK_WAITS if gates[g].fired]
     if name == "workers" and waits and (workers.nobody_polls or workers.slots_exhausted or workers.slow_to_start):
         fired = [*waits, *fired]
     progress: Literal["ok", "degraded", "blocked", "unknown"] = "ok"

@@ -36,6 +36,7 @@ class Thresholds(Frozen):
     turned_away_share: Share = 0.50
     turned_away_min_requests: Positive = 3.0
     backlog_age_sec: Positive = 30.0
+    keeping_up_share: Share = 0.80
     frontend_latency_p99_ms: Positive = 1000.0
     persistence_latency_p99_ms: Positive = 100.0
     history_latency_p99_sec: Positive = 30.0

@@ -1,45 +1,9 @@
 """Findings about workers, the load on them, and the code they run."""
 
 from copilot.core.assessment import Issue
-from copilot.core.bottleneck import SERVER_REFUSES, exhausted_slots, polled, waiting_flows
+from copilot.core.bottleneck import SERVER_REFUSES, WORK_WAITS, draining, exhausted_slots
 from copilot.core.facts import Facts, issue
-from copilot.core.flow import Flow
 from copilot.core.scaling import pollers_over_slots
-
-
-def _unpolled(facts: Facts) -> list[Flow]:
-    """Flows that wait, are hardly served, and that nobody polls."""
-    limit = facts.view.thresholds.stalled_served_share
-    return [
-        f
-        for f in waiting_flows(facts.view)
-        if polled(f, facts.view.signals) is False and (f.served or 0.0) <= max(limit * (f.arrives or 0.0), 1e-9)
-    ]
-
-
-def no_pollers(facts: Facts) -> Issue | None:
-    gates = facts.fired("work_stalled", "queue_stalled", "falling_behind", "backlog_age")
-    unpolled = _unpolled(facts)
-    if not gates or not unpolled or exhausted_slots(facts.view.signals) or facts.fired(*SERVER_REFUSES):
-        return None
-    queues = sorted({f.task_queue for f in unpolled if f.task_type})
-    named = " and ".join(filter(None, (", ".join(queues[:-1]), *queues[-1:])))
-    where = f"task queue{'s' if len(queues) > 1 else ''} {named}" if queues else "the task queues"
-    waiting = sum(f.waiting or 0.0 for f in unpolled)
-    oldest = max((f.age or 0.0 for f in unpolled), default=0.0)
-    count = f"{waiting:.0f} tasks waiting" if waiting else "tasks waiting"
-    age = f", the oldest for {oldest:.0f} s" if oldest else ""
-    seen = " Their metrics pages are gone too." if facts.view.signals.targets.get("worker") == 0 else ""
-    return issue(
-        "no_pollers",
-        facts,
-        gates,
-        f"No pollers on {where}: {count}{age}",
-        f"No worker asks for these tasks.{seen} The server is not the problem.",
-        subject=", ".join(queues),
-        signals=("poller.pending_polls",),
-        parameters={"task_queue": ", ".join(queues)} if queues else None,
-    )
 
 
 def load_burst(facts: Facts) -> Issue | None:
@@ -57,9 +21,8 @@ def load_burst(facts: Facts) -> Issue | None:
 
 def slots_exhausted(facts: Facts) -> Issue | None:
     kind = exhausted_slots(facts.view.signals)
-    gates = facts.fired("work_stalled", "queue_stalled", "falling_behind", "backlog_age")
-    spooled = (facts.view.signals.value("matching.tasks_spooled_per_sec") or 0) > 0
-    if kind is None or not (gates or spooled):
+    gates = facts.fired(*WORK_WAITS)
+    if kind is None or not gates:
         return None
     used = facts.view.signals.value(f"workers.{kind}_slots_used") or 0
     took = facts.view.signals.value("workers.activity_execution_p95_ms") if kind == "activity" else None
@@ -102,8 +65,13 @@ def sticky_cache_thrash(facts: Facts) -> Issue | None:
 
 
 def worker_slow(facts: Facts) -> Issue | None:
-    gates = facts.fired("work_stalled", "falling_behind", "queue_stalled", "backlog_age")
-    excused = facts.workers.nobody_polls or facts.workers.slots_exhausted or facts.fired(*SERVER_REFUSES)
+    gates = facts.fired(*WORK_WAITS)
+    excused = (
+        facts.workers.nobody_polls
+        or facts.workers.slots_exhausted
+        or draining(facts.view)
+        or facts.fired(*SERVER_REFUSES)
+    )
     if not gates or excused:
         return None
     took = facts.view.signals.value("workers.wft_execution_p95_ms")
