@@ -40,6 +40,8 @@ _HEALTHY: dict[str, float] = {
     "demand.starts_per_sec": 3.0,
     "demand.tasks_added_per_sec": 17.5,
     "demand.requests_per_sec": 4.0,
+    "cache.hit_rate": 0.95,
+    "worker_cache.sticky_hit_rate": 0.99,
     "workers.workflow_slots_available": 99.0,
     "workers.workflow_slots_used": 1.0,
     "workers.activity_slots_available": 99.0,

@@ -49,6 +49,19 @@ CAUSES: dict[str, tuple[Signals, str, str]] = {
     "failing workflow tasks": (healthy(workflow_tasks__failed_per_sec=4.0), "workflow_task_failures", "worker_limited"),
     "retries": (healthy(activity_tasks__failed_per_sec=15.0), "retry_storm", "healthy"),
     "burst": (healthy(demand__starts_per_sec=15.0), "load_burst", "healthy"),
+    "client mistakes": (healthy(clients__mistakes_per_sec=6.0), "client_mistakes", "healthy"),
+    "a restarted server": (
+        healthy(
+            deploy__membership_changes_per_min=2.0, frontend__error_rate_per_sec=2.0, frontend__latency_p99_ms=3000.0
+        ),
+        "frontend_errors",
+        "server_limited",
+    ),
+    "a slow server just after its start": (
+        healthy(deploy__membership_changes_per_min=2.0, frontend__latency_p99_ms=3000.0),
+        "membership_change",
+        "server_limited",
+    ),
     "mismatch": (healthy(workers__workflow_pollers=400.0), "poller_executor_mismatch", "healthy"),
 }
 
@@ -105,3 +118,54 @@ def test_14_workers_are_never_scaled_down_while_none_is_free(
     assert broken_rule(scale("down"), signals) == rule
     assert broken_rule(scale("up"), signals) is None
     assert len(permitted([scale("down"), scale("up"), scale("down", "history")], signals)) == (3 if rule is None else 2)
+
+
+def test_scaling_workers_that_cache_workflows_comes_with_the_sticky_queue_warning() -> None:
+    signals = healthy(worker_cache__sticky_size=40.0)
+    (up,) = permitted([scale("up")], signals)
+    assert up.parameters["rule"] == ScalingRule.STICKY_QUEUE_WARNING
+    assert permitted([scale("up")], healthy(worker_cache__sticky_size=0.0)) == (scale("up"),)
+
+
+def test_full_workers_that_cache_are_scaled_first_and_restarted_to_redistribute_after() -> None:
+    signals = healthy(worker_cache__sticky_size=40.0, workers__workflow_slots_available=0.0)
+    first, then = permitted([scale("up")], signals)
+    assert (first.action_type, then.action_type) == (ActionType.SCALE, ActionType.RESTART)
+    assert then.parameters["rule"] == ScalingRule.RESTART_TO_REDISTRIBUTE
+
+
+def test_pollers_are_not_raised_while_they_outnumber_slots() -> None:
+    more = scale("up").model_copy(update={"parameters": {"raise": "pollers"}})
+    assert broken_rule(more, healthy(workers__activity_pollers=400.0)) is ScalingRule.POLLER_EXECUTOR_MISMATCH
+    assert broken_rule(more, healthy()) is None
+
+
+def test_the_chain_from_full_slots_to_work_not_done_is_told_link_by_link() -> None:
+    why = after(full).narrative.why
+    links = [
+        "all 4 activity slots are busy",
+        "workers stop polling",
+        "tasks wait, the oldest for 60 s",
+        "0 workflows/s",
+    ]
+    assert [why.index(link) for link in links] == sorted(why.index(link) for link in links)
+
+
+def test_the_chain_of_a_server_that_refuses_goes_through_history() -> None:
+    stuck = healthy(
+        persistence__throttled_per_sec=200.0,
+        history__tasks_acked_per_sec=5.0,
+        workflow_completion__success_per_sec=0.5,
+    )
+    told = "the persistence rate limit refuses database calls, so history finishes 5 of 67 task attempts/s, so 0.5"
+    assert told in after(stuck).narrative.why
+
+
+def test_a_gate_that_fired_once_blames_nobody() -> None:
+    evaluation = after(healthy(persistence__latency_p99_ms=900.0), ticks=1)
+    assert evaluation.verdict.fired() == ("persistence_latency",)
+    assert (evaluation.top_factor, evaluation.bottleneck.value) == (None, "healthy")
+
+
+def test_a_burst_does_not_become_usual_while_it_lasts() -> None:
+    assert "load_burst" in [f.finding for f in after(healthy(demand__starts_per_sec=15.0), ticks=30).findings]

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from copilot.core.assessment import BottleneckClassification, Evaluation, ReportedState
-from copilot.core.bottleneck import classify_bottleneck, worker_evidence
+from copilot.core.assessment import BottleneckClassification, Evaluation, ReportedState, Verdict
+from copilot.core.bottleneck import WorkerEvidence, classify_bottleneck, worker_evidence
+from copilot.core.causal_chain import chain
 from copilot.core.facts import Facts
 from copilot.core.findings import findings
 from copilot.core.flow import cluster_flow, queue_flows
@@ -31,6 +32,15 @@ class Context:
     ignore_task_queues: tuple[str, ...] = ()
 
 
+def _bottleneck(verdict: Verdict, evidence: WorkerEvidence) -> BottleneckClassification:
+    """Blind knows of none; and a gate that fired once, too little for a state, is too little to blame somebody."""
+    if verdict.health_state is ReportedState.UNKNOWN:
+        return BottleneckClassification.UNKNOWN
+    if verdict.health_state is ReportedState.HAPPY:
+        return BottleneckClassification.HEALTHY
+    return classify_bottleneck(verdict.gates, evidence)
+
+
 def evaluate(signals: Signals, memory: Memory, context: Context) -> tuple[Evaluation, Memory]:
     """The verdict with its findings and words, and what to remember for the next tick. Same inputs, same answer."""
     queues = queue_flows(signals, context.ignore_task_queues)
@@ -38,10 +48,12 @@ def evaluate(signals: Signals, memory: Memory, context: Context) -> tuple[Evalua
     view = View(signals, cluster, queues, memory, context.thresholds, context.window_sec, signals.time)
     verdict, after = evaluate_health_state(judge(view), signals, memory, context.interval_sec, context.window_sec)
     evidence = worker_evidence(view)
-    found = findings(Facts(view, {g.name: g for g in verdict.gates}, evidence, blind=verdict.stale))
-    unknown = verdict.health_state is ReportedState.UNKNOWN
-    bottleneck = BottleneckClassification.UNKNOWN if unknown else classify_bottleneck(verdict.gates, evidence)
-    actors = services(verdict.gates, evidence, signals)
+    facts = Facts(view, {g.name: g for g in verdict.gates}, evidence, blind=verdict.stale)
+    found = findings(facts)
+    bottleneck = _bottleneck(verdict, evidence)
+    if verdict.health_state is ReportedState.HAPPY:
+        found = tuple(issue for issue in found if not issue.contributing_factors)
+    actors = services(verdict.gates, evidence, signals, context.thresholds)
     if usable(signals, verdict.coverage):
         after = remember_demand(
             after, signals.value("demand.starts_per_sec"), signals.time, context.thresholds.burst_factor
@@ -59,7 +71,7 @@ def evaluate(signals: Signals, memory: Memory, context: Context) -> tuple[Evalua
         findings=found,
         services=actors,
         summary=summary(verdict, found, signals),
-        narrative=narrative(verdict, bottleneck, found, actors, signals),
+        narrative=narrative(verdict, bottleneck, found, actors, chain(facts) if found else (), signals),
         signals=signals,
     )
     return evaluation, after

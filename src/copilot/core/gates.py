@@ -29,6 +29,8 @@ GATES: tuple[Callable[[View], GateResult], ...] = (
     pressure.application_failures,
 )
 
+# The four ways to critical (requirements §3.1).
+CRITICAL = frozenset({"unreachable", "turned_away", "work_stalled", "falling_behind"})
 # Critical gates that stress at their first firing (requirements §3.3); falling behind must be seen twice.
 IMMEDIATE = frozenset({"unreachable", "turned_away", "work_stalled"})
 # Quantiles of finished work, which tell of an outage after it is over.

@@ -85,5 +85,7 @@ def remember_demand(memory: Memory, starts: float | None, now: Instant, burst_fa
     usual, ticks = memory.usual_starts or 0.0, memory.demand_ticks + 1
     since = (now - memory.last_tick).total("seconds") if memory.last_tick is not None else USUAL_OVER_SEC
     weight = max(1 / ticks, min(1.0, since / USUAL_OVER_SEC))
-    taken = min(starts, burst_factor * usual) if ticks > 3 and usual > 0 else starts
+    taken = starts
+    if ticks > 3 and 0 < burst_factor * usual < starts:
+        taken, weight = burst_factor * usual, min(weight, since / USUAL_OVER_SEC)
     return memory.model_copy(update={"usual_starts": usual + weight * (taken - usual), "demand_ticks": ticks})

@@ -8,6 +8,7 @@ from copilot.core.assessment import (
     ServiceHealth,
     Verdict,
 )
+from copilot.core.causal_chain import WAKE
 from copilot.core.signals import Signals
 
 _LIMIT = {
@@ -61,9 +62,10 @@ def narrative(
     bottleneck: BottleneckClassification,
     found: tuple[Issue, ...],
     actors: tuple[ServiceHealth, ...],
+    links: tuple[str, ...],
     signals: Signals,
 ) -> Narrative:
-    """Setting, trigger, each actor's reaction, why, what it means, what to watch next."""
+    """Setting, trigger, each actor's reaction, why (with the chain of `links`), what it means, what to watch next."""
     flow = _flow_words(signals)
     fired = [g for g in verdict.gates if g.fired]
     trigger = "; ".join(g.sentence for g in fired) or "No gate fires."
@@ -74,13 +76,18 @@ def narrative(
         for a in actors
     )
     causes = found[0].likely_cause if found else "Nothing stands out."
-    rest = f" In its wake: {', '.join(i.title for i in found[1:])}." if found[1:] else ""
+    wake = WAKE.get(found[0].finding, frozenset()) if found else frozenset()
+    followed = [i.title for i in found[1:] if i.finding in wake]
+    besides = [i.title for i in found[1:] if i.finding not in wake]
+    told = f" The chain: {', so '.join(links)}." if links else ""
+    rest = f" In its wake: {'; '.join(followed)}." if followed else ""
+    rest += f" Besides: {'; '.join(besides)}." if besides else ""
     watch = tuple(dict.fromkeys(i for f in found for i in f.related_signals))[:4]
     return Narrative(
         setting=f"{flow[:1].upper()}{flow[1:]}.",
         trigger=trigger,
         reactions=reactions,
-        why=f"{causes}{rest}",
+        why=f"{causes}{told}{rest}",
         meaning=f"{_MEANS[verdict.health_state]} {_LIMIT[bottleneck]}",
         watch_next=f"Watch {', '.join(watch)}." if watch else "Watch that what arrives is served.",
     )

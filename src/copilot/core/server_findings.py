@@ -6,6 +6,7 @@ from copilot.core.facts import Facts, issue
 
 
 def server_unreachable(facts: Facts) -> Issue | None:
+    """The frontend does not answer its health check."""
     if not (gates := facts.fired("unreachable")):
         return None
     why = "The frontend is down, frozen, or cut off from here. Nothing else read now can be trusted."
@@ -13,6 +14,7 @@ def server_unreachable(facts: Facts) -> Issue | None:
 
 
 def metrics_blind(facts: Facts) -> Issue | None:
+    """Too little can be read to stand by a verdict."""
     if not facts.blind or facts.fired("unreachable"):
         return None
     lost = [f"{i} ({m.detail or m.code.value})" for i, m in facts.view.signals.missing.items()]
@@ -23,6 +25,7 @@ def metrics_blind(facts: Facts) -> Issue | None:
 
 
 def persistence_failing(facts: Facts) -> Issue | None:
+    """Calls to the database fail."""
     if not (gates := facts.fired("persistence_errors")):
         return None
     row = facts.top_row("persistence.error_rate_per_sec")
@@ -33,6 +36,7 @@ def persistence_failing(facts: Facts) -> Issue | None:
 
 
 def persistence_throttled(facts: Facts) -> Issue | None:
+    """The server's own persistence rate limit refuses database calls."""
     gates = facts.fired("persistence_throttled")
     if facts.throttle_cause().startswith("Persistence"):
         gates += facts.fired("history_throttled")
@@ -46,8 +50,9 @@ def persistence_throttled(facts: Facts) -> Issue | None:
 
 
 def rate_limited(facts: Facts) -> Issue | None:
+    """A request rate limit refuses requests and polls."""
     gates = facts.fired("rate_limited")
-    if not facts.throttle_cause().startswith("Persistence"):
+    if not facts.throttle_cause().startswith("Persistence") and not facts.fired("persistence_throttled"):
         gates += facts.fired("history_throttled")
     if not gates:
         return None
@@ -60,6 +65,7 @@ def rate_limited(facts: Facts) -> Issue | None:
 
 
 def frontend_errors(facts: Facts) -> Issue | None:
+    """Requests fail by the server's fault, and nothing says that the database does."""
     gates = facts.fired("turned_away", "frontend_errors")
     if not gates or facts.fired("persistence_errors") or facts.fired("rate_limited"):
         return None
@@ -81,6 +87,7 @@ def membership_change(facts: Facts) -> Issue | None:
 
 
 def shard_churn(facts: Facts) -> Issue | None:
+    """Shards are opened and closed on history hosts."""
     if not (gates := facts.fired("shard_churn")):
         return None
     why = "Shards are opened and closed: history hosts come and go, or lose their leases."
@@ -88,6 +95,7 @@ def shard_churn(facts: Facts) -> Issue | None:
 
 
 def persistence_slow(facts: Facts) -> Issue | None:
+    """Database calls take long."""
     if not (gates := facts.fired("persistence_latency")):
         return None
     why = "Database calls take long; everything the server does waits for them."
@@ -95,6 +103,7 @@ def persistence_slow(facts: Facts) -> Issue | None:
 
 
 def history_backlog(facts: Facts) -> Issue | None:
+    """History finishes its tasks late or not at all, and nothing refuses them."""
     gates = facts.fired("history_latency")
     stalled = facts.gates["work_stalled"]
     if stalled.fired and "history.tasks_acked_per_sec" in stalled.evidence:
@@ -106,6 +115,7 @@ def history_backlog(facts: Facts) -> Issue | None:
 
 
 def frontend_slow(facts: Facts) -> Issue | None:
+    """The frontend answers slowly."""
     gates = facts.fired("frontend_latency")
     if not gates:
         return None

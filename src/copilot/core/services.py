@@ -5,7 +5,9 @@ from typing import Literal
 
 from copilot.core.assessment import GateResult, ServiceHealth
 from copilot.core.bottleneck import WORK_WAITS, WorkerEvidence
+from copilot.core.pressure import pressure_on
 from copilot.core.signals import Signals
+from copilot.core.thresholds import Thresholds
 
 _GATES: dict[str, tuple[str, ...]] = {
     "frontend": ("unreachable", "turned_away", "frontend_errors", "rate_limited", "frontend_latency"),
@@ -24,12 +26,16 @@ _READS = {
 _BLOCKS = frozenset({"unreachable", "turned_away"})
 
 
-def services(gates: tuple[GateResult, ...], workers: WorkerEvidence, signals: Signals) -> tuple[ServiceHealth, ...]:
+def services(
+    gates: tuple[GateResult, ...], workers: WorkerEvidence, signals: Signals, thresholds: Thresholds
+) -> tuple[ServiceHealth, ...]:
     """The five actors, in the order work passes them."""
-    return tuple(_service(name, {g.name: g for g in gates}, workers, signals) for name in _GATES)
+    return tuple(_service(name, {g.name: g for g in gates}, workers, signals, thresholds) for name in _GATES)
 
 
-def _service(name: str, gates: dict[str, GateResult], workers: WorkerEvidence, signals: Signals) -> ServiceHealth:
+def _service(
+    name: str, gates: dict[str, GateResult], workers: WorkerEvidence, signals: Signals, thresholds: Thresholds
+) -> ServiceHealth:
     fired = [gates[g] for g in _GATES[name] if gates[g].fired]
     waits = [gates[g] for g in WORK_WAITS if gates[g].fired]
     if name == "workers" and waits and (workers.nobody_polls or workers.slots_exhausted or workers.slow_to_start):
@@ -46,7 +52,10 @@ def _service(name: str, gates: dict[str, GateResult], workers: WorkerEvidence, s
         artifacts = ("matching.backlog_count", "poller.sync_match_rate")
     if name == "frontend" and not fired and waits:
         artifacts = ("poller.poll_timeout_rate",)
-    dominant = next(iter(fired[0].evidence), fired[0].name) if fired else None
+    level, pressing = pressure_on(name, signals, thresholds.pressure)
+    dominant = next(iter(fired[0].evidence), fired[0].name) if fired else pressing
+    if pressure == "low" or (pressure == "moderate" and level == "high"):
+        pressure = level
     return ServiceHealth(
         name=name, forward_progress=progress, pressure=pressure, dominant_signal=dominant, artifact_signals=artifacts
     )

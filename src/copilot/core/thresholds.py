@@ -7,8 +7,9 @@ and losing capacity never relaxes a gate (law 4).
 import hashlib
 from typing import Annotated, Self
 
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import ConfigDict, Field, FiniteFloat, model_validator
 
+from copilot.core.pressure import GRADES, Grade
 from copilot.core.signals import Frozen
 
 Positive = Annotated[FiniteFloat, Field(gt=0)]
@@ -29,30 +30,56 @@ class Tolerance(Frozen):
 class Thresholds(Frozen):
     """All thresholds. Seconds, milliseconds, shares (0…1) and rates as the names say."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     stalled_served_share: Share = 0.10
+    """A flow is stalled when less than this share of what arrives is served."""
     queue_share_critical: Share = 0.20
+    """A stalled task queue makes the cluster critical when it carries at least this share of arrivals."""
     abandoned_after_sec: Positive = 86_400.0
+    """A queue on which nothing arrived for so long is abandoned and moves nothing."""
     falling_behind_age_sec: Positive = 120.0
+    """Work falls behind when its oldest task is older than this, and rising."""
     turned_away_share: Share = 0.50
+    """Work is turned away when at least this share of the requests that bring it fails."""
     turned_away_min_requests: Positive = 3.0
+    """So many of them must have failed in a window."""
     backlog_age_sec: Positive = 30.0
+    """The oldest waiting task may be so old."""
     keeping_up_share: Share = 0.80
+    """Work piles up when less than this share of what arrives is served, and the rest is stored."""
     frontend_latency_p99_ms: Positive = 1000.0
+    """The frontend's p99, long polls left out."""
     persistence_latency_p99_ms: Positive = 100.0
+    """The database calls' p99 (Aurora DSQL: set 500)."""
     history_latency_p99_sec: Positive = 30.0
+    """History's transfer tasks' p99, from due to done."""
     shard_churn_per_sec: Positive = 5.0
+    """Shards opened and closed."""
     completion_rate: Share = 0.50
+    """Share of closed workflows that succeed."""
     completion_min_closes: Positive = 5.0
+    """So many must have failed in a window."""
     frontend_errors: Tolerance = Tolerance(floor_per_sec=0.2, share=0.02)
+    """Requests failed by the server's fault, at the rate of requests that bring work."""
     rate_limited: Tolerance = Tolerance(floor_per_sec=0.5, share=0.05)
+    """Requests and polls refused, at the rate of requests that bring work."""
     history_throttled: Tolerance = Tolerance(floor_per_sec=1.0, share=0.10)
+    """History's refused attempts, at the rate of tasks added."""
     persistence_errors: Tolerance = Tolerance(floor_per_sec=0.5, share=0.05)
+    """Failed database calls, at the rate of requests that bring work."""
     persistence_throttled: Tolerance = Tolerance(floor_per_sec=1.0, share=0.10)
+    """Refused database calls, at the rate of tasks added."""
     workflow_task_failures: Tolerance = Tolerance(floor_per_sec=0.2, share=0.05)
+    """Workflow tasks failed or timed out, at the rate of tasks added."""
     activity_failures: Tolerance = Tolerance(floor_per_sec=0.5, share=0.15)
+    """Failed activity attempts, at the rate of tasks added."""
     burst_factor: Annotated[FiniteFloat, Field(gt=1)] = 2.5
-    slots_low_share: Share = 0.10
+    """So many times the usual starts are a burst."""
     schedule_to_start_ms: Positive = 500.0
+    """Tasks that waited longer than this (p95, by the workers' own clock) were slow to start."""
+    pressure: dict[str, Grade] = Field(default_factory=dict)
+    """Grades of single signals that colour the actors: `[clusters.thresholds.pressure."cache.hit_rate"]`."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -61,6 +88,14 @@ class Thresholds(Frozen):
                 f"backlog_age_sec ({self.backlog_age_sec:g}) must not exceed "
                 f"falling_behind_age_sec ({self.falling_behind_age_sec:g})"
             )
+        for signal_id, grade in self.pressure.items():
+            if (usual := GRADES.get(signal_id)) is None:
+                raise ValueError(f"pressure: {signal_id!r} is not graded; graded are {', '.join(GRADES)}")
+            if grade.less_is_worse is not usual.less_is_worse:
+                order = "below" if usual.less_is_worse else "above"
+                raise ValueError(
+                    f"pressure.{signal_id}: high ({grade.high:g}) must be {order} moderate ({grade.moderate:g})"
+                )
         return self
 
     def digest(self) -> str:

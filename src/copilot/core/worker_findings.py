@@ -7,6 +7,7 @@ from copilot.core.scaling import pollers_over_slots
 
 
 def load_burst(facts: Facts) -> Issue | None:
+    """Far more workflows are started than usual."""
     signals, memory = facts.view.signals, facts.view.memory
     starts, usual = signals.value("demand.starts_per_sec"), memory.usual_starts
     factor = facts.view.thresholds.burst_factor
@@ -20,6 +21,7 @@ def load_burst(facts: Facts) -> Issue | None:
 
 
 def slots_exhausted(facts: Facts) -> Issue | None:
+    """Work waits and all slots of a type are taken."""
     kind = exhausted_slots(facts.view.signals)
     gates = facts.fired(*WORK_WAITS)
     if kind is None or not gates:
@@ -33,6 +35,7 @@ def slots_exhausted(facts: Facts) -> Issue | None:
 
 
 def workflow_task_failures(facts: Facts) -> Issue | None:
+    """Workflow tasks fail or time out in workers, so executions are stuck."""
     if not (gates := facts.fired("workflow_task_failures")):
         return None
     row = facts.top_row("worker_tasks.workflow_task_failures_per_sec")
@@ -42,6 +45,7 @@ def workflow_task_failures(facts: Facts) -> Issue | None:
 
 
 def retry_storm(facts: Facts) -> Issue | None:
+    """Activity attempts fail and are retried."""
     if not (gates := facts.fired("activity_failures")):
         return None
     row = facts.top_row("activity_tasks.failed_per_sec")
@@ -51,6 +55,7 @@ def retry_storm(facts: Facts) -> Issue | None:
 
 
 def sticky_cache_thrash(facts: Facts) -> Issue | None:
+    """Workers push workflows out of their cache and replay them."""
     signals = facts.view.signals
     evicted, missed = (
         signals.value("worker_cache.forced_evictions_per_sec"),
@@ -65,6 +70,7 @@ def sticky_cache_thrash(facts: Facts) -> Issue | None:
 
 
 def worker_slow(facts: Facts) -> Issue | None:
+    """Workers poll and have slots, and do not keep up."""
     gates = facts.fired(*WORK_WAITS)
     excused = (
         facts.workers.nobody_polls
@@ -81,6 +87,7 @@ def worker_slow(facts: Facts) -> Issue | None:
 
 
 def poller_executor_mismatch(facts: Facts) -> Issue | None:
+    """Workers run more pollers than slots."""
     if (kind := pollers_over_slots(facts.view.signals)) is None:
         return None
     why = f"Workers run more {kind} pollers than they have {kind} slots: the surplus can only wait."
@@ -89,9 +96,11 @@ def poller_executor_mismatch(facts: Facts) -> Issue | None:
 
 
 def application_failures(facts: Facts) -> Issue | None:
+    """Workflows fail by their own code."""
     if not (gates := facts.fired("application_failures")):
         return None
     row = facts.top_row("workflow_completion.failed_per_sec")
     which = f" Most often: {row.labels['workflowType']}." if row and row.labels.get("workflowType") else ""
-    why = f"Workflows fail by their own code. The platform serves them as it should.{which}"
+    failed = facts.view.signals.value("workflow_completion.failed_per_sec") or 0.0
+    why = f"{failed:.2g} workflows/s end in failure, served as they should be: no fault of the cluster.{which}"
     return issue("application_failures", facts, gates, "Workflows fail by their own code", why)

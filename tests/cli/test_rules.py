@@ -1,0 +1,26 @@
+"""docs/rules.md is what the rules say of themselves."""
+
+from pathlib import Path
+
+from copilot.cli.rules import markdown
+from copilot.core.actions import actions_for
+from copilot.core.assessment import Severity
+from copilot.core.findings import FINDINGS
+from copilot.core.gates import CRITICAL, GATES
+from tests.cluster_signals import healthy, play
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "rules.md"
+
+
+def test_the_document_is_fresh() -> None:
+    assert DOCUMENT.read_text(encoding="utf-8") == markdown(), "run: make docs"
+
+
+def test_every_gate_and_finding_says_what_it_means_and_what_to_do() -> None:
+    assert all(gate.__doc__ for gate in GATES)
+    assert all(find.__doc__ and actions_for(find.__name__, {}) for find in FINDINGS)
+
+
+def test_the_gates_named_critical_are_those_that_say_so() -> None:
+    gates = play([healthy()])[0][0].verdict.gates
+    assert {g.name for g in gates if g.severity is Severity.CRITICAL} == CRITICAL

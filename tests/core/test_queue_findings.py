@@ -1,0 +1,71 @@
+"""What is said of task queues: versions nobody runs, backlogs that drain, queues nobody wants."""
+
+import pytest
+
+from copilot.core.assessment import Evaluation
+from copilot.core.signals import BreakdownRow, Signals
+from tests.cluster_signals import healthy, play, with_queues, workers_down
+
+QUEUE = {"namespace": "default", "task_queue": "orders", "task_type": "workflow"}
+
+
+def after(signals: Signals, ticks: int = 4) -> Evaluation:
+    return play([healthy()] * 5 + [signals] * ticks)[0][-1]
+
+
+def of_versions(signals: Signals, backlog: dict[str, float], pollers: dict[str, float]) -> Signals:
+    def rows(values: dict[str, float]) -> tuple[BreakdownRow, ...]:
+        return tuple(BreakdownRow(labels={**QUEUE, "worker_version": v}, value=n) for v, n in values.items())
+
+    breakdowns = {"version.backlog_count": rows(backlog), "version.pollers": rows(pollers)}
+    return signals.model_copy(update={"breakdowns": breakdowns})
+
+
+def test_tasks_for_a_version_nobody_runs_are_not_a_queue_without_pollers() -> None:
+    stuck = workers_down(60.0, poller__pending_polls=12.0)
+    found = after(of_versions(stuck, {"shop:2": 240.0, "shop:1": 0.0}, {"shop:1": 4.0})).findings[0]
+    assert found.finding == "version_without_pollers"
+    assert found.title == "No worker runs version shop:2 on task queue orders: 240 tasks waiting"
+    assert "Workers poll as shop:1" in found.likely_cause
+
+
+@pytest.mark.parametrize(
+    ("backlog", "pollers"),
+    [({"shop:2": 240.0}, {"shop:2": 4.0}), ({"shop:2": 0.0}, {"shop:1": 4.0}), ({"shop:2": 240.0}, {})],
+    ids=["polled", "nothing waits", "nobody polls at all"],
+)
+def test_a_version_is_only_blamed_when_others_are_polled_and_it_is_not(
+    backlog: dict[str, float], pollers: dict[str, float]
+) -> None:
+    found = after(of_versions(workers_down(60.0), backlog, pollers)).findings
+    assert "version_without_pollers" not in [f.finding for f in found]
+
+
+def test_a_backlog_that_is_served_faster_than_it_grows_is_said_to_drain() -> None:
+    draining = healthy(
+        matching__backlog_count=200.0,
+        matching__workflow_backlog_age_sec=85.0,
+        matching__tasks_dispatched_per_sec=40.0,
+        demand__tasks_added_per_sec=31.0,
+    )
+    evaluation = after(draining)
+    assert (evaluation.verdict.health_state.value, evaluation.top_factor) == ("stressed", "backlog_draining")
+    assert "Workers serve 40 tasks/s and 31/s arrive" in evaluation.summary
+
+
+def test_an_abandoned_queue_is_listed_and_moves_nothing() -> None:
+    busy = {
+        "demand.tasks_added_per_sec": 17.5,
+        "matching.tasks_dispatched_per_sec": 17.5,
+        "matching.backlog_count": 0.0,
+    }
+    old = {
+        "demand.tasks_added_per_sec": 0.0,
+        "matching.tasks_dispatched_per_sec": 0.0,
+        "matching.backlog_count": 5.0,
+        "matching.workflow_backlog_age_sec": 90_000.0,
+    }
+    signals = healthy(matching__backlog_count=5.0, matching__workflow_backlog_age_sec=90_000.0)
+    evaluation = after(with_queues(signals, orders=busy, attic=old), ticks=12)
+    assert evaluation.verdict.health_state.value == "happy"
+    assert [(f.finding, f.subject) for f in evaluation.findings] == [("abandoned_queue", "attic")]
