@@ -13,6 +13,7 @@ REMEMBERED_QUEUES = 60
 AGES_REACH_SEC = 90.0
 AGES_APART_SEC = 20.0
 USUAL_OVER_SEC = 600.0
+EARLY_TICKS = 12
 
 
 class GateMemory(Frozen):
@@ -79,12 +80,14 @@ def _ages(past: tuple[tuple[Instant, float], ...], age: float, now: Instant) -> 
 
 def remember_demand(memory: Memory, starts: float | None, now: Instant, burst_factor: float) -> Memory:
     """The memory with its usual rate of starts (1/s): the mean at first, then an exponential average over ten minutes,
-    which a burst does not drag along."""
+    which a burst does not drag along. Early on, less counts for more: what was seen first may have been a burst."""
     if starts is None:
         return memory
     usual, ticks = memory.usual_starts or 0.0, memory.demand_ticks + 1
     since = (now - memory.last_tick).total("seconds") if memory.last_tick is not None else USUAL_OVER_SEC
     weight = max(1 / ticks, min(1.0, since / USUAL_OVER_SEC))
+    if ticks <= EARLY_TICKS and starts < usual:
+        weight = max(weight, 0.5)
     taken = starts
     if ticks > 3 and 0 < burst_factor * usual < starts:
         taken, weight = burst_factor * usual, min(weight, since / USUAL_OVER_SEC)
