@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.table import Table
+from rich.padding import Padding
+from rich.text import Text
 
 from copilot.lab.labels import Label
 from copilot.lab.run import Show
@@ -15,14 +16,13 @@ COLOURS = {"happy": "green", "stressed": "yellow", "critical": "bold red", "unkn
 
 
 def print_scenarios(rows: Iterable[tuple[Scenario, Label]]) -> None:
-    """A table of the scenarios and their labels."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("scenario", "what happens", "expected", "cause"):
-        table.add_column(title, overflow="fold")
+    """Two lines a scenario: what is expected of the verdict, and what happens."""
+    out = Console(highlight=False, markup=False)
     for scenario, label in rows:
-        states = " or ".join(state.value for state in label.states)
-        table.add_row(scenario.name, scenario.what, states, " or ".join(label.cause))
-    Console(highlight=False, markup=False).print(table)
+        expected = " or ".join(state.value for state in label.states)
+        cause = f": {' or '.join(label.cause)}" if label.cause else ""
+        out.print(Text(f"{scenario.name:<30}", style="bold").append(expected + cause, style="not bold"))
+        out.print(Padding(scenario.what, (0, 0, 0, 4)), style="dim")
 
 
 class RunView(Show):

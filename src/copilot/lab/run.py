@@ -171,9 +171,10 @@ class _Run:
         await asyncio.Event().wait()
 
     async def _reach(self, phase: str, seconds: float) -> None:
-        await asyncio.sleep(max(0.0, (self.at(seconds) - Instant.now()).total("seconds")))
-        self.marks[phase] = now = Instant.now()
-        self._phase = (phase, now)
+        due = self.at(seconds)
+        await asyncio.sleep(max(0.0, (due - Instant.now()).total("seconds")))
+        self.marks[phase] = due
+        self._phase = (phase, due)
         self._show.event(self._scenario.name, f"{phase}: {self._scenario.what}" if phase == "fault" else phase)
 
     def took(self, evaluation: Evaluation) -> None:
