@@ -48,7 +48,7 @@ def run(
 
     Example: copilot lab run workers-down server-frozen --out recordings"""
     from copilot.cli.lab_view import RunView
-    from copilot.core.errors import SettingsError
+    from copilot.core.errors import CopilotError, SettingsError, StartError
     from copilot.lab.run import run_scenario
     from copilot.lab.scenarios import SCENARIOS, Scenario, scenario_named
     from copilot.local.demo_run import until_told_to_end
@@ -57,17 +57,22 @@ def run(
         raise SettingsError(["say which scenarios, or --all: `copilot lab list` names them"])
     chosen = list(SCENARIOS.values()) if all_ else [scenario_named(name) for name in dict.fromkeys(names or ())]
     view, wrong = RunView(as_json=as_json, several=at_once > 1), dict[str, list[str]]()
+    failed: dict[str, str] = {}
 
     async def one(scenario: Scenario, turn: asyncio.Semaphore) -> None:
         async with turn:
-            wrong[scenario.name] = await run_scenario(scenario, out, view)
+            try:
+                wrong[scenario.name] = await run_scenario(scenario, out, view)
+            except CopilotError as error:
+                failed[scenario.name] = str(error)
+                view.event(scenario.name, f"could not be run: {error}")
 
     async def each(scenarios: Sequence[Scenario]) -> None:
-        from copilot.local.supervisor import together
-
         turn = asyncio.Semaphore(at_once)
-        await together(*(one(scenario, turn) for scenario in scenarios))
+        await asyncio.gather(*(one(scenario, turn) for scenario in scenarios))
 
     until_told_to_end(each(chosen))
+    if failed:
+        raise StartError("; ".join(f"{name} could not be run: {why}" for name, why in failed.items()))
     if any(wrong.values()) or len(wrong) < len(chosen):
         raise typer.Exit(1)

@@ -1,7 +1,7 @@
 """What can be wrong with the demo's workflow code: a bug in a new build, and code that blocks its worker."""
 
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from temporalio import workflow
 
@@ -21,26 +21,27 @@ class OrderWorkflowWithBug(OrderWorkflow):
         return await super().run(job)
 
 
-def _blocking_orders(seconds: float) -> type[Any]:
-    @workflow.defn(name="OrderWorkflow")
-    class BlockingOrderWorkflow:
-        """Orders whose code computes for so long in each of its three workflow tasks (below the 2 s after which the SDK
-        calls it a deadlock)."""
+@workflow.defn(name="OrderWorkflow")
+class BlockingOrderWorkflow:
+    """Orders whose code computes for `seconds` in each of its three workflow tasks (below the 2 s after which the SDK
+    calls it a deadlock)."""
 
-        @workflow.run
-        async def run(self, job: Job) -> str:
-            """As without the blocking."""
-            time.sleep(seconds)  # noqa: ASYNC251 - what is wrong with it
-            await do_step("reserve", special=job.special)
-            time.sleep(seconds)  # noqa: ASYNC251 - what is wrong with it
-            done = await do_step("charge", special=job.special)
-            time.sleep(seconds)  # noqa: ASYNC251 - what is wrong with it
-            return done
+    seconds: ClassVar[float] = 0.0
 
-    return BlockingOrderWorkflow
+    @workflow.run
+    async def run(self, job: Job) -> str:
+        """As without the blocking."""
+        time.sleep(self.seconds)  # noqa: ASYNC251 - what is wrong with it
+        await do_step("reserve", special=job.special)
+        time.sleep(self.seconds)  # noqa: ASYNC251
+        done = await do_step("charge", special=job.special)
+        time.sleep(self.seconds)  # noqa: ASYNC251
+        return done
 
 
 def workflows(*, bug: bool = False, task_sec: float | None = None) -> tuple[type[Any], ...]:
-    """The demo's workflows, the orders with that bug or with workflow tasks that take so long."""
-    orders: type[Any] = OrderWorkflow if task_sec is None else _blocking_orders(task_sec)
-    return (OrderWorkflowWithBug if bug else orders, InvoiceWorkflow, SubscriptionWorkflow)
+    """The demo's workflows for one worker process, the orders with that bug or with workflow tasks that take so long."""
+    orders: type[Any] = OrderWorkflowWithBug if bug else OrderWorkflow
+    if task_sec is not None:
+        orders, BlockingOrderWorkflow.seconds = BlockingOrderWorkflow, task_sec
+    return (orders, InvoiceWorkflow, SubscriptionWorkflow)
