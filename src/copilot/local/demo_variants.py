@@ -40,7 +40,7 @@ class BlockingOrderWorkflow:
 
 
 def workflows(*, bug: bool = False, task_sec: float | None = None) -> tuple[type[Any], ...]:
-    """The demo's workflows for one worker process, the orders with that bug or with workflow tasks that take so long."""
+    """The workflows of one worker process, the orders with that bug or with workflow tasks that take so long."""
     orders: type[Any] = OrderWorkflowWithBug if bug else OrderWorkflow
     if task_sec is not None:
         orders, BlockingOrderWorkflow.seconds = BlockingOrderWorkflow, task_sec
