@@ -6,7 +6,7 @@ PIP = $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check
 INSTALL = $(PIP) install --quiet --require-hashes --only-binary :all:
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs bench lock clean
+.PHONY: help demo lab test lint format docs bench lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 
 demo: $(VENV)/.run  ## a Temporal cluster with workers and load, and the Copilot watching it; ARGS="--fault workers-down"
 	@$(BIN)/copilot demo $(ARGS)
+
+lab: $(VENV)/.run  ## all incidents of the lab afresh, which takes hours; ARGS="--at-once 2"
+	@$(BIN)/copilot lab run --all --out src/copilot/lab/recordings $(ARGS)
 
 test: $(VENV)/.dev  ## the whole test suite, on real servers
 	@$(BIN)/python -m pytest -n 4 -m "not alone" $(ARGS)

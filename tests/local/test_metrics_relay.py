@@ -38,3 +38,23 @@ async def test_a_dead_server_behind_it_breaks_the_connection() -> None:
     async with MetricsRelay(front, target) as relay, httpx.AsyncClient(trust_env=False) as client:
         with pytest.raises(httpx.TransportError):
             await client.get(relay.url)
+
+
+async def test_every_third_read_is_hung_up_on_when_it_is_to_flap() -> None:
+    target, front = free_ports(2)
+    async with (
+        await asyncio.start_server(_serve, "127.0.0.1", target),
+        MetricsRelay(front, target) as relay,
+        httpx.AsyncClient(trust_env=False) as client,
+    ):
+        assert (await client.get(relay.url)).content == PAGE
+        relay.fail_every = 3
+        failed = []
+        for read in range(2, 8):
+            try:
+                await client.get(relay.url)
+            except httpx.TransportError:
+                failed.append(read)
+        assert failed == [3, 6]
+        relay.fail_every = None
+        assert [(await client.get(relay.url)).content == PAGE for _ in range(3)] == [True] * 3

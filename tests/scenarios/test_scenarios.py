@@ -11,11 +11,12 @@ from whenever import Instant, TimeDelta
 
 from copilot.core.assessment import Evaluation
 from copilot.core.evaluation import Context
+from copilot.lab import labels
 from copilot.pipeline import replay
 from copilot.sources.recorded import read_recording
 
 HERE = Path(__file__).parent
-LABELS: dict[str, dict[str, Any]] = tomllib.loads((HERE / "labels.toml").read_text(encoding="utf-8"))
+LABELS: dict[str, dict[str, Any]] = tomllib.loads(labels.FILE.read_text(encoding="utf-8"))
 SCENARIOS = sorted(p.parent.name for p in HERE.glob("*/recording.jsonl.gz"))
 WORST = ("happy", "stressed", "critical")
 # The rate limits need a restart of the server; they are judged from 90 s after it.

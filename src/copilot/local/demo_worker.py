@@ -1,28 +1,32 @@
 """A worker process of the demo: `python -m copilot.local.demo_worker --address HOST:PORT --metrics-port PORT`.
 
-Polls both task queues; its SDK metrics are at /metrics of the port given. Ends cleanly on SIGTERM.
+Polls the task queues of its tuning; its SDK metrics are at /metrics of the port given. Ends cleanly on SIGTERM.
 """
 
 import argparse
 import asyncio
 import signal
 from datetime import timedelta
+from pathlib import Path
 
 from temporalio.client import Client
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
-from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker
+from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
 
-from copilot.local.demo_workflows import BILLING, ORDERS, WORKFLOWS, Activities
+from copilot.local.demo_variants import workflows
+from copilot.local.demo_workflows import BILLING, ORDERS, Activities
 from copilot.local.ports import LOOPBACK
+from copilot.local.worker_tuning import WorkerTuning
 
-SLOTS = 50
 # With four partitions a queue, the default five pollers (one in five not sticky) leave partitions unpolled.
 POLLERS = {ORDERS: 12, BILLING: 8}
 NONSTICKY_RATIO = 0.5
 GRACE = timedelta(seconds=1)
+DEPLOYMENT = "demo"
 
 
-async def work(address: str, metrics_port: int, slots: int, activity_sec: float | None) -> None:
+async def work(address: str, metrics_port: int, tuning: WorkerTuning, outage: Path | None) -> None:
     """Poll until SIGTERM or SIGINT."""
     runtime = Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=f"{LOOPBACK}:{metrics_port}")))
     client = await Client.connect(address, runtime=runtime)
@@ -30,7 +34,7 @@ async def work(address: str, metrics_port: int, slots: int, activity_sec: float 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, done.set)
     async with asyncio.TaskGroup() as group:
-        workers = [_worker(client, queue, slots, activity_sec) for queue in POLLERS]
+        workers = [_worker(client, queue, tuning, outage) for queue in tuning.queues]
         for worker in workers:
             group.create_task(worker.run())
         await done.wait()
@@ -38,21 +42,31 @@ async def work(address: str, metrics_port: int, slots: int, activity_sec: float 
             group.create_task(worker.shutdown())
 
 
-def _worker(client: Client, queue: str, slots: int, activity_sec: float | None) -> Worker:
-    pollers = POLLERS[queue]
+def _worker(client: Client, queue: str, tuning: WorkerTuning, outage: Path | None) -> Worker:
+    pollers = PollerBehaviorSimpleMaximum(tuning.pollers or POLLERS[queue])
     return Worker(
         client,
         task_queue=queue,
-        workflows=WORKFLOWS,
-        activities=[Activities(activity_sec).do_step],
+        workflows=workflows(bug=tuning.bug, task_sec=tuning.task_sec),
+        activities=[Activities(tuning.activity_sec, outage).do_step],
         # Our own few lines, known to be deterministic: the sandbox would cost most of the demo's CPU.
         workflow_runner=UnsandboxedWorkflowRunner(),
-        max_concurrent_workflow_tasks=SLOTS,
-        max_concurrent_activities=slots,
-        workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(pollers),
-        activity_task_poller_behavior=PollerBehaviorSimpleMaximum(pollers),
+        max_cached_workflows=tuning.cache,
+        max_concurrent_workflow_tasks=tuning.task_slots,
+        max_concurrent_activities=tuning.slots,
+        workflow_task_poller_behavior=pollers,
+        activity_task_poller_behavior=pollers,
         nonsticky_to_sticky_poll_ratio=NONSTICKY_RATIO,
         graceful_shutdown_timeout=GRACE,
+        deployment_config=None if tuning.build is None else _version(tuning.build),
+    )
+
+
+def _version(build: str) -> WorkerDeploymentConfig:
+    return WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion(deployment_name=DEPLOYMENT, build_id=build),
+        use_worker_versioning=True,
+        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
     )
 
 
@@ -61,10 +75,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m copilot.local.demo_worker")
     parser.add_argument("--address", required=True)
     parser.add_argument("--metrics-port", required=True, type=int)
-    parser.add_argument("--slots", default=SLOTS, type=int, help="activities at once, per task queue")
-    parser.add_argument("--activity-sec", default=None, type=float, help="how long an activity takes")
+    parser.add_argument("--tuning", default="{}", help="a WorkerTuning as JSON")
+    parser.add_argument(
+        "--outage", type=Path, help="while this file is there, what special workflows depend on is down"
+    )
     options = parser.parse_args()
-    asyncio.run(work(options.address, options.metrics_port, options.slots, options.activity_sec))
+    tuning = WorkerTuning.model_validate_json(options.tuning)
+    asyncio.run(work(options.address, options.metrics_port, tuning, options.outage))
 
 
 if __name__ == "__main__":

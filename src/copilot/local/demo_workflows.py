@@ -7,6 +7,7 @@ import asyncio
 import random
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from temporalio import activity, workflow
 from temporalio.common import RetryPolicy
@@ -16,20 +17,24 @@ ORDERS = "orders"
 BILLING = "billing"
 FLAKY_SHARE = 0.01
 ACTIVITY_SEC = (0.02, 0.06)
+MOST_BETWEEN_ATTEMPTS = timedelta(seconds=10)
 
 
 @dataclass
 class Step:
-    """One piece of work of an activity."""
+    """One piece of work of an activity. `special`: it depends on a third party."""
 
     what: str
+    special: bool = False
 
 
 @dataclass
 class Job:
-    """A short workflow's input. `fails`: its own code gives up after the first activity."""
+    """A short workflow's input. `fails`: its own code gives up after the first activity. `special`: its activities
+    depend on a third party, and a bad deploy has its bug in what only it runs."""
 
     fails: bool = False
+    special: bool = False
 
 
 @dataclass
@@ -42,26 +47,30 @@ class Subscription:
 
 class Activities:
     """The demo's activities. `seconds`: how long each takes, None for a few dozen milliseconds; one in a hundred first
-    attempts fails and is retried."""
+    attempts fails and is retried. While the file `outage` is there, the third party is down and special steps fail."""
 
-    def __init__(self, seconds: float | None) -> None:
+    def __init__(self, seconds: float | None, outage: Path | None = None) -> None:
         self._seconds = seconds
+        self._outage = outage
 
     @activity.defn
     async def do_step(self, step: Step) -> str:
         """Takes its time, now and then fails at the first attempt."""
         await asyncio.sleep(random.uniform(*ACTIVITY_SEC) if self._seconds is None else self._seconds)
+        if step.special and self._outage is not None and self._outage.exists():
+            raise ApplicationError(f"{step.what}: the third party does not answer", type="ThirdPartyDown")
         if activity.info().attempt == 1 and random.random() < FLAKY_SHARE:
             raise ApplicationError(f"{step.what}: the other side hung up", type="Flaky")
         return f"{step.what} done"
 
 
-async def _do(what: str) -> str:
+async def do_step(what: str, *, special: bool = False) -> str:
+    """Have one piece of work done by an activity, however often it takes."""
     return await workflow.execute_activity_method(
         Activities.do_step,
-        Step(what),
+        Step(what, special),
         start_to_close_timeout=timedelta(seconds=30),
-        retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=500)),
+        retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=MOST_BETWEEN_ATTEMPTS),
     )
 
 
@@ -72,10 +81,10 @@ class OrderWorkflow:
     @workflow.run
     async def run(self, job: Job) -> str:
         """Two activities, or a failure of its own between them."""
-        await _do("reserve")
+        await do_step("reserve", special=job.special)
         if job.fails:
             raise ApplicationError("the card was declined", type="CardDeclined")
-        return await _do("charge")
+        return await do_step("charge", special=job.special)
 
 
 @workflow.defn
@@ -85,10 +94,10 @@ class InvoiceWorkflow:
     @workflow.run
     async def run(self, job: Job) -> str:
         """Two activities, or a failure of its own between them."""
-        await _do("print")
+        await do_step("print", special=job.special)
         if job.fails:
             raise ApplicationError("the customer has no address", type="NoAddress")
-        return await _do("send")
+        return await do_step("send", special=job.special)
 
 
 @workflow.defn
@@ -109,7 +118,7 @@ class SubscriptionWorkflow:
                 await workflow.wait_condition(lambda: self._cancelled, timeout=subscription.period_sec)
                 break
             except TimeoutError:
-                await _do("bill")
+                await do_step("bill")
                 self._billed += 1
         return self._billed
 
@@ -138,6 +147,3 @@ class SubscriptionWorkflow:
     def plan(self) -> str:
         """The plan just now."""
         return self._plan
-
-
-WORKFLOWS = (OrderWorkflow, InvoiceWorkflow, SubscriptionWorkflow)

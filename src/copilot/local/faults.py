@@ -8,7 +8,8 @@ from typing import Literal
 from copilot.core.errors import CopilotError
 from copilot.local.load import Profile
 from copilot.local.temporal_server import DynamicConfig
-from copilot.local.watched import WatchedCluster, WorkerTuning
+from copilot.local.watched import WatchedCluster
+from copilot.local.worker_tuning import WorkerTuning
 
 Deed = Callable[[WatchedCluster], Awaitable[None]]
 Part = Literal["workers", "load", "server", "metrics"]
@@ -60,9 +61,9 @@ async def _free_slots(cluster: WatchedCluster) -> None:
     await cluster.release_workers()
 
 
-def _load(profile: Profile) -> Deed:
+def _load(changed: Callable[[Profile], Profile]) -> Deed:
     async def deed(cluster: WatchedCluster) -> None:
-        cluster.set_load(profile)
+        cluster.set_load(changed(cluster.usual.load))
 
     return deed
 
@@ -102,7 +103,7 @@ async def _restore_metrics(cluster: WatchedCluster) -> None:
     await cluster.relay.restore()
 
 
-STEADY = _load(Profile())
+STEADY = _load(lambda usual: usual)
 
 FAULTS: dict[str, Fault] = {
     fault.name: fault
@@ -119,18 +120,18 @@ FAULTS: dict[str, Fault] = {
             "workflows-failing",
             "60 % of the short workflows fail by their own code",
             "load",
-            _load(Profile(failing_share=FAILING_SHARE)),
+            _load(lambda usual: usual.model_copy(update={"failing_share": FAILING_SHARE})),
             STEADY,
         ),
         Fault(
             "burst",
             "five times the load, for a minute",
             "load",
-            _load(Profile().times(BURST_FACTOR)),
+            _load(lambda usual: usual.times(BURST_FACTOR)),
             STEADY,
             BURST_SEC,
         ),
-        Fault("idle", "no workflow is started any more", "load", _load(Profile().times(0)), STEADY),
+        Fault("idle", "no workflow is started any more", "load", _load(lambda usual: usual.times(0)), STEADY),
         Fault("server-frozen", "the server is stopped by SIGSTOP", "server", _freeze, _thaw),
         Fault(
             "server-restart",

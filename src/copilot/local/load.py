@@ -34,18 +34,24 @@ from copilot.local.demo_workflows import (
 TICK_SEC = 0.1
 REQUEST_TIMEOUT = timedelta(seconds=10)
 MOST_UNDER_WAY = 400
-BILLING_SHARE = 0.2
 QUERIED_SHARE = 0.25
 
 
 class Profile(BaseModel):
-    """What the load does. Rates are per second; `failing_share` of the short workflows fail by their own code."""
+    """What the load does. Rates are per second. `billing_share` of the workflows go to that queue, the rest to orders.
+    Of the short ones `failing_share` fail by their own code and `special_share` are special (demo_workflows.Job). A
+    long one lives for `long_periods` of 15 s. `mistakes_per_sec`: calls for workflows that are not there, and second
+    starts of one that runs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     short_per_sec: float = Field(default=3.0, ge=0)
     long_per_sec: float = Field(default=0.25, ge=0)
     failing_share: float = Field(default=0.01, ge=0, le=1)
+    special_share: float = Field(default=0.0, ge=0, le=1)
+    billing_share: float = Field(default=0.2, ge=0, le=1)
+    long_periods: int = Field(default=4, gt=0)
+    mistakes_per_sec: float = Field(default=0.0, ge=0)
 
     def times(self, factor: float) -> "Profile":
         """The same, so many times as much."""
@@ -93,18 +99,16 @@ class Load:
     async def go_on(self, done: asyncio.Event) -> None:
         """Keep the rates until `done`."""
         loop = asyncio.get_running_loop()
-        last, short_due, long_due = loop.time(), 0.0, 0.0
+        last, due = loop.time(), [0.0, 0.0, 0.0]
         while not done.is_set():
             profile, now = self._profile.current(), loop.time()
-            short_due += (now - last) * profile.short_per_sec
-            long_due += (now - last) * profile.long_per_sec
+            rates = (profile.short_per_sec, profile.long_per_sec, profile.mistakes_per_sec)
+            due = [left + (now - last) * rate for left, rate in zip(due, rates, strict=True)]
             last = now
-            while short_due >= 1:
-                short_due -= 1
-                self._begin(self._start_short(fails=random.random() < profile.failing_share))
-            while long_due >= 1:
-                long_due -= 1
-                self._begin(self._live_long())
+            for kind, work in enumerate((self._start_short, self._live_long, self._mistake)):
+                for _ in range(int(due[kind])):
+                    self._begin(work(profile))
+                due[kind] %= 1
             try:
                 await asyncio.wait_for(done.wait(), TICK_SEC * random.uniform(0.5, 1.5))
             except TimeoutError:
@@ -123,23 +127,23 @@ class Load:
     def _id(self, kind: str) -> str:
         return f"{kind}-{self._run}-{next(self._numbers)}"
 
-    async def _start_short(self, *, fails: bool) -> None:
-        job = Job(fails=fails)
-        if random.random() < BILLING_SHARE:
-            await self._client.start_workflow(
-                InvoiceWorkflow.run, job, id=self._id("invoice"), task_queue=BILLING, rpc_timeout=REQUEST_TIMEOUT
-            )
-        else:
-            await self._client.start_workflow(
-                OrderWorkflow.run, job, id=self._id("order"), task_queue=ORDERS, rpc_timeout=REQUEST_TIMEOUT
-            )
+    async def _start_short(self, profile: Profile) -> None:
+        job = Job(fails=random.random() < profile.failing_share, special=random.random() < profile.special_share)
+        queue = _queue(profile)
+        await self._client.start_workflow(
+            InvoiceWorkflow.run if queue == BILLING else OrderWorkflow.run,
+            job,
+            id=self._id("invoice" if queue == BILLING else "order"),
+            task_queue=queue,
+            rpc_timeout=REQUEST_TIMEOUT,
+        )
 
-    async def _live_long(self) -> None:
+    async def _live_long(self, profile: Profile) -> None:
         handle: WorkflowHandle[SubscriptionWorkflow, int] = await self._client.start_workflow(
             SubscriptionWorkflow.run,
-            Subscription(),
+            Subscription(periods=profile.long_periods),
             id=self._id("subscription"),
-            task_queue=BILLING if random.random() < BILLING_SHARE else ORDERS,
+            task_queue=_queue(profile),
             rpc_timeout=REQUEST_TIMEOUT,
         )
         await asyncio.sleep(random.uniform(3, 12))
@@ -149,6 +153,25 @@ class Load:
         if random.random() < QUERIED_SHARE:
             await asyncio.sleep(random.uniform(1, 5))
             await handle.query(SubscriptionWorkflow.plan, rpc_timeout=REQUEST_TIMEOUT)
+
+    async def _mistake(self, profile: Profile) -> None:
+        if random.random() < 0.5:
+            await self._client.get_workflow_handle(self._id("nobody")).signal(
+                "note", "hello", rpc_timeout=REQUEST_TIMEOUT
+            )
+            return
+        for _ in range(2):
+            await self._client.start_workflow(
+                SubscriptionWorkflow.run,
+                Subscription(periods=1, period_sec=5.0),
+                id=f"subscription-{self._run}-again",
+                task_queue=_queue(profile),
+                rpc_timeout=REQUEST_TIMEOUT,
+            )
+
+
+def _queue(profile: Profile) -> str:
+    return BILLING if random.random() < profile.billing_share else ORDERS
 
 
 async def _tolerating(work: Coroutine[Any, Any, None]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -11,7 +12,8 @@ CHUNK = 1 << 18
 
 
 class MetricsRelay:
-    """Listens on `port` and hands bytes to and from `target_port`. Cut: connections are refused."""
+    """Listens on `port` and hands bytes to and from `target_port`. Cut: connections are refused. `fail_every`: each
+    n-th request is hung up on instead of answered (None: none)."""
 
     def __init__(self, port: int, target_port: int) -> None:
         self.url = f"http://{LOOPBACK}:{port}/metrics"
@@ -19,6 +21,8 @@ class MetricsRelay:
         self._target_port = target_port
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
+        self._requests = 0
+        self.fail_every: int | None = None
 
     async def __aenter__(self) -> Self:
         await self.restore()
@@ -51,7 +55,7 @@ class MetricsRelay:
         writers = {writer, target_writer}
         self._open |= writers
         ways = [
-            asyncio.create_task(_copy(reader, target_writer)),
+            asyncio.create_task(_copy(reader, target_writer, self._may_pass)),
             asyncio.create_task(_copy(target_reader, writer)),
         ]
         try:
@@ -63,10 +67,21 @@ class MetricsRelay:
                 each.transport.abort()
             self._open -= writers
 
+    def _may_pass(self, data: bytes) -> bool:
+        if not data.startswith(b"GET "):
+            return True
+        self._requests += 1
+        return not self.fail_every or self._requests % self.fail_every != 0
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+
+async def _copy(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, may_pass: Callable[[bytes], bool] = lambda _data: True
+) -> None:
     with contextlib.suppress(OSError):
         while data := await reader.read(CHUNK):
+            if not may_pass(data):
+                writer.transport.abort()
+                return
             writer.write(data)
             await writer.drain()
         if writer.can_write_eof():

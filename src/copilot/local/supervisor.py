@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from copilot.core.errors import StartError
+from copilot.core.errors import CopilotError, StartError
 from copilot.local.child import Child, Running, described, spawn
 
 EventKind = Literal["started", "died", "back", "held", "stopped", "fault"]
@@ -80,12 +80,12 @@ class Supervisor:
         if code != 0:
             raise StartError(f"{child.name} failed ({described(code)}){running.last_words()}")
 
-    async def hold(self, name: str) -> None:
-        """Kill a child at once (SIGKILL) and keep it down until `release`."""
+    async def hold(self, name: str, *, gently: bool = False) -> None:
+        """Kill a child at once (SIGKILL), or `gently` as it is stopped, and keep it down until `release`."""
         kept = self._kept[name]
         await kept.abandon()
-        await kept.running.kill()
-        self._tell(Event(name, "held", f"{name} is killed and held down"))
+        await (kept.running.stop() if gently else kept.running.kill())
+        self._tell(Event(name, "held", f"{name} is {'stopped' if gently else 'killed'} and held down"))
 
     async def release(self, name: str, changed: Child | None = None) -> None:
         """Start a held child again, as it was or as `changed`; returns when it is ready, else StartError."""
@@ -166,12 +166,12 @@ class _Kept:
 
 
 async def together(*works: Coroutine[Any, Any, None]) -> None:
-    """Do all at once; the first StartError ends the others and is raised as it is."""
+    """Do all at once; the first error of ours ends the others and is raised as it is."""
     try:
         async with asyncio.TaskGroup() as group:
             for work in works:
                 group.create_task(work)
-    except* StartError as errors:
+    except* CopilotError as errors:
         first: BaseException = errors
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]

@@ -4,17 +4,20 @@ import asyncio
 import signal
 import sqlite3
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from copilot.core.errors import StartError
 from copilot.local.child import Child
+from copilot.local.demo_calls import forget, set_current_build
 from copilot.local.load import Profile
 from copilot.local.metrics_relay import MetricsRelay
 from copilot.local.ports import LOOPBACK, free_ports
 from copilot.local.probes import http_answers
 from copilot.local.supervisor import Supervisor, together
 from copilot.local.temporal_server import DevServer, DynamicConfig
+from copilot.local.worker_tuning import WorkerTuning
 
 SERVER = "watched-server"
 LOAD = "load"
@@ -25,26 +28,28 @@ LOCK_WITHIN_SEC = 20.0
 
 
 @dataclass(frozen=True)
-class WorkerTuning:
-    """How the demo workers run: activities at once per task queue (None: their default), and seconds per activity."""
+class Usual:
+    """How a watched cluster is when nothing is wrong: what its server always runs with, its load, and its workers.
+    `forgotten`: workflows started before the workers, on a task queue nobody ever polls."""
 
-    slots: int | None = None
-    activity_sec: float | None = None
+    dynamic_config: DynamicConfig = field(default_factory=lambda: QUICK_BACKLOG_GAUGES)
+    load: Profile = field(default_factory=Profile)
+    workers: Mapping[str, WorkerTuning] = field(default_factory=lambda: dict.fromkeys(WORKERS, WorkerTuning()))
+    forgotten: int = 0
 
 
 class WatchedCluster:
-    """The watched half of the demo, in `folder`. `dynamic_config`: what its server always runs with."""
+    """The watched half of the demo, in `folder`."""
 
-    def __init__(
-        self, supervisor: Supervisor, folder: Path, dynamic_config: DynamicConfig = QUICK_BACKLOG_GAUGES
-    ) -> None:
+    def __init__(self, supervisor: Supervisor, folder: Path, usual: Usual | None = None) -> None:
         port, metrics, http, relay, *workers = free_ports(4 + len(WORKERS))
         self.server = DevServer(SERVER, folder / "watched.sqlite", port, metrics, http)
         self.relay = MetricsRelay(relay, metrics)
         self.worker_ports = dict(zip(WORKERS, workers, strict=True))
         self._supervisor = supervisor
-        self._dynamic_config = dict(dynamic_config)
+        self.usual = usual or Usual()
         self._profile_file = folder / "load.json"
+        self._outage_file = folder / "third-party-is-down"
         self._lock: sqlite3.Connection | None = None
 
     @property
@@ -54,10 +59,15 @@ class WatchedCluster:
 
     async def start(self) -> None:
         """Server first, then workers and load. StartError says what could not be started."""
-        self.set_load(Profile())
+        self.set_load(self.usual.load)
         await self.relay.restore()
-        await self._supervisor.start(self.server.child(self._dynamic_config, stage=STAGE_SERVER))
-        await self._supervisor.start(*self._workers(WorkerTuning()), self._load())
+        await self._supervisor.start(self.server.child(self.usual.dynamic_config, stage=STAGE_SERVER))
+        await forget(self.server.address, self.usual.forgotten)
+        await self._supervisor.start(*(self._worker(name, self.usual.workers[name]) for name in WORKERS))
+        builds = [tuning.build for tuning in self.usual.workers.values() if tuning.build is not None]
+        if builds:
+            await self.set_current_build(builds[0])
+        await self._supervisor.start(self._load())
 
     async def close(self) -> None:
         """Let go of what is not a process: the relay, the database lock."""
@@ -68,15 +78,33 @@ class WatchedCluster:
         """From now on, load like this."""
         profile.write(self._profile_file)
 
-    async def kill_workers(self) -> None:
-        """SIGKILL both workers and hold them down."""
-        for name in WORKERS:
+    async def kill_workers(self, *names: str) -> None:
+        """SIGKILL these workers, or all, and hold them down."""
+        for name in names or WORKERS:
             await self._supervisor.hold(name)
 
-    async def release_workers(self, tuning: WorkerTuning | None = None) -> None:
-        """Start both workers, held down before, and wait until they poll."""
-        children = self._workers(tuning or WorkerTuning())
+    async def release_workers(self, tuning: WorkerTuning | None = None, *names: str) -> None:
+        """Start these workers, or all, held down before, and wait until they poll; as usual unless tuned."""
+        children = [self._worker(name, tuning or self.usual.workers[name]) for name in names or WORKERS]
         await together(*(self._supervisor.release(child.name, child) for child in children))
+
+    async def deploy_workers(self, tuning: WorkerTuning | None = None, *names: str) -> None:
+        """Stop these workers, or all, one after the other as a deploy does, each started before the next is stopped."""
+        for name in names or WORKERS:
+            await self._supervisor.hold(name, gently=True)
+            await self.release_workers(tuning, name)
+
+    async def set_current_build(self, build: str) -> None:
+        """From now on, new work is for workers of this build, whether there are any or not."""
+        await set_current_build(self.server.address, build)
+
+    def break_third_party(self) -> None:
+        """From now on, what special workflows depend on is down."""
+        self._outage_file.touch()
+
+    def mend_third_party(self) -> None:
+        """It is back."""
+        self._outage_file.unlink(missing_ok=True)
 
     def freeze_server(self) -> None:
         """SIGSTOP."""
@@ -86,12 +114,20 @@ class WatchedCluster:
         """SIGCONT."""
         self._supervisor.send_signal(SERVER, signal.SIGCONT)
 
+    async def kill_server(self) -> None:
+        """SIGKILL, and hold it down."""
+        await self._supervisor.hold(SERVER)
+
+    async def release_server(self, extra: DynamicConfig | None = None) -> None:
+        """Start the server, held down before, on the same database and ports, with `extra` dynamic config."""
+        changed = self.server.child({**self.usual.dynamic_config, **(extra or {})}, stage=STAGE_SERVER)
+        await self._supervisor.release(SERVER, changed)
+
     async def restart_server(self, extra: DynamicConfig | None = None, *, down_sec: float = 0.0) -> None:
         """SIGKILL, and `down_sec` later start again on the same database and ports, with `extra` dynamic config."""
-        await self._supervisor.hold(SERVER)
+        await self.kill_server()
         await asyncio.sleep(down_sec)
-        changed = self.server.child({**self._dynamic_config, **(extra or {})}, stage=STAGE_SERVER)
-        await self._supervisor.release(SERVER, changed)
+        await self.release_server(extra)
 
     async def lock_database(self) -> None:
         """Take the database's write lock and keep it; StartError if it is not to be had."""
@@ -111,23 +147,17 @@ class WatchedCluster:
             self._lock.close()
             self._lock = None
 
-    def _workers(self, tuning: WorkerTuning) -> list[Child]:
-        options: tuple[str, ...] = ()
-        if tuning.slots is not None:
-            options += ("--slots", str(tuning.slots))
-        if tuning.activity_sec is not None:
-            options += ("--activity-sec", str(tuning.activity_sec))
-        return [
-            Child(
-                name,
-                (sys.executable, "-m", "copilot.local.demo_worker", "--address", self.server.address,
-                 "--metrics-port", str(port), *options),
-                ready=http_answers(f"http://{LOOPBACK}:{port}/metrics", containing="temporal_num_pollers"),
-                stop_within=2.0,
-                stage=STAGE_WORKERS,
-            )
-            for name, port in self.worker_ports.items()
-        ]  # fmt: skip
+    def _worker(self, name: str, tuning: WorkerTuning) -> Child:
+        port = self.worker_ports[name]
+        return Child(
+            name,
+            (sys.executable, "-m", "copilot.local.demo_worker", "--address", self.server.address,
+             "--metrics-port", str(port), "--tuning", tuning.model_dump_json(exclude_defaults=True),
+             "--outage", str(self._outage_file)),
+            ready=http_answers(f"http://{LOOPBACK}:{port}/metrics", containing="temporal_num_pollers"),
+            stop_within=2.0,
+            stage=STAGE_WORKERS,
+        )  # fmt: skip
 
     def _load(self) -> Child:
         argv = (

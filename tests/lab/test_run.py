@@ -1,0 +1,93 @@
+"""A real run with tiny phases, and one that is ended early."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from copilot.lab.run import Phases, Show, run_scenario
+from copilot.lab.scenarios import SCENARIOS
+from copilot.lab.taken import Taken, Took
+from copilot.sources.recorded import read_recording
+
+pytestmark = [pytest.mark.servers, pytest.mark.alone]
+
+TINY = Phases(interval_sec=2.0, warm_sec=6.0, before_sec=4.0, fault_sec=10.0, after_sec=6.0)
+
+
+class Shown(Show):
+    """Keeps what is shown."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.took: list[Took] = []
+        self.second_took = asyncio.Event()
+
+    def event(self, scenario: str, text: str) -> None:
+        self.events.append(f"{scenario}: {text}")
+
+    def evaluation(self, took: Took) -> None:
+        self.took.append(took)
+        if len(self.took) == 2:
+            self.second_took.set()
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def children() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+async def test_a_run_breaks_the_cluster_mends_it_and_leaves_a_recording_with_its_marks(tmp_path: Path) -> None:
+    shown = Shown()
+    await run_scenario(SCENARIOS["half-the-workers"], tmp_path, shown, TINY)
+
+    assert files(tmp_path) == ["half-the-workers.json", "half-the-workers.jsonl.gz"]
+    header, ticks = read_recording(tmp_path / "half-the-workers.jsonl.gz")
+    recorded = list(ticks)
+    taken = Taken.model_validate_json((tmp_path / "half-the-workers.json").read_bytes())
+    assert (header.cluster, header.interval_sec, taken.scenario) == ("half-the-workers", 2.0, "half-the-workers")
+    assert len(recorded) == len(shown.took) == 10
+    assert taken.marks.before <= recorded[0].time < taken.marks.fault < taken.marks.after < recorded[-1].time
+    assert recorded[-1].time < taken.marks.end
+    assert [t.targets["worker"] for t in recorded if t.time < taken.marks.fault] == [2, 2]
+    assert 1 in [t.targets["worker"] for t in recorded if taken.marks.fault < t.time < taken.marks.after]
+    assert set(taken.machine) == {"cpus", "python", "temporal_server"}
+    assert [t.phase for t in shown.took] == ["before"] * 2 + ["fault"] * 5 + ["after"] * 3
+    assert "half-the-workers: worker-2 is killed and held down" in shown.events
+    assert children() == []
+
+
+async def test_a_cancelled_run_leaves_neither_processes_nor_files(tmp_path: Path) -> None:
+    shown = Shown()
+    run = asyncio.create_task(run_scenario(SCENARIOS["workers-down"], tmp_path / "out", shown, TINY))
+    await asyncio.wait_for(shown.second_took.wait(), 60)
+    assert len(children()) >= 4
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert children() == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_ends_a_run_of_the_command_with_nothing_left(tmp_path: Path) -> None:
+    words = (sys.executable, "-m", "copilot", "lab", "run", "healthy", "--json", "--out", str(tmp_path / "out"))
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}
+    ) as process:
+        assert process.stderr is not None
+        assert any("load is ready" in line for line in process.stderr)
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert len(family) >= 4
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert psutil.wait_procs(family, timeout=10)[1] == []
+    assert list(tmp_path.iterdir()) == []
