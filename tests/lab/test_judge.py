@@ -159,6 +159,13 @@ def test_where_happy_is_allowed_silence_is_no_wrong_cause_but_a_cause_never_name
     assert scored(causes, (60, "stressed"), (100, "happy")).cause_at_end is True
 
 
+def test_the_cause_at_the_end_of_the_fault_is_the_last_one_named() -> None:
+    label = Label.model_validate(STRESSED | {"cause": ["no_pollers"]})
+    first, then = said((40, "stressed")), said((40, "stressed"), findings=(issue("worker_slow"),))
+    assert judge(run(), label, [*first[:20], *then[20:]]).cause_at_end is False
+    assert judge(run(), label, [*then[:20], *first[20:]]).cause_at_end is True
+
+
 def test_where_only_happy_is_allowed_the_cause_must_always_be_named() -> None:
     causes = HAPPY | {"cause": ["poller_executor_mismatch"]}
     assert scored(causes).cause == Share(right=0, judged=25)
