@@ -1,0 +1,99 @@
+"""`copilot lab score`, and the document that is made of it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from copilot.cli.lab_score import markdown, score
+from copilot.core.errors import CopilotError
+from tests.lab.runs import FOLDER, RECORDED
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "benchmark.md"
+
+app = typer.Typer()
+app.command()(score)
+
+
+def blamed(folder: Path) -> Path:
+    """A folder in which the healthy recording passes as one of dead workers, so that the incident is missed."""
+    name = "workers-down"
+    source = RECORDED["healthy"]
+    beside = source.with_name("marks.json") if source.name == "recording.jsonl.gz" else source.with_name("healthy.json")
+    document = json.loads(beside.read_text(encoding="utf-8"))
+    marks = document.get("marks", document)
+    note = {"scenario": name, "marks": {"end": marks["after"], **marks}, "taken": "2026-11-22", "machine": {"cpus": 2}}
+    shutil.copyfile(source, folder / f"{name}.jsonl.gz")
+    (folder / f"{name}.json").write_text(json.dumps(note), encoding="utf-8")
+    return folder
+
+
+def test_the_document_is_fresh() -> None:
+    fresh = markdown(FOLDER)
+    assert DOCUMENT.read_text(encoding="utf-8") == fresh, (
+        "make it anew: python -m copilot.cli.lab_score > docs/benchmark.md"
+    )
+
+
+def test_the_table_names_every_recorded_scenario_and_says_whether_the_goals_are_met(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = CliRunner().invoke(app, ["--recordings", str(FOLDER)])
+    assert shown.exit_code == 0, shown.output
+    assert [name for name in RECORDED if f"\n{name} " not in shown.output] == []
+    assert "goals are met" in shown.output
+    assert "\x1b" not in shown.output
+
+
+def test_a_missed_incident_is_named_and_exits_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    shown = CliRunner().invoke(app, ["--recordings", str(blamed(tmp_path)), "workers-down"])
+    assert shown.exit_code == 1
+    assert "the incident was missed; happy instead of" in shown.output
+    assert "NOT MET" in shown.output
+
+
+def test_json_holds_the_scores_and_only_the_scenarios_asked_for(tmp_path: Path) -> None:
+    shown = CliRunner().invoke(app, ["--recordings", str(blamed(tmp_path)), "--json", "--variants"])
+    assert shown.exit_code == 1
+    document = json.loads(shown.output)
+    assert [s["recorded"]["scenario"] for s in document["scenarios"]] == ["workers-down"]
+    assert document["totals"]["missed"] == ["workers-down"]
+    assert document["scenarios"][0]["taken"] == "2026-11-22"
+    assert {goal["met"] for goal in document["goals"]} == {True, False}
+    assert "no SDK metrics" in document["variants"]
+    assert "healthy" in document["unrecorded"]
+
+
+def test_the_document_says_when_and_where_the_recordings_were_taken(tmp_path: Path) -> None:
+    assert "Recorded 2026-11-22 on a machine with cpus 2." in markdown(blamed(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no recording to score"),
+        (["klingons"], "no recording of klingons: there is none"),
+    ],
+)
+def test_nothing_to_score_is_an_error_that_says_so(tmp_path: Path, arguments: list[str], message: str) -> None:
+    shown = CliRunner().invoke(app, ["--recordings", str(tmp_path), *arguments])
+    assert isinstance(shown.exception, CopilotError)
+    assert message in str(shown.exception)
+
+
+def test_a_recording_with_nothing_beside_it_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    shutil.copyfile(RECORDED["idle"], tmp_path / "idle.jsonl.gz")
+    shown = CliRunner().invoke(app, ["--recordings", str(tmp_path)])
+    assert "idle.json cannot be read" in str(shown.exception)
+
+
+def test_what_lies_beside_a_recording_and_tells_nothing_is_an_error(tmp_path: Path) -> None:
+    folder = blamed(tmp_path)
+    (folder / "workers-down.json").write_text('{"scenario": "workers-down"}', encoding="utf-8")
+    shown = CliRunner().invoke(app, ["--recordings", str(folder)])
+    assert "workers-down.json does not tell of a recording" in str(shown.exception)
