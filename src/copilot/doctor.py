@@ -194,15 +194,20 @@ async def _watched(cluster: ClusterSettings) -> tuple[Check, ...]:
     if checks[0].status is not CheckStatus.OK:
         return (*checks, Check(name="task queues", status=CheckStatus.SKIPPED, found="not asked"))
     try:
-        named, ignored = cluster.temporal.task_queues, cluster.ignore_task_queues
-        queues = await frontend.task_queues(named, ignored, Instant.now())
+        queues, unlisted = await frontend.task_queues(cluster, Instant.now())
     except SourceError as error:
         return (*checks, _refused("task queues", error, CheckStatus.WARNING))
     if not queues:
         nothing = "none is in use yet, so none could be described"
         return (*checks, Check(name="task queues", status=CheckStatus.SKIPPED, found=nothing))
     more = f" and {len(queues) - NAMED_QUEUES} more" if len(queues) > NAMED_QUEUES else ""
-    found = f"{', '.join(queues[:NAMED_QUEUES])}{more} in use, and may be described"
+    several = len({key.namespace for key in queues}) > 1
+    names = [f"{key.namespace}/{key.task_queue}" if several else key.task_queue for key in queues]
+    found = f"{', '.join(names[:NAMED_QUEUES])}{more} in use, and may be described"
+    if unlisted:
+        fix = _FRONTEND_FIXES[MissingCode.FORBIDDEN] + "; what it may not list, name in task_queues and namespaces"
+        found += f"; {unlisted[0]}" + (f" (and {len(unlisted) - 1} more)" if len(unlisted) > 1 else "")
+        return (*checks, Check(name="task queues", status=CheckStatus.WARNING, found=found, fix=fix))
     return (*checks, Check(name="task queues", status=CheckStatus.OK, found=found))
 
 
@@ -214,13 +219,24 @@ async def _frontend(name: str, frontend: Frontend) -> tuple[Check, ...]:
     except SourceError as error:
         skipped = Check(name=namespace, status=CheckStatus.SKIPPED, found="not asked")
         return _refused(where, error, CheckStatus.FAILED), skipped
-    answers = Check(name=where, status=CheckStatus.OK, found=f"server {version or 'of an unknown version'}")
+    said = f"server {version or 'of an unknown version'}{await _cluster_facts(frontend)}"
+    answers = Check(name=where, status=CheckStatus.OK, found=said)
     try:
         await frontend.find_namespace()
     except SourceError as error:
         forbidden = error.code is MissingCode.FORBIDDEN
         return answers, _refused(namespace, error, CheckStatus.WARNING if forbidden else CheckStatus.FAILED)
     return answers, Check(name=namespace, status=CheckStatus.OK, found="is there")
+
+
+async def _cluster_facts(frontend: Frontend) -> str:
+    """Name and shards of the cluster, if it says them."""
+    try:
+        facts = await frontend.facts()
+    except SourceError:
+        return ""
+    shards = f"{facts.history_shards} history shard{'s' if facts.history_shards != 1 else ''}"
+    return f", cluster {facts.cluster_name}, {shards}" if facts.cluster_name else f", {shards}"
 
 
 def _refused(name: str, error: SourceError, status: CheckStatus) -> Check:

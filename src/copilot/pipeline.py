@@ -1,7 +1,8 @@
 """The steps of a tick in order: collect → judge → keep. What workflows, command line and replay share."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import TypeAlias
@@ -16,16 +17,18 @@ from copilot.core.memory import Memory
 from copilot.core.signals import Missing, MissingCode, Signals, merge
 from copilot.core.snapshot import Snapshot
 from copilot.core.state_machine import MEMORY_LASTS
-from copilot.core.taxonomy import TAXONOMY_VERSION
+from copilot.core.taxonomy import SPECS, TAXONOMY_VERSION
 from copilot.settings import ClusterSettings, Settings
 from copilot.sources import Source
 
+API_LAST = frozenset(i for i, spec in SPECS.items() if spec.source == "metrics or api")
 Rules: TypeAlias = Callable[[Signals, Memory, Context], tuple[Evaluation, Memory]]
 
 
 async def collect(sources: Sequence[Source], now: Instant, deadline_sec: float = 10.0) -> Signals:
-    """One reading of all sources, asked at once and answered within the deadline. Where two know a signal, Temporal's
-    own API is preferred, then the order given; what did not answer in time is missing."""
+    """One reading of all sources, asked at once and answered within the deadline. Where two know a signal the better
+    one wins and `sources` says which: Temporal's own API, but for `API_LAST`, then the order given; what did not answer
+    in time is missing."""
     preferred = sorted(sources, key=lambda source: source.name != "api")
     tasks = [asyncio.create_task(source.read(now), name=f"read {source.name}") for source in preferred]
     try:
@@ -36,7 +39,26 @@ async def collect(sources: Sequence[Source], now: Instant, deadline_sec: float =
     finally:
         for task in tasks:
             task.cancel()
-    return reduce(merge, parts, Signals(time=now, readings={}))
+    return _one(dict(zip(preferred, parts, strict=True)), now)
+
+
+def _one(parts: Mapping[Source, Signals], now: Instant) -> Signals:
+    nothing = Signals(time=now, readings={})
+    api = reduce(merge, (p for source, p in parts.items() if source.name == "api"), nothing)
+    rest = reduce(merge, (p for source, p in parts.items() if source.name != "api"), nothing)
+    merged = merge(api, rest, better=API_LAST)
+    known = Counter(i for part in parts.values() for i in part.readings)
+    api_last = sorted(parts, key=lambda source: source.name == "api")
+    won = {i: _winner(i, merged, {s: parts[s] for s in (api_last if i in API_LAST else parts)}) for i in known}
+    return merged.model_copy(update={"sources": {i: name for i, name in won.items() if name and known[i] > 1}})
+
+
+def _winner(signal_id: str, merged: Signals, parts: Mapping[Source, Signals]) -> str:
+    """Whose reading was taken; empty where none has one."""
+    if merged.value(signal_id) is None and not merged.quiet(signal_id):
+        return ""
+    has = Signals.quiet if merged.quiet(signal_id) else lambda part, i: part.value(i) is not None
+    return next((source.name for source, part in parts.items() if has(part, signal_id)), "")
 
 
 def _answer(source: Source, task: asyncio.Task[Signals], now: Instant, late: Missing) -> Signals:

@@ -49,8 +49,11 @@ class TemporalSettings(Section):
 
 
 class WatchedTemporal(TemporalSettings):
-    """The watched cluster's frontend. `task_queues` are described in every cycle, besides those discovered."""
+    """The watched cluster's frontend. `namespaces` are those whose task queues are described; empty: all it lists but
+    Temporal's own, or `namespace` where it may not list them. `task_queues` are described besides those discovered: in
+    `namespace`, or in the first of `namespaces` if that is none of them."""
 
+    namespaces: tuple[str, ...] = ()
     task_queues: tuple[str, ...] = ()
 
 

@@ -82,3 +82,9 @@ def test_nothing_read_is_said_in_full() -> None:
 def test_too_little_is_what_the_state_machine_would_not_judge(read: set[str]) -> None:
     signals = Signals(time=NOW, readings={i: 1.0 if i in read else None for i in PRIMARIES})
     assert (too_little(signals) == ()) == usable(signals, coverage(signals))
+
+
+def test_it_is_said_whose_reading_a_signal_is_where_two_sources_know_it() -> None:
+    signals = healthy().model_copy(update={"sources": {"matching.backlog_count": "api"}})
+    assert found(SPECS["matching.backlog_count"], signals).source == "api"
+    assert found(SPECS["demand.starts_per_sec"], signals).source == ""

@@ -5,7 +5,7 @@ import asyncio
 from whenever import Instant
 
 from copilot.core.errors import SourceError
-from copilot.core.signals import MissingCode, Signals
+from copilot.core.signals import BreakdownRow, Missing, MissingCode, Signals
 from copilot.pipeline import collect
 
 NOW = Instant.from_utc(2026, 11, 22, 3)
@@ -65,3 +65,52 @@ async def test_a_source_that_fails_is_missing_with_its_reason() -> None:
 
 async def test_without_sources_nothing_is_expected() -> None:
     assert (await collect([], NOW)).readings == {}
+
+
+async def test_metrics_are_preferred_for_rates_and_it_is_said_whose_reading_was_taken() -> None:
+    rates = ("demand.tasks_added_per_sec", "matching.tasks_dispatched_per_sec")
+    metrics = signals(**{"demand__tasks_added_per_sec": 17.0, "matching__backlog_count": 1.0, "cache__hit_rate": 0.9})
+    api = signals(
+        **{
+            "demand__tasks_added_per_sec": 9.0,
+            "matching__tasks_dispatched_per_sec": 8.0,
+            "matching__backlog_count": 3.0,
+        }
+    )
+    row = BreakdownRow(labels={"task_queue": "orders"}, value=9.0)
+    of_metrics = BreakdownRow(labels={"task_queue": "orders"}, value=17.0)
+    found = await collect(
+        [
+            Fixed("api", api.model_copy(update={"breakdowns": dict.fromkeys(rates, (row,))})),
+            Fixed(
+                "metrics",
+                metrics.model_copy(
+                    update={
+                        "readings": {**metrics.readings, "matching.tasks_dispatched_per_sec": None},
+                        "breakdowns": {rates[0]: (of_metrics,)},
+                    }
+                ),
+            ),
+        ],
+        NOW,
+    )
+    assert [found.value(i) for i in (*rates, "matching.backlog_count")] == [17.0, 8.0, 3.0]
+    assert [found.rows(i) for i in rates] == [(of_metrics,), (row,)]
+    assert found.sources == {
+        "demand.tasks_added_per_sec": "metrics",
+        "matching.tasks_dispatched_per_sec": "api",
+        "matching.backlog_count": "api",
+    }
+
+
+async def test_a_rate_neither_source_has_is_missing_for_the_reason_metrics_give() -> None:
+    of_metrics, of_api = (Missing(code=MissingCode.TARGET_DOWN, detail=d) for d in ("page gone", "no frontend"))
+    parts = {
+        name: Signals(
+            time=NOW, readings={"demand.tasks_added_per_sec": None}, missing={"demand.tasks_added_per_sec": why}
+        )
+        for name, why in (("api", of_api), ("metrics", of_metrics))
+    }
+    found = await collect([Fixed(name, part) for name, part in parts.items()], NOW)
+    assert found.missing["demand.tasks_added_per_sec"].detail == "page gone"
+    assert found.sources == {}

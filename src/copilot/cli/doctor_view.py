@@ -62,9 +62,10 @@ def _signals(title: str, share: float | None, signals: list[SignalFound]) -> Tab
     before: Text | None = None
     for signal in signals:
         why = _why(signal, with_hint=signal.hint not in hinted)
-        again = bool(why.plain) and before is not None and _why(signal, with_hint=True).plain == before.plain
+        lacks = signal.status not in (SignalStatus.VALUE, SignalStatus.NO_TRAFFIC)
+        again = lacks and before is not None and _why(signal, with_hint=True).plain == before.plain
         table.add_row(signal.id, _value(signal), Text("as above", style="dim") if again else why)
-        if why.plain:
+        if lacks:
             hinted.add(signal.hint)
             before = _why(signal, with_hint=True)
     return table
@@ -91,7 +92,7 @@ def _number(value: float) -> str:
 def _why(signal: SignalFound, *, with_hint: bool) -> Text:
     match signal.status:
         case SignalStatus.VALUE | SignalStatus.NO_TRAFFIC:
-            return Text()
+            return Text(f"by {signal.source}" if signal.source else "", style="dim")
         case SignalStatus.UNMEASURED:
             return Text(signal.hint, style="dim")
         case SignalStatus.MISSING:

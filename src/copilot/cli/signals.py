@@ -24,8 +24,9 @@ Generated from the taxonomy by `make docs`; do not edit. `copilot signals` print
 of them your cluster has.
 
 *Worse* says which direction is worse. *Source* is `metrics` (a /metrics page and the families read of it), `api`
-(Temporal's own API), both (the API is preferred), or `none`: nothing measures it on server 1.32; such an id is no part
-of the coverage. *If missing* says what would turn it on. Rates are per second over one window.
+(Temporal's own API), both (the one named first is preferred; `copilot doctor` says whose reading it was), or `none`:
+nothing measures it on server 1.32; such an id is no part of the coverage. *If missing* says what would turn it on.
+Rates are per second over one window.
 """
 
 

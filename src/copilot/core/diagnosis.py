@@ -42,13 +42,15 @@ class SignalStatus(StrEnum):
 
 
 class SignalFound(Frozen):
-    """One signal: its value in `unit`, or why there is none and what would turn it on."""
+    """One signal: its value in `unit`, or why there is none and what would turn it on. `source`: whose reading it
+    is, where two sources know it."""
 
     id: str
     kind: Kind
     unit: Unit
     status: SignalStatus
     value: FiniteFloat | None = None
+    source: str = ""
     code: MissingCode | None = None
     why: str = ""
     hint: str = ""
@@ -91,7 +93,13 @@ def diagnosed(cluster: str, checks: Sequence[Check], signals: Signals) -> Cluste
 
 def found(spec: SignalSpec, signals: Signals) -> SignalFound:
     """One signal of a reading."""
-    row = SignalFound(id=spec.id, kind=spec.kind, unit=spec.unit, status=SignalStatus.VALUE)
+    row = SignalFound(
+        id=spec.id,
+        kind=spec.kind,
+        unit=spec.unit,
+        status=SignalStatus.VALUE,
+        source=signals.sources.get(spec.id, ""),
+    )
     value = signals.value(spec.id)
     if value is not None:
         return row.model_copy(update={"value": value})

@@ -28,6 +28,7 @@ _BACKLOG = (
     f'{API}; by metrics alone it comes once a minute (dynamic config matching.backlogMetricsEmitInterval, say "3s") and '
     "not in a server's first minute"
 )
+_RATE = f"{SERVER_PAGE}; or [clusters.temporal] address, whose rates leave sticky queues out"
 _ONCE_A_MINUTE = "; the server writes it about once a minute, so wait a minute after its start"
 
 BY_SOURCE = {
@@ -46,6 +47,9 @@ HINTS: dict[str, str] = {
     "matching.workflow_backlog_age_sec": _BACKLOG,
     "matching.activity_backlog_age_sec": _BACKLOG,
     "matching.backlog_count": _BACKLOG,
+    "matching.tasks_dispatched_per_sec": _RATE,
+    "demand.tasks_added_per_sec": _RATE,
+    "version": f"{API}, and to list and describe worker deployments",
     "poller.pending_polls": f"{SERVER_PAGE}, matching's among them; it appears with the first worker that polls",
     "poller.recent_pollers": f"{API}; it appears with the first poller, or with the first task that waits for one",
     "workflow_tasks.attempts_p99": f"{SERVER_PAGE}, history's among them",

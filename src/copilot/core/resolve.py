@@ -15,7 +15,7 @@ from copilot.core.dialects import sample_name
 from copilot.core.expressions import Expression, Gauge, Leaf, Plus, Quantile, Ratio, Role, Scale, leaves
 from copilot.core.series import SERVER_WITNESS, WORKER_WITNESS
 from copilot.core.signals import MAX_BREAKDOWN_ROWS, BreakdownRow, Missing, MissingCode, Signals
-from copilot.core.taxonomy import SignalSpec
+from copilot.core.taxonomy import MEASURED, SignalSpec
 from copilot.core.window import TargetScrapes, Vector, View, compute
 
 WITNESS: dict[Role, str] = {"server": SERVER_WITNESS, "worker": WORKER_WITNESS}
@@ -38,7 +38,7 @@ Resolved = float | NoTraffic | Missing
 
 def measurable(spec: SignalSpec, roles: Iterable[Role]) -> bool:
     """Whether pages of these roles are where the signal is measured."""
-    if spec.expression is None or spec.source not in ("metrics", "api or metrics"):
+    if spec.expression is None or spec.source not in MEASURED:
         return False
     configured = set(roles)
     return all(leaf.series.role in configured for leaf in leaves(spec.expression))

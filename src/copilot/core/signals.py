@@ -5,6 +5,7 @@ code. Law 1: missing is never zero. `Signals` has the shape of one line of a rec
 model crosses workflows, lies in the store, and is replayed.
 """
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
@@ -53,12 +54,22 @@ class LogPattern(Frozen):
     last_seen: Instant
 
 
+class ServerFacts(Frozen):
+    """Who the watched cluster says it is. Empty or 0: it does not say."""
+
+    version: str = ""
+    cluster_name: str = ""
+    cluster_id: str = ""
+    history_shards: Annotated[int, Field(ge=0)] = 0
+
+
 MAX_BREAKDOWN_ROWS = 20
 
 
 class Signals(Frozen):
     """Everything read at one tick. An id in `readings` with None is missing unless it is in `no_traffic`; an id that is
-    not mentioned is not expected from the sources there are (outside the coverage denominator)."""
+    not mentioned is not expected from the sources there are (outside the coverage denominator). `sources` names whose
+    reading was taken where two sources know an id."""
 
     time: Instant
     readings: dict[str, FiniteFloat | None]
@@ -67,6 +78,8 @@ class Signals(Frozen):
     targets: dict[str, int] = Field(default_factory=dict)
     breakdowns: dict[str, tuple[BreakdownRow, ...]] = Field(default_factory=dict)
     logs: tuple[LogPattern, ...] = ()
+    sources: dict[str, str] = Field(default_factory=dict)
+    server: ServerFacts | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -118,21 +131,23 @@ def nested(flat: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return groups
 
 
-def merge(preferred: Signals, fallback: Signals) -> Signals:
+def merge(preferred: Signals, fallback: Signals, *, better: Collection[str] = ()) -> Signals:
     """One reading of two sources: per id the preferred source wins unless only the other has a value, or only the other
-    was read at all. Breakdowns follow the same rule; targets add up."""
+    was read at all. Breakdowns follow the same rule; targets add up. `better`: ids of which the fallback is
+    preferred."""
     readings: dict[str, float | None] = {}
     no_traffic: list[str] = []
     missing: dict[str, Missing] = {}
     breakdowns: dict[str, tuple[BreakdownRow, ...]] = dict(fallback.breakdowns)
     for signal_id in {**preferred.readings, **fallback.readings}:
+        first, second = (fallback, preferred) if signal_id in better else (preferred, fallback)
         winner = next(
-            (s for s in (preferred, fallback) if s.value(signal_id) is not None),
-            next((s for s in (preferred, fallback) if s.quiet(signal_id)), None),
+            (s for s in (first, second) if s.value(signal_id) is not None),
+            next((s for s in (first, second) if s.quiet(signal_id)), None),
         )
         readings[signal_id] = winner.value(signal_id) if winner else None
         if winner is None:
-            why = preferred.why_missing(signal_id) or fallback.why_missing(signal_id)
+            why = first.why_missing(signal_id) or second.why_missing(signal_id)
             if why is not None:
                 missing[signal_id] = why
         elif winner.quiet(signal_id):
@@ -151,4 +166,6 @@ def merge(preferred: Signals, fallback: Signals) -> Signals:
         targets=targets,
         breakdowns=breakdowns,
         logs=preferred.logs + fallback.logs,
+        sources={**fallback.sources, **preferred.sources},
+        server=preferred.server or fallback.server,
     )

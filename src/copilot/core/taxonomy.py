@@ -55,13 +55,16 @@ TAXONOMY_VERSION = "1"
 Kind = Literal["primary", "amplifier", "worker"]
 Unit = Literal["1/s", "1/min", "ms", "s", "ratio", "percent", "count", "bytes", "bool"]
 Direction = Literal["up", "down"]
-Source = Literal["metrics", "api", "api or metrics", "none"]
+Source = Literal["metrics", "api", "api or metrics", "metrics or api", "none"]
+MEASURED: tuple[Source, ...] = ("metrics", "api or metrics", "metrics or api")
+"""The sources of signals that have an expression."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignalSpec:
     """One signal. `worse` says which direction is worse; None where neither is. `source` says who measures it; where
-    both do, the API wins (stock servers refresh backlog gauges once a minute)."""
+    both do, the one named first wins: the API for waiting work (stock servers refresh backlog gauges once a minute),
+    metrics for rates (they have the window of all other rates, and the sticky queues)."""
 
     id: str
     kind: Kind
@@ -80,7 +83,7 @@ class SignalSpec:
     @property
     def hint(self) -> str:
         """What would turn it on where it is missing; where nothing measures it, what that means."""
-        by_metrics = self.source in ("metrics", "api or metrics")
+        by_metrics = self.source in MEASURED
         return hint_for(self.id, f"{self.role} metrics" if by_metrics else self.source)
 
 
@@ -136,7 +139,7 @@ _PRIMARY = (
     SignalSpec("matching.tasks_spooled_per_sec", "primary", "1/s", "tasks that found no waiting poller and were stored", "up",
                rate(*SPOOLED), rate(*SPOOLED, by=QUEUE)),
     SignalSpec("matching.tasks_dispatched_per_sec", "primary", "1/s", "tasks handed to workers", "down",
-               POLLS_FILLED, rate("poll_success", USER, USER_QUEUES, by=QUEUE)),
+               POLLS_FILLED, rate("poll_success", USER, USER_QUEUES, by=QUEUE), "metrics or api"),
     SignalSpec("poller.poll_success_rate", "primary", "ratio", "share of long polls that got a task", None,
                complement(EMPTY_SHARE)),
     SignalSpec("poller.poll_timeout_rate", "primary", "ratio", "share of long polls that ended empty", None, EMPTY_SHARE),
@@ -178,7 +181,7 @@ _PRIMARY = (
                rate("service_requests", "service_name=frontend",
                      "operation=~StartWorkflowExecution|SignalWithStartWorkflowExecution|ExecuteMultiOperation", USER)),
     SignalSpec("demand.tasks_added_per_sec", "primary", "1/s", "tasks put on task queues", None,
-               rate(*TASKS_ADDED), rate(*TASKS_ADDED, by=QUEUE)),
+               rate(*TASKS_ADDED), rate(*TASKS_ADDED, by=QUEUE), "metrics or api"),
     SignalSpec("demand.requests_per_sec", "primary", "1/s", "requests that bring work: starts, signals, updates", None,
                rate("service_requests", "service_name=frontend", f"operation=~{BRINGS_WORK}", USER)),
     SignalSpec("demand.rejected_per_sec", "primary", "1/s", "requests that bring work and failed by the server's fault", "up",
@@ -281,6 +284,10 @@ _WORKER = (
     SignalSpec("worker_tasks.activity_failures_per_sec", "worker", "1/s", "activity attempts failed in the worker", "up",
                worker_rate("temporal_activity_execution_failed"),
                worker_rate("temporal_activity_execution_failed", by=("task_queue", "activity_type"))),
+    SignalSpec("version.backlog_count", "worker", "count", "tasks that wait, by the worker version they wait for", "up",
+               source="api"),
+    SignalSpec("version.pollers", "worker", "count", "pollers seen in the last 75 seconds, by worker version", "down",
+               source="api"),
 )  # fmt: skip
 
 SPECS: MappingProxyType[str, SignalSpec] = MappingProxyType({s.id: s for s in (*_PRIMARY, *_AMPLIFIERS, *_WORKER)})

@@ -1,13 +1,12 @@
 """What a Temporal frontend is and what we may ask of it, for `copilot doctor`. Read-only, a handful of calls."""
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable
 from datetime import timedelta
 from typing import TypeVar
 
 from temporalio.api.workflowservice.v1 import (
     DescribeNamespaceRequest,
-    GetClusterInfoRequest,
     GetSystemInfoRequest,
 )
 from temporalio.client import Client
@@ -15,9 +14,13 @@ from temporalio.service import RPCError
 from whenever import Instant
 
 from copilot.core.errors import SourceError
-from copilot.core.signals import MissingCode
-from copilot.sources.task_queues import QueueCalls, QueueKey, source_error
-from copilot.sources.temporal_api import REMEMBER_SEC, connect_failure
+from copilot.core.signals import MissingCode, ServerFacts
+from copilot.settings import ClusterSettings
+from copilot.sources.paced_calls import PacedCalls, connect_failure, source_error
+from copilot.sources.queue_calls import QueueCalls
+from copilot.sources.queue_discovery import QueueDiscovery
+from copilot.sources.task_queues import QueueKey
+from copilot.sources.temporal_api import MOST_LISTS, server_facts, watched_queues
 
 TIMEOUT_SEC = 5.0
 DESCRIBED = 3
@@ -47,24 +50,30 @@ class Frontend:
         call = self._client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=self._timeout)
         return (await _answer(call)).server_version
 
+    async def facts(self) -> ServerFacts:
+        """Who the cluster behind it says it is, the same at each of its frontends."""
+        return await _answer(server_facts(PacedCalls(self._client)))
+
     async def cluster_id(self) -> str:
         """The id of the cluster behind it, the same at each of its frontends."""
-        call = self._client.workflow_service.get_cluster_info(GetClusterInfoRequest(), timeout=self._timeout)
-        return (await _answer(call)).cluster_id
+        return (await self.facts()).cluster_id
 
     async def find_namespace(self) -> None:
         """Return if the namespace is there."""
         request = DescribeNamespaceRequest(namespace=self.namespace)
         await _answer(self._client.workflow_service.describe_namespace(request, timeout=self._timeout))
 
-    async def task_queues(self, named: Iterable[str], ignored: Iterable[str], now: Instant) -> tuple[str, ...]:
-        """The task queues in use and those named, a few of which were described as the source does."""
-        calls, skip = QueueCalls(self._client), set(ignored)
-        listed = await _in_time(calls.in_use(self.namespace, now.subtract(seconds=REMEMBER_SEC)))
-        known = [q for q in sorted({*listed, *named}) if q not in skip and not q.startswith("temporal-sys")]
-        for queue in known[:DESCRIBED]:
-            await _in_time(calls.describe(QueueKey(self.namespace, queue), now))
-        return tuple(known)
+    async def task_queues(self, cluster: ClusterSettings, now: Instant) -> tuple[tuple[QueueKey, ...], tuple[str, ...]]:
+        """The task queues in use and those named, a few of which were described as the source does; and what may not be
+        listed, in words."""
+        calls = PacedCalls(self._client)
+        discovery = QueueDiscovery(calls, watched_queues(cluster, self._client))
+        await _in_time(discovery.advance(now, MOST_LISTS))
+        if problem := discovery.problem():
+            raise problem
+        for key in discovery.queues[:DESCRIBED]:
+            await _in_time(QueueCalls(calls).describe(key, discovery.versions(key), Instant.now))
+        return discovery.queues, discovery.refused()
 
 
 async def _answer(call: Awaitable[T]) -> T:

@@ -66,8 +66,8 @@ def recording_to(path: Path, header: RecordingHeader, *, replace: bool = False) 
 
 
 def tick_line(signals: Signals) -> str:
-    """One tick as a line, without what is empty."""
-    document = signals.model_dump(mode="json")
+    """One tick as a line, without what is empty and what the format does not have."""
+    document = signals.model_dump(mode="json", exclude={"sources", "server"})
     return json.dumps({k: v for k, v in document.items() if v or k in ("time", "readings")}, separators=(",", ":"))
 
 

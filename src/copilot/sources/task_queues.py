@@ -1,40 +1,31 @@
-"""What waits in task queues: which queues there are, how each is described, and the readings that gives."""
+"""What waits in task queues and who asks for it: a described queue, and the readings that many of them give.
 
-import asyncio
-from collections.abc import Iterable, Sequence
+Rates are the server's own average over the last 30 seconds or so. Sticky queues are not in them: a workflow task that
+went straight back to the worker that knows the workflow is no part of what the API adds up.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
-from temporalio.api.enums.v1 import TaskQueueKind, TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, ListWorkflowExecutionsRequest
-from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode
 from whenever import Instant
 
-from copilot.core.errors import SourceError
-from copilot.core.signals import MAX_BREAKDOWN_ROWS, BreakdownRow, MissingCode
+from copilot.core.signals import MAX_BREAKDOWN_ROWS, BreakdownRow
 
 BACKLOG_COUNT = "matching.backlog_count"
 WORKFLOW_AGE = "matching.workflow_backlog_age_sec"
 ACTIVITY_AGE = "matching.activity_backlog_age_sec"
+ADDED = "demand.tasks_added_per_sec"
+DISPATCHED = "matching.tasks_dispatched_per_sec"
 RECENT_POLLERS = "poller.recent_pollers"
-QUEUE_IDS = (BACKLOG_COUNT, WORKFLOW_AGE, ACTIVITY_AGE, RECENT_POLLERS)
+VERSION_BACKLOG = "version.backlog_count"
+VERSION_POLLERS = "version.pollers"
+VERSION_IDS = (VERSION_BACKLOG, VERSION_POLLERS)
+POLLER_IDS = (RECENT_POLLERS, VERSION_POLLERS)
+QUEUE_IDS = (BACKLOG_COUNT, WORKFLOW_AGE, ACTIVITY_AGE, ADDED, DISPATCHED, RECENT_POLLERS, *VERSION_IDS)
 
 POLLER_RECENT_SEC = 75.0
-TYPES = {
-    "workflow": TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-    "activity": TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
-}
-_CODES = {
-    RPCStatusCode.DEADLINE_EXCEEDED: (MissingCode.TIMEOUT, "no answer in time"),
-    RPCStatusCode.CANCELLED: (MissingCode.TIMEOUT, "no answer in time"),
-    RPCStatusCode.PERMISSION_DENIED: (MissingCode.FORBIDDEN, "permission denied"),
-    RPCStatusCode.UNAUTHENTICATED: (MissingCode.FORBIDDEN, "not authenticated"),
-    RPCStatusCode.NOT_FOUND: (MissingCode.ABSENT, "not found"),
-    RPCStatusCode.UNIMPLEMENTED: (MissingCode.ABSENT, "this server does not know the call"),
-    RPCStatusCode.RESOURCE_EXHAUSTED: (MissingCode.DROPPED, "refused by a rate limit of the cluster"),
-}
+KINDS = ("workflow", "activity")
+UNVERSIONED = "unversioned"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -46,133 +37,138 @@ class QueueKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Half:
-    """One type's half of a task queue: tasks that wait, age of the oldest in seconds, tasks added per second, and
-    pollers seen in the last 75 seconds."""
+class Poller:
+    """Who asked for tasks: the identity it gives itself, its worker version (`deployment:build`, or `unversioned`), and
+    when it asked last."""
 
-    backlog: int
-    age: float
-    added: float
-    pollers: int
+    identity: str
+    version: str
+    last_access: Instant
+
+    def recent(self, now: Instant) -> bool:
+        """Whether it asked within 75 seconds: a long poll lasts 60."""
+        return (now - self.last_access).total("seconds") <= POLLER_RECENT_SEC
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Tasks of one type for one worker version: those that wait, the age of the oldest in seconds, tasks added and
+    handed out per second, and who asks for them."""
+
+    backlog: int = 0
+    age: float = 0.0
+    added: float = 0.0
+    dispatched: float = 0.0
+    pollers: tuple[Poller, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A task queue as it was at an instant, by task type."""
+    """A task queue as it was at an instant, by task type and worker version. Without `by_version` the server told no
+    versions apart, and all that waits stands under `unversioned`."""
 
     time: Instant
-    halves: dict[str, Half]
+    parts: Mapping[tuple[str, str], Part]
+    by_version: bool = True
 
     @property
-    def backlog(self) -> int:
-        """Tasks of all types that wait."""
-        return sum(h.backlog for h in self.halves.values())
+    def size(self) -> tuple[int, float]:
+        """How large it is: tasks that wait, then those that arrive per second."""
+        return sum(p.backlog for p in self.parts.values()), sum(p.added for p in self.parts.values())
 
-
-class QueueCalls:
-    """The calls about task queues, no more than `per_sec` a second and `at_once` at a time."""
-
-    def __init__(self, client: Client, *, per_sec: float = 10.0, at_once: int = 4, timeout_sec: float = 3.0) -> None:
-        self._client = client
-        self._gap = 1.0 / per_sec
-        self._timeout = timedelta(seconds=timeout_sec)
-        self._slots = asyncio.Semaphore(at_once)
-        self._next = 0.0
-
-    async def in_use(self, namespace: str, since: Instant) -> set[str]:
-        """Task queues of the newest workflows of a namespace, running or closed after `since` (a short workflow is
-        seldom seen running). Raises SourceError."""
-        running, closed = await asyncio.gather(
-            self._listed(namespace, 'ExecutionStatus = "Running"'),
-            self._listed(namespace, f'ExecutionStatus != "Running" AND CloseTime > "{since.format_iso()}"'),
-        )
-        return running | closed
-
-    async def _listed(self, namespace: str, query: str) -> set[str]:
-        request = ListWorkflowExecutionsRequest(namespace=namespace, page_size=200, query=query)
-        try:
-            async with self._slots:
-                await self._turn()
-                answer = await self._client.workflow_service.list_workflow_executions(request, timeout=self._timeout)
-        except RPCError as error:
-            raise source_error(error, f"the workflows of namespace {namespace}") from error
-        return {execution.task_queue for execution in answer.executions}
-
-    async def describe(self, key: QueueKey, now: Instant) -> Description:
-        """The queue's backlog and pollers. Raises SourceError."""
-        halves = await asyncio.gather(*(self._half(key, kind, now) for kind in TYPES), return_exceptions=True)
-        for half in halves:
-            if isinstance(half, BaseException):
-                raise half
-        return Description(now, {kind: h for kind, h in zip(TYPES, halves, strict=True) if isinstance(h, Half)})
-
-    async def _half(self, key: QueueKey, kind: str, now: Instant) -> Half:
-        request = DescribeTaskQueueRequest(
-            namespace=key.namespace,
-            task_queue=TaskQueue(name=key.task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL),
-            task_queue_type=TYPES[kind],
-            report_stats=True,
-        )
-        try:
-            async with self._slots:
-                await self._turn()
-                answer = await self._client.workflow_service.describe_task_queue(request, timeout=self._timeout)
-        except RPCError as error:
-            raise source_error(error, f"task queue {key.task_queue} of namespace {key.namespace}") from error
-        stats = answer.stats
-        oldest = now.timestamp(unit="nanosecond") / 1e9 - POLLER_RECENT_SEC
-        return Half(
-            backlog=max(0, stats.approximate_backlog_count),
-            age=max(0.0, stats.approximate_backlog_age.ToNanoseconds() / 1e9),
-            added=max(0.0, stats.tasks_add_rate),
-            pollers=sum(p.last_access_time.ToNanoseconds() / 1e9 >= oldest for p in answer.pollers),
+    def half(self, kind: str) -> Part:
+        """One task type of it, all versions together."""
+        parts = [p for (k, _), p in self.parts.items() if k == kind]
+        return Part(
+            backlog=sum(p.backlog for p in parts),
+            age=max((p.age for p in parts if p.backlog), default=0.0),
+            added=sum(p.added for p in parts),
+            dispatched=sum(p.dispatched for p in parts),
+            pollers=tuple(poller for p in parts for poller in p.pollers),
         )
 
-    async def _turn(self) -> None:
-        loop = asyncio.get_running_loop()
-        turn = max(self._next, loop.time())
-        self._next = turn + self._gap
-        await asyncio.sleep(turn - loop.time())
+    def polled(self, part: Part) -> int:
+        """How many pollers of the part asked lately."""
+        return sum(p.recent(self.time) for p in part.pollers)
 
 
-def source_error(error: RPCError, asked: str) -> SourceError:
-    """Our error of a gRPC one, in one line."""
-    code, detail = _CODES.get(error.status, (MissingCode.TARGET_DOWN, " ".join(error.message.split())[:160]))
-    return SourceError(code, detail, asked=asked)
+Row = tuple[dict[str, str], float]
+Rows = dict[str, tuple[BreakdownRow, ...]]
 
 
 def queue_readings(
-    queues: dict[QueueKey, Description], polled: Iterable[tuple[QueueKey, str]]
-) -> tuple[dict[str, float], dict[str, tuple[BreakdownRow, ...]]]:
-    """Readings and breakdowns of all queues together. `polled`: halves that have had pollers, whose zero tells."""
-    had_pollers = set(polled)
-    halves = [(key, kind, half) for key, d in sorted(queues.items()) for kind, half in d.halves.items()]
-    expected_polls = [
-        (key, kind, half)
-        for key, kind, half in halves
-        if half.pollers or half.backlog or half.added or (key, kind) in had_pollers
-    ]
-    ages = {kind: [(k, t, h.age) for k, t, h in halves if t == kind and h.backlog] for kind in TYPES}
-    rows = {
-        BACKLOG_COUNT: _rows([(k, t, float(h.backlog)) for k, t, h in halves if h.backlog]),
-        WORKFLOW_AGE: _rows(ages["workflow"]),
-        ACTIVITY_AGE: _rows(ages["activity"]),
-        RECENT_POLLERS: _rows([(k, t, float(h.pollers)) for k, t, h in expected_polls], smallest=True),
+    queues: Mapping[QueueKey, Description], polled: Iterable[tuple[QueueKey, str]]
+) -> tuple[dict[str, float], Rows]:
+    """Readings and breakdowns of all queues together. `polled`: halves that have had pollers, whose zero tells. The
+    version ids have none where a queue is not known by version, the poller ids none where nobody is to be expected."""
+    had = set(polled)
+    halves = [(key, kind, d.half(kind), d) for key, d in sorted(queues.items()) for kind in KINDS]
+    pollers = {
+        (key, kind): d.polled(half)
+        for key, kind, half, d in halves
+        if half.pollers or half.backlog or half.added or (key, kind) in had
     }
-    values = {
-        BACKLOG_COUNT: float(sum(h.backlog for _, _, h in halves)),
-        WORKFLOW_AGE: max((age for *_, age in ages["workflow"]), default=0.0),
-        ACTIVITY_AGE: max((age for *_, age in ages["activity"]), default=0.0),
-    }
-    if expected_polls:
-        values[RECENT_POLLERS] = float(sum(h.pollers for *_, h in expected_polls))
+    values: dict[str, float] = {}
+    rows: Rows = {}
+
+    def add(signal_id: str, of: Callable[[Part], float], *, total: Callable[[list[float]], float] = sum) -> None:
+        found = [(_labels(key, kind), of(half)) for key, kind, half, _ in halves if _applies(signal_id, kind)]
+        values[signal_id] = float(total([value for _, value in found]))
+        rows[signal_id] = _rows([row for row in found if row[1] > 0])
+
+    add(BACKLOG_COUNT, lambda half: half.backlog)
+    add(WORKFLOW_AGE, lambda half: half.age, total=lambda ages: max(ages, default=0.0))
+    add(ACTIVITY_AGE, lambda half: half.age, total=lambda ages: max(ages, default=0.0))
+    add(ADDED, lambda half: half.added)
+    add(DISPATCHED, lambda half: half.dispatched)
+    if pollers:
+        values[RECENT_POLLERS] = float(sum(pollers.values()))
+        rows[RECENT_POLLERS] = _rows([(_labels(*k), float(n)) for k, n in pollers.items()], smallest=True)
+    if all(d.by_version for d in queues.values()):
+        _add_versions(queues, values, rows)
     return values, {signal_id: found for signal_id, found in rows.items() if found}
 
 
-def _rows(values: Sequence[tuple[QueueKey, str, float]], *, smallest: bool = False) -> tuple[BreakdownRow, ...]:
+def _applies(signal_id: str, kind: str) -> bool:
+    return signal_id not in (WORKFLOW_AGE, ACTIVITY_AGE) or signal_id.startswith(f"matching.{kind}_")
+
+
+@dataclass(frozen=True, slots=True)
+class _OfVersion:
+    queue_backlog: int
+    backlog: int
+    pollers: int
+    labels: dict[str, str]
+
+
+def _add_versions(queues: Mapping[QueueKey, Description], values: dict[str, float], rows: Rows) -> None:
+    """Backlog and pollers by worker version. Both have the same rows: first the queues where most waits, all their
+    versions, so that a version nobody polls stands beside those that are."""
+    found = [
+        _OfVersion(
+            d.half(kind).backlog,
+            part.backlog,
+            d.polled(part),
+            {**_labels(key, kind), "worker_version": version},
+        )
+        for key, d in queues.items()
+        for (kind, version), part in d.parts.items()
+        if part.backlog or part.pollers or (version != UNVERSIONED and d.half(kind).backlog)
+    ]
+    found.sort(key=lambda v: (-v.queue_backlog, -v.backlog, sorted(v.labels.items())))
+    shown = found[:MAX_BREAKDOWN_ROWS]
+    values[VERSION_BACKLOG] = float(sum(v.backlog for v in found))
+    rows[VERSION_BACKLOG] = _rows([(v.labels, float(v.backlog)) for v in shown])
+    if found:
+        values[VERSION_POLLERS] = float(sum(v.pollers for v in found))
+        rows[VERSION_POLLERS] = _rows([(v.labels, float(v.pollers)) for v in shown])
+
+
+def _labels(key: QueueKey, kind: str) -> dict[str, str]:
+    return {"namespace": key.namespace, "task_queue": key.task_queue, "task_type": kind}
+
+
+def _rows(values: Sequence[Row], *, smallest: bool = False) -> tuple[BreakdownRow, ...]:
     """At most 20 rows, largest first; with `smallest` the 20 smallest are chosen."""
-    chosen = sorted(values, key=lambda v: v[2] if smallest else -v[2])[:MAX_BREAKDOWN_ROWS]
-    return tuple(
-        BreakdownRow(labels={"namespace": key.namespace, "task_queue": key.task_queue, "task_type": kind}, value=value)
-        for key, kind, value in sorted(chosen, key=lambda v: -v[2])
-    )
+    chosen = sorted(values, key=lambda v: v[1] if smallest else -v[1])[:MAX_BREAKDOWN_ROWS]
+    return tuple(BreakdownRow(labels=labels, value=value) for labels, value in sorted(chosen, key=lambda v: -v[1]))

@@ -1,40 +1,49 @@
-"""Temporal's own API: whether the frontend answers, and what waits in which task queue.
+"""Temporal's own API: whether the frontend answers, what waits in which task queue, and who asks for it.
 
-Read-only and cheap: one health check, two list calls a minute, at most 50 task queues described a
-cycle, ten calls a second. A server that does not answer its health check is asked nothing else.
+Read-only and cheap: one health check, the lists that are due, at most 50 task queues described a cycle, ten calls a
+second over all of it. A server that does not answer its health check is asked nothing else.
 """
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
+from temporalio.api.workflowservice.v1 import GetClusterInfoRequest
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfigProfile, ClientConnectConfig
 from temporalio.service import RPCError, RPCStatusCode
 from whenever import Instant
 
 from copilot.core.errors import SettingsError, SourceError
-from copilot.core.signals import Missing, MissingCode, Signals
+from copilot.core.signals import Missing, MissingCode, ServerFacts, Signals
 from copilot.settings import ClusterSettings, TemporalSettings, WatchedTemporal
+from copilot.sources.paced_calls import PacedCalls, connect_failure, source_error
+from copilot.sources.queue_calls import QueueCalls
+from copilot.sources.queue_discovery import QueueDiscovery, Watched
+from copilot.sources.queue_turns import QueueTurns
 from copilot.sources.task_queues import (
+    KINDS,
+    POLLER_IDS,
     QUEUE_IDS,
-    RECENT_POLLERS,
+    VERSION_IDS,
     Description,
-    QueueCalls,
     QueueKey,
     queue_readings,
-    source_error,
 )
 
 REACHABLE = "frontend.reachable"
 HEALTH_DEADLINE_SEC = 3.0
-QUEUES_DEADLINE_SEC = 6.0
-DISCOVER_EVERY_SEC = 60.0
-REMEMBER_SEC = 24 * 3600.0
-MAX_QUEUES = 50
-CALLS_PER_SEC = 10.0
-GOOD_FOR_INTERVALS = 4.0
+READ_DEADLINE_SEC = 9.5
+QUEUES_DEADLINE_SEC = 8.0
+SHARE_OF_INTERVAL = 0.6
+LEAST_SEC = 2.0
+MOST_LISTS = 20
+FACTS_EVERY_SEC = 3600.0
+LOG_EVERY_SEC = 60.0
 _ANSWERS = (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.NOT_FOUND)
+log = logging.getLogger(__name__)
 
 
 def connect_config(settings: TemporalSettings) -> ClientConnectConfig:
@@ -56,8 +65,20 @@ async def watched_client(temporal: WatchedTemporal) -> Client:
     return await Client.connect(**connect_config(temporal), lazy=True, identity="temporal-sre-copilot")
 
 
+def watched_queues(cluster: ClusterSettings, client: Client) -> Watched:
+    """Whose task queues are described."""
+    temporal = cluster.temporal or WatchedTemporal()
+    return Watched(
+        own=client.namespace,
+        named_own=client.namespace != "default" or "namespace" in temporal.model_fields_set,
+        namespaces=temporal.namespaces,
+        task_queues=temporal.task_queues,
+        ignored=frozenset(cluster.ignore_task_queues),
+    )
+
+
 class TemporalApiSource:
-    """Reads `frontend.reachable`, backlogs and pollers of the watched cluster. `now` is the clock."""
+    """Reads `frontend.reachable`, backlogs, rates and pollers of the watched cluster. `now` is the clock."""
 
     name = "api"
     expected = (REACHABLE, *QUEUE_IDS)
@@ -67,58 +88,47 @@ class TemporalApiSource:
     ) -> None:
         if cluster.temporal is None:
             raise SettingsError([f"cluster {cluster.name!r} has no temporal address: its API cannot be read"])
+        self._cluster = cluster
         self._temporal = cluster.temporal
-        self._interval = cluster.interval_sec
-        self._ignored = frozenset(cluster.ignore_task_queues)
         self._client = client
-        self._calls: QueueCalls | None = None
         self._now = now
-        self._seen: dict[QueueKey, Instant] = {}
-        self._listed: Instant | None = None
-        self._described: dict[QueueKey, Description] = {}
-        self._polled: set[tuple[QueueKey, str]] = set()
+        self._reader: _Reader | None = None
+        self._logged: float | None = None
 
     async def read(self, now: Instant) -> Signals:
-        """The readings at `now`; within nine seconds, three when the server does not answer."""
+        """The readings at `now`; within ten seconds, three when the server does not answer."""
+        began = time.monotonic()
         if self._client is None:
             self._client = await watched_client(self._temporal)
-        if self._calls is None:
-            self._calls = QueueCalls(self._client, per_sec=CALLS_PER_SEC)
+        if self._reader is None:
+            self._reader = _Reader(self._cluster, self._client, self._now)
         try:
-            serving, why = await self._serving(self._client)
+            serving, why = await self._serving(self._client, self._reader)
         except SourceError as error:
-            return _signals(now, {}, Missing(code=error.code, detail=f"{self._temporal.address}: {error.detail}"))
+            return self._lacking(now, {}, error.code, f"{self._temporal.address}: {error.detail}")
         if not serving:
-            down = Missing(code=MissingCode.TARGET_DOWN, detail=f"{self._temporal.address}: {why}")
-            return _signals(now, {REACHABLE: 0.0}, down)
-        try:
-            async with asyncio.timeout(QUEUES_DEADLINE_SEC):
-                await self._discover(self._calls, self._client.namespace)
-                queues = await self._describe(self._calls)
-        except TimeoutError:
-            late = f"task queues not described within {QUEUES_DEADLINE_SEC:g} s"
-            return _signals(now, {REACHABLE: 1.0}, Missing(code=MissingCode.TIMEOUT, detail=late))
-        except SourceError as error:
-            return _signals(now, {REACHABLE: 1.0}, Missing(code=error.code, detail=str(error)))
-        for key, description in queues.items():
-            self._polled.update((key, kind) for kind, half in description.halves.items() if half.pollers)
-        values, rows = queue_readings(queues, self._polled)
-        quiet = () if RECENT_POLLERS in values else (RECENT_POLLERS,)
-        return Signals(
-            time=now,
-            readings={REACHABLE: 1.0, **dict.fromkeys(QUEUE_IDS), **values},
-            no_traffic=quiet,
-            breakdowns=rows,
+            detail = f"{self._temporal.address}: {why}"
+            return self._lacking(now, {REACHABLE: 0.0}, MissingCode.TARGET_DOWN, detail)
+        within = min(
+            QUEUES_DEADLINE_SEC,
+            max(LEAST_SEC, SHARE_OF_INTERVAL * self._cluster.interval_sec),
+            READ_DEADLINE_SEC - (time.monotonic() - began),
         )
+        try:
+            return await self._reader.read(now, within)
+        except SourceError as error:
+            found = self._lacking(now, {REACHABLE: 1.0}, error.code, str(error))
+            return found.model_copy(update={"server": self._reader.facts})
 
     async def aclose(self) -> None:
         """Let go of the connection."""
-        self._client = self._calls = None
+        self._client = self._reader = None
 
-    async def _serving(self, client: Client) -> tuple[bool, str]:
+    async def _serving(self, client: Client, reader: "_Reader") -> tuple[bool, str]:
         """Whether the frontend answers its health check, and if not why. SourceError when it may not be asked."""
         try:
             async with asyncio.timeout(HEALTH_DEADLINE_SEC):
+                await reader.calls.turn()
                 healthy = await client.service_client.check_health(timeout=timedelta(seconds=HEALTH_DEADLINE_SEC))
         except TimeoutError:
             return False, f"no answer to the health check within {HEALTH_DEADLINE_SEC:g} s"
@@ -133,75 +143,82 @@ class TemporalApiSource:
             return False, connect_failure(error)
         return healthy, "the frontend answers that it is not serving"
 
-    async def _discover(self, calls: QueueCalls, namespace: str) -> None:
-        """Remember the task queues workflows use, and those named by settings. SourceError when there are none
-        and the workflows could not be listed."""
-        now = self._now()
-        if self._listed is None or _age(self._listed, now) >= DISCOVER_EVERY_SEC:
-            try:
-                for queue in await calls.in_use(namespace, now.subtract(seconds=REMEMBER_SEC)):
-                    self._seen[QueueKey(namespace, queue)] = now
-                self._listed = now
-            except SourceError:
-                if self._listed is None and not self._temporal.task_queues:
-                    raise
-        for queue in self._temporal.task_queues:
-            self._seen[QueueKey(namespace, queue)] = now
-        self._seen = {
-            key: seen
-            for key, seen in self._seen.items()
-            if _age(seen, now) < REMEMBER_SEC
-            and key.task_queue not in self._ignored
-            and not key.task_queue.startswith("temporal-sys")
-        }
-        self._described = {k: d for k, d in self._described.items() if k in self._seen}
-        self._polled = {(k, kind) for k, kind in self._polled if k in self._seen}
-
-    async def _describe(self, calls: QueueCalls) -> dict[QueueKey, Description]:
-        """All known queues, described now or lately. SourceError if one of them could not be."""
-        now = self._now()
-        affordable = min(MAX_QUEUES, int(CALLS_PER_SEC * QUEUES_DEADLINE_SEC / 2 * 0.8))
-        turn = self._turn(affordable)
-        found = await asyncio.gather(*(calls.describe(k, now) for k in turn), return_exceptions=True)
-        failures = [f for f in found if isinstance(f, BaseException)]
-        for key, description in zip(turn, found, strict=True):
-            if isinstance(description, Description):
-                self._described[key] = description
-        if failures:
-            raise failures[0]
-        limit = GOOD_FOR_INTERVALS * self._interval
-        fresh = {k: d for k, d in self._described.items() if _age(d.time, now) <= limit}
-        if len(fresh) < len(self._seen):
-            raise SourceError(
-                MissingCode.DROPPED,
-                f"{len(fresh)} of {len(self._seen)} task queues described: {affordable} a cycle are, in turn",
-            )
-        return fresh
-
-    def _turn(self, affordable: int) -> list[QueueKey]:
-        """Whom to describe now: up to half for the queues where most waits, the rest in turn."""
-        last = self._described
-        waiting = sorted((k for k in self._seen if k in last and last[k].backlog), key=lambda k: -last[k].backlog)
-        first = waiting[: affordable // 2]
-        never = Instant.MIN
-        others = sorted(self._seen.keys() - set(first), key=lambda k: (last[k].time if k in last else never, k))
-        return [*first, *others][:affordable]
+    def _lacking(self, now: Instant, readings: dict[str, float], code: MissingCode, detail: str) -> Signals:
+        """What was read, everything else this source is for missing with the reason, which is logged once a minute."""
+        clock = time.monotonic()
+        if self._logged is None or clock - self._logged >= LOG_EVERY_SEC:
+            self._logged = clock
+            log.warning("cluster %s, Temporal's API: %s", self._cluster.name, detail)
+        lacking = [i for i in self.expected if i not in readings]
+        why = Missing(code=code, detail=detail)
+        return Signals(time=now, readings={**dict.fromkeys(lacking), **readings}, missing=dict.fromkeys(lacking, why))
 
 
-def _signals(now: Instant, readings: dict[str, float], why: Missing) -> Signals:
-    """What was read, everything else this source is for missing with the reason."""
-    lacking = [i for i in TemporalApiSource.expected if i not in readings]
-    return Signals(time=now, readings={**dict.fromkeys(lacking), **readings}, missing=dict.fromkeys(lacking, why))
+class _Reader:
+    """What a connection is read with, and what it has told so far."""
+
+    def __init__(self, cluster: ClusterSettings, client: Client, clock: Callable[[], Instant]) -> None:
+        self.calls = PacedCalls(client)
+        self.facts: ServerFacts | None = None
+        self._facts_due = Instant.MIN
+        self._clock = clock
+        self._discovery = QueueDiscovery(self.calls, watched_queues(cluster, client))
+        self._turns = QueueTurns(QueueCalls(self.calls), cluster.interval_sec, clock)
+        self._polled: set[tuple[QueueKey, str]] = set()
+
+    async def read(self, now: Instant, within_sec: float) -> Signals:
+        """The readings at `now`, within so many seconds. Raises SourceError where the queues are not known."""
+        ends, before = time.monotonic() + within_sec, self.calls.made
+        budget = int(within_sec * self.calls.per_sec * 0.9)
+        try:
+            async with asyncio.timeout(within_sec):
+                await self._ask_facts()
+                await self._discovery.advance(self._clock(), min(MOST_LISTS, budget // 3))
+        except TimeoutError:
+            pass
+        if problem := self._discovery.problem():
+            raise problem
+        left = budget - (self.calls.made - before)
+        queues = await self._turns.describe(
+            self._discovery.queues, self._discovery.versions, left, max(0.0, ends - time.monotonic())
+        )
+        return self._signals(now, queues)
+
+    async def _ask_facts(self) -> None:
+        """Who the cluster is, once an hour. It may refuse to say."""
+        now = self._clock()
+        if now < self._facts_due:
+            return
+        self._facts_due = now.add(seconds=FACTS_EVERY_SEC)
+        try:
+            self.facts = await server_facts(self.calls)
+        except SourceError as error:
+            log.info("Temporal's API: %s", error)
+
+    def _signals(self, now: Instant, queues: dict[QueueKey, Description]) -> Signals:
+        for key, description in queues.items():
+            halves = [(kind, description.half(kind)) for kind in KINDS]
+            self._polled.update((key, kind) for kind, half in halves if description.polled(half))
+        self._polled = {(key, kind) for key, kind in self._polled if key in queues}
+        values, rows = queue_readings(queues, self._polled)
+        untold = [i for i in VERSION_IDS if not all(d.by_version for d in queues.values())]
+        why = Missing(code=MissingCode.ABSENT, detail="the worker versions of some task queues cannot be listed")
+        return Signals(
+            time=now,
+            readings={REACHABLE: 1.0, **dict.fromkeys(QUEUE_IDS), **values},
+            no_traffic=tuple(i for i in POLLER_IDS if i not in values and i not in untold),
+            missing=dict.fromkeys(untold, why),
+            breakdowns=rows,
+            server=self.facts,
+        )
 
 
-def _age(then: Instant, now: Instant) -> float:
-    return (now - then).total("seconds")
-
-
-def connect_failure(error: RuntimeError) -> str:
-    """Why no connection came about, in few words."""
-    text = str(error)
-    for known in ("Connection refused", "dns error", "certificate", "timed out"):
-        if known.lower() in text.lower():
-            return known.lower()
-    return "cannot connect: " + " ".join(text.split())[:160]
+async def server_facts(calls: PacedCalls) -> ServerFacts:
+    """Version, name and shards of the cluster. Raises SourceError."""
+    found = await calls.ask(calls.service.get_cluster_info, GetClusterInfoRequest(), "the cluster")
+    return ServerFacts(
+        version=found.server_version,
+        cluster_name=found.cluster_name,
+        cluster_id=found.cluster_id,
+        history_shards=found.history_shard_count,
+    )
