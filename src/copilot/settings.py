@@ -55,10 +55,23 @@ class WatchedTemporal(TemporalSettings):
 
 
 class MetricsEndpoint(Section):
-    """A bare /metrics page and whose it is."""
+    """A bare /metrics page and whose it is. `dialect` names its metrics' spelling where that is not to be detected."""
 
     url: HttpUrl
     role: Literal["server", "worker"]
+    dialect: str | None = None
+
+    @model_validator(mode="after")
+    def _known_dialect(self) -> Self:
+        if self.dialect is not None:
+            _dialect_of(self.role, self.dialect)
+        return self
+
+
+def _dialect_of(role: str, name: str) -> None:
+    known = [d.name for d in DIALECTS if d.role == role]
+    if name not in known:
+        raise ValueError(f"no {role} dialect is named {name!r}: there are {', '.join(known)}")
 
 
 def _matchers(text: str) -> str:
@@ -116,9 +129,7 @@ class PrometheusSettings(Section):
         if "@" in self.url.split("//", 1)[1].split("/", 1)[0]:
             raise ValueError("user and password go into basic_user and basic_password, not into the url")
         for role, name in self.dialect.items():
-            known = [d.name for d in DIALECTS if d.role == role]
-            if name not in known:
-                raise ValueError(f"no {role} dialect is named {name!r}: there are {', '.join(known)}")
+            _dialect_of(role, name)
         return self
 
 

@@ -20,7 +20,7 @@ from copilot.core.signals import MAX_BREAKDOWN_ROWS, Missing, MissingCode, Signa
 from copilot.core.taxonomy import SPECS, SignalSpec
 from copilot.core.window import seconds
 from copilot.settings import ClusterSettings, PrometheusSettings
-from copilot.sources.promapi import MAX_ANSWER_BYTES, instant_query
+from copilot.sources.promapi import MAX_ANSWER_BYTES, instant_query, query_url
 from copilot.sources.promauth import auth, tls
 from copilot.sources.promroles import RoleQuestions
 
@@ -61,8 +61,8 @@ class PrometheusSource:
         self._deadline = deadline_sec
         self._max_bytes = max_answer_bytes
         self._clock = clock
-        self._url = httpx.URL(settings.url.rstrip("/") + "/api/v1/query")
-        self._more = {"max_samples_processed_error_threshold": str(settings.max_samples)} if settings.sigv4 else FRESH
+        self._url = query_url(settings)
+        self._more = {} if settings.sigv4 else FRESH
         self._client = httpx.AsyncClient(
             transport=transport,
             trust_env=False,
@@ -216,7 +216,9 @@ class _Cycle:
         except SourceError as refused:
             error = refused
         self.failures.append(error)
-        return Missing(code=error.code, detail=error.detail)
+        # An API that is not there (404) was not read; absent is said of what an answer lacks.
+        unread = error.code is MissingCode.ABSENT
+        return Missing(code=MissingCode.TARGET_DOWN if unread else error.code, detail=error.detail)
 
 
 def _names(born: Answer | None) -> set[str]:

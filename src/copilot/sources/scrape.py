@@ -16,7 +16,7 @@ from copilot.core.taxonomy import SPECS, SignalSpec
 from copilot.core.window import TargetScrapes
 from copilot.settings import ClusterSettings
 from copilot.sources.exposition import PageParser
-from copilot.sources.pages import MAX_PAGE_BYTES, fetch_page
+from copilot.sources.pages import MAX_PAGE_BYTES, fetch_page, trusted
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,13 @@ class ScrapeSource:
         self._deadline = deadline_sec
         self._max_bytes = max_page_bytes
         self._now = now
-        self._client = httpx.AsyncClient(transport=transport, trust_env=False, timeout=None, follow_redirects=False)
+        self._client = httpx.AsyncClient(
+            transport=transport,
+            trust_env=False,
+            timeout=None,
+            follow_redirects=False,
+            verify=trusted(*(endpoint.url for endpoint in cluster.metrics)),
+        )
         leaves = wanted_leaves(self._specs)
         self._endpoints = []
         for endpoint in cluster.metrics:
@@ -77,7 +83,7 @@ class ScrapeSource:
             target = TargetScrapes(
                 endpoint.role,
                 str(url.copy_with(username="", password="")) if url.userinfo else endpoint.url,
-                vocabulary(endpoint.role, leaves, [WITNESS[endpoint.role]]),
+                vocabulary(endpoint.role, leaves, [WITNESS[endpoint.role]], endpoint.dialect),
                 window_sec=self._window,
             )
             self._endpoints.append(_Endpoint(url, target))
