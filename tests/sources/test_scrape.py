@@ -67,7 +67,7 @@ async def test_nothing_is_read_before_the_first_ask_and_reading_stops_when_nobod
         ("401 Unauthorized", "text/plain", MissingCode.FORBIDDEN, "HTTP 401 Unauthorized"),
         ("403 Forbidden", "text/plain", MissingCode.FORBIDDEN, "HTTP 403 Forbidden"),
         ("404 Not Found", "text/plain", MissingCode.ABSENT, "no metrics page"),
-        ("429 Too Many Requests", "text/plain", MissingCode.TARGET_DOWN, "HTTP 429"),
+        ("429 Too Many Requests", "text/plain", MissingCode.DROPPED, "HTTP 429"),
         ("503 Service Unavailable", "text/plain", MissingCode.TARGET_DOWN, "HTTP 503"),
         ("302 Found", "text/plain", MissingCode.TARGET_DOWN, "to http://elsewhere/"),
         ("200 OK", "text/html", MissingCode.PARSE, "HTML"),

@@ -4,6 +4,8 @@ shares of that: a body read up to a limit, whom to trust, a failure's words."""
 import asyncio
 import os
 import ssl
+import zlib
+from contextlib import suppress
 
 import httpx
 
@@ -12,13 +14,13 @@ from copilot.core.signals import MissingCode
 
 MAX_PAGE_BYTES = 64_000_000
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_ENCODINGS = ("", "identity", "gzip", "deflate")
+ENCODING = {"Accept-Encoding": "gzip"}
 
 
 async def fetch_page(client: httpx.AsyncClient, url: httpx.URL, *, timeout_sec: float, max_bytes: int) -> bytes:
     """The page's bytes. Raises SourceError: refused and 5xx target_down, no whole answer in time timeout, 401/403
     forbidden, 404 absent, HTML and broken answers parse, 429 and more than `max_bytes` dropped."""
-    headers = {"Accept": "text/plain;version=0.0.4"}
+    headers = {"Accept": "text/plain;version=0.0.4", **ENCODING}
     if url.host in _LOOPBACK:
         headers["Accept-Encoding"] = "identity"
     try:
@@ -32,26 +34,47 @@ async def fetch_page(client: httpx.AsyncClient, url: httpx.URL, *, timeout_sec: 
 
 
 async def body(response: httpx.Response, max_bytes: int, what: str = "answer") -> bytes:
-    """The body, read and unpacked no further than `max_bytes`. SourceError: larger, or packed as was not asked for."""
-    packed = response.headers.get("content-encoding", "").strip().lower()
-    if packed not in _ENCODINGS:
-        raise SourceError(MissingCode.PARSE, f"the {what} has the content encoding {packed[:40]}, not asked for")
+    """The body, read and unpacked no further than `max_bytes`, however small its package. SourceError: it is larger, or
+    not packed as was asked for."""
+    unpacker = _unpacker(response, what)
     read = bytearray()
-    async for chunk in response.aiter_bytes():
-        read += chunk
-        if len(read) > max_bytes:
-            raise SourceError(
-                MissingCode.DROPPED, f"the {what} is larger than {max_bytes / 1e6:g} MB, the limit for one {what}"
-            )
+    try:
+        async for chunk in response.aiter_raw():
+            read += unpacker.decompress(chunk, max_bytes + 1 - len(read)) if unpacker else chunk
+            if len(read) > max_bytes:
+                raise SourceError(
+                    MissingCode.DROPPED, f"the {what} is larger than {max_bytes / 1e6:g} MB, the limit for one {what}"
+                )
+    except zlib.error as error:
+        raise SourceError(MissingCode.PARSE, f"the {what} is not gzip, as its Content-Encoding says") from error
+    if unpacker and (not unpacker.eof or unpacker.unused_data):
+        raise SourceError(MissingCode.PARSE, f"the {what} broke off: its gzip package has no proper end")
     return bytes(read)
+
+
+async def beginning(response: httpx.Response, max_bytes: int) -> bytes:
+    """What can be read of the beginning of a body, where the body is not what matters."""
+    read = bytearray()
+    with suppress(httpx.HTTPError, SourceError, zlib.error):
+        unpacker = _unpacker(response, "answer")
+        async for chunk in response.aiter_raw():
+            read += unpacker.decompress(chunk, max_bytes - len(read)) if unpacker else chunk
+            if len(read) >= max_bytes:
+                break
+    return bytes(read[:max_bytes])
+
+
+def _unpacker(response: httpx.Response, what: str) -> "zlib._Decompress | None":
+    packed = response.headers.get("content-encoding", "").strip().lower()
+    if packed in ("", "identity"):
+        return None
+    if packed != "gzip":
+        raise SourceError(MissingCode.PARSE, f"the {what} has the content encoding {packed[:40]}, not asked for")
+    return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
 
 
 def failed(error: httpx.HTTPError) -> SourceError:
     """What became of a request that was not answered whole."""
-    if isinstance(error, httpx.DecodingError):
-        return SourceError(
-            MissingCode.PARSE, f"the answer is not packed as its Content-Encoding says: {one_line(error)}"
-        )
     if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
         return SourceError(MissingCode.PARSE, f"the answer broke off: {one_line(error)}")
     return SourceError(MissingCode.TARGET_DOWN, one_line(error))

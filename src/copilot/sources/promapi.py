@@ -12,7 +12,7 @@ from copilot.core.asked import Sample
 from copilot.core.errors import SourceError
 from copilot.core.signals import MissingCode
 from copilot.settings import PrometheusSettings
-from copilot.sources.pages import body, failed
+from copilot.sources.pages import ENCODING, beginning, body, failed
 
 MAX_ANSWER_BYTES = 32_000_000
 PARSE_INLINE_BYTES = 200_000
@@ -47,9 +47,11 @@ async def instant_query(
     and more than `max_bytes` dropped, what cannot be understood parse. The caller sets the time limit."""
     form = {"query": query, "time": f"{at:.3f}", **(more or {})}
     try:
-        async with client.stream("POST", url, data=form, headers={"Accept": "application/json"}) as response:
+        async with client.stream(
+            "POST", url, data=form, headers={"Accept": "application/json", **ENCODING}
+        ) as response:
             if response.status_code != 200:
-                raise _refusal(response, await _start(response))
+                raise _refusal(response, await beginning(response, MAX_ERROR_BYTES))
             answer = await body(response, max_bytes)
     except httpx.HTTPError as error:
         raise failed(error) from error
@@ -95,16 +97,6 @@ def _sample(entry: Any) -> Sample:
     if not isinstance(value, str):
         raise TypeError("a value is no text")
     return labels, float(value)
-
-
-async def _start(response: httpx.Response) -> bytes:
-    """The beginning of a refusal's body, where its reason stands."""
-    read = bytearray()
-    async for chunk in response.aiter_bytes():
-        read += chunk
-        if len(read) > MAX_ERROR_BYTES:
-            break
-    return bytes(read[:MAX_ERROR_BYTES])
 
 
 def _refusal(response: httpx.Response, start: bytes) -> SourceError:

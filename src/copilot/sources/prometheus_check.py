@@ -14,7 +14,7 @@ from copilot.core.signals import MissingCode
 from copilot.core.window import seconds
 from copilot.settings import PrometheusSettings
 from copilot.sources.page_check import TIMEOUT_SEC, clock_ahead
-from copilot.sources.pages import body
+from copilot.sources.pages import ENCODING, body
 from copilot.sources.promapi import instant_query, query_url
 from copilot.sources.promauth import auth, tls
 from copilot.sources.prometheus import ROLES
@@ -83,7 +83,7 @@ async def _role(
 async def _version(client: httpx.AsyncClient, url: str) -> str:
     """Not every kind of Prometheus says it."""
     try:
-        async with client.stream("GET", url) as response:
+        async with client.stream("GET", url, headers=ENCODING) as response:
             answer = json.loads(await body(response, MAX_VERSION_BYTES))
     except (httpx.HTTPError, SourceError, ValueError, RecursionError):
         return ""
