@@ -7,8 +7,10 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import httpx
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as NotJson
 
 from copilot.core.dialects import DIALECTS
 from copilot.core.errors import SettingsError
@@ -21,6 +23,15 @@ CONFIG_FILE = "copilot.toml"
 def _http_url(url: str) -> str:
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"{url!r} is no http:// or https:// address")
+    try:
+        parsed = httpx.URL(url)
+        parsed.raw_host.decode("ascii")
+    except (httpx.InvalidURL, ValueError) as error:
+        raise ValueError(f"{url!r} is no address: {error}") from error
+    if not parsed.host:
+        raise ValueError(f"{url!r} names no host")
+    if not 0 < (parsed.port or 1) < 65536:
+        raise ValueError(f"{url!r} has no port there can be")
     return url
 
 
@@ -234,10 +245,13 @@ def load_settings(path: Path | None = None) -> Settings:
             values = tomllib.loads(chosen.read_text(encoding="utf-8"))
         except OSError as error:
             raise SettingsError([f"{chosen} cannot be read: {error.strerror}"]) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise SettingsError([f"{chosen} is not valid TOML: {error}"]) from error
     try:
         return Settings(**values)
+    except (NotJson, RecursionError) as error:
+        name = str(error).partition('"')[2].partition('"')[0]
+        raise SettingsError([f"the environment's COPILOT_{name.upper()} is no JSON"]) from error
     except ValidationError as error:
         problems = [
             f"{'.'.join(str(p) for p in e['loc']) or chosen.name}: {e['msg'].removeprefix('Value error, ')}"
