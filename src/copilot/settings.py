@@ -7,8 +7,10 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import httpx
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as NotJson
 
 from copilot.core.dialects import DIALECTS
 from copilot.core.errors import SettingsError
@@ -21,6 +23,15 @@ CONFIG_FILE = "copilot.toml"
 def _http_url(url: str) -> str:
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"{url!r} is no http:// or https:// address")
+    try:
+        parsed = httpx.URL(url)
+        parsed.raw_host.decode("ascii")
+    except (httpx.InvalidURL, ValueError) as error:
+        raise ValueError(f"{url!r} is no address: {error}") from error
+    if not parsed.host:
+        raise ValueError(f"{url!r} names no host")
+    if not 0 < (parsed.port or 1) < 65536:
+        raise ValueError(f"{url!r} has no port there can be")
     return url
 
 
@@ -58,10 +69,23 @@ class WatchedTemporal(TemporalSettings):
 
 
 class MetricsEndpoint(Section):
-    """A bare /metrics page and whose it is."""
+    """A bare /metrics page and whose it is. `dialect` names its metrics' spelling where that is not to be detected."""
 
     url: HttpUrl
     role: Literal["server", "worker"]
+    dialect: str | None = None
+
+    @model_validator(mode="after")
+    def _known_dialect(self) -> Self:
+        if self.dialect is not None:
+            _dialect_of(self.role, self.dialect)
+        return self
+
+
+def _dialect_of(role: str, name: str) -> None:
+    known = [d.name for d in DIALECTS if d.role == role]
+    if name not in known:
+        raise ValueError(f"no {role} dialect is named {name!r}: there are {', '.join(known)}")
 
 
 def _matchers(text: str) -> str:
@@ -119,9 +143,7 @@ class PrometheusSettings(Section):
         if "@" in self.url.split("//", 1)[1].split("/", 1)[0]:
             raise ValueError("user and password go into basic_user and basic_password, not into the url")
         for role, name in self.dialect.items():
-            known = [d.name for d in DIALECTS if d.role == role]
-            if name not in known:
-                raise ValueError(f"no {role} dialect is named {name!r}: there are {', '.join(known)}")
+            _dialect_of(role, name)
         return self
 
 
@@ -226,10 +248,13 @@ def load_settings(path: Path | None = None) -> Settings:
             values = tomllib.loads(chosen.read_text(encoding="utf-8"))
         except OSError as error:
             raise SettingsError([f"{chosen} cannot be read: {error.strerror}"]) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise SettingsError([f"{chosen} is not valid TOML: {error}"]) from error
     try:
         return Settings(**values)
+    except (NotJson, RecursionError) as error:
+        name = str(error).partition('"')[2].partition('"')[0]
+        raise SettingsError([f"the environment's COPILOT_{name.upper()} is no JSON"]) from error
     except ValidationError as error:
         problems = [
             f"{'.'.join(str(p) for p in e['loc']) or chosen.name}: {e['msg'].removeprefix('Value error, ')}"

@@ -56,7 +56,7 @@ async def test_a_cluster_that_can_be_judged_is_exit_0(tmp_path: Path, server: Me
     configured(tmp_path, server.url)
     code, out, err = await doctor(tmp_path, "--quick")
     assert (code, err) == (0, "")
-    assert "Primary signals: 100% of those expected are read" in out
+    assert "Primary signals: coverage 1.00" in out
     assert "not configured: `copilot up` brings one" in out
     assert out.rstrip().endswith("night: a verdict can be trusted")
 
@@ -71,7 +71,7 @@ async def test_a_cluster_that_cannot_is_exit_1_and_says_why(tmp_path: Path, serv
     (cluster,) = said["clusters"]
     assert cluster["distrust"][0].endswith("HTTP 403 Forbidden")
     row = next(s for s in cluster["signals"] if s["id"] == "demand.starts_per_sec")
-    assert (row["status"], row["value"], row["code"]) == ("missing", None, "target_down")
+    assert (row["status"], row["value"], row["code"]) == ("missing", None, "forbidden")
 
 
 async def test_without_a_configuration_it_says_what_to_do(tmp_path: Path) -> None:
@@ -108,3 +108,29 @@ async def test_a_recording_ended_by_ctrl_c_is_kept_and_can_be_replayed(tmp_path:
     assert len(list(ticks)) >= 2
     replayed = CliRunner().invoke(app, ["replay", "--recording", str(tmp_path / "r.jsonl.gz")])
     assert json.loads(replayed.output.splitlines()[0])["health_state"] == "happy"
+
+
+@pytest.mark.parametrize("name", ["r.jsonl", "r.jsonl.gz"])
+async def test_a_recording_whose_writer_was_killed_is_read_to_its_last_whole_line(
+    tmp_path: Path, server: MetricsServer, name: str
+) -> None:
+    configured(tmp_path, server.url)
+    process = await started(tmp_path, "--record", name, "--for", "10m")
+    assert process.stderr is not None
+    lines = [(await asyncio.wait_for(process.stderr.readline(), 30)).decode() for _ in range(3)]
+    assert "tick 2: " in lines[2]
+    process.kill()
+    await process.wait()
+    whole = [t.time for t in read_recording(tmp_path / name)[1]]
+    assert len(whole) == 2
+    bitten = tmp_path / f"bitten-{name}"
+    bitten.write_bytes((tmp_path / name).read_bytes()[:-20])
+    replayed = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "copilot", "replay", "--recording", str(bitten)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(replayed.communicate(), 30)
+    assert replayed.returncode == 0
+    assert [json.loads(line)["time"] for line in out.decode().splitlines()] == [whole[0].format_iso()]
+    assert "was cut off: whoever wrote it did not end it. Read are the 2 whole lines before" in err.decode()

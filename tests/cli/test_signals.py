@@ -48,11 +48,24 @@ def test_json_holds_every_signal() -> None:
 
 
 def test_the_table_names_every_signal_and_shows_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.setenv("COLUMNS", "80")
     shown = CliRunner().invoke(app, ["signals"])
     assert [i for i in SPECS if i not in shown.output] == []
     assert "[[clusters]]" in shown.output
     assert "\x1b" not in shown.output
+    lines = shown.output.splitlines()
+    assert [line for line in lines if len(line) > 80 and " " in line.strip()] == []
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
+def test_the_table_says_of_each_signal_where_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    shown = CliRunner().invoke(app, ["signals"]).output
+    assert sum(line.startswith("      from ") for line in shown.splitlines()) == len(SPECS)
+    assert "from Temporal's API, else the server's metrics approximate_backlog_count\n" in shown
+    assert "from the workers' metrics temporal_sticky_cache_size\n" in shown
+    assert "from Temporal's API\n" in shown
+    assert "from nowhere: server 1.32 counts no retries" in shown
 
 
 def test_promql_is_printed_for_what_metrics_can_give() -> None:
@@ -73,10 +86,20 @@ def test_all_promql_parses_in_every_dialect(dialect: str) -> None:
         promql_parser.parse(text)
 
 
-def test_a_dialect_chooses_the_spelling_of_its_role() -> None:
+def test_a_dialect_chooses_the_spelling_and_only_what_is_so_spelled() -> None:
     found = expressions(SPECS.values(), ["server opentelemetry"], 60.0)
     assert "service_requests_total{" in found["frontend.request_rate_per_sec"]
-    assert found["worker_cache.sticky_size"].startswith("sum (temporal_sticky_cache_size{")
+    assert set(found) == {i for i, s in SPECS.items() if s.expression is not None and s.role == "server"}
+    both = expressions(SPECS.values(), ["sdk suffixed", "server"], 60.0)
+    assert "_total{" in both["worker_cache.sticky_miss_per_sec"]
+    assert set(both) == set(expressions(SPECS.values(), [], 60.0))
+
+
+def test_two_dialects_of_a_role_or_one_without_promql_are_refused() -> None:
+    with pytest.raises(SettingsError, match="'sdk default' and 'sdk suffixed' are both dialects of the worker"):
+        expressions(SPECS.values(), ["sdk default", "sdk suffixed"], 60.0)
+    refused = CliRunner().invoke(app, ["signals", "--dialect", "server"])
+    assert str(refused.exception) == "--dialect goes with --promql"
 
 
 def test_an_unknown_dialect_is_said_with_those_there_are() -> None:

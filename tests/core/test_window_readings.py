@@ -129,7 +129,7 @@ def test_rates_do_not_decay_while_a_target_is_down_then_it_is_down() -> None:
     signals = read(pages, at=83)
     assert signals.targets == {"server": 0}
     assert all(signals.why_missing(i) is not None for i in signals.readings)
-    assert signals.missing["demand.starts_per_sec"].code == MissingCode.TARGET_DOWN
+    assert signals.missing["demand.starts_per_sec"].code == MissingCode.TIMEOUT
     assert "no answer within 3 s" in signals.missing["demand.starts_per_sec"].detail
 
 

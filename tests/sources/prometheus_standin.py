@@ -97,7 +97,9 @@ class StandIn:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
                 method, path, _ = head[0].split(" ")
                 headers = {k.lower(): v for k, _, v in (h.partition(": ") for h in head[1:] if h)}
-                request = Request(method, path, headers, await reader.readexactly(int(headers["content-length"])))
+                request = Request(
+                    method, path, headers, await reader.readexactly(int(headers.get("content-length", "0")))
+                )
                 self.requests.append(request)
                 query = request.form.get("query", "")
                 if self.hang(query):

@@ -1,4 +1,5 @@
-"""A worker and about three workflows a second on my-orders: `small_load.py ADDRESS METRICS_PORT`."""
+"""A worker and about three workflows a second on my-orders: `small_load.py ADDRESS METRICS_PORT [suffixed]`; suffixed:
+its metrics have suffixes and seconds."""
 
 import asyncio
 import sys
@@ -26,9 +27,15 @@ class Order:
         return await workflow.execute_activity(step, number, start_to_close_timeout=timedelta(seconds=5))
 
 
-async def main(address: str, metrics_port: str) -> None:
+async def main(address: str, metrics_port: str, spelling: str = "") -> None:
     """Run until killed."""
-    metrics = PrometheusConfig(bind_address=f"127.0.0.1:{metrics_port}")
+    suffixed = spelling == "suffixed"
+    metrics = PrometheusConfig(
+        bind_address=f"127.0.0.1:{metrics_port}",
+        counters_total_suffix=suffixed,
+        unit_suffix=suffixed,
+        durations_as_seconds=suffixed,
+    )
     client = await Client.connect(address, runtime=Runtime(telemetry=TelemetryConfig(metrics=metrics)))
     async with Worker(
         client,
@@ -38,7 +45,7 @@ async def main(address: str, metrics_port: str) -> None:
         workflow_runner=UnsandboxedWorkflowRunner(),
     ):
         for number in range(10_000):
-            await client.start_workflow(Order.run, number, id=f"order-{number}", task_queue="my-orders")
+            await client.start_workflow(Order.run, number, id=f"order{spelling}-{number}", task_queue="my-orders")
             await asyncio.sleep(0.3)
 
 

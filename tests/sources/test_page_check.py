@@ -1,6 +1,7 @@
 """What one metrics page is, over real sockets."""
 
 import pytest
+from pydantic import ValidationError
 from whenever import Instant
 
 from copilot.core.errors import SourceError
@@ -39,6 +40,18 @@ async def test_a_page_of_the_other_role_is_recognised(page: str, said: str, real
     async with MetricsServer.start(recorded(page)) as server:
         found = await checked(server.url, said)
     assert found.looks_like == really
+
+
+async def test_the_dialect_of_a_page_can_be_set_and_only_that_is_read() -> None:
+    async with MetricsServer.start(recorded("worker_suffixed")) as server:
+        detected = await checked(server.url, "worker")
+        chosen = MetricsEndpoint(url=server.url, role="worker", dialect="sdk default")
+        found = await check_page(chosen)
+    assert detected.dialects == ("sdk suffixed",)
+    assert found.dialects == ("sdk default",)
+    assert found.families < detected.families
+    with pytest.raises(ValidationError, match="no worker dialect is named 'server'"):
+        MetricsEndpoint(url=server.url, role="worker", dialect="server")
 
 
 @pytest.mark.parametrize("body", [b"", b"go_goroutines 12\n"])

@@ -78,11 +78,18 @@ async def test_the_operators_selector_is_in_every_query() -> None:
 FAILURES = [
     pytest.param({"status": "401 Unauthorized", "body": b""}, MissingCode.FORBIDDEN, "401", id="401"),
     pytest.param({"status": "403 Forbidden"}, MissingCode.FORBIDDEN, "403.*Authentication Token", id="403"),
-    pytest.param({"status": "404 Not Found", "body": b""}, MissingCode.ABSENT, "404.*no Prometheus API", id="404"),
+    pytest.param({"status": "404 Not Found", "body": b""}, MissingCode.TARGET_DOWN, "404.*no Prometheus API", id="404"),
     pytest.param({"status": "429 Too Many Requests", "body": b"{}"}, MissingCode.DROPPED, "429.*too many", id="429"),
     pytest.param(
         {"status": "422 Unprocessable Entity", "body": error("query processing would load too many samples")},
-        MissingCode.PARSE, "422.*too many samples", id="422"),
+        MissingCode.DROPPED, "422.*too many samples.*: narrow selector, .* or raise the server's limit", id="422"),
+    pytest.param(
+        {"status": "422 Unprocessable Entity", "body": error("1:1: parse error")},
+        MissingCode.PARSE, "422.*parse error$", id="422 for another reason"),
+    pytest.param(
+        {"status": "413 Too Large", "headers": ("Content-Type: text/plain; charset=utf-8",),
+         "body": b"response larger than the max (181673024 vs 52428800)"},
+        MissingCode.DROPPED, "413.*larger than the max.*: narrow selector", id="413"),
     pytest.param(
         {"status": "503 Service Unavailable", "body": error("query timed out")},
         MissingCode.TARGET_DOWN, "503.*query timed out", id="503"),

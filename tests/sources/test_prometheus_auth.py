@@ -5,6 +5,7 @@ import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from copilot.core.errors import SettingsError
 from copilot.core.signals import MissingCode, Signals
 from copilot.settings import ClusterSettings, PrometheusSettings, load_settings
 from copilot.sources.prometheus import PrometheusSource
-from tests.sources.prometheus_standin import Request, StandIn
+from copilot.sources.prometheus_check import check_prometheus
+from tests.sources.prometheus_standin import Request, StandIn, error
 
 READ = "frontend.request_rate_per_sec"
 
@@ -134,24 +136,66 @@ def signed(request: Request, url: str) -> bool:
     return bool(expected == signature)
 
 
-async def test_amazon_managed_prometheus_gets_a_signature_of_the_whole_request_and_a_guard_of_its_cost(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEY.secret_key)
     monkeypatch.setenv("AWS_SESSION_TOKEN", SESSION)
+
+
+GUARD = "max_samples_processed_error_threshold"
+WORKSPACE = "/workspaces/ws-1234"
+
+
+@pytest.mark.usefixtures("credentials")
+async def test_amazon_managed_prometheus_gets_a_signature_of_the_whole_request_and_a_guard_of_its_cost() -> None:
     async with StandIn().run() as standin:
         standin.check = lambda request: signed(request, standin.url)
-        workspace = f"{standin.url}/workspaces/ws-1234"
+        workspace = standin.url + WORKSPACE
         signals = await read(workspace, sigv4={"region": "eu-west-1"}, max_samples=1_000_000)
         assert signals.value(READ) == 1.0
-        assert {r.path for r in standin.requests} == {"/workspaces/ws-1234/api/v1/query"}
-        assert {r.form["max_samples_processed_error_threshold"] for r in standin.requests} == {"1000000"}
+        assert {r.path for r in standin.requests} == {f"{WORKSPACE}/api/v1/query?{GUARD}=1000000"}
         unsigned = await read(workspace)
         assert unsigned.missing[READ].code == MissingCode.FORBIDDEN
         assert "Missing Authentication Token" in unsigned.missing[READ].detail
         elsewhere = await read(workspace, sigv4={"region": "us-east-1"})
         assert elsewhere.missing[READ].code == MissingCode.FORBIDDEN
+
+
+@pytest.mark.usefixtures("credentials")
+async def test_a_body_changed_on_its_way_is_not_what_was_signed() -> None:
+    async with StandIn().run() as standin:
+        await read(standin.url + WORKSPACE, sigv4={"region": "eu-west-1"})
+        sent = standin.requests[0]
+        assert signed(sent, standin.url)
+        assert not signed(replace(sent, body=sent.body + b"&time=0"), standin.url)
+        assert not signed(replace(sent, path=f"{WORKSPACE}/api/v1/query?{GUARD}=9"), standin.url)
+
+
+@pytest.mark.usefixtures("credentials")
+@pytest.mark.parametrize("status", ["422 Unprocessable Entity", "400 Bad Request"])
+async def test_a_query_over_the_cost_guard_is_missing_with_amazons_reason_and_advice(status: str) -> None:
+    refusal = error("the query would process more samples (60000001) than its error threshold (50000000)")
+    async with StandIn(status=status, body=refusal).run() as standin:
+        signals = await read(standin.url + WORKSPACE, sigv4={"region": "eu-west-1"})
+    why = signals.missing[READ]
+    assert why.code == MissingCode.DROPPED
+    assert "more samples (60000001) than its error threshold" in why.detail
+    assert why.detail.endswith("narrow selector, shorten window_sec, or raise max_samples")
+
+
+@pytest.mark.usefixtures("credentials")
+async def test_doctor_signs_and_guards_its_questions_too() -> None:
+    async with StandIn().run() as standin:
+        standin.check = lambda request: signed(request, standin.url)
+        settings = PrometheusSettings.model_validate(
+            {"url": standin.url + WORKSPACE, "sigv4": {"region": "eu-west-1"}, "max_samples": 7}
+        )
+        found = await check_prometheus(settings, 60.0)
+    assert [role.living for role in found.roles] == [1, 0]
+    asked = [r for r in standin.requests if r.method == "POST"]
+    assert {r.path for r in asked} == {f"{WORKSPACE}/api/v1/query?{GUARD}=7"}
+    assert [r.path for r in standin.requests if r.method == "GET"] == [f"{WORKSPACE}/api/v1/status/buildinfo"]
 
 
 async def test_without_aws_credentials_it_does_not_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

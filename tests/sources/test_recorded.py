@@ -1,17 +1,20 @@
 """Recordings are read and written as design.md §4 says, and what is wrong with one is said by line."""
 
+import gzip
 import json
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from copilot.core.errors import RecordingError
 from copilot.core.signals import RecordingHeader, Signals
 from copilot.core.taxonomy import SPECS, TAXONOMY_VERSION
-from copilot.sources.recorded import RecordedSource, read_recording, tick_line, write_recording
+from copilot.sources.recorded import RecordedSource, read_recording, recording_to, tick_line, write_recording
 from tests.evaluations import NOON, signals
 
 HEADER = RecordingHeader(
@@ -93,3 +96,72 @@ async def test_a_recorded_source_gives_its_ticks_as_of_now_and_then_nothing() ->
     after = await source.read(later)
     assert set(after.readings) == set(source.expected)
     assert not any(after.covered(i) for i in after.readings)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_a_recording_cut_anywhere_gives_its_whole_lines_and_says_so(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    ticks = [signals(NOON.add(seconds=30 * n)) for n in range(3)]
+    with recording_to(tmp_path / name, HEADER) as recording:
+        ends = []
+        for tick in ticks:
+            recording.add(tick)
+            ends.append((tmp_path / name).stat().st_size)
+        held = (tmp_path / name).read_bytes()
+    assert len(held) == ends[-1]
+    for end in range(ends[0], len(held)):
+        (tmp_path / f"cut-{name}").write_bytes(held[:end])
+        found = list(read_recording(tmp_path / f"cut-{name}")[1])
+        assert found == ticks[: len(found)]
+        assert len(found) >= sum(e <= end for e in ends)
+    assert f"cut-{name} was cut off" in caplog.text
+
+
+def test_a_last_line_without_an_end_of_line_counts_when_it_is_whole(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = lines(tmp_path / "a.jsonl", GOOD)
+    file.write_text(file.read_text().rstrip("\n"))
+    assert len(list(read_recording(file)[1])) == 1
+    assert caplog.text == ""
+
+
+def read_all(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with suppress(RecordingError):
+        list(read_recording(path)[1])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=300), st.booleans())
+def test_any_bytes_are_a_recording_or_our_error(content: bytes, packed: bool) -> None:
+    with TemporaryDirectory() as folder:
+        read_all(Path(folder) / "any.jsonl", content)
+        read_all(Path(folder) / "any.jsonl.gz", gzip.compress(content) if packed else content)
+
+
+PIECES = ["readings", "time", "missing", "code", "absent", "no_traffic", "frontend.reachable", "labels", "value",
+          "breakdowns", "targets", "logs", "2026-11-22T12:00:00Z"]  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text() | st.sampled_from(PIECES),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(PIECES), inner, max_size=5),
+))  # fmt: skip
+def test_any_json_after_a_header_is_a_tick_or_our_error(tree: Any) -> None:
+    with TemporaryDirectory() as folder:
+        path = lines(Path(folder) / "a.jsonl", json.dumps(GOOD), json.dumps(tree))
+        read_all(path, path.read_bytes())
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_a_packed_recording_with_flipped_bits_is_read_or_our_error(data: st.DataObject) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a.jsonl.gz"
+        write_recording(path, HEADER, [signals(NOON)])
+        content = bytearray(path.read_bytes())
+        content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+        read_all(path, bytes(content))

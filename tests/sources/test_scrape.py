@@ -48,6 +48,20 @@ async def test_the_first_read_waits_for_two_pages_and_gives_rates() -> None:
         assert set(signals.readings) == set(scraping.expected)
 
 
+@pytest.mark.parametrize(("dialect", "counted"), [(None, True), ("sdk suffixed", True), ("sdk default", False)])
+async def test_a_page_is_read_in_the_dialect_that_is_set(dialect: str | None, counted: bool) -> None:
+    page = "temporal_worker_task_slots_available 100\ntemporal_sticky_cache_miss_total {}\n"
+    async with MetricsServer.start(page.format(1).encode()) as server:
+        endpoint = MetricsEndpoint(url=server.url, role="worker", dialect=dialect)
+        scraping = ScrapeSource(ClusterSettings(interval_sec=5, window_sec=10, metrics=(endpoint,)))
+        reading = asyncio.create_task(scraping.read(Instant.now()))
+        await server.until_asked(1)
+        server.body = page.format(9).encode()
+        signals = await reading
+        await scraping.aclose()
+    assert ((signals.value("worker_cache.sticky_miss_per_sec") or 0.0) > 0) is counted
+
+
 async def test_nothing_is_read_before_the_first_ask_and_reading_stops_when_nobody_asks() -> None:
     async with MetricsServer.start(PAGE) as server, source(server.url, idle_sec=0.5) as scraping:
         assert (scraping.running, server.asked) == (False, 0)
@@ -67,7 +81,7 @@ async def test_nothing_is_read_before_the_first_ask_and_reading_stops_when_nobod
         ("401 Unauthorized", "text/plain", MissingCode.FORBIDDEN, "HTTP 401 Unauthorized"),
         ("403 Forbidden", "text/plain", MissingCode.FORBIDDEN, "HTTP 403 Forbidden"),
         ("404 Not Found", "text/plain", MissingCode.ABSENT, "no metrics page"),
-        ("429 Too Many Requests", "text/plain", MissingCode.TARGET_DOWN, "HTTP 429"),
+        ("429 Too Many Requests", "text/plain", MissingCode.DROPPED, "HTTP 429"),
         ("503 Service Unavailable", "text/plain", MissingCode.TARGET_DOWN, "HTTP 503"),
         ("302 Found", "text/plain", MissingCode.TARGET_DOWN, "to http://elsewhere/"),
         ("200 OK", "text/html", MissingCode.PARSE, "HTML"),

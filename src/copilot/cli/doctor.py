@@ -41,7 +41,8 @@ def doctor(
         return
     if for_ is not None or interval is not None:
         raise SettingsError(["--for and --interval go with --record FILE"])
-    from copilot.cli.doctor_view import print_diagnosis, reading_shown
+    from copilot.cli.doctor_progress import reading_shown
+    from copilot.cli.doctor_view import print_diagnosis
     from copilot.doctor import diagnose
 
     logging.getLogger("copilot.sources").setLevel(logging.ERROR)  # The checks say it.
@@ -90,7 +91,7 @@ def _record(clusters: list["ClusterSettings"], file: Path, for_: str | None, int
     if len(clusters) > 1:
         names = ", ".join(c.name for c in clusters)
         raise SettingsError([f"a recording is of one cluster: say --cluster, one of {names}"])
-    from copilot.cli.doctor_view import recording_shown
+    from copilot.cli.doctor_progress import recording_shown
     from copilot.doctor import record_cluster
     from copilot.local.demo_run import until_told_to_end
     from copilot.local.fault_plan import seconds

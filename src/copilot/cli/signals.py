@@ -9,6 +9,8 @@ import typer
 from copilot.cli.options import JsonOption
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from copilot.core.taxonomy import Kind, SignalSpec
 
 KINDS: dict["Kind", str] = {
@@ -17,6 +19,7 @@ KINDS: dict["Kind", str] = {
     "worker": "Worker signals say whose problem it is",
 }
 WORSE = {"up": "more", "down": "less", None: "neither"}
+_SOURCES = {"server metrics": "the server's metrics", "worker metrics": "the workers' metrics", "api": "Temporal's API"}
 INTRODUCTION = """\
 # Signals
 
@@ -36,7 +39,8 @@ def signals(
     dialect: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="With --promql: how the metrics are spelled, one a role; else as by default."
+            metavar="NAME",
+            help="With --promql: only signals of metrics so spelled, one dialect a role; else all, as by default.",
         ),
     ] = None,
     window: Annotated[str, typer.Option(metavar="60s", help="With --promql: the rate window.")] = "60s",
@@ -44,8 +48,11 @@ def signals(
     """Print every signal: what it means, its unit, where it comes from, and what would turn it on if it is missing.
 
     Example: copilot signals --json, or copilot signals --promql --dialect "server opentelemetry" """
+    from copilot.core.errors import SettingsError
     from copilot.core.taxonomy import SPECS
 
+    if dialect and not promql:
+        raise SettingsError(["--dialect goes with --promql"])
     if promql:
         from copilot.cli.signals_promql import expressions
         from copilot.local.fault_plan import seconds
@@ -83,23 +90,44 @@ def _families(spec: "SignalSpec") -> list[str]:
 
 
 def _print_table(specs: list["SignalSpec"]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from copilot.cli.lines import plain_console, print_lines, width_of
 
-    console = Console(highlight=False, markup=False)
+    console = plain_console()
+    print_lines(console, _lines(specs, width_of(console)))
+
+
+def _lines(specs: list["SignalSpec"], width: int) -> Iterator["Text"]:
+    """Per signal: name, unit and direction; meaning; where it comes from; what turns it on, unless that is what turns
+    on all of its source, which is said once at the end."""
+    from rich.text import Text
+
+    from copilot.cli.lines import wrapped
+    from copilot.core.hints import BY_SOURCE
+
     for kind, title in KINDS.items():
-        table = Table(
-            title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim"
-        )
-        for column in ("signal", "unit", "worse", "source"):
-            table.add_column(column, no_wrap=True)
-        table.add_column("meaning", ratio=2)
-        table.add_column("if missing", ratio=3, style="dim")
+        yield Text(title, style="bold")
         for spec in specs:
             if spec.kind == kind:
-                table.add_row(spec.id, spec.unit, WORSE[spec.worse], spec.source, spec.meaning, spec.hint)
-        console.print(table)
-        console.print()
+                worse = f", {WORSE[spec.worse]} is worse" if spec.worse else ""
+                yield Text.assemble("  ", (spec.id, "cyan"), f"  {spec.unit}{worse}")
+                yield from wrapped(spec.meaning, width, " " * 6, " " * 6)
+                yield from wrapped(f"from {_origin(spec)}", width, " " * 6, " " * 8)
+                if spec.source != "none" and spec.hint not in BY_SOURCE.values():
+                    yield from wrapped(f"if missing: {spec.hint}", width, " " * 6, " " * 8, "dim")
+        yield Text()
+    yield Text("What turns on those of which nothing else is said", style="bold")
+    for source, hint in BY_SOURCE.items():
+        if source != "none":
+            yield from wrapped(f"{_SOURCES[source]}: {hint}", width, "  ", " " * 6)
+
+
+def _origin(spec: "SignalSpec") -> str:
+    """Who measures it, and by which metric families."""
+    if spec.source == "none":
+        return f"nowhere: {spec.hint}"
+    api = _SOURCES["api"] if "api" in spec.source else ""
+    families = f"{_SOURCES[f'{spec.role} metrics']} {', '.join(_families(spec))}" if spec.expression is not None else ""
+    return ", else ".join(filter(None, (api, families)))
 
 
 def markdown() -> str:

@@ -18,13 +18,19 @@ SECONDS, MILLISECONDS = 0.001, 1.0
 
 
 def expressions(specs: Iterable[SignalSpec], dialects: Iterable[str], window_sec: float) -> dict[str, str]:
-    """Id → PromQL of all signals metrics can give. SettingsError: a dialect is unknown."""
-    chosen = {role: named(name) for role, name in DEFAULT.items()}
+    """Id → PromQL of all signals metrics can give; where dialects are named, of those of their roles. SettingsError: a
+    dialect is unknown, or a role has two."""
+    chosen: dict[Role, Dialect] = {}
     for name in dialects:
         if name not in {d.name for d in DIALECTS}:
             raise SettingsError([f"no dialect is named {name!r}: there are {', '.join(d.name for d in DIALECTS)}"])
-        chosen[named(name).role] = named(name)
-    return {s.id: _text(s.expression, chosen, window_sec) for s in specs if s.expression is not None}
+        dialect = named(name)
+        if chosen.setdefault(dialect.role, dialect) is not dialect:
+            raise SettingsError([f"{chosen[dialect.role].name!r} and {name!r} are both dialects of the {dialect.role}"])
+    chosen = chosen or {role: named(name) for role, name in DEFAULT.items()}
+    return {
+        s.id: _text(s.expression, chosen, window_sec) for s in specs if s.expression is not None and s.role in chosen
+    }
 
 
 def _text(expression: Expression, dialects: dict[Role, Dialect], window_sec: float) -> str:

@@ -70,7 +70,7 @@ def standing(
                 if labels.get("__name__") in witnesses:
                     here.add(target)
             case "samples":
-                counts[target] = int(value)
+                counts[target] = int(value) if math.isfinite(value) else 0
             case "up":
                 up[target] = value != 0
             case alias if alias in NAMESPACE_ALIASES:

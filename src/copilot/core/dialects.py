@@ -133,13 +133,15 @@ def spelled(leaf: Leaf, dialect: Dialect) -> Spelled:
     return Spelled(sample_name(leaf), dialect, cumulative)
 
 
-def vocabulary(role: Role, leaves: Iterable[Leaf], witnesses: Iterable[str]) -> dict[str, Spelled]:
-    """Every raw sample name worth reading on a page of `role`. A name two dialects share has the first one's meaning,
-    which `Dialect.scale` must tell apart by the bounds."""
+def vocabulary(
+    role: Role, leaves: Iterable[Leaf], witnesses: Iterable[str], dialect_name: str | None = None
+) -> dict[str, Spelled]:
+    """Every raw sample name worth reading on a page of `role`, in every dialect or in the one named. A name that two
+    dialects share has the first one's meaning, which `Dialect.scale` must tell apart by the bounds."""
     known: dict[str, Spelled] = {}
     wanted = [leaf for leaf in leaves if leaf.series.role == role]
     for dialect in DIALECTS:
-        if dialect.role != role:
+        if dialect.role != role or dialect_name not in (None, dialect.name):
             continue
         for leaf in wanted:
             known.setdefault(raw_name(leaf, dialect), spelled(leaf, dialect))

@@ -170,7 +170,10 @@ class Scraped:
         down = [t for t in self._targets if t.role == role]
         reason = _why(down[0]) if down else f"no {role} page is configured"
         more = f" (and {len(down) - 1} more)" if len(down) > 1 else ""
-        return Missing(code=MissingCode.TARGET_DOWN, detail=reason + more)
+        failure = down[0].failure if down else None
+        # A page that is not there (404) was not read; absent is said of what a page that was read lacks.
+        told = failure is not None and failure.code is not MissingCode.ABSENT
+        return Missing(code=failure.code if failure and told else MissingCode.TARGET_DOWN, detail=reason + more)
 
     def unread(self, role: Role) -> str:
         views = self._of(role)

@@ -13,7 +13,7 @@ from copilot.core.taxonomy import SPECS
 from copilot.core.window import Page, TargetScrapes
 from copilot.settings import MetricsEndpoint
 from copilot.sources.exposition import PageParser
-from copilot.sources.pages import MAX_PAGE_BYTES, fetch_page
+from copilot.sources.pages import MAX_PAGE_BYTES, fetch_page, trusted
 
 TIMEOUT_SEC = 5.0
 DATE_RESOLUTION_SEC = 1.0
@@ -43,12 +43,13 @@ async def check_page(endpoint: MetricsEndpoint, *, transport: httpx.AsyncBaseTra
 
     began = time.monotonic()
     async with httpx.AsyncClient(
-        transport=transport, trust_env=False, timeout=None, follow_redirects=False, event_hooks={"response": [note]}
-    ) as client:
+        transport=transport, trust_env=False, timeout=None, follow_redirects=False, event_hooks={"response": [note]},
+        verify=trusted(endpoint.url),
+    ) as client:  # fmt: skip
         url = httpx.URL(endpoint.url)
         body = await fetch_page(client, url, timeout_sec=TIMEOUT_SEC, max_bytes=MAX_PAGE_BYTES)
     took = time.monotonic() - began
-    page = _parsed(body, endpoint.role)
+    page = _parsed(body, endpoint.role, endpoint.dialect)
     families, known = _families(page, endpoint.role)
     other: Role = "worker" if endpoint.role == "server" else "server"
     of_other, known_of_other = _families(page_as_other := _parsed(body, other), other)
@@ -58,14 +59,14 @@ async def check_page(endpoint: MetricsEndpoint, *, transport: httpx.AsyncBaseTra
         took_sec=took,
         families=families,
         families_known=known,
-        dialects=_dialects(body, page, endpoint.role),
+        dialects=(endpoint.dialect,) if endpoint.dialect else _dialects(body, page, endpoint.role),
         ahead_sec=clock_ahead(*dates[-1]) if dates else None,
         looks_like=other if mistaken else None,
     )
 
 
-def _parsed(body: bytes, role: Role) -> Page:
-    words = vocabulary(role, wanted_leaves(SPECS.values()), [WITNESS[role]])
+def _parsed(body: bytes, role: Role, dialect: str | None = None) -> Page:
+    words = vocabulary(role, wanted_leaves(SPECS.values()), [WITNESS[role]], dialect)
     return PageParser(TargetScrapes(role, "", words, window_sec=1.0)).parse(body)
 
 

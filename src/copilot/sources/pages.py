@@ -1,8 +1,11 @@
-"""One GET of one metrics page: the bytes, or a SourceError that names the cause in one line."""
+"""One GET of one metrics page: the bytes, or a SourceError that names the cause in one line. And what every HTTP source
+shares of that: a body read up to a limit, whom to trust, a failure's words."""
 
 import asyncio
 import os
 import ssl
+import zlib
+from contextlib import suppress
 
 import httpx
 
@@ -11,31 +14,75 @@ from copilot.core.signals import MissingCode
 
 MAX_PAGE_BYTES = 64_000_000
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+ENCODING = {"Accept-Encoding": "gzip"}
 
 
 async def fetch_page(client: httpx.AsyncClient, url: httpx.URL, *, timeout_sec: float, max_bytes: int) -> bytes:
-    """The page's bytes. Raises SourceError: refused and 5xx target_down, no answer timeout, 401/403 forbidden, 404
-    absent, HTML and broken answers parse, more than `max_bytes` dropped."""
-    headers = {"Accept": "text/plain;version=0.0.4"}
+    """The page's bytes. Raises SourceError: refused and 5xx target_down, no whole answer in time timeout, 401/403
+    forbidden, 404 absent, HTML and broken answers parse, 429 and more than `max_bytes` dropped."""
+    headers = {"Accept": "text/plain;version=0.0.4", **ENCODING}
     if url.host in _LOOPBACK:
         headers["Accept-Encoding"] = "identity"
     try:
         async with asyncio.timeout(timeout_sec), client.stream("GET", url, headers=headers) as response:
             _check(response)
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > max_bytes:
-                    raise SourceError(
-                        MissingCode.DROPPED, f"the page is larger than {max_bytes / 1e6:g} MB, the limit for one page"
-                    )
-            return bytes(body)
+            return await body(response, max_bytes, "page")
     except TimeoutError as error:
-        raise SourceError(MissingCode.TIMEOUT, f"no answer within {timeout_sec:g} s") from error
-    except (httpx.RemoteProtocolError, httpx.DecodingError, httpx.ReadError) as error:
-        raise SourceError(MissingCode.PARSE, f"the answer broke off: {one_line(error)}") from error
+        raise SourceError(MissingCode.TIMEOUT, f"timed out after {timeout_sec:g} s") from error
     except httpx.HTTPError as error:
-        raise SourceError(MissingCode.TARGET_DOWN, one_line(error)) from error
+        raise failed(error) from error
+
+
+async def body(response: httpx.Response, max_bytes: int, what: str = "answer") -> bytes:
+    """The body, read and unpacked no further than `max_bytes`, however small its package. SourceError: it is larger, or
+    not packed as was asked for."""
+    unpacker = _unpacker(response, what)
+    read = bytearray()
+    try:
+        async for chunk in response.aiter_raw():
+            read += unpacker.decompress(chunk, max_bytes + 1 - len(read)) if unpacker else chunk
+            if len(read) > max_bytes:
+                raise SourceError(
+                    MissingCode.DROPPED, f"the {what} is larger than {max_bytes / 1e6:g} MB, the limit for one {what}"
+                )
+    except zlib.error as error:
+        raise SourceError(MissingCode.PARSE, f"the {what} is not gzip, as its Content-Encoding says") from error
+    if unpacker and (not unpacker.eof or unpacker.unused_data):
+        raise SourceError(MissingCode.PARSE, f"the {what} broke off: its gzip package has no proper end")
+    return bytes(read)
+
+
+async def beginning(response: httpx.Response, max_bytes: int) -> bytes:
+    """What can be read of the beginning of a body, where the body is not what matters."""
+    read = bytearray()
+    with suppress(httpx.HTTPError, SourceError, zlib.error):
+        unpacker = _unpacker(response, "answer")
+        async for chunk in response.aiter_raw():
+            read += unpacker.decompress(chunk, max_bytes - len(read)) if unpacker else chunk
+            if len(read) >= max_bytes:
+                break
+    return bytes(read[:max_bytes])
+
+
+def _unpacker(response: httpx.Response, what: str) -> "zlib._Decompress | None":
+    packed = response.headers.get("content-encoding", "").strip().lower()
+    if packed in ("", "identity"):
+        return None
+    if packed != "gzip":
+        raise SourceError(MissingCode.PARSE, f"the {what} has the content encoding {packed[:40]}, not asked for")
+    return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+
+
+def failed(error: httpx.HTTPError) -> SourceError:
+    """What became of a request that was not answered whole."""
+    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
+        return SourceError(MissingCode.PARSE, f"the answer broke off: {one_line(error)}")
+    return SourceError(MissingCode.TARGET_DOWN, one_line(error))
+
+
+def trusted(*urls: str) -> ssl.SSLContext | bool:
+    """Whom we trust over TLS: the machine's authorities, or those of SSL_CERT_FILE and SSL_CERT_DIR."""
+    return ssl.create_default_context() if any(url.startswith("https://") for url in urls) else False
 
 
 def _check(response: httpx.Response) -> None:
@@ -49,6 +96,8 @@ def _check(response: httpx.Response) -> None:
             raise SourceError(MissingCode.FORBIDDEN, status)
         case 404:
             raise SourceError(MissingCode.ABSENT, f"{status}: there is no metrics page at this address")
+        case 429:
+            raise SourceError(MissingCode.DROPPED, f"{status}: it is asked too often")
         case code if 300 <= code < 400:
             raise SourceError(MissingCode.TARGET_DOWN, f"{status} to {response.headers.get('location', 'nowhere')}")
         case _:

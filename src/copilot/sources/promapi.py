@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,13 +11,25 @@ import httpx
 from copilot.core.asked import Sample
 from copilot.core.errors import SourceError
 from copilot.core.signals import MissingCode
-from copilot.sources.pages import one_line
+from copilot.settings import PrometheusSettings
+from copilot.sources.pages import ENCODING, beginning, body, failed
 
 MAX_ANSWER_BYTES = 32_000_000
 PARSE_INLINE_BYTES = 200_000
 MAX_ERROR_BYTES = 4_000
 ANNOTATIONS = ("PromQL info:", "PromQL warning:")
 """Remarks on a query's style, which older servers send as warnings; the answer is whole all the same."""
+
+
+COST_GUARD = "max_samples_processed_error_threshold"
+"""Amazon's: a query that would read more samples is refused and not charged."""
+_LIMIT = re.compile(r"samples|limit|threshold|exceed|too (many|large|long|costly)|timeout|timed out", re.IGNORECASE)
+
+
+def query_url(settings: PrometheusSettings) -> httpx.URL:
+    """Where instant queries are asked, for Amazon with the cost guard (a parameter of the address there)."""
+    url = httpx.URL(f"{settings.url.rstrip('/')}/api/v1/query")
+    return url.copy_merge_params({COST_GUARD: str(settings.max_samples)}) if settings.sigv4 else url
 
 
 async def instant_query(
@@ -34,32 +47,28 @@ async def instant_query(
     and more than `max_bytes` dropped, what cannot be understood parse. The caller sets the time limit."""
     form = {"query": query, "time": f"{at:.3f}", **(more or {})}
     try:
-        async with client.stream("POST", url, data=form, headers={"Accept": "application/json"}) as response:
+        async with client.stream(
+            "POST", url, data=form, headers={"Accept": "application/json", **ENCODING}
+        ) as response:
             if response.status_code != 200:
-                raise _refusal(response, await _start(response))
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > max_bytes:
-                    raise SourceError(
-                        MissingCode.DROPPED, f"the answer is larger than {max_bytes / 1e6:g} MB, the limit for one"
-                    )
-    except (httpx.RemoteProtocolError, httpx.DecodingError, httpx.ReadError) as error:
-        raise SourceError(MissingCode.PARSE, f"the answer broke off: {one_line(error)}") from error
+                raise _refusal(response, await beginning(response, MAX_ERROR_BYTES))
+            answer = await body(response, max_bytes)
     except httpx.HTTPError as error:
-        raise SourceError(MissingCode.TARGET_DOWN, one_line(error)) from error
+        raise failed(error) from error
     kind = response.headers.get("content-type", "")
-    if len(body) > PARSE_INLINE_BYTES:
-        return await asyncio.to_thread(samples, bytes(body), kind)
-    return samples(bytes(body), kind)
+    if len(answer) > PARSE_INLINE_BYTES:
+        return await asyncio.to_thread(samples, answer, kind)
+    return samples(answer, kind)
 
 
-def samples(body: bytes, kind: str = "application/json") -> list[Sample]:
+def samples(text: bytes, kind: str = "application/json") -> list[Sample]:
     """The samples of an answer. Raises SourceError (parse, dropped) for anything but a whole vector."""
-    if "html" in kind or body.lstrip()[:1] == b"<":
+    if not text.strip():
+        raise _unreadable("the answer is empty")
+    if "html" in kind or text.lstrip()[:1] == b"<":
         raise _unreadable("HTML instead of JSON: is this the address of a Prometheus API?")
     try:
-        answer: Any = json.loads(body)
+        answer: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise _unreadable("the answer is no whole JSON") from error
     if not isinstance(answer, dict) or answer.get("status") not in ("success", "error"):
@@ -90,22 +99,13 @@ def _sample(entry: Any) -> Sample:
     return labels, float(value)
 
 
-async def _start(response: httpx.Response) -> bytes:
-    """The beginning of a refusal's body, where its reason stands."""
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > MAX_ERROR_BYTES:
-            break
-    return bytes(body[:MAX_ERROR_BYTES])
-
-
-def _refusal(response: httpx.Response, body: bytes) -> SourceError:
+def _refusal(response: httpx.Response, start: bytes) -> SourceError:
     status = f"HTTP {response.status_code} {response.reason_phrase}".rstrip()
     try:
-        said = _said(json.loads(body))
-    except ValueError:
-        said = ""
+        said = _said(json.loads(start))
+    except (ValueError, RecursionError):
+        plain = response.headers.get("content-type", "").startswith("text/plain")
+        said = _short(start.decode(errors="replace")) if plain and not start.lstrip().startswith(b"<") else ""
     reason = f"{status}: {said}" if said else status
     match response.status_code:
         case 401 | 403:
@@ -114,12 +114,19 @@ def _refusal(response: httpx.Response, body: bytes) -> SourceError:
             return SourceError(MissingCode.ABSENT, f"{reason}: there is no Prometheus API at this address")
         case 429:
             return SourceError(MissingCode.DROPPED, f"{reason}: too many or too costly queries")
+        case 400 | 413 | 422 as code if code == 413 or _LIMIT.search(said):
+            return SourceError(MissingCode.DROPPED, f"{reason}: {_advice(response)}")
         case 400 | 422:
             return SourceError(MissingCode.PARSE, reason)
         case code if 300 <= code < 400:
             return SourceError(MissingCode.TARGET_DOWN, f"{status} to {response.headers.get('location', 'nowhere')}")
         case _:
             return SourceError(MissingCode.TARGET_DOWN, reason)
+
+
+def _advice(response: httpx.Response) -> str:
+    guarded = COST_GUARD in response.request.url.params
+    return "narrow selector, shorten window_sec, or raise " + ("max_samples" if guarded else "the server's limit")
 
 
 def _said(answer: Any) -> str:

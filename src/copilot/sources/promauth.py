@@ -56,7 +56,9 @@ class AwsSignature(httpx.Auth):
 
     def _sign(self, request: httpx.Request) -> None:
         """Credentials may have to be fetched anew, which waits for AWS."""
-        headers = {"Host": request.url.netloc.decode(), "Content-Type": request.headers["Content-Type"]}
+        headers = {"Host": request.url.netloc.decode()}
+        if kind := request.headers.get("Content-Type"):
+            headers["Content-Type"] = kind
         to_sign = self._request(request.method, str(request.url), headers=headers, data=request.content)
         try:
             frozen = self._credentials.get_frozen_credentials()

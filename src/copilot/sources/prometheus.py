@@ -20,7 +20,8 @@ from copilot.core.signals import MAX_BREAKDOWN_ROWS, Missing, MissingCode, Signa
 from copilot.core.taxonomy import SPECS, SignalSpec
 from copilot.core.window import seconds
 from copilot.settings import ClusterSettings, PrometheusSettings
-from copilot.sources.promapi import MAX_ANSWER_BYTES, instant_query
+from copilot.sources.complaints import Complaints
+from copilot.sources.promapi import MAX_ANSWER_BYTES, instant_query, query_url
 from copilot.sources.promauth import auth, tls
 from copilot.sources.promroles import RoleQuestions
 
@@ -30,7 +31,6 @@ ROLES: tuple[Role, ...] = ("server", "worker")
 QUERIES = 4
 FIRST_SHARE = 0.4
 MOST_ROWS = 5 * MAX_BREAKDOWN_ROWS
-LOG_EVERY_SEC = 60.0
 # VictoriaMetrics answers from half a minute ago, and caches, unless told so; others do not know the parameter.
 FRESH = {"nocache": "1"}
 
@@ -61,8 +61,8 @@ class PrometheusSource:
         self._deadline = deadline_sec
         self._max_bytes = max_answer_bytes
         self._clock = clock
-        self._url = httpx.URL(settings.url.rstrip("/") + "/api/v1/query")
-        self._more = {"max_samples_processed_error_threshold": str(settings.max_samples)} if settings.sigv4 else FRESH
+        self._url = query_url(settings)
+        self._more = {} if settings.sigv4 else FRESH
         self._client = httpx.AsyncClient(
             transport=transport,
             trust_env=False,
@@ -74,7 +74,7 @@ class PrometheusSource:
         self._roles = {role: RoleQuestions(role, settings, self._window) for role in ROLES}
         self._leaves = tuple(dict.fromkeys(asked_as(leaf) for leaf in wanted_leaves(self._specs)))
         self._whole = {asked_as(leaf) for s in self._specs if s.expression for leaf in leaves(s.expression)}
-        self._logged: float | None = None
+        self._complaints = Complaints(log)
 
     @property
     def expected(self) -> tuple[str, ...]:
@@ -160,11 +160,9 @@ class PrometheusSource:
         return f"{ends}({MOST_ROWS}, {question})"
 
     def _complain(self, failures: Sequence[SourceError]) -> None:
-        time = asyncio.get_running_loop().time()
-        if failures and (self._logged is None or time - self._logged >= LOG_EVERY_SEC):
-            self._logged = time
+        if failures:
             causes = "; ".join(dict.fromkeys(f.detail for f in failures))
-            log.warning("%d queries to %s failed: %s", len(failures), self._url, causes)
+            self._complaints.say("%d queries to %s failed: %s", len(failures), self._url, causes)
 
 
 class _Cycle:
@@ -216,7 +214,9 @@ class _Cycle:
         except SourceError as refused:
             error = refused
         self.failures.append(error)
-        return Missing(code=error.code, detail=error.detail)
+        # An API that is not there (404) was not read; absent is said of what an answer lacks.
+        unread = error.code is MissingCode.ABSENT
+        return Missing(code=MissingCode.TARGET_DOWN if unread else error.code, detail=error.detail)
 
 
 def _names(born: Answer | None) -> set[str]:

@@ -1,6 +1,7 @@
 """What a Prometheus knows of a cluster, for `copilot doctor`: does it answer, whose metrics has it, how often read."""
 
 import asyncio
+import json
 import time
 from dataclasses import dataclass
 
@@ -13,10 +14,13 @@ from copilot.core.signals import MissingCode
 from copilot.core.window import seconds
 from copilot.settings import PrometheusSettings
 from copilot.sources.page_check import TIMEOUT_SEC, clock_ahead
-from copilot.sources.promapi import instant_query
+from copilot.sources.pages import ENCODING, body
+from copilot.sources.promapi import instant_query, query_url
 from copilot.sources.promauth import auth, tls
 from copilot.sources.prometheus import ROLES
 from copilot.sources.promroles import RoleQuestions
+
+MAX_VERSION_BYTES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,6 @@ async def check_prometheus(
     async def note(response: httpx.Response) -> None:
         dates.append((response.headers.get("date", ""), time.time()))
 
-    base = settings.url.rstrip("/")
     async with httpx.AsyncClient(
         transport=transport, trust_env=False, timeout=None, follow_redirects=False, verify=tls(settings),
         auth=auth(settings), event_hooks={"response": [note]},
@@ -59,11 +62,11 @@ async def check_prometheus(
         try:
             async with asyncio.timeout(TIMEOUT_SEC):
                 began = time.monotonic()
-                roles = [await _role(client, httpx.URL(f"{base}/api/v1/query"), r, settings, window_sec) for r in ROLES]
+                roles = [await _role(client, query_url(settings), r, settings, window_sec) for r in ROLES]
                 took = time.monotonic() - began
-                version = await _version(client, f"{base}/api/v1/status/buildinfo")
+                version = await _version(client, f"{settings.url.rstrip('/')}/api/v1/status/buildinfo")
         except TimeoutError as error:
-            raise SourceError(MissingCode.TIMEOUT, f"no answer within {TIMEOUT_SEC:g} s") from error
+            raise SourceError(MissingCode.TIMEOUT, f"timed out after {TIMEOUT_SEC:g} s") from error
     return PrometheusFound(version, took, clock_ahead(*dates[0]) if dates else None, tuple(roles))
 
 
@@ -80,8 +83,9 @@ async def _role(
 async def _version(client: httpx.AsyncClient, url: str) -> str:
     """Not every kind of Prometheus says it."""
     try:
-        answer = (await client.get(url)).json()
-    except (httpx.HTTPError, ValueError):
+        async with client.stream("GET", url, headers=ENCODING) as response:
+            answer = json.loads(await body(response, MAX_VERSION_BYTES))
+    except (httpx.HTTPError, SourceError, ValueError, RecursionError):
         return ""
     data = answer.get("data") if isinstance(answer, dict) else None
     return str(data.get("version", "")) if isinstance(data, dict) else ""

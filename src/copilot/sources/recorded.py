@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import logging
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +16,15 @@ from copilot.core.errors import RecordingError
 from copilot.core.signals import RecordingHeader, Signals
 from copilot.core.taxonomy import SPECS
 
+log = logging.getLogger(__name__)
+
 
 def read_recording(path: Path) -> tuple[RecordingHeader, Iterator[Signals]]:
     """The header, and the ticks as they are read.
 
     Both raise RecordingError naming the line: what is not JSON, does not have the shape, runs backwards in time, or
-    mentions an id the taxonomy does not know."""
+    mentions an id the taxonomy does not know. One whose writer was killed is read to its last whole line, with a
+    warning in the log."""
     lines = _lines(path)
     number, first = next(lines, (1, ""))
     if not first:
@@ -120,14 +125,38 @@ def _parsed(path: Path, number: int, line: str, model: type[Any]) -> Any:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    number = 0
     try:
-        with _opened(path, "rt") as file:
+        with _binary(path) as file:
             for number, line in enumerate(file, start=1):
-                if text := line.strip():
+                text = line.decode("utf-8").strip()
+                if not line.endswith(b"\n") and not _whole(text):
+                    _cut_off(path, number - 1)
+                    return
+                if text:
                     yield number, text
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except EOFError:  # gzip's end is missing
+        _cut_off(path, number)
+    except (OSError, zlib.error, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise RecordingError(f"{path} cannot be read: {reason}") from error
+        raise RecordingError(f"{path} cannot be read after line {number}: {reason}") from error
+
+
+def _whole(text: str) -> bool:
+    """Whether the last line, without an end of line, is more than the beginning of one."""
+    try:
+        json.loads(text or "0")
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _cut_off(path: Path, lines: int) -> None:
+    log.warning("%s was cut off: whoever wrote it did not end it. Read are the %d whole lines before", path, lines)
+
+
+def _binary(path: Path) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
 
 
 @contextmanager

@@ -15,15 +15,15 @@ from copilot.core.signals import Missing, Signals
 from copilot.core.taxonomy import SPECS, SignalSpec
 from copilot.core.window import TargetScrapes
 from copilot.settings import ClusterSettings
+from copilot.sources.complaints import Complaints
 from copilot.sources.exposition import PageParser
-from copilot.sources.pages import MAX_PAGE_BYTES, fetch_page
+from copilot.sources.pages import MAX_PAGE_BYTES, fetch_page, trusted
 
 log = logging.getLogger(__name__)
 
 SCRAPE_TIMEOUT_SEC = 3.0
 WARM_UP_SEC = 2.0
 IDLE_INTERVALS = 5
-LOG_EVERY_SEC = 60.0
 PARSE_INLINE_BYTES = 100_000
 
 
@@ -35,7 +35,7 @@ class _Endpoint:
         self.target = target
         self.parser = PageParser(target)
         self.attempts = 0
-        self.logged: float | None = None
+        self.complaints = Complaints(log)
 
     @property
     def settled(self) -> bool:
@@ -69,7 +69,13 @@ class ScrapeSource:
         self._deadline = deadline_sec
         self._max_bytes = max_page_bytes
         self._now = now
-        self._client = httpx.AsyncClient(transport=transport, trust_env=False, timeout=None, follow_redirects=False)
+        self._client = httpx.AsyncClient(
+            transport=transport,
+            trust_env=False,
+            timeout=None,
+            follow_redirects=False,
+            verify=trusted(*(endpoint.url for endpoint in cluster.metrics)),
+        )
         leaves = wanted_leaves(self._specs)
         self._endpoints = []
         for endpoint in cluster.metrics:
@@ -77,7 +83,7 @@ class ScrapeSource:
             target = TargetScrapes(
                 endpoint.role,
                 str(url.copy_with(username="", password="")) if url.userinfo else endpoint.url,
-                vocabulary(endpoint.role, leaves, [WITNESS[endpoint.role]]),
+                vocabulary(endpoint.role, leaves, [WITNESS[endpoint.role]], endpoint.dialect),
                 window_sec=self._window,
             )
             self._endpoints.append(_Endpoint(url, target))
@@ -163,13 +169,7 @@ class ScrapeSource:
                 endpoint.target.record(at, page)
         except SourceError as error:
             endpoint.target.fail(Missing(code=error.code, detail=error.detail))
-            self._complain(endpoint, error)
+            endpoint.complaints.say("cannot read %s: %s", endpoint.target.name, error.detail)
         endpoint.attempts += 1
         async with self._news:
             self._news.notify_all()
-
-    def _complain(self, endpoint: _Endpoint, error: SourceError) -> None:
-        time = asyncio.get_running_loop().time()
-        if endpoint.logged is None or time - endpoint.logged >= LOG_EVERY_SEC:
-            endpoint.logged = time
-            log.warning("cannot read %s: %s", endpoint.target.name, error.detail)

@@ -1,0 +1,102 @@
+"""Answers that are whole and well formed and mean nothing: each cycle ends with every reading accounted for."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from whenever import Instant
+
+from copilot.core.errors import SourceError
+from copilot.core.signals import Signals
+from copilot.settings import ClusterSettings, PrometheusSettings
+from copilot.sources.prometheus import PrometheusSource
+from tests.scraped import Pages, read
+
+NUMBERS = ["0", "1", "-1", "2.5", "NaN", "+Inf", "-Inf", "1e308", "-1e308", "1e999", "1_0"]
+LABELS = {
+    "__name__": [
+        "service_requests",
+        "service_latency_count",
+        "temporal_request",
+        "temporal_worker_task_slots_available",
+    ],
+    "job": ["temporal", ""],
+    "instance": ["s:1", "w:1", "a|b(", ""],
+    "copilot_part": ["names", "samples", "up", "exported_namespace", "0", "1", "17", "17+", "x"],
+    "copilot_name": ["service_errors", "workflow_failed", "nobody"],
+    "le": ["0.1", "1", "10", "+Inf", "NaN", "", "many", "-1"],
+    "namespace": ["default", "temporal_system"],
+    "taskqueue": ["orders", ""],
+}
+SAMPLE = st.builds(
+    lambda labels, value: {"metric": labels, "value": [1.5, value]},
+    st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in LABELS.items()}),
+    st.sampled_from(NUMBERS),
+)
+
+
+def accounted_for(signals: Signals) -> bool:
+    return all(signals.covered(i) or signals.why_missing(i) is not None for i in signals.readings)
+
+
+async def cycle(answers: list[list[Any]]) -> Signals:
+    """Two reads, the questions answered in turn."""
+    turn = 0
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        nonlocal turn
+        turn += 1
+        whole = {"status": "success", "data": {"resultType": "vector", "result": answers[turn % len(answers)]}}
+        return httpx.Response(200, stream=httpx.ByteStream(json.dumps(whole).encode()))
+
+    there = PrometheusSettings(url="http://there")
+    source = PrometheusSource(ClusterSettings(prometheus=there), there, transport=httpx.MockTransport(answer))
+    await source.read(Instant.now())
+    signals = await source.read(Instant.now())
+    await source.aclose()
+    return signals
+
+
+def up(value: str) -> list[Any]:
+    names = ("service_requests", "service_latency_count")
+    target: dict[str, Any] = {"job": "temporal", "instance": "s:1"}
+    return [
+        *({"metric": target | {"__name__": n, "copilot_part": "names"}, "value": [1.5, "1"]} for n in names),
+        {"metric": {"copilot_part": "samples", **target}, "value": [1.5, value]},
+        {"metric": {"copilot_part": "up", **target}, "value": [1.5, value]},
+    ]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.lists(SAMPLE, max_size=8), min_size=1, max_size=4))
+@example([up("NaN")])
+@example([up("+Inf")])
+@example([up("-1"), []])
+def test_any_vectors_are_readings(answers: list[list[Any]]) -> None:
+    signals = asyncio.run(cycle(answers))
+    assert accounted_for(signals)
+    assert json.loads(signals.model_dump_json())
+
+
+NAMES = ["service_requests", "service_latency_bucket", "service_latency_count", "pending_polls", "num_goroutines",
+         "task_latency_queue_bucket", "service_errors", "approximate_backlog_age_seconds"]  # fmt: skip
+LINE = st.builds(
+    lambda name, le, queue, value: f'{name}{{le="{le}",taskqueue="{queue}",namespace="default"}} {value}\n',
+    st.sampled_from(NAMES), st.sampled_from(LABELS["le"]), st.sampled_from(LABELS["taskqueue"]),
+    st.sampled_from([n for n in NUMBERS if n != "1_0"]),
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(LINE, max_size=12).map("".join), min_size=1, max_size=3))
+def test_any_pages_are_readings_or_our_error(texts: list[str]) -> None:
+    pages = Pages()
+    for n, text in enumerate(texts):
+        try:
+            pages.add_bytes(10 * n, text.encode())
+        except SourceError:
+            return
+    assert accounted_for(read(pages, at=10 * len(texts)))
