@@ -62,7 +62,7 @@ async def start_loop(
             static_summary=f"watches {cluster.name}",
         )
     except WorkflowAlreadyStartedError:
-        loop = client.get_workflow_handle_for(ObserveClusterWorkflow.run, workflow_id)
+        loop = client.get_workflow_handle(workflow_id)
         runs_as = (await (await loop.describe()).memo()).get(DEFINITION_MEMO)
         if runs_as == wanted.model_dump():
             return Started(cluster.name, workflow_id, "running")

@@ -8,12 +8,14 @@ from typing import Annotated
 
 import typer
 
+from copilot.cli.lab_score import score
 from copilot.cli.options import JsonOption
 
 app = typer.Typer(
     help="The incident lab: scenarios that really happen to a real server, and what the verdict should be.",
     no_args_is_help=True,
 )
+app.command()(score)
 
 
 @app.command("list")
