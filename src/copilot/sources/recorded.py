@@ -139,7 +139,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         _cut_off(path, number)
     except (OSError, zlib.error, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise RecordingError(f"{path} cannot be read after line {number}: {reason}") from error
+        after = f" after line {number}" if number else ""
+        raise RecordingError(f"{path} cannot be read{after}: {reason}") from error
 
 
 def _whole(text: str) -> bool:
