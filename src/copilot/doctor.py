@@ -30,7 +30,7 @@ _PAGE_FIXES = {
     MissingCode.ABSENT: "check the path; mostly it is /metrics",
     MissingCode.PARSE: "is this the metrics port? The page is Prometheus' text format, mostly at /metrics",
     MissingCode.TIMEOUT: "is the network open from here, and the process alive?",
-    MissingCode.DROPPED: "lower the number of series it exports",
+    MissingCode.DROPPED: "lower the number of series it exports, or let it be asked more often",
 }
 _PROMETHEUS_FIXES = {
     **_PAGE_FIXES,

@@ -4,6 +4,7 @@ One demo; its tests run in this order, and each leaves the cluster happy. Times 
 seconds a fault takes to be injected and a line to be printed.
 """
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -73,6 +74,18 @@ def test_every_face_says_the_same(demo: Demo) -> None:
     said = demo.copilot("status", "--config", str(demo.described().config))
     assert said.returncode == 0
     assert "happy" in said.stdout.lower()
+
+
+def test_doctor_reads_every_primary_and_worker_signal_and_says_what_would_turn_the_others_on(demo: Demo) -> None:
+    done = demo.copilot("doctor", "--json", "--config", str(demo.described().config))
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout)["clusters"]
+    assert (found["coverage"]["primary"], found["coverage"]["worker"]) == (1.0, 1.0)
+    assert {c["status"] for c in found["checks"]} == {"ok"}
+    missing = {s["id"]: s["hint"] for s in found["signals"] if s["status"] == "missing"}
+    assert list(missing) == ["connection_pool.utilization_pct"]
+    assert "MySQL or PostgreSQL" in missing["connection_pool.utilization_pct"]
+    assert all(s["hint"] for s in found["signals"] if s["status"] == "unmeasured")
 
 
 @pytest.mark.needs_debian("chromium")

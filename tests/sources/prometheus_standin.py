@@ -52,8 +52,6 @@ class StandIn:
     status: str = "200 OK"
     headers: tuple[str, ...] = ("Content-Type: application/json",)
     body: bytes | None = None
-    repeat: int = 1
-    cut: bool = False
     hang: Callable[[str], bool] = lambda query: False  # noqa: ARG005
     check: Callable[[Request], bool] = lambda request: True  # noqa: ARG005
     requests: list[Request] = field(default_factory=list)
@@ -109,14 +107,9 @@ class StandIn:
                 body = self.body if self.body is not None else self.answer(query)
                 if status.startswith("403"):
                     body = b'{"message": "Missing Authentication Token"}'
-                length = len(body) * self.repeat + (100 if self.cut else 0)
-                lines = [f"HTTP/1.1 {status}", f"Content-Length: {length}", *self.headers, "", ""]
-                writer.write("\r\n".join(lines).encode())
-                for _ in range(self.repeat):
-                    writer.write(body)
-                    await writer.drain()
-                if self.cut:
-                    return
+                lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *self.headers, "", ""]
+                writer.write("\r\n".join(lines).encode() + body)
+                await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
             pass
         finally:
