@@ -12,7 +12,10 @@ WORKER_WITNESS = "temporal_worker_task_slots_available"
 
 _OP: tuple[Op, ...] = ("!~", "!=", "=~", "=")
 LONG_POLLS = "Poll.*|GetWorkflowExecutionHistory|UpdateWorkflowExecution|QueryWorkflow"
-UPKEEP = "RecordWorkerHeartbeat|ShutdownWorker|Check|DescribeTaskQueue|GetClusterInfo|GetSystemInfo|DescribeNamespace"
+UPKEEP = (
+    "RecordWorkerHeartbeat|ShutdownWorker|Check|DescribeTaskQueue|GetClusterInfo|GetSystemInfo|DescribeNamespace"
+    "|ListWorkflowExecutions"
+)
 BRINGS_WORK = (
     "StartWorkflowExecution|SignalWithStartWorkflowExecution|ExecuteMultiOperation|SignalWorkflowExecution"
     "|UpdateWorkflowExecution"
