@@ -139,6 +139,10 @@ def test_what_died_leaves_no_reading_though_its_series_linger_elsewhere() -> Non
     assert roll("workers-down", "worker-1").reads[down].page is None
 
 
+def worker_readings(signals: Signals) -> dict[str, float | None]:
+    return {i: value for i, value in signals.readings.items() if SPECS[i].role == "worker"}
+
+
 def test_a_frozen_servers_rates_are_whole_or_missing_and_never_sink() -> None:
     """The process stands still for half a minute and every read times out: PromQL's rates would sink step by step."""
     signals, server = played("freeze"), roll("freeze", "server")
@@ -155,6 +159,7 @@ def test_a_frozen_servers_rates_are_whole_or_missing_and_never_sink() -> None:
             value = found.value(signal_id)
             assert value is None or value > 0.75 * before
     tolerated, *rest = frozen
+    assert signals[tolerated].readings == {**signals[tolerated - 1].readings, **worker_readings(signals[tolerated])}
     assert signals[tolerated].targets["server"] == 1
     for number in rest:
         assert {why(signals[number], i) for i in SERVER_IDS} == {MissingCode.TARGET_DOWN}
