@@ -1,4 +1,4 @@
-"""Properties of what is computed over scrapes (17 against a Prometheus and 19 come with the PromQL compiler)."""
+"""Properties of what is computed over scrapes (17: test_prometheus_agrees.py, 19: test_promql.py)."""
 
 import math
 from itertools import pairwise

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import promql_parser
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from copilot.core import promql
@@ -70,6 +71,33 @@ def test_19_every_family_but_the_lazy_ones_is_on_a_recorded_page_of_its_dialect(
     wanted = {raw_name(leaf, spoken) for leaf in LEAVES if leaf.series.role == spoken.role}
     lacking = {name for name in wanted - names_on(page) if not LAZY.fullmatch(name)}
     assert lacking == set()
+
+
+OTHERS = {d: {raw_name(leaf, o) for leaf, o in PAIRS if o != d} - {raw_name(leaf, d) for leaf, e in PAIRS if e == d}
+          for d in DIALECTS}  # fmt: skip
+"""Names that only other dialects know."""
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(PAIRS), st.floats(1, 3600), st.sampled_from(["", "acme_"]))
+def test_19_whatever_the_window_and_the_prefix_an_expression_parses_and_names_no_other_dialects_metric(
+    pair: tuple[Leaf, Dialect], window: float, prefix: str
+) -> None:
+    leaf, dialect = pair
+    spoken_here = replace(dialect, prefix=prefix)
+    texts = [promql.compiled(leaf, spoken_here, window), promql.question(leaf, spoken_here, window)]
+    if not isinstance(leaf, Gauge):
+        texts.append(promql.births(leaf, spoken_here, window, "up"))
+    for text in texts:
+        names = {s.name for s in selectors(promql_parser.parse(text))} - {"up"}
+        assert names == {prefix + raw_name(leaf, dialect)}
+        assert not {name.removeprefix(prefix) for name in names} & OTHERS[dialect]
+
+
+def test_19_all_leaves_of_the_taxonomy_are_tried_in_all_dialects() -> None:
+    assert {d for _, d in PAIRS} == set(DIALECTS)
+    assert {leaf for leaf, _ in PAIRS} == set(LEAVES)
+    assert len(PAIRS) > 400
 
 
 @given(st.sampled_from(PAIRS), st.text(), st.floats(0.001, 10_000))

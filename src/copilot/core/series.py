@@ -15,7 +15,7 @@ LONG_POLLS = "Poll.*|GetWorkflowExecutionHistory|UpdateWorkflowExecution|QueryWo
 UPKEEP = (
     "RecordWorkerHeartbeat|ShutdownWorker|Check|DescribeTaskQueue|GetClusterInfo|GetSystemInfo|DescribeNamespace"
     "|ListNamespaces|ListWorkers|ListWorkerDeployments|DescribeWorkerDeployment|DescribeWorkerDeploymentVersion"
-    "|ListActivityExecutions"
+    "|ListActivityExecutions|ListWorkflowExecutions"
 )
 BRINGS_WORK = (
     "StartWorkflowExecution|SignalWithStartWorkflowExecution|ExecuteMultiOperation|SignalWorkflowExecution"

@@ -81,7 +81,6 @@ class TargetScrapes:
         self.window_sec = window_sec
         self.times: list[float] = []
         self.pages: list[Page] = []
-        self.restarted: list[bool] = []
         self.failures = 0
         self.failure: Missing | None = None
         self.generation = 0
@@ -103,10 +102,8 @@ class TargetScrapes:
         """Take in a page read at `at`. Earlier pages that left the window, or claim to be from later, are dropped."""
         time = seconds(at)
         kept = slice(bisect_left(self.times, time - self.window_sec), bisect_left(self.times, time))
-        before = self.pages[kept]
-        self.restarted = [*self.restarted[kept], bool(before) and _restarted(before[-1], page)]
         self.times = [*self.times[kept], time]
-        self.pages = [*before, page]
+        self.pages = [*self.pages[kept], page]
         self.failures, self.failure = 0, None
         if len(self._interned) > 2 * len(page) + 2000:
             self._forget()
@@ -143,11 +140,6 @@ def seconds(at: Instant) -> float:
     return at.timestamp(unit="nanosecond") / 1e9
 
 
-def _restarted(before: Page, after: Page) -> bool:
-    """Whether any counter fell or vanished: the process started anew, or another one answers."""
-    return any(s.spelled.cumulative and after.get(s, -math.inf) < v for s, v in before.items())
-
-
 def _plan(leaf: Leaf, series: Sequence[Series]) -> Plan:
     matchers = [(m.label, _test(m)) for m in leaf.series.match]
     chosen = [s for s in series if all(test(s.labels.get(label, "")) for label, test in matchers)]
@@ -177,8 +169,9 @@ def _units(series: Sequence[Series]) -> dict[str, float]:
 class View:
     """One target's pages in [start, end], in seconds since the epoch, and the rates over them.
 
-    `births`: a counter that appears while its page was already being read (its `witness` there, no restart in between)
-    started from zero, so its first value counts too. PromQL does not know that; leave it False to agree with PromQL."""
+    `births`: a counter that appears while its page was already being read (its `witness` there) started from zero, so
+    its first value counts too, also when the process was started anew since. PromQL does not know that; leave it None
+    to agree with PromQL."""
 
     def __init__(self, target: TargetScrapes, start: float, end: float, *, births: str | None = None) -> None:
         self.target = target
@@ -187,7 +180,6 @@ class View:
         inside = slice(bisect_left(target.times, start), bisect_right(target.times, end))
         self.times = target.times[inside]
         self.pages = target.pages[inside]
-        self._restarted = target.restarted[inside]
         self._witness = births
         self._rates: dict[Series, float | None] = {}
 
@@ -230,7 +222,7 @@ class View:
         return extrapolated_rate(times, values, self.start, self.end)
 
     def _born(self, index: int) -> bool:
-        return bool(self._witness) and not self._restarted[index] and self.has(self._witness or "", index - 1)
+        return bool(self._witness) and self.has(self._witness or "", index - 1)
 
 
 def compute(leaf: Leaf, views: Sequence[View]) -> Vector:

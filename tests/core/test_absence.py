@@ -1,0 +1,238 @@
+"""What is not there, over consecutive pages of real servers (tests/data/pages): zero, no traffic or missing, and why.
+
+One test a phenomenon of the reference's §E. tests/sources/test_absence_agrees.py takes the same pages through a real
+Prometheus."""
+
+import pytest
+
+from copilot.core.expressions import Gauge, Quantile, Rate, leaves
+from copilot.core.flow import SERVED, WAITS, cluster_flow, queue_flows
+from copilot.core.gates import FINISHED_WORK, judge
+from copilot.core.memory import Memory
+from copilot.core.signals import MissingCode, Signals
+from copilot.core.taxonomy import SPECS, ids
+from copilot.core.thresholds import Thresholds
+from copilot.core.view import View
+from tests.recorded_pages import WINDOW_SEC, played, roll
+
+SERVER_IDS = tuple(i for i, s in SPECS.items() if s.role == "server" and s.source in ("metrics", "api or metrics"))
+LAZY = ("frontend.error_rate_per_sec", "workflow_completion.timed_out_per_sec", "persistence.throttled_per_sec")
+BACKLOG = ("matching.backlog_count", "matching.workflow_backlog_age_sec", "matching.activity_backlog_age_sec")
+
+
+def after(scene: str, mark: str, sec: float = 0.0) -> int:
+    """The number of the first beat at least `sec` after a mark."""
+    found = roll(scene, "server")
+    return next(n for n, read in enumerate(found.reads) if read.at >= found.marks[mark] + sec)
+
+
+def why(signals: Signals, signal_id: str) -> MissingCode | None:
+    found = signals.why_missing(signal_id)
+    return found.code if found else None
+
+
+def view_of(signals: Signals) -> View:
+    """What the gates see of these readings alone."""
+    cluster = cluster_flow(signals)
+    queues = queue_flows(signals)
+    return View(signals, cluster, queues, Memory(), Thresholds(), WINDOW_SEC, signals.time)
+
+
+def reads(scene: str, target: str = "server") -> int:
+    return len(roll(scene, target).reads)
+
+
+def test_a_lazy_counter_is_missing_until_its_target_was_read_twice_and_zero_from_then_on() -> None:
+    unread, once, *rest = played("start")[:8]
+    assert {why(unread, i) for i in LAZY} == {MissingCode.TARGET_DOWN}
+    assert {why(once, i) for i in LAZY} == {MissingCode.ABSENT}
+    assert all("a rate needs two" in once.missing[i].detail for i in LAZY)
+    assert [[s.value(i) for i in LAZY] for s in rest] == [[0.0] * 3] * 6
+
+
+@pytest.mark.parametrize("since", [None, 12], ids=["never there", "there since a read within the window"])
+def test_a_lazy_counter_is_missing_where_its_witness_was_not_there_throughout(since: int | None) -> None:
+    def keep(number: int, series: str) -> bool:
+        return not series.startswith("service_requests{") or (since is not None and number >= since)
+
+    signals = played("start", keep=keep)[14]
+    assert {why(signals, i) for i in LAZY} == {MissingCode.ABSENT}
+    assert all("nor is service_requests" in signals.missing[i].detail for i in LAZY)
+    assert (signals.value("state_transitions.throughput_per_sec") or 0) > 20
+
+
+def test_the_first_event_of_a_family_counts_all_it_came_with() -> None:
+    """Long polls ended empty before the family had its first sample: what `rate()` cannot see."""
+    server, signals = roll("start", "server"), played("start")
+    born = next(n for n in range(1, reads("start")) if server.total(n, "poll_timeouts"))
+    queues = [f'taskqueue="{q}",' for q in ("orders", "billing")]
+    count = sum(server.total(born, "poll_timeouts", q, 'namespace="default"') or 0.0 for q in queues)
+    assert count > 3
+    filled = signals[born].value("matching.tasks_dispatched_per_sec") or 0.0
+    assert signals[born - 1].value("poller.poll_timeout_rate") == 0.0
+    share = (count / WINDOW_SEC) / (count / WINDOW_SEC + filled)
+    assert signals[born].value("poller.poll_timeout_rate") == pytest.approx(share, rel=0.05)
+
+
+def test_the_first_observation_of_a_histogram_counts() -> None:
+    server, signals = roll("start", "server"), played("start")
+    born = next(n for n in range(2, reads("start")) if server.total(n, "pending_tasks_count"))
+    assert signals[born - 1].quiet("queue.task_backlog_depth")
+    assert signals[born].value("queue.task_backlog_depth") == pytest.approx(0.99)
+
+
+def test_what_a_restarted_server_counted_before_its_first_page_counts() -> None:
+    server, signals = roll("restart", "server"), played("restart")
+    back = after("restart", "restart: done")
+    here, before = server.reads[back].page or {}, server.reads[back - 1].page or {}
+    born = [s for s in here if s.startswith("tasks_added{") and 'task_add_result="backlog"' in s and s not in before]
+    count = sum(float(here[s]) for s in born if 'forwarded="false"' in s and 'namespace="default"' in s)
+    assert count >= 2
+    found = [s.value("matching.tasks_spooled_per_sec") or 0.0 for s in signals[back : back + 5]]
+    assert all(0.95 * count / WINDOW_SEC <= rate < 3 * count / WINDOW_SEC for rate in found)
+
+
+def test_a_restarted_counter_goes_on_from_zero_and_no_rate_leaps_or_sinks() -> None:
+    starts = [s.value("demand.starts_per_sec") for s in played("restart")[1:]]
+    assert all(v is not None and 2.5 < v < 4 for v in starts)
+
+
+def test_gauges_refreshed_once_a_minute_are_missing_after_a_restart_not_zero() -> None:
+    server = roll("restart", "server")
+    back = after("restart", "restart: done")
+    shown = next(n for n in range(back, reads("restart")) if server.total(n, "approximate_backlog_count") is not None)
+    assert 50 < server.reads[shown].at - server.marks["restart: done"] < 75
+    signals = played("restart")
+    assert {why(s, i) for s in signals[back:shown] for i in BACKLOG} == {MissingCode.ABSENT}
+    assert all(s.targets == {"server": 1, "worker": 2} for s in signals)
+    assert [signals[shown].value(i) for i in BACKLOG] == [0.0] * 3
+    judged = {g.name: g for g in judge(view_of(signals[back]))}
+    assert judged["backlog_age"].fired is None
+
+
+def test_gauges_refreshed_once_a_minute_are_taken_as_they_are_and_not_extrapolated() -> None:
+    """Tasks pile up for two minutes; the gauge stands still in between, and so does the reading."""
+    server, signals = roll("workers-down", "server"), played("workers-down")
+    until = after("workers-down", "workers started")
+    ours = [s.value("matching.backlog_count") for s in signals[:until]]
+    assert ours == [server.total(n, "approximate_backlog_count", 'namespace="default"') for n in range(until)]
+    spooled = [s.value("matching.tasks_spooled_per_sec") or 0.0 for s in signals]
+    still = [n for n in range(1, until) if ours[n] == ours[n - 1] and ours[n] and spooled[n] > 1]
+    assert len(still) >= 8
+    assert len(set(ours)) <= 8
+
+
+def test_what_died_leaves_no_reading_though_its_series_linger_elsewhere() -> None:
+    """The killed workers' pages are gone at once; on the server's page their queues and counters stay for good."""
+    signals, server = played("workers-down"), roll("workers-down", "server")
+    down, until = after("workers-down", "workers killed", 6), after("workers-down", "workers started")
+    workers = ids("worker")
+    assert until - down > 15
+    for number in range(down, until):
+        assert {why(signals[number], i) for i in workers if SPECS[i].source == "metrics"} == {MissingCode.TARGET_DOWN}
+        assert signals[number].targets == {"server": 1, "worker": 0}
+        assert signals[number].value("poller.pending_polls") == 0
+        assert server.total(number, "poll_success", 'namespace="default"')
+    assert signals[until - 1].value("matching.tasks_dispatched_per_sec") == 0.0
+    sticky = [s for s in server.reads[until - 1].page or {} if s.startswith("approximate_backlog") and "sticky" in s]
+    assert sticky
+    assert roll("workers-down", "worker-1").reads[down].page is None
+
+
+def worker_readings(signals: Signals) -> dict[str, float | None]:
+    return {i: value for i, value in signals.readings.items() if SPECS[i].role == "worker"}
+
+
+def test_a_frozen_servers_rates_are_whole_or_missing_and_never_sink() -> None:
+    """The process stands still for half a minute and every read times out: PromQL's rates would sink step by step."""
+    signals, server = played("freeze"), roll("freeze", "server")
+    frozen = [n for n, read in enumerate(server.reads) if read.page is None]
+    assert {(read.why.code if read.why else None) for read in server.reads if read.page is None} == {
+        MissingCode.TIMEOUT
+    }
+    assert len(frozen) >= 5
+    steady = ("demand.starts_per_sec", "state_transitions.throughput_per_sec", "history.tasks_acked_per_sec")
+    for signal_id in steady:
+        before = signals[frozen[0] - 1].value(signal_id) or 0.0
+        assert before > 1
+        for found in signals[1:]:
+            value = found.value(signal_id)
+            assert value is None or value > 0.75 * before
+    tolerated, *rest = frozen
+    assert signals[tolerated].readings == {**signals[tolerated - 1].readings, **worker_readings(signals[tolerated])}
+    assert signals[tolerated].targets["server"] == 1
+    for number in rest:
+        assert {why(signals[number], i) for i in SERVER_IDS} == {MissingCode.TARGET_DOWN}
+        assert "no answer within 3 s" in signals[number].missing[steady[0]].detail
+    back = frozen[-1] + 1
+    assert {why(signals[back], i) for i in (*steady, *LAZY)} == {MissingCode.ABSENT}
+    assert all(signals[back + 1].value(i) is not None for i in (*steady, *LAZY))
+
+
+def test_no_traffic_is_covered_has_no_value_and_is_not_zero() -> None:
+    signals = played("idle")[-1]
+    counted = {i for i in SERVER_IDS if any(isinstance(leaf, Quantile) for leaf in parts(i))}
+    quiet = set(signals.no_traffic)
+    assert {"frontend.latency_p95_ms", "frontend.latency_p99_ms", "workflow_tasks.attempts_p99"} <= quiet
+    assert {"workflow_completion.completion_rate", "poller.sync_match_rate", "worker_cache.sticky_hit_rate"} <= quiet
+    assert {"workers.wft_schedule_to_start_p95_ms", "workers.activity_execution_p95_ms"} <= quiet
+    assert len(quiet & counted) >= 5
+    assert all(signals.covered(i) and signals.value(i) is None for i in quiet)
+    assert [signals.value(i) for i in SERVED] == [0.0] * len(SERVED)
+    assert (signals.value("poller.pending_polls") or 0) > 10
+    assert set(signals.missing) == {"connection_pool.utilization_pct"}
+    page = roll("idle", "server").reads[-1].page or {}
+    assert any(s.startswith("service_latency_bucket") for s in page)
+    unfired = [g for g in judge(view_of(signals)) if g.fired]
+    assert unfired == []
+
+
+ATTEMPTS = frozenset({"task_requests", "persistence_requests", "service_requests", "task_attempt", "task_errors",
+                      "workflow_task_attempt", "temporal_request", "client_requests"})  # fmt: skip
+"""Families that count tries: they rise while work stops (signals.md E8)."""
+
+
+def parts(signal_id: str) -> tuple[Rate | Gauge | Quantile, ...]:
+    spec = SPECS[signal_id]
+    return leaves(spec.expression) if spec.expression is not None else ()
+
+
+def test_what_is_called_served_counts_no_attempts_and_measures_no_time() -> None:
+    for signal_id in SERVED:
+        assert SPECS[signal_id].worse == "down"
+        assert all(isinstance(leaf, Rate) for leaf in parts(signal_id))
+        assert not {leaf.series.family for leaf in parts(signal_id)} & ATTEMPTS
+    attempts = {i for i in SPECS if any(leaf.series.family in ATTEMPTS for leaf in parts(i))}
+    assert {"history.task_processing_rate_per_sec", "persistence.request_rate_per_sec"} <= attempts
+    assert all(SPECS[i].worse != "down" for i in attempts)
+
+
+def test_attempts_go_on_while_nobody_works_and_the_cluster_is_stalled_all_the_same() -> None:
+    """Without workers history still tries: six attempts a second, and a thousand would change no gate."""
+    signals = played("workers-down")[after("workers-down", "workers started") - 1]
+    tried = "history.task_processing_rate_per_sec"
+    assert (signals.value(tried) or 0) > 3
+    assert signals.value("matching.tasks_dispatched_per_sec") == 0
+    feverish = signals.model_copy(update={"readings": signals.readings | {
+        i: 1000.0 for i in SPECS if any(leaf.series.family in ATTEMPTS - {"service_requests"} for leaf in parts(i))
+        and isinstance(SPECS[i].expression, Rate)}})  # fmt: skip
+    fired = [{g.name for g in judge(view_of(s)) if g.fired} for s in (signals, feverish)]
+    assert "work_stalled" in fired[0]
+    assert fired[0] == fired[1]
+
+
+def test_what_waits_is_never_a_quantile_of_what_was_finished() -> None:
+    for signal_id in WAITS:
+        assert not any(isinstance(leaf, Quantile) for leaf in parts(signal_id))
+    signals = played("workers-down")
+    killed, started = after("workers-down", "workers killed"), after("workers-down", "workers started")
+    waiting, latency = "matching.workflow_backlog_age_sec", "history.task_queue_latency_p99_sec"
+    last = signals[started - 1]
+    assert (last.value(waiting) or 0) > 60
+    assert (last.value(latency) or 0) < 1
+    assert (last.value("frontend.latency_p99_ms") or 0) < 200
+    handed = [s.value("workers.wft_schedule_to_start_p95_ms") for s in signals]
+    assert all(v is None or v <= 100 for v in handed[:started])
+    assert max(v or 0 for v in handed[started:]) > 10_000
+    assert killed < started
+    assert {"frontend_latency", "persistence_latency", "history_latency"} == FINISHED_WORK

@@ -1,0 +1,42 @@
+"""Property 1: primary signals are indicators of progress, amplifiers of pressure, and only the former are judged."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from copilot.core.flow import cluster_flow, queue_flows
+from copilot.core.gates import judge
+from copilot.core.memory import Memory
+from copilot.core.signals import Signals
+from copilot.core.taxonomy import SPECS, SignalSpec
+from copilot.core.thresholds import Thresholds
+from copilot.core.view import View
+from tests.properties.test_state_machine import EXPLAINING, MANY, rates, ticks, with_readings
+
+GROUPS = {
+    "primary": "state_transitions workflow_completion history frontend matching poller workflow_tasks activity_tasks "
+    "persistence demand",
+    "amplifier": "persistence_contention connection_pool queue worker cache shard grpc runtime host throttling deploy "
+    "log_patterns",
+    "worker": "workers worker_cache worker_poll worker_tasks",
+}
+"""The groups of requirements §2."""
+KIND = {group: kind for kind, groups in GROUPS.items() for group in groups.split()}
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(list(SPECS.values())))
+def test_1_a_signals_kind_is_that_of_its_group(found: SignalSpec) -> None:
+    """Those that tell of progress decide, those that tell of pressure or of workers explain."""
+    assert found.kind == KIND[found.id.split(".")[0]]
+
+
+@MANY
+@given(ticks(), st.dictionaries(st.sampled_from(EXPLAINING), st.one_of(rates, st.none()), max_size=8))
+def test_1_gates_judge_by_primary_signals_and_cite_nothing_else(tick: Signals, noise: dict[str, float | None]) -> None:
+    def judged(signals: Signals) -> tuple[object, ...]:
+        flows = cluster_flow(signals), queue_flows(signals)
+        results = judge(View(signals, *flows, Memory(), Thresholds(), 30.0, signals.time))
+        assert {i for r in results for i in r.evidence if i in SPECS and SPECS[i].kind != "primary"} == set()
+        return results
+
+    assert judged(tick) == judged(with_readings(tick, noise))
