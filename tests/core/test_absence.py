@@ -162,7 +162,7 @@ def test_a_frozen_servers_rates_are_whole_or_missing_and_never_sink() -> None:
     assert signals[tolerated].readings == {**signals[tolerated - 1].readings, **worker_readings(signals[tolerated])}
     assert signals[tolerated].targets["server"] == 1
     for number in rest:
-        assert {why(signals[number], i) for i in SERVER_IDS} == {MissingCode.TARGET_DOWN}
+        assert {why(signals[number], i) for i in SERVER_IDS} == {MissingCode.TIMEOUT}
         assert "no answer within 3 s" in signals[number].missing[steady[0]].detail
     back = frozen[-1] + 1
     assert {why(signals[back], i) for i in (*steady, *LAZY)} == {MissingCode.ABSENT}

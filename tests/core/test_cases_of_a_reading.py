@@ -91,7 +91,7 @@ CASES = {
     "the newest page truncated": Case(
         Gauge(server("level"), "sum"), lambda n: [f"level {n}"], 5.0, exactly=True, refused=frozenset({6})),
     "the two newest pages truncated": Case(
-        HITS, lambda n: [f"hits {15 * n}"], MissingCode.TARGET_DOWN, said="middle of a line",
+        HITS, lambda n: [f"hits {15 * n}"], MissingCode.PARSE, said="middle of a line",
         refused=frozenset({5, 6})),
 }  # fmt: skip
 

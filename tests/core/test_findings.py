@@ -169,3 +169,11 @@ def test_a_gate_that_fired_once_blames_nobody() -> None:
 
 def test_a_burst_does_not_become_usual_while_it_lasts() -> None:
     assert "load_burst" in [f.finding for f in after(healthy(demand__starts_per_sec=15.0), ticks=30).findings]
+
+
+def test_full_slots_are_remembered_for_a_window_when_their_reading_is_lost() -> None:
+    blurred = full.model_copy(update={"readings": full.readings | {"workers.activity_slots_available": None}})
+    ticks = [healthy()] * 5 + [full] * 4 + [blurred] * 6
+    named = [e.top_factor for e in play(ticks)[0][9:]]
+    assert named[:3] == ["slots_exhausted"] * 3
+    assert named[-1] != "slots_exhausted"

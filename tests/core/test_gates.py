@@ -64,6 +64,8 @@ def test_a_gate_whose_input_is_missing_is_not_judged(name: str, signals: Signals
     gone = {i.replace(".", "__"): None for i in evidence if i in healthy().readings}
     if "matching.backlog_age_sec" in evidence:
         gone |= {f"matching__{t}_backlog_age_sec": None for t in ("workflow", "activity")}
+    if name == "turned_away":
+        gone |= {"frontend__error_rate_per_sec": None}
     gate = gates(healthy(**gone))[name]
     assert (gate.fired, gate.unjudged) == (None, "missing")
 
@@ -230,3 +232,27 @@ def test_an_ignored_queue_has_no_flow() -> None:
     signals = busy(orders=row(10.0, 10.0), billing=row(7.0, 0.0, 200.0, 25.0))
     assert [f.task_queue for f in queue_flows(signals, ("billing",)).values()] == ["orders"]
     assert CONTEXT.ignore_task_queues == ()
+
+
+@pytest.mark.parametrize("lost", ["history.tasks_acked_per_sec", "history.task_processing_rate_per_sec"])
+def test_a_stall_in_history_is_not_cleared_by_a_reading_that_is_lost(lost: str) -> None:
+    stuck = {
+        "matching__tasks_dispatched_per_sec": 0.0,
+        "demand__tasks_added_per_sec": 0.0,
+        "history__tasks_acked_per_sec": 0.5,
+        lost.replace(".", "__"): None,
+    }
+    assert gates(healthy(**stuck))["work_stalled"].unjudged == "missing"
+
+
+def test_few_failed_and_refused_requests_tell_that_work_is_not_turned_away() -> None:
+    lost: dict[str, float | None] = {"demand__rejected_per_sec": None}
+    assert gates(healthy(**lost))["turned_away"].fired is False
+    assert gates(healthy(**lost, frontend__throttled_per_sec=8.0))["turned_away"].unjudged == "missing"
+    assert gates(healthy(**lost, frontend__error_rate_per_sec=8.0))["turned_away"].unjudged == "missing"
+
+
+def test_what_is_well_within_the_tolerance_of_no_demand_needs_no_reading_of_demand() -> None:
+    lost: dict[str, float | None] = {"demand__requests_per_sec": None}
+    assert gates(healthy(**lost))["frontend_errors"].fired is False
+    assert gates(healthy(**lost, frontend__error_rate_per_sec=1.0))["frontend_errors"].unjudged == "missing"

@@ -30,7 +30,7 @@ from copilot.core.resolve import WITNESS, wanted_leaves
 from copilot.core.taxonomy import SPECS
 from copilot.local.load import Profile
 from copilot.local.supervisor import Supervisor
-from copilot.local.watched import WatchedCluster
+from copilot.local.watched import Usual, WatchedCluster
 from copilot.settings import ClusterSettings, WatchedTemporal
 from copilot.sources.pages import MAX_PAGE_BYTES, fetch_page
 from copilot.sources.scrape import SCRAPE_TIMEOUT_SEC
@@ -229,7 +229,7 @@ async def watched(*, running: bool) -> AsyncIterator[Recorder]:
         logs = folder / "logs"
         logs.mkdir()
         supervisor = await stack.enter_async_context(Supervisor(logs, lambda event: print(f"  {event.text}")))
-        cluster = WatchedCluster(supervisor, folder, dynamic_config={})
+        cluster = WatchedCluster(supervisor, folder, Usual(dynamic_config={}))
         stack.push_async_callback(cluster.close)
         recorder = Recorder(cluster)
         stack.push_async_callback(recorder.aclose)

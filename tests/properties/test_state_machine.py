@@ -99,12 +99,12 @@ def test_12_nothing_becomes_happy_because_data_went_away(run: list[Signals], len
 
 
 @MANY
-@given(st.floats(1e-3, 1e5), st.floats(1.0, 1.01))
-def test_12_thresholds_are_continuous_in_demand(demand: float, factor: float) -> None:
+@given(st.floats(1e-3, 1e5), st.floats(1.0, 1.01), st.floats(10.0, 3600.0))
+def test_12_thresholds_are_continuous_in_demand(demand: float, factor: float, window: float) -> None:
     tolerances = [v for v in Thresholds().__dict__.values() if isinstance(v, Tolerance)]
     assert tolerances
     for tolerance in tolerances:
-        assert 0.98 <= tolerance.at(demand * factor) / tolerance.at(demand) <= 1.02
+        assert 0.98 <= tolerance.at(demand * factor, window) / tolerance.at(demand, window) <= 1.02
 
 
 @MANY

@@ -12,6 +12,7 @@ from copilot.core.gates import CRITICAL, GATES, IMMEDIATE
 from copilot.core.pressure import GRADES
 from copilot.core.taxonomy import SPECS
 from copilot.core.thresholds import Thresholds, Tolerance
+from copilot.core.view import COMFORT
 
 INTRODUCTION = f"""# Rules
 
@@ -29,7 +30,7 @@ STATES = f"""## States
 | happy | stressed | a gate fires at {state_machine.TICKS_TO_STRESS} evaluations in a row; at 1 if it is {", ".join(sorted(IMMEDIATE))} |
 | stressed | critical | a critical gate fires at {state_machine.TICKS_TO_CRITICAL} evaluations in a row, or at {state_machine.TICKS_TO_STRESS} over {state_machine.HOLD_CRITICAL.total("seconds"):.0f} s |
 | critical | stressed | no critical gate fires at {state_machine.TICKS_TO_UNCRITICAL} evaluations in a row |
-| stressed | happy | {state_machine.TICKS_TO_CALM} evaluations in a row with every gate at least {state_machine.COMFORT:.0%} inside its threshold, and work is served (or nothing is wrong for {state_machine.QUIET_FOR.total("minutes"):.0f} min) |
+| stressed | happy | {state_machine.TICKS_TO_CALM} evaluations in a row with every gate at least {COMFORT:.0%} inside its threshold, and work is served (or nothing is wrong for {state_machine.QUIET_FOR.total("minutes"):.0f} min) |
 | any | unknown | less than {state_machine.USABLE_COVERAGE:.0%} of the primaries readable, or nothing of what arrives, waits or is served, for max(3 intervals, 90 s); stale from 1.5 intervals on |
 
 Happy never becomes critical directly. One bad sample makes no incident; one good one ends none.
@@ -67,13 +68,13 @@ def _findings() -> Iterator[str]:
 
 def _thresholds() -> Iterator[str]:
     yield "## Thresholds\n"
-    yield "Set in `copilot.toml` under `[clusters.thresholds]`. A tolerance is `floor_per_sec + share · demand`.\n"
+    yield "Set in `copilot.toml` under `[clusters.thresholds]`. A tolerance is so many events in a rate window and a\nshare of the demand.\n"
     yield "| threshold | default | meaning |"
     yield "|---|---|---|"
     for name, field in Thresholds.model_fields.items():
         default = field.default
         if isinstance(default, Tolerance):
-            text = f"{default.floor_per_sec:g}/s + {default.share:.0%}"
+            text = f"{default.events:g} in a window + {default.share:.0%}"
         else:
             text = "none" if default is PydanticUndefined else f"{default:g}"
         yield _row(f"`{name}`", text, field.description or "")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from copilot.core.assessment import BottleneckClassification, GateResult
 from copilot.core.flow import Flow
+from copilot.core.memory import full_slots
 from copilot.core.signals import Signals
 from copilot.core.view import View
 
@@ -53,13 +54,15 @@ def polled(flow: Flow, signals: Signals) -> bool | None:
     return (flow.polls or 0.0) > 0 or (flow.polls is None and (flow.pollers or 0.0) > 0)
 
 
-def exhausted_slots(signals: Signals) -> str | None:
-    """`workflow` or `activity` where all slots of that type are taken, else None."""
-    for kind in ("activity", "workflow"):
-        free, used = signals.value(f"workers.{kind}_slots_available"), signals.value(f"workers.{kind}_slots_used")
-        if free is not None and free < 1 and (used or 0) > 0:
-            return kind
-    return None
+def exhausted_slots(view: View) -> str | None:
+    """`workflow` or `activity` where all slots of that type are taken, or were less than a window ago and the reading
+    that would say so now is lost; else None."""
+    if (kind := full_slots(view.signals)) is not None:
+        return kind
+    kind, at = view.memory.full_slots, view.memory.full_at
+    lost = kind is not None and view.signals.why_missing(f"workers.{kind}_slots_available") is not None
+    fresh = at is not None and (view.now - at).total("seconds") <= view.window_sec
+    return kind if lost and fresh and view.signals.targets.get("worker") != 0 else None
 
 
 def worker_evidence(view: View) -> WorkerEvidence:
@@ -69,10 +72,10 @@ def worker_evidence(view: View) -> WorkerEvidence:
     known = [a for a in answers if a is not None]
     slots = [signals.value(f"workers.{k}_slots_available") for k in ("workflow", "activity")]
     waits = [signals.value(f"workers.{k}_schedule_to_start_p95_ms") for k in ("wft", "activity")]
-    limit = view.thresholds.schedule_to_start_ms
+    limit, full = view.thresholds.schedule_to_start_ms, exhausted_slots(view)
     return WorkerEvidence(
         nobody_polls=any(not a for a in known) if known else None,
-        slots_exhausted=exhausted_slots(signals) is not None if any(s is not None for s in slots) else None,
+        slots_exhausted=full is not None if full or any(s is not None for s in slots) else None,
         slow_to_start=any(w > limit for w in waits if w is not None) if any(w is not None for w in waits) else None,
     )
 

@@ -63,9 +63,10 @@ def _links(facts: Facts) -> Iterator[str]:
     if refusing:
         yield _REFUSALS[refusing[0]]
         yield from _history(facts)
-    elif (kind := exhausted_slots(view.signals)) is not None:
-        used = view.signals.value(f"workers.{kind}_slots_used") or 0.0
-        yield f"all {used:.0f} {kind} slots are busy"
+    elif (kind := exhausted_slots(view)) is not None:
+        used = view.signals.value(f"workers.{kind}_slots_used")
+        count = f"{used:.0f} " if used else ""
+        yield f"all {count}{kind} slots are busy"
         yield f"workers stop polling for {kind} tasks"
     elif facts.workers.nobody_polls:
         yield "no worker polls"

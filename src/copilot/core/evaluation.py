@@ -9,7 +9,7 @@ from copilot.core.facts import Facts
 from copilot.core.findings import findings
 from copilot.core.flow import cluster_flow, queue_flows
 from copilot.core.gates import judge
-from copilot.core.memory import Memory, remember_demand, remember_flows
+from copilot.core.memory import Memory, remember_demand, remember_flows, remember_slots
 from copilot.core.narrative import narrative, summary
 from copilot.core.services import services
 from copilot.core.signals import Signals
@@ -58,6 +58,7 @@ def evaluate(signals: Signals, memory: Memory, context: Context) -> tuple[Evalua
         after = remember_demand(
             after, signals.value("demand.starts_per_sec"), signals.time, context.thresholds.burst_factor
         )
+        after = remember_slots(after, signals)
         flows = {**queues, cluster.key: cluster}
         after = after.model_copy(update={"queues": remember_flows(after, flows, signals.time)})
     evaluation = Evaluation(

@@ -7,7 +7,7 @@ from whenever import Instant
 
 from copilot.core.assessment import HealthState, ReportedState
 from copilot.core.flow import Flow
-from copilot.core.signals import Frozen
+from copilot.core.signals import Frozen, Signals
 
 REMEMBERED_QUEUES = 60
 AGES_REACH_SEC = 90.0
@@ -39,7 +39,8 @@ class QueueMemory(Frozen):
 
 
 class Memory(Frozen):
-    """`Memory()` remembers nothing. `state` is the last real state, `reported` what was last said."""
+    """`Memory()` remembers nothing. `state` is the last real state, `reported` what was last said; `waiting_since` is
+    the first usable tick of a verdict that still waits; `full_slots` the type of slots last seen all taken."""
 
     state: HealthState | None = None
     since: Instant | None = None
@@ -52,6 +53,10 @@ class Memory(Frozen):
     uncritical: Annotated[int, Field(ge=0)] = 0
     quiet_since: Instant | None = None
     recovering_until: Instant | None = None
+    waiting_since: Instant | None = None
+    full_slots: str | None = None
+    full_at: Instant | None = None
+    demand_since: Instant | None = None
     usual_starts: FiniteFloat | None = None
     demand_ticks: Annotated[int, Field(ge=0)] = 0
     last_tick: Instant | None = None
@@ -78,6 +83,21 @@ def _ages(past: tuple[tuple[Instant, float], ...], age: float, now: Instant) -> 
     return (*kept, (now, age))
 
 
+def full_slots(signals: Signals) -> str | None:
+    """`activity` or `workflow` where all slots of that type are taken, else None."""
+    for kind in ("activity", "workflow"):
+        free, used = signals.value(f"workers.{kind}_slots_available"), signals.value(f"workers.{kind}_slots_used")
+        if free is not None and free < 1 and (used or 0) > 0:
+            return kind
+    return None
+
+
+def remember_slots(memory: Memory, signals: Signals) -> Memory:
+    """The memory with the type of slots that are all taken now."""
+    kind = full_slots(signals)
+    return memory if kind is None else memory.model_copy(update={"full_slots": kind, "full_at": signals.time})
+
+
 def remember_demand(memory: Memory, starts: float | None, now: Instant, burst_factor: float) -> Memory:
     """The memory with its usual rate of starts (1/s): the mean at first, then an exponential average over ten minutes,
     which a burst does not drag along. Early on, less counts for more: what was seen first may have been a burst."""
@@ -91,4 +111,10 @@ def remember_demand(memory: Memory, starts: float | None, now: Instant, burst_fa
     taken = starts
     if ticks > 3 and 0 < burst_factor * usual < starts:
         taken, weight = burst_factor * usual, min(weight, since / USUAL_OVER_SEC)
-    return memory.model_copy(update={"usual_starts": usual + weight * (taken - usual), "demand_ticks": ticks})
+    return memory.model_copy(
+        update={
+            "usual_starts": usual + weight * (taken - usual),
+            "demand_ticks": ticks,
+            "demand_since": memory.demand_since or now,
+        }
+    )

@@ -3,7 +3,7 @@
 from copilot.core.assessment import GateResult, Severity
 from copilot.core.flow import AGES, Flow
 from copilot.core.thresholds import Tolerance
-from copilot.core.view import View, flow_evidence, lost, measured, of_queue, over, unjudged, without
+from copilot.core.view import COMFORT, View, flow_evidence, lost, measured, of_queue, over, unjudged, without
 
 STORED_TASKS = 5
 
@@ -81,11 +81,13 @@ def history_latency(view: View) -> GateResult:
 def _tolerance_gate(
     view: View, name: str, ids: tuple[str, ...], tolerance: Tolerance, demand_id: str, what: str
 ) -> GateResult:
-    """A gate on the sum of some rates against what is tolerated at the demand there is."""
-    if lacking := without(view, name, Severity.WARNING, (*ids, demand_id)):
-        return lacking
+    """A gate on the sum of some rates against what is tolerated at the demand there is. What is well within the
+    tolerance of no demand at all needs no reading of the demand."""
     value = sum(view.signals.value(i) or 0.0 for i in ids)
-    limit = tolerance.at(view.signals.value(demand_id) or 0.0)
+    few = value <= (1 - COMFORT) * tolerance.at(0.0, view.window_sec)
+    if lacking := without(view, name, Severity.WARNING, ids if few else (*ids, demand_id)):
+        return lacking
+    limit = tolerance.at(view.signals.value(demand_id) or 0.0, view.window_sec)
     return over(view, name, value, limit, "1/s", f"{value:.2g} {what}/s", (*ids, demand_id))
 
 

@@ -7,6 +7,7 @@ from copilot.core.memory import QueueMemory
 from copilot.core.view import View, flow_evidence, lost, measured, of_queue, unjudged, without
 
 STORED_TASKS = 3
+FEW = 2
 
 
 def _stalled(view: View, flow: Flow) -> tuple[bool | None, float | None]:
@@ -66,6 +67,9 @@ def queue_stalled(view: View) -> GateResult:
 
 def _worst_stall(view: View, name: str, severity: Severity) -> GateResult:
     lacking = without(view, name, severity, _STALL_IDS)
+    if _nothing_waits(view):
+        stuck = _stuck_in_history(view) if severity is Severity.CRITICAL else None
+        return stuck or GateResult(name=name, severity=severity, fired=False, unit="ratio", sentence="nothing waits")
     if lacking is not None and lacking.unjudged != "no_traffic":
         return lacking
     unknown = True
@@ -86,8 +90,19 @@ def _worst_stall(view: View, name: str, severity: Severity) -> GateResult:
     return GateResult(name=name, severity=severity, fired=False, unit="ratio", sentence=sentence)
 
 
+def _nothing_waits(view: View) -> bool:
+    """Whether what was read shows that nothing can be stalled, whatever was not read."""
+    signals = view.signals
+    ages = [signals.value(i) for i in AGES]
+    young = all(a is not None and a < view.window_sec / 2 for a in ages)
+    spooled = signals.value("matching.tasks_spooled_per_sec")
+    few = spooled is not None and spooled * view.window_sec < STORED_TASKS
+    return (young or signals.value("matching.backlog_count") == 0) and (few or view.cluster.described)
+
+
 def _stuck_in_history(view: View) -> GateResult | None:
-    """Starts come in, history tries and finishes next to nothing, so nothing even reaches the task queues."""
+    """Starts come in, history tries and finishes next to nothing, so nothing even reaches the task queues. None: that
+    is not so. A result that is not judged: what was read cannot tell."""
     signals, limit = view.signals, view.thresholds.stalled_served_share
     ids = (
         "demand.starts_per_sec",
@@ -96,12 +111,17 @@ def _stuck_in_history(view: View) -> GateResult | None:
         "history.tasks_acked_per_sec",
     )
     values = [signals.value(i) for i in ids]
-    if any(v is None for v in values):
+    starts, served, tried, acked = values
+    excluded = (
+        (starts is not None and starts * view.window_sec < FEW)
+        or (tried is not None and tried * view.window_sec < FEW)
+        or (starts is not None and served is not None and served >= limit * starts)
+        or (tried is not None and acked is not None and acked >= limit * tried)
+    )
+    if excluded:
         return None
-    starts, served, tried, acked = (v or 0.0 for v in values)
-    enough = starts * view.window_sec >= 3 and tried * view.window_sec >= 3
-    if not (enough and served < limit * starts and acked < limit * tried):
-        return None
+    if starts is None or served is None or tried is None or acked is None:
+        return without(view, "work_stalled", Severity.CRITICAL, ids)
     value = served / starts
     evidence = {i: v for i, v in zip(ids, values, strict=True) if v is not None}
     history = f"history finishes {acked:.2g} of {tried:.2g} task attempts/s"
@@ -118,6 +138,11 @@ def falling_behind(view: View) -> GateResult:
     """Falling behind: served < arrivals, and the oldest task's age is over two minutes and rising."""
     name, severity, limit = "falling_behind", Severity.CRITICAL, view.thresholds.falling_behind_age_sec
     lacking = without(view, name, severity, _STALL_IDS)
+    ages = [view.signals.value(i) for i in AGES]
+    young = all(a is not None and a <= limit for a in ages) or view.signals.value("matching.backlog_count") == 0
+    if young:
+        age = max(a or 0.0 for a in ages)
+        return measured(name, severity, age, limit, "s", f"the oldest task waits {age:.0f} s", {}, fired=False)
     if lacking is not None and lacking.unjudged != "no_traffic":
         return lacking
     flows = [f for f in _flows(view) if f is view.cluster or view.share(f) >= view.thresholds.queue_share_critical]
@@ -137,11 +162,22 @@ def falling_behind(view: View) -> GateResult:
     return measured(name, severity, age, limit, "s", f"the oldest task waits {age:.0f} s", {}, fired=False)
 
 
+def _few_rejected(view: View) -> bool:
+    """Whether too few requests failed to speak of turning away, whatever was not read: those that bring work are among
+    all that failed and all that were refused."""
+    signals = view.signals
+    rejected = signals.value("demand.rejected_per_sec")
+    failed, refused = signals.value("frontend.error_rate_per_sec"), signals.value("frontend.throttled_per_sec")
+    if rejected is None and failed is not None and refused is not None:
+        rejected = failed + refused
+    return rejected is not None and rejected * view.window_sec < view.thresholds.turned_away_min_requests
+
+
 def turned_away(view: View) -> GateResult:
     """Turned away: at least half of the requests that bring work fail by the server's fault."""
     name, severity = "turned_away", Severity.CRITICAL
     ids = ("demand.rejected_per_sec", "demand.requests_per_sec")
-    if lacking := without(view, name, severity, ids):
+    if (lacking := without(view, name, severity, ids)) and not _few_rejected(view):
         return lacking
     rejected, requests = view.signals.value(ids[0]) or 0.0, view.signals.value(ids[1]) or 0.0
     limit = view.thresholds.turned_away_share

@@ -34,7 +34,7 @@ def no_pollers(facts: Facts) -> Issue | None:
     """Work waits on task queues that no worker polls."""
     gates = facts.fired(*WORK_WAITS)
     unpolled = _unpolled(facts)
-    if not gates or not unpolled or exhausted_slots(facts.view.signals) or facts.fired(*SERVER_REFUSES):
+    if not gates or not unpolled or exhausted_slots(facts.view) or facts.fired(*SERVER_REFUSES):
         return None
     queues = sorted({f.task_queue for f in unpolled if f.task_type})
     where = _named(queues) if queues else "the task queues"

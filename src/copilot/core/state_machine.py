@@ -11,9 +11,9 @@ from copilot.core.memory import NEVER_FIRED, GateMemory, Memory
 from copilot.core.signals import Signals
 from copilot.core.staleness import stale_after_sec, unknown_after_sec
 from copilot.core.taxonomy import Kind, ids
+from copilot.core.view import COMFORT
 
 USABLE_COVERAGE = 0.60
-COMFORT = 0.10
 TICKS_TO_STRESS = 2
 TICKS_TO_CRITICAL = 3
 TICKS_TO_CALM = 3
@@ -149,11 +149,13 @@ def _nothing_wrong(signals: Signals) -> bool:
 
 
 def _next_state(tick: _Tick, memory: Memory) -> HealthState | None:
-    """The transition. Happy never goes straight to critical. The first verdict is stressed or happy, or waits while a
-    gate that would stress at once cannot be judged. Only a tick that is itself calm, or relieved, ends a state."""
+    """The transition. Happy never goes straight to critical. The first verdict is stressed or happy, or waits, for a
+    window at most, while a gate that would stress at once cannot be judged. Only a tick that is itself calm, or
+    relieved, ends a state."""
     before = memory.state
     if before is None:
-        waits = any(tick.lately_missing(g) for g in tick.gates if g.name in IMMEDIATE)
+        early = memory.waiting_since is None or tick.now - memory.waiting_since < tick.window
+        waits = early and any(tick.lately_missing(g) for g in tick.gates if g.name in IMMEDIATE)
         return HealthState.STRESSED if tick.stressing() else (None if waits else HealthState.HAPPY)
     if before is HealthState.HAPPY:
         return HealthState.STRESSED if tick.stressing() else HealthState.HAPPY
@@ -234,6 +236,7 @@ def _usable_tick(
         }
     )
     state = _next_state(tick, memory)
+    memory = memory.model_copy(update={"waiting_since": (memory.waiting_since or now) if state is None else None})
     if state is not memory.state:
         memory = memory.model_copy(update={"state": state, "since": now, "calm": 0, "uncritical": 0})
     return gates, memory

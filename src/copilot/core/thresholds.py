@@ -1,7 +1,7 @@
 """Thresholds of the gates: the priors of requirements §2 as defaults, any of them can be set in copilot.toml.
 
-A rate's threshold grows with demand and with nothing else: `floor + share · demand`, so there are no bands, no cliffs,
-and losing capacity never relaxes a gate (law 4).
+A rate's threshold grows with demand and with nothing else: a few events in a window, and a share of the demand. So
+there are no bands and no cliffs, losing capacity never relaxes a gate (law 4), and small clusters are judged as large.
 """
 
 import hashlib
@@ -17,14 +17,14 @@ Share = Annotated[FiniteFloat, Field(gt=0, lt=1)]
 
 
 class Tolerance(Frozen):
-    """How much of a bad thing is tolerated at a demand: `floor_per_sec + share · demand`, in 1/s."""
+    """How much of a bad thing is tolerated at a demand: `events` of it in a rate window, and `share` of the demand."""
 
-    floor_per_sec: Positive
+    events: Positive
     share: Annotated[FiniteFloat, Field(ge=0, lt=1)]
 
-    def at(self, demand: float) -> float:
-        """The threshold in 1/s at `demand` in 1/s."""
-        return self.floor_per_sec + self.share * max(0.0, demand)
+    def at(self, demand: float, window_sec: float) -> float:
+        """The threshold in 1/s at `demand` in 1/s, over a window of so many seconds."""
+        return self.events / window_sec + self.share * max(0.0, demand)
 
 
 class Thresholds(Frozen):
@@ -56,23 +56,23 @@ class Thresholds(Frozen):
     """History's transfer tasks' p99, from due to done."""
     shard_churn_per_sec: Positive = 5.0
     """Shards opened and closed."""
-    completion_rate: Share = 0.50
+    completion_rate: Share = 0.70
     """Share of closed workflows that succeed."""
-    completion_min_closes: Positive = 5.0
+    completion_min_closes: Positive = 3.0
     """So many must have failed in a window."""
-    frontend_errors: Tolerance = Tolerance(floor_per_sec=0.2, share=0.02)
+    frontend_errors: Tolerance = Tolerance(events=3, share=0.02)
     """Requests failed by the server's fault, at the rate of requests that bring work."""
-    rate_limited: Tolerance = Tolerance(floor_per_sec=0.5, share=0.05)
+    rate_limited: Tolerance = Tolerance(events=5, share=0.05)
     """Requests and polls refused, at the rate of requests that bring work."""
-    history_throttled: Tolerance = Tolerance(floor_per_sec=1.0, share=0.10)
+    history_throttled: Tolerance = Tolerance(events=10, share=0.10)
     """History's refused attempts, at the rate of tasks added."""
-    persistence_errors: Tolerance = Tolerance(floor_per_sec=0.5, share=0.05)
+    persistence_errors: Tolerance = Tolerance(events=5, share=0.05)
     """Failed database calls, at the rate of requests that bring work."""
-    persistence_throttled: Tolerance = Tolerance(floor_per_sec=1.0, share=0.10)
+    persistence_throttled: Tolerance = Tolerance(events=10, share=0.10)
     """Refused database calls, at the rate of tasks added."""
-    workflow_task_failures: Tolerance = Tolerance(floor_per_sec=0.2, share=0.05)
+    workflow_task_failures: Tolerance = Tolerance(events=3, share=0.05)
     """Workflow tasks failed or timed out, at the rate of tasks added."""
-    activity_failures: Tolerance = Tolerance(floor_per_sec=0.5, share=0.15)
+    activity_failures: Tolerance = Tolerance(events=5, share=0.15)
     """Failed activity attempts, at the rate of tasks added."""
     burst_factor: Annotated[FiniteFloat, Field(gt=1)] = 2.5
     """So many times the usual starts are a burst."""

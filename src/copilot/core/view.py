@@ -11,6 +11,9 @@ from copilot.core.memory import Memory, QueueMemory
 from copilot.core.signals import MissingCode, Signals
 from copilot.core.thresholds import Thresholds
 
+# How far inside its threshold a gate must be to count as calm (requirements §3.3).
+COMFORT = 0.10
+
 
 @dataclass(frozen=True, slots=True)
 class View:

@@ -5,15 +5,19 @@ from copilot.core.bottleneck import SERVER_REFUSES, WORK_WAITS, draining, exhaus
 from copilot.core.facts import Facts, issue
 from copilot.core.scaling import pollers_over_slots
 
+USUAL_AFTER_SEC = 50.0
+BURST_STARTS = 10.0
+
 
 def load_burst(facts: Facts) -> Issue | None:
     """Far more workflows are started than usual."""
     signals, memory = facts.view.signals, facts.view.memory
     starts, usual = signals.value("demand.starts_per_sec"), memory.usual_starts
     factor = facts.view.thresholds.burst_factor
-    if starts is None or not usual or memory.demand_ticks < 4 or starts <= factor * usual:
+    if starts is None or not usual or memory.demand_since is None or starts <= factor * usual:
         return None
-    if (starts - usual) * facts.view.window_sec < 30:
+    known_sec = (facts.view.now - memory.demand_since).total("seconds")
+    if known_sec < USUAL_AFTER_SEC or (starts - usual) * facts.view.window_sec < BURST_STARTS:
         return None
     gates = facts.fired("backlog_age", "falling_behind", "frontend_latency", "persistence_latency", "history_latency")
     why = f"{starts:.2g} workflow starts/s arrive, {starts / usual:.1f} times the usual {usual:.2g}/s."
@@ -22,14 +26,15 @@ def load_burst(facts: Facts) -> Issue | None:
 
 def slots_exhausted(facts: Facts) -> Issue | None:
     """Work waits and all slots of a type are taken."""
-    kind = exhausted_slots(facts.view.signals)
+    kind = exhausted_slots(facts.view)
     gates = facts.fired(*WORK_WAITS)
     if kind is None or not gates:
         return None
-    used = facts.view.signals.value(f"workers.{kind}_slots_used") or 0
+    used = facts.view.signals.value(f"workers.{kind}_slots_used")
     took = facts.view.signals.value("workers.activity_execution_p95_ms") if kind == "activity" else None
     slow = f" Activities take {took / 1000:.2g} s (p95)." if took else ""
-    why = f"All {used:.0f} {kind} slots are busy, so workers stop asking for {kind} tasks.{slow}"
+    count = f"{used:.0f} " if used else ""
+    why = f"All {count}{kind} slots are busy, so workers stop asking for {kind} tasks.{slow}"
     signals = (f"workers.{kind}_slots_available", f"workers.{kind}_slots_used")
     return issue("slots_exhausted", facts, gates, f"Workers are full: no free {kind} slot", why, signals=signals)
 
