@@ -27,12 +27,6 @@ def _stalled(view: View, flow: Flow) -> tuple[bool | None, float | None]:
     return share < view.thresholds.stalled_served_share and not shrinks, share
 
 
-def _flows(view: View) -> list[Flow]:
-    """The cluster first, then its queues that somebody misses, by share."""
-    queues = [f for f in view.queues.values() if not view.abandoned(f)]
-    return [view.cluster, *sorted(queues, key=view.share, reverse=True)]
-
-
 def _stall_result(view: View, name: str, severity: Severity, flow: Flow, share: float | None) -> GateResult:
     threshold = view.thresholds.stalled_served_share
     value = share or 0.0
@@ -62,7 +56,7 @@ def _worst_stall(view: View, name: str, severity: Severity) -> GateResult:
     if lacking is not None and lacking.unjudged != "no_traffic":
         return lacking
     unknown = True
-    for flow in _flows(view):
+    for flow in view.flows:
         big = flow is view.cluster or view.share(flow) >= view.thresholds.queue_share_critical
         if big is not (severity is Severity.CRITICAL):
             continue
@@ -108,7 +102,7 @@ def falling_behind(view: View) -> GateResult:
     lacking = without(view, name, severity, _STALL_IDS)
     if lacking is not None and lacking.unjudged != "no_traffic":
         return lacking
-    flows = [f for f in _flows(view) if f is view.cluster or view.share(f) >= view.thresholds.queue_share_critical]
+    flows = [f for f in view.flows if f is view.cluster or view.share(f) >= view.thresholds.queue_share_critical]
     judged = [f for f in flows if f.age is not None and f.arrives is not None and f.served is not None]
     if not judged:
         return unjudged(name, severity, "missing", "nothing says how old the waiting work is")

@@ -28,11 +28,13 @@ def coverage(signals: Signals) -> Coverage:
     shares: dict[Kind, float | None] = {}
     lost: tuple[str, ...] = ()
     kinds: tuple[Kind, ...] = ("primary", "amplifier", "worker")
+    readings, quiet = signals.readings, frozenset(signals.no_traffic)
+    mentioned = readings.keys() | signals.missing.keys()
     for kind in kinds:
-        expected = [i for i in ids(kind) if i in signals.readings or i in signals.missing]
-        read = [i for i in expected if signals.covered(i)]
-        shares[kind] = len(read) / len(expected) if expected else None
-        lost += tuple(i for i in expected if not signals.covered(i))
+        expected = [i for i in ids(kind) if i in mentioned]
+        unread = [i for i in expected if readings.get(i) is None and i not in quiet]
+        shares[kind] = (len(expected) - len(unread)) / len(expected) if expected else None
+        lost += tuple(unread)
     return Coverage(
         primary=shares["primary"] or 0.0, amplifiers=shares["amplifier"], worker=shares["worker"], missing=lost
     )
@@ -225,7 +227,7 @@ def _usable_tick(
     absent = tick.only_absence_spoils()
     memory = memory.model_copy(
         update={
-            "gates": {name: m for name, m in past.items() if m != NEVER_FIRED},
+            "gates": {name: m for name, m in past.items() if m is not NEVER_FIRED},
             "calm": memory.calm + 1 if tick.calm() else (memory.calm if absent else 0),
             "uncritical": memory.uncritical + 1 if tick.relieved() else (memory.uncritical if absent else 0),
             "quiet_since": quiet_since,

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 from whenever import Instant
 
@@ -12,7 +14,7 @@ from copilot.core.signals import MissingCode, Signals
 from copilot.core.thresholds import Thresholds
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class View:
     """What a gate may look at."""
 
@@ -38,11 +40,8 @@ class View:
         """The flow's share of what arrives; of what waits when nothing arrives; 1 for the cluster."""
         if flow is self.cluster:
             return 1.0
-        for attribute in ("arrives", "waiting"):
-            total = sum(getattr(f, attribute) or 0.0 for f in self.queues.values())
-            if total > 0:
-                return (getattr(flow, attribute) or 0.0) / total
-        return 0.0
+        what, total = self._whole
+        return (getattr(flow, what) or 0.0) / total if total > 0 else 0.0
 
     def abandoned(self, flow: Flow) -> bool:
         """Whether nothing arrives on the queue and nobody misses it: not within memory's reach, while work arrives
@@ -56,6 +55,20 @@ class View:
         elsewhere = any(f.arrives for f in self.queues.values())
         return elsewhere or (flow.age or 0.0) > day
 
+    @cached_property
+    def flows(self) -> tuple[Flow, ...]:
+        """The cluster first, then its queues that somebody misses, by share."""
+        queues = [f for f in self.queues.values() if not self.abandoned(f)]
+        return (self.cluster, *sorted(queues, key=self.share, reverse=True))
+
+    @cached_property
+    def _whole(self) -> tuple[Literal["arrives", "waiting"], float]:
+        """What shares are taken of, and how much of it all queues have together."""
+        arrives = sum(f.arrives or 0.0 for f in self.queues.values())
+        if arrives > 0:
+            return "arrives", arrives
+        return "waiting", sum(f.waiting or 0.0 for f in self.queues.values())
+
 
 def unjudged(name: str, severity: Severity, why: Unjudged, sentence: str = "") -> GateResult:
     return GateResult(name=name, severity=severity, fired=None, unjudged=why, sentence=sentence)
@@ -64,7 +77,7 @@ def unjudged(name: str, severity: Severity, why: Unjudged, sentence: str = "") -
 def without(view: View, name: str, severity: Severity, ids: Iterable[str]) -> GateResult | None:
     """An unjudged result if one of the ids has no value, else None. Missing outranks quiet."""
     signals = view.signals
-    lacking = [i for i in ids if signals.value(i) is None]
+    lacking = [i for i in ids if signals.readings.get(i) is None]
     if not lacking:
         return None
     missing = [i for i in lacking if not signals.quiet(i)]
