@@ -1,6 +1,6 @@
 """From gates and memory to a state (requirements §3.3). Time comes from the signals; same inputs, same verdict."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from whenever import Instant, TimeDelta
 
@@ -133,7 +133,7 @@ def _remember_gates(gates: tuple[GateResult, ...], past: dict[str, GateMemory], 
 def _hold(gates: tuple[GateResult, ...], past: dict[str, GateMemory]) -> tuple[GateResult, ...]:
     """Gates that fired and whose input went missing stay fired until fresh evidence."""
     return tuple(
-        g.model_copy(update={"fired": True, "sentence": f"held: it fired, and since then {g.sentence}"})
+        replace(g, fired=True, sentence=f"held: it fired, and since then {g.sentence}")
         if g.unjudged in ("missing", "no_traffic") and past.get(g.name, NEVER_FIRED).fired
         else g
         for g in gates

@@ -1,7 +1,7 @@
 """What a gate may look at, and how it says what it saw."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -139,7 +139,7 @@ def over(
 
 def of_queue(result: GateResult, flow: Flow, view: View) -> GateResult:
     """The result with the labels of the queue it is about; as it is for the cluster."""
-    return result if flow is view.cluster else result.model_copy(update={"labels": flow.labels})
+    return result if flow is view.cluster else replace(result, labels=flow.labels)
 
 
 def flow_evidence(flow: Flow) -> dict[str, float]:
