@@ -204,7 +204,7 @@ async def test_hostile_names_are_shown_as_text_and_run_nothing(browser: Browser)
         "critical", cluster=HOSTILE[0], evaluation_id=bad, summary=bad, findings=(nasty,), signals=read,
         verdict=base.verdict.model_copy(update={"gates": (gate,)}),
         narrative=base.narrative.model_copy(update={"setting": bad, "reactions": (bad,)}),
-        services=(base.services[0].model_copy(update={"name": bad, "dominant_signal": bad}),),
+        services=(replace(base.services[0], name=bad, dominant_signal=bad),),
     )  # fmt: skip
     loop = ToldLoop()
     loop.tell(said)

@@ -173,8 +173,11 @@ class Narrative(Frozen):
     watch_next: str
 
 
-class ServiceHealth(Frozen):
-    """How one actor does: frontend, history, matching, persistence or workers."""
+@dataclass(slots=True)
+class ServiceHealth:
+    """How one actor does: frontend, history, matching, persistence or workers. Nobody changes it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     name: str
     forward_progress: Literal["ok", "degraded", "blocked", "unknown"]

@@ -26,7 +26,8 @@ _BLOCKS = frozenset({"unreachable", "turned_away"})
 
 def services(gates: tuple[GateResult, ...], workers: WorkerEvidence, signals: Signals) -> tuple[ServiceHealth, ...]:
     """The five actors, in the order work passes them."""
-    return tuple(_service(name, {g.name: g for g in gates}, workers, signals) for name in _GATES)
+    by_name = {g.name: g for g in gates}
+    return tuple(_service(name, by_name, workers, signals) for name in _GATES)
 
 
 def _service(name: str, gates: dict[str, GateResult], workers: WorkerEvidence, signals: Signals) -> ServiceHealth:

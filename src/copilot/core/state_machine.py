@@ -29,9 +29,8 @@ def coverage(signals: Signals) -> Coverage:
     lost: tuple[str, ...] = ()
     kinds: tuple[Kind, ...] = ("primary", "amplifier", "worker")
     readings, quiet = signals.readings, frozenset(signals.no_traffic)
-    mentioned = readings.keys() | signals.missing.keys()
     for kind in kinds:
-        expected = [i for i in ids(kind) if i in mentioned]
+        expected = [i for i in ids(kind) if i in readings or i in signals.missing]
         unread = [i for i in expected if readings.get(i) is None and i not in quiet]
         shares[kind] = (len(expected) - len(unread)) / len(expected) if expected else None
         lost += tuple(unread)

@@ -77,7 +77,8 @@ def unjudged(name: str, severity: Severity, why: Unjudged, sentence: str = "") -
 def without(view: View, name: str, severity: Severity, ids: Iterable[str]) -> GateResult | None:
     """An unjudged result if one of the ids has no value, else None. Missing outranks quiet."""
     signals = view.signals
-    lacking = [i for i in ids if signals.readings.get(i) is None]
+    readings = signals.readings
+    lacking = [i for i in ids if readings.get(i) is None]
     if not lacking:
         return None
     missing = [i for i in lacking if not signals.quiet(i)]
@@ -132,7 +133,8 @@ def over(
     view: View, name: str, value: float, threshold: float, unit: str, sentence: str, ids: Iterable[str]
 ) -> GateResult:
     """A stressing gate that fires above its threshold."""
-    evidence = {i: v for i in ids if (v := view.signals.value(i)) is not None}
+    readings = view.signals.readings
+    evidence = {i: v for i in ids if (v := readings.get(i)) is not None}
     fired = value > threshold
     return measured(name, Severity.WARNING, value, threshold, unit, sentence, evidence, fired=fired)
 
