@@ -69,8 +69,9 @@ Unjudged = Literal["missing", "no_traffic", "not_expected", "recovering"]
 
 @dataclass(slots=True)
 class GateResult:
-    """One gate at one tick; nobody changes it. `fired` None: it could not be judged, `unjudged` says why. `margin` is how far the value
-    is inside its threshold, as a share of the threshold (negative when over). `evidence` are the readings it used.
+    """One gate at one tick; nobody changes it. `fired` None: it could not be judged, `unjudged` says why. `margin` is
+    how far the value is inside its threshold, as a share of the threshold (negative when over). `evidence` are the
+    readings it used.
 
     No pydantic model because a tick makes some twenty; checked where it comes in from outside like all the rest."""
 

@@ -1,9 +1,10 @@
-"""Prometheus' HTTP API: an instant query as samples, or a SourceError that names the cause in one line."""
+"""Prometheus' HTTP API: an instant query as samples, a range query as series, or a SourceError that names the cause in
+one line."""
 
 import asyncio
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import httpx
 
@@ -15,6 +16,11 @@ from copilot.sources.pages import one_line
 MAX_ANSWER_BYTES = 32_000_000
 PARSE_INLINE_BYTES = 200_000
 MAX_ERROR_BYTES = 4_000
+Points = dict[int, float]
+"""Milliseconds since the epoch → value."""
+Series = tuple[Mapping[str, str], Points]
+T = TypeVar("T")
+
 ANNOTATIONS = ("PromQL info:", "PromQL warning:")
 """Remarks on a query's style, which older servers send as warnings; the answer is whole all the same."""
 
@@ -33,6 +39,37 @@ async def instant_query(
     Raises SourceError: refused, redirected and 5xx target_down, 401/403 forbidden, 404 absent, 429, incomplete answers
     and more than `max_bytes` dropped, what cannot be understood parse. The caller sets the time limit."""
     form = {"query": query, "time": f"{at:.3f}", **(more or {})}
+    return await _asked(client, url, form, max_bytes, samples)
+
+
+async def range_query(
+    client: httpx.AsyncClient,
+    url: httpx.URL,
+    query: str,
+    times: range,
+    *,
+    more: Mapping[str, str] | None = None,
+    max_bytes: int = MAX_ANSWER_BYTES,
+) -> list[Series]:
+    """What a query gives at each of these times (milliseconds since the epoch), as instant queries would.
+
+    Raises SourceError as `instant_query` does, and when the answer is of other times than those asked for."""
+    form = {
+        "query": query,
+        "start": f"{times[0] / 1000:.3f}",
+        "end": f"{times[-1] / 1000:.3f}",
+        "step": f"{times.step / 1000:g}",
+        **(more or {}),
+    }
+    found = await _asked(client, url, form, max_bytes, series)
+    if any(time not in times for _, points in found for time in points):
+        raise _unreadable("the answer is of other times than those asked for: does a proxy align steps?")
+    return found
+
+
+async def _asked(
+    client: httpx.AsyncClient, url: httpx.URL, form: Mapping[str, str], max_bytes: int, read: Callable[[bytes, str], T]
+) -> T:
     try:
         async with client.stream("POST", url, data=form, headers={"Accept": "application/json"}) as response:
             if response.status_code != 200:
@@ -50,12 +87,21 @@ async def instant_query(
         raise SourceError(MissingCode.TARGET_DOWN, one_line(error)) from error
     kind = response.headers.get("content-type", "")
     if len(body) > PARSE_INLINE_BYTES:
-        return await asyncio.to_thread(samples, bytes(body), kind)
-    return samples(bytes(body), kind)
+        return await asyncio.to_thread(read, bytes(body), kind)
+    return read(bytes(body), kind)
 
 
 def samples(body: bytes, kind: str = "application/json") -> list[Sample]:
     """The samples of an answer. Raises SourceError (parse, dropped) for anything but a whole vector."""
+    return _entries(body, kind, "vector", _sample)
+
+
+def series(body: bytes, kind: str = "application/json") -> list[Series]:
+    """The series of an answer. Raises SourceError (parse, dropped) for anything but a whole matrix."""
+    return _entries(body, kind, "matrix", _series)
+
+
+def _entries(body: bytes, kind: str, wanted: str, read: Callable[[Any], T]) -> list[T]:
     if "html" in kind or body.lstrip()[:1] == b"<":
         raise _unreadable("HTML instead of JSON: is this the address of a Prometheus API?")
     try:
@@ -72,22 +118,34 @@ def samples(body: bytes, kind: str = "application/json") -> list[Sample]:
         raise SourceError(MissingCode.DROPPED, f"the answer is incomplete: {_short(serious[0])}")
     data = answer.get("data")
     found = data.get("resultType") if isinstance(data, dict) else None
-    if not isinstance(data, dict) or found != "vector":
-        raise _unreadable(f"a vector was expected, the answer is a {found}" if found else "the answer has no data")
+    if not isinstance(data, dict) or found != wanted:
+        raise _unreadable(f"a {wanted} was expected, the answer is a {found}" if found else "the answer has no data")
     try:
-        return [_sample(entry) for entry in data["result"]]
+        return [read(entry) for entry in data["result"]]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise _unreadable("the vector has entries that are no samples") from error
+        raise _unreadable(f"the {wanted} has entries that are no samples") from error
 
 
 def _sample(entry: Any) -> Sample:
-    labels = entry["metric"]
+    _, value = entry["value"]
+    return _labels(entry), _number(value)
+
+
+def _series(entry: Any) -> Series:
+    return _labels(entry), {round(time * 1000): _number(value) for time, value in entry["values"]}
+
+
+def _labels(entry: Any) -> Mapping[str, str]:
+    labels: dict[str, str] = entry["metric"]
     if not all(isinstance(v, str) for v in labels.values()):
         raise TypeError("a label is no text")
-    _, value = entry["value"]
+    return labels
+
+
+def _number(value: Any) -> float:
     if not isinstance(value, str):
         raise TypeError("a value is no text")
-    return labels, float(value)
+    return float(value)
 
 
 async def _start(response: httpx.Response) -> bytes:
