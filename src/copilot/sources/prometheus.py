@@ -21,7 +21,7 @@ from copilot.core.taxonomy import SPECS, SignalSpec
 from copilot.core.window import seconds
 from copilot.settings import ClusterSettings, PrometheusSettings
 from copilot.sources.promapi import MAX_ANSWER_BYTES, instant_query
-from copilot.sources.promauth import auth, tls
+from copilot.sources.promauth import client
 from copilot.sources.promquestions import LeafQuestions, Question, Spoken, in_few_queries
 from copilot.sources.promroles import RoleQuestions
 
@@ -62,14 +62,7 @@ class PrometheusSource:
         self._clock = clock
         self._url = httpx.URL(settings.url.rstrip("/") + "/api/v1/query")
         self._more = query_options(settings)
-        self._client = httpx.AsyncClient(
-            transport=transport,
-            trust_env=False,
-            timeout=None,
-            follow_redirects=False,
-            verify=tls(settings),
-            auth=auth(settings),
-        )
+        self._client = client(settings, transport)
         self._roles = {role: RoleQuestions(role, settings, self._window) for role in ROLES}
         self._questions = LeafQuestions(self._specs, self._window)
         self._logged: float | None = None

@@ -68,7 +68,7 @@ class RoleQuestions:
         chosen = promql.selector("up", (*self._up, Matcher("instance", "=~", "|".join(escaped(i) for i in instances))))
         return UP, f"max by (job, instance) ({chosen})"
 
-    def spoken(self, without: tuple[Matcher, ...], born: frozenset[str]) -> Spoken:
+    def spoken(self, without: tuple[Matcher, ...], born: frozenset[str] = frozenset()) -> Spoken:
         """How the role's leaves are asked for now."""
         return Spoken(self.dialects, (*self.matchers, *without), self._witness_before, born)
 
