@@ -37,7 +37,7 @@ def replay(
     ] = None,
     end: Annotated[str | None, typer.Option(metavar="TIME", help="The same, or now.")] = None,
     step: Annotated[
-        str | None, typer.Option(metavar="TIME", help=f"Time between two evaluations.  [default: {DEFAULT_STEP}]")
+        str | None, typer.Option(metavar="TIME", help=f"Time between two evaluations, {DEFAULT_STEP} unless said.")
     ] = None,
     cluster: Annotated[
         str | None,
@@ -86,12 +86,11 @@ def _replay_recording(recording: Path, config: Path | None) -> None:
 def _replay_prometheus(url: str, start: str, end: str, step: str, cluster: str | None, config: Path | None) -> None:
     from whenever import Instant
 
-    from copilot.cli.moments import moment
-    from copilot.local.fault_plan import seconds
+    from copilot.cli.moments import moment, span
     from copilot.past import cluster_at, judged, steps
     from copilot.settings import load_settings
 
-    now, step_sec = Instant.now(), seconds(step)
+    now, step_sec = Instant.now(), span("--step", step)
     chosen = cluster_at(load_settings(config), url, cluster, step_sec)
     times = steps(moment("--start", start, now), moment("--end", end, now), step_sec, now)
 
