@@ -1,5 +1,5 @@
-"""What one evaluation of the rules costs, on a healthy cluster and in an incident; and a replay of a recorded week by the
-command itself, from the file on disk to lines of JSON."""
+"""What one evaluation of the rules costs, on a healthy cluster and in an incident; and a replay of a recorded week by
+the command itself, from the file on disk to lines of JSON."""
 
 import resource
 import subprocess
