@@ -10,13 +10,17 @@ import httpx
 import pytest
 from whenever import Instant
 
+from copilot.core.dialects import named
 from copilot.core.errors import SourceError
 from copilot.core.signals import Signals
 from copilot.settings import ClusterSettings, PrometheusSettings
 from copilot.sources.prometheus import PrometheusSource
 from copilot.sources.prometheus_range import PrometheusRange
-from tests.sources.prometheus_server import PrometheusServer, prometheus
-from tests.sources.test_temporal_api import watched
+from tests.scraped import recorded
+from tests.sources.metrics_server import MetricsServer
+from tests.sources.prometheus_server import PrometheusServer, prometheus, victoria_metrics
+from tests.sources.test_prometheus_agrees import grown
+from tests.sources.test_temporal_api import connected, watched
 
 WINDOW = 10.0
 STEP_MS = 2_000
@@ -93,13 +97,18 @@ def apart(ours: Signals, theirs: Signals) -> list[str]:
 
 @asynccontextmanager
 async def an_eventful_minute(folder: Path) -> AsyncIterator[tuple[PrometheusServer, range]]:
-    """A Prometheus that saw a small cluster begin to work, lose its worker, freeze, and go on; and the times of it."""
+    """A Prometheus that saw a small cluster begin to work, end a first workflow, lose its worker, freeze and
+    go on; and the times of it."""
     async with watched(folder) as cluster:
         pages = {str(page.role): [page.url.split("/")[2]] for page in cluster.cluster.metrics}
         async with prometheus(folder, pages) as there:
             began = Instant.now()
             await there.until("sum(rate(workflow_success[10s])) > 1", patience_sec=60)
             await there.until("min(count_over_time(up[60s])) >= 12")
+            client = await connected(cluster.address)
+            stopped = await client.start_workflow("Nobody", id="nobody", task_queue="nobody-home")
+            await stopped.terminate()
+            await there.until("workflow_terminate")
             cluster.load.kill()
             await there.until('count_over_time((up{job="worker"} == 0)[60s:1s]) >= 8')
             cluster.server.send_signal(signal.SIGSTOP)
@@ -120,6 +129,7 @@ async def test_a_range_gives_at_every_step_what_the_live_source_would_have_read_
         assert {"server": 1, "worker": 1} in targets
         assert {"server": 1, "worker": 0} in targets
         assert any(t.get("server") == 0 for t in targets)
+        assert any((s.value("workflow_completion.terminated_per_sec") or 0) > 0 for s in expected)
         said: list[str] = []
         sparing = Sparing(50)
         for found in (
@@ -135,3 +145,23 @@ async def test_a_range_gives_at_every_step_what_the_live_source_would_have_read_
         assert [s.readings.keys() for s in single] == [expected[-1].readings.keys()]
         with pytest.raises(SourceError, match="no target has service_requests nor temporal_worker"):
             await replayed(of, range(times[0] - 40_000_000, times[0] - 39_900_000, STEP_MS))
+
+
+@pytest.mark.servers
+@pytest.mark.needs_debian("victoria-metrics")
+async def test_victoria_metrics_gives_the_same_in_a_range_as_at_each_moment(tmp_path: Path) -> None:
+    """Its habit of repeating the last half minute's points is switched off: a test does not wait for it to pass."""
+    async with MetricsServer.start(grown(recorded("server"), named("server"), 0)) as served:
+        jobs = {"server": [served.url.split("/")[2]]}
+        async with victoria_metrics(tmp_path, jobs, "-search.latencyOffset=0s") as there:
+            began = Instant.now()
+            for n in range(16):
+                served.body = grown(recorded("server"), named("server"), n)
+                await served.until_asked(1)
+            first, last = (moment.timestamp(unit="millisecond") for moment in (began, Instant.now()))
+            times = range(first + STEP_MS, last - STEP_MS, STEP_MS)
+            expected = await live(cluster(there.url), times)
+            found = await replayed(cluster(there.url), times)
+    assert {s.targets["server"] for s in expected[2:]} == {1}
+    assert (expected[-1].value("state_transitions.throughput_per_sec") or 0) > 0
+    assert [d for ours, theirs in zip(found, expected, strict=True) for d in apart(ours, theirs)] == []
