@@ -1,22 +1,75 @@
-"""What one evaluation of the rules costs, on a healthy cluster and in an incident."""
+"""What one evaluation of the rules costs, on a healthy cluster and in an incident; and a replay of a recorded week by
+the command itself, from the file on disk to lines of JSON."""
 
+import resource
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from itertools import chain, cycle, islice
+from pathlib import Path
+
+from whenever import Instant
 
 from benchmarks import Row
-from copilot.core.signals import Signals
+from copilot.core.signals import RecordingHeader, Signals
+from copilot.sources.recorded import read_recording, write_recording
 from tests.cluster_signals import healthy, play, workers_down
 
-TICKS = 400
+TICKS, TURNS = 400, 5
+EVALUATION_LIMIT_US = 200.0
+WEEK = 7 * 24 * 60 * 2
+INTERVAL_SEC = 30
+WEEK_LIMIT_SEC, WEEK_LIMIT_MB = 10.0, 200.0
+RECORDINGS = Path(__file__).parents[1] / "tests" / "scenarios"
 
 
 def _microseconds(signals: Signals) -> float:
-    began = time.process_time()
-    play([signals] * TICKS)
-    return (time.process_time() - began) / TICKS * 1e6
+    """The best of several turns: what is slower is somebody else on the machine."""
+    best = float("inf")
+    for _ in range(TURNS):
+        began = time.process_time()
+        play([signals] * TICKS)
+        best = min(best, time.process_time() - began)
+    return best / TICKS * 1e6
+
+
+def _week(file: Path) -> None:
+    """All recordings one after the other, again and again, at the times of one week."""
+    recorded = list(chain.from_iterable(read_recording(p)[1] for p in sorted(RECORDINGS.glob("*/recording.jsonl.gz"))))
+    start = Instant.from_utc(2026, 11, 15)
+    header = RecordingHeader(
+        cluster="week", interval_sec=INTERVAL_SEC, window_sec=2 * INTERVAL_SEC, sources=("prometheus",), taxonomy="1"
+    )
+    ticks = (
+        tick.model_copy(update={"time": start.add(seconds=INTERVAL_SEC * number)})
+        for number, tick in enumerate(islice(cycle(recorded), WEEK))
+    )
+    write_recording(file, header, ticks)
+
+
+def _replay() -> tuple[float, float, float]:
+    """Seconds by the clock, seconds of CPU time, and the most memory in MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "week.jsonl.gz"
+        _week(file)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        began = time.perf_counter()
+        command = [sys.executable, "-m", "copilot", "replay", "--recording", str(file), "--format", "jsonl"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+        took = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.stdout.count(b"\n") == WEEK
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return took, cpu, after.ru_maxrss / 1024
 
 
 def rows() -> Iterator[Row]:
-    """CPU time of an evaluation."""
-    yield Row("evaluation: healthy", _microseconds(healthy()), "us")
-    yield Row("evaluation: nobody polls", _microseconds(workers_down(90.0)), "us")
+    """CPU time of an evaluation; a week's replay."""
+    yield Row("evaluation: healthy", _microseconds(healthy()), "us", EVALUATION_LIMIT_US)
+    yield Row("evaluation: nobody polls", _microseconds(workers_down(90.0)), "us", EVALUATION_LIMIT_US)
+    took, cpu, memory = _replay()
+    yield Row("replay of a recorded week", took, "s", WEEK_LIMIT_SEC, f"{WEEK} evaluations")
+    yield Row("replay of a recorded week: CPU time", cpu, "s")
+    yield Row("replay of a recorded week: memory", memory, "MB", WEEK_LIMIT_MB)

@@ -29,14 +29,14 @@ async def ticks(sources: Sequence[Source], interval_sec: float, for_sec: float =
         beat = max(beat + 1, math.ceil((Instant.now() - start).total("seconds") / interval_sec))
 
 
-def with_interval(cluster: ClusterSettings, interval_sec: float) -> ClusterSettings:
+def with_interval(cluster: ClusterSettings, interval_sec: float, *, option: str = "--interval") -> ClusterSettings:
     """The cluster, read at another interval (and over the rate window that goes with it, unless one is set).
-    SettingsError if it cannot be."""
+    SettingsError, naming the option that asked for it, if it cannot be."""
     try:
         return ClusterSettings.model_validate({**cluster.model_dump(exclude_unset=True), "interval_sec": interval_sec})
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise SettingsError([f"--interval {interval_sec:g}s cannot be used: {reason}"]) from error
+        raise SettingsError([f"{option} {interval_sec:g}s cannot be used: {reason}"]) from error
 
 
 def header(cluster: ClusterSettings, sources: Sequence[Source]) -> RecordingHeader:

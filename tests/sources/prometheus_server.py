@@ -69,7 +69,9 @@ async def prometheus(
 
 
 @asynccontextmanager
-async def victoria_metrics(folder: Path, jobs: Mapping[str, Sequence[str]]) -> AsyncIterator[PrometheusServer]:
+async def victoria_metrics(
+    folder: Path, jobs: Mapping[str, Sequence[str]], *flags: str
+) -> AsyncIterator[PrometheusServer]:
     """The same of VictoriaMetrics, scraping each second."""
     port = free_ports(1)[0]
     command = [
@@ -79,6 +81,7 @@ async def victoria_metrics(folder: Path, jobs: Mapping[str, Sequence[str]]) -> A
         f"-httpListenAddr=127.0.0.1:{port}",
         "-retentionPeriod=1d",
         "-memory.allowedBytes=200MB",
+        *flags,
     ]
     async with _running(folder, command, port) as server:
         yield server

@@ -33,6 +33,7 @@ class Watched:
     address: str
     cluster: ClusterSettings
     server: asyncio.subprocess.Process
+    load: asyncio.subprocess.Process
     api: TemporalApiSource
     metrics: ScrapeSource
 
@@ -91,8 +92,8 @@ async def watched(folder: Path) -> AsyncIterator[Watched]:
     async with process(*argv) as server:
         await connected(address)
         path = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-        async with process(sys.executable, str(LOAD), address, str(worker_port), env=path):
-            found = Watched(address, cluster, server, TemporalApiSource(cluster), ScrapeSource(cluster))
+        async with process(sys.executable, str(LOAD), address, str(worker_port), env=path) as load:
+            found = Watched(address, cluster, server, load, TemporalApiSource(cluster), ScrapeSource(cluster))
             try:
                 yield found
             finally:

@@ -1,5 +1,6 @@
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -198,12 +199,12 @@ async def test_hostile_names_are_shown_as_text_and_run_nothing(browser: Browser)
         missing={"frontend.reachable": Missing(code=MissingCode.PARSE, detail=bad)},
         logs=(LogPattern(pattern=bad, count=3, service=bad, last_seen=NOON),),
     )
-    gate = base.verdict.gates[0].model_copy(update={"name": bad, "sentence": bad, "unit": bad, "labels": {bad: bad}})
+    gate = replace(base.verdict.gates[0], name=bad, sentence=bad, unit=bad, labels={bad: bad})
     said = assessment(
         "critical", cluster=HOSTILE[0], evaluation_id=bad, summary=bad, findings=(nasty,), signals=read,
         verdict=base.verdict.model_copy(update={"gates": (gate,)}),
         narrative=base.narrative.model_copy(update={"setting": bad, "reactions": (bad,)}),
-        services=(base.services[0].model_copy(update={"name": bad, "dominant_signal": bad}),),
+        services=(replace(base.services[0], name=bad, dominant_signal=bad),),
     )  # fmt: skip
     loop = ToldLoop()
     loop.tell(said)

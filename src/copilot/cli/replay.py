@@ -1,13 +1,22 @@
-"""`copilot replay`: judge a recording by today's rules."""
+"""`copilot replay`: judge a recording, or the past of a Prometheus, by today's rules."""
 
-import json
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from copilot.cli.options import ConfigOption
+from copilot.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from copilot.core.assessment import Evaluation
+
+DEFAULT_STEP = "30s"
 
 
 class Format(StrEnum):
@@ -17,15 +26,50 @@ class Format(StrEnum):
 
 
 def replay(
-    recording: Annotated[Path, typer.Option(metavar="FILE", help="A recording; gzipped if its name ends in .gz.")],
+    recording: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A recording; gzipped if its name ends in .gz.")
+    ] = None,
+    prometheus: Annotated[
+        str | None, typer.Option(metavar="URL", help="A Prometheus: what stands before /api/v1/query.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(metavar="TIME", help="2026-11-22T12:00:00Z, a date, epoch seconds, or -6h.")
+    ] = None,
+    end: Annotated[str | None, typer.Option(metavar="TIME", help="The same, or now.")] = None,
+    step: Annotated[
+        str | None, typer.Option(metavar="TIME", help=f"Time between two evaluations, {DEFAULT_STEP} unless said.")
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The configured cluster whose credentials and thresholds are used."),
+    ] = None,
     format_: Annotated[Format, typer.Option("--format", help="One JSON object a line.")] = Format.JSONL,  # noqa: ARG001
     config: ConfigOption = None,
 ) -> None:
-    """Judge a recording tick by tick and print what would have been said, one JSON object per evaluation.
+    """Judge the past tick by tick and print what would have been said, one JSON object per evaluation: that of a
+    recording, or of any range a Prometheus still has.
 
-    Thresholds are the defaults, or those of the recording's cluster in the configuration if one is given.
+    A recording is judged by the default thresholds, or those of its cluster in a --config. A Prometheus is asked with
+    the credentials, selector and thresholds of the --cluster in the configuration, or of the one that has its address.
 
-    Example: copilot replay --recording night.jsonl.gz --format jsonl"""
+    Example: copilot replay --recording night.jsonl.gz --format jsonl
+
+    Example: copilot replay --prometheus http://127.0.0.1:9090 --start 2026-11-21 --end 2026-11-22 --format jsonl
+
+    Example: copilot replay --prometheus https://prometheus.example --cluster production --start -6h --end now"""
+    if (recording is None) == (prometheus is None):
+        raise SettingsError(["say either --recording FILE or --prometheus URL with --start and --end"])
+    if recording is not None:
+        if start or end or step or cluster:
+            raise SettingsError(["--start, --end, --step and --cluster go with --prometheus: a recording has its own"])
+        _replay_recording(recording, config)
+    elif prometheus is not None:
+        if start is None or end is None:
+            raise SettingsError(["--prometheus needs --start and --end: --start -6h --end now, say"])
+        _replay_prometheus(prometheus, start, end, step or DEFAULT_STEP, cluster, config)
+
+
+def _replay_recording(recording: Path, config: Path | None) -> None:
     from copilot import pipeline
     from copilot.core.evaluation import Context
     from copilot.settings import load_settings
@@ -36,4 +80,48 @@ def replay(
     if config is not None:
         context = pipeline.with_rules_of(context, load_settings(config))
     for evaluation in pipeline.replay(ticks, context):
-        print(json.dumps(evaluation.replay_line()))
+        _print(evaluation)
+
+
+def _replay_prometheus(url: str, start: str, end: str, step: str, cluster: str | None, config: Path | None) -> None:
+    from whenever import Instant
+
+    from copilot.cli.moments import moment, span
+    from copilot.past import cluster_at, judged, steps
+    from copilot.settings import load_settings
+
+    now, step_sec = Instant.now(), span("--step", step)
+    chosen = cluster_at(load_settings(config), url, cluster, step_sec)
+    times = steps(moment("--start", start, now), moment("--end", end, now), step_sec, now)
+
+    async def run() -> None:
+        with _progress(len(times)) as advance:
+            async for evaluation in judged(chosen, times, _note):
+                _print(evaluation)
+                advance()
+
+    asyncio.run(run())
+
+
+def _print(evaluation: "Evaluation") -> None:
+    from pydantic_core import to_json
+
+    print(to_json(evaluation.replay_line()).decode())
+
+
+def _note(sentence: str) -> None:
+    print(f"copilot: note: {sentence}", file=sys.stderr)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """How far it is, on stderr where that is a terminal and the lines themselves go elsewhere."""
+    if not sys.stderr.isatty() or sys.stdout.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("replaying", total=total)
+        yield lambda: bar.advance(task)

@@ -7,6 +7,7 @@ no `up`, the witness stands in: a target that has it is read.
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from copilot.core.dialects import NAMESPACE_ALIASES, Dialect
 from copilot.core.expressions import Leaf, Matcher, Quantile, Rate, Role
@@ -15,6 +16,7 @@ from copilot.core.rates import histogram_quantile, merged_buckets
 from copilot.core.signals import Missing, MissingCode
 from copilot.core.window import Vector
 
+V = TypeVar("V")
 Sample = tuple[Mapping[str, str], float]
 Target = tuple[str, str]
 """Job and instance."""
@@ -101,8 +103,8 @@ class Part:
     born: Mapping[tuple[str, ...], float] | Missing
 
 
-def grouped(leaf: Leaf, dialect: Dialect, samples: Iterable[Sample]) -> dict[tuple[str, ...], float]:
-    """Samples by the values of the labels the leaf's question groups by."""
+def grouped(leaf: Leaf, dialect: Dialect, samples: Iterable[tuple[Mapping[str, str], V]]) -> dict[tuple[str, ...], V]:
+    """Samples (or series) by the values of the labels the leaf's question groups by."""
     labels = group_labels(leaf, dialect)
     return {tuple(found.get(name, "") for name in labels): value for found, value in samples}
 

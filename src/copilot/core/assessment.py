@@ -1,9 +1,10 @@
 """What is said about a cluster: the verdict, its gates, the findings, and the words."""
 
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, FiniteFloat
+from pydantic import ConfigDict, Field, FiniteFloat
 from whenever import Instant
 
 from copilot.core.signals import Frozen, Signals
@@ -66,9 +67,15 @@ class Trigger(StrEnum):
 Unjudged = Literal["missing", "no_traffic", "not_expected", "recovering"]
 
 
-class GateResult(Frozen):
-    """One gate at one tick. `fired` None: it could not be judged, `unjudged` says why. `margin` is how far the value
-    is inside its threshold, as a share of the threshold (negative when over). `evidence` are the readings it used."""
+@dataclass(slots=True)
+class GateResult:
+    """One gate at one tick; nobody changes it. `fired` None: it could not be judged, `unjudged` says why. `margin` is
+    how far the value is inside its threshold, as a share of the threshold (negative when over). `evidence` are the
+    readings it used.
+
+    No pydantic model because a tick makes some twenty; checked where it comes in from outside like all the rest."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     name: str
     severity: Severity
@@ -79,8 +86,8 @@ class GateResult(Frozen):
     margin: FiniteFloat | None = None
     unit: str = ""
     sentence: str = ""
-    evidence: dict[str, FiniteFloat] = Field(default_factory=dict)
-    labels: dict[str, str] = Field(default_factory=dict)
+    evidence: dict[str, FiniteFloat] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 class Coverage(Frozen):
@@ -167,8 +174,11 @@ class Narrative(Frozen):
     watch_next: str
 
 
-class ServiceHealth(Frozen):
-    """How one actor does: frontend, history, matching, persistence or workers."""
+@dataclass(slots=True)
+class ServiceHealth:
+    """How one actor does: frontend, history, matching, persistence or workers. Nobody changes it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     name: str
     forward_progress: Literal["ok", "degraded", "blocked", "unknown"]

@@ -6,6 +6,7 @@ queues as tally sanitises them, the API as they are: flows are joined by the san
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from copilot.core.signals import MAX_BREAKDOWN_ROWS, Signals
 
@@ -37,6 +38,16 @@ _ROWS = {
 _UNSAFE = re.compile(r"[^A-Za-z0-9_]")
 
 
+@lru_cache(maxsize=4096)
+def _sanitised(text: str) -> str:
+    """As tally spells it."""
+    return _UNSAFE.sub("_", text)
+
+
+def _key(namespace: str, task_queue: str, task_type: str) -> str:
+    return f"{_sanitised(namespace)}/{_sanitised(task_queue)}/{_sanitised(task_type)}"
+
+
 @dataclass(slots=True)
 class Flow:
     """One queue's (or the cluster's) flow. Rates in 1/s, `waiting` in tasks, `age` in seconds; None is not known."""
@@ -61,7 +72,7 @@ class Flow:
     @property
     def key(self) -> str:
         """What the machine's memory knows it by."""
-        return "/".join(_UNSAFE.sub("_", part) for part in (self.namespace, self.task_queue, self.task_type))
+        return _key(self.namespace, self.task_queue, self.task_type)
 
     @property
     def name(self) -> str:
@@ -92,16 +103,19 @@ def cluster_flow(signals: Signals) -> Flow:
 
 def queue_flows(signals: Signals, ignored: tuple[str, ...] = ()) -> dict[str, Flow]:
     """Flows by key. A queue without a row in a breakdown that is complete had none of it: zero, not unknown."""
-    skip = {_UNSAFE.sub("_", name) for name in ignored}
+    skip = {_sanitised(name) for name in ignored}
     flows: dict[str, Flow] = {}
     for signal_id, attribute in _ROWS.items():
         for row in signals.rows(signal_id):
             queue = row.labels.get("task_queue", "")
-            if not queue or _UNSAFE.sub("_", queue) in skip:
+            if not queue or _sanitised(queue) in skip:
                 continue
-            flow = Flow(row.labels.get("namespace", ""), queue, row.labels.get("task_type", ""))
-            known = flows.setdefault(flow.key, flow)
-            if known.task_queue != queue and _UNSAFE.sub("_", queue) != queue:
+            named = (row.labels.get("namespace", ""), queue, row.labels.get("task_type", ""))
+            key = _key(*named)
+            known = flows.get(key)
+            if known is None:
+                known = flows[key] = Flow(*named)
+            elif known.task_queue != queue and _sanitised(queue) != queue:
                 known.task_queue = queue
             current = getattr(known, attribute)
             setattr(known, attribute, row.value if current is None else max(current, row.value))

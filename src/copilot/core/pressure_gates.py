@@ -1,5 +1,7 @@
 """Gates that stress and never more: work waits, answers are slow, things fail or are refused."""
 
+from dataclasses import replace
+
 from copilot.core.assessment import GateResult, Severity
 from copilot.core.flow import AGES, Flow
 from copilot.core.thresholds import Tolerance
@@ -47,7 +49,7 @@ def backlog_age(view: View) -> GateResult:
     result = over(view, name, age, limit, "s", f"the oldest waiting task{where} is {age:.0f} s old", ())
     if not result.fired and (unsure := lost(view, name, Severity.WARNING, AGES)):
         return unsure
-    return result.model_copy(update={"evidence": flow_evidence(oldest), "labels": oldest.labels if queues else {}})
+    return replace(result, evidence=flow_evidence(oldest), labels=oldest.labels if queues else {})
 
 
 def _quantile_gate(view: View, name: str, signal_id: str, limit: float, unit: str, what: str) -> GateResult:

@@ -34,12 +34,6 @@ def _waits(view: View, flow: Flow) -> bool:
     return not flow.described and (flow.spooled or 0.0) * view.window_sec >= STORED_TASKS
 
 
-def _flows(view: View) -> list[Flow]:
-    """The cluster first, then its queues that somebody misses, by share."""
-    queues = [f for f in view.queues.values() if not view.abandoned(f)]
-    return [view.cluster, *sorted(queues, key=view.share, reverse=True)]
-
-
 def _stall_result(view: View, name: str, severity: Severity, flow: Flow, share: float | None) -> GateResult:
     threshold = view.thresholds.stalled_served_share
     value = share or 0.0
@@ -73,7 +67,7 @@ def _worst_stall(view: View, name: str, severity: Severity) -> GateResult:
     if lacking is not None and lacking.unjudged != "no_traffic":
         return lacking
     unknown = True
-    for flow in _flows(view):
+    for flow in view.flows:
         big = flow is view.cluster or view.share(flow) >= view.thresholds.queue_share_critical
         if big is not (severity is Severity.CRITICAL):
             continue
@@ -145,7 +139,7 @@ def falling_behind(view: View) -> GateResult:
         return measured(name, severity, age, limit, "s", f"the oldest task waits {age:.0f} s", {}, fired=False)
     if lacking is not None and lacking.unjudged != "no_traffic":
         return lacking
-    flows = [f for f in _flows(view) if f is view.cluster or view.share(f) >= view.thresholds.queue_share_critical]
+    flows = [f for f in view.flows if f is view.cluster or view.share(f) >= view.thresholds.queue_share_critical]
     judged = [f for f in flows if f.age is not None and f.arrives is not None and f.served is not None]
     if not judged:
         return unjudged(name, severity, "missing", "nothing says how old the waiting work is")

@@ -30,7 +30,8 @@ def services(
     gates: tuple[GateResult, ...], workers: WorkerEvidence, signals: Signals, thresholds: Thresholds
 ) -> tuple[ServiceHealth, ...]:
     """The five actors, in the order work passes them."""
-    return tuple(_service(name, {g.name: g for g in gates}, workers, signals, thresholds) for name in _GATES)
+    by_name = {g.name: g for g in gates}
+    return tuple(_service(name, by_name, workers, signals, thresholds) for name in _GATES)
 
 
 def _service(

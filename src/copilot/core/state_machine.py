@@ -1,6 +1,6 @@
 """From gates and memory to a state (requirements §3.3). Time comes from the signals; same inputs, same verdict."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from whenever import Instant, TimeDelta
 
@@ -28,11 +28,12 @@ def coverage(signals: Signals) -> Coverage:
     shares: dict[Kind, float | None] = {}
     lost: tuple[str, ...] = ()
     kinds: tuple[Kind, ...] = ("primary", "amplifier", "worker")
+    readings, quiet = signals.readings, frozenset(signals.no_traffic)
     for kind in kinds:
-        expected = [i for i in ids(kind) if i in signals.readings or i in signals.missing]
-        read = [i for i in expected if signals.covered(i)]
-        shares[kind] = len(read) / len(expected) if expected else None
-        lost += tuple(i for i in expected if not signals.covered(i))
+        expected = [i for i in ids(kind) if i in readings or i in signals.missing]
+        unread = [i for i in expected if readings.get(i) is None and i not in quiet]
+        shares[kind] = (len(expected) - len(unread)) / len(expected) if expected else None
+        lost += tuple(unread)
     return Coverage(
         primary=shares["primary"] or 0.0, amplifiers=shares["amplifier"], worker=shares["worker"], missing=lost
     )
@@ -131,7 +132,7 @@ def _remember_gates(gates: tuple[GateResult, ...], past: dict[str, GateMemory], 
 def _hold(gates: tuple[GateResult, ...], past: dict[str, GateMemory]) -> tuple[GateResult, ...]:
     """Gates that fired and whose input went missing stay fired until fresh evidence."""
     return tuple(
-        g.model_copy(update={"fired": True, "sentence": f"held: it fired, and since then {g.sentence}"})
+        replace(g, fired=True, sentence=f"held: it fired, and since then {g.sentence}")
         if g.unjudged in ("missing", "no_traffic") and past.get(g.name, NEVER_FIRED).fired
         else g
         for g in gates
@@ -227,7 +228,7 @@ def _usable_tick(
     absent = tick.only_absence_spoils()
     memory = memory.model_copy(
         update={
-            "gates": {name: m for name, m in past.items() if m != NEVER_FIRED},
+            "gates": {name: m for name, m in past.items() if m is not NEVER_FIRED},
             "calm": memory.calm + 1 if tick.calm() else (memory.calm if absent else 0),
             "uncritical": memory.uncritical + 1 if tick.relieved() else (memory.uncritical if absent else 0),
             "quiet_since": quiet_since,

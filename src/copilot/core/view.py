@@ -1,7 +1,9 @@
 """What a gate may look at, and how it says what it saw."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
 
 from whenever import Instant
 
@@ -15,7 +17,7 @@ from copilot.core.thresholds import Thresholds
 COMFORT = 0.10
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class View:
     """What a gate may look at."""
 
@@ -41,11 +43,8 @@ class View:
         """The flow's share of what arrives; of what waits when nothing arrives; 1 for the cluster."""
         if flow is self.cluster:
             return 1.0
-        for attribute in ("arrives", "waiting"):
-            total = sum(getattr(f, attribute) or 0.0 for f in self.queues.values())
-            if total > 0:
-                return (getattr(flow, attribute) or 0.0) / total
-        return 0.0
+        what, total = self._whole
+        return (getattr(flow, what) or 0.0) / total if total > 0 else 0.0
 
     def abandoned(self, flow: Flow) -> bool:
         """Whether nothing arrives on the queue and nobody misses it: not within memory's reach, while work arrives
@@ -59,6 +58,20 @@ class View:
         elsewhere = any(f.arrives for f in self.queues.values())
         return elsewhere or (flow.age or 0.0) > day
 
+    @cached_property
+    def flows(self) -> tuple[Flow, ...]:
+        """The cluster first, then its queues that somebody misses, by share."""
+        queues = [f for f in self.queues.values() if not self.abandoned(f)]
+        return (self.cluster, *sorted(queues, key=self.share, reverse=True))
+
+    @cached_property
+    def _whole(self) -> tuple[Literal["arrives", "waiting"], float]:
+        """What shares are taken of, and how much of it all queues have together."""
+        arrives = sum(f.arrives or 0.0 for f in self.queues.values())
+        if arrives > 0:
+            return "arrives", arrives
+        return "waiting", sum(f.waiting or 0.0 for f in self.queues.values())
+
 
 def unjudged(name: str, severity: Severity, why: Unjudged, sentence: str = "") -> GateResult:
     return GateResult(name=name, severity=severity, fired=None, unjudged=why, sentence=sentence)
@@ -67,7 +80,8 @@ def unjudged(name: str, severity: Severity, why: Unjudged, sentence: str = "") -
 def without(view: View, name: str, severity: Severity, ids: Iterable[str]) -> GateResult | None:
     """An unjudged result if one of the ids has no value, else None. Missing outranks quiet."""
     signals = view.signals
-    lacking = [i for i in ids if signals.value(i) is None]
+    readings = signals.readings
+    lacking = [i for i in ids if readings.get(i) is None]
     if not lacking:
         return None
     missing = [i for i in lacking if not signals.quiet(i)]
@@ -122,14 +136,15 @@ def over(
     view: View, name: str, value: float, threshold: float, unit: str, sentence: str, ids: Iterable[str]
 ) -> GateResult:
     """A stressing gate that fires above its threshold."""
-    evidence = {i: v for i in ids if (v := view.signals.value(i)) is not None}
+    readings = view.signals.readings
+    evidence = {i: v for i in ids if (v := readings.get(i)) is not None}
     fired = value > threshold
     return measured(name, Severity.WARNING, value, threshold, unit, sentence, evidence, fired=fired)
 
 
 def of_queue(result: GateResult, flow: Flow, view: View) -> GateResult:
     """The result with the labels of the queue it is about; as it is for the cluster."""
-    return result if flow is view.cluster else result.model_copy(update={"labels": flow.labels})
+    return result if flow is view.cluster else replace(result, labels=flow.labels)
 
 
 def flow_evidence(flow: Flow) -> dict[str, float]:

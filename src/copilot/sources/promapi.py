@@ -1,10 +1,11 @@
-"""Prometheus' HTTP API: an instant query as samples, or a SourceError that names the cause in one line."""
+"""Prometheus' HTTP API: an instant query as samples, a range query as series, or a SourceError that names the cause in
+one line."""
 
 import asyncio
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeVar
 
 import httpx
 
@@ -17,6 +18,11 @@ from copilot.sources.pages import ENCODING, beginning, body, failed
 MAX_ANSWER_BYTES = 32_000_000
 PARSE_INLINE_BYTES = 200_000
 MAX_ERROR_BYTES = 4_000
+Points = dict[int, float]
+"""Milliseconds since the epoch → value."""
+Series = tuple[Mapping[str, str], Points]
+T = TypeVar("T")
+
 ANNOTATIONS = ("PromQL info:", "PromQL warning:")
 """Remarks on a query's style, which older servers send as warnings; the answer is whole all the same."""
 
@@ -26,9 +32,9 @@ COST_GUARD = "max_samples_processed_error_threshold"
 _LIMIT = re.compile(r"samples|limit|threshold|exceed|too (many|large|long|costly)|timeout|timed out", re.IGNORECASE)
 
 
-def query_url(settings: PrometheusSettings) -> httpx.URL:
-    """Where instant queries are asked, for Amazon with the cost guard (a parameter of the address there)."""
-    url = httpx.URL(f"{settings.url.rstrip('/')}/api/v1/query")
+def query_url(settings: PrometheusSettings, kind: Literal["query", "query_range"] = "query") -> httpx.URL:
+    """Where queries of a kind are asked, for Amazon with the cost guard (a parameter of the address there)."""
+    url = httpx.URL(f"{settings.url.rstrip('/')}/api/v1/{kind}")
     return url.copy_merge_params({COST_GUARD: str(settings.max_samples)}) if settings.sigv4 else url
 
 
@@ -46,6 +52,37 @@ async def instant_query(
     Raises SourceError: refused, redirected and 5xx target_down, 401/403 forbidden, 404 absent, 429, incomplete answers
     and more than `max_bytes` dropped, what cannot be understood parse. The caller sets the time limit."""
     form = {"query": query, "time": f"{at:.3f}", **(more or {})}
+    return await _asked(client, url, form, max_bytes, samples)
+
+
+async def range_query(
+    client: httpx.AsyncClient,
+    url: httpx.URL,
+    query: str,
+    times: range,
+    *,
+    more: Mapping[str, str] | None = None,
+    max_bytes: int = MAX_ANSWER_BYTES,
+) -> list[Series]:
+    """What a query gives at each of these times (milliseconds since the epoch), as instant queries would.
+
+    Raises SourceError as `instant_query` does, and when the answer is of other times than those asked for."""
+    form = {
+        "query": query,
+        "start": f"{times[0] / 1000:.3f}",
+        "end": f"{times[-1] / 1000:.3f}",
+        "step": f"{times.step / 1000:g}",
+        **(more or {}),
+    }
+    found = await _asked(client, url, form, max_bytes, series)
+    if any(time not in times for _, points in found for time in points):
+        raise _unreadable("the answer is of other times than those asked for: does a proxy align steps?")
+    return found
+
+
+async def _asked(
+    client: httpx.AsyncClient, url: httpx.URL, form: Mapping[str, str], max_bytes: int, read: Callable[[bytes, str], T]
+) -> T:
     try:
         async with client.stream(
             "POST", url, data=form, headers={"Accept": "application/json", **ENCODING}
@@ -57,12 +94,21 @@ async def instant_query(
         raise failed(error) from error
     kind = response.headers.get("content-type", "")
     if len(answer) > PARSE_INLINE_BYTES:
-        return await asyncio.to_thread(samples, answer, kind)
-    return samples(answer, kind)
+        return await asyncio.to_thread(read, answer, kind)
+    return read(answer, kind)
 
 
 def samples(text: bytes, kind: str = "application/json") -> list[Sample]:
     """The samples of an answer. Raises SourceError (parse, dropped) for anything but a whole vector."""
+    return _entries(text, kind, "vector", _sample)
+
+
+def series(text: bytes, kind: str = "application/json") -> list[Series]:
+    """The series of an answer. Raises SourceError (parse, dropped) for anything but a whole matrix."""
+    return _entries(text, kind, "matrix", _series)
+
+
+def _entries(text: bytes, kind: str, wanted: str, read: Callable[[Any], T]) -> list[T]:
     if not text.strip():
         raise _unreadable("the answer is empty")
     if "html" in kind or text.lstrip()[:1] == b"<":
@@ -81,22 +127,34 @@ def samples(text: bytes, kind: str = "application/json") -> list[Sample]:
         raise SourceError(MissingCode.DROPPED, f"the answer is incomplete: {_short(serious[0])}")
     data = answer.get("data")
     found = data.get("resultType") if isinstance(data, dict) else None
-    if not isinstance(data, dict) or found != "vector":
-        raise _unreadable(f"a vector was expected, the answer is a {found}" if found else "the answer has no data")
+    if not isinstance(data, dict) or found != wanted:
+        raise _unreadable(f"a {wanted} was expected, the answer is a {found}" if found else "the answer has no data")
     try:
-        return [_sample(entry) for entry in data["result"]]
+        return [read(entry) for entry in data["result"]]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise _unreadable("the vector has entries that are no samples") from error
+        raise _unreadable(f"the {wanted} has entries that are no samples") from error
 
 
 def _sample(entry: Any) -> Sample:
-    labels = entry["metric"]
+    _, value = entry["value"]
+    return _labels(entry), _number(value)
+
+
+def _series(entry: Any) -> Series:
+    return _labels(entry), {round(time * 1000): _number(value) for time, value in entry["values"]}
+
+
+def _labels(entry: Any) -> Mapping[str, str]:
+    labels: dict[str, str] = entry["metric"]
     if not all(isinstance(v, str) for v in labels.values()):
         raise TypeError("a label is no text")
-    _, value = entry["value"]
+    return labels
+
+
+def _number(value: Any) -> float:
     if not isinstance(value, str):
         raise TypeError("a value is no text")
-    return labels, float(value)
+    return float(value)
 
 
 def _refusal(response: httpx.Response, start: bytes) -> SourceError:

@@ -95,6 +95,18 @@ class _Bearer(httpx.Auth):
         yield request
 
 
+def client(settings: PrometheusSettings, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
+    """A client that says who asks, without time limits of its own. SettingsError as `auth` and `tls` raise it."""
+    return httpx.AsyncClient(
+        transport=transport,
+        trust_env=False,
+        timeout=None,
+        follow_redirects=False,
+        verify=tls(settings),
+        auth=auth(settings),
+    )
+
+
 def tls(settings: PrometheusSettings) -> ssl.SSLContext | bool:
     """Whom we trust and who we are, over TLS. SettingsError where a file cannot be used."""
     if not settings.url.startswith("https://"):

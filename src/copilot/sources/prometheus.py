@@ -11,26 +11,25 @@ import httpx
 from whenever import Instant
 
 from copilot.core import promql
-from copilot.core.asked import Asked, Part, Sample, Standing, asked_as, grouped
-from copilot.core.dialects import Dialect, raw_name
+from copilot.core.asked import Asked, Part, Sample, Standing, grouped
+from copilot.core.dialects import Dialect
 from copilot.core.errors import SourceError
-from copilot.core.expressions import Gauge, Leaf, Matcher, Quantile, Role, leaves
-from copilot.core.resolve import WITNESS, ZERO_TELLS, measurable, resolved, wanted_leaves
-from copilot.core.signals import MAX_BREAKDOWN_ROWS, Missing, MissingCode, Signals
+from copilot.core.expressions import Gauge, Leaf, Role
+from copilot.core.resolve import WITNESS, measurable, resolved
+from copilot.core.signals import Missing, MissingCode, Signals
 from copilot.core.taxonomy import SPECS, SignalSpec
 from copilot.core.window import seconds
 from copilot.settings import ClusterSettings, PrometheusSettings
 from copilot.sources.complaints import Complaints
 from copilot.sources.promapi import MAX_ANSWER_BYTES, instant_query, query_url
-from copilot.sources.promauth import auth, tls
+from copilot.sources.promauth import client
+from copilot.sources.promquestions import LeafQuestions, Question, Spoken, in_few_queries
 from copilot.sources.promroles import RoleQuestions
 
 log = logging.getLogger(__name__)
 
 ROLES: tuple[Role, ...] = ("server", "worker")
-QUERIES = 4
 FIRST_SHARE = 0.4
-MOST_ROWS = 5 * MAX_BREAKDOWN_ROWS
 # VictoriaMetrics answers from half a minute ago, and caches, unless told so; others do not know the parameter.
 FRESH = {"nocache": "1"}
 
@@ -62,18 +61,10 @@ class PrometheusSource:
         self._max_bytes = max_answer_bytes
         self._clock = clock
         self._url = query_url(settings)
-        self._more = {} if settings.sigv4 else FRESH
-        self._client = httpx.AsyncClient(
-            transport=transport,
-            trust_env=False,
-            timeout=None,
-            follow_redirects=False,
-            verify=tls(settings),
-            auth=auth(settings),
-        )
+        self._more = query_options(settings)
+        self._client = client(settings, transport)
         self._roles = {role: RoleQuestions(role, settings, self._window) for role in ROLES}
-        self._leaves = tuple(dict.fromkeys(asked_as(leaf) for leaf in wanted_leaves(self._specs)))
-        self._whole = {asked_as(leaf) for s in self._specs if s.expression for leaf in leaves(s.expression)}
+        self._questions = LeafQuestions(self._specs, self._window)
         self._complaints = Complaints(log)
 
     @property
@@ -98,7 +89,7 @@ class PrometheusSource:
         asked = Asked(
             standings,
             parts,
-            place=f"{self._url.scheme}://{self._url.netloc.decode()}",
+            place=place(self._url),
             witnesses=WITNESS,
             window_sec=self._window,
             seen=[role for role in ROLES if self._roles[role].seen],
@@ -108,14 +99,15 @@ class PrometheusSource:
     async def _first(self, cycle: "_Cycle") -> tuple[dict[Role, Standing | Missing], dict[Role, Answer]]:
         """Who is there, and which counters were just born."""
         about = {role: questions.targets() for role, questions in self._roles.items()}
-        births = {role: questions.births(self._leaves) for role, questions in self._roles.items()}
+        leaves = self._questions.leaves
+        births = {role: questions.births(leaves) for role, questions in self._roles.items()}
         answers = await cycle.ask([*about.values(), *filter(None, births.values())])
         standings: dict[Role, Standing | Missing] = {}
         for role, question in about.items():
             answer = answers[question]
             understood = self._roles[role].understood
             standings[role] = answer if isinstance(answer, Missing) else understood(answer, cycle.at)
-        late = {role: self._roles[role].births(self._leaves) for role in ROLES if not births[role]}
+        late = {role: self._roles[role].births(leaves) for role in ROLES if not births[role]}
         births |= late
         if any(late.values()):
             answers |= await cycle.ask(filter(None, late.values()))
@@ -125,39 +117,25 @@ class PrometheusSource:
         self, cycle: "_Cycle", standings: Mapping[Role, Standing | Missing], born: Mapping[Role, Answer]
     ) -> dict[Leaf, list[Part]]:
         """All leaves in every dialect spoken."""
-        kinds: dict[str, tuple[Leaf, Dialect]] = {}
-        asked: list[tuple[str, str]] = []
-        for leaf in self._leaves:
-            role = self._roles[leaf.series.role]
-            standing = standings[role.role]
-            if isinstance(standing, Standing) and not standing.living:
-                continue
-            without_down = standing.without_down() if isinstance(standing, Standing) else ()
-            matchers = (*role.matchers, *without_down)
-            for dialect in {raw_name(leaf, d): d for d in reversed(role.dialects)}.values():
-                tag = str(len(kinds))
-                kinds[tag] = leaf, dialect
-                asked.append((tag, self._question(leaf, dialect, matchers)))
-                if not isinstance(leaf, Gauge) and promql.birth_sign(leaf, dialect) in _names(born.get(role.role)):
-                    question = promql.births(leaf, dialect, self._window, role.witness_before, matchers)
-                    asked.append((f"{tag}+", question))
+        spoken: dict[Role, Spoken] = {}
+        for role, questions in self._roles.items():
+            standing = standings[role]
+            if not isinstance(standing, Standing):
+                spoken[role] = questions.spoken((), _names(born.get(role)))
+            elif standing.living:
+                spoken[role] = questions.spoken(standing.without_down(), _names(born.get(role)))
+        asked = self._questions.about(spoken)
         found = await cycle.ask_joined(asked)
         parts: dict[Leaf, list[Part]] = {}
-        for tag, (leaf, dialect) in kinds.items():
-            values = _grouped(leaf, dialect, found[tag])
-            new = _grouped(leaf, dialect, found.get(f"{tag}+", []))
+        for number, question in enumerate(asked):
+            leaf, dialect = question.leaf, question.dialect
+            values = _grouped(leaf, dialect, found[f"{number}"])
+            new = _grouped(leaf, dialect, found.get(f"{number}+", []))
             unknown = born.get(leaf.series.role)
             if isinstance(unknown, Missing) and not values and not isinstance(leaf, Gauge):
                 new = unknown
             parts.setdefault(leaf, []).append(Part(dialect, values, new))
         return parts
-
-    def _question(self, leaf: Leaf, dialect: Dialect, matchers: Sequence[Matcher]) -> str:
-        question = promql.question(leaf, dialect, self._window, matchers)
-        if leaf in self._whole or isinstance(leaf, Quantile):
-            return question
-        ends = "bottomk" if leaf.series.family in ZERO_TELLS else "topk"
-        return f"{ends}({MOST_ROWS}, {question})"
 
     def _complain(self, failures: Sequence[SourceError]) -> None:
         if failures:
@@ -185,10 +163,9 @@ class _Cycle:
         wanted = list(dict.fromkeys(queries))
         return dict(zip(wanted, await asyncio.gather(*(self._ask(q) for q in wanted)), strict=True))
 
-    async def ask_joined(self, asked: Sequence[tuple[str, str]]) -> dict[str, Answer]:
-        """The answer to each tagged expression, asked in few queries: neighbours, needed together, in one."""
-        size = max(1, -(-len(asked) // QUERIES))
-        chunks = [asked[n : n + size] for n in range(0, len(asked), size)]
+    async def ask_joined(self, questions: Iterable[Question]) -> dict[str, Answer]:
+        """The answer to each question under its tag, asked in few queries."""
+        chunks = in_few_queries(questions)
         queries = [promql.joined(chunk) for chunk in chunks]
         answers = await self.ask(queries)
         found: dict[str, Answer] = {}
@@ -219,8 +196,18 @@ class _Cycle:
         return Missing(code=MissingCode.TARGET_DOWN if unread else error.code, detail=error.detail)
 
 
-def _names(born: Answer | None) -> set[str]:
-    return {labels.get(promql.NAME, "") for labels, _ in born} if isinstance(born, list) else set()
+def query_options(settings: PrometheusSettings) -> Mapping[str, str]:
+    """What goes with every query, besides the query."""
+    return {} if settings.sigv4 else FRESH
+
+
+def place(url: httpx.URL) -> str:
+    """Where a Prometheus is, in words."""
+    return f"{url.scheme}://{url.netloc.decode()}"
+
+
+def _names(born: Answer | None) -> frozenset[str]:
+    return frozenset(labels.get(promql.NAME, "") for labels, _ in born) if isinstance(born, list) else frozenset()
 
 
 def _grouped(leaf: Leaf, dialect: Dialect, answer: Answer) -> dict[tuple[str, ...], float] | Missing:

@@ -1,6 +1,6 @@
 """What is asked of a Prometheus about a role's targets, and what is remembered of them from one cycle to the next."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from copilot.core import promql
@@ -9,6 +9,7 @@ from copilot.core.dialects import DIALECTS, NAMESPACE_ALIASES, Dialect, marks, n
 from copilot.core.expressions import Gauge, Leaf, Matcher, Role
 from copilot.core.resolve import WITNESS
 from copilot.settings import PrometheusSettings
+from copilot.sources.promquestions import Spoken
 
 REMEMBER_SEC = 3600.0
 MOST_REMEMBERED = 200
@@ -49,12 +50,27 @@ class RoleQuestions:
             (SAMPLES, f"max by (job, instance) ({counts})"),
             (UP, f"max by (job, instance) ({promql.selector('up', self._up)}) and on (job, instance) ({counts})"),
         ]
-        if instances := sorted({i for _, i in self._targets if i})[:MOST_REMEMBERED]:
-            remembered = Matcher("instance", "=~", "|".join(escaped(i) for i in instances))
-            parts.append((UP, f"max by (job, instance) ({promql.selector('up', (*self._up, remembered))})"))
+        if remembered := self._up_of(self._targets):
+            parts.append(remembered)
         for alias in NAMESPACE_ALIASES:
             parts.append((alias, f"count ({self._witness((Matcher(alias, '!=', ''),))})"))
         return promql.joined(parts)
+
+    def ups(self, targets: Iterable[Target]) -> str:
+        """Whether these targets, which `targets` may not ask about, are up; empty if there is nothing to ask."""
+        found = self._up_of(set(targets) - self._targets.keys())
+        return promql.joined([found]) if found else ""
+
+    def _up_of(self, targets: Iterable[Target]) -> tuple[str, str] | None:
+        instances = sorted({i for _, i in targets if i})[:MOST_REMEMBERED]
+        if not instances:
+            return None
+        chosen = promql.selector("up", (*self._up, Matcher("instance", "=~", "|".join(escaped(i) for i in instances))))
+        return UP, f"max by (job, instance) ({chosen})"
+
+    def spoken(self, without: tuple[Matcher, ...], born: frozenset[str] = frozenset()) -> Spoken:
+        """How the role's leaves are asked for now."""
+        return Spoken(self.dialects, (*self.matchers, *without), self._witness_before, born)
 
     def understood(self, samples: Iterable[Sample], at: float) -> Standing:
         """The answer to `targets`, asked at `at`. Dialects and targets are remembered."""
@@ -72,14 +88,16 @@ class RoleQuestions:
         self.seen = at - self._last_seen < REMEMBER_SEC or bool(found.down)
         return found
 
-    def births(self, leaves: Iterable[Leaf]) -> str:
-        """Which of the counters the leaves read have new series; empty while nobody knows how they are spelled."""
+    def births(self, leaves: Iterable[Leaf], dialects: Collection[Dialect] = ()) -> str:
+        """Which of the counters the leaves read have new series, in these dialects (those heard last, unless some are
+        given); empty while nobody knows how they are spelled."""
         counted = [leaf for leaf in leaves if not isinstance(leaf, Gauge)]
-        names = {promql.birth_sign(leaf, d) for d in self.dialects for leaf in counted if leaf.series.role == self.role}
-        return promql.born_names(sorted(names), self._window, self.witness_before, self.matchers) if names else ""
+        heard = dialects or self.dialects
+        names = {promql.birth_sign(leaf, d) for d in heard for leaf in counted if leaf.series.role == self.role}
+        return promql.born_names(sorted(names), self._window, self._witness_before, self.matchers) if names else ""
 
     @property
-    def witness_before(self) -> str:
+    def _witness_before(self) -> str:
         """The witness's series a window ago."""
         return self._witness(offset=f" offset {promql.duration(self._window)}")
 

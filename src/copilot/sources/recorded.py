@@ -17,6 +17,7 @@ from copilot.core.signals import RecordingHeader, Signals
 from copilot.core.taxonomy import SPECS
 
 log = logging.getLogger(__name__)
+_KNOWN = frozenset(SPECS)
 
 
 def read_recording(path: Path) -> tuple[RecordingHeader, Iterator[Signals]]:
@@ -106,9 +107,10 @@ def _ticks(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[Signals]:
     before: Instant | None = None
     for number, line in lines:
         tick = _parsed(path, number, line, Signals)
-        mentioned = (*tick.readings, *tick.no_traffic, *tick.missing, *tick.breakdowns)
-        if unknown := sorted({i for i in mentioned if i not in SPECS}):
-            raise RecordingError(f"{path} line {number}: the taxonomy knows no signal {', '.join(unknown)}")
+        mentioned = (tick.readings, tick.no_traffic, tick.missing, tick.breakdowns)
+        if not all(map(_KNOWN.issuperset, mentioned)):
+            unknown = ", ".join(sorted(set().union(*mentioned) - _KNOWN))
+            raise RecordingError(f"{path} line {number}: the taxonomy knows no signal {unknown}")
         if before is not None and tick.time <= before:
             raise RecordingError(f"{path} line {number}: {tick.time} is not after the line before")
         before = tick.time
