@@ -16,10 +16,10 @@ GROUPS = {
     "primary": "state_transitions workflow_completion history frontend matching poller workflow_tasks activity_tasks "
     "persistence demand",
     "amplifier": "persistence_contention connection_pool queue worker cache shard grpc runtime host throttling deploy "
-    "log_patterns",
-    "worker": "workers worker_cache worker_poll worker_tasks",
+    "log_patterns clients",
+    "worker": "workers worker_cache worker_poll worker_tasks version",
 }
-"""The groups of requirements §2."""
+"""The groups of requirements §2, and those we added: `clients`, `version`."""
 KIND = {group: kind for kind, groups in GROUPS.items() for group in groups.split()}
 
 

@@ -27,7 +27,7 @@ from tests.recorded_pages import TARGETS, Roll, roll
 from tests.sources.metrics_server import MetricsServer
 from tests.sources.prometheus_server import PrometheusServer, Samples, prometheus
 
-pytestmark = [pytest.mark.servers, pytest.mark.needs_debian("prometheus")]
+pytestmark = [pytest.mark.servers, pytest.mark.alone, pytest.mark.needs_debian("prometheus")]
 
 SCENES = ("start", "restart", "freeze", "workers-down")
 WINDOW = 6.0

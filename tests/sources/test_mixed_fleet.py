@@ -61,7 +61,11 @@ async def test_workers_of_two_spellings_are_one_fleet_on_bare_pages_and_in_a_pro
     assert said(queried, "its worker metrics") == ["2 targets (sdk default, sdk suffixed)"]
     assert said(half, "its worker metrics") == ["2 targets (sdk suffixed)"]
     read = values(bare), values(queried)
-    assert [v["workers.workflow_pollers"] for v in read] == [read[0]["workers.workflow_pollers"]] * 2
+    pollers = [
+        v["workers.workflow_pollers"] or 0.0 for v in read
+    ]  # a poll that has just got a task is none for a moment
+    assert pollers[0] == pytest.approx(pollers[1], abs=3)
+    assert min(pollers) > 5
     assert all((v["workers.activity_slots_available"] or 0) > 150 for v in read)
     latencies = [i for i in WORKER if i.endswith("_ms")]
     assert latencies

@@ -63,9 +63,8 @@ class Sparing(httpx.AsyncHTTPTransport):
         start, end, step = (float(form[name][0]) for name in ("start", "end", "step"))
         if (end - start) / step >= self.most:
             self.refused += 1
-            return httpx.Response(
-                422, json={"status": "error", "error": "query processing would load too many samples"}
-            )
+            refusal = b'{"status": "error", "error": "query processing would load too many samples"}'
+            return httpx.Response(422, stream=httpx.ByteStream(refusal))
         return await super().handle_async_request(request)
 
 
