@@ -125,8 +125,8 @@ WORKERS_AND_CODE = (
     ),
     Scenario(
         "slow-workflow-tasks",
-        "a deploy's workflow code computes for 1.2 s in each workflow task, more than the workers can take",
-        deeds.deploy(task_sec=1.2),
+        "a deploy's workflow code computes for 1.6 s in each workflow task, more than the workers can take",
+        deeds.deploy(task_sec=1.6),
         deeds.deploy(),
         usual=usual(tuning=FEW_TASK_SLOTS),
     ),
