@@ -101,7 +101,7 @@ HEALTHY = (
     Scenario("server-restart", "the server is killed and, 3 s later, started again on the same data",
              deeds.restart_server(down_sec=3.0)),
     Scenario("client-mistakes", "clients signal workflows that are not there and start one that runs already",
-             deeds.load(mistakes_per_sec=2.0), deeds.load_times(1)),
+             deeds.load(mistakes_per_sec=4.0), deeds.load_times(1)),
     Scenario(
         "abandoned-queue",
         "from before the run, five workflows wait on a task queue without pollers; nothing new arrives on it",
