@@ -16,6 +16,16 @@ async def nothing(_cluster: WatchedCluster) -> None:
     """Leave it as it is."""
 
 
+def both(first: Deed, second: Deed) -> Deed:
+    """One after the other."""
+
+    async def deed(cluster: WatchedCluster) -> None:
+        await first(cluster)
+        await second(cluster)
+
+    return deed
+
+
 def load(**changed: float) -> Deed:
     """From now on the usual load, with these fields of the profile changed."""
 

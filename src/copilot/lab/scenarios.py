@@ -62,7 +62,7 @@ def _demos(name: str, usually: Usual | None = None) -> Scenario:
 
 
 ONE_QUEUE_EACH = {FIRST: WorkerTuning(queues=(ORDERS,)), SECOND: WorkerTuning(queues=(BILLING,))}
-TIGHT = WorkerTuning(slots=2, activity_sec=0.95)
+TIGHT = WorkerTuning(slots=2, activity_sec=1.3)
 FEW_TASK_SLOTS = WorkerTuning(task_slots=2)
 SPECIAL = _changed(special_share=0.25)
 
@@ -101,7 +101,7 @@ HEALTHY = (
     Scenario("server-restart", "the server is killed and, 3 s later, started again on the same data",
              deeds.restart_server(down_sec=3.0)),
     Scenario("client-mistakes", "clients signal workflows that are not there and start one that runs already",
-             deeds.load(mistakes_per_sec=2.0), deeds.load_times(1)),
+             deeds.load(mistakes_per_sec=4.0), deeds.load_times(1)),
     Scenario(
         "abandoned-queue",
         "from before the run, five workflows wait on a task queue without pollers; nothing new arrives on it",
@@ -117,16 +117,17 @@ WORKERS_AND_CODE = (
              deeds.deploy(cache=2), deeds.deploy()),
     Scenario(
         "slow-ramp",
-        "the load grows to five and a half times in five minutes; from about 80 s on the workers cannot keep up",
-        meanwhile=deeds.load_growing(0.015),
-        end=deeds.load_times(1),
-        usual=usual(_changed(short_per_sec=1.2), tuning=TIGHT),
-        judged_after_sec=190.0,
+        "the load grows to seven times in five minutes, from about 45 s on more than the workers can take; in the end "
+        "they get more slots",
+        meanwhile=deeds.load_growing(0.02),
+        end=deeds.both(deeds.load_times(1), deeds.deploy(slots=50)),
+        usual=usual(_changed(short_per_sec=1.0), tuning=TIGHT),
+        judged_after_sec=150.0,
     ),
     Scenario(
         "slow-workflow-tasks",
-        "a deploy's workflow code computes for 1.2 s in each workflow task, more than the workers can take",
-        deeds.deploy(task_sec=1.2),
+        "a deploy's workflow code computes for 1.6 s in each workflow task, more than the workers can take",
+        deeds.deploy(task_sec=1.6),
         deeds.deploy(),
         usual=usual(tuning=FEW_TASK_SLOTS),
     ),

@@ -1,0 +1,123 @@
+"""What can be done to the watched cluster beyond killing it, on real servers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from temporalio.client import Client
+
+from copilot.local.demo_calls import FORGOTTEN
+from copilot.local.demo_workflows import BILLING, ORDERS, Job, OrderWorkflow
+from copilot.local.load import Profile
+from copilot.local.supervisor import Supervisor
+from copilot.local.watched import WORKERS, Usual, WatchedCluster
+from copilot.local.worker_tuning import WorkerTuning
+
+pytestmark = pytest.mark.servers
+
+NO_LOAD = Profile(short_per_sec=0, long_per_sec=0)
+WITHIN_SEC = 30.0
+
+
+@asynccontextmanager
+async def watched(folder: Path, usual: Usual) -> AsyncIterator[tuple[WatchedCluster, Client, list[str]]]:
+    """A cluster, a client of its server, and what is told of its processes."""
+    told: list[str] = []
+    async with Supervisor(folder, lambda event: told.append(event.text)) as supervisor:
+        cluster = WatchedCluster(supervisor, folder, usual)
+        try:
+            await cluster.start()
+            yield cluster, await Client.connect(cluster.server.address), told
+        finally:
+            await cluster.close()
+
+
+async def order(client: Client, name: str, *, special: bool = False) -> str:
+    """Run an order to its end."""
+    job = Job(special=special)
+    return await client.execute_workflow(OrderWorkflow.run, job, id=name, task_queue=ORDERS)
+
+
+async def started(client: Client, name: str, *, special: bool = False) -> None:
+    await client.start_workflow(OrderWorkflow.run, Job(special=special), id=name, task_queue=ORDERS)
+
+
+async def done(client: Client, name: str) -> str:
+    result: str = await asyncio.wait_for(client.get_workflow_handle(name).result(), WITHIN_SEC)
+    return result
+
+
+async def waits(client: Client, name: str) -> bool:
+    """Start an order; is it still not done after a while?"""
+    await started(client, name)
+    try:
+        await asyncio.wait_for(client.get_workflow_handle(name).result(), 2)
+    except TimeoutError:
+        return True
+    return False
+
+
+async def first_waiting(client: Client) -> str:
+    """The first of many orders that is not done soon."""
+    for number in range(20):
+        if await waits(client, f"order-{number}"):
+            return f"order-{number}"
+    raise AssertionError("all orders are done")
+
+
+async def says(client: Client, name: str, what: str) -> None:
+    """Wait until the server's description or history of the workflow says so."""
+    handle = client.get_workflow_handle(name)
+    async with asyncio.timeout(WITHIN_SEC):
+        while True:
+            description = (await handle.describe()).raw_description
+            if what in str(description) or what in (await handle.fetch_history()).to_json():
+                return
+            await asyncio.sleep(0.2)
+
+
+async def test_special_orders_wait_while_the_third_party_is_down_and_while_a_deploy_has_its_bug(tmp_path: Path) -> None:
+    async with watched(tmp_path, Usual(load=NO_LOAD, forgotten=2)) as (cluster, client, told):
+        cluster.break_third_party()
+        assert await order(client, "plain") == "charge done"
+        await started(client, "third-party", special=True)
+        await says(client, "third-party", "ThirdPartyDown")
+        cluster.mend_third_party()
+        assert await done(client, "third-party") == "charge done"
+
+        await cluster.deploy_workers(WorkerTuning(bug=True))
+        assert [f"{name} is stopped and held down" in told for name in WORKERS] == [True, True]
+        assert await order(client, "plain-again") == "charge done"
+        await started(client, "bug", special=True)
+        await says(client, "bug", "KeyError")
+        await cluster.deploy_workers()
+        assert await done(client, "bug") == "charge done"
+
+        forgotten = [
+            w async for w in client.list_workflows(f"TaskQueue = '{FORGOTTEN}' AND ExecutionStatus = 'Running'")
+        ]
+        assert len(forgotten) == 2
+
+
+async def test_work_for_a_build_that_nobody_runs_waits_until_another_is_current(tmp_path: Path) -> None:
+    workers = dict.fromkeys(WORKERS, WorkerTuning(build="1"))
+    async with watched(tmp_path, Usual(load=NO_LOAD, workers=workers)) as (cluster, client, _):
+        assert await order(client, "before") == "charge done"
+        await cluster.set_current_build("2")
+        # The task queues hear of it in their own time.
+        name = await first_waiting(client)
+        await cluster.set_current_build("1")
+        assert await done(client, name) == "charge done"
+
+
+async def test_a_worker_may_have_a_queue_to_itself_and_workflow_code_that_blocks(tmp_path: Path) -> None:
+    first, second = WORKERS
+    workers = {first: WorkerTuning(queues=(ORDERS,), task_sec=0.1), second: WorkerTuning(queues=(BILLING,))}
+    async with watched(tmp_path, Usual(load=NO_LOAD, workers=workers)) as (cluster, client, _):
+        assert await order(client, "blocks") == "charge done"
+        await cluster.kill_workers(first)
+        assert await waits(client, "waits")
+        await cluster.release_workers(None, first)
+        assert await done(client, "waits") == "charge done"
