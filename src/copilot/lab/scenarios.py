@@ -114,7 +114,8 @@ WORKERS_AND_CODE = (
     _demos("workers-down"),
     _demos("slots-exhausted"),
     Scenario("tiny-sticky-cache", "the workers are restarted with room for two workflows in their cache",
-             deeds.deploy(cache=2), deeds.deploy()),
+             deeds.deploy(cache=2), deeds.deploy(),
+             usual=usual(_changed(long_per_sec=0.3), tuning=WorkerTuning(activity_sec=1.5))),
     Scenario(
         "slow-ramp",
         "the load grows to seven times in five minutes, from about 45 s on more than the workers can take; in the end "
