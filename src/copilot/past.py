@@ -1,14 +1,14 @@
 """Judging a stretch of a Prometheus' past by today's rules, as they would have judged it then."""
 
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from pydantic import ValidationError
 from whenever import Instant
 
 from copilot import pipeline
-from copilot.core.assessment import Evaluation
 from copilot.core.errors import SettingsError
-from copilot.core.evaluation import evaluate
+from copilot.core.evaluation import decide
 from copilot.core.memory import Memory
 from copilot.recording import with_interval
 from copilot.settings import ClusterSettings, PrometheusSettings, Settings
@@ -50,15 +50,16 @@ def steps(start: Instant, end: Instant, step_sec: float, now: Instant) -> range:
     return range(first, last + 1, round(step_sec * 1000))
 
 
-async def judged(cluster: ClusterSettings, times: range, say: Callable[[str], None]) -> AsyncIterator[Evaluation]:
-    """The evaluations at these times, in order. Nothing later than a moment is known at it. `say` is told in a sentence
-    what a person should know of the readings. SourceError as `PrometheusRange.ticks` raises it."""
+async def judged(cluster: ClusterSettings, times: range, say: Callable[[str], None]) -> AsyncIterator[dict[str, Any]]:
+    """The replay contract's objects (design.md §4) at these times, in order. Nothing later than a moment is
+    known at it. `say` is told in a sentence what a person should know of the readings. SourceError as
+    `PrometheusRange.ticks` raises it."""
     assert cluster.prometheus is not None
     source = PrometheusRange(cluster, cluster.prometheus, say=say)
     context, memory = pipeline.context(cluster), Memory()
     try:
         async for signals in source.ticks(times):
-            evaluation, memory = evaluate(signals, memory, context)
-            yield evaluation
+            decision, memory = decide(signals, memory, context)
+            yield decision.replay_line()
     finally:
         await source.aclose()

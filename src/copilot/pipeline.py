@@ -5,14 +5,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 from whenever import Instant, TimeDelta
 
 from copilot.core.assessment import Evaluation
 from copilot.core.errors import SettingsError, SourceError
-from copilot.core.evaluation import RULES_VERSION, Context, evaluate
+from copilot.core.evaluation import RULES_VERSION, Context, decide, evaluate
 from copilot.core.memory import Memory
 from copilot.core.signals import Missing, MissingCode, Signals, merge
 from copilot.core.snapshot import Snapshot
@@ -98,6 +98,14 @@ def replay(
     for signals in ticks:
         evaluation, now = rules(signals, now, context)
         yield evaluation
+
+
+def replay_lines(ticks: Iterable[Signals], context: Context) -> Iterator[dict[str, Any]]:
+    """The same as the replay contract's objects (design.md §4): decided alike, and not put into words."""
+    memory = Memory()
+    for signals in ticks:
+        decision, memory = decide(signals, memory, context)
+        yield decision.replay_line()
 
 
 def blind(time: Instant, expected: Iterable[str], why: str) -> Signals:

@@ -177,3 +177,13 @@ def test_full_slots_are_remembered_for_a_window_when_their_reading_is_lost() -> 
     named = [e.top_factor for e in play(ticks)[0][9:]]
     assert named[:3] == ["slots_exhausted"] * 3
     assert named[-1] != "slots_exhausted"
+
+
+def test_while_a_state_holds_its_last_cause_stays_named() -> None:
+    evaluations, _ = play([healthy()] * 5 + [workers_down(60.0)] * 4 + [healthy()] * 8)
+    after_it = evaluations[9:]
+    holding = [e for e in after_it if e.verdict.health_state.value != "happy" and not e.verdict.fired()]
+    assert holding
+    assert {(e.top_factor, e.bottleneck.value) for e in holding} == {("no_pollers", "worker_limited")}
+    assert holding[0].summary.startswith("Recovering from: No pollers on the task queues")
+    assert (after_it[-1].verdict.health_state.value, after_it[-1].top_factor) == ("happy", None)

@@ -61,9 +61,7 @@ async def test_workers_of_two_spellings_are_one_fleet_on_bare_pages_and_in_a_pro
     assert said(queried, "its worker metrics") == ["2 targets (sdk default, sdk suffixed)"]
     assert said(half, "its worker metrics") == ["2 targets (sdk suffixed)"]
     read = values(bare), values(queried)
-    pollers = [
-        v["workers.workflow_pollers"] or 0.0 for v in read
-    ]  # a poll that got a task is none for a moment
+    pollers = [v["workers.workflow_pollers"] or 0.0 for v in read]  # a poll that got a task is none for a moment
     assert pollers[0] == pytest.approx(pollers[1], abs=3)
     assert min(pollers) > 5
     assert all((v["workers.activity_slots_available"] or 0) > 150 for v in read)

@@ -6,15 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from copilot.cli.options import ConfigOption
 from copilot.core.errors import SettingsError
-
-if TYPE_CHECKING:
-    from copilot.core.assessment import Evaluation
 
 DEFAULT_STEP = "30s"
 
@@ -79,8 +76,8 @@ def _replay_recording(recording: Path, config: Path | None) -> None:
     context = Context(cluster=header.cluster, interval_sec=header.interval_sec, window_sec=header.window_sec)
     if config is not None:
         context = pipeline.with_rules_of(context, load_settings(config))
-    for evaluation in pipeline.replay(ticks, context):
-        _print(evaluation)
+    for line in pipeline.replay_lines(ticks, context):
+        _print(line)
 
 
 def _replay_prometheus(url: str, start: str, end: str, step: str, cluster: str | None, config: Path | None) -> None:
@@ -96,17 +93,17 @@ def _replay_prometheus(url: str, start: str, end: str, step: str, cluster: str |
 
     async def run() -> None:
         with _progress(len(times)) as advance:
-            async for evaluation in judged(chosen, times, _note):
-                _print(evaluation)
+            async for line in judged(chosen, times, _note):
+                _print(line)
                 advance()
 
     asyncio.run(run())
 
 
-def _print(evaluation: "Evaluation") -> None:
+def _print(line: dict[str, Any]) -> None:
     from pydantic_core import to_json
 
-    print(to_json(evaluation.replay_line()).decode())
+    print(to_json(line).decode())
 
 
 def _note(sentence: str) -> None:

@@ -211,16 +211,23 @@ class Evaluation(Frozen):
 
     def replay_line(self) -> dict[str, Any]:
         """The replay contract's object (design.md §4), ready for JSON."""
-        return {
-            "time": self.time.format_iso(),
-            "health_state": self.verdict.health_state.value,
-            "stale": self.verdict.stale,
-            "coverage": round(self.verdict.coverage.primary, 4),
-            "bottleneck": self.bottleneck.value,
-            "fired_gates": list(self.verdict.fired()),
-            "top_factor": self.top_factor,
-            "readings": dict(self.signals.readings),
-        }
+        return replay_line(self.verdict, self.bottleneck, self.top_factor, self.signals)
+
+
+def replay_line(
+    verdict: Verdict, bottleneck: BottleneckClassification, top_factor: str | None, signals: Signals
+) -> dict[str, Any]:
+    """The replay contract's object (design.md §4), ready for JSON."""
+    return {
+        "time": signals.time.format_iso(),
+        "health_state": verdict.health_state.value,
+        "stale": verdict.stale,
+        "coverage": round(verdict.coverage.primary, 4),
+        "bottleneck": bottleneck.value,
+        "fired_gates": list(verdict.fired()),
+        "top_factor": top_factor,
+        "readings": dict(signals.readings),
+    }
 
 
 class HealthAssessment(Evaluation):

@@ -1,8 +1,17 @@
 """One tick of the rules: signals and memory in, everything that is said out."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from copilot.core.assessment import BottleneckClassification, Evaluation, ReportedState, Verdict
+from copilot.core.assessment import (
+    BottleneckClassification,
+    Evaluation,
+    Issue,
+    ReportedState,
+    Severity,
+    Verdict,
+    replay_line,
+)
 from copilot.core.bottleneck import WorkerEvidence, classify_bottleneck, worker_evidence
 from copilot.core.causal_chain import chain
 from copilot.core.facts import Facts
@@ -32,6 +41,25 @@ class Context:
     ignore_task_queues: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the rules decide at a tick, before anything is put into words."""
+
+    verdict: Verdict
+    bottleneck: BottleneckClassification
+    findings: tuple[Issue, ...]
+    facts: Facts
+
+    @property
+    def top_factor(self) -> str | None:
+        """The first finding's name; None when there is nothing to say."""
+        return self.findings[0].finding if self.findings else None
+
+    def replay_line(self) -> dict[str, Any]:
+        """The replay contract's object (design.md §4), ready for JSON."""
+        return replay_line(self.verdict, self.bottleneck, self.top_factor, self.facts.view.signals)
+
+
 def _bottleneck(verdict: Verdict, evidence: WorkerEvidence) -> BottleneckClassification:
     """Blind knows of none; and a gate that fired once, too little for a state, is too little to blame somebody."""
     if verdict.health_state is ReportedState.UNKNOWN:
@@ -41,19 +69,15 @@ def _bottleneck(verdict: Verdict, evidence: WorkerEvidence) -> BottleneckClassif
     return classify_bottleneck(verdict.gates, evidence)
 
 
-def evaluate(signals: Signals, memory: Memory, context: Context) -> tuple[Evaluation, Memory]:
-    """The verdict with its findings and words, and what to remember for the next tick. Same inputs, same answer."""
+def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision, Memory]:
+    """The verdict with its findings, and what to remember for the next tick. Same inputs, same answer."""
     queues = queue_flows(signals, context.ignore_task_queues)
     cluster = cluster_flow(signals)
     view = View(signals, cluster, queues, memory, context.thresholds, context.window_sec, signals.time)
     verdict, after = evaluate_health_state(judge(view), signals, memory, context.interval_sec, context.window_sec)
     evidence = worker_evidence(view)
     facts = Facts(view, {g.name: g for g in verdict.gates}, evidence, blind=verdict.stale)
-    found = findings(facts)
-    bottleneck = _bottleneck(verdict, evidence)
-    if verdict.health_state is ReportedState.HAPPY:
-        found = tuple(issue for issue in found if not issue.contributing_factors)
-    actors = services(verdict.gates, evidence, signals, context.thresholds)
+    decision, after = _remembering(Decision(verdict, _bottleneck(verdict, evidence), findings(facts), facts), after)
     if usable(signals, verdict.coverage):
         after = remember_demand(
             after, signals.value("demand.starts_per_sec"), signals.time, context.thresholds.burst_factor
@@ -61,6 +85,36 @@ def evaluate(signals: Signals, memory: Memory, context: Context) -> tuple[Evalua
         after = remember_slots(after, signals)
         flows = {**queues, cluster.key: cluster}
         after = after.model_copy(update={"queues": remember_flows(after, flows, signals.time)})
+    return decision, after
+
+
+def _remembering(decision: Decision, memory: Memory) -> tuple[Decision, Memory]:
+    """Happy names no cause that rests on a gate. While a state holds and no gate fires, the last cause stays named."""
+    state, found = decision.verdict.health_state, decision.findings
+    if state is ReportedState.HAPPY:
+        decision = replace(decision, findings=tuple(issue for issue in found if not issue.contributing_factors))
+        return decision, memory.model_copy(update={"cause": None, "bottleneck": None}) if memory.cause else memory
+    if state is ReportedState.UNKNOWN:
+        return decision, memory
+    if (cause := next((issue for issue in found if issue.contributing_factors), None)) is not None:
+        return decision, memory.model_copy(update={"cause": cause, "bottleneck": decision.bottleneck})
+    if memory.cause is None or memory.bottleneck is None or decision.verdict.fired():
+        return decision, memory
+    last = memory.cause.model_copy(
+        update={
+            "severity": Severity.WARNING,
+            "description": "Seen last. No gate fires now, and the state holds.",
+        }
+    )
+    return replace(decision, findings=(last, *found), bottleneck=memory.bottleneck), memory
+
+
+def evaluate(signals: Signals, memory: Memory, context: Context) -> tuple[Evaluation, Memory]:
+    """The decision of a tick with all its words, and what to remember for the next. Same inputs, same answer."""
+    decision, after = decide(signals, memory, context)
+    verdict, bottleneck, found, facts = decision.verdict, decision.bottleneck, decision.findings, decision.facts
+    actors = services(verdict.gates, facts.workers, signals, context.thresholds)
+    links = chain(facts) if verdict.fired() and found else ()
     evaluation = Evaluation(
         evaluation_id=f"{context.cluster}:{signals.time.timestamp()}",
         cluster=context.cluster,
@@ -72,7 +126,7 @@ def evaluate(signals: Signals, memory: Memory, context: Context) -> tuple[Evalua
         findings=found,
         services=actors,
         summary=summary(verdict, found, signals),
-        narrative=narrative(verdict, bottleneck, found, actors, chain(facts) if found else (), signals),
+        narrative=narrative(verdict, bottleneck, found, actors, links, signals),
         signals=signals,
     )
     return evaluation, after

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, FiniteFloat
 from whenever import Instant
 
-from copilot.core.assessment import HealthState, ReportedState
+from copilot.core.assessment import BottleneckClassification, HealthState, Issue, ReportedState
 from copilot.core.flow import Flow
 from copilot.core.signals import Frozen, Signals
 
@@ -40,7 +40,8 @@ class QueueMemory(Frozen):
 
 class Memory(Frozen):
     """`Memory()` remembers nothing. `state` is the last real state, `reported` what was last said; `waiting_since` is
-    the first usable tick of a verdict that still waits; `full_slots` the type of slots last seen all taken."""
+    the first usable tick of a verdict that still waits; `full_slots` the type of slots last seen all taken;
+    `cause` and `bottleneck` what was last found while a gate fired, until the cluster is happy again."""
 
     state: HealthState | None = None
     since: Instant | None = None
@@ -54,6 +55,8 @@ class Memory(Frozen):
     quiet_since: Instant | None = None
     recovering_until: Instant | None = None
     waiting_since: Instant | None = None
+    cause: Issue | None = None
+    bottleneck: BottleneckClassification | None = None
     full_slots: str | None = None
     full_at: Instant | None = None
     demand_since: Instant | None = None

@@ -52,9 +52,10 @@ def summary(verdict: Verdict, found: tuple[Issue, ...], signals: Signals) -> str
         text = f"Work is done as it arrives: {flow}." if not waits else f"No gate has fired for long enough: {flow}."
         text = "Nothing arrives and nothing waits." if idle else text
         return f"{text} {found[0].title}." if found else text
-    if found:
+    if found and verdict.fired():
         return f"{found[0].title}. {found[0].likely_cause}"
-    return f"Recovering: {flow}. No gate fires; the state holds until it stays so."
+    last = f" from: {found[0].title}. Now" if found else ""
+    return f"Recovering{last}: {flow}. No gate fires; the state holds until it stays so."
 
 
 def narrative(

@@ -26,11 +26,12 @@ class ScalingRule(StrEnum):
 
 
 def pollers_over_slots(signals: Signals) -> str | None:
-    """`workflow` or `activity` where more pollers ask for tasks than there are slots to run them, else None."""
+    """`workflow` or `activity` where pollers are not fewer than slots, else None. SDKs let only as many poll as there
+    are free slots, so a surplus shows as pollers on every slot of idle workers."""
     for kind in ("workflow", "activity"):
         pollers = signals.value(f"workers.{kind}_pollers")
         free, used = signals.value(f"workers.{kind}_slots_available"), signals.value(f"workers.{kind}_slots_used")
-        if None not in (pollers, free, used) and (pollers or 0) > (free or 0) + (used or 0) > 0:
+        if None not in (pollers, free, used) and (pollers or 0) >= (free or 0) + (used or 0) > 0:
             return kind
     return None
 

@@ -67,7 +67,7 @@ def sticky_cache_thrash(facts: Facts) -> Issue | None:
         signals.value("worker_cache.sticky_miss_per_sec"),
     )
     hits = signals.value("worker_cache.sticky_hit_rate")
-    if not evicted or not missed or hits is None or hits > 0.8 or min(evicted, missed) * facts.view.window_sec < 15:
+    if not evicted or not missed or hits is None or hits > 0.95 or min(evicted, missed) * facts.view.window_sec < 3:
         return None
     why = f"Workers push {evicted:.2g} workflows/s out of their cache and replay {missed:.2g}/s from history."
     ids = ("worker_cache.forced_evictions_per_sec", "worker_cache.sticky_hit_rate")
@@ -95,9 +95,9 @@ def poller_executor_mismatch(facts: Facts) -> Issue | None:
     """Workers run more pollers than slots."""
     if (kind := pollers_over_slots(facts.view.signals)) is None:
         return None
-    why = f"Workers run more {kind} pollers than they have {kind} slots: the surplus can only wait."
+    why = f"Pollers hold every {kind} slot of idle workers: those configured beyond the slots can only wait."
     ids = (f"workers.{kind}_pollers", f"workers.{kind}_slots_available")
-    return issue("poller_executor_mismatch", facts, [], f"More {kind} pollers than slots", why, signals=ids)
+    return issue("poller_executor_mismatch", facts, [], f"As many {kind} pollers as slots, or more", why, signals=ids)
 
 
 def application_failures(facts: Facts) -> Issue | None:
