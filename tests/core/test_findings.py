@@ -187,3 +187,10 @@ def test_while_a_state_holds_its_last_cause_stays_named() -> None:
     assert {(e.top_factor, e.bottleneck.value) for e in holding} == {("no_pollers", "worker_limited")}
     assert holding[0].summary.startswith("Recovering from: No pollers on the task queues")
     assert (after_it[-1].verdict.health_state.value, after_it[-1].top_factor) == ("happy", None)
+
+
+def test_load_that_stays_is_usual_after_a_while() -> None:
+    evaluations = play([healthy()] * 5 + [healthy(demand__starts_per_sec=15.0)] * 300)[0]
+    named = ["load_burst" in [f.finding for f in e.findings] for e in evaluations]
+    assert all(named[6:40])
+    assert not named[-1]

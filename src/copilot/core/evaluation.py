@@ -18,7 +18,7 @@ from copilot.core.facts import Facts
 from copilot.core.findings import findings
 from copilot.core.flow import cluster_flow, queue_flows
 from copilot.core.gates import judge
-from copilot.core.memory import Memory, remember_demand, remember_flows, remember_slots
+from copilot.core.memory import Memory, demand_learned, flows_learned, slots_learned
 from copilot.core.narrative import narrative, summary
 from copilot.core.services import services
 from copilot.core.signals import Signals
@@ -79,12 +79,14 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
     facts = Facts(view, {g.name: g for g in verdict.gates}, evidence, blind=verdict.stale)
     decision, after = _remembering(Decision(verdict, _bottleneck(verdict, evidence), findings(facts), facts), after)
     if usable(signals, verdict.coverage):
-        after = remember_demand(
-            after, signals.value("demand.starts_per_sec"), signals.time, context.thresholds.burst_factor
-        )
-        after = remember_slots(after, signals)
-        flows = {**queues, cluster.key: cluster}
-        after = after.model_copy(update={"queues": remember_flows(after, flows, signals.time)})
+        since_sec = (signals.time - memory.last_tick).total("seconds") if memory.last_tick else 0.0
+        starts, burst = signals.value("demand.starts_per_sec"), context.thresholds.burst_factor
+        learned = {
+            **demand_learned(after, starts, signals.time, since_sec, burst),
+            **slots_learned(signals),
+            "queues": flows_learned(after, {**queues, cluster.key: cluster}, signals.time),
+        }
+        after = after.model_copy(update=learned)
     return decision, after
 
 

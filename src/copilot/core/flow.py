@@ -44,6 +44,7 @@ def _sanitised(text: str) -> str:
     return _UNSAFE.sub("_", text)
 
 
+@lru_cache(maxsize=4096)
 def _key(namespace: str, task_queue: str, task_type: str) -> str:
     return f"{_sanitised(namespace)}/{_sanitised(task_queue)}/{_sanitised(task_type)}"
 

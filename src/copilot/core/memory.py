@@ -1,8 +1,9 @@
 """What the rules remember between ticks. It is carried by the loop, stored with every snapshot, and bounded."""
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, FiniteFloat
+from pydantic import ConfigDict, Field, FiniteFloat
 from whenever import Instant
 
 from copilot.core.assessment import BottleneckClassification, HealthState, Issue, ReportedState
@@ -12,12 +13,15 @@ from copilot.core.signals import Frozen, Signals
 REMEMBERED_QUEUES = 60
 AGES_REACH_SEC = 90.0
 AGES_APART_SEC = 20.0
-USUAL_OVER_SEC = 600.0
+USUAL_OVER_SEC = 1800.0
 EARLY_TICKS = 12
 
 
-class GateMemory(Frozen):
+@dataclass(frozen=True, slots=True)
+class GateMemory:
     """One gate's past: consecutive evaluations it fired, since when, and since when its input is missing."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     fired: bool = False
     streak: Annotated[int, Field(ge=0)] = 0
@@ -28,14 +32,20 @@ class GateMemory(Frozen):
 NEVER_FIRED = GateMemory()
 
 
-class QueueMemory(Frozen):
+@dataclass(frozen=True, slots=True)
+class QueueMemory:
     """One flow's past: tasks waiting at the last tick; when a task last arrived; ages of its oldest task (seconds) over
     the last minute and a half, as (when, age), oldest first, so that a gauge written once a minute shows a rise too."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     waiting: FiniteFloat | None = None
     ages: tuple[tuple[Instant, FiniteFloat], ...] = ()
     last_arrival: Instant | None = None
     last_seen: Instant | None = None
+
+
+NEVER_SEEN = QueueMemory()
 
 
 class Memory(Frozen):
@@ -65,15 +75,17 @@ class Memory(Frozen):
     last_tick: Instant | None = None
 
 
-def remember_flows(memory: Memory, flows: dict[str, Flow], now: Instant) -> dict[str, QueueMemory]:
+def flows_learned(memory: Memory, flows: dict[str, Flow], now: Instant) -> dict[str, QueueMemory]:
     """The queues' memory after this tick. A flow that was not read keeps its past; the longest unseen are dropped."""
     queues = dict(memory.queues)
     for key, flow in flows.items():
-        past = queues.get(key, QueueMemory())
+        past = queues.get(key, NEVER_SEEN)
         waiting = past.waiting if flow.waiting is None else flow.waiting
         ages = past.ages if flow.age is None else _ages(past.ages, flow.age, now)
         arrived = now if flow.arrives else past.last_arrival
         queues[key] = QueueMemory(waiting=waiting, ages=ages, last_arrival=arrived, last_seen=now)
+    if len(queues) <= REMEMBERED_QUEUES:
+        return queues
     newest = sorted(queues, key=lambda k: queues[k].last_seen or Instant.MIN, reverse=True)[:REMEMBERED_QUEUES]
     return {key: queues[key] for key in newest}
 
@@ -95,29 +107,29 @@ def full_slots(signals: Signals) -> str | None:
     return None
 
 
-def remember_slots(memory: Memory, signals: Signals) -> Memory:
-    """The memory with the type of slots that are all taken now."""
+def slots_learned(signals: Signals) -> dict[str, Any]:
+    """What memory learns of the type of slots that are all taken now."""
     kind = full_slots(signals)
-    return memory if kind is None else memory.model_copy(update={"full_slots": kind, "full_at": signals.time})
+    return {} if kind is None else {"full_slots": kind, "full_at": signals.time}
 
 
-def remember_demand(memory: Memory, starts: float | None, now: Instant, burst_factor: float) -> Memory:
-    """The memory with its usual rate of starts (1/s): the mean at first, then an exponential average over ten minutes,
-    which a burst does not drag along. Early on, less counts for more: what was seen first may have been a burst."""
+def demand_learned(
+    memory: Memory, starts: float | None, now: Instant, since_sec: float, burst_factor: float
+) -> dict[str, Any]:
+    """What memory learns of the usual rate of starts (1/s): the mean at first, then an exponential average over half
+    an hour, which a burst drags along slowly. Early on, less counts for more: what was seen first may have been a burst."""
     if starts is None:
-        return memory
+        return {}
     usual, ticks = memory.usual_starts or 0.0, memory.demand_ticks + 1
-    since = (now - memory.last_tick).total("seconds") if memory.last_tick is not None else USUAL_OVER_SEC
-    weight = max(1 / ticks, min(1.0, since / USUAL_OVER_SEC))
+    slowly = min(1.0, since_sec / USUAL_OVER_SEC)
+    weight = max(1 / ticks, slowly)
     if ticks <= EARLY_TICKS and starts < usual:
         weight = max(weight, 0.5)
     taken = starts
     if ticks > 3 and 0 < burst_factor * usual < starts:
-        taken, weight = burst_factor * usual, min(weight, since / USUAL_OVER_SEC)
-    return memory.model_copy(
-        update={
-            "usual_starts": usual + weight * (taken - usual),
-            "demand_ticks": ticks,
-            "demand_since": memory.demand_since or now,
-        }
-    )
+        taken, weight = burst_factor * usual, slowly
+    return {
+        "usual_starts": usual + weight * (taken - usual),
+        "demand_ticks": ticks,
+        "demand_since": memory.demand_since or now,
+    }

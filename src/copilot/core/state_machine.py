@@ -121,7 +121,7 @@ def _remember_gates(gates: tuple[GateResult, ...], past: dict[str, GateMemory], 
         if gate.fired:
             after[gate.name] = GateMemory(fired=True, streak=before.streak + 1, first_fired=before.first_fired or now)
         elif gate.unjudged == "missing":
-            after[gate.name] = before.model_copy(update={"missing_since": before.missing_since or now})
+            after[gate.name] = replace(before, missing_since=before.missing_since or now)
         elif gate.unjudged == "no_traffic":
             after[gate.name] = before
         else:
@@ -237,7 +237,9 @@ def _usable_tick(
         }
     )
     state = _next_state(tick, memory)
-    memory = memory.model_copy(update={"waiting_since": (memory.waiting_since or now) if state is None else None})
+    waiting_since = (memory.waiting_since or now) if state is None else None
+    if waiting_since is not memory.waiting_since:
+        memory = memory.model_copy(update={"waiting_since": waiting_since})
     if state is not memory.state:
         memory = memory.model_copy(update={"state": state, "since": now, "calm": 0, "uncritical": 0})
     return gates, memory
