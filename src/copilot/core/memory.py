@@ -117,7 +117,8 @@ def demand_learned(
     memory: Memory, starts: float | None, now: Instant, since_sec: float, burst_factor: float
 ) -> dict[str, Any]:
     """What memory learns of the usual rate of starts (1/s): the mean at first, then an exponential average over half
-    an hour, which a burst drags along slowly. Early on, less counts for more: what was seen first may have been a burst."""
+    an hour, which a burst drags along slowly. Early on,
+    less counts for more: what was seen first may have been a burst."""
     if starts is None:
         return {}
     usual, ticks = memory.usual_starts or 0.0, memory.demand_ticks + 1
