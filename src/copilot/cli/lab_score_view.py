@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from copilot.cli.lines import plain_console, print_lines, width_of, wrapped
 from copilot.lab.judge import Miss, RunScore, Share
 from copilot.lab.labels import label_of
 from copilot.lab.score import TOP_CAUSE, LabScore, percent
@@ -23,6 +24,16 @@ SCENARIOS = (
     "bottleneck",
     "what went wrong",
 )
+NARROW = {
+    "scenario": "scenario",
+    "worst said": "worst",
+    "to stressed": "stressed",
+    "to critical": "critical",
+    "states right": "right",
+    "cause first": "cause",
+    "bottleneck": "limit",
+}
+"""The columns a terminal of 80 columns has room for; what went wrong stands below."""
 GOALS = ("goal", "wanted", "reached", "")
 VARIANTS = (
     "variant",
@@ -36,7 +47,7 @@ VARIANTS = (
     "cause first",
     "bottleneck",
 )
-_RIGHT_ALIGNED = {"to stressed", "to critical", "false alarms", "flaps", "runs", "false criticals", "false happies"}
+_RIGHT_ALIGNED = {"stressed", "critical", "false alarms", "flaps", "runs", "false criticals", "false happies"}
 _LONG = {"what went wrong", "missed"}
 
 
@@ -123,15 +134,21 @@ def wrongs(run: RunScore) -> Iterator[str]:
 
 def print_score(score: LabScore, console: Console | None = None) -> None:
     """The tables, what is wrong in variants, and last what it comes to."""
-    out = console or Console(highlight=False, markup=False)
-    out.print(_table("Scenarios", SCENARIOS, list(scenario_rows(score)), closing=True))
+    out = console or plain_console()
+    rows = list(scenario_rows(score))
+    picked = [SCENARIOS.index(column) for column in NARROW]
+    out.print(_table("Scenarios", tuple(NARROW.values()), [tuple(r[i] for i in picked) for r in rows], closing=True))
+    for name, *_, wrong in rows:
+        if wrong:
+            print_lines(out, wrapped(f"{name}: {wrong}", width_of(out), "  ", "    ", "yellow"))
     if score.unrecorded:
-        out.print(Text(f"Without a recording, so not counted: {', '.join(score.unrecorded)}", style="dim"))
+        told = f"Without a recording, so not counted: {', '.join(score.unrecorded)}"
+        print_lines(out, wrapped(told, width_of(out), "", "  ", "dim"))
     if score.variants:
         out.print()
         out.print(_table("Variants of the recordings", VARIANTS, list(variant_rows(score))))
         for line in variant_wrongs(score):
-            out.print(Text(f"  {line}", style="yellow"))
+            print_lines(out, wrapped(line, width_of(out), "  ", "    ", "yellow"))
     out.print()
     out.print(_table("Goals", GOALS, list(goal_rows(score))))
     out.print()
@@ -141,7 +158,15 @@ def print_score(score: LabScore, console: Console | None = None) -> None:
 
 
 def _table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]], *, closing: bool = False) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        padding=(0, 1),
+        header_style="dim",
+    )
     for column in columns:
         long = column in _LONG
         table.add_column(column, justify="right" if column in _RIGHT_ALIGNED else "left", ratio=1 if long else None)

@@ -12,28 +12,29 @@ STORED_TASKS = 5
 
 def work_piling_up(view: View) -> GateResult:
     """More is stored on a queue than is served: work piles up, though no gauge may say so yet (requirements §3.0)."""
-    name, limit = "work_piling_up", view.thresholds.keeping_up_share
+    name, limit = "work_piling_up", view.thresholds.piling_up_share
     ids = ("demand.tasks_added_per_sec", "matching.tasks_dispatched_per_sec", "matching.tasks_spooled_per_sec")
     if lacking := without(view, name, Severity.WARNING, ids):
         return lacking
     flows = [f for f in view.queues.values() if not view.abandoned(f)] or [view.cluster]
-    shares = {f.key: _served_share(f, view.window_sec) for f in flows}
-    worst = min(flows, key=lambda f: shares[f.key])
+    shares = {f.key: _left_share(f, view.window_sec) for f in flows}
+    worst = max(flows, key=lambda f: shares[f.key])
     share = shares[worst.key]
+    if share <= limit:
+        return measured(name, Severity.WARNING, share, limit, "ratio", "what is stored is served", {}, fired=False)
     rates = f"{worst.arrives or 0.0:.2g}/s arrive, {worst.served or 0.0:.2g}/s are served, the rest is stored"
-    where = worst.name if worst.task_type else worst.task_queue
-    sentence = f"work piles up on {where}: {rates}" if share < limit else "what is stored is served as it comes"
-    evidence = flow_evidence(worst) if share < limit else {}
-    result = measured(name, Severity.WARNING, share, limit, "ratio", sentence, evidence, fired=share < limit, low=True)
-    return of_queue(result, worst, view) if share < limit else result
+    sentence = f"work piles up on {worst.name if worst.task_type else worst.task_queue}: {rates}"
+    result = measured(name, Severity.WARNING, share, limit, "ratio", sentence, flow_evidence(worst), fired=True)
+    return of_queue(result, worst, view)
 
 
-def _served_share(flow: Flow, window_sec: float) -> float:
-    """Served to arriving, at most 1; 1 where too little was stored in the window to tell, or nothing waits any more."""
+def _left_share(flow: Flow, window_sec: float) -> float:
+    """The share of what arrives that is not served; 0 where too little was stored in the window to tell, or nothing
+    waits any more."""
     drained = flow.described and flow.waiting == 0
     if not flow.arrives or flow.served is None or drained or (flow.spooled or 0.0) * window_sec < STORED_TASKS:
-        return 1.0
-    return min(1.0, flow.served / flow.arrives)
+        return 0.0
+    return max(0.0, 1.0 - flow.served / flow.arrives)
 
 
 def backlog_age(view: View) -> GateResult:

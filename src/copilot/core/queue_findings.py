@@ -26,7 +26,9 @@ def _unpolled(facts: Facts) -> list[Flow]:
     return [
         f
         for f in waiting_flows(facts.view)
-        if polled(f, facts.view.signals) is False and (f.served or 0.0) <= max(limit * (f.arrives or 0.0), 1e-9)
+        if polled(f, facts.view.signals) is False
+        and f.served is not None
+        and f.served <= max(limit * (f.arrives or 0.0), 1e-9)
     ]
 
 

@@ -17,10 +17,9 @@ UPKEEP = (
     "|ListNamespaces|ListWorkers|ListWorkerDeployments|DescribeWorkerDeployment|DescribeWorkerDeploymentVersion"
     "|ListActivityExecutions|ListWorkflowExecutions"
 )
-BRINGS_WORK = (
-    "StartWorkflowExecution|SignalWithStartWorkflowExecution|ExecuteMultiOperation|SignalWorkflowExecution"
-    "|UpdateWorkflowExecution"
-)
+BRINGS_WORK = "StartWorkflowExecution|SignalWithStartWorkflowExecution|SignalWorkflowExecution"
+# These answer when a worker has: where none does, they end in errors that are no fault of the server.
+WAITS_FOR_WORKER = "UpdateWorkflowExecution|QueryWorkflow|ExecuteMultiOperation"
 BENIGN_PERSISTENCE = (
     ".*NotFound|.*Canceled|.*ConditionFailed.*|.*ShardOwnershipLost.*|.*ResourceExhausted|.*AlreadyStarted.*"
 )
@@ -84,7 +83,7 @@ FRONTEND_LATENCY = server("service_latency", "service_name=frontend", f"operatio
 FRONTEND_LONG_POLLS = server(
     "service_latency", "service_name=frontend", "operation=~Poll(Workflow|Activity)TaskQueue", USER
 )
-FRONTEND_ERRORS = ("service_errors", "service_name=frontend", f"operation!~Poll.*|{UPKEEP}", USER)
+FRONTEND_ERRORS = ("service_errors", "service_name=frontend", f"operation!~Poll.*|{WAITS_FOR_WORKER}|{UPKEEP}", USER)
 THROTTLED = (
     "service_errors_resource_exhausted",
     "service_name=frontend",

@@ -182,7 +182,7 @@ _PRIMARY = (
                      "operation=~StartWorkflowExecution|SignalWithStartWorkflowExecution|ExecuteMultiOperation", USER)),
     SignalSpec("demand.tasks_added_per_sec", "primary", "1/s", "tasks put on task queues", None,
                rate(*TASKS_ADDED), rate(*TASKS_ADDED, by=QUEUE), "metrics or api"),
-    SignalSpec("demand.requests_per_sec", "primary", "1/s", "requests that bring work: starts, signals, updates", None,
+    SignalSpec("demand.requests_per_sec", "primary", "1/s", "requests that bring work: starts and signals", None,
                rate("service_requests", "service_name=frontend", f"operation=~{BRINGS_WORK}", USER)),
     SignalSpec("demand.rejected_per_sec", "primary", "1/s", "requests that bring work and failed by the server's fault", "up",
                Plus((rate("service_errors", "service_name=frontend", f"operation=~{BRINGS_WORK}", USER),

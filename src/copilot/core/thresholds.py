@@ -46,8 +46,8 @@ class Thresholds(Frozen):
     """So many of them must have failed in a window."""
     backlog_age_sec: Positive = 30.0
     """The oldest waiting task may be so old."""
-    keeping_up_share: Share = 0.80
-    """Work piles up when less than this share of what arrives is served, and the rest is stored."""
+    piling_up_share: Share = 0.12
+    """Work piles up when more than this share of what arrives is stored and not served."""
     frontend_latency_p99_ms: Positive = 1000.0
     """The frontend's p99, long polls left out."""
     persistence_latency_p99_ms: Positive = 100.0
