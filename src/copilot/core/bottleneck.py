@@ -55,14 +55,16 @@ def polled(flow: Flow, signals: Signals) -> bool | None:
 
 
 def exhausted_slots(view: View) -> str | None:
-    """`workflow` or `activity` where all slots of that type are taken, or were less than a window ago and the reading
-    that would say so now is lost; else None."""
+    """`workflow` or `activity` where all slots of that type are taken, or were less than a window ago and now mostly
+    are, or cannot be read; else None."""
     if (kind := full_slots(view.signals)) is not None:
         return kind
     kind, at = view.memory.full_slots, view.memory.full_at
-    lost = kind is not None and view.signals.why_missing(f"workers.{kind}_slots_available") is not None
-    fresh = at is not None and (view.now - at).total("seconds") <= view.window_sec
-    return kind if lost and fresh and view.signals.targets.get("worker") != 0 else None
+    if kind is None or at is None or (view.now - at).total("seconds") > view.window_sec:
+        return None
+    free, used = view.signals.value(f"workers.{kind}_slots_available"), view.signals.value(f"workers.{kind}_slots_used")
+    mostly = free is None or used is None or free < used
+    return kind if mostly and view.signals.targets.get("worker") != 0 else None
 
 
 def worker_evidence(view: View) -> WorkerEvidence:

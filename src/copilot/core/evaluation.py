@@ -81,10 +81,12 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
     if usable(signals, verdict.coverage):
         since_sec = (signals.time - memory.last_tick).total("seconds") if memory.last_tick else 0.0
         starts, burst = signals.value("demand.starts_per_sec"), context.thresholds.burst_factor
+        flows = {**queues, cluster.key: cluster}
+        shares = {key: view.usual_share(flow) for key, flow in flows.items()}
         learned = {
             **demand_learned(after, starts, signals.time, since_sec, burst),
             **slots_learned(signals),
-            "queues": flows_learned(after, {**queues, cluster.key: cluster}, signals.time),
+            "queues": flows_learned(after, flows, shares, signals.time),
         }
         after = after.model_copy(update=learned)
     return decision, after

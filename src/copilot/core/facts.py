@@ -23,6 +23,12 @@ class Facts:
         """Those of the named gates that fired."""
         return [self.gates[n] for n in names if self.gates[n].fired]
 
+    def lasts(self, name: str) -> bool:
+        """Whether the gate has fired for a whole window."""
+        past = self.view.memory.gates.get(name)
+        since = past.first_fired if past else None
+        return since is not None and (self.view.now - since).total("seconds") >= self.view.window_sec
+
     def top_row(self, signal_id: str) -> BreakdownRow | None:
         """The largest row of a breakdown."""
         rows = self.view.signals.rows(signal_id)

@@ -11,6 +11,7 @@ from copilot.core import server_findings as server
 from copilot.core import worker_findings as worker
 from copilot.core.assessment import Issue
 from copilot.core.facts import Facts
+from copilot.core.gates import FINISHED_WORK
 
 FINDINGS: tuple[Callable[[Facts], Issue | None], ...] = (
     server.server_unreachable,
@@ -41,5 +42,13 @@ FINDINGS: tuple[Callable[[Facts], Issue | None], ...] = (
 
 
 def findings(facts: Facts) -> tuple[Issue, ...]:
-    """All that was found, the likeliest cause first."""
-    return tuple(issue for find in FINDINGS if (issue := find(facts)) is not None)
+    """All that was found, the likeliest cause first; what one slow moment may have caused, last."""
+    found = [issue for find in FINDINGS if (issue := find(facts)) is not None]
+    return tuple(sorted(found, key=lambda issue: _one_moment(issue, facts)))
+
+
+def _one_moment(issue: Issue, facts: Facts) -> bool:
+    """Whether an issue rests on quantiles alone that have not been over their thresholds for a whole window."""
+    if not issue.contributing_factors or not FINISHED_WORK.issuperset(issue.contributing_factors):
+        return False
+    return not any(facts.lasts(name) for name in issue.contributing_factors)

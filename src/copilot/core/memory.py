@@ -34,13 +34,15 @@ NEVER_FIRED = GateMemory()
 
 @dataclass(frozen=True, slots=True)
 class QueueMemory:
-    """One flow's past: tasks waiting at the last tick; when a task last arrived; ages of its oldest task (seconds) over
-    the last minute and a half, as (when, age), oldest first, so that a gauge written once a minute shows a rise too."""
+    """One flow's past: tasks waiting at the last tick; its usual share of arrivals; when a task last arrived; ages of
+    its oldest task (seconds) over the last minute and a half, as (when, age), oldest first, so that a gauge written once
+    a minute shows a rise too."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     waiting: FiniteFloat | None = None
     ages: tuple[tuple[Instant, FiniteFloat], ...] = ()
+    usual_share: FiniteFloat | None = None
     last_arrival: Instant | None = None
     last_seen: Instant | None = None
 
@@ -75,7 +77,9 @@ class Memory(Frozen):
     last_tick: Instant | None = None
 
 
-def flows_learned(memory: Memory, flows: dict[str, Flow], now: Instant) -> dict[str, QueueMemory]:
+def flows_learned(
+    memory: Memory, flows: dict[str, Flow], shares: dict[str, float | None], now: Instant
+) -> dict[str, QueueMemory]:
     """The queues' memory after this tick. A flow that was not read keeps its past; the longest unseen are dropped."""
     queues = dict(memory.queues)
     for key, flow in flows.items():
@@ -83,7 +87,7 @@ def flows_learned(memory: Memory, flows: dict[str, Flow], now: Instant) -> dict[
         waiting = past.waiting if flow.waiting is None else flow.waiting
         ages = past.ages if flow.age is None else _ages(past.ages, flow.age, now)
         arrived = now if flow.arrives else past.last_arrival
-        queues[key] = QueueMemory(waiting=waiting, ages=ages, last_arrival=arrived, last_seen=now)
+        queues[key] = QueueMemory(waiting, ages, shares[key], arrived, now)
     if len(queues) <= REMEMBERED_QUEUES:
         return queues
     newest = sorted(queues, key=lambda k: queues[k].last_seen or Instant.MIN, reverse=True)[:REMEMBERED_QUEUES]

@@ -54,6 +54,8 @@ def summary(verdict: Verdict, found: tuple[Issue, ...], signals: Signals) -> str
         return f"{text} {found[0].title}." if found else text
     if found and verdict.fired():
         return f"{found[0].title}. {found[0].likely_cause}"
+    if sentence := next((g.sentence for g in verdict.gates if g.fired), ""):
+        return f"{sentence[:1].upper()}{sentence[1:]}. Nothing read says why yet."
     last = f" from: {found[0].title}. Now" if found else ""
     return f"Recovering{last}: {flow}. No gate fires; the state holds until it stays so."
 

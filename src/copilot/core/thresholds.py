@@ -72,7 +72,7 @@ class Thresholds(Frozen):
     """Refused database calls, at the rate of tasks added."""
     workflow_task_failures: Tolerance = Tolerance(events=3, share=0.05)
     """Workflow tasks failed or timed out, at the rate of tasks added."""
-    activity_failures: Tolerance = Tolerance(events=5, share=0.15)
+    activity_failures: Tolerance = Tolerance(events=3, share=0.10)
     """Failed activity attempts, at the rate of tasks added."""
     burst_factor: Annotated[FiniteFloat, Field(gt=1)] = 2.5
     """So many times the usual starts are a burst."""

@@ -9,7 +9,7 @@ from whenever import Instant
 
 from copilot.core.assessment import GateResult, Severity, Unjudged
 from copilot.core.flow import Flow
-from copilot.core.memory import Memory, QueueMemory
+from copilot.core.memory import NEVER_SEEN, Memory, QueueMemory
 from copilot.core.signals import MissingCode, Signals
 from copilot.core.thresholds import Thresholds
 
@@ -37,14 +37,24 @@ class View:
 
     def past(self, flow: Flow) -> QueueMemory:
         """What is remembered of a flow."""
-        return self.memory.queues.get(flow.key, QueueMemory())
+        return self.memory.queues.get(flow.key, NEVER_SEEN)
 
     def share(self, flow: Flow) -> float:
-        """The flow's share of what arrives; of what waits when nothing arrives; 1 for the cluster."""
+        """The flow's share of what arrives, now or usually (work that is not done brings no further tasks, so a stalled
+        queue's share falls); of what waits when nothing arrives; 1 for the cluster."""
         if flow is self.cluster:
             return 1.0
         what, total = self._whole
-        return (getattr(flow, what) or 0.0) / total if total > 0 else 0.0
+        now = (getattr(flow, what) or 0.0) / total if total > 0 else 0.0
+        return max(now, self.past(flow).usual_share or 0.0) if flow.arrives else now
+
+    def usual_share(self, flow: Flow) -> float | None:
+        """What to remember of the flow's share of arrivals: a slow average over the ticks at which it is served."""
+        past, (what, total) = self.past(flow).usual_share, self._whole
+        if flow is self.cluster or what != "arrives" or not flow.arrives or (flow.served or 0.0) < 0.9 * flow.arrives:
+            return past
+        now = flow.arrives / total
+        return now if past is None else past + 0.1 * (now - past)
 
     def abandoned(self, flow: Flow) -> bool:
         """Whether nothing arrives on the queue and nobody misses it: not within memory's reach, while work arrives
