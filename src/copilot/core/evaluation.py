@@ -84,7 +84,7 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
         flows = {**queues, cluster.key: cluster}
         shares = {key: view.usual_share(flow) for key, flow in flows.items()}
         learned = {
-            **demand_learned(after, starts, signals.time, since_sec, burst),
+            **demand_learned(after, starts, signals.time, since_sec, context.window_sec, burst),
             **slots_learned(signals),
             "queues": flows_learned(after, flows, shares, signals.time),
         }
@@ -97,7 +97,8 @@ def _remembering(decision: Decision, memory: Memory) -> tuple[Decision, Memory]:
     state, found = decision.verdict.health_state, decision.findings
     if state is ReportedState.HAPPY:
         decision = replace(decision, findings=tuple(issue for issue in found if not issue.contributing_factors))
-        return decision, memory.model_copy(update={"cause": None, "bottleneck": None}) if memory.cause else memory
+        forgotten = {"cause": None, "bottleneck": None, "burst_at": None}
+        return decision, memory.model_copy(update=forgotten) if memory.cause else memory
     if state is ReportedState.UNKNOWN:
         return decision, memory
     if (cause := next((issue for issue in found if issue.contributing_factors), None)) is not None:

@@ -15,6 +15,8 @@ AGES_REACH_SEC = 90.0
 AGES_APART_SEC = 20.0
 USUAL_OVER_SEC = 1800.0
 EARLY_TICKS = 12
+USUAL_AFTER_SEC = 50.0
+BURST_STARTS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,8 @@ NEVER_FIRED = GateMemory()
 @dataclass(frozen=True, slots=True)
 class QueueMemory:
     """One flow's past: tasks waiting at the last tick; its usual share of arrivals; when a task last arrived; ages of
-    its oldest task (seconds) over the last minute and a half, as (when, age), oldest first, so that a gauge written once
-    a minute shows a rise too."""
+    its oldest task (seconds) over the last minute and a half, as (when, age), oldest first: so a gauge written once a
+    minute shows a rise too."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -71,6 +73,7 @@ class Memory(Frozen):
     bottleneck: BottleneckClassification | None = None
     full_slots: str | None = None
     full_at: Instant | None = None
+    burst_at: Instant | None = None
     demand_since: Instant | None = None
     usual_starts: FiniteFloat | None = None
     demand_ticks: Annotated[int, Field(ge=0)] = 0
@@ -117,8 +120,17 @@ def slots_learned(signals: Signals) -> dict[str, Any]:
     return {} if kind is None else {"full_slots": kind, "full_at": signals.time}
 
 
+def bursting(memory: Memory, starts: float | None, now: Instant, window_sec: float, burst_factor: float) -> bool:
+    """Whether far more workflows are started than usual, where long enough was seen to know what is usual."""
+    usual = memory.usual_starts
+    if starts is None or not usual or memory.demand_since is None or starts <= burst_factor * usual:
+        return False
+    known_sec = (now - memory.demand_since).total("seconds")
+    return known_sec >= USUAL_AFTER_SEC and (starts - usual) * window_sec >= BURST_STARTS
+
+
 def demand_learned(
-    memory: Memory, starts: float | None, now: Instant, since_sec: float, burst_factor: float
+    memory: Memory, starts: float | None, now: Instant, since_sec: float, window_sec: float, burst_factor: float
 ) -> dict[str, Any]:
     """What memory learns of the usual rate of starts (1/s): the mean at first, then an exponential average over half
     an hour, which a burst drags along slowly. Early on,
@@ -133,7 +145,8 @@ def demand_learned(
     taken = starts
     if ticks > 3 and 0 < burst_factor * usual < starts:
         taken, weight = burst_factor * usual, slowly
-    return {
+    learned: dict[str, Any] = {"burst_at": now} if bursting(memory, starts, now, window_sec, burst_factor) else {}
+    return learned | {
         "usual_starts": usual + weight * (taken - usual),
         "demand_ticks": ticks,
         "demand_since": memory.demand_since or now,

@@ -70,7 +70,7 @@ class Thresholds(Frozen):
     """Failed database calls, at the rate of requests that bring work."""
     persistence_throttled: Tolerance = Tolerance(events=10, share=0.10)
     """Refused database calls, at the rate of tasks added."""
-    workflow_task_failures: Tolerance = Tolerance(events=3, share=0.05)
+    workflow_task_failures: Tolerance = Tolerance(events=2, share=0.05)
     """Workflow tasks failed or timed out, at the rate of tasks added."""
     activity_failures: Tolerance = Tolerance(events=3, share=0.10)
     """Failed activity attempts, at the rate of tasks added."""

@@ -1,27 +1,28 @@
 """Findings about workers, the load on them, and the code they run."""
 
 from copilot.core.assessment import Issue
-from copilot.core.bottleneck import SERVER_REFUSES, WORK_WAITS, draining, exhausted_slots
+from copilot.core.bottleneck import SERVER_REFUSES, SERVER_SLOW, WORK_WAITS, draining, exhausted_slots
 from copilot.core.facts import Facts, issue
+from copilot.core.memory import bursting
 from copilot.core.scaling import pollers_over_slots
 
-USUAL_AFTER_SEC = 50.0
-BURST_STARTS = 10.0
+WAKE_OF_A_BURST_SEC = 300.0
 
 
 def load_burst(facts: Facts) -> Issue | None:
-    """Far more workflows are started than usual."""
-    signals, memory = facts.view.signals, facts.view.memory
-    starts, usual = signals.value("demand.starts_per_sec"), memory.usual_starts
-    factor = facts.view.thresholds.burst_factor
-    if starts is None or not usual or memory.demand_since is None or starts <= factor * usual:
+    """Far more workflows are started than usual, or were until a while ago and the work is not done yet."""
+    view, memory = facts.view, facts.view.memory
+    starts, usual = view.signals.value("demand.starts_per_sec"), memory.usual_starts or 0.0
+    gates = facts.fired(*WORK_WAITS, "frontend_latency", "persistence_latency", "history_latency")
+    if bursting(memory, starts, view.now, view.window_sec, view.thresholds.burst_factor):
+        many = starts or 0.0
+        why = f"{many:.2g} workflow starts/s arrive, {many / usual:.1f} times the usual {usual:.2g}/s."
+        return issue("load_burst", facts, gates, "A burst of load", why, signals=("demand.starts_per_sec",))
+    ago = (view.now - memory.burst_at).total("seconds") if memory.burst_at is not None else None
+    if ago is None or ago > WAKE_OF_A_BURST_SEC or not gates:
         return None
-    known_sec = (facts.view.now - memory.demand_since).total("seconds")
-    if known_sec < USUAL_AFTER_SEC or (starts - usual) * facts.view.window_sec < BURST_STARTS:
-        return None
-    gates = facts.fired("backlog_age", "falling_behind", "frontend_latency", "persistence_latency", "history_latency")
-    why = f"{starts:.2g} workflow starts/s arrive, {starts / usual:.1f} times the usual {usual:.2g}/s."
-    return issue("load_burst", facts, gates, "A burst of load", why, signals=("demand.starts_per_sec",))
+    why = f"Until {ago:.0f} s ago far more workflows were started than the usual {usual:.2g}/s; they are still being done."
+    return issue("load_burst", facts, gates, "The wake of a burst of load", why, signals=("demand.starts_per_sec",))
 
 
 def slots_exhausted(facts: Facts) -> Issue | None:
@@ -82,6 +83,8 @@ def worker_slow(facts: Facts) -> Issue | None:
         or facts.workers.slots_exhausted
         or draining(facts.view)
         or facts.fired(*SERVER_REFUSES)
+        or facts.fired("frontend_latency")
+        or any(facts.lasts(gate.name) for gate in facts.fired(*sorted(SERVER_SLOW)))
     )
     if not gates or excused:
         return None
