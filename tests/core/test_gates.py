@@ -256,3 +256,35 @@ def test_what_is_well_within_the_tolerance_of_no_demand_needs_no_reading_of_dema
     lost: dict[str, float | None] = {"demand__requests_per_sec": None}
     assert gates(healthy(**lost))["frontend_errors"].fired is False
     assert gates(healthy(**lost, frontend__error_rate_per_sec=1.0))["frontend_errors"].unjudged == "missing"
+
+
+def test_one_small_queue_that_falls_behind_makes_no_cluster_critical() -> None:
+    old = {"demand.tasks_added_per_sec": 0.2, "matching.tasks_dispatched_per_sec": 0.05, "matching.backlog_count": 40.0}
+    rest = {"demand.tasks_added_per_sec": 17.3, "matching.tasks_dispatched_per_sec": 17.3}
+    ages = {"matching.workflow_backlog_age_sec": 200.0}
+    now = healthy(
+        matching__backlog_count=40.0, matching__workflow_backlog_age_sec=200.0, matching__tasks_dispatched_per_sec=17.35
+    )
+    signals = with_queues(now, attic=old | ages, orders=rest)
+    flows = {**queue_flows(signals), cluster_flow(signals).key: cluster_flow(signals)}
+    younger = ((START.subtract(seconds=60), 140.0),)
+    memory = Memory(queues={key: QueueMemory(ages=younger) for key in flows})
+    assert "falling_behind" not in fired(signals, memory)
+    half = {i: 8.0 if i == "demand.tasks_added_per_sec" else v for i, v in old.items()}
+    large = with_queues(now, attic=half | ages, orders=rest)
+    assert "falling_behind" in fired(large, memory)
+
+
+def test_several_small_stalled_queues_are_stalled_together() -> None:
+    stalled = {
+        "demand.tasks_added_per_sec": 1.0,
+        "matching.tasks_dispatched_per_sec": 0.0,
+        "matching.backlog_count": 60.0,
+        "matching.workflow_backlog_age_sec": 60.0,
+    }
+    busy_one = {"demand.tasks_added_per_sec": 10.0, "matching.tasks_dispatched_per_sec": 10.0}
+    now = healthy(matching__backlog_count=180.0, matching__workflow_backlog_age_sec=60.0)
+    one = with_queues(now, a=stalled, orders=busy_one)
+    assert {"queue_stalled"} == {"queue_stalled", "work_stalled"} & set(fired(one))
+    three = with_queues(now, a=stalled, b=stalled, c=stalled, orders=busy_one)
+    assert {"work_stalled"} == {"queue_stalled", "work_stalled"} & set(fired(three))

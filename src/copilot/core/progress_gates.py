@@ -50,12 +50,12 @@ _STALL_IDS = ("demand.tasks_added_per_sec", "matching.tasks_dispatched_per_sec")
 
 
 def work_stalled(view: View) -> GateResult:
-    """Stalled: work waits and is not served, on the cluster or on a queue that carries a good part of it."""
+    """Stalled: work waits and is not served, on the cluster or on queues that carry a good part of it."""
     return _worst_stall(view, "work_stalled", Severity.CRITICAL)
 
 
 def queue_stalled(view: View) -> GateResult:
-    """The same on a queue that carries too little to make the cluster critical."""
+    """The same on queues that carry too little to make the cluster critical."""
     return _worst_stall(view, "queue_stalled", Severity.WARNING)
 
 
@@ -66,15 +66,14 @@ def _worst_stall(view: View, name: str, severity: Severity) -> GateResult:
         return stuck or GateResult(name=name, severity=severity, fired=False, unit="ratio", sentence="nothing waits")
     if lacking is not None and lacking.unjudged != "no_traffic":
         return lacking
-    unknown = True
-    for flow in view.flows:
-        big = flow is view.cluster or view.share(flow) >= view.thresholds.queue_share_critical
-        if big is not (severity is Severity.CRITICAL):
-            continue
-        stalled, share = _stalled(view, flow)
-        unknown = unknown and stalled is None
-        if stalled:
-            return _stall_result(view, name, severity, flow, share)
+    judged = [(flow, *_stalled(view, flow)) for flow in view.flows]
+    stalled = {flow.key: share for flow, stalls, share in judged if stalls}
+    together = sum(view.share(f) for f in view.flows[1:] if f.key in stalled)
+    big = view.cluster.key in stalled or together >= view.thresholds.queue_share_critical
+    if stalled and big is (severity is Severity.CRITICAL):
+        first = next(flow for flow in view.flows if flow.key in stalled)
+        return _stall_result(view, name, severity, first, stalled[first.key])
+    unknown = all(stalls is None for _, stalls, _ in judged)
     if unknown and severity is Severity.CRITICAL:
         return unjudged(name, severity, "missing", "nothing says what waits")
     stuck = _stuck_in_history(view) if severity is Severity.CRITICAL else None
@@ -129,7 +128,8 @@ def _rising(age: float, past: QueueMemory) -> bool:
 
 
 def falling_behind(view: View) -> GateResult:
-    """Falling behind: served < arrivals, and the oldest task's age is over two minutes and rising."""
+    """Falling behind: served < arrivals, and the oldest task's age is over two minutes and rising, on queues that carry
+    a good part of the work (on the cluster, where nothing is known of queues)."""
     name, severity, limit = "falling_behind", Severity.CRITICAL, view.thresholds.falling_behind_age_sec
     lacking = without(view, name, severity, _STALL_IDS)
     ages = [view.signals.value(i) for i in AGES]
@@ -139,21 +139,30 @@ def falling_behind(view: View) -> GateResult:
         return measured(name, severity, age, limit, "s", f"the oldest task waits {age:.0f} s", {}, fired=False)
     if lacking is not None and lacking.unjudged != "no_traffic":
         return lacking
-    flows = [f for f in view.flows if f is view.cluster or view.share(f) >= view.thresholds.queue_share_critical]
-    judged = [f for f in flows if f.age is not None and f.arrives is not None and f.served is not None]
+    known = [f for f in view.flows if f.age is not None and f.arrives is not None and f.served is not None]
+    judged = [f for f in known if f is not view.cluster] or known
     if not judged:
         return unjudged(name, severity, "missing", "nothing says how old the waiting work is")
-    for flow in judged:
-        age = flow.age or 0.0
-        if age > limit and _rising(age, view.past(flow)) and (flow.served or 0.0) < (flow.arrives or 0.0):
-            rates = f"{flow.arrives:.2g}/s arrive, {flow.served:.2g}/s are served"
-            sentence = f"the oldest task on {flow.task_queue} waits {age:.0f} s and rising: {rates}"
-            result = measured(name, severity, age, limit, "s", sentence, flow_evidence(flow), fired=True)
-            return of_queue(result, flow, view)
+    behind = [f for f in judged if _behind(view, f)]
+    if behind and sum(view.share(f) for f in behind) >= view.thresholds.queue_share_critical:
+        flow, age = behind[0], behind[0].age or 0.0
+        rates = f"{flow.arrives:.2g}/s arrive, {flow.served:.2g}/s are served"
+        sentence = f"the oldest task on {flow.task_queue} waits {age:.0f} s and rising: {rates}"
+        result = measured(name, severity, age, limit, "s", sentence, flow_evidence(flow), fired=True)
+        return of_queue(result, flow, view)
     if unsure := lost(view, name, severity, AGES):
         return unsure
+    if behind:
+        said = f"too little falls behind: {', '.join(sorted({f.task_queue for f in behind}))}"
+        return GateResult(name=name, severity=severity, fired=False, unit="s", sentence=said)
     age = max(f.age or 0.0 for f in judged)
     return measured(name, severity, age, limit, "s", f"the oldest task waits {age:.0f} s", {}, fired=False)
+
+
+def _behind(view: View, flow: Flow) -> bool:
+    """Whether a flow's oldest task is too old and getting older while less is served than arrives."""
+    old = (flow.age or 0.0) > view.thresholds.falling_behind_age_sec
+    return old and _rising(flow.age or 0.0, view.past(flow)) and (flow.served or 0.0) < (flow.arrives or 0.0)
 
 
 def _few_rejected(view: View) -> bool:

@@ -21,7 +21,7 @@ def load_burst(facts: Facts) -> Issue | None:
     ago = (view.now - memory.burst_at).total("seconds") if memory.burst_at is not None else None
     if ago is None or ago > WAKE_OF_A_BURST_SEC or not gates:
         return None
-    why = f"Until {ago:.0f} s ago far more workflows were started than the usual {usual:.2g}/s; they are still being done."
+    why = f"Until {ago:.0f} s ago far more workflows were started than the usual {usual:.2g}/s; they still run."
     return issue("load_burst", facts, gates, "The wake of a burst of load", why, signals=("demand.starts_per_sec",))
 
 
