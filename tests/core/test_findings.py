@@ -4,7 +4,7 @@ import pytest
 
 from copilot.core.assessment import ActionType, BottleneckClassification, Evaluation, SuggestedAction
 from copilot.core.scaling import ScalingRule, broken_rule, permitted
-from copilot.core.signals import Signals
+from copilot.core.signals import Missing, MissingCode, Signals
 from tests.cluster_signals import blind, healthy, play, workers_down
 
 
@@ -194,3 +194,11 @@ def test_load_that_stays_is_usual_after_a_while() -> None:
     named = ["load_burst" in [f.finding for f in e.findings] for e in evaluations]
     assert all(named[6:40])
     assert not named[-1]
+
+
+def test_a_lost_reading_does_not_change_the_cause() -> None:
+    lost = workers_down(60.0, poller__pending_polls=None, poller__recent_pollers=1.0)
+    why = {**lost.missing, "poller.pending_polls": Missing(code=MissingCode.TIMEOUT)}
+    blurred = lost.model_copy(update={"missing": why})
+    named = [e.top_factor for e in play([healthy()] * 5 + [workers_down(60.0)] * 4 + [blurred] * 3)[0][6:]]
+    assert named == ["no_pollers"] * len(named)

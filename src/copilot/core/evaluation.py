@@ -21,7 +21,7 @@ from copilot.core.gates import judge
 from copilot.core.memory import Memory, demand_learned, flows_learned, slots_learned
 from copilot.core.narrative import narrative, summary
 from copilot.core.services import services
-from copilot.core.signals import Signals
+from copilot.core.signals import MissingCode, Signals
 from copilot.core.state_machine import evaluate_health_state, usable
 from copilot.core.thresholds import Thresholds
 from copilot.core.view import View
@@ -92,6 +92,23 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
     return decision, after
 
 
+# What is said of waiting work when nothing points at anything else; and the readings that point.
+WEAK = frozenset({"worker_slow", "backlog_draining"})
+POINTING = (
+    "poller.pending_polls",
+    "matching.tasks_dispatched_per_sec",
+    "demand.tasks_added_per_sec",
+    "matching.backlog_count",
+    "version.backlog_count",
+    "version.pollers",
+)
+
+
+def _blurred(signals: Signals) -> bool:
+    """Whether a reading that points at causes was lost in this tick: then the last cause is the better guess."""
+    return any((why := signals.why_missing(i)) is not None and why.code is not MissingCode.ABSENT for i in POINTING)
+
+
 def _remembering(decision: Decision, memory: Memory) -> tuple[Decision, Memory]:
     """Happy names no cause that rests on a gate. While a state holds and no gate fires, the last cause stays named."""
     state, found = decision.verdict.health_state, decision.findings
@@ -101,10 +118,15 @@ def _remembering(decision: Decision, memory: Memory) -> tuple[Decision, Memory]:
         return decision, memory.model_copy(update=forgotten) if memory.cause else memory
     if state is ReportedState.UNKNOWN:
         return decision, memory
-    if (cause := next((issue for issue in found if issue.contributing_factors), None)) is not None:
+    cause = next((issue for issue in found if issue.contributing_factors), None)
+    blurred = not decision.verdict.stale and _blurred(decision.facts.view.signals) and bool(decision.verdict.fired())
+    if cause is not None and not (blurred and cause.finding in WEAK and memory.cause is not None):
         return decision, memory.model_copy(update={"cause": cause, "bottleneck": decision.bottleneck})
-    if memory.cause is None or memory.bottleneck is None or decision.verdict.fired():
+    if memory.cause is None or memory.bottleneck is None or (decision.verdict.fired() and not blurred):
         return decision, memory
+    if blurred:
+        others = tuple(issue for issue in found if issue.finding not in (memory.cause.finding, *WEAK))
+        return replace(decision, findings=(memory.cause, *others), bottleneck=memory.bottleneck), memory
     last = memory.cause.model_copy(
         update={
             "severity": Severity.WARNING,

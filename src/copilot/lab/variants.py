@@ -101,17 +101,22 @@ def loaded(run: RecordedRun, factor: float) -> RecordedRun:
     return _each(run, scale)
 
 
+def _of_sdk(signal_id: str) -> bool:
+    """Whether only the workers' own pages hold a signal."""
+    return SPECS[signal_id].role == "worker" and SPECS[signal_id].source != "api"
+
+
 def without_sdk(run: RecordedRun) -> RecordedRun:
     """The run of a cluster whose workers show no metrics: their ids are not expected, and no target is theirs."""
 
     def strip(tick: Signals) -> Signals:
         return tick.model_copy(
             update={
-                "readings": {i: v for i, v in tick.readings.items() if SPECS[i].role != "worker"},
-                "no_traffic": tuple(i for i in tick.no_traffic if SPECS[i].role != "worker"),
-                "missing": {i: m for i, m in tick.missing.items() if SPECS[i].role != "worker"},
+                "readings": {i: v for i, v in tick.readings.items() if not _of_sdk(i)},
+                "no_traffic": tuple(i for i in tick.no_traffic if not _of_sdk(i)),
+                "missing": {i: m for i, m in tick.missing.items() if not _of_sdk(i)},
                 "targets": {role: n for role, n in tick.targets.items() if role not in ("worker", "sdk")},
-                "breakdowns": {i: rows for i, rows in tick.breakdowns.items() if SPECS[i].role != "worker"},
+                "breakdowns": {i: rows for i, rows in tick.breakdowns.items() if not _of_sdk(i)},
             }
         )
 
