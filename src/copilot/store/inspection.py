@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from copilot.core.errors import StoreError
-from copilot.store.connections import Connection, Connections
+from copilot.store.connections import Connections
 from copilot.store.migrate import current_version, migrations
+from copilot.store.raw import Connection
 
 TABLES = """
 SELECT c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

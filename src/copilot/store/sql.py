@@ -34,6 +34,13 @@ INSERT INTO health_assessments (id, cluster, evaluation_id, trigger, time, healt
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::jsonb)
 ON CONFLICT DO NOTHING
 """
+KEPT_ASSESSMENT = "SELECT assessment FROM health_assessments WHERE id = $1"
+REWORD_ASSESSMENT = """
+UPDATE health_assessments SET explained_by = $2, summary = $3, assessment = $4::jsonb WHERE id = $1
+"""
+RECENT_ASSESSMENT = """
+SELECT time FROM health_assessments WHERE cluster = $1 AND time > $2 AND time <= $3 ORDER BY time DESC LIMIT 1
+"""
 LATEST_ASSESSMENT = "SELECT assessment FROM health_assessments WHERE cluster = $1 ORDER BY time DESC LIMIT 1"
 ASSESSMENTS = """
 SELECT assessment FROM health_assessments
@@ -47,6 +54,8 @@ INSERT_THRESHOLDS = "INSERT INTO threshold_sets (hash, thresholds) VALUES ($1, $
 THRESHOLDS = "SELECT thresholds FROM threshold_sets WHERE hash = $1"
 
 ISSUES_UNRESOLVED_AT = "SELECT issue FROM issues WHERE cluster = $1 AND (resolved_at IS NULL OR resolved_at > $2)"
+ISSUES_SEEN_AT = "SELECT issue FROM issues WHERE cluster = $1 AND last_seen = $2"
+REWORD_ISSUE = "UPDATE issues SET issue = $2::jsonb WHERE id = $1"
 UPSERT_ISSUE = """
 INSERT INTO issues (id, cluster, finding, subject, severity, title, first_seen, last_seen, resolved_at, issue)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb)
@@ -59,10 +68,11 @@ WHERE cluster = $1 AND ($2::text IS NULL OR severity = $2) AND ($3 OR resolved_a
 ORDER BY resolved_at IS NOT NULL, severity, last_seen DESC, first_seen, finding, subject LIMIT $4
 """
 
-PRUNE_SNAPSHOTS = """
-DELETE FROM metrics_snapshots WHERE id IN (SELECT id FROM metrics_snapshots WHERE time < $1 LIMIT $2)
-"""
-PRUNE_ASSESSMENTS = """
-DELETE FROM health_assessments WHERE id IN (SELECT id FROM health_assessments WHERE time < $1 LIMIT $2)
-"""
-PRUNE_ISSUES = "DELETE FROM issues WHERE id IN (SELECT id FROM issues WHERE resolved_at < $1 LIMIT $2)"
+# What is old, by table. Each goes by an index of (cluster, its time).
+_OLD = {
+    "metrics_snapshots": "metrics_snapshots WHERE cluster = $1 AND time < $2",
+    "health_assessments": "health_assessments WHERE cluster = $1 AND time < $2",
+    "issues": "issues WHERE cluster = $1 AND resolved_at < $2",
+}
+COUNT_OLD = {table: f"SELECT count(*) FROM {old}" for table, old in _OLD.items()}
+PRUNE = {table: f"DELETE FROM {table} WHERE id IN (SELECT id FROM {old} LIMIT $3)" for table, old in _OLD.items()}
