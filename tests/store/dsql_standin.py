@@ -11,7 +11,7 @@ import struct
 from collections import Counter
 from dataclasses import dataclass, field
 from threading import Thread
-from typing import Literal
+from typing import Any, Literal
 
 import asyncpg
 from whenever import Instant
@@ -146,7 +146,7 @@ class DsqlStandIn:
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         length, code = struct.unpack("!ii", await reader.readexactly(8))
         if code != SSL_REQUEST:
-            return self._turn_away(writer, "28000", "TLS is needed")
+            return _turned_away(writer, "28000", "TLS is needed")
         writer.write(b"S")
         await writer.start_tls(self._tls)
         (length,) = struct.unpack("!i", await reader.readexactly(4))
@@ -160,18 +160,15 @@ class DsqlStandIn:
                 raise Refused(f"{token.action} is not for {said['user']}")
         except Refused as why:
             self.refused.append(str(why))
-            return self._turn_away(writer, "28000", "unable to accept connection, access denied")
+            return _turned_away(writer, "28000", "unable to accept connection, access denied")
         if said.get("database") != "postgres":
-            return self._turn_away(writer, "3D000", f"database {said.get('database')} does not exist")
+            return _turned_away(writer, "3D000", f"database {said.get('database')} does not exist")
         self.logins.append((said["user"], token))
         backend = await asyncio.open_connection("127.0.0.1", self.backend_port)
         said |= {"user": "copilot", "database": self.database}
         body = struct.pack("!i", 196608) + b"".join(f"{k}\0{v}\0".encode() for k, v in said.items() if k) + b"\0"
         backend[1].write(struct.pack("!i", len(body) + 4) + body)
         return backend
-
-    def _turn_away(self, writer: asyncio.StreamWriter, code: str, why: str) -> None:
-        writer.write(_error(code, why, "FATAL"))
 
     async def _relay(
         self,
@@ -200,10 +197,10 @@ class DsqlStandIn:
             text = body[:-1].decode()
             return self._stated(session, text, b"") and self._translated(session, text).encode() + b"\0"
         if kind == b"P":
-            name, text, types = body.split(b"\0", 2)
-            session.texts[name] = text.decode()
-            self.statements[text.decode()] += 1
-            return name + b"\0" + self._translated(session, text.decode()).encode() + b"\0" + types
+            name, stated, types = body.split(b"\0", 2)
+            session.texts[name] = stated.decode()
+            self.statements[stated.decode()] += 1
+            return name + b"\0" + self._translated(session, stated.decode()).encode() + b"\0" + types
         if kind == b"B":
             _, name, _ = body.split(b"\0", 2)
             return self._stated(session, session.texts[name], body)
@@ -276,6 +273,11 @@ async def _message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     kind = await reader.readexactly(1)
     (length,) = struct.unpack("!i", await reader.readexactly(4))
     return kind, await reader.readexactly(length - 4)
+
+
+def _turned_away(writer: asyncio.StreamWriter, code: str, why: str) -> tuple[Any, Any] | None:
+    writer.write(_error(code, why, "FATAL"))
+    return None
 
 
 def _error(code: str, why: str, severity: str = "ERROR") -> bytes:

@@ -21,13 +21,14 @@ _CLUSTER_ID = re.compile(r"[a-z0-9]{26}")
 
 @dataclass(frozen=True, slots=True)
 class PostgresAddress:
-    """A PostgreSQL. `hosts` are names or addresses with ports (several: tried in turn), empty for a local socket."""
+    """A PostgreSQL. `hosts` are names or addresses with ports (several: tried in turn), empty for a local socket;
+    `verified`: its certificate is asked for and checked."""
 
     url: str
     place: str
     hosts: tuple[tuple[str, int], ...]
     database: str
-    encrypted: bool
+    verified: bool
     flavour: Flavour = "postgresql"
 
 
@@ -43,6 +44,7 @@ class DsqlAddress:
     profile: str | None
     ca_file: str | None
     database: str = "postgres"
+    verified: bool = True
     flavour: Flavour = "dsql"
 
     @property
@@ -74,7 +76,7 @@ def _postgres(url: str, parts: SplitResult) -> PostgresAddress:
         raise ValueError("this is an Aurora DSQL endpoint: write dsql:// in place of postgresql://")
     database = unquote(parts.path.lstrip("/")) or options.get("dbname") or options.get("database") or ""
     place = f"{named or 'the local socket'}/{database}"
-    return PostgresAddress(url, place, hosts, database, encrypted=mode is not None and mode not in SSL_MODES[:3])
+    return PostgresAddress(url, place, hosts, database, verified=mode in SSL_MODES[-2:])
 
 
 def _dsql(parts: SplitResult) -> DsqlAddress:

@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS schema_version (
     version int PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL)
 """
 
+CURRENT_VERSION = "SELECT coalesce(max(version), 0) FROM schema_version"
 _INDEX = re.compile(r"CREATE (?:UNIQUE )?INDEX ASYNC (?:IF NOT EXISTS )?(?P<name>\w+) ON")
 
 
@@ -77,7 +78,7 @@ async def current_version(connections: Connections) -> int:
     """The schema's version; 0 before the first migration."""
 
     async def read(connection: Connection) -> int:
-        return int(await connection.fetchval("SELECT coalesce(max(version), 0) FROM schema_version"))
+        return int(await connection.fetchval(CURRENT_VERSION))
 
     return await connections.transaction(read)
 

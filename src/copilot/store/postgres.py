@@ -127,7 +127,7 @@ class PostgresStore:
     async def timeline(
         self, cluster: str, start: Instant, end: Instant, max_points: int, *, signals: bool = False
     ) -> list[TimelinePoint]:
-        rows = await self._rows(sql.TIMELINE, cluster, to_column(start), to_column(end))
+        rows = await self._rows(sql.TIMELINE, cluster, to_column(start), to_column(end), max_points)
         kept = thin_timeline([_point(r) for r in rows], max_points)
         if not signals:
             return kept
@@ -139,7 +139,7 @@ class PostgresStore:
     async def signal_series(
         self, cluster: str, signal_id: str, start: Instant, end: Instant, max_points: int
     ) -> list[SeriesPoint]:
-        rows = await self._rows(sql.SERIES, cluster, to_text(signal_id), to_column(start), to_column(end))
+        rows = await self._rows(sql.SERIES, cluster, to_text(signal_id), to_column(start), to_column(end), max_points)
         points = [SeriesPoint(time=from_column(r["time"]), value=r["value"]) for r in rows]
         return thin_series(points, max_points)
 

@@ -18,14 +18,30 @@ LATEST_SNAPSHOT = """
 SELECT thresholds_hash, taxonomy_version, rules_version, readings, memory_before, evaluation
 FROM metrics_snapshots WHERE cluster = $1 ORDER BY time DESC LIMIT 1
 """
+# Every change, the ends, and between them at least $4 points as evenly as rows go: about what the answer may hold.
 TIMELINE = """
-SELECT id, time, health_state, stale, bottleneck, top_factor
-FROM metrics_snapshots WHERE cluster = $1 AND time >= $2 AND time <= $3 ORDER BY time
+SELECT id, time, health_state, stale, bottleneck, top_factor FROM (
+    SELECT id, time, health_state, stale, bottleneck, top_factor,
+           lag(health_state) OVER (ORDER BY time) AS state_before, lag(stale) OVER (ORDER BY time) AS stale_before,
+           row_number() OVER (ORDER BY time) AS n, count(*) OVER () AS total
+    FROM metrics_snapshots WHERE cluster = $1 AND time >= $2 AND time <= $3
+) AS told
+WHERE state_before IS DISTINCT FROM health_state OR stale_before IS DISTINCT FROM stale OR n = total
+   OR n % greatest(1, total / $4::bigint) = 0
+ORDER BY time
 """
 READINGS = "SELECT id, readings FROM metrics_snapshots WHERE id = ANY($1::uuid[])"
+# The lowest and the highest of $5 parts; a part without any value gives one row without.
 SERIES = """
-SELECT time, (readings ->> $2)::double precision AS value
-FROM metrics_snapshots WHERE cluster = $1 AND time >= $3 AND time <= $4 ORDER BY time
+SELECT time, value FROM (
+    SELECT time, value, row_number() OVER (PARTITION BY part ORDER BY value, time) AS from_below,
+           row_number() OVER (PARTITION BY part ORDER BY value DESC NULLS LAST, time) AS from_above
+    FROM (
+        SELECT time, (readings ->> $2)::double precision AS value, ntile($5::int) OVER (ORDER BY time) AS part
+        FROM metrics_snapshots WHERE cluster = $1 AND time >= $3 AND time <= $4
+    ) AS cut
+) AS ranked
+WHERE from_below = 1 OR from_above = 1 ORDER BY time
 """
 
 INSERT_ASSESSMENT = """
