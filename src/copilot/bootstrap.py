@@ -87,7 +87,7 @@ def store_url(settings: Settings) -> str:
     """Where the state store is; SettingsError when none is configured."""
     if settings.store.url is None:
         raise SettingsError(
-            ["store.url is not set: give a postgresql:// address, or use `copilot up`, which brings its own database"]
+            ["store.url is not set: give a postgresql:// or dsql:// address, or use `copilot up`, which brings its own"]
         )
     return settings.store.url
 

@@ -15,6 +15,7 @@ from pydantic_settings import SettingsError as NotJson
 from copilot.core.dialects import DIALECTS
 from copilot.core.errors import SettingsError
 from copilot.core.promql import parse_matchers
+from copilot.core.store_address import store_address
 from copilot.core.thresholds import Thresholds
 
 CONFIG_FILE = "copilot.toml"
@@ -35,9 +36,8 @@ def _http_url(url: str) -> str:
     return url
 
 
-def _postgres_url(url: str) -> str:
-    if not url.startswith(("postgresql://", "postgres://")):
-        raise ValueError("a postgresql:// address is needed")
+def _store_url(url: str) -> str:
+    store_address(url)
     return url
 
 
@@ -181,9 +181,10 @@ class ClusterSettings(Section):
 
 
 class StoreSettings(Section):
-    """The state store. Empty: the embedded PostgreSQL of `copilot up`."""
+    """The state store, at a postgresql:// or dsql:// address (core/store_address.py says what may stand in it). Empty:
+    the embedded PostgreSQL of `copilot up`."""
 
-    url: Annotated[str, AfterValidator(_postgres_url)] | None = None
+    url: Annotated[str, AfterValidator(_store_url)] | None = None
     retention_days: Annotated[float, Field(gt=0)] = 7.0
 
 

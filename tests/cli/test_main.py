@@ -15,7 +15,7 @@ from copilot.sources.recorded import write_recording
 from tests.evaluations import NOON, signals
 
 COMMANDS = ["demo", "fault", "up", "worker", "api", "start", "status", "doctor", "replay", "signals", "db setup-schema",
-            "db check-connection", "db list-tables"]  # fmt: skip
+            "db check-connection", "db list-tables", "db prune"]  # fmt: skip
 UNREACHABLE = 'api.port = 1\n[store]\nurl = "postgresql://nobody@127.0.0.1:1/none"\n'
 CLUSTER = '[[clusters]]\nmetrics = [{ url = "http://127.0.0.1:1/metrics", role = "server" }]\n'
 
@@ -63,7 +63,10 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         (("doctor", "--record", "no/r.jsonl", "--for", "5s"), CLUSTER, "no/r.jsonl cannot be written: No such file"),
         (("doctor", "--record", "copilot.toml", "--for", "5s"), CLUSTER, "copilot.toml is there already"),
         (("db", "setup-schema"), "", "store.url is not set"),
-        (("db", "check-connection"), UNREACHABLE, "127.0.0.1:1/none cannot be used"),
+        (("db", "check-connection"), "", "store.url is not set"),
+        (("db", "check-connection"), '[store]\nurl = "dsql://db.example.org"\n', "no Aurora DSQL endpoint"),
+        (("db", "prune"), UNREACHABLE, "127.0.0.1:1/none cannot be used"),
+        (("db", "prune", "--older-than", "7"), UNREACHABLE, "--older-than 7 has no unit"),
         (("db", "list-tables"), UNREACHABLE, "127.0.0.1:1/none cannot be used"),
         (("status",), "nonsense = 1", "nonsense: Extra inputs"),
         (("replay", "--recording", "absent.jsonl"), "", "absent.jsonl cannot be read: No such file"),

@@ -1,11 +1,47 @@
 """What every store must do, whatever it is made of."""
 
-from copilot.core.assessment import HealthAssessment, Issue, ReportedState, Severity, Trigger
+from copilot.core.assessment import (
+    ActionType,
+    HealthAssessment,
+    Issue,
+    Narrative,
+    ReportedState,
+    Severity,
+    SuggestedAction,
+    Trigger,
+)
+from copilot.core.explanation import ActionsFor, Explanation
 from copilot.store.base import Store
 from tests.evaluations import NOON, assessment, evaluation, issue, signals, snapshot
 
 POLLERS = issue()
 SLOTS = issue("slots_exhausted", "orders", severity=Severity.WARNING)
+
+
+BETTER = Explanation(
+    explained_by="model",
+    summary="In other words.",
+    narrative=Narrative(
+        setting="a", trigger="b", reactions=("c", "d"), why="e", meaning="f", watch_next="g \U0001f916"
+    ),
+    actions=(
+        ActionsFor(
+            finding="no_pollers",
+            subject="orders",
+            actions=(
+                SuggestedAction(
+                    action_type=ActionType.SCALE,
+                    target_service="workers",
+                    description="Start four",
+                    confidence=0.5,
+                    risk_level="low",
+                    source="model",
+                ),
+            ),
+        ),
+        ActionsFor(finding="never_found", actions=()),
+    ),
+)
 
 
 def found(after_sec: float, *findings: Issue, state: str = "stressed") -> HealthAssessment:
@@ -198,6 +234,62 @@ class StoreContract:
         assert await store.prune(NOON.add(minutes=5), batch=3) == 10 + 2 + 1
         assert len(await store.timeline("default", NOON, NOON.add(hours=1), 100)) == 10
         assert [i.finding for i in await store.issues("default", include_resolved=True)] == ["no_pollers"]
+
+    async def test_what_would_be_pruned_can_be_counted_first(self, store: Store) -> None:
+        await store.save_snapshots([snapshot(evaluation(time=NOON.add(seconds=30 * n))) for n in range(20)])
+        await store.save_snapshots([snapshot(evaluation(time=NOON, cluster="other"))])
+        await store.save_assessment(found(0, POLLERS, SLOTS))
+        await store.save_assessment(found(60, POLLERS))
+        expected = {"metrics_snapshots": 11, "health_assessments": 2, "issues": 1}
+        assert await store.prunable(NOON.add(minutes=5)) == expected
+        told = dict.fromkeys(expected, 0)
+        await store.prune(NOON.add(minutes=5), 4, lambda table, rows: told.update({table: told[table] + rows}))
+        assert told == expected
+        assert set((await store.prunable(NOON.add(minutes=5))).values()) == {0}
+
+    async def test_better_words_change_the_words_alone(self, store: Store) -> None:
+        first = found(0, POLLERS, SLOTS)
+        await store.save_assessment(first)
+        for _ in range(2):
+            assert await store.improve_explanation(first.evaluation_id, first.trigger, BETTER)
+        kept = await store.latest_assessment("default")
+        assert kept is not None
+        assert (kept.explained_by, kept.summary, kept.narrative) == ("model", "In other words.", BETTER.narrative)
+        assert [f.suggested_actions for f in kept.findings] == [BETTER.actions[0].actions, SLOTS.suggested_actions]
+        words = {"explained_by", "summary", "narrative", "findings"}
+        assert kept.model_dump(exclude=words) == first.model_dump(exclude=words)
+        assert not await store.save_assessment(first)
+        assert await store.latest_assessment("default") == kept
+
+    async def test_better_words_reach_the_issues_that_were_seen_last_by_them(self, store: Store) -> None:
+        first, second = found(0, POLLERS, SLOTS), found(60, POLLERS)
+        await store.save_assessment(first)
+        await store.save_assessment(second)
+        await store.improve_explanation(first.evaluation_id, first.trigger, BETTER)
+        (pollers,) = await store.issues("default")
+        assert pollers.suggested_actions == POLLERS.suggested_actions
+        await store.improve_explanation(second.evaluation_id, second.trigger, BETTER)
+        (pollers,) = await store.issues("default")
+        assert pollers.suggested_actions == BETTER.actions[0].actions
+        assert (pollers.first_seen, pollers.last_seen) == (NOON, NOON.add(minutes=1))
+
+    async def test_words_for_an_assessment_that_is_not_kept_are_refused(self, store: Store) -> None:
+        first = found(0, POLLERS)
+        await store.save_assessment(first)
+        assert not await store.improve_explanation("another", first.trigger, BETTER)
+        assert not await store.improve_explanation(first.evaluation_id, Trigger.MANUAL, BETTER)
+        assert await store.latest_assessment("default") == first
+
+    async def test_a_recent_assessment_is_one_of_the_last_so_many_seconds(self, store: Store) -> None:
+        await store.save_assessment(found(0))
+        await store.save_assessment(found(60))
+        at = NOON.add(seconds=60)
+        assert await store.recent_assessment("default", at, 1) == at
+        assert await store.recent_assessment("default", at.add(seconds=299), 300) == at
+        assert await store.recent_assessment("default", at.add(seconds=300), 300) is None
+        assert await store.recent_assessment("default", NOON.add(seconds=30), 60) == NOON
+        assert await store.recent_assessment("default", NOON.subtract(seconds=1), 300) is None
+        assert await store.recent_assessment("other", at, 300) is None
 
     async def test_strings_a_database_might_refuse_are_kept(self, store: Store) -> None:
         nasty = issue(subject="nul\0 and 'quotes\"; DROP TABLE issues; -- \\u0000 \U0001f916", title="<script>")

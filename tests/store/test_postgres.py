@@ -5,8 +5,9 @@ import pytest
 
 from copilot.core.errors import StoreError
 from copilot.store.base import Store
-from copilot.store.connections import Connection, Connections
+from copilot.store.connections import Connections
 from copilot.store.postgres import PostgresStore
+from copilot.store.raw import Connection
 from tests.evaluations import NOON, assessment, evaluation, issue, snapshot
 from tests.store.conftest import Server
 from tests.store.contract import StoreContract

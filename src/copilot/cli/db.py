@@ -1,17 +1,25 @@
-"""`copilot db`: the state store's schema and connection."""
+"""`copilot db`: the state store's schema, connection, tables and age."""
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from copilot.cli.options import ConfigOption, JsonOption
 
 if TYPE_CHECKING:
-    from copilot.store.inspection import Found
+    from whenever import Instant
 
 app = typer.Typer(help="The state store: its tables and its connection.", no_args_is_help=True)
+
+OlderOption = Annotated[
+    str | None,
+    typer.Option("--older-than", help="An age (7d, 36h, 90m) or a moment; otherwise retention_days of [store]."),
+]
+DryOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")]
+BatchOption = Annotated[int, typer.Option("--batch", min=1, max=3000, help="Rows deleted in one transaction.")]
 
 
 @app.command()
@@ -35,39 +43,94 @@ def setup_schema(config: ConfigOption = None, as_json: JsonOption = False) -> No
 
 @app.command()
 def check_connection(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Connect to the store and say what stands there. Exit 1 when its schema is not up to date.
+    """Try the way to the store step by step and say where it ends. Exit 1 when something is wrong with it.
+
+    Name resolution, TCP, TLS, authentication, database, schema version.
 
     Example: copilot db check-connection"""
-    found = _found(config)
-    current = found.schema_version == found.newest_version
+    from copilot.bootstrap import store_url
+    from copilot.cli.db_view import print_connected
+    from copilot.settings import load_settings
+    from copilot.store.connection_check import check_connection as check
+
+    found = asyncio.run(check(store_url(load_settings(config))))
     if as_json:
         typer.echo(json.dumps({"place": found.place, "server": found.server, "schema_version": found.schema_version,
-                               "newest_version": found.newest_version}))  # fmt: skip
+                               "newest_version": found.newest_version,
+                               "checks": [c.model_dump(mode="json") for c in found.checks]}))  # fmt: skip
     else:
-        state = "up to date" if current else f"this program has {found.newest_version}: run `copilot db setup-schema`"
-        typer.echo(f"{found.place} answers: {found.server}, schema version {found.schema_version} ({state})")
-    if not current:
+        print_connected(found)
+    if not found.fine:
         raise typer.Exit(1)
 
 
 @app.command()
 def list_tables(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """List the tables with their number of rows.
+    """List the tables with their number of rows (~: estimated).
 
     Example: copilot db list-tables --json"""
-    found = _found(config)
-    if as_json:
-        typer.echo(json.dumps(found.tables))
-        return
-    if not found.tables:
-        typer.echo(f"{found.place} has no tables yet: run `copilot db setup-schema`")
-    for name, rows in found.tables.items():
-        typer.echo(f"{name:<24}{rows:>12,}")
-
-
-def _found(config: ConfigOption) -> "Found":
     from copilot.bootstrap import store_url
+    from copilot.cli.db_view import print_tables
     from copilot.settings import load_settings
     from copilot.store.inspection import inspect
 
-    return asyncio.run(inspect(store_url(load_settings(config))))
+    found = asyncio.run(inspect(store_url(load_settings(config))))
+    if as_json:
+        typer.echo(json.dumps(found.tables))
+    else:
+        print_tables(found)
+
+
+@app.command()
+def prune(
+    older_than: OlderOption = None,
+    dry_run: DryOption = False,
+    batch: BatchOption = 200,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete snapshots and assessments older than that, and issues resolved before. Open issues stay.
+
+    May be ended with Ctrl-C and begun again at any time.
+
+    Example: copilot db prune --older-than 30d --dry-run"""
+    from copilot.bootstrap import store
+    from copilot.cli.db_view import deleting_shown, print_rows
+    from copilot.settings import load_settings
+
+    settings = load_settings(config)
+    before = _before(older_than, settings.store.retention_days)
+
+    async def delete() -> tuple[dict[str, int], int]:
+        kept = store(settings)
+        try:
+            rows = await kept.prunable(before)
+            if dry_run:
+                return rows, 0
+            with deleting_shown(rows) as told:
+                return rows, await kept.prune(before, batch, told)
+        finally:
+            await kept.close()
+
+    rows, deleted = asyncio.run(delete())
+    moment = before.format_iso()
+    if as_json:
+        typer.echo(json.dumps({"before": moment, "dry_run": dry_run, "rows": rows, "deleted": deleted}))
+    elif dry_run:
+        print_rows(rows, f"before {moment} there are {sum(rows.values()):,} rows to delete")
+    else:
+        print_rows(rows, f"{deleted:,} rows from before {moment} are deleted")
+
+
+def _before(older_than: str | None, retention_days: float) -> "Instant":
+    from whenever import Instant
+
+    from copilot.cli.moments import moment
+    from copilot.core.errors import SettingsError
+
+    now = Instant.now()
+    text = (older_than or f"{retention_days}d").strip()
+    if re.fullmatch(r"-?\d+(\.\d+)?", text):
+        raise SettingsError([f"--older-than {text} has no unit: write {text.lstrip('-')}d for days"])
+    age = re.fullmatch(r"\d+(\.\d+)?[a-z]+", text) is not None
+    return moment("--older-than", f"-{text}" if age else text, now)

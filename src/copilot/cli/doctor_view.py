@@ -22,16 +22,17 @@ def print_diagnosis(diagnosis: Diagnosis, console: Console | None = None) -> Non
     """Checks, signals and coverage of every cluster, and last whether verdicts can be trusted."""
     out = console or plain_console()
     width = width_of(out)
-    lines = [*_checks("The Copilot", diagnosis.own, width)]
+    lines = [*check_lines("The Copilot", diagnosis.own, width)]
     for cluster in diagnosis.clusters:
-        lines += [Text(), *_checks(f"Cluster {cluster.cluster}", cluster.checks, width), Text()]
+        lines += [Text(), *check_lines(f"Cluster {cluster.cluster}", cluster.checks, width), Text()]
         lines += _signals(cluster, width)
     for cluster in diagnosis.clusters:
         lines += _conclusion(cluster, width)
     print_lines(out, lines)
 
 
-def _checks(title: str, checks: Sequence[Check], width: int) -> Iterator[Text]:
+def check_lines(title: str, checks: Sequence[Check], width: int) -> Iterator[Text]:
+    """Checks under their title, each with what to do about it."""
     yield Text(title, style="bold")
     for check in checks:
         status = check.status.value

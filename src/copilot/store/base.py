@@ -4,7 +4,7 @@ Every method raises StoreError (one line of text) when the store refuses or is a
 thing written twice is there once. Instants are kept and compared to the microsecond.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from pydantic import FiniteFloat
@@ -17,7 +17,9 @@ from copilot.core.assessment import (
     ReportedState,
     Severity,
     StoredIssue,
+    Trigger,
 )
+from copilot.core.explanation import Explanation
 from copilot.core.signals import Frozen
 from copilot.core.snapshot import Snapshot
 
@@ -40,6 +42,13 @@ class SeriesPoint(Frozen):
     value: FiniteFloat | None
 
 
+Told = Callable[[str, int], None]
+"""Hears of each batch that was deleted: the table and the number of rows."""
+
+PRUNE_BATCH = 200
+"""Rows deleted in a transaction. DSQL allows 3,000 rows and 10 MiB; a snapshot can be some 40 KB."""
+
+
 class Store(Protocol):
     """A state store. Ranges include both ends; `max_points` bounds an answer (see downsample.py for what is kept)."""
 
@@ -60,6 +69,10 @@ class Store(Protocol):
         """Keep an assessment and live its issues on (issue_life.py), both or neither. False if it was kept already
         (same evaluation_id and trigger)."""
 
+    async def improve_explanation(self, evaluation_id: str, trigger: Trigger, explanation: Explanation) -> bool:
+        """Put a kept assessment, and the issues it was the last to see, into other words; never its state, gates,
+        readings or the life of its issues. The same again changes nothing. False: there is no such assessment."""
+
     async def latest_snapshot(self, cluster: str) -> Snapshot | None:
         """The newest tick's snapshot."""
 
@@ -73,6 +86,10 @@ class Store(Protocol):
         self, cluster: str, start: Instant, end: Instant, limit: int = 1000
     ) -> list[HealthAssessment]:
         """Assessments with start ≤ time ≤ end, oldest first; the newest `limit` of them."""
+
+    async def recent_assessment(self, cluster: str, now: Instant, within_sec: float) -> Instant | None:
+        """When the newest assessment of the last `within_sec` seconds was made (now − within_sec < time ≤ now); None:
+        there is none. What bears a later time than `now`, after a step of the clock, does not count."""
 
     async def timeline(
         self, cluster: str, start: Instant, end: Instant, max_points: int, *, signals: bool = False
@@ -97,9 +114,13 @@ class Store(Protocol):
     async def clusters(self) -> list[str]:
         """Names of all clusters something is kept of, sorted."""
 
-    async def prune(self, before: Instant, batch: int = 1000) -> int:
+    async def prunable(self, before: Instant) -> dict[str, int]:
+        """What `prune` would delete: rows by table."""
+
+    async def prune(self, before: Instant, batch: int = PRUNE_BATCH, told: Told | None = None) -> int:
         """Delete snapshots and assessments older than `before` and issues resolved before it, at most `batch` rows a
-        transaction. Returns the number of rows deleted."""
+        transaction, fewer where the database says that this is too much. `told` hears of each batch. Returns the
+        number of rows deleted. May be cut off anywhere and begun again."""
 
     async def close(self) -> None:
         """Give back what is held. The store may not be used afterwards."""

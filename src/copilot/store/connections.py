@@ -7,30 +7,26 @@ write of ours is idempotent).
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
 import asyncpg
 
 from copilot.core.errors import StoreError
-
-if TYPE_CHECKING:
-    RawConnection: TypeAlias = asyncpg.Connection[asyncpg.Record]
-    Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
-    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
-else:
-    RawConnection = asyncpg.Connection
-    Connection = asyncpg.pool.PoolConnectionProxy
-    Pool = asyncpg.Pool
+from copilot.core.store_address import StoreAddress, store_address
+from copilot.store.connecting import connect_to
+from copilot.store.raw import Connection, Pool, RawConnection
 
 T = TypeVar("T")
 
 RETRIED = frozenset({"40001", "40P01", "OC000", "OC001"})
 MADE_BY_ANOTHER = frozenset({"42P07", "42710", "23505"})
+# DSQL takes 100 new connections a second; PostgreSQL has a number of places.
+FULL = frozenset({"53300", "53400"})
 ATTEMPTS = 10
 ATTEMPTS_AFTER_LOSS = 3
 FIRST_PAUSE_SEC = 0.02
@@ -48,6 +44,8 @@ _LOST = (
     asyncpg.CrashShutdownError,
     ConnectionError,
 )
+# Another process changed the schema: what was prepared must be prepared anew.
+_STALE = asyncpg.InvalidCachedStatementError
 
 
 def _attempts(error: Exception) -> int:
@@ -56,15 +54,14 @@ def _attempts(error: Exception) -> int:
         return 1
     if isinstance(error, asyncpg.PostgresError) and error.sqlstate in RETRIED | MADE_BY_ANOTHER:
         return ATTEMPTS
-    return ATTEMPTS_AFTER_LOSS if isinstance(error, _LOST) else 1
+    passing = isinstance(error, (*_LOST, _STALE)) or getattr(error, "sqlstate", None) in FULL
+    return ATTEMPTS_AFTER_LOSS if passing else 1
 
 
 class _Dated(RawConnection):
-    """A connection that knows when it was made, in monotonic seconds."""
+    """A connection that knows when it was made, by its Connections' clock."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.born = time.monotonic()
+    born: float = 0.0
 
 
 async def _reset(connection: RawConnection) -> None:
@@ -82,7 +79,8 @@ class Connections:
         recycle_after_sec: float = RECYCLE_AFTER_SEC,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._url = url
+        self._address = _address(url)
+        self._connect = connect_to(self._address)
         self._max_size = max_size
         self._recycle_after_sec = recycle_after_sec
         self._clock = clock
@@ -92,17 +90,29 @@ class Connections:
     @property
     def place(self) -> str:
         """Where the database is, without credentials."""
-        parts = urlsplit(self._url)
-        host = parts.netloc.rpartition("@")[2] or "the local socket"
-        return f"{host}{parts.path}"
+        return self._address.place
+
+    @property
+    def address(self) -> StoreAddress:
+        """What the URL says."""
+        return self._address
 
     async def transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Run `work` in one snapshot-isolated transaction, again from the start after a conflict. Raises StoreError."""
+
+        async def inside(connection: Connection) -> T:
+            async with connection.transaction(isolation="repeatable_read"):
+                return await work(connection)
+
+        return await self.plainly(inside)
+
+    async def plainly(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run `work` outside of any transaction of ours, again from the start after a conflict. Raises StoreError."""
         attempt = 0
         while True:
             attempt += 1
             try:
-                async with self._acquired() as connection, connection.transaction(isolation="repeatable_read"):
+                async with self._acquired() as connection:
                     return await work(connection)
             except (*_LOST, asyncpg.PostgresError, OSError, TimeoutError) as error:
                 if attempt >= _attempts(error):
@@ -123,12 +133,13 @@ class Connections:
         pool = await self._open()
         connection = await pool.acquire(timeout=2 * CONNECT_SEC)
         try:
-            if self._clock() - getattr(connection, "born", 0.0) > self._recycle_after_sec:
-                await connection.close()
+            while self._clock() - getattr(connection, "born", 0.0) > self._recycle_after_sec:
+                with contextlib.suppress(*_LOST, asyncpg.PostgresError, OSError, TimeoutError):
+                    await connection.close(timeout=CONNECT_SEC)
                 await pool.release(connection)
                 connection = await pool.acquire(timeout=2 * CONNECT_SEC)
             yield connection
-        except _LOST:
+        except (*_LOST, TimeoutError):
             connection.terminate()
             raise
         finally:
@@ -137,8 +148,9 @@ class Connections:
     async def _open(self) -> Pool:
         async with self._opening:
             if self._pool is None:
+                made: Any = self._made  # the stubs want each of asyncpg.connect's parameters spelled out
                 self._pool = await asyncpg.create_pool(
-                    self._url,
+                    connect=made,
                     min_size=0,
                     max_size=self._max_size,
                     max_inactive_connection_lifetime=min(300.0, self._recycle_after_sec),
@@ -149,9 +161,25 @@ class Connections:
                 )
             return self._pool
 
+    async def _made(self, _: str | None, /, **keywords: Any) -> RawConnection:
+        connection = await self._connect(**keywords)
+        if isinstance(connection, _Dated):
+            connection.born = self._clock()
+        return connection
+
     def _refused(self, error: Exception) -> StoreError:
-        if isinstance(error, TimeoutError):
-            why = "it did not answer in time"
-        else:
-            why = (str(error) or type(error).__name__).splitlines()[0]
-        return StoreError(f"the state store at {self.place} cannot be used: {why}")
+        return StoreError(f"the state store at {self.place} cannot be used: {first_line(error)}")
+
+
+def first_line(error: Exception) -> str:
+    """What went wrong, in one line."""
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _address(url: str) -> StoreAddress:
+    try:
+        return store_address(url)
+    except ValueError as error:
+        raise StoreError(f"the state store's address cannot be used: {error}") from error

@@ -3,10 +3,11 @@
 from uuid import UUID
 
 from copilot.core.assessment import HealthAssessment, Severity, StoredIssue
+from copilot.core.explanation import Explanation, readvised
 from copilot.store import sql
 from copilot.store.codec import join_assessment, join_issue, to_column, to_jsonb, to_text
-from copilot.store.connections import Connection
 from copilot.store.issue_life import live_on
+from copilot.store.raw import Connection
 
 
 async def live_on_in(connection: Connection, assessment: HealthAssessment) -> None:
@@ -28,6 +29,17 @@ async def live_on_in(connection: Connection, assessment: HealthAssessment) -> No
             None if issue.resolved_at is None else to_column(issue.resolved_at),
             to_jsonb(issue),
         )
+
+
+async def reword_in(connection: Connection, assessment: HealthAssessment, explanation: Explanation) -> None:
+    """Give the issues that an assessment was the last to see the explanation's advice."""
+    if not explanation.actions:
+        return
+    cluster, time = to_text(assessment.cluster), to_column(assessment.time)
+    for issue in [join_issue(r) for r in await connection.fetch(sql.ISSUES_SEEN_AT, cluster, time)]:
+        said = readvised(issue, explanation)
+        if said != issue:
+            await connection.execute(sql.REWORD_ISSUE, UUID(issue.id), to_jsonb(said))
 
 
 async def listed(

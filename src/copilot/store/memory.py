@@ -6,8 +6,9 @@ from typing import Any
 from whenever import Instant
 
 from copilot.core.assessment import Evaluation, HealthAssessment, Severity, StoredIssue, Trigger
+from copilot.core.explanation import Explanation, readvised, reworded
 from copilot.core.snapshot import Snapshot
-from copilot.store.base import SeriesPoint, TimelinePoint
+from copilot.store.base import PRUNE_BATCH, SeriesPoint, TimelinePoint, Told
 from copilot.store.codec import micros
 from copilot.store.downsample import thin_series, thin_timeline
 from copilot.store.issue_life import live_on
@@ -56,6 +57,16 @@ class MemoryStore:
         self._assessments[kept_as] = assessment
         return True
 
+    async def improve_explanation(self, evaluation_id: str, trigger: Trigger, explanation: Explanation) -> bool:
+        kept = self._assessments.get((evaluation_id, trigger))
+        if kept is None:
+            return False
+        self._assessments[evaluation_id, trigger] = reworded(kept, explanation)
+        for key, (cluster, issue) in self._issues.items():
+            if cluster == kept.cluster and micros(issue.last_seen) == micros(kept.time):
+                self._issues[key] = (cluster, readvised(issue, explanation))
+        return True
+
     async def latest_snapshot(self, cluster: str) -> Snapshot | None:
         return max(self._kept(cluster), key=lambda s: s.evaluation.time, default=None)
 
@@ -74,6 +85,11 @@ class MemoryStore:
     ) -> list[HealthAssessment]:
         inside = [a for a in self._assessed(cluster) if _inside(a.time, start, end)]
         return inside[-limit:]
+
+    async def recent_assessment(self, cluster: str, now: Instant, within_sec: float) -> Instant | None:
+        after, last = micros(now.subtract(seconds=within_sec)), micros(now)
+        times = [micros(a.time) for a in self._assessed(cluster)]
+        return max((t for t in times if after < t <= last), default=None)
 
     async def timeline(
         self, cluster: str, start: Instant, end: Instant, max_points: int, *, signals: bool = False
@@ -122,15 +138,27 @@ class MemoryStore:
     async def clusters(self) -> list[str]:
         return sorted(self._clusters)
 
-    async def prune(self, before: Instant, batch: int = 1000) -> int:  # noqa: ARG002
-        held = len(self._snapshots) + len(self._assessments) + len(self._issues)
+    async def prunable(self, before: Instant) -> dict[str, int]:
+        limit = micros(before)
+        ended = [i.resolved_at for _, i in self._issues.values() if i.resolved_at is not None]
+        return {
+            "metrics_snapshots": sum(micros(s.evaluation.time) < limit for s in self._snapshots.values()),
+            "health_assessments": sum(micros(a.time) < limit for a in self._assessments.values()),
+            "issues": sum(micros(time) < limit for time in ended),
+        }
+
+    async def prune(self, before: Instant, batch: int = PRUNE_BATCH, told: Told | None = None) -> int:  # noqa: ARG002
+        found = await self.prunable(before)
         limit = micros(before)
         self._snapshots = {k: s for k, s in self._snapshots.items() if micros(s.evaluation.time) >= limit}
         self._assessments = {k: a for k, a in self._assessments.items() if micros(a.time) >= limit}
         self._issues = {
             k: (c, i) for k, (c, i) in self._issues.items() if i.resolved_at is None or micros(i.resolved_at) >= limit
         }
-        return held - len(self._snapshots) - len(self._assessments) - len(self._issues)
+        for table, count in found.items():
+            if told and count:
+                told(table, count)
+        return sum(found.values())
 
     async def close(self) -> None:
         return None

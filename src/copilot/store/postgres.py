@@ -14,10 +14,13 @@ from copilot.core.assessment import (
     ReportedState,
     Severity,
     StoredIssue,
+    Trigger,
 )
+from copilot.core.errors import StoreError
+from copilot.core.explanation import Explanation, reworded
 from copilot.core.snapshot import Snapshot
 from copilot.store import issue_rows, sql
-from copilot.store.base import SeriesPoint, TimelinePoint
+from copilot.store.base import PRUNE_BATCH, SeriesPoint, TimelinePoint, Told
 from copilot.store.codec import (
     from_column,
     join_assessment,
@@ -28,25 +31,26 @@ from copilot.store.codec import (
     to_jsonb,
     to_text,
 )
-from copilot.store.connections import Connection, Connections
+from copilot.store.connections import Connections
 from copilot.store.downsample import thin_series, thin_timeline
-from copilot.store.migrate import Flavour, migrate
+from copilot.store.migrate import migrate
+from copilot.store.raw import Connection
 
 ROWS_PER_TRANSACTION = 3_000
 BYTES_PER_TRANSACTION = 8 * 2**20
+TOO_MUCH = "54000"
 
 
 class PostgresStore:
-    """A Store at a postgresql:// address. Nothing is connected before it is used, so a database that is away delays
-    nobody who does not ask it."""
+    """A Store at a postgresql:// or dsql:// address. Nothing is connected before it is used, so a database that is away
+    delays nobody who does not ask it."""
 
-    def __init__(self, url: str, *, flavour: Flavour = "postgresql", now: Callable[[], Instant] = Instant.now) -> None:
+    def __init__(self, url: str, *, now: Callable[[], Instant] = Instant.now) -> None:
         self._connections = Connections(url)
-        self._flavour: Flavour = flavour
         self._now = now
 
     async def setup_schema(self) -> int:
-        return await migrate(self._connections, self._flavour, self._now())
+        return await migrate(self._connections, self._now())
 
     async def save_snapshots(self, snapshots: Sequence[Snapshot]) -> int:
         new = 0
@@ -76,6 +80,24 @@ class PostgresStore:
 
         return await self._connections.transaction(write)
 
+    async def improve_explanation(self, evaluation_id: str, trigger: Trigger, explanation: Explanation) -> bool:
+        key = row_id(evaluation_id, trigger)
+
+        async def write(connection: Connection) -> bool:
+            row = await connection.fetchrow(sql.KEPT_ASSESSMENT, key)
+            if row is None:
+                return False
+            kept = join_assessment(row)
+            said = reworded(kept, explanation)
+            if said != kept:
+                await connection.execute(
+                    sql.REWORD_ASSESSMENT, key, said.explained_by, to_text(said.summary), to_jsonb(said)
+                )
+            await issue_rows.reword_in(connection, kept, explanation)
+            return True
+
+        return await self._connections.transaction(write)
+
     async def latest_snapshot(self, cluster: str) -> Snapshot | None:
         row = await self._row(sql.LATEST_SNAPSHOT, cluster)
         return None if row is None else join_snapshot(row)
@@ -97,10 +119,15 @@ class PostgresStore:
         rows = await self._rows(sql.ASSESSMENTS, cluster, to_column(start), to_column(end), limit)
         return [join_assessment(r) for r in reversed(rows)]
 
+    async def recent_assessment(self, cluster: str, now: Instant, within_sec: float) -> Instant | None:
+        after = now.subtract(seconds=within_sec)
+        row = await self._row(sql.RECENT_ASSESSMENT, cluster, to_column(after), to_column(now))
+        return None if row is None else from_column(row["time"])
+
     async def timeline(
         self, cluster: str, start: Instant, end: Instant, max_points: int, *, signals: bool = False
     ) -> list[TimelinePoint]:
-        rows = await self._rows(sql.TIMELINE, cluster, to_column(start), to_column(end))
+        rows = await self._rows(sql.TIMELINE, cluster, to_column(start), to_column(end), max_points)
         kept = thin_timeline([_point(r) for r in rows], max_points)
         if not signals:
             return kept
@@ -112,7 +139,7 @@ class PostgresStore:
     async def signal_series(
         self, cluster: str, signal_id: str, start: Instant, end: Instant, max_points: int
     ) -> list[SeriesPoint]:
-        rows = await self._rows(sql.SERIES, cluster, to_text(signal_id), to_column(start), to_column(end))
+        rows = await self._rows(sql.SERIES, cluster, to_text(signal_id), to_column(start), to_column(end), max_points)
         points = [SeriesPoint(time=from_column(r["time"]), value=r["value"]) for r in rows]
         return thin_series(points, max_points)
 
@@ -131,19 +158,44 @@ class PostgresStore:
     async def clusters(self) -> list[str]:
         return [r["cluster"] for r in await self._rows(sql.CLUSTERS)]
 
-    async def prune(self, before: Instant, batch: int = 1000) -> int:
+    async def prunable(self, before: Instant) -> dict[str, int]:
+        found = dict.fromkeys(sql.COUNT_OLD, 0)
+        for cluster in await self.clusters():
+            for table, statement in sql.COUNT_OLD.items():
+                row = await self._row(statement, cluster, to_column(before))
+                found[table] += 0 if row is None else row["count"]
+        return found
+
+    async def prune(self, before: Instant, batch: int = PRUNE_BATCH, told: Told | None = None) -> int:
         deleted = 0
-        for statement in (sql.PRUNE_SNAPSHOTS, sql.PRUNE_ASSESSMENTS, sql.PRUNE_ISSUES):
-            while count := await self._delete(statement, before, min(batch, ROWS_PER_TRANSACTION)):
-                deleted += count
+        room = max(1, min(batch, ROWS_PER_TRANSACTION))
+        for cluster in await self.clusters():
+            for table, statement in sql.PRUNE.items():
+                while True:
+                    count, room = await self._delete(statement, cluster, before, room)
+                    if not count:
+                        break
+                    deleted += count
+                    if told:
+                        told(table, count)
         return deleted
 
     async def close(self) -> None:
         await self._connections.close()
 
-    async def _delete(self, statement: str, before: Instant, batch: int) -> int:
-        status = await self._connections.transaction(lambda c: c.execute(statement, to_column(before), batch))
-        return int(status.rpartition(" ")[2])
+    async def _delete(self, statement: str, cluster: str, before: Instant, room: int) -> tuple[int, int]:
+        """Delete one batch, a smaller one where this is too much; the rows deleted, and how many may be next time."""
+        while True:
+            try:
+                status = await self._connections.transaction(
+                    lambda c, room=room: c.execute(statement, cluster, to_column(before), room)  # type: ignore[misc]
+                )
+            except StoreError as error:
+                if room == 1 or getattr(error.__cause__, "sqlstate", None) != TOO_MUCH:
+                    raise
+                room //= 2
+            else:
+                return int(status.rpartition(" ")[2]), room
 
     async def _row(self, statement: str, *args: Any) -> asyncpg.Record | None:
         return await self._connections.transaction(lambda c: c.fetchrow(statement, *args))

@@ -18,14 +18,30 @@ LATEST_SNAPSHOT = """
 SELECT thresholds_hash, taxonomy_version, rules_version, readings, memory_before, evaluation
 FROM metrics_snapshots WHERE cluster = $1 ORDER BY time DESC LIMIT 1
 """
+# Every change, the ends, and between them at least $4 points as evenly as rows go: about what the answer may hold.
 TIMELINE = """
-SELECT id, time, health_state, stale, bottleneck, top_factor
-FROM metrics_snapshots WHERE cluster = $1 AND time >= $2 AND time <= $3 ORDER BY time
+SELECT id, time, health_state, stale, bottleneck, top_factor FROM (
+    SELECT id, time, health_state, stale, bottleneck, top_factor,
+           lag(health_state) OVER (ORDER BY time) AS state_before, lag(stale) OVER (ORDER BY time) AS stale_before,
+           row_number() OVER (ORDER BY time) AS n, count(*) OVER () AS total
+    FROM metrics_snapshots WHERE cluster = $1 AND time >= $2 AND time <= $3
+) AS told
+WHERE state_before IS DISTINCT FROM health_state OR stale_before IS DISTINCT FROM stale OR n = total
+   OR n % greatest(1, total / $4::bigint) = 0
+ORDER BY time
 """
 READINGS = "SELECT id, readings FROM metrics_snapshots WHERE id = ANY($1::uuid[])"
+# The lowest and the highest of $5 parts; a part without any value gives one row without.
 SERIES = """
-SELECT time, (readings ->> $2)::double precision AS value
-FROM metrics_snapshots WHERE cluster = $1 AND time >= $3 AND time <= $4 ORDER BY time
+SELECT time, value FROM (
+    SELECT time, value, row_number() OVER (PARTITION BY part ORDER BY value, time) AS from_below,
+           row_number() OVER (PARTITION BY part ORDER BY value DESC NULLS LAST, time) AS from_above
+    FROM (
+        SELECT time, (readings ->> $2)::double precision AS value, ntile($5::int) OVER (ORDER BY time) AS part
+        FROM metrics_snapshots WHERE cluster = $1 AND time >= $3 AND time <= $4
+    ) AS cut
+) AS ranked
+WHERE from_below = 1 OR from_above = 1 ORDER BY time
 """
 
 INSERT_ASSESSMENT = """
@@ -33,6 +49,13 @@ INSERT INTO health_assessments (id, cluster, evaluation_id, trigger, time, healt
                                 explained_by, summary, assessment)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::jsonb)
 ON CONFLICT DO NOTHING
+"""
+KEPT_ASSESSMENT = "SELECT assessment FROM health_assessments WHERE id = $1"
+REWORD_ASSESSMENT = """
+UPDATE health_assessments SET explained_by = $2, summary = $3, assessment = $4::jsonb WHERE id = $1
+"""
+RECENT_ASSESSMENT = """
+SELECT time FROM health_assessments WHERE cluster = $1 AND time > $2 AND time <= $3 ORDER BY time DESC LIMIT 1
 """
 LATEST_ASSESSMENT = "SELECT assessment FROM health_assessments WHERE cluster = $1 ORDER BY time DESC LIMIT 1"
 ASSESSMENTS = """
@@ -47,6 +70,8 @@ INSERT_THRESHOLDS = "INSERT INTO threshold_sets (hash, thresholds) VALUES ($1, $
 THRESHOLDS = "SELECT thresholds FROM threshold_sets WHERE hash = $1"
 
 ISSUES_UNRESOLVED_AT = "SELECT issue FROM issues WHERE cluster = $1 AND (resolved_at IS NULL OR resolved_at > $2)"
+ISSUES_SEEN_AT = "SELECT issue FROM issues WHERE cluster = $1 AND last_seen = $2"
+REWORD_ISSUE = "UPDATE issues SET issue = $2::jsonb WHERE id = $1"
 UPSERT_ISSUE = """
 INSERT INTO issues (id, cluster, finding, subject, severity, title, first_seen, last_seen, resolved_at, issue)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb)
@@ -59,10 +84,11 @@ WHERE cluster = $1 AND ($2::text IS NULL OR severity = $2) AND ($3 OR resolved_a
 ORDER BY resolved_at IS NOT NULL, severity, last_seen DESC, first_seen, finding, subject LIMIT $4
 """
 
-PRUNE_SNAPSHOTS = """
-DELETE FROM metrics_snapshots WHERE id IN (SELECT id FROM metrics_snapshots WHERE time < $1 LIMIT $2)
-"""
-PRUNE_ASSESSMENTS = """
-DELETE FROM health_assessments WHERE id IN (SELECT id FROM health_assessments WHERE time < $1 LIMIT $2)
-"""
-PRUNE_ISSUES = "DELETE FROM issues WHERE id IN (SELECT id FROM issues WHERE resolved_at < $1 LIMIT $2)"
+# What is old, by table. Each goes by an index of (cluster, its time).
+_OLD = {
+    "metrics_snapshots": "metrics_snapshots WHERE cluster = $1 AND time < $2",
+    "health_assessments": "health_assessments WHERE cluster = $1 AND time < $2",
+    "issues": "issues WHERE cluster = $1 AND resolved_at < $2",
+}
+COUNT_OLD = {table: f"SELECT count(*) FROM {old}" for table, old in _OLD.items()}
+PRUNE = {table: f"DELETE FROM {table} WHERE id IN (SELECT id FROM {old} LIMIT $3)" for table, old in _OLD.items()}

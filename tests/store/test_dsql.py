@@ -1,0 +1,230 @@
+"""The store on Aurora DSQL, at the wire: a stand-in for DSQL's front door over a real PostgreSQL. Every statement these
+tests send is read by AWS's linter (the fixture `dsql`)."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import asyncpg
+import pytest
+import trustme
+from whenever import Instant
+
+from copilot.core.errors import StoreError
+from copilot.store.base import Store
+from copilot.store.connections import Connections
+from copilot.store.postgres import PostgresStore
+from tests.evaluations import NOON, assessment, evaluation, issue, snapshot
+from tests.store.conftest import ENDPOINT, Dsql, Server
+from tests.store.contract import StoreContract
+from tests.store.dsql_standin import Moment
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture
+def store(dsql_store: PostgresStore) -> Store:
+    return dsql_store
+
+
+class TestDsqlStore(StoreContract):
+    pass
+
+
+async def backend(postgres: Server, dsql: Dsql, statement: str) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(postgres.url(dsql.front.database))
+    try:
+        return await connection.fetch(statement)
+    finally:
+        await connection.close()
+
+
+async def session(connections: Connections) -> int:
+    return await connections.transaction(lambda c: c.fetchval("SELECT pg_backend_pid()"))
+
+
+async def test_a_token_is_made_for_the_cluster_and_its_region(dsql: Dsql, dsql_store: PostgresStore) -> None:
+    user, token = dsql.front.logins[0]
+    assert (user, token.action, token.region) == ("admin", "DbConnectAdmin", "eu-west-1")
+    assert token.host == ENDPOINT
+    assert (Instant.now() - token.made).total("seconds") < 60
+    assert await dsql_store.clusters() == []
+
+
+async def test_a_role_of_ones_own_gets_a_token_that_is_not_the_admins(dsql: Dsql) -> None:
+    store = PostgresStore(dsql.url(user="sre-copilot"))
+    await store.setup_schema()
+    assert {(user, token.action) for user, token in dsql.front.logins} == {("sre-copilot", "DbConnect")}
+    await store.close()
+
+
+async def test_the_next_connection_uses_the_credentials_there_are_then(
+    dsql: Dsql, dsql_store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIASECOND")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "second-secret")
+    del dsql.front.secrets["AKIAFIRST"]
+    dsql.front.secrets["AKIASECOND"] = "second-secret"
+    assert await dsql_store.clusters() == []
+    assert dsql.front.end_sessions() >= 1
+    assert await dsql_store.clusters() == []
+    assert [token.access_key for _, token in dsql.front.logins][-1] == "AKIASECOND"
+
+
+async def test_temporary_credentials_are_fetched_anew_for_every_connection(
+    dsql: Dsql, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    count = tmp_path / "count"
+    program = tmp_path / "role.py"
+    said = {"Version": 1, "SecretAccessKey": "s", "SessionToken": "t", "Expiration": "2999-01-01T00:00:00Z"}
+    program.write_text(
+        f"import json, pathlib\nat = pathlib.Path({str(count)!r})\nn = at.stat().st_size if at.exists() else 0\n"
+        f"at.write_text('x' * (n + 1))\nprint(json.dumps({json.dumps(said)} | {{'AccessKeyId': f'ASIA{{n}}'}}))\n"
+    )
+    (tmp_path / "aws-config").write_text(f"[profile ours]\ncredential_process = {sys.executable} {program}\n")
+    dsql.front.secrets.update({f"ASIA{n}": "s" for n in range(3)})
+    connections = Connections(dsql.url("&profile=ours"), max_size=1)
+    for n in range(3):
+        await session(connections)
+        assert [token.access_key for _, token in dsql.front.logins] == [f"ASIA{k}" for k in range(n + 1)]
+        dsql.front.end_sessions()
+    await connections.close()
+
+
+async def test_without_credentials_nothing_is_tried(dsql: Dsql, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    store = PostgresStore(dsql.url())
+    with pytest.raises(StoreError, match=r"no IAM token can be made for .*credentials"):
+        await store.clusters()
+    await store.close()
+
+
+async def test_a_token_of_a_key_that_may_not_connect_is_refused_and_said(
+    dsql: Dsql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-guess")
+    store = PostgresStore(dsql.url())
+    with pytest.raises(StoreError, match="access denied"):
+        await store.clusters()
+    assert dsql.front.refused == ["the signature does not match"]
+    await store.close()
+
+
+async def test_no_token_is_shown_to_whom_the_certificate_does_not_name(dsql: Dsql) -> None:
+    store = PostgresStore(dsql.url(host=f"{'x' * 26}.dsql.eu-west-1.on.aws"))
+    with pytest.raises(StoreError, match=r"[Hh]ostname mismatch"):
+        await store.clusters()
+    assert (dsql.front.logins, dsql.front.refused) == ([], [])
+    await store.close()
+
+
+async def test_no_token_is_shown_to_whom_nobody_vouches_for(dsql: Dsql, tmp_path: Path) -> None:
+    trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
+    store = PostgresStore(dsql.url())
+    with pytest.raises(StoreError, match="CERTIFICATE_VERIFY_FAILED"):
+        await store.clusters()
+    assert (dsql.front.logins, dsql.front.refused) == ([], [])
+    await store.close()
+
+
+@pytest.mark.parametrize("code", ["40001", "OC000", "OC001"])
+async def test_a_conflict_at_commit_is_met_by_the_whole_transaction_again(
+    dsql: Dsql, dsql_store: PostgresStore, code: str
+) -> None:
+    dsql.front.commits_to_refuse = [code, code, code]
+    assert await dsql_store.save_assessment(assessment("critical"))
+    assert dsql.front.commits_to_refuse == []
+    assert len(await dsql_store.assessments_in_range("default", NOON, NOON)) == 1
+    assert len(await dsql_store.issues("default")) == 2
+
+
+async def test_conflicts_without_end_are_an_error_in_the_end(dsql: Dsql, dsql_store: PostgresStore) -> None:
+    dsql.front.commits_to_refuse = ["40001"] * 10
+    with pytest.raises(StoreError, match="conflicts with another transaction"):
+        await dsql_store.save_assessment(assessment("critical"))
+    assert dsql.front.commits_to_refuse == []
+    assert await dsql_store.latest_assessment("default") is None
+
+
+@pytest.mark.parametrize("moment", ["statement", "before commit", "after commit"])
+async def test_a_connection_that_breaks_loses_nothing_and_doubles_nothing(
+    dsql: Dsql, dsql_store: PostgresStore, moment: Moment
+) -> None:
+    dsql.front.drops = [moment, moment]
+    await dsql_store.save_assessment(assessment("critical"))
+    await dsql_store.save_snapshots([snapshot(evaluation("critical"))])
+    assert dsql.front.drops == []
+    assert len(await dsql_store.assessments_in_range("default", NOON, NOON)) == 1
+    assert len(await dsql_store.timeline("default", NOON, NOON, 10)) == 1
+
+
+async def test_all_sessions_may_end_at_once_under_load(dsql: Dsql, dsql_store: PostgresStore) -> None:
+    ticks = [snapshot(evaluation(time=NOON.add(seconds=30 * n))) for n in range(40)]
+    await asyncio.gather(*(dsql_store.save_snapshots([t]) for t in ticks[:8]))
+    saving = asyncio.gather(*(dsql_store.save_snapshots([t]) for t in ticks[8:]))
+    assert dsql.front.end_sessions() > 1
+    await saving
+    assert len(await dsql_store.timeline("default", NOON, NOON.add(hours=1), 100)) == 40
+
+
+async def test_a_session_is_replaced_before_its_hour_is_over_with_a_token_of_its_own(dsql: Dsql) -> None:
+    late = [0.0]
+    connections = Connections(dsql.url(), max_size=1, clock=lambda: asyncio.get_running_loop().time() + late[0])
+    first = await session(connections)
+    late[0] = 49 * 60
+    assert await session(connections) == first
+    late[0] = 51 * 60
+    assert await session(connections) != first
+    assert len(dsql.front.logins) == 2
+    await connections.close()
+
+
+async def test_what_is_written_stays_under_the_limits_of_a_transaction(dsql: Dsql, dsql_store: PostgresStore) -> None:
+    long = issue(title="x" * 100_000)
+    many = [snapshot(evaluation(time=NOON.add(seconds=n))) for n in range(3_100)]
+    large = [snapshot(evaluation("stressed", NOON.subtract(seconds=n + 1), findings=(long,))) for n in range(120)]
+    assert await dsql_store.save_snapshots(many) == 3_100
+    assert await dsql_store.save_snapshots(large) == 120
+    assert 2_000 < dsql.front.largest_rows <= 3_000
+    assert 6 * 2**20 < dsql.front.largest_bytes <= 10 * 2**20
+
+
+async def test_pruning_takes_smaller_bites_where_the_database_says_it_is_too_much(
+    dsql: Dsql, dsql_store: PostgresStore
+) -> None:
+    await dsql_store.save_snapshots([snapshot(evaluation(time=NOON.add(seconds=n))) for n in range(90)])
+    dsql.front.row_limit = 30
+    bites: list[int] = []
+    assert await dsql_store.prune(NOON.add(hours=1), told=lambda _, rows: bites.append(rows)) == 90
+    assert bites == [25, 25, 25, 15]
+    assert len(dsql.front.violations) == 3
+    dsql.front.violations.clear()
+
+
+async def test_indexes_are_waited_for_and_there(dsql: Dsql, postgres: Server, dsql_store: PostgresStore) -> None:
+    made = await backend(postgres, dsql, "SELECT object_name FROM sys.jobs WHERE status = 'completed'")
+    assert {"public.metrics_snapshots_by_time", "public.health_assessments_by_time"} <= {r[0] for r in made}
+    assert dsql.front.statements["CALL sys.wait_for_job($1)"] >= len(made)
+    before = dsql.front.statements["CALL sys.wait_for_job($1)"]
+    await dsql_store.setup_schema()
+    assert dsql.front.statements["CALL sys.wait_for_job($1)"] == before
+
+
+async def test_an_index_whose_build_failed_is_built_anew(dsql: Dsql, postgres: Server) -> None:
+    await backend(postgres, dsql, "UPDATE sys.accidents SET left_over = 1")
+    store = PostgresStore(dsql.url())
+    await store.setup_schema()
+    (valid,) = await backend(postgres, dsql, "SELECT bool_and(indisvalid) FROM pg_index")
+    assert valid[0]
+    await store.close()
+
+
+async def test_an_index_that_cannot_be_built_is_said_with_the_jobs_words(dsql: Dsql, postgres: Server) -> None:
+    await backend(postgres, dsql, "UPDATE sys.accidents SET left_over = 99")
+    store = PostgresStore(dsql.url())
+    with pytest.raises(StoreError, match=r"index metrics_snapshots_by_time cannot be built: the build met an accident"):
+        await store.setup_schema()
+    await store.close()
