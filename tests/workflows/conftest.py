@@ -27,6 +27,7 @@ from copilot.core.snapshot import Snapshot
 from copilot.core.thresholds import Thresholds
 from copilot.settings import ClusterSettings, MetricsEndpoint, WorkerSettings
 from copilot.starter import SCHEDULING, Started, start_loop
+from copilot.store.base import Store
 from copilot.store.memory import MemoryStore
 from copilot.worker import UNVERSIONED, build_worker
 from copilot.workflows.observe import ObserveClusterWorkflow
@@ -94,7 +95,8 @@ class BreakableStore(MemoryStore):
 
 @dataclass
 class Observed:
-    """One cluster's loop in a test: what feeds it, where it stores, and how to start and ask it."""
+    """One cluster's loop in a test: what feeds it, where it stores (`database`, if there is one), and how to start and
+    ask it."""
 
     client: Client
     cluster: ClusterSettings
@@ -102,6 +104,7 @@ class Observed:
     store: BreakableStore = field(default_factory=BreakableStore)
     thresholds: Thresholds = field(default_factory=Thresholds)
     fail_rules: bool = False
+    database: Store | None = None
     queue: str = ""
 
     def __post_init__(self) -> None:
@@ -117,7 +120,7 @@ class Observed:
         deps = ObserveDeps(
             sources={name: (self.source,)},
             contexts={name: context},
-            store=self.store,
+            store=self.database or self.store,
             rules=no_rules if self.fail_rules else evaluate,
         )
         return build_worker(self.client, self.queue, deps, release)

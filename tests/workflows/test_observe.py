@@ -5,9 +5,14 @@ import time
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowUpdateFailedError
+from whenever import Instant
 
+from copilot import pipeline
 from copilot.core.assessment import Evaluation, ReportedState, Trigger
+from copilot.core.evaluation import Context, evaluate
+from copilot.core.memory import Memory
 from copilot.workflows.observe import ObserveClusterWorkflow
+from tests.evaluations import signals
 from tests.workflows.conftest import EVER, Observed, eventually
 
 pytestmark = pytest.mark.servers
@@ -183,6 +188,27 @@ async def test_assess_now_says_so_if_there_is_nothing_to_assess(observed: Observ
         with pytest.raises(WorkflowUpdateFailedError) as error:
             await observed.loop.execute_update(ObserveClusterWorkflow.assess_now)
     assert "evaluate_health" in str(error.value.cause)
+
+
+async def test_a_loop_begun_anew_goes_on_after_the_newest_stored_tick_though_that_lies_ahead(
+    observed: Observed,
+) -> None:
+    """The clock was an hour ahead and has been set right."""
+    name, ahead = observed.cluster.name, Instant.now().add(hours=1)
+    context = Context(name, interval_sec=1.0, window_sec=30.0)
+    evaluation, _ = evaluate(signals(Instant.from_timestamp(ahead.timestamp())), Memory(), context)
+    await observed.store.save_snapshots([pipeline.snapshot(evaluation, Memory(), context)])
+    async with observed.worker():
+        await observed.start()
+        await observed.ticks(3)
+        first, *stored = await observed.stored(4)
+        live = await eventually(observed.live)
+        newest = await observed.store.latest_snapshot(name)
+    assert first == evaluation.evaluation_id
+    assert min(stored) > first
+    assert stored == sorted(set(stored))
+    assert newest is not None
+    assert newest.evaluation.time >= live.time
 
 
 async def test_a_loop_started_anew_takes_up_the_memory_of_the_newest_stored_tick(observed: Observed) -> None:
