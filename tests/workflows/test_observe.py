@@ -245,6 +245,8 @@ async def test_a_terminated_loop_begun_anew_knows_what_it_knew_and_what_it_had_n
         observed.store.away = False
         stored = await observed.stored(status.ticks)
     assert stored == sorted(set(stored))
+    judged = [f"{observed.cluster.name}:{time}" for time in window.times]
+    assert stored[: len(judged)] == judged
 
 
 async def test_a_loop_on_a_task_queue_nobody_serves_is_moved_with_all_it_knows(observed: Observed) -> None:
