@@ -19,6 +19,7 @@ async def version_of(observed: Observed) -> str:
     return described.raw_description.workflow_execution_info.versioning_info.deployment_version.build_id
 
 
+@pytest.mark.alone
 async def test_a_new_release_takes_over_a_running_loop_and_no_tick_is_lost(client: Client) -> None:
     observed = Observed(client, a_cluster().model_copy(update={"interval_sec": 4.0}))
     async with observed.worker(OLD):
