@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from typing import Any
 
 from pydantic import ValidationError
 from temporalio.client import Client, WorkflowQueryFailedError, WorkflowQueryRejectedError
@@ -24,7 +25,7 @@ from copilot.sources.scrape import ScrapeSource
 from copilot.sources.temporal_api import TemporalApiSource, connect_config, watched_client
 from copilot.store.base import Store
 from copilot.store.postgres import PostgresStore
-from copilot.workflows.shared import observe_id
+from copilot.workflows.shared import LoopStatus, observe_id
 
 PATIENCE_SEC = 30.0
 TRY_EVERY_SEC = 0.5
@@ -136,14 +137,25 @@ class LoopLive:
 
     async def evaluation(self, cluster: str) -> Evaluation | None:
         """The newest evaluation, None before the first. SourceError when the loop is not there or does not answer."""
+        newest: Document | None = await self._asked(cluster, "live")
+        try:
+            return Evaluation.model_validate(newest) if newest else None
+        except ValidationError as error:
+            raise SourceError(
+                MissingCode.PARSE, "its evaluation is of another release", asked=observe_id(cluster)
+            ) from error
+
+    async def assessed(self, cluster: str) -> int | None:
+        """When the loop last had an evaluation assessed (unix seconds). SourceError as above."""
+        status: LoopStatus = await self._asked(cluster, "status", LoopStatus)
+        return status.assessed
+
+    async def _asked(self, cluster: str, query: str, answer: type | None = None) -> Any:
         loop = self._client.get_workflow_handle(observe_id(cluster))
         try:
-            newest: Document | None = await loop.query("live", rpc_timeout=self._timeout)
-            return Evaluation.model_validate(newest) if newest else None
+            return await loop.query(query, result_type=answer, rpc_timeout=self._timeout)
         except (RPCError, RuntimeError, WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
             raise SourceError(*_why_silent(error), asked=f"the loop {loop.id}") from error
-        except ValidationError as error:
-            raise SourceError(MissingCode.PARSE, "its evaluation is of another release", asked=loop.id) from error
 
 
 def _why_silent(error: Exception) -> tuple[MissingCode, str]:

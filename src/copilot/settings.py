@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as NotJson
 
+from copilot import __version__
 from copilot.core.dialects import DIALECTS
 from copilot.core.errors import SettingsError
 from copilot.core.promql import parse_matchers
@@ -148,10 +149,12 @@ class PrometheusSettings(Section):
 
 
 class ClusterSettings(Section):
-    """One watched cluster."""
+    """One watched cluster: judged every `interval_sec`; its verdict is kept as an assessment when it changes, and
+    `assess_every_sec` after the last assessment."""
 
     name: Name = "default"
     interval_sec: Annotated[float, Field(ge=2, le=600)] = 30.0
+    assess_every_sec: Annotated[float, Field(ge=10, le=86_400)] = 300.0
     window_sec: Annotated[float, Field(ge=10, le=3600)] | None = None
     temporal: WatchedTemporal | None = None
     metrics: tuple[MetricsEndpoint, ...] = ()
@@ -195,6 +198,15 @@ class ApiSettings(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8765
 
 
+class WorkerSettings(Section):
+    """Which release a worker is. With `deployment` workers are versioned: the loops run on the release that `copilot
+    start` last made the current one, and are handed to another by starting that. Empty: any worker takes any loop.
+    `build_id` is the release's name, by default the Copilot's version."""
+
+    deployment: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")] | None = None
+    build_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$")] = __version__
+
+
 class Settings(BaseSettings):
     """All settings. `COPILOT_API__PORT=9000` overrides `[api] port`."""
 
@@ -208,6 +220,7 @@ class Settings(BaseSettings):
 
     temporal: TemporalSettings = TemporalSettings()
     task_queue: str = "copilot"
+    worker: WorkerSettings = WorkerSettings()
     store: StoreSettings = StoreSettings()
     api: ApiSettings = ApiSettings()
     clusters: tuple[ClusterSettings, ...] = ()

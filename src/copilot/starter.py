@@ -1,35 +1,84 @@
-"""Starts the loops: one per configured cluster, never two, and tells those that run already what has changed."""
+"""Starts the loops: of every kind one per configured cluster, never two, and tells those that run already what has
+changed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
-from temporalio.client import Client
+from pydantic import BaseModel
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
 
-from copilot import bootstrap
+from copilot import bootstrap, release
 from copilot.core.errors import SettingsError, StartError
+from copilot.salvage import salvage, store_later
 from copilot.settings import ClusterSettings, Settings
 from copilot.workflows.observe import ObserveClusterWorkflow
-from copilot.workflows.shared import DEFINITION_MEMO, Definition, ObserveCluster, observe_id
+from copilot.workflows.scheduled import ScheduledAssessmentWorkflow
+from copilot.workflows.shared import (
+    DEFINITION_MEMO,
+    Definition,
+    Known,
+    ObserveCluster,
+    ScheduleAssessments,
+    memo,
+    observe_id,
+    scheduled_id,
+)
 
 # A worker that dies over a workflow task holds the loop up for this long.
 TASK_TIMEOUT = timedelta(seconds=5)
+MOVED = "moved to another task queue by `copilot start`"
+
+Outcome = Literal["started", "resumed", "running", "redefined", "moved"]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A kind of loop every cluster has one of. `run` has a signal `define(Definition)`; `begin` makes its input of
+    cluster, definition and, for the observing loop, what was known before."""
+
+    what: str
+    workflow_id: Callable[[str], str]
+    run: Any
+    definition: Callable[[ClusterSettings], Definition]
+    begin: Callable[[str, Definition, Known | None], BaseModel]
+
+
+OBSERVING = Loop(
+    what="watches",
+    workflow_id=observe_id,
+    run=ObserveClusterWorkflow.run,
+    definition=lambda cluster: Definition(interval_sec=cluster.interval_sec),
+    begin=lambda name, definition, known: ObserveCluster(cluster=name, definition=definition, known=known),
+)
+SCHEDULING = Loop(
+    what="has assessments made of",
+    workflow_id=scheduled_id,
+    run=ScheduledAssessmentWorkflow.run,
+    definition=lambda cluster: Definition(interval_sec=cluster.assess_every_sec),
+    begin=lambda name, definition, _: ScheduleAssessments(cluster=name, definition=definition),
+)
+LOOPS = (OBSERVING, SCHEDULING)
 
 
 @dataclass(frozen=True)
 class Started:
-    """What became of one loop."""
+    """What became of one loop: `started` for the first time, `resumed` after it had ended, found `running`, `redefined`
+    while it ran, or `moved` to another task queue."""
 
     cluster: str
     workflow_id: str
-    outcome: Literal["started", "running", "redefined"]
+    outcome: Outcome
 
 
 async def start_loops(settings: Settings, *, allow_self: bool = False) -> list[Started]:
-    """Start the loop of every cluster, or find it running. StartError when Temporal cannot be reached, or, without
-    `allow_self`, when it is one of the clusters to be watched."""
+    """Start the loops of every cluster, or find them running; and make this release the one they run on, where workers
+    are versioned. StartError when Temporal cannot be reached, or, without `allow_self`, when it is one of the clusters
+    to be watched."""
     if not settings.clusters:
         raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
     client = await bootstrap.connected(settings.temporal)
@@ -38,34 +87,63 @@ async def start_loops(settings: Settings, *, allow_self: bool = False) -> list[S
             f"the Copilot's own Temporal is the cluster {', '.join(same)} that it is to watch, and it would go blind "
             "with it: give [temporal] the address of another one, or say --allow-self"
         )
-    return [await start_loop(client, settings.task_queue, c) for c in settings.clusters]
+    await release.make_current(client, settings.worker)
+    return [await start_loop(client, settings.task_queue, c, loop) for c in settings.clusters for loop in LOOPS]
 
 
 async def start_loop(
-    client: Client, task_queue: str, cluster: ClusterSettings, ticks_per_run: int | None = None
+    client: Client,
+    task_queue: str,
+    cluster: ClusterSettings,
+    loop: Loop = OBSERVING,
+    ticks_per_run: int | None = None,
 ) -> Started:
     """Start one loop. One that runs under another definition is told the new one (a signal) and carries on under it
-    with all it knows, in a new run; one that runs under the same is left alone."""
-    wanted = Definition(interval_sec=cluster.interval_sec)
+    with all it knows, in a new run; one that runs under the same is left alone. One that has ended, and one that
+    waits on another task queue where nobody may be any more, begins anew with what it knew."""
+    workflow_id, wanted = loop.workflow_id(cluster.name), loop.definition(cluster)
     if ticks_per_run is not None:
         wanted = wanted.model_copy(update={"ticks_per_run": ticks_per_run})
-    workflow_id = observe_id(cluster.name)
+    handle = client.get_workflow_handle(workflow_id)
+    before = await _described(handle)
+    outcome: Outcome = "started" if before is None else "resumed"
+    if before is not None and before.status is WorkflowExecutionStatus.RUNNING:
+        if before.task_queue == task_queue:
+            return Started(cluster.name, workflow_id, await _told(handle, before, wanted))
+        await handle.terminate(reason=MOVED)
+        before, outcome = await _described(handle), "moved"
+    known = None
+    if before is not None and loop is OBSERVING:
+        found = await salvage(client, workflow_id, before.run_id)
+        await store_later(client, task_queue, cluster.name, found)
+        known = found.known
     try:
         await client.start_workflow(
-            ObserveClusterWorkflow.run,
-            ObserveCluster(cluster=cluster.name, definition=wanted),
+            loop.run,
+            loop.begin(cluster.name, wanted, known),
             id=workflow_id,
             task_queue=task_queue,
             task_timeout=TASK_TIMEOUT,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            memo={DEFINITION_MEMO: wanted.model_dump()},
-            static_summary=f"watches {cluster.name}",
+            memo=memo(cluster.name, wanted),
+            static_summary=f"{loop.what} {cluster.name}",
         )
     except WorkflowAlreadyStartedError:
-        loop = client.get_workflow_handle(workflow_id)
-        runs_as = (await (await loop.describe()).memo()).get(DEFINITION_MEMO)
-        if runs_as == wanted.model_dump():
-            return Started(cluster.name, workflow_id, "running")
-        await loop.signal(ObserveClusterWorkflow.define, wanted)
-        return Started(cluster.name, workflow_id, "redefined")
-    return Started(cluster.name, workflow_id, "started")
+        return Started(cluster.name, workflow_id, "running")
+    return Started(cluster.name, workflow_id, outcome)
+
+
+async def _described(handle: WorkflowHandle[Any, Any]) -> WorkflowExecutionDescription | None:
+    try:
+        return await handle.describe()
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return None
+        raise
+
+
+async def _told(handle: WorkflowHandle[Any, Any], runs: WorkflowExecutionDescription, wanted: Definition) -> Outcome:
+    if (await runs.memo()).get(DEFINITION_MEMO) == wanted.model_dump():
+        return "running"
+    await handle.signal("define", wanted)
+    return "redefined"

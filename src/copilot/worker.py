@@ -6,19 +6,23 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 
 from temporalio.client import Client
-from temporalio.worker import Worker
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from copilot import bootstrap
 from copilot.activities.observe import ObserveActivities, ObserveDeps
+from copilot.activities.schedule import ScheduleActivities, ScheduleDeps
 from copilot.core.errors import SettingsError
-from copilot.settings import Settings
+from copilot.settings import Settings, WorkerSettings
 from copilot.workflows.assess import AssessHealthWorkflow
 from copilot.workflows.backlog import StoreBacklogWorkflow
 from copilot.workflows.observe import ObserveClusterWorkflow
+from copilot.workflows.scheduled import ScheduledAssessmentWorkflow
 
-WORKFLOWS = (ObserveClusterWorkflow, AssessHealthWorkflow, StoreBacklogWorkflow)
+WORKFLOWS = (ObserveClusterWorkflow, ScheduledAssessmentWorkflow, AssessHealthWorkflow, StoreBacklogWorkflow)
 PASSED_THROUGH = ("copilot.core", "copilot.activities.messages", "copilot.workflows.shared", "pydantic", "whenever")
+UNVERSIONED = WorkerSettings()
 STOP_WITHIN = timedelta(seconds=3)
 # After a crash the server offers a loop to its dead worker's own queue for this long before anybody may have it.
 STICKY_WAIT = timedelta(seconds=2)
@@ -29,24 +33,42 @@ def workflow_runner() -> SandboxedWorkflowRunner:
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
 
 
-def build_worker(client: Client, task_queue: str, deps: ObserveDeps) -> Worker:
-    """A worker over the given clients."""
-    activities = ObserveActivities(deps)
+def build_worker(client: Client, task_queue: str, deps: ObserveDeps, release: WorkerSettings = UNVERSIONED) -> Worker:
+    """A worker over the given clients, of the given release."""
+    observing = ObserveActivities(deps)
+    scheduling = ScheduleActivities(ScheduleDeps(store=deps.store, live=bootstrap.LoopLive(client)))
     return Worker(
         client,
         task_queue=task_queue,
         workflows=WORKFLOWS,
         activities=[
-            activities.fetch_signals,
-            activities.evaluate_health,
-            activities.store_signals_snapshot,
-            activities.store_health_assessment,
-            activities.get_latest_assessment,
-            activities.resume_memory,
+            observing.fetch_signals,
+            observing.evaluate_health,
+            observing.store_signals_snapshot,
+            observing.store_health_assessment,
+            observing.explain_assessment,
+            observing.resume_memory,
+            scheduling.get_live_verdict,
+            scheduling.check_recent_assessment,
+            scheduling.get_latest_assessment,
+            scheduling.get_assessments_in_range,
         ],
         workflow_runner=workflow_runner(),
         graceful_shutdown_timeout=STOP_WITHIN,
         sticky_queue_schedule_to_start_timeout=STICKY_WAIT,
+        deployment_config=deployment(release),
+    )
+
+
+def deployment(release: WorkerSettings) -> WorkerDeploymentConfig | None:
+    """How Temporal is told of a release; None where workers are not versioned. A running loop goes on under the release
+    that is made current: it would outlive any release it was pinned to."""
+    if release.deployment is None:
+        return None
+    return WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion(release.deployment, release.build_id),
+        use_worker_versioning=True,
+        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
     )
 
 
@@ -59,7 +81,7 @@ async def run_worker(settings: Settings) -> None:
         deps = bootstrap.observe_deps(settings)
         closing.push_async_callback(bootstrap.close, deps)
         client = await bootstrap.connected(settings.temporal, waiting=lambda text: print(text, flush=True))
-        await closing.enter_async_context(build_worker(client, settings.task_queue, deps))
+        await closing.enter_async_context(build_worker(client, settings.task_queue, deps, settings.worker))
         names = ", ".join(c.name for c in settings.clusters)
         print(f"copilot worker is ready: task queue {settings.task_queue}, watching {names}", flush=True)
         await stop.wait()

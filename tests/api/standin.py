@@ -1,5 +1,6 @@
 """A loop that says what the test tells it to say."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from whenever import Instant
@@ -46,11 +47,28 @@ class Clock:
         return self.now
 
 
+@dataclass
+class Stopwatch:
+    """Seconds that pass when the test says so."""
+
+    seconds: float = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
 def deps(
     loop: ToldLoop | None = None,
     store: Store | None = None,
     clock: Clock | None = None,
     clusters: tuple[str, ...] = ("default",),
+    elapsed: Callable[[], float] | None = None,
 ) -> Deps:
     """Deps of stand-ins."""
-    return Deps(store=store or MemoryStore(), live=loop or ToldLoop(), clusters=clusters, now=clock or Clock())
+    return Deps(
+        store=store or MemoryStore(),
+        live=loop or ToldLoop(),
+        clusters=clusters,
+        now=clock or Clock(),
+        elapsed=elapsed or Stopwatch(),
+    )

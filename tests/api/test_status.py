@@ -7,7 +7,7 @@ from copilot.core.signals import MissingCode
 from copilot.core.taxonomy import ids
 from copilot.store.memory import MemoryStore
 from tests.api.conftest import client
-from tests.api.standin import Clock, ToldLoop, away_store, deps
+from tests.api.standin import Clock, Stopwatch, ToldLoop, away_store, deps
 from tests.evaluations import NOON, assessment, evaluation, issue, snapshot
 from tests.web.stories import lived
 
@@ -144,6 +144,20 @@ async def test_an_old_verdict_is_stale_then_unknown(age: int, state: str, stale:
         line = (await api.get("/status/evaluation")).json()
     assert (body["health_state"], body["stale"], body["last_known_state"]) == (state, stale, "happy")
     assert (line["health_state"], line["stale"]) == (state, stale)
+
+
+@pytest.mark.parametrize(
+    ("waited", "state", "stale"), [(40, "happy", False), (46, "happy", True), (91, "unknown", True)]
+)
+async def test_a_verdict_dated_by_a_clock_ahead_of_ours_grows_old_from_when_it_was_heard(
+    waited: int, state: str, stale: bool
+) -> None:
+    watch = Stopwatch(1000)
+    async with client(deps(telling("happy"), clock=Clock(NOON.subtract(hours=1)), elapsed=watch)) as api:
+        assert (await api.get("/status")).json()["stale"] is False
+        watch.seconds += waited
+        body = (await api.get("/status")).json()
+    assert (body["health_state"], body["stale"], body["age_sec"]) == (state, stale, waited)
 
 
 async def test_issues_have_the_life_the_store_gave_them_and_the_words_of_the_newest_tick() -> None:

@@ -14,13 +14,13 @@ from typing import Any
 from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
-from whenever import Instant
 
 from copilot.workflows.observe import ObserveClusterWorkflow
-from tests.workflows.conftest import Observed, a_cluster, eventually
+from copilot.workflows.scheduled import ScheduledAssessmentWorkflow
+from copilot.workflows.shared import assess_id, scheduled_id
+from tests.workflows.conftest import EVER, Observed, a_cluster, eventually
 
 HERE = Path(__file__).parent
-EVER = (Instant.from_utc(2020, 1, 1), Instant.from_utc(2100, 1, 1))
 Recording = Callable[[Observed], Awaitable[dict[str, WorkflowHandle[Any, Any]]]]
 
 
@@ -32,7 +32,7 @@ async def steady(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
         observed.source.changed = {"frontend__reachable": 0.0}
         await observed.ticks(4)
         first = await observed.store.assessments_in_range(observed.cluster.name, *EVER)
-        name = f"assess-{observed.cluster.name}-{int(first[0].time.timestamp())}"
+        name = assess_id(observed.cluster.name, first[0].time.timestamp(), "state_change")
         return {"observe-steady": observed.loop, "assess": observed.client.get_workflow_handle(name)}
 
 
@@ -42,15 +42,18 @@ async def store_away(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
     async with observed.worker():
         await observed.start(ticks_per_run=2)
         run = (await observed.loop.describe()).run_id
-        await eventually(lambda: _runs(observed, 2))
+        await eventually(lambda: _runs(observed, 3))
+        third = (await observed.loop.describe()).run_id
         observed.store.away = False
-        await observed.stored(2)
-        backlog = [w async for w in observed.client.list_workflows("WorkflowType='StoreBacklogWorkflow'")]
-        await observed.client.get_workflow_handle(backlog[0].id).result()
+        await eventually(lambda: _runs(observed, 4))
+        backlogs = [w.id async for w in observed.client.list_workflows("WorkflowType='StoreBacklogWorkflow'")]
+        first, second, *_ = sorted(backlogs)
+        await observed.client.get_workflow_handle(second).result()
         return {
             "observe-store-away": observed.client.get_workflow_handle(observed.loop.id, run_id=run),
-            "observe-second-run": observed.loop,
-            "store-backlog": observed.client.get_workflow_handle(backlog[0].id),
+            "observe-behind-backlog": observed.client.get_workflow_handle(observed.loop.id, run_id=third),
+            "store-backlog": observed.client.get_workflow_handle(first),
+            "store-backlog-second": observed.client.get_workflow_handle(second),
         }
 
 
@@ -65,7 +68,7 @@ async def asked(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
         await observed.start()
         await eventually(lambda: _runs(observed, 2))
         await observed.loop.cancel()
-        await eventually(lambda: _closed(observed))
+        await eventually(lambda: _closed(observed.loop))
         return {
             "observe-redefined": observed.client.get_workflow_handle(observed.loop.id, run_id=run),
             "observe-cancelled": observed.loop,
@@ -82,12 +85,38 @@ async def blind(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
         return {"observe-blind": observed.loop}
 
 
+async def scheduled(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
+    """Two assessments on schedule, the store away before the second; a new run; cancelled."""
+    observed.cluster = observed.cluster.model_copy(update={"assess_every_sec": 3.0})
+    loop = observed.client.get_workflow_handle_for(ScheduledAssessmentWorkflow.run, scheduled_id(observed.cluster.name))
+
+    async def known(made: int, runs: int = 1) -> bool | None:
+        status = await loop.query(ScheduledAssessmentWorkflow.status)
+        return True if status.made >= made and status.runs >= runs else None
+
+    async with observed.worker():
+        await observed.start()
+        await observed.schedule(ticks_per_run=12)
+        run = (await loop.describe()).run_id
+        await eventually(lambda: known(1))
+        observed.store.away = True
+        await eventually(lambda: known(2))
+        observed.store.away = False
+        await eventually(lambda: known(2, runs=2))
+        await loop.cancel()
+        await eventually(lambda: _closed(loop))
+        return {
+            "scheduled": observed.client.get_workflow_handle(loop.id, run_id=run),
+            "scheduled-cancelled": loop,
+        }
+
+
 async def main() -> None:
     binary = Path(sys.executable).parent / "temporal"
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(binary), dev_server_log_level="error", data_converter=pydantic_data_converter
     ) as server:
-        for recording in (steady, store_away, asked, blind):
+        for recording in (steady, store_away, asked, blind, scheduled):
             await record(server.client, recording)
 
 
@@ -113,8 +142,8 @@ async def _runs(observed: Observed, at_least: int) -> bool | None:
     return True if (await observed.status()).runs >= at_least else None
 
 
-async def _closed(observed: Observed) -> bool | None:
-    return True if (await observed.loop.describe()).close_time else None
+async def _closed(loop: WorkflowHandle[Any, Any]) -> bool | None:
+    return True if (await loop.describe()).close_time else None
 
 
 if __name__ == "__main__":

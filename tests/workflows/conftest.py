@@ -20,18 +20,22 @@ from copilot.activities.observe import ObserveDeps
 from copilot.bootstrap import LoopLive
 from copilot.core.assessment import Evaluation, HealthAssessment
 from copilot.core.errors import StoreError
-from copilot.core.evaluation import Context
+from copilot.core.evaluation import Context, evaluate
+from copilot.core.memory import Memory
 from copilot.core.signals import Signals
 from copilot.core.snapshot import Snapshot
-from copilot.settings import ClusterSettings, MetricsEndpoint
-from copilot.starter import Started, start_loop
+from copilot.core.thresholds import Thresholds
+from copilot.settings import ClusterSettings, MetricsEndpoint, WorkerSettings
+from copilot.starter import SCHEDULING, Started, start_loop
+from copilot.store.base import Store
 from copilot.store.memory import MemoryStore
-from copilot.worker import build_worker
+from copilot.worker import UNVERSIONED, build_worker
 from copilot.workflows.observe import ObserveClusterWorkflow
 from copilot.workflows.shared import LoopStatus, observe_id
 from tests.evaluations import signals
 
 T = TypeVar("T")
+EVER = (Instant.from_utc(2020, 1, 1), Instant.from_utc(2100, 1, 1))
 
 
 class FedSource:
@@ -80,6 +84,10 @@ class BreakableStore(MemoryStore):
         self._reached()
         return await super().save_assessment(assessment)
 
+    async def latest_assessment(self, cluster: str) -> HealthAssessment | None:
+        self._reached()
+        return await super().latest_assessment(cluster)
+
     async def latest_snapshot(self, cluster: str) -> Snapshot | None:
         self._reached()
         return await super().latest_snapshot(cluster)
@@ -87,29 +95,42 @@ class BreakableStore(MemoryStore):
 
 @dataclass
 class Observed:
-    """One cluster's loop in a test: what feeds it, where it stores, and how to start and ask it."""
+    """One cluster's loop in a test: what feeds it, where it stores (`database`, if there is one), and how to start and
+    ask it."""
 
     client: Client
     cluster: ClusterSettings
     source: FedSource = field(default_factory=FedSource)
     store: BreakableStore = field(default_factory=BreakableStore)
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    fail_rules: bool = False
+    database: Store | None = None
+    queue: str = ""
 
-    @property
-    def queue(self) -> str:
-        return f"queue-{self.cluster.name}"
+    def __post_init__(self) -> None:
+        self.queue = self.queue or f"queue-{self.cluster.name}"
 
     @property
     def loop(self) -> WorkflowHandle[ObserveClusterWorkflow, None]:
         return self.client.get_workflow_handle_for(ObserveClusterWorkflow.run, observe_id(self.cluster.name))
 
-    def worker(self) -> AbstractAsyncContextManager[Worker]:
-        name = self.cluster.name
-        context = Context(cluster=name, interval_sec=self.cluster.interval_sec, window_sec=self.cluster.window)
-        deps = ObserveDeps(sources={name: (self.source,)}, contexts={name: context}, store=self.store)
-        return build_worker(self.client, self.queue, deps)
+    def worker(self, release: WorkerSettings = UNVERSIONED) -> AbstractAsyncContextManager[Worker]:
+        name, cluster = self.cluster.name, self.cluster
+        context = Context(name, cluster.interval_sec, cluster.window, self.thresholds)
+        deps = ObserveDeps(
+            sources={name: (self.source,)},
+            contexts={name: context},
+            store=self.database or self.store,
+            rules=no_rules if self.fail_rules else evaluate,
+        )
+        return build_worker(self.client, self.queue, deps, release)
+
+    async def schedule(self, ticks_per_run: int | None = None) -> Started:
+        """Start the loop of scheduled assessments."""
+        return await start_loop(self.client, self.queue, self.cluster, SCHEDULING, ticks_per_run)
 
     async def start(self, ticks_per_run: int | None = None) -> Started:
-        return await start_loop(self.client, self.queue, self.cluster, ticks_per_run)
+        return await start_loop(self.client, self.queue, self.cluster, ticks_per_run=ticks_per_run)
 
     async def live(self) -> Evaluation | None:
         return await LoopLive(self.client, timeout_sec=10).evaluation(self.cluster.name)
@@ -133,6 +154,11 @@ class Observed:
             return self.store.arrived if len(self.store.arrived) >= at_least else None
 
         return list(await eventually(enough))
+
+
+def no_rules(signals: Signals, memory: Memory, context: Context) -> tuple[Evaluation, Memory]:  # noqa: ARG001
+    """Rules that cannot judge."""
+    raise ValueError("these rules judge nothing")
 
 
 async def eventually(ask: Callable[[], Awaitable[T | None]], within: float = 40.0) -> T:

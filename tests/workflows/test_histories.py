@@ -1,25 +1,90 @@
 """Loops that run already must be able to go on under this code."""
 
+import ast
+import asyncio
+import json
+import os
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
-from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
+import copilot
+from copilot.core.thresholds import Thresholds
 from copilot.worker import WORKFLOWS, workflow_runner
+from tests.histories.replay import HISTORIES, replay
+from tests.workflows.conftest import Observed, eventually
 
-HISTORIES = sorted((Path(__file__).parents[1] / "histories").glob("*.json"))
+ROOT = Path(__file__).parents[2]
 
 
 def test_there_is_a_history_of_every_workflow() -> None:
     names = {file.stem.partition("-")[0] for file in HISTORIES}
-    assert names == {"observe", "assess", "store"}
+    assert names == {"observe", "scheduled", "assess", "store"}
     assert len(WORKFLOWS) == len(names)
 
 
 @pytest.mark.parametrize("file", HISTORIES, ids=lambda file: file.stem)
 async def test_a_recorded_history_replays(file: Path) -> None:
-    history = WorkflowHistory.from_json(file.stem, file.read_text(encoding="utf-8"))  # noqa: ASYNC240
-    replayer = Replayer(workflows=WORKFLOWS, data_converter=pydantic_data_converter, workflow_runner=workflow_runner())
+    await replay(file)
+
+
+class TenthMore(ast.NodeTransformer):
+    """Makes every number a tenth larger."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+        value = node.value
+        return ast.Constant(value * 1.1) if isinstance(value, int | float) else node
+
+
+def with_other_thresholds(source: str) -> str:
+    """The module with every default of `Thresholds` and every grade changed."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and node.name == "Thresholds":
+            for field in node.body:
+                if isinstance(field, ast.AnnAssign) and field.value is not None:
+                    field.value = TenthMore().visit(field.value)
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "GRADES":
+            TenthMore().visit(node)
+    return ast.unparse(ast.fix_missing_locations(tree))
+
+
+async def test_the_histories_replay_under_a_release_whose_thresholds_all_differ(tmp_path: Path) -> None:
+    package = tmp_path / "copilot"
+    shutil.copytree(Path(copilot.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__", "recordings"))
+    for module in (package / "core" / "thresholds.py", package / "core" / "pressure.py"):
+        module.write_text(with_other_thresholds(module.read_text(encoding="utf-8")), encoding="utf-8")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.histories.replay",
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)}, stdout=-1, stderr=-1,
+    )  # fmt: skip
+    said, complained = await process.communicate()
+    assert process.returncode == 0, complained.decode()[-2000:]
+    theirs, ours = json.loads(said), json.loads(Thresholds().model_dump_json())
+    assert {name for name in ours if theirs[name] == ours[name]} == {"pressure"}
+
+
+@pytest.mark.servers
+async def test_a_running_loop_goes_on_under_a_worker_whose_thresholds_all_differ(observed: Observed) -> None:
+    async with observed.worker():
+        await observed.start()
+        await observed.ticks(2)
+    changed = {n: v * 1.1 for n, v in Thresholds() if isinstance(v, float)}
+    observed.thresholds = Thresholds.model_validate(changed)
+    async with observed.worker():
+        before = await observed.status()
+        await observed.ticks(before.ticks + 2)
+
+        async def by_the_new_ones() -> bool | None:
+            latest = await observed.store.latest_snapshot(observed.cluster.name)
+            return True if latest and latest.thresholds_hash == observed.thresholds.digest() else None
+
+        assert await eventually(by_the_new_ones)
+        history = await observed.loop.fetch_history()
+    replayer = Replayer(
+        workflows=WORKFLOWS, data_converter=observed.client.data_converter, workflow_runner=workflow_runner()
+    )
     await replayer.replay_workflow(history)

@@ -1,15 +1,33 @@
-"""The live verdict is asked of the loop itself."""
+"""The live verdict is asked of the loop itself, and needs no database."""
 
+import asyncio
+import contextlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
 import pytest
 from temporalio.client import Client
+from whenever import Instant
 
 from copilot import bootstrap
+from copilot.api.deps import Deps
 from copilot.core.errors import SourceError
 from copilot.core.signals import MissingCode
-from tests.workflows.conftest import Observed, a_cluster
+from copilot.store.postgres import PostgresStore
+from tests.api import conftest as api_of
+from tests.store.conftest import Server, new_server
+from tests.workflows.conftest import EVER, Observed, a_cluster, eventually
+
+pytestmark = pytest.mark.servers
 
 
-@pytest.mark.servers
 async def test_a_loop_that_does_not_run_or_has_no_worker_is_said(client: Client) -> None:
     observed = Observed(client, a_cluster())
     live = bootstrap.LoopLive(client, timeout_sec=1)
@@ -20,3 +38,72 @@ async def test_a_loop_that_does_not_run_or_has_no_worker_is_said(client: Client)
     with pytest.raises(SourceError, match="does `copilot worker` run") as error:
         await live.evaluation(observed.cluster.name)
     assert error.value.code is MissingCode.TIMEOUT
+
+
+@pytest.fixture
+def database() -> Iterator[Server]:
+    """A PostgreSQL of the test's own, which it may stop and start."""
+    folder = Path(tempfile.mkdtemp(prefix="copilot-live-"))
+    server = new_server(folder)
+    server.start()
+    yield server
+    with contextlib.suppress(subprocess.CalledProcessError):  # a test that failed had stopped it
+        server.stop()
+    shutil.rmtree(folder)
+
+
+async def kept(server: Server) -> list[str]:
+    """The stored ticks, in the order in which they were written."""
+    connection = await asyncpg.connect(server.url())
+    rows = await connection.fetch("SELECT evaluation_id FROM metrics_snapshots ORDER BY ctid")
+    await connection.close()
+    return [row["evaluation_id"] for row in rows]
+
+
+async def test_with_the_database_down_the_verdict_goes_on_and_everything_arrives_once_and_in_order_afterwards(
+    client: Client, database: Server
+) -> None:
+    observed = Observed(client, a_cluster(), database=PostgresStore(database.url()))
+    name, reads = observed.cluster.name, PostgresStore(database.url())
+    await reads.setup_schema()
+    deps = Deps(store=reads, live=bootstrap.LoopLive(client), clusters=(name,), now=Instant.now)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(observed.database.close)  # type: ignore[union-attr]
+        stack.push_async_callback(reads.close)
+        await stack.enter_async_context(observed.worker())
+        api = await stack.enter_async_context(api_of.client(deps))
+        await observed.start(ticks_per_run=4)
+        await eventually(lambda: says(api, degraded=False, health_state="happy"))
+        await asyncio.to_thread(database.stop)
+        degraded = await eventually(lambda: says(api, degraded=True, health_state="happy"))
+        assert "state store" in degraded["degraded_because"]
+        observed.source.changed = {"frontend__reachable": 0.0}
+        stressed = await eventually(lambda: says(api, degraded=True, health_state="stressed"))
+        assert stressed["timestamp"] > degraded["timestamp"]
+        away = await observed.ticks((await observed.status()).ticks + 6)
+        assert away.runs >= 2
+        await asyncio.to_thread(database.start)
+        status = await observed.ticks(away.ticks + 1)
+        ids = await eventually(lambda: written(database, status.ticks))
+        assert ids == sorted(set(ids))
+        fresh = await eventually(lambda: says(api, degraded=False))
+        assert fresh["timestamp"] > stressed["timestamp"]
+
+        async def assessed() -> list[str] | None:
+            found = await reads.assessments_in_range(name, *EVER)
+            return [a.verdict.health_state.value for a in found] if len(found) > 1 else None
+
+        assert (await eventually(assessed))[:2] == ["happy", "stressed"]
+
+
+async def says(api: httpx.AsyncClient, **wanted: Any) -> dict[str, Any] | None:
+    """What the API says, once it says so."""
+    answer = await api.get("/status")
+    body: dict[str, Any] = answer.json()
+    assert answer.status_code == 200
+    return body if {k: body.get(k) for k in wanted} == wanted else None
+
+
+async def written(server: Server, at_least: int) -> list[str] | None:
+    ids = await kept(server)
+    return ids if len(ids) >= at_least else None

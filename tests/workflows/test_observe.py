@@ -4,11 +4,16 @@ import asyncio
 import time
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowUpdateFailedError
+from whenever import Instant
 
-from copilot.core.assessment import ReportedState, Trigger
+from copilot import pipeline
+from copilot.core.assessment import Evaluation, ReportedState, Trigger
+from copilot.core.evaluation import Context, evaluate
+from copilot.core.memory import Memory
 from copilot.workflows.observe import ObserveClusterWorkflow
-from tests.workflows.conftest import Observed, eventually
+from tests.evaluations import signals
+from tests.workflows.conftest import EVER, Observed, eventually
 
 pytestmark = pytest.mark.servers
 
@@ -34,6 +39,7 @@ async def test_the_loop_evaluates_at_once_and_answers_with_the_newest_evaluation
         assert await eventually(assessed) is Trigger.STATE_CHANGE
 
 
+@pytest.mark.alone
 async def test_ticks_after_the_first_lie_on_multiples_of_the_interval(observed: Observed) -> None:
     observed.cluster = observed.cluster.model_copy(update={"interval_sec": 2.0})
     async with observed.worker():
@@ -83,19 +89,20 @@ async def test_verdicts_go_on_while_the_store_is_away_and_arrive_afterwards_in_o
     assert ticks == sorted(set(ticks))
 
 
-async def test_what_a_run_could_not_store_is_stored_after_it(observed: Observed) -> None:
+async def test_what_runs_could_not_store_is_stored_after_them_once_and_in_order(observed: Observed) -> None:
     observed.store.away = True
     async with observed.worker():
         await observed.start(ticks_per_run=2)
 
         async def later_run() -> int | None:
             status = await observed.status()
-            return status.ticks if status.runs >= 2 and status.ticks >= 3 else None
+            return status.ticks if status.runs >= 4 and status.ticks >= 7 else None
 
         ticks = await eventually(later_run)
+        assert observed.store.arrived == []
         observed.store.away = False
-        stored = await observed.stored(ticks)
-    assert len(stored) == len(set(stored))
+        stored = await observed.stored(ticks + 1)
+    assert stored == sorted(set(stored))
 
 
 async def test_a_new_run_carries_memory_window_and_verdict(observed: Observed) -> None:
@@ -144,30 +151,65 @@ async def test_a_read_that_never_comes_back_leads_to_a_verdict_that_knows_nothin
         await observed.start()
         await observed.ticks(1)
         observed.source.stuck = True
-        status = await observed.status()
-        await observed.ticks(status.ticks + 2)
-        live = await observed.live()
-        assert live is not None
+
+        async def blind() -> Evaluation | None:
+            live = await observed.live()
+            return live if live and live.verdict.stale else None
+
+        live = await eventually(blind)
         assert live.signals.value("frontend.reachable") is None
-        assert live.verdict.stale
+        await observed.ticks((await observed.status()).ticks + 1)
 
 
-async def test_assess_now_evaluates_at_once_and_keeps_it_as_an_assessment(observed: Observed) -> None:
+async def test_assess_now_keeps_the_newest_evaluation_as_an_assessment_and_is_no_tick(observed: Observed) -> None:
     observed.cluster = observed.cluster.model_copy(update={"interval_sec": 600.0})
     async with observed.worker():
         await observed.start()
-        await observed.ticks(1)
         document = await observed.loop.execute_update(ObserveClusterWorkflow.assess_now)
+        await observed.loop.execute_update(ObserveClusterWorkflow.assess_now)
         live = await observed.live()
         assert live is not None
         assert document["evaluation_id"] == live.evaluation_id
-        assert (await observed.status()).ticks == 2
+        status = await observed.status()
+        assert (status.ticks, status.assessed) == (1, status.last_tick)
 
-        async def manual() -> bool | None:
-            latest = await observed.store.latest_assessment(observed.cluster.name)
-            return True if latest and latest.trigger is Trigger.MANUAL else None
+        async def manual() -> int | None:
+            kept = await observed.store.assessments_in_range(observed.cluster.name, *EVER)
+            found = [a for a in kept if a.trigger is Trigger.MANUAL]
+            return len(found) or None
 
-        assert await eventually(manual)
+        assert await eventually(manual) == 1
+
+
+async def test_assess_now_says_so_if_there_is_nothing_to_assess(observed: Observed) -> None:
+    observed.cluster = observed.cluster.model_copy(update={"interval_sec": 600.0})
+    observed.fail_rules = True
+    async with observed.worker():
+        await observed.start()
+        with pytest.raises(WorkflowUpdateFailedError) as error:
+            await observed.loop.execute_update(ObserveClusterWorkflow.assess_now)
+    assert "evaluate_health" in str(error.value.cause)
+
+
+async def test_a_loop_begun_anew_goes_on_after_the_newest_stored_tick_though_that_lies_ahead(
+    observed: Observed,
+) -> None:
+    """The clock was an hour ahead and has been set right."""
+    name, ahead = observed.cluster.name, Instant.now().add(hours=1)
+    context = Context(name, interval_sec=1.0, window_sec=30.0)
+    evaluation, _ = evaluate(signals(Instant.from_timestamp(ahead.timestamp())), Memory(), context)
+    await observed.store.save_snapshots([pipeline.snapshot(evaluation, Memory(), context)])
+    async with observed.worker():
+        await observed.start()
+        await observed.ticks(3)
+        first, *stored = await observed.stored(4)
+        live = await eventually(observed.live)
+        newest = await observed.store.latest_snapshot(name)
+    assert first == evaluation.evaluation_id
+    assert min(stored) > first
+    assert stored == sorted(set(stored))
+    assert newest is not None
+    assert newest.evaluation.time >= live.time
 
 
 async def test_a_loop_started_anew_takes_up_the_memory_of_the_newest_stored_tick(observed: Observed) -> None:
@@ -182,6 +224,45 @@ async def test_a_loop_started_anew_takes_up_the_memory_of_the_newest_stored_tick
         assert live is not None
         assert live.verdict.since == since
         assert live.verdict.transition is None
+
+
+async def test_a_terminated_loop_begun_anew_knows_what_it_knew_and_what_it_had_not_stored_is_stored(
+    observed: Observed,
+) -> None:
+    observed.store.away = True
+    async with observed.worker():
+        await observed.start(ticks_per_run=3)
+        await observed.ticks(4)
+        await observed.loop.terminate()
+        before = await observed.status()
+        window = await observed.loop.query(ObserveClusterWorkflow.window)
+        since = (await eventually(observed.live)).verdict.since
+        assert (await observed.start()).outcome == "resumed"
+        status = await observed.ticks(before.ticks + 1)
+        assert status.assessed == before.assessed
+        live = await eventually(observed.live)
+        assert live.verdict.since == since
+        assert (await observed.loop.query(ObserveClusterWorkflow.window)).times[: len(window.times)] == window.times
+        observed.store.away = False
+        stored = await observed.stored(status.ticks)
+    assert stored == sorted(set(stored))
+    judged = [f"{observed.cluster.name}:{time}" for time in window.times]
+    assert stored[: len(judged)] == judged
+
+
+async def test_a_loop_on_a_task_queue_nobody_serves_is_moved_with_all_it_knows(observed: Observed) -> None:
+    async with observed.worker():
+        await observed.start()
+        await observed.ticks(2)
+    before = len(observed.store.arrived)
+    observed.queue = f"other-{observed.queue}"
+    assert (await observed.start()).outcome == "moved"
+    async with observed.worker():
+        status = await observed.ticks(before + 1)
+        assert status.assessed is not None
+        assert status.runs == 2
+        stored = await observed.stored(status.ticks)
+    assert stored == sorted(set(stored))
 
 
 async def test_a_cancelled_loop_ends_as_cancelled_and_loses_nothing(observed: Observed) -> None:

@@ -18,7 +18,7 @@ NOW = st.floats(min_value=1.7e9, max_value=2.0e9)
         pytest.param(990, 991.0, 1020, id="then on the next multiple"),
         pytest.param(985, 985.2, 1020, id="but not right after the last"),
         pytest.param(960, 1100.0, 990, id="one missed is due"),
-        pytest.param(5000, 1000.5, 1000, id="a clock that went back starts anew"),
+        pytest.param(5000, 1000.5, 1031, id="with the clock set back, in an interval"),
     ],
 )
 def test_when_the_next_tick_is_due(last: int | None, now: float, expected: int) -> None:
@@ -31,8 +31,8 @@ def test_when_the_next_tick_is_due(last: int | None, now: float, expected: int) 
         pytest.param(990, 1020.4, 1020, id="on time"),
         pytest.param(990, 1027.4, 1020, id="a little late"),
         pytest.param(990, 1100.9, 1100, id="after being away"),
-        pytest.param(990, 1000.9, 1000, id="asked for early"),
-        pytest.param(990, 990.4, 991, id="asked for in the second of the last"),
+        pytest.param(5000, 1031.2, 5015, id="with the clock set back, half an interval later than the last"),
+        pytest.param(990, 990.4, 991, id="again in the second of the last"),
     ],
 )
 def test_which_time_a_tick_bears(last: int | None, now: float, expected: int) -> None:
@@ -48,6 +48,36 @@ def test_ticks_always_move_forward_and_never_lag_behind(start: float, interval: 
         assert last is None or tick > last
         assert now - tick <= slack(interval) + 1
         last = tick
+
+
+@given(
+    start=NOW,
+    interval=INTERVALS,
+    steps=st.lists(st.floats(min_value=-7200, max_value=7200), min_size=1, max_size=8),
+)
+def test_a_clock_that_jumps_about_never_makes_two_ticks_of_one_time_nor_stops_the_loop(
+    start: float, interval: float, steps: list[float]
+) -> None:
+    """Each step is a jump of the clock while the loop waits for its next tick."""
+    last, now = None, start
+    for step in steps:
+        for jump in (step, 0.0, 0.0):
+            now += jump
+            wait = next_tick(last, now, interval) - now
+            assert wait <= 2 * interval + 1
+            now += max(0.0, wait)
+            tick = tick_time(last, now, interval)
+            assert last is None or tick > last
+            last = tick
+
+
+@given(interval=INTERVALS, ahead=st.integers(min_value=2, max_value=7200), now=NOW)
+def test_a_clock_set_back_is_caught_up_with_in_twice_the_step(interval: float, ahead: int, now: float) -> None:
+    last, began = int(now) + ahead, now
+    while last > now + 1:
+        now = float(next_tick(last, now, interval))
+        last = tick_time(last, now, interval)
+    assert now - began <= 2 * (ahead + interval) + 2
 
 
 @given(ticks=st.lists(st.dictionaries(st.sampled_from("abc"), st.floats(allow_nan=False) | st.none()), max_size=50))

@@ -76,9 +76,23 @@ class StoreAssessment(Message):
 
 
 class AssessmentStored(Message):
-    """False if it was kept already."""
+    """False if it was kept already, or no longer fits the models of this release and was left out."""
 
     new: bool
+    unreadable: bool = False
+
+
+class ExplainAssessment(Message):
+    """Put a stored assessment into better words than the rules', if there is somebody who can."""
+
+    evaluation: Document
+    trigger: str
+
+
+class Explained(Message):
+    """Whose words the stored assessment has now."""
+
+    explained_by: str
 
 
 class ResumeMemory(Message):
@@ -89,13 +103,15 @@ class ResumeMemory(Message):
 
 
 class MemoryResumed(Message):
-    """The memory after the newest stored tick, that tick and its reported state; all None when nothing is
-    young enough."""
+    """The memory after the newest stored tick with its evaluation, None when it is not young enough; state and
+    time of the newest assessment (`health_state`, `assessed`); and the newest stored tick, however old (unix
+    seconds)."""
 
     memory: Document | None = None
     evaluation: Document | None = None
     health_state: str | None = None
     tick: int | None = None
+    assessed: int | None = None
 
 
 class GetLatestAssessment(Message):
@@ -108,3 +124,55 @@ class LatestAssessment(Message):
     """A HealthAssessment document; None if there is none."""
 
     assessment: Document | None
+
+
+class GetAssessmentsInRange(Message):
+    """The assessments of a cluster with start ≤ time ≤ end (unix seconds), the newest `limit` of them."""
+
+    cluster: str
+    start: int
+    end: int
+    limit: int = 10
+
+
+class AssessmentsInRange(Message):
+    """HealthAssessment documents, oldest first."""
+
+    assessments: list[Document]
+
+
+class CheckRecentAssessment(Message):
+    """Is there an assessment of a cluster later than `since` (unix seconds)?"""
+
+    cluster: str
+    since: int
+
+
+class RecentAssessment(Message):
+    """`time` (unix seconds) is the newest assessment's if it is recent, else None."""
+
+    time: int | None
+
+    @property
+    def recent(self) -> bool:
+        """Whether there is one."""
+        return self.time is not None
+
+
+class GetLiveVerdict(Message):
+    """What does the observing loop say of a cluster, as of `now` (unix seconds)?"""
+
+    cluster: str
+    now: int
+
+
+class LiveVerdict(Message):
+    """The newest Evaluation document (None: there is none) and its time; whether it is so old at `now` that it is no
+    longer the present; when the observer last had an evaluation assessed (unix seconds; None: never); and, where the
+    observer could not be asked, why."""
+
+    evaluation: Document | None = None
+    time: int | None = None
+    stale: bool = True
+    assessed: int | None = None
+    silent_because: str = ""

@@ -14,10 +14,10 @@ from copilot.activities.messages import (
     AssessmentStored,
     Document,
     EvaluateHealth,
+    ExplainAssessment,
+    Explained,
     FetchSignals,
-    GetLatestAssessment,
     HealthEvaluated,
-    LatestAssessment,
     MemoryResumed,
     ResumeMemory,
     SignalsFetched,
@@ -90,28 +90,36 @@ class ObserveActivities:
     @activity.defn
     async def store_health_assessment(self, ask: StoreAssessment) -> AssessmentStored:
         """Keep an assessment with its issues; one kept already is left as it is."""
-        assessment = HealthAssessment.model_validate({**ask.evaluation, "trigger": ask.trigger})
+        try:
+            assessment = HealthAssessment.model_validate({**ask.evaluation, "trigger": ask.trigger})
+        except ValidationError as error:
+            log.warning("an assessment of another release does not fit and is left out: %s", error.errors()[0]["msg"])
+            return AssessmentStored(new=False, unreadable=True)
         return AssessmentStored(new=await self._deps.store.save_assessment(assessment))
 
     @activity.defn
-    async def get_latest_assessment(self, ask: GetLatestAssessment) -> LatestAssessment:
-        """The newest assessment of a cluster."""
-        latest = await self._deps.store.latest_assessment(ask.cluster)
-        return LatestAssessment(assessment=latest.model_dump(mode="json") if latest else None)
+    async def explain_assessment(self, ask: ExplainAssessment) -> Explained:
+        """The rules' own words stand: an evaluation is made with them."""
+        return Explained(explained_by=ask.evaluation.get("explained_by", "rules"))
 
     @activity.defn
     async def resume_memory(self, ask: ResumeMemory) -> MemoryResumed:
         """What a loop that begins may take up from the newest stored tick."""
         context = _of(ask.cluster, self._deps.contexts)
         latest = await self._deps.store.latest_snapshot(ask.cluster)
-        after = latest and pipeline.memory_after(self._deps.rules, latest, context, Instant.from_timestamp(ask.now))
-        if latest is None or after is None:
+        if latest is None:
             return MemoryResumed()
+        tick = latest.evaluation.time.timestamp()
+        after = pipeline.memory_after(self._deps.rules, latest, context, Instant.from_timestamp(ask.now))
+        if after is None:
+            return MemoryResumed(tick=tick)
+        assessed = await self._deps.store.latest_assessment(ask.cluster)
         return MemoryResumed(
             memory=after.model_dump(mode="json"),
             evaluation=latest.evaluation.model_dump(mode="json"),
-            health_state=latest.evaluation.verdict.health_state.value,
-            tick=int(latest.evaluation.time.timestamp()),
+            health_state=assessed.verdict.health_state.value if assessed else None,
+            tick=tick,
+            assessed=assessed.time.timestamp() if assessed else None,
         )
 
     def _blind(self, ask: EvaluateHealth) -> Signals:

@@ -23,9 +23,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """What was heard of one cluster. The problems say why the loop or the store could not be asked the last time."""
+    """What was heard of one cluster. `heard`: when the evaluation first was, by the clock nobody sets. The problems say
+    why the loop or the store could not be asked the last time."""
 
     evaluation: Evaluation | None = None
+    heard: float = 0.0
     trigger: Trigger | None = None
     loop_problem: str | None = None
     store_problem: str | None = None
@@ -66,11 +68,13 @@ class LiveCopies:
         copy, now = self._copies[cluster], self._deps.now()
         said = copy.evaluation
         problems = [p for p in (copy.loop_problem, copy.store_problem) if p]
+        # An evaluation made by a clock ahead of ours grows old all the same.
+        at = now if said is None else max(now, said.time.add(seconds=self._deps.elapsed() - copy.heard))
         return Said(
             cluster=cluster,
             now=now,
-            evaluation=None if said is None else as_of(said, now),
-            age_sec=None if said is None else age_sec(said, now),
+            evaluation=None if said is None else as_of(said, at),
+            age_sec=None if said is None else age_sec(said, at),
             trigger=copy.trigger,
             degraded_because="; ".join(problems) or None,
         )
@@ -91,9 +95,13 @@ class LiveCopies:
         if live is None and store_problem is None:
             kept, store_problem = await self._answer(self._deps.store.latest_evaluation(cluster), "the state store")
         newest = _newest(old.evaluation, kept, live, assessment)
+        same = (
+            old.evaluation is not None and newest is not None and newest.evaluation_id == old.evaluation.evaluation_id
+        )
         self._copies[cluster] = replace(
             old,
             evaluation=newest,
+            heard=old.heard if same else self._deps.elapsed(),
             trigger=_trigger(newest, assessment, old),
             loop_problem=loop_problem,
             store_problem=store_problem,

@@ -12,7 +12,9 @@ from copilot.cli.options import ConfigOption, JsonOption
 OUTCOMES = {
     "started": "started",
     "running": "runs already",
+    "resumed": "started again, with what it knew",
     "redefined": "runs already, and takes up its new interval",
+    "moved": "started again on another task queue, with what it knew",
 }
 
 
@@ -55,7 +57,8 @@ def start(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Start watching: one loop per configured cluster. Loops that run already are left running.
+    """Start watching: the loops of every configured cluster. Those that run already are left running and told what has
+    changed; where workers are versioned, all are handed to this release.
 
     Example: copilot start --config copilot.toml"""
     from copilot.settings import load_settings

@@ -1,14 +1,19 @@
 """`copilot status`: what the API says now."""
 
+import asyncio
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from copilot.cli.options import ConfigOption, JsonOption
-from copilot.core.errors import SourceError
+from copilot.core.errors import SettingsError, SourceError
 from copilot.core.signals import MissingCode
+
+if TYPE_CHECKING:
+    from copilot.settings import Settings
 
 ANSWER_SEC = 5.0
 BAD_NEWS = ("stressed", "critical", "unknown")
@@ -18,14 +23,21 @@ def status(
     cluster: Annotated[str | None, typer.Option(metavar="NAME", help="Only this cluster.")] = None,
     api: Annotated[str | None, typer.Option(metavar="URL", help="Where the API is; otherwise from the config.")] = None,
     config: ConfigOption = None,
+    loops: Annotated[
+        bool, typer.Option("--loops", help="How the Copilot's own loops do instead; asks its Temporal, not its API.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the state of the watched clusters, since when, why, and what to do. Exit 1 when one is not happy.
+    """Print the state of the watched clusters, since when, why, and what to do. Exit 1 when one is not happy; with
+    --loops, when a loop does not run or no worker answers for it.
 
     Example: copilot status --cluster production"""
     from copilot.settings import load_settings
 
     settings = load_settings(config)
+    if loops:
+        _loops(settings, cluster, as_json=as_json)
+        return
     host = "127.0.0.1" if settings.api.host in ("0.0.0.0", "::") else settings.api.host
     base = api or f"http://{f'[{host}]' if ':' in host else host}:{settings.api.port}"
     answers = list(_asked(base.rstrip("/"), cluster))
@@ -38,6 +50,24 @@ def status(
         for answer in answers:
             print_status(answer)
     if any(answer["health_state"] in BAD_NEWS for answer in answers):
+        raise typer.Exit(1)
+
+
+def _loops(settings: "Settings", cluster: str | None, *, as_json: bool) -> None:
+    from copilot.cli.status_view import print_loops
+    from copilot.loops import seen
+
+    found = asyncio.run(seen(settings, cluster))
+    if not found:
+        raise SettingsError(
+            [f"the configuration has no cluster named {cluster!r}" if cluster else "no cluster is configured"]
+        )
+    if as_json:
+        for loop in found:
+            print(json.dumps(asdict(loop)))
+    else:
+        print_loops(found)
+    if not all(loop.well for loop in found):
         raise typer.Exit(1)
 
 

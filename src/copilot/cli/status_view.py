@@ -1,11 +1,15 @@
 """A status for people."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from whenever import SYSTEM_TZ, Instant
+
+if TYPE_CHECKING:
+    from copilot.loops import LoopSeen
 
 COLOURS = {"happy": "green", "stressed": "yellow", "critical": "bold red", "unknown": "magenta"}
 UNITS = {"ratio": "", "count": "", "bool": ""}
@@ -31,6 +35,23 @@ def print_status(status: dict[str, Any], console: Console | None = None) -> None
         out.print(_gates(fired))
     for number, action in enumerate(status.get("recommended_actions", ()), start=1):
         out.print(Text(f"{number}. {action['description']} ({action['action_type']}, risk {action['risk_level']})"))
+
+
+def print_loops(loops: "Iterable[LoopSeen]", console: Console | None = None) -> None:
+    """One line a loop, and under it what is wrong."""
+    out = console or Console(highlight=False)
+    for loop in loops:
+        line = Text.assemble((loop.workflow_id, "bold"), "  ", (f"● {loop.state}", "green" if loop.well else "red"))
+        said = [
+            f"release {loop.release}" if loop.release else "",
+            "" if loop.cycles is None else f"{loop.cycles} cycles",
+            f"{loop.pending} snapshots wait for the store" if loop.pending else "",
+        ]
+        if words := ", ".join(s for s in said if s):
+            line.append(f"  {words}", style="dim")
+        out.print(line)
+        if loop.problem:
+            out.print(Text(f"  {loop.problem}", style="magenta"))
 
 
 def _gates(fired: list[dict[str, Any]]) -> Table:

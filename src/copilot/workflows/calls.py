@@ -11,10 +11,16 @@ from temporalio.exceptions import ActivityError, TimeoutError, TimeoutType
 
 from copilot.activities.messages import (
     AssessmentStored,
+    CheckRecentAssessment,
     EvaluateHealth,
+    ExplainAssessment,
+    Explained,
     FetchSignals,
+    GetLiveVerdict,
     HealthEvaluated,
+    LiveVerdict,
     MemoryResumed,
+    RecentAssessment,
     ResumeMemory,
     SignalsFetched,
     SnapshotsStored,
@@ -24,6 +30,9 @@ from copilot.activities.messages import (
 
 AT_ONCE = timedelta(milliseconds=200)
 WRITE = timedelta(seconds=10)
+ASK = timedelta(seconds=8)
+# An assessment is to end within 30 s of its verdict.
+EXPLAIN = timedelta(seconds=20)
 
 
 def fetch_deadline_sec(interval_sec: float) -> float:
@@ -84,14 +93,50 @@ async def store_signals_snapshot(ask: StoreSnapshots, gives_up: timedelta | None
 
 
 async def store_health_assessment(ask: StoreAssessment) -> AssessmentStored:
-    """Retried for a week: an assessment outlives any repair of its store."""
+    """Retried for as long as it takes: an assessment outlives any repair of its store."""
     answer: AssessmentStored = await workflow.execute_activity(
         "store_health_assessment",
         ask,
         result_type=AssessmentStored,
         start_to_close_timeout=WRITE,
-        schedule_to_close_timeout=timedelta(days=7),
         retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)),
+    )
+    return answer
+
+
+async def explain_assessment(ask: ExplainAssessment) -> Explained:
+    """Asked once: who cannot explain it now is not waited for."""
+    answer: Explained = await workflow.execute_activity(
+        "explain_assessment",
+        ask,
+        result_type=Explained,
+        start_to_close_timeout=EXPLAIN,
+        schedule_to_close_timeout=EXPLAIN,
+        retry_policy=RetryPolicy(maximum_attempts=1),
+    )
+    return answer
+
+
+async def get_live_verdict(ask: GetLiveVerdict) -> LiveVerdict:
+    """Asked once a look: the next one is soon."""
+    answer: LiveVerdict = await workflow.execute_activity(
+        "get_live_verdict",
+        ask,
+        result_type=LiveVerdict,
+        start_to_close_timeout=ASK,
+        retry_policy=RetryPolicy(maximum_attempts=1),
+    )
+    return answer
+
+
+async def check_recent_assessment(ask: CheckRecentAssessment) -> RecentAssessment:
+    """Asked once a look: a store that is away is not waited for."""
+    answer: RecentAssessment = await workflow.execute_activity(
+        "check_recent_assessment",
+        ask,
+        result_type=RecentAssessment,
+        start_to_close_timeout=ASK,
+        retry_policy=RetryPolicy(maximum_attempts=1),
     )
     return answer
 

@@ -7,25 +7,14 @@ and nothing is lost however long the store is away.
 
 import asyncio
 import contextlib
-from datetime import timedelta
-from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlreadyStartedError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
-from copilot.activities.messages import (
-    Document,
-    EvaluateHealth,
-    FetchSignals,
-    HealthEvaluated,
-    ResumeMemory,
-    StoreSnapshots,
-)
+from copilot.activities.messages import Document, EvaluateHealth, FetchSignals, HealthEvaluated, ResumeMemory
 from copilot.workflows import calls
 from copilot.workflows.assess import AssessHealthWorkflow
-from copilot.workflows.backlog import StoreBacklogWorkflow
 from copilot.workflows.shared import (
-    DEFINITION_MEMO,
     OBSERVE,
     AssessHealth,
     Definition,
@@ -33,13 +22,12 @@ from copilot.workflows.shared import (
     LastError,
     LoopStatus,
     ObserveCluster,
-    StoreBacklog,
     Window,
+    assess_id,
+    memo,
 )
+from copilot.workflows.storing import Storing, snapshot, start_child
 from copilot.workflows.ticks import next_tick, slack, tick_time
-
-SNAPSHOTS_PER_WRITE = 20
-STORE_PATIENCE = timedelta(hours=1)
 
 
 @workflow.defn(name=OBSERVE)
@@ -51,32 +39,32 @@ class ObserveClusterWorkflow:
         self._cluster = given.cluster
         self._definition = given.definition
         self._known = given.known or Known()
-        self._pending: list[Document] = []
+        self._store = Storing(given.cluster, self._known, self._went_wrong)
         self._left = self._definition.ticks_per_run
         self._redefined = False
-        self._asked = 0
-        self._answered = 0
+        self._tried = False
+        self._ticking = False
+        self._leaving = False
 
     @workflow.run
     async def run(self, given: ObserveCluster) -> None:  # noqa: ARG002
         await self._resume()
-        while True:
-            storing = asyncio.create_task(self._keep_storing())
-            try:
-                while not await self._due_or_leave(storing):
-                    await self._tick()
-            except BaseException as error:
-                if is_cancelled_exception(error):
-                    await self._hand_over(storing)
-                raise
-            await self._hand_over(storing)
-            await workflow.wait_condition(lambda: workflow.all_handlers_finished() or self._asked_for())
-            if not self._asked_for():
-                break
+        storing = asyncio.create_task(self._store.keep_storing())
+        try:
+            while not await self._due_or_leave(storing):
+                await self._tick()
+        except BaseException as error:
+            if is_cancelled_exception(error):
+                self._leaving = True
+                await self._store.hand_over(storing)
+            raise
+        self._leaving = True
+        await self._store.hand_over(storing)
+        await workflow.wait_condition(workflow.all_handlers_finished)
         self._known.runs += 1
         workflow.continue_as_new(
             ObserveCluster(cluster=self._cluster, definition=self._definition, known=self._known),
-            memo={DEFINITION_MEMO: self._definition.model_dump()},
+            memo=memo(self._cluster, self._definition),
         )
 
     @workflow.query
@@ -102,28 +90,35 @@ class ObserveClusterWorkflow:
             definition=self._definition,
             ticks=known.ticks,
             runs=known.runs,
-            pending=len(self._pending),
+            pending=len(self._store.pending),
             last_tick=known.last_tick,
             last_error=known.last_error,
+            assessed=known.assessed,
         )
 
     @workflow.update
     async def assess_now(self) -> Document:
-        """Evaluate at once and keep it as an assessment; gives the evaluation. ApplicationError if that fails."""
-        self._asked += 1
-        mine = self._asked
-        before = self._known.ticks
-        await workflow.wait_condition(lambda: self._answered >= mine)
-        if self._known.newest is None or self._known.ticks == before:
-            error = self._known.last_error
-            raise ApplicationError(error.what if error else "nothing was evaluated", non_retryable=True)
-        return self._known.newest
+        """Keep the newest evaluation as an assessment, once the tick that is due or under way is done; gives the
+        evaluation. It is no tick of its own: pressing it shortens no hold. ApplicationError if there is nothing to
+        assess."""
+        await workflow.wait_condition(lambda: self._up_to_date() or self._leaving)
+        known = self._known
+        if known.newest is None or known.last_evaluated is None:
+            error = known.last_error
+            raise ApplicationError(error.what if error else "nothing was evaluated yet: ask again", non_retryable=True)
+        await self._assess(known.newest, known.last_evaluated, "manual")
+        return known.newest
 
     @workflow.signal
     def define(self, definition: Definition) -> None:
         """Carry on under another definition."""
         self._redefined = self._redefined or definition != self._definition
         self._definition = definition
+
+    @workflow.signal
+    def through(self, workflow_id: str) -> None:
+        """That backlog is stored."""
+        self._store.through(workflow_id)
 
     async def _resume(self) -> None:
         if self._known.resumed:
@@ -133,43 +128,50 @@ class ObserveClusterWorkflow:
         except ActivityError as error:
             self._went_wrong(error)
         else:
-            self._known.memory, self._known.newest = last.memory, last.evaluation
-            self._known.assessed_state, self._known.last_tick = last.health_state, last.tick
+            known = self._known
+            known.memory, known.newest = last.memory, last.evaluation
+            known.assessed_state, known.assessed = last.health_state, last.assessed
+            known.last_tick, known.last_evaluated = last.tick, last.tick
         self._known.resumed = True
 
     async def _due_or_leave(self, storing: "asyncio.Task[None]") -> bool:
         """Wait for the next tick; True if this run should end instead."""
-        now = workflow.time()
-        wait = next_tick(self._known.last_tick, now, self._definition.interval_sec) - now
-        if wait > 0 and not self._asked_for():
+        wait = self._seconds_to_next()
+        if wait > 0:
             with contextlib.suppress(TimeoutError):
                 await workflow.wait_condition(
-                    lambda: self._asked_for() or self._redefined or self._may_leave() or storing.done(), timeout=wait
+                    lambda: self._redefined or self._may_leave() or storing.done(), timeout=wait
                 )
         if storing.done():
             storing.result()
-        return not self._asked_for() and (self._redefined or self._run_is_long())
+        return self._redefined or self._run_is_long()
 
-    def _asked_for(self) -> bool:
-        return self._answered < self._asked
+    def _seconds_to_next(self) -> float:
+        now = workflow.time()
+        return next_tick(self._known.last_tick, now, self._definition.interval_sec) - now
+
+    def _up_to_date(self) -> bool:
+        """Whether the newest evaluation is the last there was to be made."""
+        some = self._tried or self._known.newest is not None
+        return some and not self._ticking and self._seconds_to_next() > 0
 
     def _run_is_long(self) -> bool:
         return self._left <= 0 or workflow.info().is_continue_as_new_suggested()
 
     def _may_leave(self) -> bool:
-        return self._run_is_long() and not self._pending
+        return self._run_is_long() and not self._store.pending
 
     async def _tick(self) -> None:
-        asked, known = self._asked, self._known
-        by_hand = self._asked_for()
-        interval, now = self._definition.interval_sec, workflow.time()
-        tick = tick_time(known.last_tick, now, interval)
-        known.last_tick = tick
+        tick = tick_time(self._known.last_tick, workflow.time(), self._definition.interval_sec)
+        self._known.last_tick = tick
         self._left -= 1
-        judged = await self._judge(tick)
-        if judged is not None:
-            await self._publish(judged, tick, by_hand=by_hand)
-        self._answered = asked
+        self._ticking = True
+        try:
+            judged = await self._judge(tick)
+            if judged is not None:
+                await self._publish(judged, tick)
+        finally:
+            self._ticking, self._tried = False, True
 
     async def _judge(self, tick: int) -> HealthEvaluated | None:
         interval, known = self._definition.interval_sec, self._known
@@ -203,59 +205,19 @@ class ObserveClusterWorkflow:
             known.last_error = known.last_error.model_copy(update={"over": True})
         return judged
 
-    async def _publish(self, judged: HealthEvaluated, tick: int, *, by_hand: bool) -> None:
+    async def _publish(self, judged: HealthEvaluated, tick: int) -> None:
         known = self._known
-        self._pending.append(
-            {
-                "evaluation": judged.evaluation,
-                "memory_before": known.memory or {},
-                "thresholds_hash": judged.thresholds_hash,
-                "taxonomy_version": judged.taxonomy_version,
-                "rules_version": judged.rules_version,
-            }
-        )
-        known.newest, known.memory = judged.evaluation, judged.memory
+        self._store.pending.append(snapshot(judged, known.memory))
+        known.newest, known.memory, known.last_evaluated = judged.evaluation, judged.memory, tick
         known.ticks += 1
-        changed = judged.health_state != known.assessed_state
-        if changed or by_hand:
+        if judged.health_state != known.assessed_state:
             known.assessed_state = judged.health_state
-            trigger = "state_change" if changed else "manual"
-            await self._start_child(
-                AssessHealthWorkflow.run,
-                AssessHealth(cluster=self._cluster, evaluation=judged.evaluation, trigger=trigger),
-                f"assess-{self._cluster}-{tick}",
-            )
+            await self._assess(judged.evaluation, tick, "state_change")
 
-    async def _keep_storing(self) -> None:
-        while True:
-            await workflow.wait_condition(lambda: bool(self._pending))
-            batch = self._pending[:SNAPSHOTS_PER_WRITE]
-            ask = StoreSnapshots(cluster=self._cluster, snapshots=batch)
-            try:
-                await calls.store_signals_snapshot(ask, gives_up=STORE_PATIENCE)
-            except ActivityError as error:
-                self._went_wrong(error)
-            else:
-                del self._pending[: len(batch)]
-
-    async def _hand_over(self, storing: "asyncio.Task[None]") -> None:
-        storing.cancel()
-        await workflow.wait([storing])
-        if not storing.cancelled() and (error := storing.exception()) and not is_cancelled_exception(error):
-            raise error
-        while self._pending:
-            batch = self._pending[:SNAPSHOTS_PER_WRITE]
-            first = batch[0]["evaluation"]["evaluation_id"]
-            await self._start_child(
-                StoreBacklogWorkflow.run, StoreBacklog(cluster=self._cluster, snapshots=batch), f"store-{first}"
-            )
-            del self._pending[: len(batch)]
-
-    async def _start_child(self, run: Any, given: AssessHealth | StoreBacklog, child_id: str) -> None:
-        with contextlib.suppress(WorkflowAlreadyStartedError):
-            await workflow.start_child_workflow(
-                run, given, id=child_id, parent_close_policy=workflow.ParentClosePolicy.ABANDON
-            )
+    async def _assess(self, evaluation: Document, tick: int, trigger: str) -> None:
+        self._known.assessed = max(tick, self._known.assessed or tick)
+        given = AssessHealth(cluster=self._cluster, evaluation=evaluation, trigger=trigger)
+        await start_child(AssessHealthWorkflow.run, given, assess_id(self._cluster, tick, trigger))
 
     def _went_wrong(self, error: ActivityError) -> str:
         """Remember what went wrong and give it as a line; a cancellation is not an error and passes through."""

@@ -1,26 +1,51 @@
 """What the workflows are started with, asked and told: one model per message, and what a loop carries on."""
 
+from typing import Any
+
 from pydantic import BaseModel, Field
 
 from copilot.activities.messages import Document, Message
 
 WINDOW_TICKS = 20
 OBSERVE = "ObserveClusterWorkflow"
+SCHEDULED = "ScheduledAssessmentWorkflow"
 ASSESS = "AssessHealthWorkflow"
 STORE_BACKLOG = "StoreBacklogWorkflow"
+CLUSTER_MEMO = "cluster"
 DEFINITION_MEMO = "definition"
 
 
 def observe_id(cluster: str) -> str:
-    """Workflow id of a cluster's loop."""
+    """Workflow id of a cluster's observing loop."""
     return f"observe-{cluster}"
 
 
+def scheduled_id(cluster: str) -> str:
+    """Workflow id of the loop that has a cluster assessed on schedule."""
+    return f"scheduled-{cluster}"
+
+
+def assess_id(cluster: str, tick: int, trigger: str) -> str:
+    """Workflow id of one assessment."""
+    return f"assess-{cluster}-{tick}-{trigger}"
+
+
+def backlog_id(first_evaluation: str) -> str:
+    """Workflow id of a backlog that begins with an evaluation."""
+    return f"store-{first_evaluation}"
+
+
 class Definition(Message):
-    """What a loop is to do. A loop told a different one carries on under it with all it knows."""
+    """What a loop is to do, and how many of its cycles make a run. A loop told a different one carries on under it with
+    all it knows."""
 
     interval_sec: float
     ticks_per_run: int = 200
+
+
+def memo(cluster: str, definition: Definition) -> dict[str, Any]:
+    """What a loop is found and recognised by."""
+    return {CLUSTER_MEMO: cluster, DEFINITION_MEMO: definition.model_dump()}
 
 
 class LastError(Message):
@@ -48,13 +73,18 @@ class Window(BaseModel):
 
 
 class Known(BaseModel):
-    """What a loop knows, carried over every continue-as-new."""
+    """What a loop knows, carried over every continue-as-new. `last_tick`: the newest tick begun; `last_evaluated`: that
+    of `newest`; `assessed`: the newest one it had assessed; `backlog`: the id of the last StoreBacklogWorkflow, behind
+    which all later snapshots queue."""
 
     resumed: bool = False
     memory: Document | None = None
     newest: Document | None = None
     assessed_state: str | None = None
+    assessed: int | None = None
     last_tick: int | None = None
+    last_evaluated: int | None = None
+    backlog: str | None = None
     window: Window = Field(default_factory=Window)
     last_error: LastError | None = None
     ticks: int = 0
@@ -69,8 +99,31 @@ class ObserveCluster(Message):
     known: Known | None = None
 
 
+class KnownSchedule(BaseModel):
+    """What the scheduling loop knows, carried over every continue-as-new (unix seconds). `assessed`: the newest
+    assessment it has heard of; `looks` and `made`: how often it looked, and found something to have assessed.
+
+    `since`: when it began to know of all that is assessed (None: not begun; 0: the store has told it of the time
+    before). It counts as the time of an assessment: there may have been one."""
+
+    since: int | None = None
+    assessed: int | None = None
+    looks: int = 0
+    made: int = 0
+    last_error: LastError | None = None
+    runs: int = 1
+
+
+class ScheduleAssessments(Message):
+    """Start of a scheduling loop; `known` comes from the run before."""
+
+    cluster: str
+    definition: Definition
+    known: KnownSchedule | None = None
+
+
 class AssessHealth(Message):
-    """Keep an evaluation as an assessment, and (later) have it explained."""
+    """Keep an evaluation as an assessment, and have it explained."""
 
     cluster: str
     evaluation: Document
@@ -78,19 +131,32 @@ class AssessHealth(Message):
 
 
 class StoreBacklog(Message):
-    """Snapshots a loop could not store, to be stored when the store is back."""
+    """Snapshots a loop could not store, to be stored when the store is back and the backlog `after` is through."""
 
     cluster: str
     snapshots: list[Document]
+    after: str | None = None
 
 
 class LoopStatus(Message):
     """How a loop is doing: ticks evaluated since it began, runs (continue-as-new generations), snapshots not
-    stored yet."""
+    stored yet, the newest tick it had assessed."""
 
     definition: Definition
     ticks: int
     runs: int
     pending: int
     last_tick: int | None
+    last_error: LastError | None
+    assessed: int | None = None
+
+
+class ScheduleStatus(Message):
+    """How a scheduling loop is doing."""
+
+    definition: Definition
+    looks: int
+    made: int
+    runs: int
+    assessed: int | None
     last_error: LastError | None

@@ -1,0 +1,97 @@
+"""The snapshots a loop holds in its hands until they are stored, oldest first."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, WorkflowAlreadyStartedError, is_cancelled_exception
+
+from copilot.activities.messages import Document, HealthEvaluated, Message, StoreSnapshots
+from copilot.workflows import calls
+from copilot.workflows.backlog import StoreBacklogWorkflow, queue_behind
+from copilot.workflows.shared import Known, StoreBacklog, backlog_id
+
+SNAPSHOTS_PER_WRITE = 20
+BYTES_PER_WRITE = 80_000
+STORE_PATIENCE = timedelta(hours=1)
+
+
+def snapshot(judged: HealthEvaluated, memory_before: Document | None) -> Document:
+    """A Snapshot document of one judgement."""
+    return {
+        "evaluation": judged.evaluation,
+        "memory_before": memory_before or {},
+        "thresholds_hash": judged.thresholds_hash,
+        "taxonomy_version": judged.taxonomy_version,
+        "rules_version": judged.rules_version,
+    }
+
+
+def first_batch(pending: list[Document]) -> list[Document]:
+    """The first of them that fit a payload: at least one, at most 20 and 80 KB."""
+    batch: list[Document] = []
+    size = 0
+    for document in pending[:SNAPSHOTS_PER_WRITE]:
+        size += len(json.dumps(document))
+        if batch and size > BYTES_PER_WRITE:
+            break
+        batch.append(document)
+    return batch
+
+
+async def start_child(run: Any, given: Message, child_id: str) -> None:
+    """Start a workflow that lives on without us; one that runs already does."""
+    with contextlib.suppress(WorkflowAlreadyStartedError):
+        await workflow.start_child_workflow(
+            run, given, id=child_id, parent_close_policy=workflow.ParentClosePolicy.ABANDON
+        )
+
+
+class Storing:
+    """Stores beside the loop, never in front of it. `known.backlog` is what its writes queue behind."""
+
+    def __init__(self, cluster: str, known: Known, went_wrong: Callable[[ActivityError], object]) -> None:
+        self._cluster = cluster
+        self._known = known
+        self._went_wrong = went_wrong
+        self.pending: list[Document] = []
+
+    def through(self, workflow_id: str) -> None:
+        """A backlog is stored."""
+        if self._known.backlog == workflow_id:
+            self._known.backlog = None
+
+    async def keep_storing(self) -> None:
+        """Store what is pending, in order, until cancelled."""
+        if (last := self._known.backlog) is not None:
+            await queue_behind(last, lambda: self._known.backlog is None)
+            self._known.backlog = None
+        while True:
+            await workflow.wait_condition(lambda: bool(self.pending))
+            batch = first_batch(self.pending)
+            try:
+                await calls.store_signals_snapshot(
+                    StoreSnapshots(cluster=self._cluster, snapshots=batch), gives_up=STORE_PATIENCE
+                )
+            except ActivityError as error:
+                self._went_wrong(error)
+            else:
+                del self.pending[: len(batch)]
+
+    async def hand_over(self, storing: "asyncio.Task[None]") -> None:
+        """Stop storing, and give what is left to workflows of its own."""
+        storing.cancel()
+        await workflow.wait([storing])
+        if not storing.cancelled() and (error := storing.exception()) and not is_cancelled_exception(error):
+            raise error
+        while self.pending:
+            batch = first_batch(self.pending)
+            mine = backlog_id(batch[0]["evaluation"]["evaluation_id"])
+            given = StoreBacklog(cluster=self._cluster, snapshots=batch, after=self._known.backlog)
+            await start_child(StoreBacklogWorkflow.run, given, mine)
+            self._known.backlog = mine
+            del self.pending[: len(batch)]

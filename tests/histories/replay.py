@@ -1,0 +1,26 @@
+"""Replays the recorded histories under the code that is installed: `python -m tests.histories.replay` prints the
+thresholds it was done under."""
+
+import asyncio
+from pathlib import Path
+
+from temporalio.client import WorkflowHistory
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Replayer
+
+from copilot.core.thresholds import Thresholds
+from copilot.worker import WORKFLOWS, workflow_runner
+
+HISTORIES = sorted(Path(__file__).parent.glob("*.json"))
+
+
+async def replay(*files: Path) -> None:
+    """Raises what the first history raises that does not replay."""
+    replayer = Replayer(workflows=WORKFLOWS, data_converter=pydantic_data_converter, workflow_runner=workflow_runner())
+    for file in files:
+        await replayer.replay_workflow(WorkflowHistory.from_json(file.stem, file.read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    asyncio.run(replay(*HISTORIES))
+    print(Thresholds().model_dump_json())
