@@ -68,7 +68,7 @@ def show_jobs(jobs: Sequence["Job"]) -> None:
     """A line a job."""
     console = plain_console()
     for job in jobs:
-        console.print(f"{job.id:<12}{job.started_at:<22}{job.status:<13}{_counts(job)}", soft_wrap=True)
+        console.print(f"{job.id:<12}{job.started_at:<29}{job.status:<13}{_counts(job)}", soft_wrap=True)
 
 
 def _counts(job: "Job") -> str:
