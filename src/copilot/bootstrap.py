@@ -17,10 +17,14 @@ from copilot.activities.observe import ObserveDeps
 from copilot.core.assessment import Evaluation
 from copilot.core.errors import SettingsError, SourceError, StartError
 from copilot.core.signals import MissingCode
+from copilot.knowledge_settings import KnowledgeSettings
 from copilot.settings import ClusterSettings, Settings, TemporalSettings
 from copilot.sources import Source
+from copilot.sources.bedrock_kb import BedrockKnowledge
 from copilot.sources.frontend_check import Frontend
+from copilot.sources.knowledge import Knowledge
 from copilot.sources.prometheus import PrometheusSource
+from copilot.sources.runbooks import LocalKnowledge
 from copilot.sources.scrape import ScrapeSource
 from copilot.sources.temporal_api import TemporalApiSource, connect_config, watched_client
 from copilot.store.base import Store
@@ -109,6 +113,13 @@ def sources(cluster: ClusterSettings) -> tuple[Source, ...]:
     if cluster.prometheus is not None:
         found.append(PrometheusSource(cluster, cluster.prometheus))
     return tuple(found)
+
+
+def knowledge(settings: KnowledgeSettings) -> Knowledge:
+    """Where runbooks are looked up. Nothing is read or connected before the first question."""
+    if settings.source == "bedrock":
+        return BedrockKnowledge(settings)
+    return LocalKnowledge(settings.folder, settings.least_score)
 
 
 def observe_deps(settings: Settings) -> ObserveDeps:

@@ -18,6 +18,7 @@ from copilot.core.errors import SettingsError
 from copilot.core.promql import parse_matchers
 from copilot.core.store_address import store_address
 from copilot.core.thresholds import Thresholds
+from copilot.knowledge_settings import KnowledgeSettings
 
 CONFIG_FILE = "copilot.toml"
 
@@ -223,6 +224,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     store: StoreSettings = StoreSettings()
     api: ApiSettings = ApiSettings()
+    knowledge: KnowledgeSettings = KnowledgeSettings()
     clusters: tuple[ClusterSettings, ...] = ()
     data_dir: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"

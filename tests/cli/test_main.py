@@ -15,7 +15,8 @@ from copilot.sources.recorded import write_recording
 from tests.evaluations import NOON, signals
 
 COMMANDS = ["demo", "fault", "up", "worker", "api", "start", "status", "doctor", "replay", "signals", "db setup-schema",
-            "db check-connection", "db list-tables", "db prune"]  # fmt: skip
+            "db check-connection", "db list-tables", "db prune", "kb sync", "kb start-ingestion", "kb status", "kb list-jobs",
+            "kb search"]  # fmt: skip
 UNREACHABLE = 'api.port = 1\n[store]\nurl = "postgresql://nobody@127.0.0.1:1/none"\n'
 CLUSTER = '[[clusters]]\nmetrics = [{ url = "http://127.0.0.1:1/metrics", role = "server" }]\n'
 
@@ -69,6 +70,9 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         (("db", "prune", "--older-than", "7"), UNREACHABLE, "--older-than 7 has no unit"),
         (("db", "list-tables"), UNREACHABLE, "127.0.0.1:1/none cannot be used"),
         (("status",), "nonsense = 1", "nonsense: Extra inputs"),
+        (("kb", "sync"), "", "knowledge.bucket is not set"),
+        (("kb", "list-jobs"), "", "knowledge.data_source_id are not set"),
+        (("kb", "search", "x"), 'knowledge.folder = "none"', "none cannot be read: No such file"),
         (("replay", "--recording", "absent.jsonl"), "", "absent.jsonl cannot be read: No such file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

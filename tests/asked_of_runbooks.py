@@ -1,0 +1,150 @@
+"""What is asked of the runbooks: by real evaluations, in people's words, and about something else."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+from copilot.core.assessment import Evaluation, Issue
+from copilot.core.evaluation import Context
+from copilot.core.knowledge import question
+from copilot.core.signals import BreakdownRow, Signals
+from copilot.pipeline import replay
+from copilot.sources.recorded import read_recording
+from tests.cluster_signals import blind, healthy, play, with_queues, workers_down
+from tests.observed_faults import FOLDER, observed
+
+HERE = Path(__file__).parent
+RECORDINGS = (HERE / "scenarios", HERE.parent / "src" / "copilot" / "lab" / "recordings")
+DATABASE_CALLS = ("UpdateShard", "CreateWorkflowExecution", "GetWorkflowExecution", "ReadHistoryBranch",
+                  "GetTimerTasks", "CompleteTasksLessThan", "GetTaskQueue", "RangeCompleteOutboundTasks")  # fmt: skip
+REQUESTS = ("StartWorkflowExecution", "SignalWorkflowExecution", "RespondWorkflowTaskCompleted",
+            "RecordActivityTaskHeartbeat", "ListWorkflowExecutions", "PollActivityTaskQueue")  # fmt: skip
+MISTAKES = ("serviceerror_NotFound", "serviceerror_WorkflowExecutionAlreadyStarted", "serviceerror_InvalidArgument")
+QUEUE = {"namespace": "default", "task_queue": "orders", "task_type": "workflow"}
+
+# In an operator's own words, written down before the runbooks were.
+PEOPLE: dict[str, str] = {
+    "server_unreachable": "temporal frontend not responding connection refused",
+    "metrics_blind": "copilot says unknown, cannot scrape prometheus",
+    "persistence_failing": "postgres errors from history service, writes fail",
+    "persistence_throttled": "history throttled PersistenceLimit resource exhausted, workers idle",
+    "rate_limited": "namespace RPS limit hit, polls rejected with ResourceExhausted",
+    "frontend_errors": "clients get Unavailable and internal errors from the server",
+    "version_without_pollers": "workflows pinned to an old build id are stuck after deploy",
+    "no_pollers": "workers crashed, tasks pile up and nobody picks them up",
+    "load_burst": "sudden spike of workflow starts from a batch job",
+    "slots_exhausted": "worker task slots zero, activities wait a long time to start",
+    "membership_change": "rolling restart of temporal server pods just happened",
+    "shard_churn": "shards keep moving between history pods, ownership lost",
+    "persistence_slow": "database latency went up, slow queries",
+    "history_backlog": "transfer and timer tasks late in history service",
+    "workflow_task_failures": "nondeterminism error after release, workflow stuck in running",
+    "retry_storm": "activity keeps failing and retrying because downstream API is down",
+    "sticky_cache_thrash": "cache evictions and replays, worker memory",
+    "worker_slow": "schedule to start latency high but workers have free slots",
+    "backlog_draining": "backlog is going down after outage, should I do something",
+    "frontend_slow": "API calls slow, StartWorkflow latency high",
+    "poller_executor_mismatch": "more pollers than slots configured",
+    "application_failures": "workflows fail with ApplicationError, who should look",
+    "client_mistakes": "many NotFound and AlreadyStarted errors from clients",
+    "abandoned_queue": "old tasks on a task queue nobody uses any more",
+}
+
+SOMETHING_ELSE = (
+    "weather forecast in Paris tomorrow",
+    "how do I bake bread",
+    "kubernetes ingress nginx tls certificate renewal",
+    "quarterly revenue report spreadsheet",
+    "football world cup results",
+    "explain quantum entanglement simply",
+    "order a new laptop for a colleague",
+    "best hiking trails near the lake",
+    "reset my email password",
+    "react component state management hooks",
+)
+
+
+def _versions(signals: Signals) -> Signals:
+    def row(version: str, value: float) -> tuple[BreakdownRow, ...]:
+        return (BreakdownRow(labels={**QUEUE, "worker_version": version}, value=value),)
+
+    rows = {"version.backlog_count": row("shop:2", 240.0), "version.pollers": row("shop:1", 4.0)}
+    return signals.model_copy(update={"breakdowns": rows})
+
+
+def _by(signals: Signals, signal_id: str, **labels: str) -> Signals:
+    """With one row of a breakdown, which the cause then names."""
+    return signals.model_copy(update={"breakdowns": {signal_id: (BreakdownRow(labels=labels, value=8.0),)}})
+
+
+def _named() -> Iterator[Signals]:
+    """The same faults, met in other operations."""
+    failing = healthy(persistence__error_rate_per_sec=3.0, demand__rejected_per_sec=4.0)
+    for operation in DATABASE_CALLS:
+        for kind in ("serviceerror_Unavailable", "persistence_TimeoutError", "_errors_errorString"):
+            yield _by(failing, "persistence.error_rate_per_sec", operation=operation, error_type=kind)
+    for operation in REQUESTS:
+        yield _by(healthy(frontend__error_rate_per_sec=9.0), "frontend.error_rate_per_sec", operation=operation)
+        for cause in ("RpsLimit", "ConcurrentLimit", "SystemOverloaded", "BusyWorkflow"):
+            throttled = healthy(frontend__throttled_per_sec=8.0)
+            labels = {"operation": operation, "resource_exhausted_cause": cause}
+            yield _by(throttled, "frontend.throttled_per_sec", **labels)
+        for kind in MISTAKES:
+            mistaken = healthy(clients__mistakes_per_sec=6.0)
+            yield _by(mistaken, "clients.mistakes_per_sec", operation=operation, error_type=kind)
+
+
+_OLD = {"demand.tasks_added_per_sec": 0.0, "matching.tasks_dispatched_per_sec": 0.0, "matching.backlog_count": 5.0,
+        "matching.workflow_backlog_age_sec": 90_000.0}  # fmt: skip
+
+# Faults that no recording here has.
+MADE: tuple[Signals, ...] = (
+    blind(reachable=0.0),
+    _versions(workers_down(60.0, poller__pending_polls=12.0)),
+    with_queues(
+        workers_down(60.0), orders={"matching.backlog_count": 48, "matching.workflow_backlog_age_sec": 60.0}
+    ),
+    healthy(history__shard_churn_rate_per_sec=9.0),
+    healthy(persistence__latency_p99_ms=900.0),
+    healthy(activity_tasks__failed_per_sec=15.0),
+    healthy(
+        worker_cache__forced_evictions_per_sec=8.0,
+        worker_cache__sticky_miss_per_sec=8.0,
+        worker_cache__sticky_hit_rate=0.4,
+    ),
+    healthy(
+        matching__backlog_count=200.0,
+        matching__workflow_backlog_age_sec=85.0,
+        matching__tasks_dispatched_per_sec=40.0,
+        demand__tasks_added_per_sec=31.0,
+    ),
+    healthy(workers__workflow_pollers=400.0),
+    healthy(clients__mistakes_per_sec=6.0),
+    with_queues(healthy(matching__backlog_count=5.0, matching__workflow_backlog_age_sec=90_000.0), attic=_OLD),
+)  # fmt: skip
+
+
+def _evaluations() -> Iterator[Evaluation]:
+    for folder in RECORDINGS:
+        for file in sorted(folder.glob("**/*.jsonl.gz")):
+            header, ticks = read_recording(file)
+            yield from replay(ticks, Context(header.cluster, header.interval_sec, header.window_sec))
+    for file in sorted(FOLDER.glob("*.csv.gz")):
+        yield from (seen.evaluation for seen in observed(file.name.removesuffix(".csv.gz")))
+    for signals in (*MADE, *_named()):
+        yield from play([healthy()] * 5 + [signals] * 6)[0]
+
+
+@cache
+def asked() -> Mapping[str, frozenset[str]]:
+    """What evaluations ask of the runbooks, by finding: of recorded and observed faults, and of `MADE` ones."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for issue in _issues():
+        found[issue.finding].add(question(issue))
+    return {finding: frozenset(questions) for finding, questions in found.items()}
+
+
+def _issues() -> Iterator[Issue]:
+    for evaluation in _evaluations():
+        yield from evaluation.findings

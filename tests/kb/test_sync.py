@@ -1,0 +1,122 @@
+"""Runbooks brought to S3: moto's, over HTTP."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from copilot.core.errors import SettingsError, SourceError
+from copilot.core.signals import MissingCode
+from copilot.kb.sync import sync
+from copilot.sources.runbooks import files
+from tests.kb.aws_servers import BUCKET, S3Server, aws_environment, knowledge_settings
+
+OWN = "# Zebras\n\nCall the zoo keeper.\n"
+SHIPPED = sorted(files())
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    (tmp_path / "zebras.md").write_text(OWN, encoding="utf-8")
+    return tmp_path
+
+
+def test_the_first_sync_uploads_everything_and_the_second_nothing(s3: S3Server, own: Path) -> None:
+    settings = knowledge_settings(folder=own)
+    first, second = sync(settings), sync(settings)
+    assert first.uploaded == sorted([*SHIPPED, "zebras.md"])
+    assert (second.uploaded, second.unchanged) == ([], first.uploaded)
+    assert s3.uploads() == {f"runbooks/{name}": 1 for name in first.uploaded}
+    kept = s3.client.get_object(Bucket=BUCKET, Key="runbooks/zebras.md")
+    assert kept["Body"].read().decode() == OWN
+    assert kept["ContentType"] == "text/markdown; charset=utf-8"
+
+
+def test_only_what_changed_is_uploaded_again(s3: S3Server, own: Path) -> None:
+    settings = knowledge_settings(folder=own)
+    sync(settings)
+    (own / "zebras.md").write_text(OWN.replace("zoo", "new"), encoding="utf-8")
+    assert sync(settings).uploaded == ["zebras.md"]
+    assert s3.uploads()["runbooks/zebras.md"] == 2
+    assert s3.uploads()["runbooks/no_pollers.md"] == 1
+
+
+@pytest.mark.parametrize(("body", "again"), [(OWN, False), (OWN.replace("zoo", "bad"), True)], ids=["same", "other"])
+def test_where_the_etag_is_no_md5_our_digest_decides(s3: S3Server, own: Path, body: str, again: bool) -> None:
+    place = {"Bucket": BUCKET, "Key": "runbooks/zebras.md"}
+    digest = {"sha256": hashlib.sha256(body.encode()).hexdigest()}
+    begun = s3.client.create_multipart_upload(**place, Metadata=digest)["UploadId"]
+    part = s3.client.upload_part(**place, UploadId=begun, PartNumber=1, Body=body.encode())
+    parts = {"Parts": [{"ETag": part["ETag"], "PartNumber": 1}]}
+    etag = s3.client.complete_multipart_upload(**place, UploadId=begun, MultipartUpload=parts)["ETag"]
+    assert etag.strip('"') != hashlib.md5(OWN.encode()).hexdigest()
+    assert ("zebras.md" in sync(knowledge_settings(folder=own)).uploaded) is again
+
+
+def test_what_is_no_runbook_any_more_is_named_and_removed_only_on_demand(s3: S3Server, own: Path) -> None:
+    settings = knowledge_settings(folder=own)
+    sync(settings)
+    for key in ("runbooks/notes.txt", "runbooks/deeper/zebras.md", "other.md"):
+        s3.client.put_object(Bucket=BUCKET, Key=key, Body=b"not ours")
+    (own / "zebras.md").unlink()
+    assert sync(settings).stale == ["zebras.md"]
+    assert "runbooks/zebras.md" in s3.names()
+    assert sync(settings, delete=True, dry_run=True).deleted == ["zebras.md"]
+    assert "runbooks/zebras.md" in s3.names()
+    assert sync(settings, delete=True).deleted == ["zebras.md"]
+    assert {"runbooks/notes.txt", "runbooks/deeper/zebras.md", "other.md"} < set(s3.names())
+    assert "runbooks/zebras.md" not in s3.names()
+
+
+def test_a_dry_run_changes_nothing(s3: S3Server) -> None:
+    assert sync(knowledge_settings(), dry_run=True).uploaded == SHIPPED
+    assert s3.names() == []
+
+
+def test_a_file_with_promql_is_refused_and_the_others_go_on(s3: S3Server, own: Path) -> None:
+    (own / "bad.md").write_text("# Bad\n\nLook at `sum by (job) (rate(requests[5m]))`.\n", encoding="utf-8")
+    result = sync(knowledge_settings(folder=own))
+    assert result.refused == {"bad.md": "sum by ("}
+    assert "runbooks/bad.md" not in s3.names()
+    assert "zebras.md" in result.uploaded
+
+
+def test_more_objects_than_a_page_of_the_listing_holds_are_all_known(
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "7")
+    assert len(s3.client.list_objects_v2(Bucket=BUCKET).get("Contents", ())) == 0
+    sync(knowledge_settings())
+    assert len(s3.client.list_objects_v2(Bucket=BUCKET)["Contents"]) == 7
+    assert sync(knowledge_settings()).unchanged == SHIPPED
+
+
+def test_progress_is_told_file_by_file(s3: S3Server) -> None:
+    told: list[tuple[str, int, int]] = []
+    sync(knowledge_settings(prefix=""), done=lambda *step: told.append(step))
+    assert [name for name, _, _ in told] == SHIPPED
+    assert [n for _, n, _ in told] == list(range(1, len(SHIPPED) + 1))
+    assert s3.names() == SHIPPED
+
+
+def test_a_bucket_that_is_not_there_is_said(s3: S3Server) -> None:
+    with pytest.raises(SourceError, match=r"s3://no-such-bucket/runbooks/: NoSuchBucket") as failed:
+        sync(knowledge_settings(bucket="no-such-bucket"))
+    assert failed.value.code is MissingCode.ABSENT
+    assert s3.names() == []
+
+
+def test_an_s3_that_is_away_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    aws_environment(monkeypatch, s3="http://127.0.0.1:1")
+    with pytest.raises(SourceError, match="Could not connect"):
+        sync(knowledge_settings(timeout_sec=0.5))
+
+
+def test_no_bucket_and_no_credentials_are_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"knowledge\.bucket is not set"):
+        sync(knowledge_settings(bucket=None))
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(SourceError, match="no AWS credentials were found"):
+        sync(knowledge_settings())

@@ -1,0 +1,109 @@
+"""The runbooks as texts: one a finding, true to the server and the SDK they speak of, without queries or numbers that
+age (requirements §4.6)."""
+
+import inspect
+import mmap
+import re
+import shlex
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+from temporalio.worker import Worker
+
+from copilot.core.actions import actions_for
+from copilot.core.dialects import DIALECTS, vocabulary
+from copilot.core.findings import FINDINGS
+from copilot.core.knowledge import promql_in
+from copilot.core.resolve import wanted_leaves
+from copilot.core.taxonomy import SPECS
+from copilot.sources.runbooks import runbook
+from copilot.sources.sections import sections
+
+FOLDER = Path(__file__).resolve().parents[1] / "docs" / "rag"
+GUIDES = ("worker_scaling", "sticky_cache_tuning", "poller_configuration")
+TEXTS = {p.stem: p.read_text(encoding="utf-8") for p in sorted(FOLDER.glob("*.md"))}
+HEADINGS = ["Do first", "Symptoms", "Why", "Check", "Do", "Do not", "Sources"]
+TEMPORAL = Path(sys.executable).with_name("temporal")
+
+WITH_UNIT = re.compile(
+    r"\d\s*(%|‰|ms\b|s\b|sec|min|hours?\b|h\b|d\b|days?\b|weeks?\b|[kMG]i?B\b|rps\b|qps\b|/s)", re.IGNORECASE
+)
+DATE = re.compile(r"\b(19|20)\d\d\b|\b\d{1,2}[./]\d{1,2}[./]\d{2,4}\b|\bv?\d+\.\d+(\.\d+)?\b")
+KEY = re.compile(r"`((?:frontend|history|matching|worker|system|limit|internal-frontend)\.[A-Za-z.]+)`")
+COMMAND = re.compile(r"^temporal .+$", re.MULTILINE)
+PYTHON_OPTION = re.compile(r"^\| Python \|(.+)$|`([a-z]+(?:_[a-z]+)+)` in Python", re.MULTILINE)
+
+
+def each_text() -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+
+
+def test_every_finding_has_a_runbook_and_every_file_is_a_findings_or_a_guide() -> None:
+    assert set(TEXTS) == {f.__name__ for f in FINDINGS} | set(GUIDES)
+
+
+@pytest.mark.parametrize("finding", [f.__name__ for f in FINDINGS])
+def test_every_actions_runbook_can_be_read(finding: str) -> None:
+    for action in actions_for(finding, {}):
+        found = runbook(action.runbook)
+        assert found is not None
+        assert found.markdown.startswith(f"# {found.title}\n\nFinding `{action.runbook}`.")
+
+
+@pytest.mark.parametrize("finding", [f.__name__ for f in FINDINGS])
+def test_a_runbook_has_what_a_tired_person_looks_for_in_the_same_order(finding: str) -> None:
+    assert re.findall(r"^## (.+)$", TEXTS[finding], re.MULTILINE) == HEADINGS
+
+
+@each_text()
+def test_a_text_has_sources_and_short_sections(text: str) -> None:
+    assert re.search(r"## Sources\n\n(- https://\S+\n)+\Z", text)
+    assert max(len(s.text) for s in sections(text, "")) < 2000
+
+
+@each_text()
+def test_a_text_has_no_promql_and_names_no_metric(text: str) -> None:
+    assert promql_in(text) == ""
+    leaves = wanted_leaves(SPECS.values())
+    metrics = {name for d in DIALECTS for name in vocabulary(d.role, leaves, [])}
+    assert {m for m in metrics if "_" in m} & set(re.findall(r"\w+", text)) == set()
+
+
+@each_text()
+def test_a_text_has_no_threshold_and_no_date(text: str) -> None:
+    prose = re.sub(r"https://\S+", "", text)
+    assert WITH_UNIT.search(prose) is None
+    assert DATE.search(prose) is None
+
+
+@cache
+def _help(words: tuple[str, ...]) -> str:
+    done = subprocess.run([TEMPORAL, *words, "--help"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, f"temporal {' '.join(words)}: {done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", sorted({c for t in TEXTS.values() for c in COMMAND.findall(t)}))
+def test_every_command_is_one_that_this_temporal_has(command: str) -> None:
+    words = shlex.split(command)[1:]
+    flags = [w for w in words if w.startswith("-")]
+    named = tuple(words[: words.index(flags[0])] if flags else words)
+    known = _help(named) + subprocess.run([TEMPORAL, "options"], capture_output=True, text=True, check=True).stdout
+    assert f"\n  temporal {' '.join(named)}" in known
+    assert [f for f in flags if re.search(rf"{re.escape(f)}\b", known) is None] == []
+
+
+@pytest.mark.parametrize("key", sorted({k for t in TEXTS.values() for k in KEY.findall(t)}))
+def test_every_dynamic_setting_is_one_that_this_server_knows(key: str) -> None:
+    with TEMPORAL.resolve().open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as program:
+        assert program.find(key.encode()) >= 0
+
+
+def test_every_option_said_to_be_pythons_is_one_of_its_worker() -> None:
+    said = [m for t in TEXTS.values() for m in PYTHON_OPTION.finditer(t)]
+    options = {o for m in said for o in (re.findall(r"`(\w+)`", m[1]) if m[1] else [m[2]])}
+    assert len(options) > 8
+    assert options <= set(inspect.signature(Worker.__init__).parameters)
