@@ -8,7 +8,7 @@ from copilot.core.redaction import redacted
 
 _LINE = (
     '{"level":"error","ts":"2026-11-22T14:31:24.720Z","msg":"Operation failed with internal error.","error":"'
-    'UpdateShard 
+    "UpdateShard "
     'failed: database is locked","operation":"UpdateShard","shard-id":3,"address":"127.0.0.1:7234","wf-id":'
     '"order-000017","run-id":"0195f3c2-7a4b-7c3d-8e5f-0123456789ab","logging-call-at":"persistence_metric_clients.go:1421"}\n'
 )
