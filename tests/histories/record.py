@@ -88,7 +88,7 @@ async def blind(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
 async def scheduled(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
     """Two assessments on schedule, the store away before the second; a new run; cancelled."""
     observed.cluster = observed.cluster.model_copy(update={"assess_every_sec": 3.0})
-    loop = observed.client.get_workflow_handle_for(ScheduledAssessmentWorkflow.run, scheduled_id(observed.cluster.name))
+    loop = observed.client.get_workflow_handle(scheduled_id(observed.cluster.name))
 
     async def known(made: int, runs: int = 1) -> bool | None:
         status = await loop.query(ScheduledAssessmentWorkflow.status)

@@ -41,10 +41,14 @@ FINDINGS: tuple[Callable[[Facts], Issue | None], ...] = (
 )
 
 
+NOTES = frozenset({"client_mistakes", "abandoned_queue", "poller_executor_mismatch"})
+
+
 def findings(facts: Facts) -> tuple[Issue, ...]:
-    """All that was found, the likeliest cause first; what one slow moment may have caused, last."""
+    """All that was found, the likeliest cause first; then what one slow moment may have caused; then what is worth
+    knowing and causes nothing."""
     found = [issue for find in FINDINGS if (issue := find(facts)) is not None]
-    return tuple(sorted(found, key=lambda issue: _one_moment(issue, facts)))
+    return tuple(sorted(found, key=lambda issue: (issue.finding in NOTES, _one_moment(issue, facts))))
 
 
 def _one_moment(issue: Issue, facts: Facts) -> bool:
