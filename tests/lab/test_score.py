@@ -1,5 +1,9 @@
 """The verdict on every recorded incident, against the goals: as recorded, and in each of its variants."""
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -20,7 +24,10 @@ KINDS = (
     "load ×20",
     "no SDK metrics",
 )
-# What is not met yet, and why. Strict: a case that has come right must leave this list.
+
+# What is not met yet, so that a cure must remove its line (docs/benchmark.md says it too).
+UNMET_VARIANTS: set[tuple[str, str]] = set()
+UNMET_THRESHOLDS: dict[str, set[str]] = {}
 
 
 @pytest.fixture(scope="module", params=list(RECORDED))
@@ -74,7 +81,7 @@ def test_no_variant_is_called_critical_or_happy_when_it_is_not(run: RecordedRun,
             told = judge(variant.run, label_of(run.name), play(variant.run), truth=run.ticks, sources=variant.sources)
             if told.false_criticals or told.false_happies:
                 wrong[variant.name] = [m for m in told.wrong if m.said in ("critical", "happy")]
-    assert wrong == {}
+    assert bool(wrong) is ((run.name, kind) in UNMET_VARIANTS), wrong
 
 
 def changed_thresholds() -> dict[str, Thresholds]:
@@ -107,7 +114,7 @@ def test_no_single_threshold_changed_by_a_fifth_changes_the_worst_state_or_the_f
         for what, thresholds in changed_thresholds().items()
         if (found := outcome(judge(run, label, play(run, thresholds)))) != usual
     }
-    assert flips == {}, usual
+    assert set(flips) == UNMET_THRESHOLDS.get(run.name, set()), (usual, flips)
 
 
 def test_every_threshold_is_changed_both_ways() -> None:
@@ -144,9 +151,13 @@ def test_without_recordings_there_is_nothing_to_score() -> None:
         score_lab({}, with_variants=False)
 
 
-def test_a_recording_without_a_label_is_said() -> None:
+def test_a_recording_without_a_label_is_said(tmp_path: Path) -> None:
+    recorded = RECORDED["healthy"]
+    shutil.copyfile(recorded, tmp_path / "klingons.jsonl.gz")
+    note = json.loads(recorded.with_name("healthy.json").read_text(encoding="utf-8"))
+    (tmp_path / "klingons.json").write_text(json.dumps(note | {"scenario": "klingons"}), encoding="utf-8")
     with pytest.raises(LabelError, match="klingons"):
-        score_lab({"klingons": next(iter(RECORDED.values()))}, with_variants=False)
+        score_lab({"klingons": tmp_path / "klingons.jsonl.gz"}, with_variants=False)
 
 
 def test_the_folder_that_is_scored_holds_recordings() -> None:
