@@ -2,7 +2,7 @@
 
 A program asks the kernel's vDSO page, mapped into it, what time it is. We change that page in the memory of one
 process: it asks the kernel itself and adds an offset to the seconds of the wall clock. Monotonic clocks, other
-XX on x86-64 only, for processes of ours that we may write to."""
+processes and the machine's clock stay as they are. Linux on x86-64 only, for processes of ours that we may write to."""
 
 import os
 import platform

@@ -74,10 +74,7 @@ async def until(probe: Probe, within_sec: float = 120.0) -> None:
 async def stack(on_event: Callable[[Event], None], backoff: Backoff | None) -> AsyncIterator[Stack]:
     """Start it all, and end it all on leaving."""
     with tempfile.TemporaryDirectory(prefix="copilot-chaos-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        folder.chmod(0o711)  # PostgreSQL, which runs as another user where we are root, passes through.
-        logs = folder / "logs"
-        logs.mkdir()
+        folder, logs = _folders(name)
         with _small_disk(folder / "postgres") as disk:
             async with Supervisor(logs, on_event, backoff) as supervisor:
                 watched = DevServer(WATCHED, folder / "watched.sqlite", *free_ports(3))
@@ -94,6 +91,13 @@ async def stack(on_event: Callable[[Event], None], backoff: Backoff | None) -> A
                 await processes.start()
                 await until(ready)
                 yield made
+
+
+def _folders(name: str) -> tuple[Path, Path]:
+    folder = Path(name)
+    folder.chmod(0o711)  # PostgreSQL, which runs as another user where we are root, passes through.
+    (folder / "logs").mkdir()
+    return folder, folder / "logs"
 
 
 @contextmanager

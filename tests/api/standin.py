@@ -38,9 +38,10 @@ def away_store() -> Store:
 
 @dataclass
 class Clock:
-    """A clock the test sets."""
+    """A wall clock the test sets, and one of which it says how long it has run (seconds)."""
 
     now: Instant = NOON
+    ran: float = 0.0
 
     def __call__(self) -> Instant:
         return self.now
@@ -53,4 +54,7 @@ def deps(
     clusters: tuple[str, ...] = ("default",),
 ) -> Deps:
     """Deps of stand-ins."""
-    return Deps(store=store or MemoryStore(), live=loop or ToldLoop(), clusters=clusters, now=clock or Clock())
+    clock = clock or Clock()
+    return Deps(
+        store=store or MemoryStore(), live=loop or ToldLoop(), clusters=clusters, now=clock, monotonic=lambda: clock.ran
+    )

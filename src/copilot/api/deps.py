@@ -1,5 +1,6 @@
 """What the API stands on. It builds none of it itself."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Protocol
@@ -20,12 +21,13 @@ class LiveSource(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
     """Everything the API needs; ValueError if something is left out. `clusters` are the names it answers for, the first
-    being shown first; `now` is the clock."""
+    being shown first; `now` is the wall clock, `monotonic` gives the seconds of one that nobody sets."""
 
     store: Store
     live: LiveSource
     clusters: tuple[str, ...]
     now: Callable[[], Instant]
+    monotonic: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         absent = [f.name for f in fields(self) if getattr(self, f.name) is None]

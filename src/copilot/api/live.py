@@ -23,9 +23,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """What was heard of one cluster. The problems say why the loop or the store could not be asked the last time."""
+    """What was heard of one cluster. `since`: when its evaluation was first heard, in monotonic seconds. The problems
+    say why the loop or the store could not be asked the last time."""
 
     evaluation: Evaluation | None = None
+    since: float = 0.0
     trigger: Trigger | None = None
     loop_problem: str | None = None
     store_problem: str | None = None
@@ -62,9 +64,11 @@ class LiveCopies:
         self._closing = asyncio.Event()
 
     def said(self, cluster: str) -> Said:
-        """The verdict of a known cluster as of now."""
+        """The verdict of a known cluster as of now: by the wall clock, but never younger than we have known it."""
         copy, now = self._copies[cluster], self._deps.now()
         said = copy.evaluation
+        if said is not None:
+            now = max(now, said.time.add(seconds=self._deps.monotonic() - copy.since))
         problems = [p for p in (copy.loop_problem, copy.store_problem) if p]
         return Said(
             cluster=cluster,
@@ -91,9 +95,13 @@ class LiveCopies:
         if live is None and store_problem is None:
             kept, store_problem = await self._answer(self._deps.store.latest_evaluation(cluster), "the state store")
         newest = _newest(old.evaluation, kept, live, assessment)
+        if newest is not None and live is not None and _of_a_clock_that_went_back(newest, live, self._deps.now()):
+            newest = _newest(live, assessment if assessment and assessment.time == live.time else None)
+        known = newest is not None and old.evaluation is not None and old.evaluation.time == newest.time
         self._copies[cluster] = replace(
             old,
             evaluation=newest,
+            since=old.since if known else self._deps.monotonic(),
             trigger=_trigger(newest, assessment, old),
             loop_problem=loop_problem,
             store_problem=store_problem,
@@ -143,6 +151,11 @@ def _newest(*candidates: Evaluation | None) -> Evaluation | None:
         if candidate is not None and (newest is None or candidate.time >= newest.time):
             newest = candidate
     return newest
+
+
+def _of_a_clock_that_went_back(newest: Evaluation, live: Evaluation, now: Instant) -> bool:
+    """Whether the newest tick lies in the future, and the loop is by now at an earlier one."""
+    return live.time < newest.time and newest.time > now.add(seconds=newest.interval_sec)
 
 
 def _trigger(newest: Evaluation | None, assessment: HealthAssessment | None, old: Copy) -> Trigger | None:
