@@ -87,6 +87,11 @@ class Deeds:
         await until(self.stack.will_be_up(STORE))
         self.outages.append(Outage(STORE, start, time.time()))
 
+    def refused_for_want_of_room(self) -> int:
+        """How often PostgreSQL has said that its disk is full."""
+        log = self.stack.logs / f"{STORE}.log"
+        return log.read_text(encoding="utf-8", errors="replace").count("No space left on device")
+
     @asynccontextmanager
     async def stepped_clocks(self) -> AsyncIterator[Callable[[int], None]]:
         """Gives what steps the wall clocks of worker, API and the Copilot's Temporal to an offset in seconds; they are

@@ -5,7 +5,6 @@ import json
 import re
 import time
 from collections.abc import Awaitable, Callable
-
 from dataclasses import dataclass, field
 from typing import Any
 

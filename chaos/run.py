@@ -72,15 +72,19 @@ class Run:
     async def _without_the_store(self) -> None:
         plan, disk = self.plan, self.it.disk
         if plan.database_sec:
-            await self._verdicts_go_on("the database is stopped", self.deeds.stop_database(plan.database_sec))
+            stopped = self.deeds.stop_database(plan.database_sec)
+            await self._verdicts_go_on("the database is stopped", stopped, degraded=True)
         if not plan.disk_sec:
             self.left_out.append("a full disk: in the long form only")
         elif disk is None:
             self.left_out.append("a full disk: we may not mount a small one here")
         else:
+            # What is there already can be read from a full disk, so no answer is worse for it.
             await self._verdicts_go_on("the database's disk is full", self.deeds.fill_disk(disk, plan.disk_sec))
+            refused = self.deeds.refused_for_want_of_room()
+            self.checks.append(Promise("the full disk was felt", refused, [] if refused else ["no write failed"]))
 
-    async def _verdicts_go_on(self, what: str, deed: Coroutine[Any, Any, None]) -> None:
+    async def _verdicts_go_on(self, what: str, deed: Coroutine[Any, Any, None], *, degraded: bool = False) -> None:
         await deed
         away = self.deeds.outages[-1]
         length = away.end - away.start
@@ -89,7 +93,8 @@ class Run:
         ticks = {s.tick for s in shown if s.tick > away.start}
         wanted = int(LIVE_SHARE * length / INTERVAL_SEC)
         broken = [] if len(ticks) >= wanted else [f"{len(ticks)} verdicts in {length:.0f} s"]
-        broken += [] if any(s.degraded for s in shown) else ["no answer says that it is degraded"]
+        if degraded and not any(s.degraded for s in shown):
+            broken.append("no answer says that it is degraded")
         self.checks.append(Promise(f"verdicts go on while {what}", len(ticks), broken))
 
     async def _with_wrong_clocks(self) -> None:

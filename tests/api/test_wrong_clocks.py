@@ -1,4 +1,4 @@
-"""What is read when somebody sets the clock: no old verdict passes for a fresh one, and a newer one is not held back."""
+"""What is read when somebody sets the clock: no old verdict passes for a fresh one, and no newer one is held back."""
 
 from copilot.api.live import LiveCopies, Said
 from copilot.core.errors import SourceError
