@@ -1,20 +1,22 @@
 """What really happened: the histories of the loops and what the store holds."""
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import asyncpg
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import Client, WorkflowExecution
 
 from chaos.stack import CLUSTER
 from copilot.workflows.observe import ObserveClusterWorkflow
-from copilot.workflows.shared import OBSERVE, LoopStatus, observe_id
+from copilot.workflows.shared import OBSERVE, Definition, LoopStatus, observe_id
 
 SETTLE_SEC = 180.0
+RESTING_SEC = 600.0
+LISTED_WITHIN_SEC = 3.0
+"""How much later than its start a workflow may first stand in Temporal's list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Evidence:
 
 
 async def gathered(client: Client, store_url: str) -> Evidence:
-    """Wait until all is stored, end the loop, and read everything."""
+    """Wait until all is stored, let the loop rest, and read everything."""
     loop = client.get_workflow_handle_for(ObserveClusterWorkflow.run, observe_id(CLUSTER))
     unsettled = ""
     try:
@@ -56,13 +58,16 @@ async def gathered(client: Client, store_url: str) -> Evidence:
             f"{(await loop.query(ObserveClusterWorkflow.status)).pending} pending, {await _running(client)} running"
         )
     status: LoopStatus = await loop.query(ObserveClusterWorkflow.status)
-    runs = [e async for e in client.list_workflows(f"WorkflowType = '{OBSERVE}'")]
+    runs = await _loops(client)
     statuses = [e.status.name for e in sorted(runs, key=lambda e: e.start_time) if e.status]
-    await loop.cancel()
-    with contextlib.suppress(WorkflowFailureError):
-        await loop.result()
+    # Told to look every ten minutes, the loop ends its run between two ticks and hands over what is to be stored.
+    await loop.signal(ObserveClusterWorkflow.define, Definition(interval_sec=RESTING_SEC))
+    while (await loop.query(ObserveClusterWorkflow.status)).runs == status.runs:  # noqa: ASYNC110
+        await asyncio.sleep(0.5)
+    await asyncio.sleep(LISTED_WITHIN_SEC)
     while await _running(client):  # noqa: ASYNC110
         await asyncio.sleep(0.5)
+    runs = await _loops(client)
     evaluated: list[Verdict] = []
     assessed: list[int] = []
     for run in sorted(runs, key=lambda e: e.start_time):
@@ -79,6 +84,10 @@ async def gathered(client: Client, store_url: str) -> Evidence:
         others=[e.status.name for e in others if e.status],
         unsettled=unsettled,
     )
+
+
+async def _loops(client: Client) -> list[WorkflowExecution]:
+    return [e async for e in client.list_workflows(f"WorkflowType = '{OBSERVE}'")]
 
 
 async def _running(client: Client) -> int:

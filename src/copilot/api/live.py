@@ -35,12 +35,14 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A cluster's verdict as it must be read now. `evaluation` None: nothing was heard yet. `age_sec`: seconds since
-    the evaluation was made. `degraded_because`: what is away, in a sentence; None when all is well."""
+    """A cluster's verdict as it must be read now. `evaluation` None: nothing was heard yet; `as_made` is the same as it
+    was before it grew old, for what tells of its own moment. `age_sec`: seconds since the evaluation was made.
+    `degraded_because`: what is away, in a sentence; None when all is well."""
 
     cluster: str
     now: Instant
     evaluation: Evaluation | None
+    as_made: Evaluation | None
     age_sec: float | None
     trigger: Trigger | None
     degraded_because: str | None
@@ -74,6 +76,7 @@ class LiveCopies:
             cluster=cluster,
             now=now,
             evaluation=None if said is None else as_of(said, now),
+            as_made=said,
             age_sec=None if said is None else age_sec(said, now),
             trigger=copy.trigger,
             degraded_because="; ".join(problems) or None,
