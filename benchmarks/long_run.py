@@ -23,6 +23,7 @@ from benchmarks._histories import Run, runs
 from benchmarks._long_run_worker import INTERVAL_SEC
 from copilot.local.child import Child
 from copilot.local.copilot_processes import start_own_servers
+from copilot.local.demo_run import until_told_to_end
 from copilot.local.ports import free_ports
 from copilot.local.supervisor import Supervisor
 from copilot.settings import ClusterSettings, WatchedTemporal
@@ -72,13 +73,19 @@ class Ran:
 
 
 def rows() -> Iterator[Row]:
-    """The figures of one run."""
+    """The figures of one run; none where it is told to end before."""
+    done: list[Ran] = []
+
+    async def run(folder: Path) -> None:
+        done.append(await _run(folder))
+
     with tempfile.TemporaryDirectory(prefix="copilot-long-run-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o711)  # PostgreSQL, which runs as another user where we are root, passes through.
         (folder / "logs").mkdir()
-        ran = asyncio.run(_run(folder))
-    yield from _report(ran)
+        until_told_to_end(run(folder))
+    for ran in done:
+        yield from _report(ran)
 
 
 async def _run(folder: Path) -> Ran:
