@@ -18,7 +18,7 @@ def main(argv: list[str]) -> int:
         prog="python -m chaos",
         description="Kill the Copilot's own worker, API, PostgreSQL and Temporal at random moments under load, take "
         "the database and its disk away, step the clock, and count what became of the promises (docs/reliability.md). "
-        "Takes a quarter of an hour; loopback only.",
+        "Takes twenty minutes; loopback only.",
         epilog=EXAMPLE,
     )
     parser.add_argument("--short", action="store_true", help="5 kills each instead of 20 and a short stop: two minutes")

@@ -9,8 +9,8 @@ import asyncpg
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecution
 
+from chaos.readers import tick_of
 from chaos.stack import CLUSTER
-from copilot.workflows.observe import ObserveClusterWorkflow
 from copilot.workflows.shared import OBSERVE, Definition, LoopStatus, observe_id
 
 SETTLE_SEC = 180.0
@@ -47,22 +47,25 @@ class Evidence:
 
 async def gathered(client: Client, store_url: str) -> Evidence:
     """Wait until all is stored, let the loop rest, and read everything."""
-    loop = client.get_workflow_handle_for(ObserveClusterWorkflow.run, observe_id(CLUSTER))
+    loop = client.get_workflow_handle(observe_id(CLUSTER))
+
+    async def asked() -> LoopStatus:
+        status: LoopStatus = await loop.query("status", result_type=LoopStatus)
+        return status
+
     unsettled = ""
     try:
         async with asyncio.timeout(SETTLE_SEC):
-            while (await loop.query(ObserveClusterWorkflow.status)).pending > 1 or await _running(client):  # noqa: ASYNC110
+            while (await asked()).pending > 1 or await _running(client):  # noqa: ASYNC110
                 await asyncio.sleep(1)
     except TimeoutError:
-        unsettled = (
-            f"{(await loop.query(ObserveClusterWorkflow.status)).pending} pending, {await _running(client)} running"
-        )
-    status: LoopStatus = await loop.query(ObserveClusterWorkflow.status)
+        unsettled = f"{(await asked()).pending} pending, {await _running(client)} running"
+    status = await asked()
     runs = await _loops(client)
     statuses = [e.status.name for e in sorted(runs, key=lambda e: e.start_time) if e.status]
     # Told to look every ten minutes, the loop ends its run between two ticks and hands over what is to be stored.
-    await loop.signal(ObserveClusterWorkflow.define, Definition(interval_sec=RESTING_SEC))
-    while (await loop.query(ObserveClusterWorkflow.status)).runs == status.runs:  # noqa: ASYNC110
+    await loop.signal("define", Definition(interval_sec=RESTING_SEC))
+    while (await asked()).runs == status.runs:  # noqa: ASYNC110
         await asyncio.sleep(0.5)
     await asyncio.sleep(LISTED_WITHIN_SEC)
     while await _running(client):  # noqa: ASYNC110
@@ -105,7 +108,7 @@ async def _read(client: Client, run_id: str, evaluated: list[Verdict], assessed:
             done = event.activity_task_completed_event_attributes
             if done.scheduled_event_id in judging:
                 said = json.loads(done.result.payloads[0].data)
-                tick = int(said["evaluation"]["evaluation_id"].rpartition(":")[2])
+                tick = tick_of(said["evaluation"]["evaluation_id"])
                 evaluated.append(Verdict(tick, said["health_state"]))
         elif event.event_type == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED:
             child = event.child_workflow_execution_started_event_attributes.workflow_execution.workflow_id
@@ -120,9 +123,5 @@ async def _stored(url: str) -> tuple[list[Verdict], list[int]]:
         kept = await connection.fetch("SELECT evaluation_id FROM health_assessments ORDER BY time")
     finally:
         await connection.close()
-    stored = [Verdict(_tick(row["evaluation_id"]), row["health_state"]) for row in rows]
-    return stored, [_tick(row["evaluation_id"]) for row in kept]
-
-
-def _tick(evaluation_id: str) -> int:
-    return int(evaluation_id.rpartition(":")[2])
+    stored = [Verdict(tick_of(row["evaluation_id"]), row["health_state"]) for row in rows]
+    return stored, [tick_of(row["evaluation_id"]) for row in kept]

@@ -73,7 +73,7 @@ class Readers:
         at = time.time()
         said = self._json(await api.get("/status"))
         if said and said["evaluation_id"]:
-            tick = _tick(said["evaluation_id"])
+            tick = tick_of(said["evaluation_id"])
             self.seen.append(Seen(name, at, tick, said["health_state"], said["stale"], said["degraded"]))
 
     async def _fragment(self, name: str, api: httpx.AsyncClient) -> None:
@@ -83,7 +83,7 @@ class Readers:
         if answer.status_code != httpx.codes.OK or found is None:
             self.wrong.append(f"/fragment {answer.status_code}: {answer.text[:200]}")
         elif found[2]:
-            self.seen.append(Seen(name, at, _tick(found[2]), found[1]))
+            self.seen.append(Seen(name, at, tick_of(found[2]), found[1]))
 
     async def _timeline(self, _name: str, api: httpx.AsyncClient) -> None:
         said = self._json(await api.get("/status/timeline"))
@@ -99,7 +99,7 @@ class Readers:
                     said = json.loads(line.removeprefix("data: "))
                     if said["evaluation_id"]:
                         self.seen.append(
-                            Seen(f"{name} from {at}", time.time(), _tick(said["evaluation_id"]), said["health_state"])
+                            Seen(f"{name} from {at}", time.time(), tick_of(said["evaluation_id"]), said["health_state"])
                         )
 
     def _json(self, answer: httpx.Response) -> dict[str, Any] | None:
@@ -110,5 +110,6 @@ class Readers:
         return None
 
 
-def _tick(evaluation_id: str) -> int:
+def tick_of(evaluation_id: str) -> int:
+    """The moment an evaluation is of, in unix seconds: the end of its id."""
     return int(evaluation_id.rpartition(":")[2])
