@@ -6,7 +6,7 @@ PIP = $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check
 INSTALL = $(PIP) install --quiet --require-hashes --only-binary :all:
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test lint format docs bench lock clean
+.PHONY: help demo lab test lint format docs bench chaos lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ docs: $(VENV)/.run  ## write the documents that are made from the code
 
 bench: $(VENV)/.dev  ## what speed and memory are, as a table
 	@$(BIN)/python -m benchmarks
+
+chaos: $(VENV)/.run  ## kill, stop and fill what the Copilot stands on and count broken promises, 20 minutes; ARGS=--short
+	@$(BIN)/python -m chaos $(ARGS)
 
 lock:  ## pin the dependencies anew (needs uv)
 	@for set in "run build" "dev dev"; do set -- $$set; \

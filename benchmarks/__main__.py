@@ -1,5 +1,5 @@
-"""Run all benchmarks, or those named: `python -m benchmarks [--strict] [MODULE …]`. With --strict, exit 1 when a limit
-is passed; without it the table alone tells."""
+"""Run all benchmarks but the long ones, or those named: `python -m benchmarks [--strict] [MODULE …]`. With --strict,
+exit 1 when a limit is passed; without it the table alone tells."""
 
 import importlib
 import pkgutil
@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import benchmarks
 from benchmarks import Row
+
+ONLY_WHEN_NAMED = ("long_run",)
 
 
 def main(wanted: Sequence[str]) -> int:
@@ -18,7 +20,7 @@ def main(wanted: Sequence[str]) -> int:
         print(f"no benchmark is named {', '.join(unknown)}: there are {', '.join(modules)}", file=sys.stderr)
         return 2
     over = False
-    for name in wanted or modules:
+    for name in wanted or (m for m in modules if m not in ONLY_WHEN_NAMED):
         rows: list[Row] = list(importlib.import_module(f"benchmarks.{name}").rows())
         print(f"{name}\n  {'':52} {'measured':>12} {'limit':>12} {'share':>7}")
         for row in rows:

@@ -39,9 +39,10 @@ def away_store() -> Store:
 
 @dataclass
 class Clock:
-    """A clock the test sets."""
+    """A wall clock the test sets, and one of which it says how long it has run (seconds)."""
 
     now: Instant = NOON
+    ran: float = 0.0
 
     def __call__(self) -> Instant:
         return self.now
@@ -65,10 +66,11 @@ def deps(
     elapsed: Callable[[], float] | None = None,
 ) -> Deps:
     """Deps of stand-ins."""
+    clock = clock or Clock()
     return Deps(
         store=store or MemoryStore(),
         live=loop or ToldLoop(),
         clusters=clusters,
-        now=clock or Clock(),
-        elapsed=elapsed or Stopwatch(),
+        now=clock,
+        elapsed=elapsed or (lambda: clock.ran),
     )

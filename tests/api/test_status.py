@@ -199,6 +199,13 @@ async def test_a_timeline_is_bounded_and_ends_with_the_newest_tick() -> None:
     assert withs[0]["primary_signals"]["demand"]["starts_per_sec"] > 0
 
 
+async def test_a_verdict_that_has_grown_old_stays_in_the_timeline_what_it_was() -> None:
+    async with client(deps(telling("happy"), clock=Clock(NOON.add(seconds=200)))) as api:
+        assert (await api.get("/status")).json()["health_state"] == "unknown"
+        (point,) = (await api.get("/status/timeline")).json()["timeline"]
+    assert (point["health_state"], point["stale"]) == ("happy", False)
+
+
 @pytest.mark.parametrize(
     ("start", "end"),
     [

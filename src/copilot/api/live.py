@@ -35,12 +35,14 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A cluster's verdict as it must be read now. `evaluation` None: nothing was heard yet. `age_sec`: seconds since
-    the evaluation was made. `degraded_because`: what is away, in a sentence; None when all is well."""
+    """A cluster's verdict as it must be read now. `evaluation` None: nothing was heard yet; `as_made` is the same as it
+    was before it grew old, for what tells of its own moment. `age_sec`: seconds since the evaluation was made.
+    `degraded_because`: what is away, in a sentence; None when all is well."""
 
     cluster: str
     now: Instant
     evaluation: Evaluation | None
+    as_made: Evaluation | None
     age_sec: float | None
     trigger: Trigger | None
     degraded_because: str | None
@@ -64,7 +66,7 @@ class LiveCopies:
         self._closing = asyncio.Event()
 
     def said(self, cluster: str) -> Said:
-        """The verdict of a known cluster as of now."""
+        """The verdict of a known cluster as of now: by the wall clock, but never younger than we have known it."""
         copy, now = self._copies[cluster], self._deps.now()
         said = copy.evaluation
         problems = [p for p in (copy.loop_problem, copy.store_problem) if p]
@@ -74,6 +76,7 @@ class LiveCopies:
             cluster=cluster,
             now=now,
             evaluation=None if said is None else as_of(said, at),
+            as_made=said,
             age_sec=None if said is None else age_sec(said, at),
             trigger=copy.trigger,
             degraded_because="; ".join(problems) or None,
@@ -95,6 +98,8 @@ class LiveCopies:
         if live is None and store_problem is None:
             kept, store_problem = await self._answer(self._deps.store.latest_evaluation(cluster), "the state store")
         newest = _newest(old.evaluation, kept, live, assessment)
+        if newest is not None and live is not None and _of_a_clock_that_went_back(newest, live, self._deps.now()):
+            newest = _newest(live, assessment if assessment and assessment.time == live.time else None)
         same = (
             old.evaluation is not None and newest is not None and newest.evaluation_id == old.evaluation.evaluation_id
         )
@@ -151,6 +156,11 @@ def _newest(*candidates: Evaluation | None) -> Evaluation | None:
         if candidate is not None and (newest is None or candidate.time >= newest.time):
             newest = candidate
     return newest
+
+
+def _of_a_clock_that_went_back(newest: Evaluation, live: Evaluation, now: Instant) -> bool:
+    """Whether the newest tick lies in the future, and the loop is by now at an earlier one."""
+    return live.time < newest.time and newest.time > now.add(seconds=newest.interval_sec)
 
 
 def _trigger(newest: Evaluation | None, assessment: HealthAssessment | None, old: Copy) -> Trigger | None:

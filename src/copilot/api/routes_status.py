@@ -93,7 +93,7 @@ def routes(deps: Deps, live: LiveCopies) -> APIRouter:
             points = await deps.store.timeline(cluster, begin, finish, room, signals=signals)
         except StoreError as error:
             problem = str(error)
-        e = said.evaluation
+        e = said.as_made
         if e is not None and begin <= e.time <= finish and (not points or points[-1].time < e.time):
             newest = TimelinePoint(
                 time=e.time,

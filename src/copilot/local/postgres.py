@@ -118,12 +118,12 @@ def accepts_connections(url: str) -> Probe:
     async def ask() -> bool:
         try:
             connection = await asyncpg.connect(url, timeout=ASK_SEC)
-        except (OSError, TimeoutError, asyncpg.PostgresError):
+            try:
+                return bool(await connection.fetchval("SELECT true", timeout=ASK_SEC))
+            finally:
+                await connection.close(timeout=ASK_SEC)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
             return False
-        try:
-            return bool(await connection.fetchval("SELECT true"))
-        finally:
-            await connection.close()
 
     return ask
 

@@ -1,0 +1,139 @@
+"""What is broken on purpose: the Copilot's worker, API, PostgreSQL and Temporal as `copilot up` runs them, and a small
+cluster to watch."""
+
+import asyncio
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from copilot.local.copilot_processes import OWN_SERVER, CopilotProcesses, start_own_servers
+from copilot.local.ports import LOOPBACK, free_ports
+from copilot.local.postgres import Postgres, accepts_connections
+from copilot.local.probes import Probe, http_answers
+from copilot.local.supervisor import Backoff, Event, Supervisor
+from copilot.local.temporal_server import DevServer, frontend_serves
+
+WORKER, API, STORE, SERVER = "copilot-worker", "copilot-api", "postgres", OWN_SERVER
+VICTIMS = (WORKER, API, STORE, SERVER)
+EVALUATING = (WORKER, SERVER)
+"""Without these nothing is evaluated; without the others it is."""
+WATCHED = "watched"
+CLUSTER = "chaos"
+INTERVAL_SEC = 2
+DISK_MB = 384
+PROBE_SEC = 0.1
+WORKER_SAYS = "copilot worker is ready"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The running stack. `disk` is where the store lives when that is a small disk of its own, else None."""
+
+    supervisor: Supervisor
+    server: DevServer
+    postgres: Postgres
+    page: str
+    logs: Path
+    disk: Path | None
+
+    async def client(self) -> Client:
+        """A client of the Copilot's own Temporal."""
+        return await Client.connect(self.server.address, data_converter=pydantic_data_converter)
+
+    def will_be_up(self, victim: str) -> Probe:
+        """A probe to be made before a kill: is the victim back at its work?"""
+        if victim == SERVER:
+            return frontend_serves(self.server.address)
+        if victim == STORE:
+            return accepts_connections(self.postgres.url)
+        if victim == API:
+            return http_answers(f"{self.page}/healthz")
+        log = self.logs / f"{WORKER}.log"
+        before = _said(log)
+
+        async def worker() -> bool:
+            return _said(log) > before
+
+        return worker
+
+
+async def until(probe: Probe, within_sec: float = 120.0) -> None:
+    """Wait until a probe says yes; TimeoutError."""
+    async with asyncio.timeout(within_sec):
+        while not await probe():  # noqa: ASYNC110 - another process becomes ready, it sets no event of ours
+            await asyncio.sleep(PROBE_SEC)
+
+
+@asynccontextmanager
+async def stack(on_event: Callable[[Event], None], backoff: Backoff | None) -> AsyncIterator[Stack]:
+    """Start it all, and end it all on leaving."""
+    with tempfile.TemporaryDirectory(prefix="copilot-chaos-", ignore_cleanup_errors=True) as name:
+        folder, logs = _folders(name)
+        with _small_disk(folder / "postgres") as disk:
+            async with Supervisor(logs, on_event, backoff) as supervisor:
+                watched = DevServer(WATCHED, folder / "watched.sqlite", *free_ports(3))
+                await supervisor.start(watched.child({}))
+                server, postgres = await start_own_servers(supervisor, folder, free_ports(4), throwaway=False)
+                (port,) = free_ports(1)
+                config, page = folder / "copilot.toml", f"http://{LOOPBACK}:{port}"
+                config.touch(mode=0o600)
+                config.write_text(_configuration(watched, server, postgres, port), encoding="utf-8")
+                made = Stack(supervisor, server, postgres, page, logs, disk)
+                ready = made.will_be_up(WORKER)
+                processes = CopilotProcesses(supervisor, config, page)
+                await processes.set_up_store()
+                await processes.start()
+                await until(ready)
+                yield made
+
+
+def _folders(name: str) -> tuple[Path, Path]:
+    folder = Path(name)
+    folder.chmod(0o711)  # PostgreSQL, which runs as another user where we are root, passes through.
+    (folder / "logs").mkdir()
+    return folder, folder / "logs"
+
+
+@contextmanager
+def _small_disk(place: Path) -> Iterator[Path | None]:
+    """A small disk in memory, mounted at `place`; None where we may not mount."""
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m,mode=0711", "tmpfs", str(place)]
+    try:
+        done = subprocess.run(command, check=False, capture_output=True).returncode == 0
+    except OSError:
+        done = False
+    try:
+        yield place if done else None
+    finally:
+        if done:
+            subprocess.run(["umount", str(place)], check=False)
+
+
+def _configuration(watched: DevServer, server: DevServer, postgres: Postgres, port: int) -> str:
+    return f"""\
+[temporal]
+address = "{server.address}"
+[store]
+url = "{postgres.url}"
+[api]
+host = "{LOOPBACK}"
+port = {port}
+[[clusters]]
+name = "{CLUSTER}"
+interval_sec = {INTERVAL_SEC}
+window_sec = 10
+metrics = [{{ url = "{watched.metrics_url}", role = "server" }}]
+[clusters.temporal]
+address = "{watched.address}"
+"""
+
+
+def _said(log: Path) -> int:
+    return log.read_text(encoding="utf-8", errors="replace").count(WORKER_SAYS) if log.exists() else 0
