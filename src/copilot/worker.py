@@ -10,15 +10,21 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from copilot import bootstrap
+from copilot.activities.logs import LogActivities, LogDeps
 from copilot.activities.observe import ObserveActivities, ObserveDeps
 from copilot.core.errors import SettingsError
 from copilot.settings import Settings
 from copilot.workflows.assess import AssessHealthWorkflow
 from copilot.workflows.backlog import StoreBacklogWorkflow
+from copilot.workflows.log_watcher import LogWatcherWorkflow
 from copilot.workflows.observe import ObserveClusterWorkflow
 
-WORKFLOWS = (ObserveClusterWorkflow, AssessHealthWorkflow, StoreBacklogWorkflow)
-PASSED_THROUGH = ("copilot.core", "copilot.activities.messages", "copilot.workflows.shared", "pydantic", "whenever")
+WORKFLOWS = (ObserveClusterWorkflow, LogWatcherWorkflow, AssessHealthWorkflow, StoreBacklogWorkflow)
+PASSED_THROUGH = (
+    *("copilot.core", "copilot.activities.messages", "copilot.activities.log_messages"),
+    *("copilot.workflows.shared", "copilot.workflows.log_shared", "pydantic", "whenever"),
+)
+NO_LOGS = LogDeps(redact=str)
 STOP_WITHIN = timedelta(seconds=3)
 # After a crash the server offers a loop to its dead worker's own queue for this long before anybody may have it.
 STICKY_WAIT = timedelta(seconds=2)
@@ -29,7 +35,7 @@ def workflow_runner() -> SandboxedWorkflowRunner:
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
 
 
-def build_worker(client: Client, task_queue: str, deps: ObserveDeps) -> Worker:
+def build_worker(client: Client, task_queue: str, deps: ObserveDeps, logs: LogDeps = NO_LOGS) -> Worker:
     """A worker over the given clients."""
     activities = ObserveActivities(deps)
     return Worker(
@@ -43,6 +49,7 @@ def build_worker(client: Client, task_queue: str, deps: ObserveDeps) -> Worker:
             activities.store_health_assessment,
             activities.get_latest_assessment,
             activities.resume_memory,
+            LogActivities(logs).query_logs,
         ],
         workflow_runner=workflow_runner(),
         graceful_shutdown_timeout=STOP_WITHIN,
@@ -58,8 +65,10 @@ async def run_worker(settings: Settings) -> None:
     async with AsyncExitStack() as closing:
         deps = bootstrap.observe_deps(settings)
         closing.push_async_callback(bootstrap.close, deps)
+        logs = bootstrap.log_deps(settings)
+        closing.push_async_callback(bootstrap.close_logs, logs)
         client = await bootstrap.connected(settings.temporal, waiting=lambda text: print(text, flush=True))
-        await closing.enter_async_context(build_worker(client, settings.task_queue, deps))
+        await closing.enter_async_context(build_worker(client, settings.task_queue, deps, logs))
         names = ", ".join(c.name for c in settings.clusters)
         print(f"copilot worker is ready: task queue {settings.task_queue}, watching {names}", flush=True)
         await stop.wait()

@@ -24,6 +24,7 @@ from copilot.activities.messages import (
 from copilot.workflows import calls
 from copilot.workflows.assess import AssessHealthWorkflow
 from copilot.workflows.backlog import StoreBacklogWorkflow
+from copilot.workflows.log_shared import LogsTold
 from copilot.workflows.shared import (
     DEFINITION_MEMO,
     OBSERVE,
@@ -125,6 +126,12 @@ class ObserveClusterWorkflow:
         self._redefined = self._redefined or definition != self._definition
         self._definition = definition
 
+    @workflow.signal
+    def logs_seen(self, told: LogsTold) -> None:
+        """What the logs say now; a pattern that spikes has the next verdict assessed."""
+        self._known.logs = told.logs
+        self._known.log_spike = self._known.log_spike or bool(told.spikes)
+
     async def _resume(self) -> None:
         if self._known.resumed:
             return
@@ -192,6 +199,7 @@ class ObserveClusterWorkflow:
                     signals=read,
                     memory=known.memory,
                     why_blind=why,
+                    logs=known.logs,
                 ),
                 waits,
             )
@@ -217,9 +225,10 @@ class ObserveClusterWorkflow:
         known.newest, known.memory = judged.evaluation, judged.memory
         known.ticks += 1
         changed = judged.health_state != known.assessed_state
-        if changed or by_hand:
+        spiked, known.log_spike = known.log_spike, False
+        if changed or by_hand or spiked:
             known.assessed_state = judged.health_state
-            trigger = "state_change" if changed else "manual"
+            trigger = "state_change" if changed else "manual" if by_hand else "log_spike"
             await self._start_child(
                 AssessHealthWorkflow.run,
                 AssessHealth(cluster=self._cluster, evaluation=judged.evaluation, trigger=trigger),
