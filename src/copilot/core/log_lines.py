@@ -131,7 +131,7 @@ def _labelled(labels: Mapping[str, str]) -> str:
 def _instant(time: str | int) -> Instant | None:
     try:
         if isinstance(time, int):
-            return Instant.from_timestamp_nanos(time)
+            return Instant.from_timestamp(time, unit="nanosecond")
         text = _NO_COLON.sub(r"\1:\2", time.replace("Z", "+00:00"))
         return OffsetDateTime.parse_iso(text).to_instant()
     except ValueError:

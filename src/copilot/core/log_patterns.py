@@ -5,6 +5,7 @@ is the least at which the words are written in earnest: the server logs other se
 """
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -169,8 +170,10 @@ def checked_regex(text: str) -> re.Pattern[str]:
     if len(text) > MAX_REGEX:
         raise ValueError(f"the regular expression is longer than {MAX_REGEX} characters")
     try:
-        compiled = re.compile(text)
-    except (re.error, RecursionError, OverflowError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            compiled = re.compile(text)
+    except (re.error, Warning, RecursionError, OverflowError) as error:
         raise ValueError(f"{text!r} is no regular expression: {error}") from error
     if compiled.search(""):
         raise ValueError(f"{text!r} matches every line")

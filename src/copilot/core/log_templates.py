@@ -12,7 +12,7 @@ MAX_WORDS = 30
 MAX_WORD = 40
 ALIKE = 0.6
 _QUOTED = re.compile(r"\"[^\"]{0,300}\"|'[^']{1,300}'|\[[^\]]{30,300}\]|\{[^}]{30,500}\}")
-_VALUE = re.compile(r"^([A-Za-z_][\w.-]{0,30}[=:])\S+$")
+_VALUE = re.compile(r"^([A-Za-z_][\w.-]{0,30}[=:])(?!/)\S+$")
 _DIGIT = re.compile(r"\d")
 
 
@@ -22,10 +22,10 @@ def words_of(text: str) -> tuple[str, ...]:
 
 
 def _masked(word: str) -> str:
-    if VARIES in word or len(word) > MAX_WORD or "@" in word or "/" in word[:-1] or _DIGIT.search(word):
-        return VARIES
     if value := _VALUE.match(word):
         return value[1] + VARIES
+    if VARIES in word or len(word) > MAX_WORD or "@" in word or "/" in word[:-1] or _DIGIT.search(word):
+        return VARIES
     return word
 
 

@@ -27,16 +27,14 @@ def with_logs(signals: Signals, logs: LogsSeen | None, stale_sec: float) -> Sign
     why = logs.missing
     if age > stale_sec:
         why = Missing(code=MissingCode.TIMEOUT, detail=f"the logs were last read {age:.0f} s ago")
-    if why is not None:
-        return signals.model_copy(
-            update={
-                "readings": {**signals.readings, TOP_PATTERN: None},
-                "missing": {**signals.missing, TOP_PATTERN: why},
-                "logs": () if age > stale_sec else logs.patterns,
-            }
-        )
+    count = None if why is not None else float(logs.top_pattern_count)
+    missing = {i: m for i, m in signals.missing.items() if i != TOP_PATTERN}
     return signals.model_copy(
-        update={"readings": {**signals.readings, TOP_PATTERN: float(logs.top_pattern_count)}, "logs": logs.patterns}
+        update={
+            "readings": {**signals.readings, TOP_PATTERN: count},
+            "missing": {**missing, TOP_PATTERN: why} if why is not None else missing,
+            "logs": () if age > stale_sec else logs.patterns,
+        }
     )
 
 

@@ -87,7 +87,7 @@ class FileLogs:
             self._complaints.say("logs: %s", missing.detail)
         if not read and before is not None:
             return LogBatch(before.model_dump(), missing=missing, read=False)
-        seconds = now.timestamp_millis() / 1000
+        seconds = now.timestamp(unit="millisecond") / 1000
         after = FileCursor(time=seconds, places=dict(list(places.items())[-2 * MOST_FILES :])).model_dump()
         span = max(0.001, seconds - before.time) if before else None
         return LogBatch(after, lines, span, missing, read=read > 0)

@@ -83,7 +83,7 @@ class LokiLogs:
     async def read(self, cursor: Cursor | None, now: Instant, deadline_sec: float) -> LogBatch:
         """See `LogSource.read`. What did not come before the deadline comes with the next reading; a backlog of more
         than ten minutes is passed over."""
-        end = now.timestamp_nanos() - self._delay_ns
+        end = now.timestamp(unit="nanosecond") - self._delay_ns
         known = _known(cursor)
         if known is None:
             return LogBatch(LokiCursor(at=end).model_dump())
