@@ -14,7 +14,7 @@ HISTORIES = sorted((Path(__file__).parents[1] / "histories").glob("*.json"))
 
 def test_there_is_a_history_of_every_workflow() -> None:
     names = {file.stem.partition("-")[0] for file in HISTORIES}
-    assert names == {"observe", "assess", "store"}
+    assert names == {"observe", "logs", "assess", "store"}
     assert len(WORKFLOWS) == len(names)
 
 

@@ -183,13 +183,18 @@ def _head(file: BinaryIO, length: int = HEAD) -> tuple[str, int]:
 def _is_other(file: BinaryIO, known: Place) -> bool:
     """Whether this is another file than the one known by this path, or the same one emptied."""
     stat = os.fstat(file.fileno())
-    if known.offset == 0 and known.head_bytes == 0:
+    if known.inode == 0:
         return False
     return stat.st_ino != known.inode or stat.st_size < known.offset or not _begins_as(file, known)
 
 
 def _begins_as(file: BinaryIO, known: Place) -> bool:
     return _head(file, known.head_bytes) == (known.head, known.head_bytes)
+
+
+def _is_it(file: BinaryIO, known: Place) -> bool:
+    """Whether this file, of another name, is what was known. One that was empty is told by its inode alone."""
+    return _begins_as(file, known) and (known.head_bytes > 0 or os.fstat(file.fileno()).st_ino == known.inode)
 
 
 def _moved(places: Mapping[str, Place], paths: Iterable[Path]) -> dict[str, Place]:
@@ -201,7 +206,7 @@ def _moved(places: Mapping[str, Place], paths: Iterable[Path]) -> dict[str, Plac
             continue
         with suppress(OSError), path.open("rb") as file:
             for before, known in places.items():
-                if known.head_bytes and _begins_as(file, known) and _is_gone(Path(before), known):
+                if _is_it(file, known) and _is_gone(Path(before), known):
                     now[str(path)] = known
                     now[before] = Place()
     return now
@@ -223,7 +228,7 @@ def _rotated(path: Path, known: Place) -> Path | None:
             continue
         try:
             with other.open("rb") as file:
-                if os.fstat(file.fileno()).st_size > known.offset and _begins_as(file, known):
+                if os.fstat(file.fileno()).st_size > known.offset and _is_it(file, known):
                     return other
         except OSError:
             continue

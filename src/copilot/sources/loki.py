@@ -118,7 +118,7 @@ class LokiLogs:
             except SourceError as error:
                 return at, Missing(code=error.code, detail=error.detail)
             seen = set(at.seen)
-            fresh = [e for e in page if e.at > at.at or e.digest not in seen]
+            fresh = sorted((e for e in page if e.at > at.at or e.digest not in seen), key=lambda e: e.at)
             entries += fresh
             if not full or not page:
                 return LokiCursor(at=end), None

@@ -173,9 +173,12 @@ class ObserveClusterWorkflow:
         tick = tick_time(known.last_tick, now, interval)
         known.last_tick = tick
         self._left -= 1
+        spiked, known.log_spike = known.log_spike, False
         judged = await self._judge(tick)
         if judged is not None:
-            await self._publish(judged, tick, by_hand=by_hand)
+            await self._publish(judged, tick, by_hand=by_hand, spiked=spiked)
+        else:
+            known.log_spike = known.log_spike or spiked
         self._answered = asked
 
     async def _judge(self, tick: int) -> HealthEvaluated | None:
@@ -211,7 +214,7 @@ class ObserveClusterWorkflow:
             known.last_error = known.last_error.model_copy(update={"over": True})
         return judged
 
-    async def _publish(self, judged: HealthEvaluated, tick: int, *, by_hand: bool) -> None:
+    async def _publish(self, judged: HealthEvaluated, tick: int, *, by_hand: bool, spiked: bool) -> None:
         known = self._known
         self._pending.append(
             {
@@ -225,7 +228,6 @@ class ObserveClusterWorkflow:
         known.newest, known.memory = judged.evaluation, judged.memory
         known.ticks += 1
         changed = judged.health_state != known.assessed_state
-        spiked, known.log_spike = known.log_spike, False
         if changed or by_hand or spiked:
             known.assessed_state = judged.health_state
             trigger = "state_change" if changed else "manual" if by_hand else "log_spike"
