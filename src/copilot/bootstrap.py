@@ -143,7 +143,7 @@ def log_source(settings: LogSettings) -> LogSource:
 def log_deps(settings: Settings) -> LogDeps:
     """What the worker reads logs with."""
     return LogDeps(
-        redact=_redact(),
+        redact=redaction(),
         logs={
             c.name: WatchedLogs(log_source(c.logs), PatternBook([p.pattern() for p in c.logs.patterns]), c.window)
             for c in settings.clusters
@@ -158,7 +158,7 @@ async def close_logs(deps: LogDeps) -> None:
         await watched.source.aclose()
 
 
-def _redact() -> Callable[[str], str]:
+def redaction() -> Callable[[str], str]:
     """What takes secrets out of log lines: core/redaction.py, or, where that is not there, everything that varies."""
     try:
         redaction = importlib.import_module("copilot.core.redaction")

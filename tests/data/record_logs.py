@@ -47,7 +47,12 @@ async def record(kind: type[LoggingServer], name: str) -> None:
             watched = WatchedCluster(supervisor, folder)
             usual = watched.server
             watched.server = kind(
-                usual.name, usual.database, usual.port, usual.metrics_port, usual.http_port, usual.log_level
+                usual.name,
+                usual.database,
+                usual.port,
+                usual.metrics_port,
+                usual.http_port,
+                log_level=usual.log_level,
             )
             try:
                 await watched.start()

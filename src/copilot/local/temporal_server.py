@@ -5,7 +5,7 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class DevServer:
     port: int
     metrics_port: int
     http_port: int
-    log_level: str = "warn"
+    log_level: str = field(default="warn", kw_only=True)
 
     @property
     def address(self) -> str:
