@@ -12,17 +12,24 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError, RPCStatusCode
 
 from copilot import pipeline
+from copilot.activities.logs import LogDeps, WatchedLogs
 from copilot.activities.messages import Document
 from copilot.activities.observe import ObserveDeps
 from copilot.core.assessment import Evaluation
 from copilot.core.errors import SettingsError, SourceError, StartError
+from copilot.core.log_patterns import PatternBook
+from copilot.core.redaction import redacted
 from copilot.core.signals import MissingCode
 from copilot.knowledge_settings import KnowledgeSettings
 from copilot.settings import ClusterSettings, Settings, TemporalSettings
+from copilot.source_settings import LogSettings
 from copilot.sources import Source
 from copilot.sources.bedrock_kb import BedrockKnowledge
 from copilot.sources.frontend_check import Frontend
 from copilot.sources.knowledge import Knowledge
+from copilot.sources.logfile import FileLogs
+from copilot.sources.logs import LogSource
+from copilot.sources.loki import LokiLogs
 from copilot.sources.prometheus import PrometheusSource
 from copilot.sources.runbooks import LocalKnowledge
 from copilot.sources.scrape import ScrapeSource
@@ -137,6 +144,29 @@ async def close(deps: ObserveDeps) -> None:
         for source in cluster:
             await source.aclose()
     await deps.store.close()
+
+
+def log_source(settings: LogSettings) -> LogSource:
+    """Where a cluster's logs are read."""
+    return LokiLogs(settings.loki) if settings.loki is not None else FileLogs(settings.files)
+
+
+def log_deps(settings: Settings) -> LogDeps:
+    """What the worker reads logs with."""
+    return LogDeps(
+        redact=redacted,
+        logs={
+            c.name: WatchedLogs(log_source(c.logs), PatternBook([p.pattern() for p in c.logs.patterns]), c.window)
+            for c in settings.clusters
+            if c.logs is not None
+        },
+    )
+
+
+async def close_logs(deps: LogDeps) -> None:
+    """Give back what reading logs held."""
+    for watched in deps.logs.values():
+        await watched.source.aclose()
 
 
 class LoopLive:

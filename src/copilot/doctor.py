@@ -10,7 +10,9 @@ from whenever import Instant
 from copilot import bootstrap, pipeline
 from copilot.core.diagnosis import Check, CheckStatus, Diagnosis, diagnosed
 from copilot.core.errors import SettingsError, SourceError, StoreError
+from copilot.core.logs import with_logs
 from copilot.core.signals import MissingCode, Signals
+from copilot.log_check import check_logs
 from copilot.recording import record, ticks
 from copilot.settings import ClusterSettings, MetricsEndpoint, PrometheusSettings, Settings
 from copilot.sources.frontend_check import Frontend
@@ -90,10 +92,11 @@ async def record_cluster(
 
 
 async def _cluster(cluster: ClusterSettings, quick: bool, progress: Progress) -> tuple[tuple[Check, ...], Signals]:
-    (metrics, frontend), signals = await asyncio.gather(
-        asyncio.gather(_metrics(cluster), _watched(cluster)), _reading(cluster, quick, progress)
+    (metrics, frontend, logs), signals = await asyncio.gather(
+        asyncio.gather(_metrics(cluster), _watched(cluster), check_logs(cluster, quick)),
+        _reading(cluster, quick, progress),
     )
-    return (*metrics, *frontend), signals
+    return (*metrics, *frontend, *logs.checks), with_logs(signals, logs.seen, stale_sec=600)
 
 
 async def _reading(cluster: ClusterSettings, quick: bool, progress: Progress) -> Signals:

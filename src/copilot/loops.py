@@ -16,7 +16,7 @@ from whenever import Instant
 
 from copilot import bootstrap
 from copilot.settings import Settings
-from copilot.starter import LOOPS
+from copilot.starter import loops_of
 
 QUERY = timedelta(seconds=3)
 CONNECT_SEC = 5.0
@@ -44,8 +44,8 @@ class LoopSeen:
 async def seen(settings: Settings, cluster: str | None = None) -> list[LoopSeen]:
     """All loops there should be. StartError when Temporal cannot be reached."""
     client = await bootstrap.connected(settings.temporal, patience_sec=CONNECT_SEC)
-    names = [c.name for c in settings.clusters if cluster in (None, c.name)]
-    return [await _seen(client, name, loop.workflow_id(name)) for name in names for loop in LOOPS]
+    asked = [c for c in settings.clusters if cluster in (None, c.name)]
+    return [await _seen(client, c.name, loop.workflow_id(c.name)) for c in asked for loop in loops_of(c)]
 
 
 async def _seen(client: Client, cluster: str, workflow_id: str) -> LoopSeen:
@@ -74,7 +74,7 @@ async def _seen(client: Client, cluster: str, workflow_id: str) -> LoopSeen:
         task_queue=found.task_queue,
         release=_release(found),
         run_began=Instant(found.start_time).format_iso(),
-        cycles=said.get("ticks", said.get("looks")),
+        cycles=said.get("ticks", said.get("looks", said.get("readings"))),
         pending=said.get("pending"),
         problem="" if wrong.get("over") else wrong.get("what", ""),
     )

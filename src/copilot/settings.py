@@ -7,8 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import httpx
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as NotJson
 
@@ -19,23 +18,9 @@ from copilot.core.promql import parse_matchers
 from copilot.core.store_address import store_address
 from copilot.core.thresholds import Thresholds
 from copilot.knowledge_settings import KnowledgeSettings
+from copilot.source_settings import HttpSourceSettings, HttpUrl, LogSettings, Section
 
 CONFIG_FILE = "copilot.toml"
-
-
-def _http_url(url: str) -> str:
-    if not url.startswith(("http://", "https://")):
-        raise ValueError(f"{url!r} is no http:// or https:// address")
-    try:
-        parsed = httpx.URL(url)
-        parsed.raw_host.decode("ascii")
-    except (httpx.InvalidURL, ValueError) as error:
-        raise ValueError(f"{url!r} is no address: {error}") from error
-    if not parsed.host:
-        raise ValueError(f"{url!r} names no host")
-    if not 0 < (parsed.port or 1) < 65536:
-        raise ValueError(f"{url!r} has no port there can be")
-    return url
 
 
 def _store_url(url: str) -> str:
@@ -43,14 +28,7 @@ def _store_url(url: str) -> str:
     return url
 
 
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
-
-
-class Section(BaseModel):
-    """Base of the sections: a key nobody knows is an error, not a silence."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class TemporalSettings(Section):
@@ -102,21 +80,15 @@ class SigV4(Section):
     profile: str | None = None
 
 
-class PrometheusSettings(Section):
+class PrometheusSettings(HttpSourceSettings):
     """A server that speaks Prometheus' HTTP API: Prometheus, Mimir, VictoriaMetrics, Thanos, Amazon Managed Prometheus.
 
     `url` is what stands before `/api/v1/query`. `selector` are label matchers every query gets, as inside `{…}`.
     `dialect` names the spelling of metrics where it is not to be detected; `prefix` stands before every metric name."""
 
-    url: HttpUrl
-    bearer_token: SecretStr | None = None
-    bearer_token_file: Path | None = None
-    basic_user: str | None = None
-    basic_password: SecretStr | None = None
-    basic_password_file: Path | None = None
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
+    section = "prometheus"
+    ways = (*HttpSourceSettings.ways, "sigv4")
+
     sigv4: SigV4 | None = None
     selector: Annotated[str, AfterValidator(_matchers)] = ""
     dialect: dict[Literal["server", "worker"], str] = {}
@@ -124,26 +96,7 @@ class PrometheusSettings(Section):
     max_samples: Annotated[int, Field(gt=0)] = 50_000_000
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        ways = {
-            "bearer_token": self.bearer_token,
-            "bearer_token_file": self.bearer_token_file,
-            "basic_user": self.basic_user,
-            "sigv4": self.sigv4,
-        }
-        if len(chosen := [name for name, value in ways.items() if value is not None]) > 1:
-            raise ValueError(f"choose one of {' and '.join(chosen)}")
-        passwords = [p for p in (self.basic_password, self.basic_password_file) if p is not None]
-        if self.basic_user is not None and len(passwords) != 1:
-            raise ValueError("basic_user needs one of basic_password and basic_password_file")
-        if self.basic_user is None and passwords:
-            raise ValueError("a basic password needs basic_user")
-        if self.key_file is not None and self.cert_file is None:
-            raise ValueError("key_file needs cert_file")
-        if (self.ca_file or self.cert_file) and not self.url.startswith("https://"):
-            raise ValueError("ca_file and cert_file need an https:// url")
-        if "@" in self.url.split("//", 1)[1].split("/", 1)[0]:
-            raise ValueError("user and password go into basic_user and basic_password, not into the url")
+    def _known_dialects(self) -> Self:
         for role, name in self.dialect.items():
             _dialect_of(role, name)
         return self
@@ -160,6 +113,7 @@ class ClusterSettings(Section):
     temporal: WatchedTemporal | None = None
     metrics: tuple[MetricsEndpoint, ...] = ()
     prometheus: PrometheusSettings | None = None
+    logs: LogSettings | None = None
     ignore_task_queues: tuple[str, ...] = ()
     thresholds: Thresholds = Thresholds()
 

@@ -1,5 +1,5 @@
-"""Starts the loops: of every kind one per configured cluster, never two, and tells those that run already what has
-changed."""
+"""Starts the loops: of every kind one per configured cluster that needs it, never two, and tells those that run
+already what has changed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ from copilot import bootstrap, release
 from copilot.core.errors import SettingsError, StartError
 from copilot.salvage import salvage, store_later
 from copilot.settings import ClusterSettings, Settings
+from copilot.workflows.log_shared import WatchLogs, log_watcher_id
+from copilot.workflows.log_watcher import LogWatcherWorkflow
 from copilot.workflows.observe import ObserveClusterWorkflow
 from copilot.workflows.scheduled import ScheduledAssessmentWorkflow
 from copilot.workflows.shared import (
@@ -38,14 +40,15 @@ Outcome = Literal["started", "resumed", "running", "redefined", "moved"]
 
 @dataclass(frozen=True)
 class Loop:
-    """A kind of loop every cluster has one of. `run` has a signal `define(Definition)`; `begin` makes its input of
-    cluster, definition and, for the observing loop, what was known before."""
+    """A kind of loop a cluster has one of. `run` has a signal `define(Definition)`; `begin` makes its input of
+    cluster, definition and, for the observing loop, what was known before. `needed`: whether a cluster has one."""
 
     what: str
     workflow_id: Callable[[str], str]
     run: Any
     definition: Callable[[ClusterSettings], Definition]
     begin: Callable[[str, Definition, Known | None], BaseModel]
+    needed: Callable[[ClusterSettings], bool] = lambda _: True
 
 
 OBSERVING = Loop(
@@ -62,7 +65,15 @@ SCHEDULING = Loop(
     definition=lambda cluster: Definition(interval_sec=cluster.assess_every_sec),
     begin=lambda name, definition, _: ScheduleAssessments(cluster=name, definition=definition),
 )
-LOOPS = (OBSERVING, SCHEDULING)
+LOGGING = Loop(
+    what="reads the logs of",
+    workflow_id=log_watcher_id,
+    run=LogWatcherWorkflow.run,
+    definition=lambda cluster: Definition(interval_sec=cluster.interval_sec),
+    begin=lambda name, definition, _: WatchLogs(cluster=name, definition=definition),
+    needed=lambda cluster: cluster.logs is not None,
+)
+LOOPS = (OBSERVING, SCHEDULING, LOGGING)
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,11 @@ class Started:
     cluster: str
     workflow_id: str
     outcome: Outcome
+
+
+def loops_of(cluster: ClusterSettings) -> tuple[Loop, ...]:
+    """The loops a cluster should have."""
+    return tuple(loop for loop in LOOPS if loop.needed(cluster))
 
 
 async def start_loops(settings: Settings, *, allow_self: bool = False) -> list[Started]:
@@ -88,7 +104,7 @@ async def start_loops(settings: Settings, *, allow_self: bool = False) -> list[S
             "with it: give [temporal] the address of another one, or say --allow-self"
         )
     await release.make_current(client, settings.worker)
-    return [await start_loop(client, settings.task_queue, c, loop) for c in settings.clusters for loop in LOOPS]
+    return [await start_loop(client, settings.task_queue, c, loop) for c in settings.clusters for loop in loops_of(c)]
 
 
 async def start_loop(

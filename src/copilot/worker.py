@@ -11,18 +11,31 @@ from temporalio.worker import Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from copilot import bootstrap
+from copilot.activities.logs import LogActivities, LogDeps
 from copilot.activities.observe import ObserveActivities, ObserveDeps
 from copilot.activities.schedule import ScheduleActivities, ScheduleDeps
 from copilot.core.errors import SettingsError
+from copilot.core.redaction import redacted
 from copilot.settings import Settings, WorkerSettings
 from copilot.workflows.assess import AssessHealthWorkflow
 from copilot.workflows.backlog import StoreBacklogWorkflow
+from copilot.workflows.log_watcher import LogWatcherWorkflow
 from copilot.workflows.observe import ObserveClusterWorkflow
 from copilot.workflows.scheduled import ScheduledAssessmentWorkflow
 
-WORKFLOWS = (ObserveClusterWorkflow, ScheduledAssessmentWorkflow, AssessHealthWorkflow, StoreBacklogWorkflow)
-PASSED_THROUGH = ("copilot.core", "copilot.activities.messages", "copilot.workflows.shared", "pydantic", "whenever")
+WORKFLOWS = (
+    ObserveClusterWorkflow,
+    ScheduledAssessmentWorkflow,
+    LogWatcherWorkflow,
+    AssessHealthWorkflow,
+    StoreBacklogWorkflow,
+)
+PASSED_THROUGH = (
+    *("copilot.core", "copilot.activities.messages", "copilot.activities.log_messages"),
+    *("copilot.workflows.shared", "copilot.workflows.log_shared", "pydantic", "whenever"),
+)
 UNVERSIONED = WorkerSettings()
+NO_LOGS = LogDeps(redact=redacted)
 STOP_WITHIN = timedelta(seconds=3)
 # After a crash the server offers a loop to its dead worker's own queue for this long before anybody may have it.
 STICKY_WAIT = timedelta(seconds=2)
@@ -33,7 +46,13 @@ def workflow_runner() -> SandboxedWorkflowRunner:
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
 
 
-def build_worker(client: Client, task_queue: str, deps: ObserveDeps, release: WorkerSettings = UNVERSIONED) -> Worker:
+def build_worker(
+    client: Client,
+    task_queue: str,
+    deps: ObserveDeps,
+    release: WorkerSettings = UNVERSIONED,
+    logs: LogDeps = NO_LOGS,
+) -> Worker:
     """A worker over the given clients, of the given release."""
     observing = ObserveActivities(deps)
     scheduling = ScheduleActivities(ScheduleDeps(store=deps.store, live=bootstrap.LoopLive(client)))
@@ -52,6 +71,7 @@ def build_worker(client: Client, task_queue: str, deps: ObserveDeps, release: Wo
             scheduling.check_recent_assessment,
             scheduling.get_latest_assessment,
             scheduling.get_assessments_in_range,
+            LogActivities(logs).query_logs,
         ],
         workflow_runner=workflow_runner(),
         graceful_shutdown_timeout=STOP_WITHIN,
@@ -80,8 +100,10 @@ async def run_worker(settings: Settings) -> None:
     async with AsyncExitStack() as closing:
         deps = bootstrap.observe_deps(settings)
         closing.push_async_callback(bootstrap.close, deps)
+        logs = bootstrap.log_deps(settings)
+        closing.push_async_callback(bootstrap.close_logs, logs)
         client = await bootstrap.connected(settings.temporal, waiting=lambda text: print(text, flush=True))
-        await closing.enter_async_context(build_worker(client, settings.task_queue, deps, settings.worker))
+        await closing.enter_async_context(build_worker(client, settings.task_queue, deps, settings.worker, logs))
         names = ", ".join(c.name for c in settings.clusters)
         print(f"copilot worker is ready: task queue {settings.task_queue}, watching {names}", flush=True)
         await stop.wait()

@@ -4,9 +4,11 @@ A recorded history is a promise to loops that run already: record again only wit
 """
 
 import asyncio
+import contextlib
 import json
 import socket
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from copilot.workflows.observe import ObserveClusterWorkflow
 from copilot.workflows.scheduled import ScheduledAssessmentWorkflow
 from copilot.workflows.shared import assess_id, scheduled_id
 from tests.workflows.conftest import EVER, Observed, a_cluster, eventually
+from tests.workflows.logged import Logged
 
 HERE = Path(__file__).parent
 Recording = Callable[[Observed], Awaitable[dict[str, WorkflowHandle[Any, Any]]]]
@@ -111,12 +114,32 @@ async def scheduled(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
         }
 
 
+async def logs(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
+    """A log that grows, over two runs of its watcher, and a spike."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        logged = Logged(observed.client, observed.cluster, file=Path("server.log"))
+        logged.file.touch()
+        async with logged.both():
+            await logged.start()
+            await logged.watch(ticks_per_run=4)
+            run = (await logged.watcher.describe()).run_id
+            await logged.readings(5)
+            logged.write(30)
+            await logged.said("database locked")
+            await logged.readings(7)
+            return {
+                "logs-steady": logged.client.get_workflow_handle(logged.watcher.id, run_id=run),
+                "logs-second-run": logged.watcher,
+                "observe-logs": logged.loop,
+            }
+
+
 async def main() -> None:
     binary = Path(sys.executable).parent / "temporal"
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(binary), dev_server_log_level="error", data_converter=pydantic_data_converter
     ) as server:
-        for recording in (steady, store_away, asked, blind, scheduled):
+        for recording in (steady, store_away, asked, blind, scheduled, logs):
             await record(server.client, recording)
 
 

@@ -3,15 +3,18 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.async_api import Browser, expect
 
 from copilot.api.deps import Deps
+from copilot.core.logs import TOP_PATTERN
 from copilot.core.signals import LogPattern, Missing, MissingCode, Signals
 from tests.api.standin import Clock, ToldLoop, away_store, deps
 from tests.evaluations import NOON, assessment, evaluation, issue, scale_workers
 from tests.web.chromium import served, watched
 from tests.web.stories import lived
+from tests.workflows.conftest import eventually
 
 pytestmark = [pytest.mark.servers, pytest.mark.needs_debian("chromium")]
 
@@ -196,8 +199,8 @@ async def test_hostile_names_are_shown_as_text_and_run_nothing(browser: Browser)
     read = Signals(
         time=NOON,
         readings=dict.fromkeys(base.signals.readings),
-        missing={"frontend.reachable": Missing(code=MissingCode.PARSE, detail=bad)},
-        logs=(LogPattern(pattern=bad, count=3, service=bad, last_seen=NOON),),
+        missing={i: Missing(code=MissingCode.PARSE, detail=bad) for i in ("frontend.reachable", TOP_PATTERN)},
+        logs=(LogPattern(pattern=bad, count=3, service=bad, last_seen=NOON, sample=bad),),
     )
     gate = replace(base.verdict.gates[0], name=bad, sentence=bad, unit=bad, labels={bad: bad})
     said = assessment(
@@ -219,6 +222,40 @@ async def test_hostile_names_are_shown_as_text_and_run_nothing(browser: Browser)
         assert await seen.page.evaluate("window.pwned") is None
         assert await seen.page.locator("main script, main img, main [onerror], [onmouseover]").count() == 0
         seen.nothing_wrong()
+
+
+async def test_the_page_lists_what_the_logs_say_or_why_they_say_nothing() -> None:
+    told = evaluation("stressed")
+    pattern = LogPattern(
+        pattern="database locked",
+        count=128,
+        service="history",
+        last_seen=NOON,
+        level="error",
+        sample="‹secret-1› held it",
+    )
+    refused = Missing(code=MissingCode.TARGET_DOWN, detail="logs: Connection refused")
+    loop = ToldLoop()
+    async with served(deps(loop)) as address, httpx.AsyncClient() as client:
+        loop.tell(told.model_copy(update={"signals": told.signals.model_copy(update={"logs": (pattern,)})}))
+
+        async def shown(part: str) -> str | None:
+            page = (await client.get(address)).text
+            return page if part in page else None
+
+        page = await eventually(lambda: shown("database locked"))
+        for part in ("Log patterns", "128", "history", "error", "database locked", "‹secret-1› held it"):
+            assert part in page
+        assert "By metrics alone" not in page
+        signals = told.signals.model_copy(
+            update={
+                "readings": {**told.signals.readings, TOP_PATTERN: None},
+                "missing": {**told.signals.missing, TOP_PATTERN: refused},
+            }
+        )
+        later = told.time.add(seconds=10)
+        loop.tell(told.model_copy(update={"signals": signals, "time": later, "evaluation_id": "later"}))
+        assert await eventually(lambda: shown("By metrics alone: logs: Connection refused."))
 
 
 async def test_the_server_ends_at_once_though_pages_are_open(browser: Browser) -> None:

@@ -15,8 +15,12 @@ from copilot.cli.status_view import print_loops
 from copilot.core.errors import StartError
 from copilot.loops import LoopSeen, seen
 from copilot.settings import ClusterSettings, Settings, TemporalSettings, WatchedTemporal
+from copilot.source_settings import LogSettings
+from copilot.starter import start_loops
+from copilot.workflows.log_shared import log_watcher_id
 from copilot.workflows.shared import observe_id, scheduled_id
 from tests.workflows.conftest import Observed, a_cluster, eventually
+from tests.workflows.logged import Logged
 
 NOBODY = TemporalSettings(address="127.0.0.1:1")
 
@@ -62,6 +66,32 @@ async def test_every_loop_there_should_be_is_told_with_what_is_wrong(client: Cli
         await observed.loop.terminate()
     assert [loop.state for loop in await seen(settings)] == ["terminated", "running"]
     assert await seen(settings, "another") == []
+
+
+@pytest.mark.servers
+async def test_a_cluster_with_logs_has_a_loop_that_reads_them(client: Client, tmp_path: Path) -> None:
+    logged = Logged(client, a_cluster(), file=tmp_path / "server.log")
+    logged.file.touch()
+    settings = settings_of(logged)
+    watched = slow(logged.cluster.name).model_copy(update={"logs": LogSettings(files=(logged.file,))})
+    settings = settings.model_copy(update={"clusters": (watched, slow("without"))})
+    started = await start_loops(settings)
+    assert [loop.workflow_id for loop in started] == [
+        *(loop_id(logged.cluster.name) for loop_id in (observe_id, scheduled_id, log_watcher_id)),
+        *(loop_id("without") for loop_id in (observe_id, scheduled_id)),
+    ]
+    await logged.watch()
+    async with logged.both():
+        await logged.readings(2)
+        reading = (await seen(settings, logged.cluster.name))[-1]
+        assert (reading.workflow_id, reading.well, reading.problem) == (logged.watcher.id, True, "")
+        assert (reading.cycles or 0) >= 2
+        await logged.loop.terminate()
+
+        async def complained() -> str | None:
+            return (await seen(settings, logged.cluster.name))[-1].problem or None
+
+        assert "the observing loop was not told" in await eventually(complained)
 
 
 async def test_a_temporal_that_is_away_is_said() -> None:

@@ -34,13 +34,15 @@ class SignalsFetched(Message):
 
 class EvaluateHealth(Message):
     """Judge a tick. `signals` None: nothing could be read because of `why_blind`; all that the
-    sources were expected to read is missing then. `memory` None: nothing is remembered."""
+    sources were expected to read is missing then. `memory` None: nothing is remembered. `logs` is a LogsSeen; None: no
+    logs are watched."""
 
     cluster: str
     tick: int
     signals: Document | None
     memory: Document | None
     why_blind: str = ""
+    logs: Document | None = None
 
 
 class HealthEvaluated(Message):

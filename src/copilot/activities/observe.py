@@ -28,6 +28,7 @@ from copilot.activities.messages import (
 from copilot.core.assessment import HealthAssessment
 from copilot.core.errors import SettingsError
 from copilot.core.evaluation import Context, evaluate
+from copilot.core.logs import LogsSeen, with_logs
 from copilot.core.memory import Memory
 from copilot.core.signals import Signals
 from copilot.core.snapshot import Snapshot
@@ -69,6 +70,7 @@ class ObserveActivities:
         """Judge a tick by the rules and thresholds of this worker."""
         context = _of(ask.cluster, self._deps.contexts)
         signals = Signals.model_validate(ask.signals) if ask.signals else self._blind(ask)
+        signals = with_logs(signals, _logs(ask.logs), stale_sec=max(90.0, 3 * context.interval_sec))
         memory = _remembered(ask.memory)
         evaluation, after = self._deps.rules(signals, memory, context)
         kept = pipeline.snapshot(evaluation, memory, context)
@@ -147,6 +149,14 @@ def _remembered(document: Document | None) -> Memory:
     except ValidationError as error:
         log.warning("the memory of another release does not fit and is forgotten: %s", error.errors()[0]["msg"])
         return Memory()
+
+
+def _logs(document: Document | None) -> LogsSeen | None:
+    """What the logs said; None where none are watched, or where another release said it."""
+    try:
+        return LogsSeen.model_validate(document) if document else None
+    except ValidationError:
+        return None
 
 
 def _readable(documents: Sequence[Document]) -> Iterable[Snapshot]:

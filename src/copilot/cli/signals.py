@@ -27,7 +27,8 @@ Generated from the taxonomy by `make docs`; do not edit. `copilot signals` print
 of them your cluster has.
 
 *Worse* says which direction is worse. *Source* is `metrics` (a /metrics page and the families read of it), `api`
-(Temporal's own API), both (the one named first is preferred; `copilot doctor` says whose reading it was), or `none`:
+(Temporal's own API), both (the one named first is preferred; `copilot doctor` says whose reading it was), `logs`, or
+`none`:
 nothing measures it on server 1.32; such an id is no part of the coverage. *If missing* says what would turn it on.
 Rates are per second over one window.
 """
@@ -125,6 +126,8 @@ def _origin(spec: "SignalSpec") -> str:
     """Who measures it, and by which metric families."""
     if spec.source == "none":
         return f"nowhere: {spec.hint}"
+    if spec.source == "logs":
+        return "the server's logs"
     api = _SOURCES["api"] if "api" in spec.source else ""
     families = f"{_SOURCES[f'{spec.role} metrics']} {', '.join(_families(spec))}" if spec.expression is not None else ""
     return ", else ".join(filter(None, (api, families)))

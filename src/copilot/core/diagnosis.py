@@ -118,6 +118,8 @@ def found(spec: SignalSpec, signals: Signals) -> SignalFound:
 def _unconfigured(spec: SignalSpec) -> str:
     if spec.source == "api":
         return "no [clusters.temporal] address is configured"
+    if spec.source == "logs":
+        return "no [clusters.logs] are configured"
     return f"no {spec.role} metrics are configured"
 
 

@@ -80,7 +80,7 @@ HINTS: dict[str, str] = {
     "not read",
     "deploy.leader_changes_per_min": "server 1.32 elects no leader; a change of who owns which shard shows in "
     "deploy.membership_changes_per_min",
-    "log_patterns.top_pattern_count": "nothing yet: this release reads no logs, and server 1.32 counts none by pattern",
+    "log_patterns.top_pattern_count": "[clusters.logs] in its [[clusters]] section: the files of the server's log, or a loki",
     "worker_cache": f"{WORKER_PAGE}; it appears with the first workflow a worker keeps",
     "worker_poll.long_poll_latency_ms": f"{WORKER_PAGE}; it appears when the first long poll has ended, within a minute",
     "workers.wft_schedule_to_start_p95_ms": f"{WORKER_PAGE}; it appears with the first workflow task",

@@ -7,7 +7,7 @@ model crosses workflows, lies in the store, and is replayed.
 
 from collections.abc import Collection
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from whenever import Instant
@@ -46,12 +46,19 @@ class BreakdownRow(Frozen):
 
 
 class LogPattern(Frozen):
-    """A log pattern seen at this tick: how often, where, and when last (narrative signal; never moves the state)."""
+    """A log pattern seen of late: how often, where, since when and when last (narrative signal; never moves the state).
+
+    `count`: lines of the last twenty readings. `level`: the worst it was logged at; empty: the lines do not say.
+    `mined`: a template of lines no known pattern matches. `sample`: one of its lines, redacted and cut short."""
 
     pattern: str
     count: Annotated[int, Field(ge=0)]
     service: str
     last_seen: Instant
+    first_seen: Instant | None = None
+    level: Literal["", "debug", "info", "warn", "error", "fatal"] = ""
+    mined: bool = False
+    sample: str = ""
 
 
 class ServerFacts(Frozen):

@@ -55,7 +55,7 @@ TAXONOMY_VERSION = "1"
 Kind = Literal["primary", "amplifier", "worker"]
 Unit = Literal["1/s", "1/min", "ms", "s", "ratio", "percent", "count", "bytes", "bool"]
 Direction = Literal["up", "down"]
-Source = Literal["metrics", "api", "api or metrics", "metrics or api", "none"]
+Source = Literal["metrics", "api", "api or metrics", "metrics or api", "logs", "none"]
 MEASURED: tuple[Source, ...] = ("metrics", "api or metrics", "metrics or api")
 """The sources of signals that have an expression."""
 
@@ -243,7 +243,7 @@ _AMPLIFIERS = (
     SignalSpec("deploy.membership_changes_per_min", "amplifier", "1/min", "changes of the server's membership", "up",
                Scale(rate("membership_changed_count"), 60.0)),
     SignalSpec("deploy.leader_changes_per_min", "amplifier", "1/min", "changes of leadership", "up", source="none"),
-    SignalSpec("log_patterns.top_pattern_count", "amplifier", "count", "lines of the commonest error pattern", "up", source="none"),
+    SignalSpec("log_patterns.top_pattern_count", "amplifier", "count", "lines of the commonest error pattern", "up", source="logs"),
 )  # fmt: skip
 
 _WORKER = (

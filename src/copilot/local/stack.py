@@ -71,7 +71,7 @@ async def demo_stack(options: DemoOptions, on_event: Callable[[Event], None]) ->
             async def copilot_half() -> None:
                 servers = await start_own_servers(supervisor, folder, free_ports(4), throwaway=True)
                 own.append(servers)
-                _write_private(config, _configuration(watched, *servers, api_port, options.interval_sec))
+                _write_private(config, _configuration(watched, logs, *servers, api_port, options.interval_sec))
                 if options.with_copilot:
                     processes = CopilotProcesses(supervisor, config, page)
                     await processes.set_up_store()
@@ -140,7 +140,12 @@ def _write_private(file: Path, text: str) -> None:
 
 
 def _configuration(
-    watched: WatchedCluster, own_server: DevServer, postgres: Postgres, api_port: int, interval_sec: float
+    watched: WatchedCluster,
+    logs: Path,
+    own_server: DevServer,
+    postgres: Postgres,
+    api_port: int,
+    interval_sec: float,
 ) -> str:
     quoted = json.dumps  # A JSON string of ASCII is a TOML string.
     endpoints = [(watched.relay.url, "server"), *((url, "worker") for url in watched.worker_urls)]
@@ -159,6 +164,8 @@ def _configuration(
         "[clusters.temporal]",
         f"address = {quoted(watched.server.address)}",
         f"task_queues = {quoted(TASK_QUEUES)}",
+        "[clusters.logs]",
+        f"files = [{quoted(str(logs / f'{watched.server.name}.log'))}]",
     ]
     for url, role in endpoints:
         lines += ["[[clusters.metrics]]", f"url = {quoted(url)}", f"role = {quoted(role)}"]

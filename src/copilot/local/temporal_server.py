@@ -5,7 +5,7 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -38,6 +38,7 @@ class DevServer:
     port: int
     metrics_port: int
     http_port: int
+    log_level: str = field(default="warn", kw_only=True)
 
     @property
     def address(self) -> str:
@@ -57,7 +58,7 @@ class DevServer:
             "--db-filename", str(self.database),
             # Readers and the writer do not wait for each other, as with a database server.
             "--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL",
-            "--log-format", "json", "--log-level", "warn",
+            "--log-format", "json", "--log-level", self.log_level,
         ]  # fmt: skip
         for key, value in sorted(dynamic_config.items()):
             argv += ["--dynamic-config-value", f"{key}={json.dumps(value)}"]

@@ -43,7 +43,7 @@ class WatchedCluster:
 
     def __init__(self, supervisor: Supervisor, folder: Path, usual: Usual | None = None) -> None:
         port, metrics, http, relay, *workers = free_ports(4 + len(WORKERS))
-        self.server = DevServer(SERVER, folder / "watched.sqlite", port, metrics, http)
+        self.server = DevServer(SERVER, folder / "watched.sqlite", port, metrics, http, log_level="info")
         self.relay = MetricsRelay(relay, metrics)
         self.worker_ports = dict(zip(WORKERS, workers, strict=True))
         self._supervisor = supervisor

@@ -1,4 +1,4 @@
-"""How a Prometheus is told who asks: bearer, basic, client certificate, AWS Signature Version 4."""
+"""How a source asked over HTTP is told who asks: bearer, basic, client certificate, AWS Signature Version 4."""
 
 import asyncio
 import ssl
@@ -11,6 +11,7 @@ import httpx
 from copilot.core.errors import SettingsError, SourceError
 from copilot.core.signals import MissingCode
 from copilot.settings import PrometheusSettings, SigV4
+from copilot.source_settings import HttpSourceSettings
 
 SERVICE = "aps"
 
@@ -68,18 +69,18 @@ class AwsSignature(httpx.Auth):
         request.headers.update(dict(to_sign.headers.items()))
 
 
-def auth(settings: PrometheusSettings) -> httpx.Auth | None:
+def auth(settings: HttpSourceSettings) -> httpx.Auth | None:
     """What the settings say of who asks. SettingsError where a file cannot be read or credentials are not there."""
-    if settings.sigv4 is not None:
+    if isinstance(settings, PrometheusSettings) and settings.sigv4 is not None:
         return AwsSignature(settings.sigv4)
     if settings.bearer_token_file is not None:
-        _text(settings.bearer_token_file, "bearer_token_file")
+        _text(settings.bearer_token_file, f"{settings.section}.bearer_token_file")
         return BearerFile(settings.bearer_token_file)
     if settings.bearer_token is not None:
         return _Bearer(settings.bearer_token.get_secret_value())
     if settings.basic_user is not None:
         if settings.basic_password_file is not None:
-            password = _text(settings.basic_password_file, "basic_password_file").strip()
+            password = _text(settings.basic_password_file, f"{settings.section}.basic_password_file").strip()
         else:
             password = settings.basic_password.get_secret_value() if settings.basic_password else ""
         return httpx.BasicAuth(settings.basic_user, password)
@@ -95,7 +96,7 @@ class _Bearer(httpx.Auth):
         yield request
 
 
-def client(settings: PrometheusSettings, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
+def client(settings: HttpSourceSettings, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
     """A client that says who asks, without time limits of its own. SettingsError as `auth` and `tls` raise it."""
     return httpx.AsyncClient(
         transport=transport,
@@ -107,20 +108,20 @@ def client(settings: PrometheusSettings, transport: httpx.AsyncBaseTransport | N
     )
 
 
-def tls(settings: PrometheusSettings) -> ssl.SSLContext | bool:
+def tls(settings: HttpSourceSettings) -> ssl.SSLContext | bool:
     """Whom we trust and who we are, over TLS. SettingsError where a file cannot be used."""
     if not settings.url.startswith("https://"):
         return False
     try:
         context = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
     except (OSError, ssl.SSLError) as error:
-        raise SettingsError([f"prometheus.ca_file {settings.ca_file} {_why(error)}"]) from error
+        raise SettingsError([f"{settings.section}.ca_file {settings.ca_file} {_why(error)}"]) from error
     if settings.cert_file is not None:
         try:
             context.load_cert_chain(settings.cert_file, settings.key_file)
         except (OSError, ssl.SSLError) as error:
             names = " with ".join(str(p) for p in (settings.cert_file, settings.key_file) if p)
-            raise SettingsError([f"prometheus.cert_file {names} {_why(error)}"]) from error
+            raise SettingsError([f"{settings.section}.cert_file {names} {_why(error)}"]) from error
     return context
 
 
@@ -128,7 +129,7 @@ def _text(path: Path, name: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError([f"prometheus.{name} {path} {_why(error)}"]) from error
+        raise SettingsError([f"{name} {path} {_why(error)}"]) from error
 
 
 def _why(error: Exception) -> str:

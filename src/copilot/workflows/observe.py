@@ -14,6 +14,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 from copilot.activities.messages import Document, EvaluateHealth, FetchSignals, HealthEvaluated, ResumeMemory
 from copilot.workflows import calls
 from copilot.workflows.assess import AssessHealthWorkflow
+from copilot.workflows.log_shared import LogsTold
 from copilot.workflows.shared import (
     OBSERVE,
     AssessHealth,
@@ -120,6 +121,12 @@ class ObserveClusterWorkflow:
         """That backlog is stored."""
         self._store.through(workflow_id)
 
+    @workflow.signal
+    def logs_seen(self, told: LogsTold) -> None:
+        """What the logs say now; a pattern that spikes has the next verdict assessed."""
+        self._known.logs = told.logs
+        self._known.log_spike = self._known.log_spike or bool(told.spikes)
+
     async def _resume(self) -> None:
         if self._known.resumed:
             return
@@ -166,10 +173,13 @@ class ObserveClusterWorkflow:
         self._known.last_tick = tick
         self._left -= 1
         self._ticking = True
+        spiked, self._known.log_spike = self._known.log_spike, False
         try:
             judged = await self._judge(tick)
             if judged is not None:
-                await self._publish(judged, tick)
+                await self._publish(judged, tick, spiked=spiked)
+            else:
+                self._known.log_spike = self._known.log_spike or spiked
         finally:
             self._ticking, self._tried = False, True
 
@@ -194,6 +204,7 @@ class ObserveClusterWorkflow:
                     signals=read,
                     memory=known.memory,
                     why_blind=why,
+                    logs=known.logs,
                 ),
                 waits,
             )
@@ -205,14 +216,15 @@ class ObserveClusterWorkflow:
             known.last_error = known.last_error.model_copy(update={"over": True})
         return judged
 
-    async def _publish(self, judged: HealthEvaluated, tick: int) -> None:
+    async def _publish(self, judged: HealthEvaluated, tick: int, *, spiked: bool) -> None:
         known = self._known
         self._store.pending.append(snapshot(judged, known.memory))
         known.newest, known.memory, known.last_evaluated = judged.evaluation, judged.memory, tick
         known.ticks += 1
-        if judged.health_state != known.assessed_state:
+        changed = judged.health_state != known.assessed_state
+        if changed or spiked:
             known.assessed_state = judged.health_state
-            await self._assess(judged.evaluation, tick, "state_change")
+            await self._assess(judged.evaluation, tick, "state_change" if changed else "log_spike")
 
     async def _assess(self, evaluation: Document, tick: int, trigger: str) -> None:
         self._known.assessed = max(tick, self._known.assessed or tick)

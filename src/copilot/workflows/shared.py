@@ -87,6 +87,8 @@ class Known(BaseModel):
     backlog: str | None = None
     window: Window = Field(default_factory=Window)
     last_error: LastError | None = None
+    logs: Document | None = None
+    log_spike: bool = False
     ticks: int = 0
     runs: int = 1
 

@@ -1,0 +1,138 @@
+"""A line of a Temporal server's log: its level, service, time and words, whichever way the server writes lines.
+
+Four ways are known (seen on server 1.32 and in its source): JSON by zap (`ts`, `level`, `msg`), JSON by slog (`time`,
+`level`, `msg`; the dev server), zap's console (tabs, the fields as JSON at the end), slog's text (`key=value`).
+Anything else is words without a level.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from whenever import Instant, OffsetDateTime
+
+LevelName: TypeAlias = Literal["", "debug", "info", "warn", "error", "fatal"]
+LEVELS: Final[tuple[LevelName, ...]] = ("", "debug", "info", "warn", "error", "fatal")
+"""From the least to the worst; the first stands for lines that do not say."""
+NO_LEVEL, WARN = 0, LEVELS.index("warn")
+MAX_TEXT = 2_000
+"""Characters of a line's words that are looked at."""
+SERVER = "server"
+_LEVEL_OF: Mapping[str, int] = {
+    **{name: number for number, name in enumerate(LEVELS) if name},
+    **{"trace": 1, "warning": WARN, "dpanic": 5, "panic": 5, "critical": 5},
+}
+_SLOG = re.compile(r'([A-Za-z_][\w.\-]*)=("(?:[^"\\]|\\.)*"|\S*)')
+_CONSOLE = re.compile(r"^(\d{4}-\d\d-\d\dT\S+)\t([A-Za-z]+)\t")
+_ERRORS = ("error", "Error", "err")
+_STANDS_FOR_WORDS = ("component", "lifecycle", "shard-update")
+_NO_COLON = re.compile(r"([+-]\d\d)(\d\d)$")
+_SERVICE_LABELS = ("service", "temporal_service", "component", "container", "service_name", "app", "job")
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """`text` is the message, followed by the error where there is one. `level` is a place in LEVELS. `time` is as the
+    line wrote it, or nanoseconds since the epoch where the store of logs says; empty: not known."""
+
+    text: str
+    level: int = NO_LEVEL
+    service: str = SERVER
+    time: str | int = ""
+
+    def when(self, otherwise: Instant) -> Instant:
+        """Its time; `otherwise` if it does not say, says it without a zone, or says a later one."""
+        return min(_instant(self.time) or otherwise, otherwise)
+
+
+def read_line(raw: str, *, time: int | None = None, labels: Mapping[str, str] | None = None) -> LogLine | None:
+    """A line as it stands in a file or a store of logs (then with its time in nanoseconds and its stream's labels).
+    None for an empty one, and for one that goes on with the line before (a stack trace)."""
+    if not raw or raw.isspace() or raw[0] in " \t":
+        return None
+    fields = _fields(raw)
+    otherwise = _labelled(labels) if labels else SERVER
+    if fields is None:
+        return LogLine(raw.rstrip()[:MAX_TEXT], NO_LEVEL, otherwise, time if time is not None else "")
+    level = _LEVEL_OF.get(str(fields.get("level", "")).lower(), NO_LEVEL)
+    said = time if time is not None else str(fields.get("ts") or fields.get("time") or "")
+    return LogLine(_words(fields)[:MAX_TEXT], level, _service(fields, otherwise), said)
+
+
+def _fields(raw: str) -> Mapping[str, Any] | None:
+    if raw[0] == "{":
+        try:
+            found = json.loads(raw)
+        except (ValueError, RecursionError):
+            return None
+        return found if isinstance(found, dict) and ("msg" in found or "message" in found) else None
+    if console := _CONSOLE.match(raw):
+        return _console(raw, console)
+    if raw.startswith("time=") and " level=" in raw[:80]:
+        return {key: _unquoted(value) for key, value in _SLOG.findall(raw)}
+    return None
+
+
+def _console(raw: str, head: re.Match[str]) -> Mapping[str, Any]:
+    """zap leaves out what is empty: `time level [logger] message [{fields}]`."""
+    *words, last = raw[head.end() :].rstrip("\n").split("\t")
+    fields: dict[str, Any] = {}
+    if last.startswith("{"):
+        try:
+            fields = dict(json.loads(last))
+        except (ValueError, RecursionError):
+            words.append(last)
+    else:
+        words.append(last)
+    return {**fields, "ts": head[1], "level": head[2], "msg": " ".join(words)}
+
+
+def _unquoted(value: str) -> str:
+    if not value.startswith('"'):
+        return value
+    try:
+        return str(json.loads(value))
+    except ValueError:
+        return value.strip('"')
+
+
+def _words(fields: Mapping[str, Any]) -> str:
+    message = fields.get("msg")
+    words = str(message if message is not None else fields.get("message", "")).strip()
+    if not words or words == "none":  # what zap's wrapper writes for an empty message
+        words = " ".join(str(fields[key]) for key in _STANDS_FOR_WORDS if key in fields)
+    error = next(_error(fields), "")
+    return f"{words}: {error}" if error else words
+
+
+def _error(fields: Mapping[str, Any]) -> Iterator[str]:
+    for key in _ERRORS:
+        if found := fields.get(key):
+            yield found if isinstance(found, str) else json.dumps(found, default=str)
+
+
+def _service(fields: Mapping[str, Any], otherwise: str) -> str:
+    found = fields.get("service")
+    if isinstance(found, str) and found:
+        return found[:40]
+    if "shard-id" in fields:
+        return "history"
+    if str(fields.get("component", "")).startswith("matching"):
+        return "matching"
+    return otherwise
+
+
+def _labelled(labels: Mapping[str, str]) -> str:
+    return next((labels[key][:40] for key in _SERVICE_LABELS if labels.get(key)), SERVER)
+
+
+def _instant(time: str | int) -> Instant | None:
+    try:
+        if isinstance(time, int):
+            return Instant.from_timestamp(time, unit="nanosecond")
+        text = _NO_COLON.sub(r"\1:\2", time.replace("Z", "+00:00"))
+        return OffsetDateTime.parse_iso(text).to_instant()
+    except ValueError:
+        return None

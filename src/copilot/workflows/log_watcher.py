@@ -1,0 +1,125 @@
+"""LogWatcherWorkflow: reads one cluster's logs on and on, and tells the observing loop what they say.
+
+It decides nothing: a pattern that spikes has the observer's next verdict kept as an assessment, at its usual time.
+"""
+
+import contextlib
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
+
+from copilot.activities.log_messages import LogsQueried, QueryLogs
+from copilot.activities.messages import Document
+from copilot.workflows import calls
+from copilot.workflows.log_shared import LOG_WATCHER, LOGS_SEEN, LogsKnown, LogsTold, LogWatcherStatus, WatchLogs
+from copilot.workflows.shared import Definition, LastError, memo, observe_id
+from copilot.workflows.ticks import next_tick, tick_time
+
+DEADLINE_SEC = 8.0
+
+
+@workflow.defn(name=LOG_WATCHER)
+class LogWatcherWorkflow:
+    """The loop. Ends when it is cancelled, or when the configuration knows no logs of its cluster any more."""
+
+    @workflow.init
+    def __init__(self, given: WatchLogs) -> None:
+        self._cluster = given.cluster
+        self._definition = given.definition
+        self._known = given.known or LogsKnown()
+        self._left = self._definition.ticks_per_run
+        self._redefined = False
+
+    @workflow.run
+    async def run(self, given: WatchLogs) -> None:  # noqa: ARG002
+        while not self._should_leave():
+            now = workflow.time()
+            wait = next_tick(self._known.last_tick, now, self._definition.interval_sec) - now
+            with contextlib.suppress(TimeoutError):
+                await workflow.wait_condition(lambda: self._redefined, timeout=max(0.0, wait))
+            if not self._redefined and not await self._tick():
+                return
+        self._known.runs += 1
+        workflow.continue_as_new(
+            WatchLogs(cluster=self._cluster, definition=self._definition, known=self._known),
+            memo=memo(self._cluster, self._definition),
+        )
+
+    @workflow.query
+    def seen(self) -> Document | None:
+        """What the logs said last (LogsSeen)."""
+        return self._known.seen
+
+    @workflow.query
+    def status(self) -> LogWatcherStatus:
+        """How the loop itself is doing."""
+        known = self._known
+        return LogWatcherStatus(
+            definition=self._definition,
+            readings=known.readings,
+            runs=known.runs,
+            last_tick=known.last_tick,
+            last_error=known.last_error,
+        )
+
+    @workflow.signal
+    def define(self, definition: Definition) -> None:
+        """Carry on under another definition."""
+        self._redefined = self._redefined or definition != self._definition
+        self._definition = definition
+
+    def _should_leave(self) -> bool:
+        return self._redefined or self._left <= 0 or workflow.info().is_continue_as_new_suggested()
+
+    async def _tick(self) -> bool:
+        """Read once and tell; False if there is nothing to read any more."""
+        known = self._known
+        known.last_tick = tick_time(known.last_tick, workflow.time(), self._definition.interval_sec)
+        self._left -= 1
+        try:
+            read = await self._query()
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            self._remember(calls.in_one_line(error))
+            return True
+        if not read.watched:
+            await self._tell(LogsTold())
+            return False
+        known.cursor, known.memory, known.seen = read.cursor, read.memory, read.seen
+        known.readings += 1
+        if await self._tell(LogsTold(logs=read.seen, spikes=read.spikes)) and known.last_error is not None:
+            known.last_error = known.last_error.model_copy(update={"over": True})
+        return True
+
+    async def _query(self) -> LogsQueried:
+        """Asked again once if the worker died over it; a tick without an answer is read up with the next."""
+        interval, known = self._definition.interval_sec, self._known
+        deadline = min(DEADLINE_SEC, max(2.0, interval / 2))
+        answer: LogsQueried = await workflow.execute_activity(
+            "query_logs",
+            QueryLogs(cluster=self._cluster, cursor=known.cursor, memory=known.memory, deadline_sec=deadline),
+            result_type=LogsQueried,
+            schedule_to_start_timeout=timedelta(seconds=max(3.0, interval)),
+            start_to_close_timeout=timedelta(seconds=deadline + 10),
+            retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_attempts=2),
+        )
+        return answer
+
+    async def _tell(self, told: LogsTold) -> bool:
+        """Whether it was told; an observer that does not run is told with the next reading."""
+        observer = workflow.get_external_workflow_handle(observe_id(self._cluster))
+        try:
+            await observer.signal(LOGS_SEEN, told)
+        except FailureError as error:
+            if is_cancelled_exception(error):
+                raise
+            self._remember(f"the observing loop was not told: {error}")
+            return False
+        return True
+
+    def _remember(self, what: str) -> None:
+        workflow.logger.warning("%s: %s", self._cluster, what)
+        self._known.last_error = LastError(time=int(workflow.time()), what=what)

@@ -1,0 +1,20 @@
+"""Log lines of a real dev server in trouble (tests/data/record_logs.py)."""
+
+import gzip
+from functools import cache
+from pathlib import Path
+
+from copilot.core.log_lines import LogLine, read_line
+
+DATA = Path(__file__).parent / "data" / "logs"
+
+
+@cache
+def raw_lines(form: str) -> tuple[str, ...]:
+    """The lines as the server wrote them; `form` is json or text."""
+    return tuple(gzip.decompress((DATA / f"server.{form}.log.gz").read_bytes()).decode().splitlines())
+
+
+def read_lines(form: str) -> list[LogLine]:
+    """The lines as we read them."""
+    return [line for raw in raw_lines(form) if (line := read_line(raw)) is not None]

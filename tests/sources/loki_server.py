@@ -1,0 +1,110 @@
+"""Loki's query_range as its documentation has it, on a real socket: streams, tenants, limits, both ends of a range.
+
+A line is kept once per stream and nanosecond. `start` belongs to the range and `end` does not; `limit` cuts the merged
+order of all streams; more than `max_entries` is a 400, a tenant not given a 401 where there are tenants.
+"""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Self
+from urllib.parse import parse_qs, urlsplit
+
+PATH = "/loki/api/v1/query_range"
+Stored = tuple[int, tuple[tuple[str, str], ...], str]
+
+
+@dataclass
+class LokiServer:
+    """`lines` per tenant. `status` and `body` replace the answer; `authorization` is what lets in; `hang`: no
+    answer comes."""
+
+    multi_tenant: bool = False
+    max_entries: int = 5000
+    lines: dict[str, set[Stored]] = field(default_factory=dict)
+    status: str = "200 OK"
+    body: bytes | None = None
+    hang: bool = False
+    authorization: str | None = None
+    asked: list[dict[str, str]] = field(default_factory=list)
+    url: str = ""
+
+    def push(self, at: int, line: str, *, tenant: str = "fake", **labels: str) -> None:
+        """Store a line at a time in nanoseconds; one that is there already is not stored twice."""
+        self.lines.setdefault(tenant, set()).add((at, tuple(sorted(labels.items())), line))
+
+    def answer(self, target: str, headers: Mapping[str, str]) -> tuple[str, bytes]:
+        """Status line and body."""
+        path, query = urlsplit(target).path, urlsplit(target).query
+        asked = {k: v[0] for k, v in parse_qs(query).items()}
+        self.asked.append(asked)
+        if self.authorization not in (None, headers.get("authorization")):
+            return "401 Unauthorized", b"no entry"
+        if self.body is not None or self.status != "200 OK":
+            return self.status, self.body or b""
+        if path != PATH:
+            return "404 Not Found", b"404 page not found"
+        tenant = headers.get("x-scope-orgid", "") if self.multi_tenant else "fake"
+        if not tenant:
+            return "401 Unauthorized", b"no org id"
+        limit = int(asked.get("limit", "100"))
+        if limit > self.max_entries:
+            said = "max entries limit per query exceeded, limit > max_entries_limit_per_query"
+            return "400 Bad Request", f"{said} ({limit} > {self.max_entries})".encode()
+        start, end = int(asked["start"]), int(asked["end"])
+        forward = asked.get("direction", "backward") == "forward"
+        within = sorted((x for x in self.lines.get(tenant, ()) if start <= x[0] < end), reverse=not forward)[:limit]
+        streams: dict[tuple[tuple[str, str], ...], list[list[str]]] = {}
+        for at, labels, line in within:
+            streams.setdefault(labels, []).append([str(at), line])
+        result = [{"stream": dict(labels), "values": values} for labels, values in streams.items()]
+        data = {"resultType": "streams", "result": result, "stats": {"summary": {"totalLinesProcessed": len(within)}}}
+        return "200 OK", json.dumps({"status": "success", "data": data}).encode()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+                method, target, _ = head[0].split(" ")
+                headers = {k.lower(): v for k, _, v in (h.partition(": ") for h in head[1:] if h)}
+                assert method == "GET"
+                if self.hang:
+                    await asyncio.Event().wait()
+                status, body = self.answer(target, headers)
+                kind = "application/json" if status.startswith("200") else "text/plain"
+                writer.write(
+                    f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+                )
+                writer.write(body)
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+            pass
+        finally:
+            writer.close()
+
+    @asynccontextmanager
+    async def run(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[Self]:
+        """Serve on a free port."""
+        tasks: set[asyncio.Task[None]] = set()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            tasks.add(task)
+            with suppress(asyncio.CancelledError):
+                await self._serve(reader, writer)
+            tasks.discard(task)
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield self
+        finally:
+            server.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await server.wait_closed()

@@ -1,0 +1,265 @@
+"""Reading on in a Loki, over the wire."""
+
+import base64
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from whenever import Instant
+
+from copilot import bootstrap
+from copilot.core.errors import SettingsError
+from copilot.core.signals import MissingCode
+from copilot.source_settings import LogSettings, LokiSettings
+from copilot.sources.logs import Cursor, LogBatch
+from copilot.sources.loki import NS, LokiLogs
+from tests.sources.loki_server import LokiServer
+from tests.sources.misbehaving import Misbehaving
+from tests.sources.test_prometheus_auth import authority, server_side
+
+__all__ = ["authority"]
+NOON = Instant.from_utc(2026, 11, 22, 12)
+NOON_NS = NOON.timestamp() * NS
+QUERY = '{app="temporal"}'
+
+
+@asynccontextmanager
+async def loki(url: str, **given: Any) -> AsyncIterator[LokiLogs]:
+    source = LokiLogs(LokiSettings(url=url, query=QUERY, **{"delay_sec": 0, "max_entries": 10, **given}))
+    try:
+        yield source
+    finally:
+        await source.aclose()
+
+
+async def read(source: LokiLogs, cursor: Cursor | None, sec: float, deadline_sec: float = 5.0) -> LogBatch:
+    """Read at noon plus so many seconds; the cursor goes through JSON as between two readings."""
+    given = json.loads(json.dumps(cursor)) if cursor is not None else None
+    return await source.read(given, NOON.add(seconds=sec), deadline_sec)
+
+
+def texts(batch: LogBatch) -> list[str]:
+    return [line.text for line in batch.lines]
+
+
+async def test_the_first_reading_only_finds_its_place_and_the_next_has_what_was_written_since() -> None:
+    async with LokiServer().run() as server, loki(server.url) as source:
+        server.push(NOON_NS - 1, "old", app="temporal")
+        first = await read(source, None, 0)
+        assert (texts(first), first.span_sec, server.asked) == ([], None, [])
+        server.push(NOON_NS, '{"level":"error","msg":"a","service":"frontend"}', app="temporal", pod="f-1")
+        server.push(NOON_NS + 1, '{"level":"error","msg":"b"}', app="temporal", service="history")
+        server.push(NOON_NS + 30 * NS, "not yet", app="temporal")
+        second = await read(source, first.cursor, 30)
+        assert [(x.text, x.service) for x in second.lines] == [("a", "frontend"), ("b", "history")]
+        assert (second.span_sec, second.missing) == (30.0, None)
+        assert texts(await read(source, second.cursor, 60)) == ["not yet"]
+    assert server.asked[0] == {
+        "query": QUERY,
+        "start": str(NOON_NS),
+        "end": str(NOON_NS + 30 * NS),
+        "limit": "10",
+        "direction": "forward",
+    }
+
+
+async def test_lines_are_left_to_arrive_for_a_while() -> None:
+    async with LokiServer().run() as server, loki(server.url, delay_sec=5) as source:
+        first = await read(source, None, 5)
+        server.push(NOON_NS + 26 * NS, "late", app="temporal")
+        second = await read(source, first.cursor, 30)
+        assert texts(second) == []
+        server.push(NOON_NS + 25 * NS, "later", app="temporal")
+        assert texts(await read(source, second.cursor, 35)) == ["later", "late"]
+
+
+moments = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 3), st.integers(0, 40)), max_size=70)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(moments, st.lists(st.integers(1, 9), min_size=1, max_size=4))
+async def test_page_by_page_no_line_is_lost_or_read_twice(
+    written: list[tuple[int, int, int]], steps: list[int]
+) -> None:
+    async with LokiServer().run() as server, loki(server.url, max_entries=15) as source:
+        many: dict[int, int] = {}
+        expected = set()
+        for at, pod, number in written:
+            if (at, pod, number) not in expected and many.get(at, 0) < 14:
+                many[at] = many.get(at, 0) + 1
+                expected.add((at, pod, number))
+                server.push(NOON_NS + at, f"{at}:{pod}:x{number}", app="temporal", pod=str(pod))
+        cursor: Cursor = {"at": NOON_NS}
+        found: list[str] = []
+        now = 0
+        for step in [*steps, 60]:
+            now += step
+            batch = await source.read(
+                json.loads(json.dumps(cursor)), Instant.from_timestamp(NOON_NS + now, unit="nanosecond"), 5.0
+            )
+            assert batch.missing is None
+            found += texts(batch)
+            cursor = batch.cursor
+    assert sorted(found) == sorted(f"{at}:{pod}:x{number}" for at, pod, number in expected)
+    assert [int(t.split(":")[0]) for t in found] == sorted(int(t.split(":")[0]) for t in found)
+
+
+async def test_more_lines_in_one_nanosecond_than_a_page_holds_are_said_and_do_not_hold_up_the_rest() -> None:
+    async with LokiServer().run() as server, loki(server.url) as source:
+        for number in range(25):
+            server.push(NOON_NS, f"n{number}", app="temporal")
+        server.push(NOON_NS + 5, "after", app="temporal")
+        first = await read(source, {"at": NOON_NS}, 30)
+        assert len(first.lines) == 10
+        assert first.missing is not None
+        assert "one nanosecond" in first.missing.detail
+        second = await read(source, first.cursor, 60)
+        assert (texts(second), second.missing) == (["after"], None)
+
+
+async def test_a_server_that_allows_fewer_lines_is_asked_for_as_many_as_it_allows() -> None:
+    async with LokiServer(max_entries=20).run() as server, loki(server.url, max_entries=5000) as source:
+        for number in range(50):
+            server.push(NOON_NS + number, f"n{number}", app="temporal")
+        batch = await read(source, {"at": NOON_NS}, 30)
+        assert (len(batch.lines), batch.missing) == (50, None)
+        assert [asked["limit"] for asked in server.asked] == ["5000", "20", "20", "20"]
+
+
+async def test_what_one_reading_cannot_hold_comes_with_the_next() -> None:
+    async with LokiServer().run() as server, loki(server.url) as source:
+        for number in range(120):
+            server.push(NOON_NS + number, f"n{number}", app="temporal")
+        first = await read(source, {"at": NOON_NS}, 30)
+        assert first.missing is not None
+        assert first.missing.code is MissingCode.DROPPED
+        second = await read(source, first.cursor, 60)
+        assert [*texts(first), *texts(second)] == [f"n{number}" for number in range(120)]
+
+
+async def test_after_long_away_a_backlog_is_passed_over_and_said() -> None:
+    async with LokiServer().run() as server, loki(server.url) as source:
+        server.push(NOON_NS + 1, "long ago", app="temporal")
+        server.push(NOON_NS + 3590 * NS, "of late", app="temporal")
+        batch = await read(source, {"at": NOON_NS}, 3600)
+        assert texts(batch) == ["of late"]
+        assert batch.missing is not None
+        assert "60 minutes of logs were passed over" in batch.missing.detail
+
+
+async def test_a_tenant_is_named_and_one_that_is_not_is_asked_for() -> None:
+    async with LokiServer(multi_tenant=True).run() as server:
+        server.push(NOON_NS, "mine", tenant="ops", app="temporal")
+        server.push(NOON_NS, "theirs", tenant="other", app="temporal")
+        async with loki(server.url, tenant="ops") as source:
+            assert texts(await read(source, {"at": NOON_NS}, 30)) == ["mine"]
+        async with loki(server.url) as source:
+            batch = await read(source, {"at": NOON_NS}, 30)
+    assert batch.missing is not None
+    assert (batch.missing.code, batch.read) == (MissingCode.FORBIDDEN, False)
+    assert batch.missing.detail == "HTTP 401 Unauthorized: no org id: set tenant"
+
+
+async def test_basic_and_bearer_authentication(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("tok\n")
+    basic = "Basic " + base64.b64encode(b"ops:pw").decode()
+    ways: list[tuple[dict[str, Any], str]] = [
+        ({"basic_user": "ops", "basic_password": "pw"}, basic),
+        ({"bearer_token": "tok"}, "Bearer tok"),
+        ({"bearer_token_file": tmp_path / "token"}, "Bearer tok"),
+    ]
+    for way, header in ways:
+        async with LokiServer(authorization=header).run() as server:
+            server.push(NOON_NS, "in", app="temporal")
+            async with loki(server.url, **way) as source:
+                assert texts(await read(source, {"at": NOON_NS}, 30)) == ["in"]
+            async with loki(server.url) as source:
+                batch = await read(source, {"at": NOON_NS}, 30)
+                assert batch.missing is not None
+                assert batch.missing.code is MissingCode.FORBIDDEN
+
+
+async def test_tls_of_ones_own_authority_and_a_client_certificate(authority: trustme.CA, tmp_path: Path) -> None:
+    mine = authority.issue_cert("copilot@example.org")
+    mine.private_key_pem.write_to_path(tmp_path / "key.pem")
+    for n, pem in enumerate(mine.cert_chain_pems):
+        pem.write_to_path(tmp_path / "cert.pem", append=n > 0)
+    files = {"ca_file": tmp_path / "ca.pem", "cert_file": tmp_path / "cert.pem", "key_file": tmp_path / "key.pem"}
+    async with LokiServer().run(server_side(authority, mutual=True)) as server:
+        server.push(NOON_NS, "in", app="temporal")
+        async with loki(server.url, **files) as source:
+            assert texts(await read(source, {"at": NOON_NS}, 30)) == ["in"]
+        async with loki(server.url, ca_file=tmp_path / "ca.pem") as source:
+            batch = await read(source, {"at": NOON_NS}, 30)
+            assert batch.missing is not None
+            assert not batch.read
+    with pytest.raises(SettingsError, match=r"logs\.loki\.ca_file .* cannot be read"):
+        bootstrap.log_source(
+            LogSettings(loki=LokiSettings(url="https://loki", query=QUERY, ca_file=tmp_path / "none.pem"))
+        )
+
+
+BROKEN = b'{"status":"success","data":{"resultType":"streams","result":[{"stream":{},"values":[["x"]]}]}}'
+FAILURES = [
+    ("503 Service Unavailable", b"ingester is starting", MissingCode.TARGET_DOWN, "Unavailable: ingester is"),
+    ("429 Too Many Requests", b"too many outstanding requests", MissingCode.DROPPED, "too many"),
+    ("404 Not Found", b"404 page not found", MissingCode.ABSENT, "no Loki at this address"),
+    ("400 Bad Request", b"parse error at line 1", MissingCode.PARSE, "parse error at line 1"),
+    ("302 Found", b"<html>login</html>", MissingCode.TARGET_DOWN, "302 Found to nowhere"),
+    ("200 OK", b"<html>login</html>", MissingCode.PARSE, "none of a Loki"),
+    ("200 OK", b"", MissingCode.PARSE, "none of a Loki"),
+    ("200 OK", b"[]", MissingCode.PARSE, "none of a Loki"),
+    ("200 OK", b'{"status":"success","data":{"resultType":"matrix","result":[]}}', MissingCode.PARSE, "numbers"),
+    ("200 OK", BROKEN, MissingCode.PARSE, "none of a Loki"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "body", "code", "words"), FAILURES)
+async def test_a_loki_in_trouble_is_missing_with_its_reason_and_nothing_is_lost(
+    status: str, body: bytes, code: MissingCode, words: str
+) -> None:
+    async with LokiServer(status=status, body=body).run() as server, loki(server.url) as source:
+        server.push(NOON_NS, "x", app="temporal")
+        batch = await read(source, {"at": NOON_NS}, 30)
+        assert batch.missing is not None
+        assert (batch.missing.code, batch.read, batch.lines) == (code, False, ())
+        assert words in batch.missing.detail
+        server.status, server.body = "200 OK", None
+        after = await read(source, batch.cursor, 60)
+        assert (texts(after), after.span_sec) == (["x"], 60.0)
+
+
+async def test_no_answer_no_server_and_a_broken_answer_are_missing() -> None:
+    async with LokiServer(hang=True).run() as server, loki(server.url) as source:
+        batch = await read(source, {"at": NOON_NS}, 30, deadline_sec=0.2)
+        assert batch.missing is not None
+        assert batch.missing.code is MissingCode.TIMEOUT
+    async with loki(server.url) as source:
+        batch = await read(source, {"at": NOON_NS}, 30)
+        assert batch.missing is not None
+        assert (batch.missing.code, batch.missing.detail) == (MissingCode.TARGET_DOWN, "Connection refused")
+    async with Misbehaving(body=b'{"status":"succ', length=500).run() as broken, loki(broken.url) as source:
+        batch = await read(source, {"at": NOON_NS}, 30)
+        assert batch.missing is not None
+        assert batch.missing.code is MissingCode.PARSE
+
+
+async def test_what_goes_on_failing_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    async with LokiServer(status="503 Down", body=b"away").run() as server, loki(server.url) as source:
+        with caplog.at_level(logging.WARNING):
+            for _ in range(3):
+                await read(source, {"at": NOON_NS}, 30)
+    assert [r.getMessage() for r in caplog.records] == ["logs of 127.0.0.1: HTTP 503 Down: away"]
+
+
+async def test_a_cursor_of_another_kind_is_forgotten() -> None:
+    async with LokiServer().run() as server, loki(server.url) as source:
+        assert (await read(source, {"places": {}}, 30)).span_sec is None
+        assert server.asked == []

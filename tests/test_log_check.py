@@ -1,0 +1,72 @@
+"""What doctor says of logs."""
+
+import asyncio
+from pathlib import Path
+
+from copilot.core.diagnosis import CheckStatus
+from copilot.core.logs import TOP_PATTERN
+from copilot.core.signals import MissingCode
+from copilot.doctor import diagnose
+from copilot.log_check import LogsChecked, check_logs
+from copilot.settings import ClusterSettings, MetricsEndpoint, Settings
+from copilot.source_settings import LogSettings, LokiSettings
+from tests.sources.loki_server import LokiServer
+
+NOWHERE = MetricsEndpoint(url="http://127.0.0.1:1/metrics", role="server")
+
+
+def cluster(logs: LogSettings | None) -> ClusterSettings:
+    return ClusterSettings(metrics=(NOWHERE,), logs=logs)
+
+
+def growing(file: Path, line: str) -> asyncio.Task[None]:
+    file.touch()
+
+    async def grow() -> None:
+        while True:
+            with file.open("a", encoding="utf-8") as out:
+                out.write(line)
+            await asyncio.sleep(0.1)
+
+    return asyncio.create_task(grow())
+
+
+async def checked(file: Path, line: str) -> LogsChecked:
+    writing = growing(file, line)
+    try:
+        return await check_logs(cluster(LogSettings(files=(file,))), quick=True)
+    finally:
+        writing.cancel()
+
+
+async def test_a_log_that_is_read_says_what_is_in_it(tmp_path: Path) -> None:
+    file = tmp_path / "server.log"
+    found = await checked(file, '{"level":"error","msg":"x","error":"database is locked"}\n')
+    assert found.seen is not None
+    assert found.seen.top_pattern_count > 2
+    (check,) = found.checks
+    assert (check.name, check.status) == (f"logs {file}", CheckStatus.OK)
+    assert check.found.endswith("with a level; most of all database locked")
+
+
+async def test_a_log_that_is_no_temporal_servers_is_doubted(tmp_path: Path) -> None:
+    (check,) = (await checked(tmp_path / "x.log", "GET /index.html 200\n")).checks
+    assert check.status is CheckStatus.WARNING
+    assert "Temporal server's log" in check.fix
+
+
+async def test_a_loki_that_refuses_is_told_with_what_to_do_and_the_signal_is_missing() -> None:
+    async with LokiServer(multi_tenant=True).run() as server:
+        logs = LogSettings(loki=LokiSettings(url=server.url, query='{app="temporal"}', delay_sec=0))
+        found = (await diagnose(Settings(), [cluster(logs)], quick=True)).clusters[0]
+    check = next(c for c in found.checks if c.name.startswith("logs of"))
+    assert (check.status, check.found) == (CheckStatus.WARNING, "HTTP 401 Unauthorized: no org id: set tenant")
+    row = next(s for s in found.signals if s.id == TOP_PATTERN)
+    assert row.code is MissingCode.FORBIDDEN
+
+
+async def test_without_logs_nothing_is_checked_and_the_setting_is_named() -> None:
+    found = (await diagnose(Settings(), [cluster(None)], quick=True)).clusters[0]
+    assert not any(c.name.startswith("logs") for c in found.checks)
+    row = next(s for s in found.signals if s.id == TOP_PATTERN)
+    assert "[clusters.logs]" in row.hint
