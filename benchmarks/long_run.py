@@ -140,7 +140,7 @@ async def _until_done(connection: "asyncpg.Connection[asyncpg.Record]", supervis
 
 async def _rest(client: Client, cluster: str) -> None:
     """Told to look every ten minutes, a loop ends its run between two ticks and hands over what is to be stored."""
-    loop = client.get_workflow_handle_for(ObserveClusterWorkflow.run, observe_id(cluster))
+    loop = client.get_workflow_handle(observe_id(cluster))
     before = (await loop.query(ObserveClusterWorkflow.status)).runs
     await loop.signal(ObserveClusterWorkflow.define, Definition(interval_sec=600))
     while (status := await loop.query(ObserveClusterWorkflow.status)).runs == before or status.pending:  # noqa: ASYNC110

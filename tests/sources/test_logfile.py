@@ -168,7 +168,7 @@ async def test_a_file_that_may_not_be_read_or_is_none_is_said(tmp_path: Path) ->
 
 
 async def test_a_forbidden_file_is_said(log: Path) -> None:
-    log.chmod(0)
+    log.chmod(0)  # noqa: ASYNC240
     tail, me = Tail(log), os.geteuid()
     os.seteuid(me or NOBODY)  # root may read everything
     try:
