@@ -1,6 +1,5 @@
 """A loop that says what the test tells it to say."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from whenever import Instant
@@ -48,22 +47,11 @@ class Clock:
         return self.now
 
 
-@dataclass
-class Stopwatch:
-    """Seconds that pass when the test says so."""
-
-    seconds: float = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
 def deps(
     loop: ToldLoop | None = None,
     store: Store | None = None,
     clock: Clock | None = None,
     clusters: tuple[str, ...] = ("default",),
-    elapsed: Callable[[], float] | None = None,
 ) -> Deps:
     """Deps of stand-ins."""
     clock = clock or Clock()
@@ -72,5 +60,5 @@ def deps(
         live=loop or ToldLoop(),
         clusters=clusters,
         now=clock,
-        elapsed=elapsed or (lambda: clock.ran),
+        elapsed=lambda: clock.ran,
     )

@@ -7,7 +7,7 @@ from copilot.core.signals import MissingCode
 from copilot.core.taxonomy import ids
 from copilot.store.memory import MemoryStore
 from tests.api.conftest import client
-from tests.api.standin import Clock, Stopwatch, ToldLoop, away_store, deps
+from tests.api.standin import Clock, ToldLoop, away_store, deps
 from tests.evaluations import NOON, assessment, evaluation, issue, snapshot
 from tests.web.stories import lived
 
@@ -152,10 +152,10 @@ async def test_an_old_verdict_is_stale_then_unknown(age: int, state: str, stale:
 async def test_a_verdict_dated_by_a_clock_ahead_of_ours_grows_old_from_when_it_was_heard(
     waited: int, state: str, stale: bool
 ) -> None:
-    watch = Stopwatch(1000)
-    async with client(deps(telling("happy"), clock=Clock(NOON.subtract(hours=1)), elapsed=watch)) as api:
+    clock = Clock(NOON.subtract(hours=1), ran=1000)
+    async with client(deps(telling("happy"), clock=clock)) as api:
         assert (await api.get("/status")).json()["stale"] is False
-        watch.seconds += waited
+        clock.ran += waited
         body = (await api.get("/status")).json()
     assert (body["health_state"], body["stale"], body["age_sec"]) == (state, stale, waited)
 

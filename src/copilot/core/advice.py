@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from copilot.core.assessment import ActionType, BottleneckClassification, SuggestedAction
 from copilot.core.bottleneck import SERVER_REFUSES, SERVER_SLOW
 from copilot.core.evidence import Evidence
-from copilot.core.scaling import broken_rule
+from copilot.core.scaling import broken_rule, slots_used_up
 
 TARGETS = frozenset(
     {"workers", "frontend", "history", "matching", "persistence", "server", "metrics", "application", "clients"}
@@ -93,11 +93,11 @@ def dangerous(text: str, evidence: Evidence) -> Iterator[str]:
     for pattern in patterns:
         for match in pattern.finditer(text):
             before = text[max(0, match.start() - 40) : match.start()].lower().replace("’", "'")
-            if not _NOT.search(before) and not _told_not_to_help(text[match.start() : match.end() + 60], text):
+            if not _NOT.search(before) and not _told_not_to_help(text[match.start() : match.end() + 60]):
                 yield match.group()
 
 
-def _told_not_to_help(part: str, _text: str) -> bool:
+def _told_not_to_help(part: str) -> bool:
     """`Scaling history would not help.`"""
     return bool(re.search(r"^[^.;,]{0,80}?\b(?:would|will|does|do) (?:not|only) help\b|^[^.;]{0,60}\bwould make it worse\b", part.split(".")[0], re.IGNORECASE)) and "only" not in part.split(".")[0]  # fmt: skip
 
@@ -141,12 +141,8 @@ def broken_guards(actions: tuple[SuggestedAction, ...], evidence: Evidence) -> I
             if not down and not _UP.search(action.description) and meant.parameters.get("direction") != "up":
                 yield number, "a scaling that does not say which way"
             scaled = scaled or (target == "workers" and not down)
-        if kind is ActionType.RESTART and target == "workers" and not scaled and _no_slot(evidence):
+        if kind is ActionType.RESTART and target == "workers" and not scaled and slots_used_up(evidence.signals):
             yield number, "a restart of full workers before others were added"
         for name in action.parameters:
             if name not in PARAMETERS:
                 yield number, f"a parameter {name[:40]} that nobody knows"
-
-
-def _no_slot(evidence: Evidence) -> bool:
-    return any(evidence.signals.value(f"workers.{k}_slots_available") == 0 for k in ("workflow", "activity"))

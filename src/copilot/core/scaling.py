@@ -36,6 +36,11 @@ def pollers_over_slots(signals: Signals) -> str | None:
     return None
 
 
+def slots_used_up(signals: Signals) -> bool:
+    """Whether the workers have no slot left of one type or the other."""
+    return any(signals.value(f"workers.{kind}_slots_available") == 0 for kind in ("workflow", "activity"))
+
+
 def broken_rule(action: SuggestedAction, signals: Signals) -> ScalingRule | None:
     """The rule an action would break, else None."""
     if action.target_service != "workers":
@@ -72,7 +77,7 @@ def _advised(action: SuggestedAction, signals: Signals) -> list[SuggestedAction]
             "parameters": {**action.parameters, "rule": ScalingRule.STICKY_QUEUE_WARNING.value},
         }
     )
-    if not up or not any(signals.value(f"workers.{k}_slots_available") == 0 for k in ("workflow", "activity")):
+    if not up or not slots_used_up(signals):
         return [warned]
     restart = action.model_copy(
         update={

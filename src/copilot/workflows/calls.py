@@ -4,6 +4,7 @@ Called by name, so that the sandbox never imports an activity's clients.
 """
 
 from datetime import timedelta
+from typing import TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -20,6 +21,7 @@ from copilot.activities.messages import (
     HealthEvaluated,
     LiveVerdict,
     MemoryResumed,
+    Message,
     RecentAssessment,
     ResumeMemory,
     SignalsFetched,
@@ -27,6 +29,8 @@ from copilot.activities.messages import (
     StoreAssessment,
     StoreSnapshots,
 )
+
+A = TypeVar("A", bound=Message)
 
 AT_ONCE = timedelta(milliseconds=200)
 WRITE = timedelta(seconds=10)
@@ -39,6 +43,18 @@ def fetch_deadline_sec(interval_sec: float) -> float:
     """What all sources together may take: 10 s, half an interval if that is shorter, but never less than the health
     check takes."""
     return min(10.0, max(4.0, interval_sec / 2))
+
+
+async def _once(name: str, ask: Message, answers: type[A], within: timedelta) -> A:
+    """An activity that is tried once: who does not answer is asked again another time, or not at all."""
+    answer: A = await workflow.execute_activity(
+        name,
+        ask,
+        result_type=answers,
+        start_to_close_timeout=within,
+        retry_policy=RetryPolicy(maximum_attempts=1),
+    )
+    return answer
 
 
 async def fetch_signals(ask: FetchSignals, waits_sec: float) -> SignalsFetched:
@@ -69,14 +85,7 @@ async def evaluate_health(ask: EvaluateHealth, waits_sec: float) -> HealthEvalua
 
 async def resume_memory(ask: ResumeMemory) -> MemoryResumed:
     """Asked once, before the first tick: a store that does not answer at once is not waited for."""
-    answer: MemoryResumed = await workflow.execute_activity(
-        "resume_memory",
-        ask,
-        result_type=MemoryResumed,
-        start_to_close_timeout=timedelta(seconds=3),
-        retry_policy=RetryPolicy(maximum_attempts=1),
-    )
-    return answer
+    return await _once("resume_memory", ask, MemoryResumed, timedelta(seconds=3))
 
 
 async def store_signals_snapshot(ask: StoreSnapshots, gives_up: timedelta | None) -> SnapshotsStored:
@@ -119,26 +128,12 @@ async def explain_assessment(ask: ExplainAssessment) -> Explained:
 
 async def get_live_verdict(ask: GetLiveVerdict) -> LiveVerdict:
     """Asked once a look: the next one is soon."""
-    answer: LiveVerdict = await workflow.execute_activity(
-        "get_live_verdict",
-        ask,
-        result_type=LiveVerdict,
-        start_to_close_timeout=ASK,
-        retry_policy=RetryPolicy(maximum_attempts=1),
-    )
-    return answer
+    return await _once("get_live_verdict", ask, LiveVerdict, ASK)
 
 
 async def check_recent_assessment(ask: CheckRecentAssessment) -> RecentAssessment:
     """Asked once a look: a store that is away is not waited for."""
-    answer: RecentAssessment = await workflow.execute_activity(
-        "check_recent_assessment",
-        ask,
-        result_type=RecentAssessment,
-        start_to_close_timeout=ASK,
-        retry_policy=RetryPolicy(maximum_attempts=1),
-    )
-    return answer
+    return await _once("check_recent_assessment", ask, RecentAssessment, ASK)
 
 
 def nobody_was_there(error: ActivityError) -> bool:
