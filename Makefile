@@ -58,7 +58,7 @@ chaos: $(VENV)/.run  ## kill, stop and fill what the Copilot stands on and count
 	@$(BIN)/python -m chaos $(ARGS)
 
 lock:  ## pin the dependencies anew (needs uv)
-	@for set in "run build" "dev dev"; do set -- $$set; \
+	@for set in "run build" "dev dev" "deploy deploy"; do set -- $$set; \
 	  uv pip compile pyproject.toml --group $$2 --universal --python-version 3.11 --generate-hashes --upgrade \
 	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links --only-binary :all: \
 	    -q -o requirements/$$1.txt; done
