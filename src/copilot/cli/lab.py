@@ -43,6 +43,9 @@ def run(
         "lab-recordings"
     ),
     at_once: Annotated[int, typer.Option(min=1, metavar="N", help="So many at once.")] = 1,
+    page: Annotated[
+        bool, typer.Option("--page", help="Have a whole Copilot watch too, and judge what its page shows.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run scenarios on real servers of their own, judge them live and record them; about ten minutes each. Exit 1 when
@@ -64,7 +67,7 @@ def run(
     async def one(scenario: Scenario, turn: asyncio.Semaphore) -> None:
         async with turn:
             try:
-                wrong[scenario.name] = await run_scenario(scenario, out, view)
+                wrong[scenario.name] = await run_scenario(scenario, out, view, page=page)
             except CopilotError as error:
                 failed[scenario.name] = str(error)
                 view.event(scenario.name, f"could not be run: {error}")

@@ -10,22 +10,27 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 from whenever import Instant, TimeDelta
 
 from copilot import bootstrap, pipeline
 from copilot.core.assessment import Evaluation
 from copilot.core.evaluation import evaluate
 from copilot.core.memory import Memory
+from copilot.lab.beside import copilot_beside, keep_looking
 from copilot.lab.labels import label_of
+from copilot.lab.page_seen import Look, seen_in
+from copilot.lab.recorded_run import RecordedRun
 from copilot.lab.scenarios import Scenario
 from copilot.lab.taken import Marks, Taken, Took, problems
 from copilot.local.demo_calls import server_version
 from copilot.local.supervisor import Supervisor, together
 from copilot.local.watched import WatchedCluster
+from copilot.local.written_config import Watching
 from copilot.recording import header, ticks
 from copilot.settings import ClusterSettings, MetricsEndpoint, WatchedTemporal
 from copilot.sources import Source
-from copilot.sources.recorded import recording_to
+from copilot.sources.recorded import read_recording, recording_to
 
 
 @dataclass(frozen=True)
@@ -53,12 +58,16 @@ class Show:
         """It is over: what is not as labelled."""
 
 
-async def run_scenario(scenario: Scenario, out: Path, show: Show, phases: Phases | None = None) -> list[str]:
+async def run_scenario(
+    scenario: Scenario, out: Path, show: Show, phases: Phases | None = None, *, page: bool = False
+) -> list[str]:
     """Run it and leave NAME.jsonl.gz and NAME.json in `out`, replacing those there; what is not as its label says, in
-    sentences. Cancelled or failed it leaves nothing. StartError and FaultError say what could not be done."""
+    sentences. `page`: a whole Copilot watches too, its page is looked at all the time and NAME.page.json says what was
+    seen. Cancelled or failed it leaves nothing. StartError and FaultError say what could not be done."""
     label, lengths = label_of(scenario.name), phases or Phases()
     with tempfile.TemporaryDirectory(prefix="copilot-lab-") as folder:
-        async with _watched(scenario, Path(folder), lengths, show) as (cluster, sources, settings):
+        looks: list[Look] = []
+        async with _watched(scenario, Path(folder), lengths, show, page) as (cluster, sources, settings, client):
             file = Path(folder) / f"{scenario.name}.jsonl.gz"
             run = _Run(scenario, cluster, lengths, show)
             with recording_to(file, header(settings, sources)) as recording:
@@ -72,7 +81,15 @@ async def run_scenario(scenario: Scenario, out: Path, show: Show, phases: Phases
                             evaluation, memory = evaluate(signals, memory, context)
                             run.took(evaluation)
 
-                await together(run.direct(), watch())
+                looking = asyncio.create_task(keep_looking(client, looks)) if client else None
+                try:
+                    await together(run.direct(), watch())
+                finally:
+                    if looking:
+                        looking.cancel()
+                        await asyncio.wait((looking,))
+                if looking and not looking.cancelled():
+                    looking.result()
             taken = Taken(
                 scenario=scenario.name,
                 marks=Marks(**run.marks),
@@ -85,7 +102,14 @@ async def run_scenario(scenario: Scenario, out: Path, show: Show, phases: Phases
                 label_judged_after_sec=scenario.judged_after_sec,
             )
         wrong = problems(label, taken, run.evaluations, settings.window, lengths.interval_sec)
-        _keep(file, taken, out)
+        if page:
+            head, recorded = read_recording(file)
+            seen = seen_in(RecordedRun(taken, head, tuple(recorded)), label, looks)
+            wrong += [f"on the page, {text}" for text in seen.wrong]
+            _keep(file, taken, out)
+            (out / f"{taken.scenario}.page.json").write_text(seen.document(), encoding="utf-8")
+        else:
+            _keep(file, taken, out)
     show.verdict(scenario.name, wrong)
     return wrong
 
@@ -98,8 +122,8 @@ def _keep(recording: Path, taken: Taken, out: Path) -> None:
 
 @asynccontextmanager
 async def _watched(
-    scenario: Scenario, folder: Path, phases: Phases, show: Show
-) -> AsyncIterator[tuple[WatchedCluster, tuple[Source, ...], ClusterSettings]]:
+    scenario: Scenario, folder: Path, phases: Phases, show: Show, page: bool
+) -> AsyncIterator[tuple[WatchedCluster, tuple[Source, ...], ClusterSettings, httpx.AsyncClient | None]]:
     logs = folder / "logs"
     logs.mkdir()
     async with Supervisor(logs, lambda event: show.event(scenario.name, event.text)) as supervisor:
@@ -108,7 +132,12 @@ async def _watched(
         sources = bootstrap.sources(settings)
         try:
             await cluster.start()
-            yield cluster, sources, settings
+            if page:
+                watching = Watching(scenario.name, phases.interval_sec, scenario.queues, logs)
+                async with copilot_beside(supervisor, folder, cluster, watching) as client:
+                    yield cluster, sources, settings, client
+            else:
+                yield cluster, sources, settings, None
         finally:
             for source in sources:
                 await source.aclose()

@@ -1,7 +1,6 @@
 """The demo stack: the watched cluster, the Copilot's own servers, and the Copilot watching."""
 
 import contextlib
-import json
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -21,6 +20,7 @@ from copilot.local.postgres import Postgres
 from copilot.local.supervisor import Event, Supervisor, together
 from copilot.local.temporal_server import DevServer
 from copilot.local.watched import WatchedCluster
+from copilot.local.written_config import Watching, write_config
 from copilot.settings import ClusterSettings, WatchedTemporal
 
 CLUSTER = "demo"
@@ -71,7 +71,8 @@ async def demo_stack(options: DemoOptions, on_event: Callable[[Event], None]) ->
             async def copilot_half() -> None:
                 servers = await start_own_servers(supervisor, folder, free_ports(4), throwaway=True)
                 own.append(servers)
-                _write_private(config, _configuration(watched, logs, *servers, api_port, options.interval_sec))
+                watching = Watching(CLUSTER, options.interval_sec, TASK_QUEUES, logs)
+                write_config(config, watched, watching, *servers, api_port)
                 if options.with_copilot:
                     processes = CopilotProcesses(supervisor, config, page)
                     await processes.set_up_store()
@@ -132,41 +133,3 @@ def _socket_in(folder: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="copilot-") as short:
         yield Path(short) / socket.name
-
-
-def _write_private(file: Path, text: str) -> None:
-    file.touch(mode=0o600)
-    file.write_text(text, encoding="utf-8")
-
-
-def _configuration(
-    watched: WatchedCluster,
-    logs: Path,
-    own_server: DevServer,
-    postgres: Postgres,
-    api_port: int,
-    interval_sec: float,
-) -> str:
-    quoted = json.dumps  # A JSON string of ASCII is a TOML string.
-    endpoints = [(watched.relay.url, "server"), *((url, "worker") for url in watched.worker_urls)]
-    lines = [
-        "# Written by `copilot demo`; read `copilot up --help` for a configuration of your own.",
-        "[temporal]",
-        f"address = {quoted(own_server.address)}",
-        "[store]",
-        f"url = {quoted(postgres.url)}",
-        "[api]",
-        f"host = {quoted(LOOPBACK)}",
-        f"port = {api_port}",
-        "[[clusters]]",
-        f"name = {quoted(CLUSTER)}",
-        f"interval_sec = {interval_sec:g}",
-        "[clusters.temporal]",
-        f"address = {quoted(watched.server.address)}",
-        f"task_queues = {quoted(TASK_QUEUES)}",
-        "[clusters.logs]",
-        f"files = [{quoted(str(logs / f'{watched.server.name}.log'))}]",
-    ]
-    for url, role in endpoints:
-        lines += ["[[clusters.metrics]]", f"url = {quoted(url)}", f"role = {quoted(role)}"]
-    return "\n".join(lines) + "\n"

@@ -1,0 +1,51 @@
+"""A whole Copilot beside a scenario's cluster, and somebody who looks at its page all the time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+from whenever import Instant
+
+from copilot.lab.page_seen import Look, read_page
+from copilot.local.copilot_processes import CopilotProcesses, start_own_servers
+from copilot.local.ports import LOOPBACK, free_ports
+from copilot.local.supervisor import Supervisor
+from copilot.local.verdicts import verdicts_client
+from copilot.local.watched import WatchedCluster
+from copilot.local.written_config import Watching, write_config
+
+LOOK_EVERY_SEC = 2.0
+
+
+@asynccontextmanager
+async def copilot_beside(
+    supervisor: Supervisor, folder: Path, watched: WatchedCluster, watching: Watching
+) -> AsyncIterator[httpx.AsyncClient]:
+    """The Copilot's own servers, worker, API and loops, watching; the supervisor ends them. StartError."""
+    own = folder / "copilot"
+    own.mkdir()
+    folder.chmod(0o711)  # PostgreSQL, which runs as another user under root, passes through.
+    *ports, api_port = free_ports(5)
+    page, config = f"http://{LOOPBACK}:{api_port}", own / "copilot.toml"
+    servers = await start_own_servers(supervisor, own, ports, throwaway=True)
+    write_config(config, watched, watching, *servers, api_port)
+    processes = CopilotProcesses(supervisor, config, page)
+    await processes.set_up_store()
+    await processes.start()
+    async with verdicts_client(page) as client:
+        yield client
+
+
+async def keep_looking(client: httpx.AsyncClient, looks: list[Look]) -> None:
+    """Look at the page until cancelled; what does not answer is not a look."""
+    while True:
+        try:
+            answer = await client.get("/")
+        except httpx.HTTPError:
+            pass
+        else:
+            if answer.status_code == httpx.codes.OK:
+                looks.append(read_page(answer.text, Instant.now()))
+        await asyncio.sleep(LOOK_EVERY_SEC)
