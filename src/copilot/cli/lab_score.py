@@ -34,6 +34,10 @@ latencies, ages, ratios, pollers and slots), and without the workers' metrics. A
 window, so such a run sees only a part of the time. Cause and bottleneck are judged where the label says they can be
 known.
 """
+PAGES_NOTE = """\
+Run anew with a whole Copilot watching (`copilot lab run NAME --page`): its page was fetched every two seconds, and each
+look was judged as above, by the moment of the evaluation that it showed.
+"""
 
 
 def score(
@@ -76,7 +80,16 @@ def _scored(recordings: Path | None, names: Iterable[str], *, with_variants: boo
 
 def markdown(recordings: Path | None = None) -> str:
     """docs/benchmark.md."""
-    return "\n".join([INTRODUCTION, *_sections(_scored(recordings, (), with_variants=True))])
+    return "\n".join([INTRODUCTION, *_sections(_scored(recordings, (), with_variants=True)), *_pages(recordings)])
+
+
+def _pages(recordings: Path | None) -> Iterator[str]:
+    from copilot.cli import lab_score_view as view
+    from copilot.lab.page_seen import pages_seen
+    from copilot.lab.recorded_run import RECORDINGS
+
+    if seen := pages_seen(recordings or RECORDINGS):
+        yield from _table("The page, live", view.PAGES, view.page_rows(seen), PAGES_NOTE)
 
 
 def _sections(scored: "LabScore") -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The lab's score as rows of text, for a terminal and for docs/benchmark.md."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console
 from rich.table import Table
@@ -9,6 +9,7 @@ from rich.text import Text
 from copilot.cli.lines import plain_console, print_lines, width_of, wrapped
 from copilot.lab.judge import Miss, RunScore, Share
 from copilot.lab.labels import label_of
+from copilot.lab.page_seen import PageSeen
 from copilot.lab.score import TOP_CAUSE, LabScore, percent
 
 SCENARIOS = (
@@ -47,6 +48,7 @@ VARIANTS = (
     "cause first",
     "bottleneck",
 )
+PAGES = ("scenario", "taken", "looks", "states shown", "worst in the fault", "first causes shown", "not as labelled")
 _RIGHT_ALIGNED = {"stressed", "critical", "false alarms", "flaps", "runs", "false criticals", "false happies"}
 _LONG = {"what went wrong", "missed"}
 
@@ -186,3 +188,18 @@ def _seconds(value: float | None) -> str:
 
 def _of(share: Share) -> str:
     return f"{share.right}/{share.judged}" if share.judged else "–"
+
+
+def page_rows(seen: Iterable[PageSeen]) -> Iterator[tuple[str, ...]]:
+    """A row a scenario: what its page showed."""
+    for each in seen:
+        states = dict.fromkeys(change.state.value for change in each.changes)
+        yield (
+            each.scenario,
+            each.taken,
+            str(each.looks),
+            ", ".join(states),
+            each.worst.value,
+            ", ".join(each.causes) or "–",
+            "; ".join(each.wrong),
+        )

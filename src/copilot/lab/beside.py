@@ -24,9 +24,7 @@ async def copilot_beside(
     supervisor: Supervisor, folder: Path, watched: WatchedCluster, watching: Watching
 ) -> AsyncIterator[httpx.AsyncClient]:
     """The Copilot's own servers, worker, API and loops, watching; the supervisor ends them. StartError."""
-    own = folder / "copilot"
-    own.mkdir()
-    folder.chmod(0o711)  # PostgreSQL, which runs as another user under root, passes through.
+    own = _own_folder(folder)
     *ports, api_port = free_ports(5)
     page, config = f"http://{LOOPBACK}:{api_port}", own / "copilot.toml"
     servers = await start_own_servers(supervisor, own, ports, throwaway=True)
@@ -36,6 +34,13 @@ async def copilot_beside(
     await processes.start()
     async with verdicts_client(page) as client:
         yield client
+
+
+def _own_folder(folder: Path) -> Path:
+    folder.chmod(0o711)  # PostgreSQL, which runs as another user under root, passes through.
+    own = folder / "copilot"
+    own.mkdir()
+    return own
 
 
 async def keep_looking(client: httpx.AsyncClient, looks: list[Look]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from html.parser import HTMLParser
+from pathlib import Path
 
 from whenever import Instant
 
@@ -59,6 +60,11 @@ def read_page(html: str, now: Instant) -> Look:
         cause=reader.findings[0] if reader.findings else None,
         advice=" ".join(" ".join(reader.advice).split()).lower(),
     )
+
+
+def pages_seen(folder: Path) -> list[PageSeen]:
+    """What was seen in the runs of a folder, by scenario's name."""
+    return [PageSeen.model_validate_json(file.read_bytes()) for file in sorted(folder.glob("*.page.json"))]
 
 
 def seen_in(run: RecordedRun, label: Label, looks: Sequence[Look]) -> PageSeen:
