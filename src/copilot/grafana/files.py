@@ -21,18 +21,22 @@ def dashboards(dialects: Sequence[str] = ()) -> dict[str, Json]:
     return {**{d["uid"]: d for d in own}, **signal_dashboards(dialects)}
 
 
-def files() -> dict[str, str]:
-    """What is committed under deploy/grafana, by path: for metrics scraped from the servers and workers themselves, and
-    the dashboards of signals again for metrics that come through an OpenTelemetry collector."""
+def files(dialects: Sequence[str] = ()) -> dict[str, str]:
+    """Everything, by path."""
     found = {
         "provisioning/datasources/copilot.yaml": data_sources(),
         "provisioning/dashboards/copilot.yaml": dashboard_folders(),
         "provisioning/alerting/copilot.yaml": grafana_rules(),
         "prometheus-rules.yaml": prometheus_rules(),
     }
-    found |= {f"dashboards/{uid}.json": _text(d) for uid, d in dashboards().items()}
+    return found | {f"dashboards/{uid}.json": _text(d) for uid, d in dashboards(dialects).items()}
+
+
+def committed() -> dict[str, str]:
+    """What is committed under deploy/grafana: for metrics scraped from the servers and workers themselves, and the
+    dashboards of signals again for metrics that come through an OpenTelemetry collector."""
     behind_collector = signal_dashboards(OPENTELEMETRY)
-    return found | {f"dashboards-opentelemetry/{uid}.json": _text(d) for uid, d in behind_collector.items()}
+    return files() | {f"dashboards-opentelemetry/{uid}.json": _text(d) for uid, d in behind_collector.items()}
 
 
 def write(folder: Path, contents: dict[str, str]) -> list[Path]:
@@ -49,4 +53,4 @@ def _text(dashboard: Json) -> str:
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]), files())
+    write(Path(sys.argv[1]), committed())
