@@ -50,6 +50,7 @@ docs: $(VENV)/.run  ## write the documents that are made from the code
 	@$(BIN)/python -m copilot.cli.signals > docs/signals.md
 	@$(BIN)/python -m copilot.cli.rules > docs/rules.md
 	@$(BIN)/python -m copilot.cli.lab_score > docs/benchmark.md
+	@$(BIN)/python -m copilot.grafana.files deploy/grafana
 
 bench: $(VENV)/.dev  ## what speed and memory are, as a table
 	@$(BIN)/python -m benchmarks

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
 
 from copilot.api.deps import Deps
 from copilot.api.live import LiveCopies
@@ -16,6 +16,7 @@ def routes(deps: Deps, live: LiveCopies) -> APIRouter:
     """The routes, over one set of copies."""
     router = APIRouter(tags=["service"])
     registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
     registry.register(VerdictCollector(deps, live))
 
     @router.get("/healthz")

@@ -55,7 +55,7 @@ def signals(
     if dialect and not promql:
         raise SettingsError(["--dialect goes with --promql"])
     if promql:
-        from copilot.cli.signals_promql import expressions
+        from copilot.core.signal_promql import expressions
         from copilot.local.fault_plan import seconds
 
         found = expressions(SPECS.values(), dialect or (), seconds(window))

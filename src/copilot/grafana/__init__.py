@@ -1,0 +1,1 @@
+"""Dashboards, alert rules and provisioning for Grafana, built from the taxonomy and the API's shapes."""
