@@ -54,6 +54,10 @@ class Readers:
             all_.create_task(self._again("page", PAGE_EVERY_SEC, api, self._fragment))
             all_.create_task(self._again("timeline", TIMELINE_EVERY_SEC, api, self._timeline))
 
+    async def have_seen(self) -> bool:
+        """Whether somebody was shown a verdict."""
+        return bool(self.seen)
+
     async def _again(
         self,
         name: str,

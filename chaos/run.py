@@ -17,13 +17,16 @@ from chaos.promises import Promise
 from chaos.readers import Readers
 from chaos.report import Deed, Report
 from chaos.stack import API, CLUSTER, EVALUATING, INTERVAL_SEC, VICTIMS, Stack, stack
+from chaos.waiting import at_most, until
 from copilot.local.supervisor import Backoff
+from copilot.starter import LOOPS
 
 FIRST_VERDICT_SEC = 90.0
 CLOCK_OFFSETS = (120, 0, -45, 0)
 STEPPED_SEC = 20.0
 """How long each offset lasts, besides the time until a verdict is heard."""
 PATIENCE_SEC = 240.0
+ENDING_SEC = 30.0
 LIVE_SHARE = 0.3
 """The share of ticks that must be evaluated while the store is away: the machine may have other things to do."""
 
@@ -159,12 +162,10 @@ async def run(plan: Plan, seed: int, tell: Callable[[str], None]) -> Report:
     async with stack(lambda event: tell(event.text[:120]), plan.backoff) as it:
         this = Run(plan, seed, it, Deeds(it, tell), Readers(it.page, CLUSTER))
         async with _beside(this.readers.run()):
-            async with asyncio.timeout(FIRST_VERDICT_SEC):
-                while not this.readers.seen:  # noqa: ASYNC110
-                    await asyncio.sleep(0.2)
+            await until(this.readers.have_seen, "the first verdict", FIRST_VERDICT_SEC)
             await this.all_deeds()
         tell("reading histories and store")
-        found = await gathered(await it.client(), it.postgres.url)
+        found = await gathered(await it.client(), it.postgres.url, [loop.workflow_id(CLUSTER) for loop in LOOPS])
     return Report(
         seed=seed,
         took_sec=time.monotonic() - began,
@@ -184,6 +185,7 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
-        await asyncio.wait([task])
+        async with at_most(ENDING_SEC, "what goes on beside to end"):
+            await asyncio.wait([task])
     if not task.cancelled():
         task.result()
