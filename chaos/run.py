@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -76,18 +77,19 @@ class Run:
         plan, disk = self.plan, self.it.disk
         if plan.database_sec:
             stopped = self.deeds.stop_database(plan.database_sec)
-            await self._verdicts_go_on("the database is stopped", stopped, degraded=True)
+            await self._verdicts_go_on("the database is stopped", stopped, said="state store")
         if not plan.disk_sec:
             self.left_out.append("a full disk: in the long form only")
         elif disk is None:
             self.left_out.append("a full disk: we may not mount a small one here")
         else:
-            # What is there already can be read from a full disk, so no answer is worse for it.
-            await self._verdicts_go_on("the database's disk is full", self.deeds.fill_disk(disk, plan.disk_sec))
+            full = self.deeds.fill_disk(disk, plan.disk_sec)
+            await self._verdicts_go_on("the database's disk is full", full, said="disk is full")
             refused = self.deeds.refused_for_want_of_room()
             self.checks.append(Promise("the full disk was felt", refused, [] if refused else ["no write failed"]))
 
-    async def _verdicts_go_on(self, what: str, deed: Coroutine[Any, Any, None], *, degraded: bool = False) -> None:
+    async def _verdicts_go_on(self, what: str, deed: Coroutine[Any, Any, None], *, said: str) -> None:
+        """Verdicts change while the store is away, and some answer gives the reason, in which `said` stands."""
         await deed
         away = self.deeds.outages[-1]
         length = away.end - away.start
@@ -96,9 +98,11 @@ class Run:
         ticks = {s.tick for s in shown if s.tick > away.start}
         wanted = int(LIVE_SHARE * length / INTERVAL_SEC)
         broken = [] if len(ticks) >= wanted else [f"{len(ticks)} verdicts in {length:.0f} s"]
-        if degraded and not any(s.degraded for s in shown):
-            broken.append("no answer says that it is degraded")
         self.checks.append(Promise(f"verdicts go on while {what}", len(ticks), broken))
+        reasons = Counter(s.degraded_because for s in shown if s.degraded_because)
+        telling = sum(n for reason, n in reasons.items() if said in reason)
+        other = [f"nobody is told, but: {', '.join(reasons) or 'nothing'}"]
+        self.checks.append(Promise(f"it is said that {what}", telling, [] if telling else other))
 
     async def _with_wrong_clocks(self) -> None:
         if not self.plan.clock or not possible():
