@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecution
+from temporalio.service import RPCError
 
 from chaos.readers import tick_of
 from chaos.stack import CLUSTER
@@ -121,8 +122,15 @@ async def _rest(client: Client, loop: str) -> int:
 
 
 async def _asked(client: Client, loop: str) -> dict[str, Any]:
-    said: dict[str, Any] = await client.get_workflow_handle(loop).query("status", rpc_timeout=ANSWER)
-    return said
+    """What a loop says of itself, asked until it answers."""
+    async with at_most(REST_SEC, f"{loop} to answer"):
+        while True:
+            try:
+                said: dict[str, Any] = await client.get_workflow_handle(loop).query("status", rpc_timeout=ANSWER)
+            except RPCError:
+                await asyncio.sleep(ASK_EVERY_SEC)
+            else:
+                return said
 
 
 async def _listed(client: Client, query: str) -> list[WorkflowExecution]:

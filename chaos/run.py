@@ -28,6 +28,7 @@ STEPPED_SEC = 20.0
 """How long each offset lasts, besides the time until a verdict is heard."""
 PATIENCE_SEC = 240.0
 ENDING_SEC = 30.0
+CONNECT_SEC = 30.0
 LIVE_SHARE = 0.3
 """The share of ticks that must be evaluated while the store is away: the machine may have other things to do."""
 
@@ -169,7 +170,9 @@ async def run(plan: Plan, seed: int, tell: Callable[[str], None]) -> Report:
             await until(this.readers.have_seen, "the first verdict", FIRST_VERDICT_SEC)
             await this.all_deeds()
         tell("reading histories and store")
-        found = await gathered(await it.client(), it.postgres.url, [loop.workflow_id(CLUSTER) for loop in LOOPS])
+        async with at_most(CONNECT_SEC, "the Copilot's Temporal to be connected"):
+            client = await it.client()
+        found = await gathered(client, it.postgres.url, [loop.workflow_id(CLUSTER) for loop in LOOPS])
     return Report(
         seed=seed,
         took_sec=time.monotonic() - began,

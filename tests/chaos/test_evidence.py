@@ -1,5 +1,7 @@
 """The last step of chaos comes to an end beside loops that do not."""
 
+from contextlib import AsyncExitStack
+
 import pytest
 from temporalio.client import Client
 
@@ -16,14 +18,15 @@ from tests.workflows.conftest import Observed, a_cluster
 async def test_the_evidence_is_read_though_loops_run_on(client: Client, database: str) -> None:
     cluster = a_cluster().model_copy(update={"name": CLUSTER})
     observed = Observed(client, cluster, database=PostgresStore(database))
-    assert observed.database is not None
-    await observed.database.setup_schema()
-    async with observed.worker():
+    async with AsyncExitStack() as stack:
+        assert observed.database is not None
+        stack.push_async_callback(observed.database.close)
+        await observed.database.setup_schema()
+        await stack.enter_async_context(observed.worker())
         await observed.start()
         await observed.schedule()
         await observed.ticks(2)
         found = await gathered(client, database, [observe_id(CLUSTER), scheduled_id(CLUSTER)])
-    await observed.database.close()
     told = [*promises.kept_once(found), *promises.one_loop(found)]
     assert [(p.name, p.broken) for p in told if p.broken] == []
     assert [p.name for p in told if not p.checked] == []
