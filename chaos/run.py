@@ -101,9 +101,10 @@ class Run:
         broken = [] if len(ticks) >= wanted else [f"{len(ticks)} verdicts in {length:.0f} s"]
         self.checks.append(Promise(f"verdicts go on while {what}", len(ticks), broken))
         reasons = Counter(s.degraded_because for s in shown if s.degraded_because)
-        telling = sum(n for reason, n in reasons.items() if said in reason)
-        other = [f"nobody is told, but: {', '.join(reasons) or 'nothing'}"]
-        self.checks.append(Promise(f"it is said that {what}", telling, [] if telling else other))
+        telling = [s.at - away.start for s in shown if said in (s.degraded_because or "")]
+        broken = [] if telling else [f"nobody is told, but: {', '.join(reasons) or 'nothing'}"]
+        note = f"first after {min(telling):.1f} s" if telling else ""
+        self.checks.append(Promise(f"it is said that {what}", len(telling), broken, note))
 
     async def _with_wrong_clocks(self) -> None:
         if not self.plan.clock or not possible():

@@ -16,7 +16,7 @@ from temporalio.service import RPCError
 from copilot.workflows.shared import STORE_BACKLOG, backlog_id, observe_id
 
 ANSWER = timedelta(seconds=2)
-AGAIN_SEC = 3.0
+AGAIN_SEC = 5.0
 LONGEST = 200
 WRITE = "store_signals_snapshot"
 
