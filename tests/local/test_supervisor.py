@@ -110,6 +110,16 @@ async def test_a_child_is_kept_though_nobody_can_be_told(tmp_path: Path, caplog:
     assert "nobody reads" in caplog.text
 
 
+async def test_a_child_whose_log_was_taken_away_is_started_again(
+    supervisor: Supervisor, tmp_path: Path, diary: Diary
+) -> None:
+    await supervisor.start(python("worker", SLEEPER))
+    (tmp_path / "worker.log").unlink()
+    os.kill(supervisor.pids()["worker"], signal.SIGKILL)
+    await diary.until(lambda: "back" in diary.kinds("worker"))
+    assert "what it said cannot be read" in diary.events[1].text
+
+
 async def test_a_child_is_kept_through_what_nobody_expected(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     diary, logs, away = Diary(), tmp_path / "logs", tmp_path / "away"
     logs.mkdir()

@@ -136,11 +136,13 @@ class Supervisor:
     async def _keep(self, kept: "_Kept") -> None:
         """Whatever goes wrong here is said and tried again: a child nobody keeps would be missed by nobody."""
         name, crashes = kept.child.name, 0
+        ended: Running | None = None
         while True:
             try:
                 await kept.running.ended()
-                if kept.running.age_sec >= self._backoff.steady_sec:
+                if kept.running is not ended and kept.running.age_sec >= self._backoff.steady_sec:
                     crashes = 0
+                ended = kept.running
                 await self._start_again(kept, self._backoff.delay(crashes))
             except Exception:
                 log.exception("keeping %s running went wrong; it is tried again", name)
