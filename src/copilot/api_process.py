@@ -10,6 +10,7 @@ from copilot.api.deps import Deps
 from copilot.api.serve import listening_socket, serve_on
 from copilot.core.errors import SettingsError
 from copilot.settings import Settings
+from copilot.unsaved import Unsaved
 
 
 async def run_api(settings: Settings, *, insecure: bool = False) -> None:
@@ -22,7 +23,8 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
         closing.push_async_callback(store.close)
         client = await bootstrap.temporal_client(settings.temporal, lazy=True)
         clusters = tuple(c.name for c in settings.clusters)
-        app = create_app(Deps(store=store, live=bootstrap.LoopLive(client), clusters=clusters, now=Instant.now))
+        live, unsaved = bootstrap.LoopLive(client), Unsaved(client).why
+        app = create_app(Deps(store=store, live=live, clusters=clusters, now=Instant.now, unsaved=unsaved))
         listening = listening_socket(settings.api.host, settings.api.port, insecure=insecure)
         closing.callback(listening.close)
         host, port = listening.getsockname()[:2]

@@ -100,6 +100,14 @@ async def test_a_connection_is_given_up_before_its_session_would_end(database: s
     await connections.close()
 
 
+async def test_a_full_disk_is_called_that(database: str) -> None:
+    connections = Connections(database)
+    full = "DO $$ BEGIN RAISE 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$"
+    with pytest.raises(StoreError, match=r"the state store at .* cannot be used: its disk is full$"):
+        await connections.transaction(lambda c: c.execute(full))
+    await connections.close()
+
+
 async def test_a_conflicting_transaction_is_run_again_as_a_whole(database: str) -> None:
     connections = Connections(database)
     await connections.transaction(lambda c: c.execute("CREATE TABLE t (n int)"))

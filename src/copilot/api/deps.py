@@ -1,7 +1,7 @@
 """What the API stands on. It builds none of it itself."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, fields
 from typing import Protocol
 
@@ -18,16 +18,23 @@ class LiveSource(Protocol):
         """The newest evaluation of a cluster; None before the first. CopilotError when the loop cannot be asked."""
 
 
+async def nothing_waits(_cluster: str) -> str | None:
+    """For where nobody can say whether verdicts wait to be stored."""
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
     """Everything the API needs; ValueError if something is left out. `clusters` are the names it answers for, the first
-    being shown first; `now` is the clock, `elapsed` one that nobody sets (seconds)."""
+    being shown first; `now` is the clock, `elapsed` one that nobody sets (seconds);
+    `unsaved` says why a cluster's verdicts wait to be stored, None when they do not."""
 
     store: Store
     live: LiveSource
     clusters: tuple[str, ...]
     now: Callable[[], Instant]
     elapsed: Callable[[], float] = time.monotonic
+    unsaved: Callable[[str], Awaitable[str | None]] = nothing_waits
 
     def __post_init__(self) -> None:
         absent = [f.name for f in fields(self) if getattr(self, f.name) is None]

@@ -31,6 +31,7 @@ class Copy:
     trigger: Trigger | None = None
     loop_problem: str | None = None
     store_problem: str | None = None
+    unsaved: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class LiveCopies:
         """The verdict of a known cluster as of now: by the wall clock, but never younger than we have known it."""
         copy, now = self._copies[cluster], self._deps.now()
         said = copy.evaluation
-        problems = [p for p in (copy.loop_problem, copy.store_problem) if p]
+        problems = [p for p in (copy.loop_problem, copy.store_problem or copy.unsaved) if p]
         # An evaluation made by a clock ahead of ours grows old all the same.
         at = now if said is None else max(now, said.time.add(seconds=self._deps.elapsed() - copy.heard))
         return Said(
@@ -93,7 +94,8 @@ class LiveCopies:
         old = self._copies[cluster]
         asked = self._answer(self._deps.live.evaluation(cluster), "the observing loop")
         assessed = self._answer(self._deps.store.latest_assessment(cluster), "the state store")
-        (live, loop_problem), (assessment, store_problem) = await asyncio.gather(asked, assessed)
+        waiting = self._answer(self._deps.unsaved(cluster), "the Copilot's own Temporal")
+        (live, loop_problem), (assessment, store_problem), (unsaved, _) = await asyncio.gather(asked, assessed, waiting)
         kept = None
         if live is None and store_problem is None:
             kept, store_problem = await self._answer(self._deps.store.latest_evaluation(cluster), "the state store")
@@ -110,6 +112,7 @@ class LiveCopies:
             trigger=_trigger(newest, assessment, old),
             loop_problem=loop_problem,
             store_problem=store_problem,
+            unsaved=unsaved,
         )
 
     async def run(self) -> None:

@@ -175,6 +175,8 @@ def first_line(error: Exception) -> str:
     """What went wrong, in one line."""
     if isinstance(error, TimeoutError):
         return "it did not answer in time"
+    if isinstance(error, asyncpg.DiskFullError):
+        return "its disk is full"
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
