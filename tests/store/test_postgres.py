@@ -1,4 +1,6 @@
 import asyncio
+import os
+import signal
 
 import asyncpg
 import pytest
@@ -84,6 +86,37 @@ async def test_a_session_that_is_ended_by_the_server_is_replaced_unseen(
     )
     await connection.close()
     assert await postgres_store.latest_evaluation("default") == evaluation()
+
+
+async def test_who_stops_waiting_for_a_database_that_hangs_is_free_at_once_and_so_is_the_next(database: str) -> None:
+    connections = Connections(database, max_size=1)
+    hung = 0
+    hangs = asyncio.Event()
+
+    async def wait_for_ever(connection: Connection) -> None:
+        nonlocal hung
+        hung = await connection.fetchval("SELECT pg_backend_pid()")
+        os.kill(hung, signal.SIGSTOP)
+        hangs.set()
+        await connection.execute("SELECT 1")
+
+    waiting = asyncio.create_task(connections.transaction(wait_for_ever))
+    await hangs.wait()
+    try:
+        waiting.cancel()
+        assert (await asyncio.wait([waiting], timeout=5))[0], "a rollback waits for the database that hangs"
+        assert waiting.cancelled()
+        assert await connections.transaction(lambda c: c.fetchval("SELECT pg_backend_pid()")) != hung
+    finally:
+        os.kill(hung, signal.SIGCONT)
+        await connections.close()
+
+
+async def test_a_database_without_tables_is_told_with_what_makes_them(database: str) -> None:
+    store = PostgresStore(database)
+    with pytest.raises(StoreError, match="run `copilot db setup-schema`"):
+        await store.prune(NOON)
+    await store.close()
 
 
 async def test_a_connection_is_given_up_before_its_session_would_end(database: str) -> None:

@@ -16,6 +16,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 from whenever import Instant
 
+from copilot import pipeline
 from copilot.activities.observe import ObserveDeps
 from copilot.bootstrap import LoopLive
 from copilot.core.assessment import Evaluation, HealthAssessment
@@ -27,7 +28,7 @@ from copilot.core.snapshot import Snapshot
 from copilot.core.thresholds import Thresholds
 from copilot.settings import ClusterSettings, MetricsEndpoint, WorkerSettings
 from copilot.starter import SCHEDULING, Started, start_loop
-from copilot.store.base import Store
+from copilot.store.base import PRUNE_BATCH, Store, Told
 from copilot.store.memory import MemoryStore
 from copilot.worker import UNVERSIONED, build_worker
 from copilot.workflows.observe import ObserveClusterWorkflow
@@ -84,6 +85,12 @@ class BreakableStore(MemoryStore):
         self._reached()
         return await super().save_assessment(assessment)
 
+    async def prune(
+        self, before: Instant, batch: int = PRUNE_BATCH, told: Told | None = None, cluster: str | None = None
+    ) -> int:
+        self._reached()
+        return await super().prune(before, batch, told, cluster)
+
     async def latest_assessment(self, cluster: str) -> HealthAssessment | None:
         self._reached()
         return await super().latest_assessment(cluster)
@@ -103,7 +110,7 @@ class Observed:
     source: FedSource = field(default_factory=FedSource)
     store: BreakableStore = field(default_factory=BreakableStore)
     thresholds: Thresholds = field(default_factory=Thresholds)
-    fail_rules: bool = False
+    rules: pipeline.Rules = evaluate
     database: Store | None = None
     queue: str = ""
 
@@ -121,7 +128,7 @@ class Observed:
             sources={name: (self.source,)},
             contexts={name: context},
             store=self.database or self.store,
-            rules=no_rules if self.fail_rules else evaluate,
+            rules=self.rules,
         )
         return build_worker(self.client, self.queue, deps, release)
 

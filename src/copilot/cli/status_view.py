@@ -44,8 +44,10 @@ def print_loops(loops: "Iterable[LoopSeen]", console: Console | None = None) -> 
         line = Text.assemble((loop.workflow_id, "bold"), "  ", (f"● {loop.state}", "green" if loop.well else "red"))
         said = [
             f"release {loop.release}" if loop.release else "",
-            "" if loop.cycles is None else f"{loop.cycles} cycles",
-            f"{loop.pending} snapshots wait for the store" if loop.pending else "",
+            "" if loop.cycles is None else f"{loop.cycles} cycle{'' if loop.cycles == 1 else 's'}",
+            f"{loop.pending} snapshot{' waits' if loop.pending == 1 else 's wait'} for the store"
+            if loop.pending
+            else "",
         ]
         if words := ", ".join(s for s in said if s):
             line.append(f"  {words}", style="dim")

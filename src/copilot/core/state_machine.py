@@ -209,6 +209,7 @@ def evaluate_health_state(
         confidence=_confidence(gates, covered),
         gates=gates,
         transition=transition,
+        usable_at=memory.last_usable,
     )
     return verdict, memory.model_copy(update={"last_tick": now})
 

@@ -117,10 +117,12 @@ class Store(Protocol):
     async def prunable(self, before: Instant) -> dict[str, int]:
         """What `prune` would delete: rows by table."""
 
-    async def prune(self, before: Instant, batch: int = PRUNE_BATCH, told: Told | None = None) -> int:
-        """Delete snapshots and assessments older than `before` and issues resolved before it, at most `batch` rows a
-        transaction, fewer where the database says that this is too much. `told` hears of each batch. Returns the
-        number of rows deleted. May be cut off anywhere and begun again."""
+    async def prune(
+        self, before: Instant, batch: int = PRUNE_BATCH, told: Told | None = None, cluster: str | None = None
+    ) -> int:
+        """Delete snapshots and assessments older than `before` and issues resolved before it, of one cluster or of
+        all, at most `batch` rows a transaction, fewer where the database says that this is too much. `told` hears of
+        each batch. Returns the number of rows deleted. May be cut off anywhere and begun again."""
 
     async def close(self) -> None:
         """Give back what is held. The store may not be used afterwards."""

@@ -166,13 +166,15 @@ class PostgresStore:
                 found[table] += 0 if row is None else row["count"]
         return found
 
-    async def prune(self, before: Instant, batch: int = PRUNE_BATCH, told: Told | None = None) -> int:
+    async def prune(
+        self, before: Instant, batch: int = PRUNE_BATCH, told: Told | None = None, cluster: str | None = None
+    ) -> int:
         deleted = 0
         room = max(1, min(batch, ROWS_PER_TRANSACTION))
-        for cluster in await self.clusters():
+        for name in await self.clusters() if cluster is None else [cluster]:
             for table, statement in sql.PRUNE.items():
                 while True:
-                    count, room = await self._delete(statement, cluster, before, room)
+                    count, room = await self._delete(statement, name, before, room)
                     if not count:
                         break
                     deleted += count
