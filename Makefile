@@ -35,7 +35,7 @@ lab: $(VENV)/.run  ## all incidents of the lab afresh, which takes hours; ARGS="
 
 test: $(VENV)/.dev  ## the whole test suite, on real servers
 	@$(BIN)/python -m pytest -n 4 -m "not alone" $(ARGS)
-	@$(BIN)/python -m pytest -m alone $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile -m alone $(ARGS)
 
 lint: $(VENV)/.dev  ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check .
