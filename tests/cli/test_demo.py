@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from copilot.local.data_folder import find_demo
+from tests.cli.forked import forked
 
 COPILOT = (sys.executable, "-m", "copilot")
 
@@ -26,7 +27,7 @@ def own_list_of_demos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def copilot(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COPILOT, *words], capture_output=True, text=True, timeout=60, check=False)
+    return forked(*words)
 
 
 @pytest.mark.parametrize(

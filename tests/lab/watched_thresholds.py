@@ -89,7 +89,8 @@ def watched(changed: Mapping[str, Thresholds]) -> tuple[Thresholds, set[str]]:
         others = {what: getattr(thresholds, field) for what, thresholds in changed.items()}
         if isinstance(value, Tolerance):
             parts = {part: {what: getattr(other, part) for what, other in others.items()} for part, _ in value}
-            fields[field] = Tolerance.model_construct(**{p: number(getattr(value, p), o) for p, o in parts.items()})
+            worth = {part: number(getattr(value, part), would) for part, would in parts.items()}
+            fields[field] = Tolerance.model_construct(None, **worth)
         else:
             fields[field] = number(value, others) if isinstance(value, float) else value
-    return Thresholds.model_construct(**fields), noted
+    return Thresholds.model_construct(None, **fields), noted

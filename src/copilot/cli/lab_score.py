@@ -76,7 +76,12 @@ def _scored(recordings: Path | None, names: Iterable[str], *, with_variants: boo
 
 def markdown(recordings: Path | None = None) -> str:
     """docs/benchmark.md."""
-    return "\n".join([INTRODUCTION, *_sections(_scored(recordings, (), with_variants=True))])
+    return document(_scored(recordings, (), with_variants=True))
+
+
+def document(scored: "LabScore") -> str:
+    """docs/benchmark.md of a score with variants."""
+    return "\n".join([INTRODUCTION, *_sections(scored)])
 
 
 def _sections(scored: "LabScore") -> Iterator[str]:
