@@ -33,9 +33,11 @@ demo: $(VENV)/.run  ## a Temporal cluster with workers and load, and the Copilot
 lab: $(VENV)/.run  ## all incidents of the lab afresh, which takes hours; ARGS="--at-once 2"
 	@$(BIN)/copilot lab run --all --out src/copilot/lab/recordings $(ARGS)
 
+# Bytecode is kept even where the environment says it is not: dozens of processes would compile the same again.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.dev  ## the whole test suite, on real servers
 	@$(BIN)/python -m pytest -n 4 -m "not alone" $(ARGS)
-	@$(BIN)/python -m pytest -m alone $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile -m alone $(ARGS)
 
 lint: $(VENV)/.dev  ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check .

@@ -41,15 +41,6 @@ async def test_the_loop_evaluates_at_once_and_answers_with_the_newest_evaluation
         assert await eventually(assessed) is Trigger.STATE_CHANGE
 
 
-@pytest.mark.alone
-async def test_ticks_after_the_first_lie_on_multiples_of_the_interval(observed: Observed) -> None:
-    observed.cluster = observed.cluster.model_copy(update={"interval_sec": 2.0})
-    async with observed.worker():
-        await observed.start()
-        ids = await observed.stored(3)
-    assert all(int(i.rpartition(":")[2]) % 2 == 0 for i in ids[1:])
-
-
 async def test_another_worker_goes_on_where_the_first_stopped_and_nothing_is_stored_twice(observed: Observed) -> None:
     async with observed.worker():
         await observed.start()
