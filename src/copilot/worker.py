@@ -14,6 +14,7 @@ from copilot import bootstrap
 from copilot.activities.logs import LogActivities, LogDeps
 from copilot.activities.observe import ObserveActivities, ObserveDeps
 from copilot.activities.schedule import ScheduleActivities, ScheduleDeps
+from copilot.alive import touched
 from copilot.core.errors import SettingsError
 from copilot.core.redaction import redacted
 from copilot.settings import Settings, WorkerSettings
@@ -104,6 +105,7 @@ async def run_worker(settings: Settings) -> None:
         closing.push_async_callback(bootstrap.close_logs, logs)
         client = await bootstrap.connected(settings.temporal, waiting=lambda text: print(text, flush=True))
         await closing.enter_async_context(build_worker(client, settings.task_queue, deps, settings.worker, logs))
+        await closing.enter_async_context(touched(settings.worker.alive_file))
         names = ", ".join(c.name for c in settings.clusters)
         print(f"copilot worker is ready: task queue {settings.task_queue}, watching {names}", flush=True)
         await stop.wait()
