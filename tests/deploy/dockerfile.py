@@ -23,22 +23,17 @@ class Stage:
 
 
 def stages(text: str) -> dict[str, Stage]:
-    """The build stages by name, with ARGs that stand before the first FROM put in."""
+    """The build stages by name."""
     lines = re.sub(r"\\\n", " ", "\n".join(x for x in text.splitlines() if not x.lstrip().startswith("#"))).splitlines()
-    arguments: dict[str, str] = {}
     found: dict[str, Stage] = {}
     newest: Stage | None = None
     for line in filter(str.strip, lines):
         key, _, words = line.strip().partition(" ")
-        words = re.sub(r"\$\{(\w+)\}", lambda m: arguments.get(m[1], m[0]), words.strip())
-        if key == "ARG" and newest is None:
-            name, _, value = words.partition("=")
-            arguments[name] = value
-        elif key == "FROM":
-            image, _, name = words.partition(" AS ")
+        if key == "FROM":
+            image, _, name = words.strip().partition(" AS ")
             newest = found[name] = Stage(image, name)
         elif newest is not None:
-            newest.instructions.append((key, words))
+            newest.instructions.append((key, words.strip()))
     return found
 
 

@@ -17,7 +17,7 @@ def names() -> dict[str, str]:
 
 
 def test_deployment_files_set_something() -> None:
-    assert "COPILOT_STORE__URL" in names()
+    assert {"COPILOT_STORE__URL", "COPILOT_CLUSTERS", "COPILOT_TEMPORAL__ADDRESS"} <= set(names())
 
 
 @pytest.mark.parametrize("name", sorted(names()))
