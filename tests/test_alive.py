@@ -2,9 +2,13 @@
 
 import asyncio
 import os
+import ssl
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
+import trustme
 from typer.testing import CliRunner
 
 from copilot.alive import STALE_AFTER_SEC, api_silent, touched, worker_silent
@@ -44,7 +48,35 @@ async def test_without_a_file_nothing_is_touched() -> None:
 
 
 def test_an_api_that_is_not_there_is_said() -> None:
-    assert "no answer from" in str(api_silent(f"http://127.0.0.1:{free_ports(1)[0]}"))
+    port = free_ports(1)[0]
+    assert f"the API at 127.0.0.1:{port} does not answer" in str(api_silent("0.0.0.0", port))
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+@pytest.mark.parametrize(("status", "alive"), [(200, True), (503, False)])
+def test_an_api_that_answers_is_alive_over_http_and_https(tls: bool, status: int, alive: bool) -> None:
+    class Healthz(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/healthz" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return None
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """The other scheme's greeting."""
+
+    with Server(("127.0.0.1", 0), Healthz) as server:
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            trustme.CA().issue_cert("copilot.example.org").configure_cert(context)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        assert (api_silent("0.0.0.0", server.server_port) is None) == alive
+        server.shutdown()
+        thread.join()
 
 
 def test_the_command_answers_by_its_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

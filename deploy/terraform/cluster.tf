@@ -28,15 +28,14 @@ resource "aws_service_discovery_http_namespace" "this" {
 }
 
 locals {
-  services  = toset(["temporal", "worker", "api"])
-  log_names = { for service in local.services : service => "/ecs/${var.name}/${service}" }
+  services = toset(["temporal", "worker", "api"])
 
   # What every container of ours says about its log.
   log_configuration = {
     for service in local.services : service => {
       logDriver = "awslogs"
       options = {
-        "awslogs-group"         = local.log_names[service]
+        "awslogs-group"         = aws_cloudwatch_log_group.service[service].name
         "awslogs-region"        = var.region
         "awslogs-stream-prefix" = service
         "mode"                  = "non-blocking"
@@ -52,7 +51,7 @@ locals {
 resource "aws_cloudwatch_log_group" "service" {
   for_each = local.services
 
-  name              = local.log_names[each.key]
+  name              = "/ecs/${var.name}/${each.key}"
   retention_in_days = var.log_retention_days
   kms_key_id        = aws_kms_key.this.arn
 }

@@ -13,7 +13,7 @@ resource "aws_security_group" "task" {
 }
 
 locals {
-  membership = { services = { from = 7234, to = 7239 }, gossip = { from = 6933, to = 6939 } }
+  membership = { services = { from = 7233, to = 7239 }, gossip = { from = 6933, to = 6939 } }
 }
 
 resource "aws_vpc_security_group_ingress_rule" "temporal" {

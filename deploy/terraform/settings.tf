@@ -40,5 +40,6 @@ locals {
       COPILOT_API__HOST = "0.0.0.0"
       COPILOT_API__PORT = "8765"
     },
+    var.api_environment,
   )
 }

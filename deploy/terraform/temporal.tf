@@ -100,4 +100,19 @@ resource "aws_ecs_service" "temporal" {
       }
     }
   }
+
+  # A first task that cannot pull, log or connect yet would count as a failed deployment.
+  depends_on = [
+    aws_iam_role_policy.execution,
+    aws_iam_role_policy.temporal_database,
+    aws_vpc_endpoint.aws,
+    aws_vpc_endpoint.dsql,
+    aws_vpc_endpoint.s3,
+    aws_vpc_security_group_egress_rule.dsql,
+    aws_vpc_security_group_egress_rule.endpoints,
+    aws_vpc_security_group_egress_rule.https,
+    aws_vpc_security_group_egress_rule.s3,
+    aws_vpc_security_group_ingress_rule.dsql,
+    aws_vpc_security_group_ingress_rule.endpoints,
+  ]
 }

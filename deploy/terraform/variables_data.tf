@@ -111,8 +111,14 @@ variable "worker_environment" {
   default     = {}
 }
 
+variable "api_environment" {
+  description = "Further environment of the API: settings of the Copilot by their COPILOT_ names."
+  type        = map(string)
+  default     = {}
+}
+
 variable "worker_secrets" {
-  description = "Environment of the worker that comes out of Secrets Manager: name → ARN of the secret."
+  description = "Environment of the worker that comes out of Secrets Manager: name → ARN of the secret. One under a key of your own needs kms:Decrypt for the execution role besides."
   type        = map(string)
   default     = {}
 

@@ -93,5 +93,5 @@ resource "aws_ecs_service" "worker" {
   }
 
   # A client may connect only to Service Connect names that were there before it.
-  depends_on = [aws_ecs_service.temporal]
+  depends_on = [aws_ecs_service.temporal, aws_iam_role_policy.worker, aws_iam_role_policy.worker_store]
 }

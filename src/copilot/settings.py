@@ -152,12 +152,6 @@ class ApiSettings(Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8765
 
-    @property
-    def local_url(self) -> str:
-        """Where it is reached from this machine."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
-
 
 class WorkerSettings(Section):
     """Which release a worker is. With `deployment` workers are versioned: the loops run on the release that `copilot

@@ -105,8 +105,8 @@ async def run_worker(settings: Settings) -> None:
         closing.push_async_callback(bootstrap.close_logs, logs)
         client = await bootstrap.connected(settings.temporal, waiting=lambda text: print(text, flush=True))
         await closing.enter_async_context(build_worker(client, settings.task_queue, deps, settings.worker, logs))
-        await closing.enter_async_context(touched(settings.worker.alive_file))
         names = ", ".join(c.name for c in settings.clusters)
+        await closing.enter_async_context(touched(settings.worker.alive_file))
         print(f"copilot worker is ready: task queue {settings.task_queue}, watching {names}", flush=True)
         await stop.wait()
 

@@ -128,6 +128,19 @@ def test_prometheus_scrapes_services_that_are_there() -> None:
     assert SERVICES["temporal"]["environment"]["PROMETHEUS_ENDPOINT"].endswith(":8000")
 
 
+def test_grafana_gets_what_its_provisioning_asks_for_and_its_dashboards_where_it_looks() -> None:
+    provisioning = DEPLOY / "grafana" / "provisioning"
+    asked = {n for p in provisioning.glob("datasources/*.yaml") for n in re.findall(r"\$([A-Z_]+)", p.read_text())}
+    grafana = SERVICES["grafana"]
+    assert asked <= set(grafana["environment"])
+    urls = {v for k, v in grafana["environment"].items() if k.endswith("_URL")}
+    assert {urlsplit(url).hostname for url in urls} == {"api", "prometheus", "loki"}
+    mounted = {target: source for source, target, _ in (v.split(":") for v in grafana["volumes"] if v.startswith("."))}
+    for file in provisioning.glob("dashboards/*.yaml"):
+        for provider in yaml.safe_load(file.read_text())["providers"]:
+            assert provider["options"]["path"] in mounted
+
+
 @pytest.mark.needs_debian("prometheus")
 def test_prometheus_own_tool_finds_its_configuration_good() -> None:
     config = FOLDER / "prometheus/prometheus.yml"

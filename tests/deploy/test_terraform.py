@@ -3,6 +3,7 @@ that needs the provider and an account."""
 
 import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,13 @@ def test_every_reference_leads_to_something_that_is_declared() -> None:
             if thing is None or attribute not in fine | set(PROVIDER[thing.kind].get(type_, ())):
                 wrong.append(f"{file}: {address}.{attribute}")
     assert wrong == []
+
+
+def test_nothing_waits_for_itself() -> None:
+    reference = re.compile(r"\b((?:data\.)?aws_\w+\.\w+|local\.\w+)")
+    bodies = {t.address: t.body for t in AWS} | {f"local.{name}": value for name, value in locals_().items()}
+    needs = {name: {n for text in hcl.texts(body) for n in reference.findall(text)} for name, body in bodies.items()}
+    assert set(TopologicalSorter(needs).static_order()) == set(bodies)
 
 
 def test_no_name_is_declared_twice() -> None:

@@ -38,7 +38,9 @@ def status(
     if loops:
         _loops(settings, cluster, as_json=as_json)
         return
-    answers = list(_asked((api or settings.api.local_url).rstrip("/"), cluster))
+    host = "127.0.0.1" if settings.api.host in ("0.0.0.0", "::") else settings.api.host
+    base = api or f"http://{f'[{host}]' if ':' in host else host}:{settings.api.port}"
+    answers = list(_asked(base.rstrip("/"), cluster))
     if as_json:
         for answer in answers:
             print(json.dumps(answer))
