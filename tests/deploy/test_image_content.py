@@ -48,7 +48,7 @@ def install(folder: Path) -> Path:
 
 
 def _run(argv: Sequence[str | Path], cwd: Path) -> None:
-    subprocess.run(argv, check=True, capture_output=True, timeout=120, cwd=cwd)
+    subprocess.run(argv, check=True, capture_output=True, timeout=240, cwd=cwd)
 
 
 @contextmanager
