@@ -1,5 +1,7 @@
 """The process that serves the API and the page."""
 
+import asyncio
+import signal
 from contextlib import AsyncExitStack
 
 from whenever import Instant
@@ -18,6 +20,9 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
     until they are. StartError when the address cannot be used."""
     if not settings.clusters:
         raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as closing:
         store = bootstrap.store(settings)
         closing.push_async_callback(store.close)
@@ -29,4 +34,4 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
         closing.callback(listening.close)
         host, port = listening.getsockname()[:2]
         print(f"copilot api is ready: http://{host}:{port}", flush=True)
-        await serve_on(app, listening)
+        await serve_on(app, listening, until=stop)

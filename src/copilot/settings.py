@@ -156,10 +156,12 @@ class ApiSettings(Section):
 class WorkerSettings(Section):
     """Which release a worker is. With `deployment` workers are versioned: the loops run on the release that `copilot
     start` last made the current one, and are handed to another by starting that. Empty: any worker takes any loop.
-    `build_id` is the release's name, by default the Copilot's version."""
+    `build_id` is the release's name, by default the Copilot's version. `alive_file` is touched every few seconds, for
+    `copilot alive worker` to look at: a container's health check."""
 
     deployment: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")] | None = None
     build_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$")] = __version__
+    alive_file: Path | None = None
 
 
 class Settings(BaseSettings):

@@ -15,6 +15,7 @@ from copilot.activities.logs import LogActivities, LogDeps
 from copilot.activities.observe import ObserveActivities, ObserveDeps
 from copilot.activities.prune import PruneActivities
 from copilot.activities.schedule import ScheduleActivities, ScheduleDeps
+from copilot.alive import touched
 from copilot.core.errors import SettingsError
 from copilot.core.redaction import redacted
 from copilot.settings import Settings, StoreSettings, WorkerSettings
@@ -115,6 +116,7 @@ async def run_worker(settings: Settings) -> None:
         )
         await closing.enter_async_context(worker)
         names = ", ".join(c.name for c in settings.clusters)
+        await closing.enter_async_context(touched(settings.worker.alive_file))
         print(f"copilot worker is ready: task queue {settings.task_queue}, watching {names}", flush=True)
         await stop.wait()
 
