@@ -57,7 +57,7 @@ async def test_a_cluster_is_pruned_day_by_day_and_a_store_that_is_away_is_tried_
     aged = [days(now, -8), days(now, -7.5), days(now, -6)]
     await observed.store.save_snapshots([snapshot(evaluation(time=t, cluster=name)) for t in aged])
     await observed.store.save_snapshots([snapshot(evaluation(time=t, cluster="another")) for t in aged])
-    loop = client.get_workflow_handle_for(PruneStoreWorkflow.run, prune_id(name))
+    loop = client.get_workflow_handle(prune_id(name))
 
     async def pruned(times: int) -> PruningStatus:
         async def often_enough() -> PruningStatus | None:
