@@ -2,9 +2,10 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from whenever import Instant
 
+from copilot.api import examples
 from copilot.api.live import Said
 from copilot.core.assessment import (
     BottleneckClassification,
@@ -23,6 +24,13 @@ from copilot.core.taxonomy import Kind, ids
 from copilot.store.base import SeriesPoint, TimelinePoint
 
 Group = dict[str, dict[str, float | None]]
+
+
+def like(example: examples.Example) -> ConfigDict:
+    """A model's configuration with an example for the description."""
+    return ConfigDict(json_schema_extra={"examples": [example]})
+
+
 NOTHING_YET = "No evaluation has been heard of yet."
 
 
@@ -40,6 +48,8 @@ class Verdicted(BaseModel):
 
 class Status(Verdicted):
     """The verdict with its evidence. Before the first evaluation the state is unknown and most fields are null."""
+
+    model_config = like(examples.STATUS)
 
     last_known_state: HealthState | None
     since: Instant | None
@@ -63,17 +73,23 @@ class Status(Verdicted):
 class Services(Verdicted):
     """How each actor does."""
 
+    model_config = like(examples.SERVICES)
+
     services: tuple[ServiceHealth, ...]
 
 
 class Issues(Verdicted):
     """The problems there are."""
 
+    model_config = like(examples.ISSUES)
+
     issues: list[StoredIssue]
 
 
 class Summary(Verdicted):
     """The verdict in words."""
+
+    model_config = like(examples.SUMMARY)
 
     summary: str
     narrative: Narrative | None
@@ -94,6 +110,8 @@ class TimelineEntry(BaseModel):
 class Timeline(Verdicted):
     """What was said over a range, oldest first."""
 
+    model_config = like(examples.TIMELINE)
+
     start: Instant
     end: Instant
     timeline: list[TimelineEntry]
@@ -101,6 +119,8 @@ class Timeline(Verdicted):
 
 class SignalSeries(BaseModel):
     """One signal over a range, oldest first; null where there was no value."""
+
+    model_config = like(examples.SERIES)
 
     cluster: str
     id: str
@@ -117,7 +137,54 @@ class SignalSeries(BaseModel):
 class LogPatterns(Verdicted):
     """Log patterns seen at the newest tick."""
 
+    model_config = like(examples.PATTERNS)
+
     patterns: tuple[LogPattern, ...]
+
+
+class EvaluationLine(BaseModel):
+    """The newest evaluation as `copilot replay` prints it, with its id."""
+
+    model_config = like(examples.EVALUATION)
+
+    evaluation_id: str
+    time: Instant
+    health_state: ReportedState
+    stale: bool
+    coverage: float
+    bottleneck: BottleneckClassification
+    fired_gates: list[str]
+    top_factor: str | None
+    readings: dict[str, float | None]
+
+
+class Guide(BaseModel):
+    """A runbook. `markdown` is the whole text, its title included."""
+
+    model_config = like(examples.GUIDE)
+
+    name: str
+    title: str
+    markdown: str
+
+
+class GuideLine(BaseModel):
+    """A runbook's name and title."""
+
+    name: str
+    title: str
+
+
+class Guides(BaseModel):
+    """The runbooks there are, by name."""
+
+    guides: list[GuideLine]
+
+
+class Well(BaseModel):
+    """That all is well."""
+
+    status: Literal["ok", "ready"]
 
 
 class ClusterLine(Verdicted):
@@ -132,6 +199,8 @@ class ClusterLine(Verdicted):
 
 class Clusters(BaseModel):
     """All clusters, the worst first."""
+
+    model_config = like(examples.CLUSTERS)
 
     clusters: list[ClusterLine]
 
@@ -158,7 +227,7 @@ def status(said: Said) -> Status:
         **verdicted(said),
         last_known_state=e.verdict.last_known_state if e else None,
         since=e.verdict.since if e else None,
-        age_sec=_age(said),
+        age_sec=age(said),
         coverage=e.verdict.coverage if e else None,
         confidence=e.verdict.confidence if e else None,
         bottleneck=e.bottleneck if e else BottleneckClassification.UNKNOWN,
@@ -182,7 +251,7 @@ def cluster_line(said: Said) -> ClusterLine:
     return ClusterLine(
         **verdicted(said),
         since=e.verdict.since if e else None,
-        age_sec=_age(said),
+        age_sec=age(said),
         bottleneck=e.bottleneck if e else BottleneckClassification.UNKNOWN,
         top_factor=e.top_factor if e else None,
         summary=e.summary if e else NOTHING_YET,
@@ -209,7 +278,8 @@ def group(signals: Signals | None, kind: Kind) -> Group:
     return nested({i: signals.value(i) if signals else None for i in ids(kind)})
 
 
-def _age(said: Said) -> float | None:
+def age(said: Said) -> float | None:
+    """Seconds since the evaluation was made, as they are told."""
     return None if said.age_sec is None else round(said.age_sec, 1)
 
 

@@ -95,6 +95,7 @@ class ObserveClusterWorkflow:
             last_tick=known.last_tick,
             last_error=known.last_error,
             assessed=known.assessed,
+            cycle_sec=known.cycle_sec,
         )
 
     @workflow.update
@@ -173,10 +174,12 @@ class ObserveClusterWorkflow:
         self._known.last_tick = tick
         self._left -= 1
         self._ticking = True
+        began = workflow.time()
         spiked, self._known.log_spike = self._known.log_spike, False
         try:
             judged = await self._judge(tick)
             if judged is not None:
+                self._known.cycle_sec = workflow.time() - began
                 await self._publish(judged, tick, spiked=spiked)
             else:
                 self._known.log_spike = self._known.log_spike or spiked
