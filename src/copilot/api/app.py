@@ -57,17 +57,24 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
     app.include_router(routes_events.routes(deps, live, settings.max_event_streams))
     app.include_router(routes_guides.routes(deps))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    _stand_before(app, settings)
+    open_paths = _open_paths(settings)
+    openapi.describe(app, deps.clusters, open_paths)
+    _stand_before(app, settings, open_paths)
     return app
 
 
-def _stand_before(app: FastAPI, settings: ApiSettings) -> None:
+def _open_paths(settings: ApiSettings) -> frozenset[str] | None:
+    """What is for everybody; None: all of it."""
+    if not settings.tokens:
+        return None
+    return ALWAYS_OPEN | ({"/metrics"} if settings.open_metrics else frozenset())
+
+
+def _stand_before(app: FastAPI, settings: ApiSettings, open_paths: frozenset[str] | None) -> None:
     """Add what every request passes through. The last added is passed first."""
     app.add_middleware(HeadAsGet, endless=frozenset({routes_events.PATH}))
-    if settings.tokens:
-        open_paths = ALWAYS_OPEN | ({"/metrics"} if settings.open_metrics else set())
+    if open_paths is not None:
         app.add_middleware(Authentication, tokens=Tokens(settings.tokens), open_paths=open_paths)
-        openapi.ask_for_tokens(app, open_paths)
     app.add_middleware(problems.Unexpected)
     if settings.cors_origins:
         app.add_middleware(CrossOrigin, origins=settings.cors_origins)

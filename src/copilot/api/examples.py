@@ -173,3 +173,19 @@ GUIDE: Example = {
     "title": "Nobody polls a task queue",
     "markdown": "# Nobody polls a task queue\n",
 }
+
+BY_MODEL = {
+    "ErrorBody": ERROR,
+    "Status": STATUS,
+    "Services": SERVICES,
+    "Issues": ISSUES,
+    "Summary": SUMMARY,
+    "Timeline": TIMELINE,
+    "SignalSeries": SERIES,
+    "LogPatterns": PATTERNS,
+    "Clusters": CLUSTERS,
+    "EvaluationLine": EVALUATION,
+    "Guides": {"guides": [{"name": "no_pollers", "title": "Nobody polls a task queue"}]},
+    "Guide": GUIDE,
+    "Well": {"status": "ok"},
+}

@@ -6,12 +6,11 @@ from collections.abc import Awaitable, Callable
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from copilot.api.examples import ERROR
 from copilot.api.request_ids import REQUEST_ID, request_id_now
 from copilot.core.errors import CopilotError
 
@@ -32,8 +31,6 @@ class ErrorDetail(BaseModel):
 
 class ErrorBody(BaseModel):
     """The body of every answer that is an error."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [ERROR]})
 
     error: ErrorDetail
 

@@ -2,10 +2,9 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from whenever import Instant
 
-from copilot.api import examples
 from copilot.api.live import Said
 from copilot.core.assessment import (
     BottleneckClassification,
@@ -24,13 +23,6 @@ from copilot.core.taxonomy import Kind, ids
 from copilot.store.base import SeriesPoint, TimelinePoint
 
 Group = dict[str, dict[str, float | None]]
-
-
-def like(example: examples.Example) -> ConfigDict:
-    """A model's configuration with an example for the description."""
-    return ConfigDict(json_schema_extra={"examples": [example]})
-
-
 NOTHING_YET = "No evaluation has been heard of yet."
 
 
@@ -48,8 +40,6 @@ class Verdicted(BaseModel):
 
 class Status(Verdicted):
     """The verdict with its evidence. Before the first evaluation the state is unknown and most fields are null."""
-
-    model_config = like(examples.STATUS)
 
     last_known_state: HealthState | None
     since: Instant | None
@@ -73,23 +63,17 @@ class Status(Verdicted):
 class Services(Verdicted):
     """How each actor does."""
 
-    model_config = like(examples.SERVICES)
-
     services: tuple[ServiceHealth, ...]
 
 
 class Issues(Verdicted):
     """The problems there are."""
 
-    model_config = like(examples.ISSUES)
-
     issues: list[StoredIssue]
 
 
 class Summary(Verdicted):
     """The verdict in words."""
-
-    model_config = like(examples.SUMMARY)
 
     summary: str
     narrative: Narrative | None
@@ -110,8 +94,6 @@ class TimelineEntry(BaseModel):
 class Timeline(Verdicted):
     """What was said over a range, oldest first."""
 
-    model_config = like(examples.TIMELINE)
-
     start: Instant
     end: Instant
     timeline: list[TimelineEntry]
@@ -119,8 +101,6 @@ class Timeline(Verdicted):
 
 class SignalSeries(BaseModel):
     """One signal over a range, oldest first; null where there was no value."""
-
-    model_config = like(examples.SERIES)
 
     cluster: str
     id: str
@@ -137,15 +117,11 @@ class SignalSeries(BaseModel):
 class LogPatterns(Verdicted):
     """Log patterns seen at the newest tick."""
 
-    model_config = like(examples.PATTERNS)
-
     patterns: tuple[LogPattern, ...]
 
 
 class EvaluationLine(BaseModel):
     """The newest evaluation as `copilot replay` prints it, with its id."""
-
-    model_config = like(examples.EVALUATION)
 
     evaluation_id: str
     time: Instant
@@ -160,8 +136,6 @@ class EvaluationLine(BaseModel):
 
 class Guide(BaseModel):
     """A runbook. `markdown` is the whole text, its title included."""
-
-    model_config = like(examples.GUIDE)
 
     name: str
     title: str
@@ -199,8 +173,6 @@ class ClusterLine(Verdicted):
 
 class Clusters(BaseModel):
     """All clusters, the worst first."""
-
-    model_config = like(examples.CLUSTERS)
 
     clusters: list[ClusterLine]
 
