@@ -1,4 +1,4 @@
-"""A week of a cluster's life for the load test, told by the rules themselves over a recorded incident again and again."""
+"""A week of a cluster's life for the load test, told by the rules over one recorded incident again and again."""
 
 from collections.abc import Iterator
 from itertools import cycle, islice

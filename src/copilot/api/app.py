@@ -16,6 +16,7 @@ from copilot.api import (
     routes_service,
     routes_signals,
     routes_status,
+    routes_timeline,
 )
 from copilot.api.authentication import ALWAYS_OPEN, Authentication
 from copilot.api.cross_origin import CrossOrigin
@@ -52,7 +53,7 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
     )
     app.state.live = live
     problems.install(app)
-    for station in (routes_status, routes_signals, routes_service, routes_page):
+    for station in (routes_status, routes_timeline, routes_signals, routes_service, routes_page):
         app.include_router(station.routes(deps, live))
     app.include_router(routes_events.routes(deps, live, settings.max_event_streams))
     app.include_router(routes_guides.routes(deps))

@@ -58,6 +58,11 @@ class Said:
             return (None, self.degraded_because)
         return (e.evaluation_id, e.verdict.health_state, e.verdict.stale, e.explained_by, self.degraded_because)
 
+    def same_as(self, other: "Said") -> bool:
+        """Whether all but the age is the same, so that what was written of one holds for the other."""
+        one = (self.trigger, self.revision)
+        return self.as_made is other.as_made and one == (other.trigger, other.revision)
+
 
 class LiveCopies:
     """The copies of all clusters. `run` refreshes them until `close`."""

@@ -11,7 +11,6 @@ from copilot.api.problems import Problem
 from copilot.api.times import parse_time
 
 FIRST_END = Instant.MIN.add(hours=24)
-LAST_EPOCH_MS = 253_402_300_799_000
 TimeParameter = Annotated[
     Instant,
     BeforeValidator(parse_time),
@@ -20,12 +19,7 @@ TimeParameter = Annotated[
             "anyOf": [
                 {"type": "string", "format": "date-time"},
                 {"type": "string", "format": "date"},
-                {
-                    "type": "number",
-                    "minimum": 0,
-                    "maximum": LAST_EPOCH_MS,
-                    "description": "epoch seconds or milliseconds",
-                },
+                {"type": "string", "pattern": r"^([0-9]{1,7}|[0-9]{9,14})(\.[0-9]{1,6})?$"},
             ],
             "description": "ISO 8601 (UTC where no offset is given), a date, epoch seconds or epoch milliseconds",
         }

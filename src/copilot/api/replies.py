@@ -33,9 +33,9 @@ class Told:
     tag: str
 
 
-def told(model: BaseModel, counting: frozenset[str] = frozenset(), *, exclude_unset: bool = False) -> Told:
+def told(model: BaseModel, counting: frozenset[str] = frozenset()) -> Told:
     """The model in JSON without its fields `counting`."""
-    body = model.model_dump_json(exclude=set(counting), exclude_unset=exclude_unset).encode()
+    body = model.model_dump_json(exclude=set(counting)).encode()
     return Told(body, tagged(body))
 
 
@@ -64,14 +64,12 @@ def of(request: Request, model: BaseModel) -> Response:
     return reply(request, told(model))
 
 
-def ranged(
-    request: Request, model: BaseModel, start: Instant, end: Instant, *, exclude_unset: bool = False
-) -> Response:
-    """The answer of a model with the bounds of a range."""
-    said = told(model, frozenset({"start", "end"}), exclude_unset=exclude_unset)
+def ranged(request: Request, said: Told, start: Instant, end: Instant) -> Response:
+    """The answer about a range."""
     return reply(request, said, {"start": to_json(start.format_iso()), "end": to_json(end.format_iso())})
 
 
+BOUNDS = frozenset({"start", "end"})
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "It is what If-None-Match names"}}
 
 

@@ -59,7 +59,7 @@ def routes(deps: Deps, live: LiveCopies) -> APIRouter:
             degraded=because is not None,
             degraded_because=because,
         )
-        return replies.ranged(request, told, begin, finish)
+        return replies.ranged(request, replies.told(told, replies.BOUNDS), begin, finish)
 
     @router.get("/logs/patterns", response_model=wire.LogPatterns)
     async def patterns(request: Request, cluster: Annotated[str, choose]) -> Response:

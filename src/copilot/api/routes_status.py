@@ -1,4 +1,4 @@
-"""/status and what hangs below it."""
+"""/status and what hangs below it, but the timeline (routes_timeline.py)."""
 
 from typing import Annotated
 
@@ -8,17 +8,12 @@ from pydantic_core import to_json
 from copilot.api import replies, wire
 from copilot.api.deps import Deps
 from copilot.api.live import LiveCopies, Said
-from copilot.api.parameters import EndQuery, StartQuery, chosen_cluster, time_range
+from copilot.api.parameters import chosen_cluster
 from copilot.api.problems import Problem
 from copilot.core.assessment import Evaluation, Severity, StoredIssue
 from copilot.core.errors import StoreError
-from copilot.store.base import TimelinePoint
 from copilot.store.issue_life import key, live_on
 
-MAX_POINTS = 2_000
-USUAL_POINTS = 1_200
-"""What an answer holds unless told otherwise: under 200 KB."""
-MAX_POINTS_WITH_SIGNALS = 200
 MAX_ISSUES = 500
 
 
@@ -83,43 +78,6 @@ def routes(deps: Deps, live: LiveCopies) -> APIRouter:
         ]
         return replies.of(request, wire.Issues(**wire.verdicted(said, because=problem), issues=wanted[:limit]))
 
-    @router.get("/status/timeline", response_model=wire.Timeline)
-    async def timeline(
-        request: Request,
-        cluster: Annotated[str, choose],
-        start: StartQuery = None,
-        end: EndQuery = None,
-        signals: Annotated[bool, Query(description="Primary signals in each point")] = False,
-        max_points: Annotated[int | None, Query(ge=1, le=MAX_POINTS)] = None,
-    ) -> Response:
-        """What was said over a range (the last 24 hours when left out), without losing a change of state."""
-        said = live.said(cluster)
-        begin, finish = time_range(start, end, said.now, default_hours=24)
-        room = min(max_points or USUAL_POINTS, MAX_POINTS_WITH_SIGNALS if signals else MAX_POINTS)
-        problem, points = None, []
-        try:
-            points = await deps.store.timeline(cluster, begin, finish, room, signals=signals)
-        except StoreError as error:
-            problem = str(error)
-        e = said.as_made
-        if e is not None and begin <= e.time <= finish and (not points or points[-1].time < e.time):
-            newest = TimelinePoint(
-                time=e.time,
-                health_state=e.verdict.health_state,
-                stale=e.verdict.stale,
-                bottleneck=e.bottleneck,
-                top_factor=e.top_factor,
-                signals=e.signals.readings if signals else None,
-            )
-            points = [*points, newest][-room:]
-        told = wire.Timeline(
-            **wire.verdicted(said, because=problem),
-            start=begin,
-            end=finish,
-            timeline=[wire.entry(p) for p in points],
-        )
-        return replies.ranged(request, told, begin, finish, exclude_unset=True)
-
     return router
 
 
@@ -132,15 +90,11 @@ class _Written:
     def of(self, said: Said) -> replies.Told:
         """The body without its age."""
         kept = self._kept.get(said.cluster)
-        if kept is not None and _says_the_same(kept[0], said):
+        if kept is not None and kept[0].same_as(said):
             return kept[1]
         told = replies.told(wire.status(said), frozenset({"age_sec"}))
         self._kept[said.cluster] = (said, told)
         return told
-
-
-def _says_the_same(one: Said, other: Said) -> bool:
-    return (one.as_made is other.as_made, one.trigger, one.revision) == (True, other.trigger, other.revision)
 
 
 def _open(issues: list[StoredIssue]) -> list[StoredIssue]:

@@ -230,19 +230,19 @@ def cluster_line(said: Said) -> ClusterLine:
     )
 
 
-def entry(point: TimelinePoint) -> TimelineEntry:
-    """A point of the timeline as it goes over the wire."""
-    said = TimelineEntry(
-        timestamp=point.time,
-        health_state=point.health_state,
-        stale=point.stale,
-        bottleneck=point.bottleneck,
-        top_factor=point.top_factor,
-    )
+def entry(point: TimelinePoint) -> dict[str, Any]:
+    """A TimelineEntry, ready for JSON: there are too many of them in an answer to make models of."""
+    said: dict[str, Any] = {
+        "timestamp": point.time.format_iso(),
+        "health_state": point.health_state.value,
+        "stale": point.stale,
+        "bottleneck": point.bottleneck.value,
+        "top_factor": point.top_factor,
+    }
     readings = point.signals
-    if readings is None:
-        return said
-    return said.model_copy(update={"primary_signals": nested({i: readings.get(i) for i in ids("primary")})})
+    if readings is not None:
+        said["primary_signals"] = nested({i: readings.get(i) for i in ids("primary")})
+    return said
 
 
 def group(signals: Signals | None, kind: Kind) -> Group:
