@@ -96,6 +96,7 @@ class ObserveClusterWorkflow:
             last_tick=known.last_tick,
             last_error=known.last_error,
             assessed=known.assessed,
+            cycle_sec=known.cycle_sec,
         )
 
     @workflow.update
@@ -174,12 +175,13 @@ class ObserveClusterWorkflow:
         self._known.last_tick = tick
         self._left -= 1
         self._ticking = True
+        began = workflow.time()
         spiked, self._known.log_spike = self._known.log_spike, False
         published = False
         try:
             ask = await self._read(tick)
             if ask is not None:
-                published = await to_its_end(self._judge_and_publish(ask, spiked=spiked))
+                published = await to_its_end(self._judge_and_publish(ask, began, spiked=spiked))
         finally:
             self._known.log_spike = self._known.log_spike or (spiked and not published)
             self._ticking, self._tried = False, True
@@ -201,7 +203,7 @@ class ObserveClusterWorkflow:
             cluster=self._cluster, tick=tick, signals=read, memory=known.memory, why_blind=why, logs=known.logs
         )
 
-    async def _judge_and_publish(self, ask: EvaluateHealth, *, spiked: bool) -> bool:
+    async def _judge_and_publish(self, ask: EvaluateHealth, began: float, *, spiked: bool) -> bool:
         try:
             judged = await calls.evaluate_health(ask, self._worker_within())
         except ActivityError as error:
@@ -211,6 +213,7 @@ class ObserveClusterWorkflow:
         known.window.push(ask.tick, judged.evaluation["signals"]["readings"])
         if ask.signals is not None and known.last_error is not None:
             known.last_error = known.last_error.model_copy(update={"over": True})
+        known.cycle_sec = workflow.time() - began
         await self._publish(judged, ask.tick, spiked=spiked)
         return True
 
