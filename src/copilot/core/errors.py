@@ -15,7 +15,7 @@ from copilot.core.signals import MissingCode
 
 
 class CopilotError(Exception):
-    """Base of all errors meant for a person: its text says in one line what is wrong and what to do. It has no secrets."""
+    """Base of all errors meant for a person: its text says in one line what is wrong and what to do, and no secret."""
 
     def __str__(self) -> str:
         return redacted(super().__str__())

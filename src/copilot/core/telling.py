@@ -1,0 +1,102 @@
+"""Gates in words: which of those that fired are worth telling, how far they are over, and when it is over."""
+
+from collections.abc import Iterable
+
+from copilot.core.assessment import GateResult
+from copilot.core.figures import brief, listed, measure, sentence
+
+_WAITS = frozenset({"queue_stalled", "falling_behind", "work_piling_up", "backlog_age"})
+# What a gate's sentence says already, of the same queue: others that fired with it add nothing.
+_SAID_BY: dict[str, frozenset[str]] = {
+    "work_stalled": _WAITS,
+    "queue_stalled": _WAITS - {"queue_stalled"},
+    "falling_behind": frozenset({"work_piling_up", "backlog_age"}),
+    "turned_away": frozenset({"frontend_errors"}),
+}
+_LIMITED = frozenset({"s", "ms", "1/s"})
+
+# What each gate saw begin.
+BEGAN: dict[str, str] = {
+    "unreachable": "the frontend fell silent",
+    "turned_away": "requests were turned away",
+    "work_stalled": "work was no longer served",
+    "falling_behind": "the backlog grew too old",
+    "queue_stalled": "a queue was no longer served",
+    "work_piling_up": "work piled up",
+    "backlog_age": "tasks waited too long",
+    "frontend_errors": "requests failed",
+    "frontend_latency": "answers became slow",
+    "rate_limited": "requests were refused",
+    "persistence_errors": "database calls failed",
+    "persistence_latency": "the database became slow",
+    "persistence_throttled": "database calls were refused",
+    "history_throttled": "history's tasks were refused",
+    "history_latency": "history fell behind",
+    "shard_churn": "shards moved",
+    "workflow_task_failures": "workflow tasks failed",
+    "activity_failures": "activities failed",
+    "application_failures": "workflows failed",
+}
+_OVER_WHEN: dict[str, str] = {
+    "unreachable": "the frontend answers its health check",
+    "turned_away": "requests are accepted again",
+    "work_stalled": "what waits{on} is served",
+    "queue_stalled": "what waits{on} is served",
+    "falling_behind": "the oldest task{on} waits less than {limit}",
+    "backlog_age": "the oldest task{on} waits less than {limit}",
+    "work_piling_up": "as much is served{on} as arrives",
+    "frontend_errors": "fewer than {number} requests/s fail",
+    "frontend_latency": "answers take less than {limit} (p99)",
+    "rate_limited": "fewer than {number} requests/s are refused",
+    "persistence_errors": "fewer than {number} database calls/s fail",
+    "persistence_latency": "database calls take less than {limit} (p99)",
+    "persistence_throttled": "fewer than {number} database calls/s are refused",
+    "history_throttled": "fewer than {number} history tasks/s are refused",
+    "history_latency": "history's tasks are done within {limit} (p99)",
+    "shard_churn": "fewer than {number} shards/s open or close",
+    "workflow_task_failures": "fewer than {number} workflow tasks/s fail",
+    "activity_failures": "fewer than {number} activity attempts/s fail",
+    "application_failures": "{limit} of the workflows that close succeed",
+}
+_MOST_CONDITIONS = 3
+
+
+def worth_telling(gates: Iterable[GateResult]) -> list[GateResult]:
+    """The gates that fired, in the order of the rules, without those another one's sentence covers."""
+    fired = [gate for gate in gates if gate.fired]
+    if len(fired) < 2:
+        return fired
+    return [gate for gate in fired if not any(_covers(other, gate) for other in fired)]
+
+
+def _covers(gate: GateResult, other: GateResult) -> bool:
+    if other.name not in _SAID_BY.get(gate.name, ()):
+        return False
+    of_all = not gate.labels and "matching.backlog_count" in gate.evidence
+    return of_all or gate.labels == other.labels
+
+
+def told(gates: Iterable[GateResult]) -> str:
+    """What the gates that fired saw, a sentence each; empty where none fired."""
+    return " ".join(sentence(_with_limit(gate)) for gate in worth_telling(gates))
+
+
+def _with_limit(gate: GateResult) -> str:
+    said = gate.sentence
+    if gate.unit not in _LIMITED or gate.threshold is None or gate.name == "falling_behind":
+        return said
+    limit = f"limit {measure(gate.threshold, gate.unit)})"
+    return f"{said[:-1]}; {limit}" if said.endswith(")") else f"{said} ({limit}"
+
+
+def over_when(gates: Iterable[GateResult]) -> str:
+    """When the trouble is over, by the gates that fired; empty where none did."""
+    said = dict.fromkeys(_condition(gate) for gate in worth_telling(gates))
+    return f"It is over when {listed([c for c in said if c][:_MOST_CONDITIONS])}." if said else ""
+
+
+def _condition(gate: GateResult) -> str:
+    queue = gate.labels.get("task_queue", "")
+    limit = "" if gate.threshold is None else measure(gate.threshold, gate.unit)
+    number, on = brief(gate.threshold or 0.0), f" on {queue}" if queue else ""
+    return _OVER_WHEN.get(gate.name, "").format(on=on, limit=limit, number=number)
