@@ -3,6 +3,7 @@
 from typing import Literal
 
 from copilot.core.assessment import ActionType, SuggestedAction
+from copilot.core.figures import listed
 
 _Risk = Literal["low", "medium", "high"]
 _Action = tuple[ActionType, str, str, float, _Risk]
@@ -85,6 +86,7 @@ _ACTIONS: dict[str, tuple[_Action, ...]] = {
 }  # fmt: skip
 
 
+_VERSIONS = {"": "of that version", "unversioned": "of the current version"}
 WAIT_AND_SEE = SuggestedAction(
     action_type=ActionType.ALERT,
     target_service="server",
@@ -97,12 +99,9 @@ WAIT_AND_SEE = SuggestedAction(
 
 def actions_for(finding: str, parameters: dict[str, str | int | float]) -> tuple[SuggestedAction, ...]:
     """The actions for a finding, best first; scaling is always up."""
-    queues = parameters.get("task_queue")
-    where = (
-        f"task queue {queues}" if queues and ", " not in str(queues) else f"task queues {queues}" if queues else "it"
-    )
-    wanted = str(parameters.get("worker_version", ""))
-    version = "without a version" if wanted == "unversioned" else f"of version {wanted}"
+    queues = [name for name in str(parameters.get("task_queue", "")).split(", ") if name]
+    where = f"task queue{'s' if len(queues) > 1 else ''} {listed(queues)}" if queues else "the task queue"
+    version = _VERSIONS.get(wanted := str(parameters.get("worker_version", "")), f"of version {wanted}")
     return tuple(
         SuggestedAction(
             action_type=kind,

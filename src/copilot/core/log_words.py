@@ -1,6 +1,7 @@
 """What the logs said about when something began (requirements §4.1): beside the signals by time, never as their cause.
 
-Only known patterns are named: a mined template is text from outside, of which no more than the number is told here."""
+Only known patterns are named: a mined template is text from outside, of which no more than the number is told
+here; and of services only those a Temporal server has."""
 
 from collections.abc import Mapping
 
@@ -14,6 +15,7 @@ from copilot.core.telling import BEGAN
 BESIDE_SEC = 120.0
 SAME_TIME_SEC = 5.0
 _MOST = 2
+_SERVICES = frozenset({"frontend", "history", "matching", "worker", "server", "internal-frontend"})
 _BAD = frozenset({"", "warn", "error", "fatal"})
 
 
@@ -30,7 +32,7 @@ def beside(signals: Signals, began: Mapping[str, Instant]) -> str:
 
 def _words(pattern: LogPattern, found: Correlation) -> str:
     what = "of a kind not known before" if pattern.mined else f"“{pattern.pattern}”"
-    where = f" from {pattern.service}" if pattern.service else ""
+    where = f" from {pattern.service}" if pattern.service in _SERVICES else ""
     lead = found.lead_sec
     when = "as" if abs(lead) < SAME_TIME_SEC else f"{span(abs(lead))} {'before' if lead > 0 else 'after'}"
     return f"{count(pattern.count, 'line')} {what}{where}, the first {when} {BEGAN[found.event]}"

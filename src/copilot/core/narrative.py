@@ -208,7 +208,10 @@ def _watch(verdict: Verdict, found: tuple[Issue, ...]) -> str:
     if verdict.health_state is ReportedState.UNKNOWN or verdict.stale:
         return "Watch for the metrics to be readable again, and until then the workflows themselves."
     if _bad(verdict):
-        return over_when(verdict.gates) or "Watch that it stays so, and find out why it happened."
+        return (
+            over_when(verdict.gates, found[0].contributing_factors if found else ())
+            or "Watch that it stays so, and find out why it happened."
+        )
     ids = tuple(dict.fromkeys(i for f in found for i in f.related_signals if i in SPECS))[:2]
     watch = listed([f"{SPECS[i].meaning} ({i})" for i in ids])
     return f"Watch {watch}." if watch else "Watch that what arrives is served."

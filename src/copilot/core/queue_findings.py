@@ -78,12 +78,16 @@ def version_without_pollers(facts: Facts) -> Issue | None:
 
 def _whom(versions: list[str]) -> str:
     if versions == [UNVERSIONED]:
-        return "No worker without a version polls"
+        return "No worker runs the version of the tasks on"
     return f"No worker runs version {listed(versions)} on"
 
 
 def _those(versions: list[str]) -> str:
-    return "workers without a version" if versions == [UNVERSIONED] else f"version {listed(versions)}"
+    return (
+        "no version, or for a current one that never polled there"
+        if versions == [UNVERSIONED]
+        else f"version {listed(versions)}"
+    )
 
 
 def _queue_of(labels: dict[str, str]) -> tuple[str, str, str]:

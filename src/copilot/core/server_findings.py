@@ -58,7 +58,7 @@ def persistence_throttled(facts: Facts) -> Issue | None:
         return None
     why = (
         "The server refuses its own database calls by its persistence rate limit: tasks are retried inside history "
-        "while workers sit idle. Low latencies and an empty backlog are expected here and mean nothing."
+        "while workers sit idle. An empty backlog is expected here and means nothing."
     )
     return issue("persistence_throttled", facts, gates, "The persistence rate limit holds work back", why)
 

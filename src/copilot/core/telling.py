@@ -1,9 +1,9 @@
 """Gates in words: which of those that fired are worth telling, how far they are over, and when it is over."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from copilot.core.assessment import GateResult
-from copilot.core.figures import brief, listed, measure, sentence
+from copilot.core.figures import listed, measure, per_sec, sentence
 
 _WAITS = frozenset({"queue_stalled", "falling_behind", "work_piling_up", "backlog_age"})
 # What a gate's sentence says already, of the same queue: others that fired with it add nothing.
@@ -45,18 +45,29 @@ _OVER_WHEN: dict[str, str] = {
     "falling_behind": "the oldest task{on} waits less than {limit}",
     "backlog_age": "the oldest task{on} waits less than {limit}",
     "work_piling_up": "as much is served{on} as arrives",
-    "frontend_errors": "fewer than {number} requests/s fail",
+    "frontend_errors": "less than {number} fail",
     "frontend_latency": "answers take less than {limit} (p99)",
-    "rate_limited": "fewer than {number} requests/s are refused",
-    "persistence_errors": "fewer than {number} database calls/s fail",
+    "rate_limited": "less than {number} are refused",
+    "persistence_errors": "less than {number} fail",
     "persistence_latency": "database calls take less than {limit} (p99)",
-    "persistence_throttled": "fewer than {number} database calls/s are refused",
-    "history_throttled": "fewer than {number} history tasks/s are refused",
+    "persistence_throttled": "less than {number} are refused",
+    "history_throttled": "less than {number} are refused",
     "history_latency": "history's tasks are done within {limit} (p99)",
-    "shard_churn": "fewer than {number} shards/s open or close",
-    "workflow_task_failures": "fewer than {number} workflow tasks/s fail",
-    "activity_failures": "fewer than {number} activity attempts/s fail",
-    "application_failures": "{limit} of the workflows that close succeed",
+    "shard_churn": "less than {number} open or close",
+    "workflow_task_failures": "less than {number} fail",
+    "activity_failures": "less than {number} fail",
+    "application_failures": "at least {limit} of the workflows that close succeed",
+}
+# What a second's number of counts.
+_OF: dict[str, str] = {
+    "frontend_errors": "request",
+    "rate_limited": "request",
+    "persistence_errors": "database call",
+    "persistence_throttled": "database call",
+    "history_throttled": "history task",
+    "shard_churn": "shard",
+    "workflow_task_failures": "workflow task",
+    "activity_failures": "activity attempt",
 }
 _MOST_CONDITIONS = 3
 
@@ -89,14 +100,15 @@ def _with_limit(gate: GateResult) -> str:
     return f"{said[:-1]}; {limit}" if said.endswith(")") else f"{said} ({limit}"
 
 
-def over_when(gates: Iterable[GateResult]) -> str:
-    """When the trouble is over, by the gates that fired; empty where none did."""
-    said = dict.fromkeys(_condition(gate) for gate in worth_telling(gates))
+def over_when(gates: Iterable[GateResult], first: Collection[str] = ()) -> str:
+    """When the trouble is over, by the gates that fired, those named `first` before others; empty where none did."""
+    ranked = sorted(worth_telling(gates), key=lambda gate: gate.name not in first)
+    said = dict.fromkeys(_condition(gate) for gate in ranked)
     return f"It is over when {listed([c for c in said if c][:_MOST_CONDITIONS])}." if said else ""
 
 
 def _condition(gate: GateResult) -> str:
     queue = gate.labels.get("task_queue", "")
     limit = "" if gate.threshold is None else measure(gate.threshold, gate.unit)
-    number, on = brief(gate.threshold or 0.0), f" on {queue}" if queue else ""
+    number, on = per_sec(gate.threshold or 0.0, _OF.get(gate.name, "")), f" on {queue}" if queue else ""
     return _OVER_WHEN.get(gate.name, "").format(on=on, limit=limit, number=number)
