@@ -87,6 +87,16 @@ _ACTIONS: dict[str, tuple[_Action, ...]] = {
 
 
 _VERSIONS = {"": "of that version", "unversioned": "of the current version"}
+
+
+def _named(parameters: dict[str, str | int | float]) -> dict[str, str]:
+    """What an action's words leave open."""
+    queues = [name for name in str(parameters.get("task_queue", "")).split(", ") if name]
+    where = f"task queue{'s' if len(queues) > 1 else ''} {listed(queues)}" if queues else "the task queue"
+    wanted = str(parameters.get("worker_version", ""))
+    return {"where": where, "version": _VERSIONS.get(wanted, f"of version {wanted}")}
+
+
 WAIT_AND_SEE = SuggestedAction(
     action_type=ActionType.ALERT,
     target_service="server",
@@ -99,14 +109,11 @@ WAIT_AND_SEE = SuggestedAction(
 
 def actions_for(finding: str, parameters: dict[str, str | int | float]) -> tuple[SuggestedAction, ...]:
     """The actions for a finding, best first; scaling is always up."""
-    queues = [name for name in str(parameters.get("task_queue", "")).split(", ") if name]
-    where = f"task queue{'s' if len(queues) > 1 else ''} {listed(queues)}" if queues else "the task queue"
-    version = _VERSIONS.get(wanted := str(parameters.get("worker_version", "")), f"of version {wanted}")
     return tuple(
         SuggestedAction(
             action_type=kind,
             target_service=target,
-            description=text.format(where=where, version=version),
+            description=text.format(**_named(dict(parameters))),
             confidence=confidence,
             risk_level=risk,
             parameters={**parameters, **({"direction": "up"} if kind is ActionType.SCALE else {})},

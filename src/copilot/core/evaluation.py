@@ -18,11 +18,10 @@ from copilot.core.findings import findings
 from copilot.core.flow import cluster_flow, queue_flows
 from copilot.core.gates import judge
 from copilot.core.memory import Memory, demand_learned, flows_learned, slots_learned
-from copilot.core.narrative import flow_words, narrative, summary
+from copilot.core.narrative import explained
 from copilot.core.services import services
 from copilot.core.signals import MissingCode, Signals
 from copilot.core.state_machine import evaluate_health_state, usable
-from copilot.core.telling import told
 from copilot.core.thresholds import Thresholds
 from copilot.core.view import View
 
@@ -136,7 +135,7 @@ def evaluate(signals: Signals, memory: Memory, context: Context) -> tuple[Evalua
     verdict, bottleneck, found, facts = decision.verdict, decision.bottleneck, decision.findings, decision.facts
     actors = services(verdict.gates, facts.workers, signals, context.thresholds)
     links = chain(facts) if verdict.fired() and found else ()
-    flow, trigger = flow_words(facts), told(verdict.gates)
+    summary, narrative = explained(verdict, bottleneck, found, actors, links, facts, after)
     evaluation = Evaluation(
         evaluation_id=f"{context.cluster}:{signals.time.timestamp()}",
         cluster=context.cluster,
@@ -147,8 +146,8 @@ def evaluate(signals: Signals, memory: Memory, context: Context) -> tuple[Evalua
         bottleneck=bottleneck,
         findings=found,
         services=actors,
-        summary=summary(verdict, found, facts, flow, trigger),
-        narrative=narrative(verdict, bottleneck, found, actors, links, facts, after, flow, trigger),
+        summary=summary,
+        narrative=narrative,
         signals=signals,
     )
     return evaluation, after

@@ -56,11 +56,6 @@ def waiting_words(flows: list[Flow], where: str = "") -> str:
     return f"{some}{where}, the oldest for {span(oldest)}" if oldest else f"{some}{where}"
 
 
-def label(row: BreakdownRow | None, name: str) -> str:
-    """A label as people say it: without what the server puts before the names of its errors."""
-    return row.labels.get(name, "").removeprefix("serviceerror_") if row else ""
-
-
 def past(cause: Issue) -> Issue:
     """A cause that was seen while something was over its limit, when nothing is any more."""
     title, words = cause.title, f"Not seen any more. The cause seen last: {lowered(cause.likely_cause)}"

@@ -19,7 +19,7 @@ from copilot.core.log_words import beside
 from copilot.core.memory import Memory
 from copilot.core.reactions import reactions
 from copilot.core.taxonomy import SPECS
-from copilot.core.telling import over_when
+from copilot.core.telling import over_when, told
 
 _LIMIT = {
     BottleneckClassification.SERVER_LIMITED: "The server is the limit, not the workers.",
@@ -35,7 +35,9 @@ _OUTAGES = {
     "work_stalled": "Work that was accepted is not being done.",
     "falling_behind": "More is accepted than is done, so work waits longer and longer.",
 }
-CODE_FAILS = frozenset({"application_failures", "activity_failures", "workflow_task_failures"})
+CODE_FAILS = frozenset(
+    {"application_failures", "activity_failures", "workflow_task_failures", "workflow_task_attempts"}
+)
 """Gates that blame what runs on the cluster, not the cluster."""
 _MEANS = {
     ReportedState.HAPPY: "The cluster makes progress on the work it has.",
@@ -138,7 +140,7 @@ def _clock(time: Instant) -> str:
     return f"{time.format_iso()[11:19]} UTC"
 
 
-def narrative(
+def explained(
     verdict: Verdict,
     bottleneck: BottleneckClassification,
     found: tuple[Issue, ...],
@@ -146,13 +148,13 @@ def narrative(
     links: tuple[str, ...],
     facts: Facts,
     after: Memory,
-    flow: str,
-    trigger: str,
-) -> Narrative:
-    """Setting, trigger, the actors' reactions, why (with the chain of `links` and what the logs said at the time), what
+) -> tuple[str, Narrative]:
+    """The summary; and setting, trigger, the actors' reactions, why (with the chain of `links` and what the logs said at the time), what
     it means, when it is over. `after`: the memory after the tick, which knows since when each gate has fired."""
+    flow, trigger = flow_words(facts), told(verdict.gates)
+    short = summary(verdict, found, facts, flow, trigger)
     trigger = trigger or ("Nothing fresh was read." if verdict.stale else "Nothing is over its limit.")
-    return Narrative(
+    return short, Narrative(
         setting=sentence(flow),
         trigger=trigger,
         reactions=reactions(actors, facts),

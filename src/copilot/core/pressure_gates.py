@@ -87,12 +87,12 @@ def _tolerance_gate(
 ) -> GateResult:
     """A gate on the sum of some rates against what is tolerated at the demand there is. What is well within the
     tolerance of no demand at all needs no reading of the demand."""
-    (one, fate), value = what, sum(view.signals.value(i) or 0.0 for i in ids)
+    value = sum(view.signals.value(i) or 0.0 for i in ids)
     few = value <= (1 - COMFORT) * tolerance.at(0.0, view.window_sec)
     if lacking := without(view, name, Severity.WARNING, ids if few else (*ids, demand_id)):
         return lacking
     limit = tolerance.at(view.signals.value(demand_id) or 0.0, view.window_sec)
-    return over(view, name, value, limit, "1/s", f"{per_sec(value, one)} {fate}", (*ids, demand_id))
+    return over(view, name, value, limit, "1/s", f"{per_sec(value, what[0])} {what[1]}", (*ids, demand_id))
 
 
 def frontend_errors(view: View) -> GateResult:

@@ -4,7 +4,7 @@ from collections import Counter
 
 from copilot.core.assessment import Issue
 from copilot.core.bottleneck import SERVER_REFUSES
-from copilot.core.facts import Facts, issue, label
+from copilot.core.facts import Facts, issue
 from copilot.core.figures import count, per_sec, took
 
 _STARVE = "Polls go first, so workers starve while idle."
@@ -43,7 +43,7 @@ def persistence_failing(facts: Facts) -> Issue | None:
     if not (gates := facts.fired("persistence_errors")):
         return None
     row = facts.top_row("persistence.error_rate_per_sec")
-    what = f" Most often {label(row, 'operation')} fails ({label(row, 'error_type')})." if row else ""
+    what = f" Most often {row.said('operation')} fails ({row.said('error_type')})." if row else ""
     why = f"The database is locked, full, away, or refuses the server.{what}"
     consequences = facts.fired("turned_away", "frontend_errors", "work_stalled")
     return issue("persistence_failing", facts, [*gates, *consequences], "Database calls fail", why)
@@ -84,7 +84,7 @@ def frontend_errors(facts: Facts) -> Issue | None:
     if not gates or facts.fired("persistence_errors") or facts.fired("rate_limited"):
         return None
     row = facts.top_row("frontend.error_rate_per_sec")
-    most = f" Most often: {label(row, 'operation')}." if row else ""
+    most = f" Most often: {row.said('operation')}." if row else ""
     why = f"The server fails requests by its own fault, often because its database or a shard is away.{most}"
     return issue("frontend_errors", facts, gates, "Requests fail by the server's fault", why)
 
@@ -146,7 +146,7 @@ def client_mistakes(facts: Facts) -> Issue | None:
     if not mistakes or not requests or mistakes * facts.view.window_sec < 10 or mistakes < 0.1 * requests:
         return None
     row = facts.top_row("clients.mistakes_per_sec")
-    most = f"Most often {label(row, 'operation')}: {label(row, 'error_type')}. " if row else ""
+    most = f"Most often {row.said('operation')}: {row.said('error_type')}. " if row else ""
     why = f"{most}The server answers them as it should."
     return issue(
         "client_mistakes",

@@ -9,7 +9,7 @@ from copilot.core.pressure import pressure_on
 from copilot.core.signals import Signals
 from copilot.core.thresholds import Thresholds
 
-ACTOR_GATES: dict[str, tuple[str, ...]] = {
+_GATES: dict[str, tuple[str, ...]] = {
     "frontend": ("unreachable", "turned_away", "frontend_errors", "rate_limited", "frontend_latency"),
     "history": ("history_throttled", "history_latency", "shard_churn"),
     "matching": (),
@@ -23,6 +23,7 @@ _READS = {
     "persistence": "persistence.request_rate_per_sec",
     "workers": "poller.pending_polls",
 }
+ACTOR_GATES = _GATES
 _BLOCKS = frozenset({"unreachable", "turned_away"})
 
 
@@ -31,13 +32,13 @@ def services(
 ) -> tuple[ServiceHealth, ...]:
     """The five actors, in the order work passes them."""
     by_name = {g.name: g for g in gates}
-    return tuple(_service(name, by_name, workers, signals, thresholds) for name in ACTOR_GATES)
+    return tuple(_service(name, by_name, workers, signals, thresholds) for name in _GATES)
 
 
 def _service(
     name: str, gates: dict[str, GateResult], workers: WorkerEvidence, signals: Signals, thresholds: Thresholds
 ) -> ServiceHealth:
-    fired = [gates[g] for g in ACTOR_GATES[name] if gates[g].fired]
+    fired = [gates[g] for g in _GATES[name] if gates[g].fired]
     waits = [gates[g] for g in WORK_WAITS if gates[g].fired]
     if name == "workers" and waits and (workers.nobody_polls or workers.slots_exhausted or workers.slow_to_start):
         fired = [*waits, *fired]

@@ -46,6 +46,10 @@ class BreakdownRow(Frozen):
     labels: dict[str, str]
     value: FiniteFloat
 
+    def said(self, name: str) -> str:
+        """A label as people say it: without what the server puts before the names of its errors."""
+        return self.labels.get(name, "").removeprefix("serviceerror_")
+
 
 class LogPattern(Frozen):
     """A log pattern seen of late: how often, where, since when and when last (narrative signal; never moves the state).

@@ -34,6 +34,7 @@ BEGAN: dict[str, str] = {
     "history_latency": "history fell behind",
     "shard_churn": "shards moved",
     "workflow_task_failures": "workflow tasks failed",
+    "workflow_task_attempts": "workflow tasks needed several attempts",
     "activity_failures": "activities failed",
     "application_failures": "workflows failed",
 }
@@ -55,6 +56,7 @@ _OVER_WHEN: dict[str, str] = {
     "history_latency": "history's tasks are done within {limit} (p99)",
     "shard_churn": "less than {number} open or close",
     "workflow_task_failures": "less than {number} fail",
+    "workflow_task_attempts": "workflow tasks need less than {limit} (p99)",
     "activity_failures": "less than {number} fail",
     "application_failures": "at least {limit} of the workflows that close succeed",
 }
