@@ -149,8 +149,9 @@ def explained(
     facts: Facts,
     after: Memory,
 ) -> tuple[str, Narrative]:
-    """The summary; and setting, trigger, the actors' reactions, why (with the chain of `links` and what the logs said at the time), what
-    it means, when it is over. `after`: the memory after the tick, which knows since when each gate has fired."""
+    """The summary; and setting, trigger, the actors' reactions, why (with the chain of `links` and what the logs said
+    at the time), what it means, when it is over. `after`: the memory after the tick, which knows since when each gate
+    has fired."""
     flow, trigger = flow_words(facts), told(verdict.gates)
     short = summary(verdict, found, facts, flow, trigger)
     trigger = trigger or ("Nothing fresh was read." if verdict.stale else "Nothing is over its limit.")
