@@ -48,8 +48,8 @@ format: $(VENV)/.dev  ## put the code into shape
 
 docs: $(VENV)/.run  ## write the documents that are made from the code
 	@$(BIN)/python -m copilot.cli.signals > docs/signals.md
-	@$(BIN)/python -m copilot.cli.rules > docs/rules.md
 	@$(BIN)/python -m copilot.cli.explanations > docs/explanations.md
+	@$(BIN)/python -m copilot.cli.rules > docs/rules.md
 	@$(BIN)/python -m copilot.cli.lab_score > docs/benchmark.md
 
 bench: $(VENV)/.dev  ## what speed and memory are, as a table
