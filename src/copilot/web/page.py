@@ -56,7 +56,7 @@ class Page:
         heard = f"The last evaluation is of {wording.clock(e.time, self.now)}, {wording.ago(e.time, self.now)}."
         if e.verdict.health_state is ReportedState.UNKNOWN:
             before = f" Before that: {e.verdict.last_known_state}." if e.verdict.last_known_state else ""
-            return f"Blind since {wording.clock(e.verdict.since, self.now)}. {heard}{before}"
+            return f"Unknown since {wording.clock(e.verdict.since, self.now)}. {heard}{before}"
         if e.verdict.stale:
             return f"Stale: this state is held without fresh evidence. {heard}"
         return None
