@@ -126,8 +126,10 @@ def measure(value: float, unit: str) -> str:
             return quantity(value, unit)
 
 
-def listed(names: list[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+def listed(names: list[str], most: int = 5) -> str:
+    """`a`, `a and b`, `a, b and c`; of more than `most` some, and how many others."""
+    if len(names) > most:
+        names = [*names[: most - 1], f"{len(names) - most + 1} more"]
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 

@@ -48,7 +48,15 @@ def backlog_age(view: View) -> GateResult:
     oldest = max(flows, key=lambda f: f.age or 0.0, default=view.cluster)
     age = (oldest.age or 0.0) if flows else 0.0
     where = "" if age == 0 else f" on {oldest.name if oldest.task_type else oldest.task_queue}"
-    result = over(view, name, age, limit, "s", f"the oldest waiting task{where} is {span(age)} old", ())
+    result = over(
+        view,
+        name,
+        age,
+        limit,
+        "s",
+        f"the oldest waiting task{where} is {span(age)} old" if age > 0 else "nothing waits",
+        (),
+    )
     if not result.fired and (unsure := lost(view, name, Severity.WARNING, AGES)):
         return unsure
     return replace(result, evidence=flow_evidence(oldest), labels=oldest.labels if queues else {})

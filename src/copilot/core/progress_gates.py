@@ -130,6 +130,10 @@ def _rising(age: float, past: QueueMemory) -> bool:
     return bool(past.ages) and age > past.ages[0][1] + max(1.0, 0.02 * age)
 
 
+def _oldest(age: float) -> str:
+    return f"the oldest task waits {span(age)}" if age > 0 else "nothing waits"
+
+
 def falling_behind(view: View) -> GateResult:
     """Falling behind: served < arrivals, and the oldest task's age is over two minutes and rising, on queues that carry
     a good part of the work (on the cluster, where nothing is known of queues)."""
@@ -139,7 +143,7 @@ def falling_behind(view: View) -> GateResult:
     young = all(a is not None and a <= limit for a in ages) or view.signals.value("matching.backlog_count") == 0
     if young:
         age = max(a or 0.0 for a in ages)
-        return measured(name, severity, age, limit, "s", f"the oldest task waits {span(age)}", {}, fired=False)
+        return measured(name, severity, age, limit, "s", _oldest(age), {}, fired=False)
     if lacking is not None and lacking.unjudged != "no_traffic":
         return lacking
     known = [f for f in view.flows if f.age is not None and f.arrives is not None and f.served is not None]
@@ -160,7 +164,7 @@ def falling_behind(view: View) -> GateResult:
         said = f"too little falls behind: {', '.join(sorted({f.task_queue for f in behind}))}"
         return GateResult(name=name, severity=severity, fired=False, unit="s", sentence=said)
     age = max(f.age or 0.0 for f in judged)
-    return measured(name, severity, age, limit, "s", f"the oldest task waits {span(age)}", {}, fired=False)
+    return measured(name, severity, age, limit, "s", _oldest(age), {}, fired=False)
 
 
 def _behind(view: View, flow: Flow) -> bool:
