@@ -50,6 +50,7 @@ format: $(VENV)/.dev  ## put the code into shape
 
 docs: $(VENV)/.run  ## write the documents that are made from the code
 	@$(BIN)/python -m copilot.cli.signals > docs/signals.md
+	@$(BIN)/python -m copilot.cli.explanations > docs/explanations.md
 	@$(BIN)/python -m copilot.cli.rules > docs/rules.md
 	@$(BIN)/python -m copilot.cli.configuration > docs/configuration.md
 	@$(BIN)/python -m copilot.cli.lab_score > docs/benchmark.md

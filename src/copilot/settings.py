@@ -183,6 +183,8 @@ class Settings(BaseSettings):
     knowledge: KnowledgeSettings = KnowledgeSettings()
     clusters: tuple[ClusterSettings, ...] = ()
     data_dir: Path | None = None
+    redact_addresses: bool = False
+    """IP addresses are replaced too in all that is read, kept, shown or told to a model."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @model_validator(mode="after")

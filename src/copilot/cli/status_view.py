@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from copilot.loops import LoopSeen
 
 COLOURS = {"happy": "green", "stressed": "yellow", "critical": "bold red", "unknown": "magenta"}
-UNITS = {"ratio": "", "count": "", "bool": ""}
 
 
 def print_status(status: dict[str, Any], console: Console | None = None) -> None:
@@ -69,7 +68,9 @@ def _gates(fired: list[dict[str, Any]]) -> Table:
 
 
 def _number(value: float | None, unit: str) -> str:
-    return "–" if value is None else f"{value:.4g} {UNITS.get(unit, unit)}".strip()
+    from copilot.core.figures import quantity
+
+    return quantity(value, unit)
 
 
 def _time(text: str) -> str:

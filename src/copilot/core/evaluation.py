@@ -8,18 +8,17 @@ from copilot.core.assessment import (
     Evaluation,
     Issue,
     ReportedState,
-    Severity,
     Verdict,
     replay_line,
 )
 from copilot.core.bottleneck import WorkerEvidence, classify_bottleneck, worker_evidence
 from copilot.core.causal_chain import chain
-from copilot.core.facts import Facts
+from copilot.core.facts import Facts, past
 from copilot.core.findings import findings
 from copilot.core.flow import cluster_flow, queue_flows
 from copilot.core.gates import judge
 from copilot.core.memory import Memory, demand_learned, flows_learned, slots_learned
-from copilot.core.narrative import narrative, summary
+from copilot.core.narrative import explained
 from copilot.core.services import services
 from copilot.core.signals import MissingCode, Signals
 from copilot.core.state_machine import evaluate_health_state, usable
@@ -127,13 +126,7 @@ def _remembering(decision: Decision, memory: Memory) -> tuple[Decision, Memory]:
     if blurred:
         others = tuple(issue for issue in found if issue.finding not in (memory.cause.finding, *WEAK))
         return replace(decision, findings=(memory.cause, *others), bottleneck=memory.bottleneck), memory
-    last = memory.cause.model_copy(
-        update={
-            "severity": Severity.WARNING,
-            "description": "Seen last. No gate fires now, and the state holds.",
-        }
-    )
-    return replace(decision, findings=(last, *found), bottleneck=memory.bottleneck), memory
+    return replace(decision, findings=(past(memory.cause), *found), bottleneck=memory.bottleneck), memory
 
 
 def evaluate(signals: Signals, memory: Memory, context: Context) -> tuple[Evaluation, Memory]:
@@ -142,6 +135,7 @@ def evaluate(signals: Signals, memory: Memory, context: Context) -> tuple[Evalua
     verdict, bottleneck, found, facts = decision.verdict, decision.bottleneck, decision.findings, decision.facts
     actors = services(verdict.gates, facts.workers, signals, context.thresholds)
     links = chain(facts) if verdict.fired() and found else ()
+    summary, narrative = explained(verdict, bottleneck, found, actors, links, facts, after)
     evaluation = Evaluation(
         evaluation_id=f"{context.cluster}:{signals.time.timestamp()}",
         cluster=context.cluster,
@@ -152,8 +146,8 @@ def evaluate(signals: Signals, memory: Memory, context: Context) -> tuple[Evalua
         bottleneck=bottleneck,
         findings=found,
         services=actors,
-        summary=summary(verdict, found, signals),
-        narrative=narrative(verdict, bottleneck, found, actors, links, signals),
+        summary=summary,
+        narrative=narrative,
         signals=signals,
     )
     return evaluation, after

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from copilot.core.assessment import GateResult, Severity
+from copilot.core.figures import measure, per_sec, percent, rate, served_words, span
 from copilot.core.flow import AGES, Flow
 from copilot.core.thresholds import Tolerance
 from copilot.core.view import COMFORT, View, flow_evidence, lost, measured, of_queue, over, unjudged, without
@@ -22,7 +23,7 @@ def work_piling_up(view: View) -> GateResult:
     share = shares[worst.key]
     if share <= limit:
         return measured(name, Severity.WARNING, share, limit, "ratio", "what is stored is served", {}, fired=False)
-    rates = f"{worst.arrives or 0.0:.2g}/s arrive, {worst.served or 0.0:.2g}/s are served, the rest is stored"
+    rates = f"{rate(worst.arrives or 0.0)} arrive, {served_words(worst.served)}, the rest is stored"
     sentence = f"work piles up on {worst.name if worst.task_type else worst.task_queue}: {rates}"
     result = measured(name, Severity.WARNING, share, limit, "ratio", sentence, flow_evidence(worst), fired=True)
     return of_queue(result, worst, view)
@@ -47,7 +48,15 @@ def backlog_age(view: View) -> GateResult:
     oldest = max(flows, key=lambda f: f.age or 0.0, default=view.cluster)
     age = (oldest.age or 0.0) if flows else 0.0
     where = "" if age == 0 else f" on {oldest.name if oldest.task_type else oldest.task_queue}"
-    result = over(view, name, age, limit, "s", f"the oldest waiting task{where} is {age:.0f} s old", ())
+    result = over(
+        view,
+        name,
+        age,
+        limit,
+        "s",
+        f"the oldest waiting task{where} is {span(age)} old" if age > 0 else "nothing waits",
+        (),
+    )
     if not result.fired and (unsure := lost(view, name, Severity.WARNING, AGES)):
         return unsure
     return replace(result, evidence=flow_evidence(oldest), labels=oldest.labels if queues else {})
@@ -59,30 +68,30 @@ def _quantile_gate(view: View, name: str, signal_id: str, limit: float, unit: st
         return lacking
     value = view.signals.value(signal_id) or 0.0
     if view.recovering:
-        return unjudged(name, Severity.WARNING, "recovering", f"{what} still tells of the outage that is over")
-    return over(view, name, value, limit, unit, f"{what}: {value:.3g} {unit}", (signal_id,))
+        return unjudged(name, Severity.WARNING, "recovering", "its p99 still tells of the outage that is over")
+    return over(view, name, value, limit, unit, f"{what} {measure(value, unit)} (p99)", (signal_id,))
 
 
 def frontend_latency(view: View) -> GateResult:
     """Answers are slow."""
     limit = view.thresholds.frontend_latency_p99_ms
-    return _quantile_gate(view, "frontend_latency", "frontend.latency_p99_ms", limit, "ms", "frontend p99")
+    return _quantile_gate(view, "frontend_latency", "frontend.latency_p99_ms", limit, "ms", "answers take")
 
 
 def persistence_latency(view: View) -> GateResult:
     """The database is slow."""
     limit = view.thresholds.persistence_latency_p99_ms
-    return _quantile_gate(view, "persistence_latency", "persistence.latency_p99_ms", limit, "ms", "database p99")
+    return _quantile_gate(view, "persistence_latency", "persistence.latency_p99_ms", limit, "ms", "database calls take")
 
 
 def history_latency(view: View) -> GateResult:
     """History finishes its tasks late."""
     limit, signal_id = view.thresholds.history_latency_p99_sec, "history.task_queue_latency_p99_sec"
-    return _quantile_gate(view, "history_latency", signal_id, limit, "s", "history task p99, due to done")
+    return _quantile_gate(view, "history_latency", signal_id, limit, "s", "history's tasks are done within")
 
 
 def _tolerance_gate(
-    view: View, name: str, ids: tuple[str, ...], tolerance: Tolerance, demand_id: str, what: str
+    view: View, name: str, ids: tuple[str, ...], tolerance: Tolerance, demand_id: str, what: tuple[str, str]
 ) -> GateResult:
     """A gate on the sum of some rates against what is tolerated at the demand there is. What is well within the
     tolerance of no demand at all needs no reading of the demand."""
@@ -91,26 +100,28 @@ def _tolerance_gate(
     if lacking := without(view, name, Severity.WARNING, ids if few else (*ids, demand_id)):
         return lacking
     limit = tolerance.at(view.signals.value(demand_id) or 0.0, view.window_sec)
-    return over(view, name, value, limit, "1/s", f"{value:.2g} {what}/s", (*ids, demand_id))
+    return over(view, name, value, limit, "1/s", f"{per_sec(value, what[0])} {what[1]}", (*ids, demand_id))
 
 
 def frontend_errors(view: View) -> GateResult:
     """Requests fail by the server's fault."""
     ids, of = ("frontend.error_rate_per_sec",), "demand.requests_per_sec"
-    return _tolerance_gate(view, "frontend_errors", ids, view.thresholds.frontend_errors, of, "failed requests")
+    return _tolerance_gate(view, "frontend_errors", ids, view.thresholds.frontend_errors, of, ("request", "fail"))
 
 
 def rate_limited(view: View) -> GateResult:
     """Requests or polls are refused by a rate limit (which no error counter shows)."""
     ids, of = ("frontend.throttled_per_sec",), "demand.requests_per_sec"
-    return _tolerance_gate(view, "rate_limited", ids, view.thresholds.rate_limited, of, "refused requests and polls")
+    return _tolerance_gate(
+        view, "rate_limited", ids, view.thresholds.rate_limited, of, ("request", "are refused, polls among them")
+    )
 
 
 def history_throttled(view: View) -> GateResult:
     """History's own attempts are refused by a limit."""
     ids, of = ("history.throttled_per_sec",), "demand.tasks_added_per_sec"
     return _tolerance_gate(
-        view, "history_throttled", ids, view.thresholds.history_throttled, of, "refused history tasks"
+        view, "history_throttled", ids, view.thresholds.history_throttled, of, ("history task", "are refused")
     )
 
 
@@ -118,7 +129,7 @@ def persistence_errors(view: View) -> GateResult:
     """Database calls fail."""
     ids, of = ("persistence.error_rate_per_sec",), "demand.requests_per_sec"
     return _tolerance_gate(
-        view, "persistence_errors", ids, view.thresholds.persistence_errors, of, "failed database calls"
+        view, "persistence_errors", ids, view.thresholds.persistence_errors, of, ("database call", "fail")
     )
 
 
@@ -126,7 +137,7 @@ def persistence_throttled(view: View) -> GateResult:
     """Database calls are refused by the server's own limit."""
     ids, of = ("persistence.throttled_per_sec",), "demand.tasks_added_per_sec"
     limit = view.thresholds.persistence_throttled
-    return _tolerance_gate(view, "persistence_throttled", ids, limit, of, "refused database calls")
+    return _tolerance_gate(view, "persistence_throttled", ids, limit, of, ("database call", "are refused"))
 
 
 def shard_churn(view: View) -> GateResult:
@@ -135,7 +146,7 @@ def shard_churn(view: View) -> GateResult:
     if lacking := without(view, "shard_churn", Severity.WARNING, (signal_id,)):
         return lacking
     value = view.signals.value(signal_id) or 0.0
-    sentence = f"{value:.2g} shards opened or closed/s"
+    sentence = f"{per_sec(value, 'shard')} open or close"
     return over(view, "shard_churn", value, view.thresholds.shard_churn_per_sec, "1/s", sentence, (signal_id,))
 
 
@@ -143,14 +154,14 @@ def workflow_task_failures(view: View) -> GateResult:
     """Workflow tasks fail or time out in workers: executions are stuck, not failed."""
     ids = ("workflow_tasks.failed_per_sec", "workflow_tasks.timed_out_per_sec")
     of, limit = "demand.tasks_added_per_sec", view.thresholds.workflow_task_failures
-    return _tolerance_gate(view, "workflow_task_failures", ids, limit, of, "workflow tasks failed or timed out")
+    return _tolerance_gate(view, "workflow_task_failures", ids, limit, of, ("workflow task", "fail or time out"))
 
 
 def activity_failures(view: View) -> GateResult:
     """Activity attempts fail and are retried."""
     ids, of = ("activity_tasks.failed_per_sec",), "demand.tasks_added_per_sec"
     return _tolerance_gate(
-        view, "activity_failures", ids, view.thresholds.activity_failures, of, "failed activity attempts"
+        view, "activity_failures", ids, view.thresholds.activity_failures, of, ("activity attempt", "fail")
     )
 
 
@@ -171,6 +182,6 @@ def application_failures(view: View) -> GateResult:
         threshold=limit,
         margin=(value - limit) / limit if enough or value >= limit else None,
         unit="ratio",
-        sentence=f"{value:.0%} of the workflows that closed succeeded",
+        sentence=f"{percent(value)} of the workflows that closed succeeded",
         evidence={rate: value, **{i: v for i in bad if (v := view.signals.value(i)) is not None}},
     )

@@ -23,6 +23,7 @@ _READS = {
     "persistence": "persistence.request_rate_per_sec",
     "workers": "poller.pending_polls",
 }
+ACTOR_GATES = _GATES
 _BLOCKS = frozenset({"unreachable", "turned_away"})
 
 

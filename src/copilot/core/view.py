@@ -159,9 +159,9 @@ def of_queue(result: GateResult, flow: Flow, view: View) -> GateResult:
 
 def flow_evidence(flow: Flow) -> dict[str, float]:
     names = {
+        "matching.backlog_count": flow.waiting,
         "demand.tasks_added_per_sec": flow.arrives,
         "matching.tasks_dispatched_per_sec": flow.served,
-        "matching.backlog_count": flow.waiting,
         "matching.backlog_age_sec": flow.age,
         "matching.tasks_spooled_per_sec": flow.spooled,
         "poller.pending_polls": flow.polls,
