@@ -1,8 +1,8 @@
 """A cluster that never was, second by second: workflows start, their tasks queue, workers take them, and the Copilot
 reads counters and gauges as it would of a real one (rates over a window, pages scraped at times, gauges that lag).
 
-One team has one task queue. Each of its workflows is a workflow task, an activity and a last workflow task, so work that
-is not done brings no further work, as in life."""
+One team has one task queue. Each of its workflows is a workflow task, an activity and a last workflow task, so work
+that is not done brings no further work, as in life."""
 
 import heapq
 import random
@@ -40,6 +40,9 @@ def ramp(start: float, end: float, since: float, until: float) -> Curve:
     return lambda t: start + (end - start) * min(1.0, max(0.0, (t - since) / (until - since)))
 
 
+NONE, PLENTY = steady(0.0), steady(50.0)
+
+
 @dataclass(frozen=True)
 class Team:
     """Rates in 1/s by the second: workflows started, workflow and activity tasks its workers can take, signals that
@@ -47,10 +50,10 @@ class Team:
 
     queue: str
     starts: Curve
-    workflow_workers: Curve = steady(50.0)
-    activity_workers: Curve = steady(50.0)
-    signals: Curve = steady(0.0)
-    failing: Curve = steady(0.0)
+    workflow_workers: Curve = PLENTY
+    activity_workers: Curve = PLENTY
+    signals: Curve = NONE
+    failing: Curve = NONE
     namespace: str = "default"
 
 
@@ -70,7 +73,7 @@ class Imagined:
 
     teams: tuple[Team, ...]
     lasts_sec: int
-    refused: Curve = steady(0.0)
+    refused: Curve = NONE
     also: dict[str, Curve] = field(default_factory=dict)
     lost: Callable[[float], tuple[str, ...]] = lambda _: ()
     api: bool = True
@@ -172,9 +175,7 @@ def _rows(teams: tuple[Team, ...], values: dict[Place, float], signal_id: str) -
         ((v, p) for p, v in values.items() if v or zero_tells), key=lambda vp: (vp[0] if zero_tells else -vp[0], vp[1])
     )[:MAX_BREAKDOWN_ROWS]
     return tuple(
-        BreakdownRow(
-            labels={"namespace": of[queue].namespace, "task_queue": queue, "task_type": kind}, value=value
-        )
+        BreakdownRow(labels={"namespace": of[queue].namespace, "task_queue": queue, "task_type": kind}, value=value)
         for value, (queue, kind) in chosen
     )
 
@@ -203,12 +204,12 @@ class _Life:
             for _ in range(self._some(team.signals(now))):
                 self._count("signals", workflow)
                 self._add(workflow, now, 2)
-            for stage in self._served(workflow, now, team.workflow_workers(now)):
+            for stage in self._served(workflow, team.workflow_workers(now)):
                 if stage == 0:
                     self._add(activity, now, 1)
                 elif stage == 1:
                     self._count("done", workflow)
-            for attempt in self._served(activity, now, team.activity_workers(now)):
+            for attempt in self._served(activity, team.activity_workers(now)):
                 if self._chance.random() < team.failing(now):
                     self._count("failed", activity)
                     heapq.heappush(self._retries, (now + min(100.0, 2.0 ** (attempt - 1)), team.queue, attempt + 1))
@@ -227,14 +228,17 @@ class _Life:
 
     def polls(self, now: int) -> dict[Place, float]:
         """Polls that wait at each place: some where workers have time, one where they are behind."""
-        can = {t.queue: {"workflow": t.workflow_workers(now), "activity": t.activity_workers(now)} for t in self._cluster.teams}
+        can = {
+            t.queue: {"workflow": t.workflow_workers(now), "activity": t.activity_workers(now)}
+            for t in self._cluster.teams
+        }
         return {p: 0.0 if can[p[0]][p[1]] <= 0 else 1.0 if line.waiting else 5.0 for p, line in self._lines.items()}
 
     def _add(self, place: Place, now: int, stage: int) -> None:
         self._count("added", place)
         self._lines[place].waiting.append((now, stage))
 
-    def _served(self, place: Place, now: int, can: float) -> list[int]:
+    def _served(self, place: Place, can: float) -> list[int]:
         line = self._lines[place]
         line.credit = min(line.credit + can, max(1.0, can)) if can > 0 else 0.0
         stages = []

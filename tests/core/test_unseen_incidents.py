@@ -1,7 +1,7 @@
 """Incidents the rules were not made on: imagined clusters, and what requirements §3 say a fair judge would expect.
 
-The expectations were written before the rules were first asked. Seconds count from the beginning of the run; the trouble
-begins at 120. With W = 30 and I = 10, stressed is due 50 s after a fault's first effect, critical 95 s."""
+The expectations were written before the rules were first asked. Seconds count from the beginning of the run; the
+trouble begins at 120. With W = 30 and I = 10, stressed is due 50 s after a fault's first effect, critical 95 s."""
 
 import math
 from dataclasses import dataclass, field
@@ -10,13 +10,12 @@ import pytest
 
 from copilot.core.assessment import Evaluation
 from copilot.pipeline import replay
-from tests.cluster_signals import START
 from tests.imagined_cluster import Imagined, Team, but, ramp, steady
 
 H, S, C = frozenset({"happy"}), frozenset({"stressed"}), frozenset({"critical"})
 FAULT = 120.0
 STRESSED_BY, CRITICAL_BY = FAULT + 50, FAULT + 100
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2)
 
 
 @dataclass(frozen=True)
@@ -60,9 +59,7 @@ def teams(many: int, dying: int, starts: float, until: float) -> tuple[Team, ...
 INCIDENTS = {
     "many-small-queues": Incident(
         "25 teams of equal size, more than a breakdown has rows; the workers of one die for eight minutes",
-        Imagined(
-            teams(25, 1, 0.8, until=600), lasts_sec=780
-        ),
+        Imagined(teams(25, 1, 0.8, until=600), lasts_sec=780),
         right=((FAULT, 600, H | S), (STRESSED_BY + 20, 600, S), (600, 780, H | S), (720, 780, H)),
         cause=(STRESSED_BY + 20, 600, frozenset({"no_pollers"})),
         bottleneck=frozenset({"worker_limited"}),
@@ -121,11 +118,20 @@ INCIDENTS = {
         Imagined(
             (Team("orders", steady(6)), Team("billing", steady(2))),
             lasts_sec=500,
-            lost=lambda t: () if t < FAULT else (
-                "history.tasks_acked_per_sec", "history.task_processing_rate_per_sec", "history.throttled_per_sec",
-                "state_transitions.throughput_per_sec", "workflow_completion.success_per_sec",
-                "workflow_completion.completion_rate", "workflow_completion.failed_per_sec",
-                "history.task_queue_latency_p99_sec", "history.shard_churn_rate_per_sec",
+            lost=lambda t: (
+                ()
+                if t < FAULT
+                else (
+                    "history.tasks_acked_per_sec",
+                    "history.task_processing_rate_per_sec",
+                    "history.throttled_per_sec",
+                    "state_transitions.throughput_per_sec",
+                    "workflow_completion.success_per_sec",
+                    "workflow_completion.completion_rate",
+                    "workflow_completion.failed_per_sec",
+                    "history.task_queue_latency_p99_sec",
+                    "history.shard_churn_rate_per_sec",
+                )
             ),
         ),
         right=((FAULT, 500, H | {"unknown"}),),
@@ -133,8 +139,10 @@ INCIDENTS = {
     "one-namespace-overloaded": Incident(
         "one namespace starts six times as many workflows as its workers can take; the other lives on",
         Imagined(
-            (Team("orders", steady(5)),
-             Team("reports", but(1, (FAULT, 1e9, 12)), steady(50), steady(2), namespace="analytics")),
+            (
+                Team("orders", steady(5)),
+                Team("reports", but(1, (FAULT, 1e9, 12)), steady(50), steady(2), namespace="analytics"),
+            ),
             lasts_sec=600,
         ),
         right=((FAULT, 600, H | S | C), (STRESSED_BY + 10, 600, S | C), (FAULT + 120 + 100, 600, C)),
@@ -174,9 +182,7 @@ INCIDENTS = {
     ),
     "tiny-cluster": Incident(
         "two workflows a minute, and all workers die",
-        Imagined(
-            (Team("orders", steady(1 / 30), but(50, (FAULT, 700, 0)), but(50, (FAULT, 700, 0))),), lasts_sec=1000
-        ),
+        Imagined((Team("orders", steady(1 / 30), but(50, (FAULT, 700, 0)), but(50, (FAULT, 700, 0))),), lasts_sec=1000),
         right=((FAULT, 700, H | S | C), (300, 700, S | C), (360, 700, C), (700, 1000, H | S | C), (900, 1000, H)),
         cause=(360, 700, frozenset({"no_pollers"})),
         bottleneck=frozenset({"worker_limited"}),
@@ -279,7 +285,10 @@ INCIDENTS = {
     ),
     "crash-loop": Incident(
         "the workers crash for twenty seconds of each minute, and catch up in between",
-        Imagined((Team("orders", steady(4), *(2 * (lambda t: 0.0 if FAULT <= t < 600 and t % 60 < 20 else 30.0,))),), lasts_sec=750),
+        Imagined(
+            (Team("orders", steady(4), *(2 * (lambda t: 0.0 if FAULT <= t < 600 and t % 60 < 20 else 30.0,))),),
+            lasts_sec=750,
+        ),
         right=((FAULT, 750, H | S), (720, 750, H)),
     ),
     "history-stuck": Incident(

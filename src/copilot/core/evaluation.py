@@ -24,6 +24,7 @@ from copilot.core.services import services
 from copilot.core.signals import MissingCode, Signals
 from copilot.core.state_machine import evaluate_health_state, usable
 from copilot.core.thresholds import Thresholds
+from copilot.core.unlisted import infer
 from copilot.core.view import View
 
 RULES_VERSION = "1"
@@ -73,6 +74,7 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
     """The verdict with its findings, and what to remember for the next tick. Same inputs, same answer."""
     queues = queue_flows(signals, context.ignore_task_queues)
     cluster = cluster_flow(signals)
+    infer(queues.values(), memory.queues, cluster.described, context.window_sec, signals.time)
     view = View(signals, cluster, queues, memory, context.thresholds, context.window_sec, signals.time)
     verdict, after = evaluate_health_state(judge(view), signals, memory, context.interval_sec, context.window_sec)
     evidence = worker_evidence(view)

@@ -48,6 +48,12 @@ class QueueMemory:
     last_arrival: Instant | None = None
     last_seen: Instant | None = None
 
+    def ageing(self, age: float | None, window_sec: float, now: Instant) -> float | None:
+        """How fast the oldest task has grown older of late, in seconds a second, over half a window at least: in a
+        queue served in order, the share of what arrives that is not served. None where it was not seen for so long."""
+        then = next((s for s in reversed(self.ages) if (now - s[0]).total("seconds") >= window_sec / 2), None)
+        return None if then is None or age is None else (age - then[1]) / (now - then[0]).total("seconds")
+
 
 NEVER_SEEN = QueueMemory()
 

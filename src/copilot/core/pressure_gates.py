@@ -14,9 +14,11 @@ def work_piling_up(view: View) -> GateResult:
     """More is stored on a queue than is served: work piles up, though no gauge may say so yet (requirements §3.0)."""
     name, limit = "work_piling_up", view.thresholds.piling_up_share
     ids = ("demand.tasks_added_per_sec", "matching.tasks_dispatched_per_sec", "matching.tasks_spooled_per_sec")
+    flows = [f for f in view.queues.values() if not view.abandoned(f)] or [view.cluster]
+    if ageing := _ageing(view, flows):
+        return ageing
     if lacking := without(view, name, Severity.WARNING, ids):
         return lacking
-    flows = [f for f in view.queues.values() if not view.abandoned(f)] or [view.cluster]
     shares = {f.key: _left_share(f, view.window_sec) for f in flows}
     worst = max(flows, key=lambda f: shares[f.key])
     share = shares[worst.key]
@@ -35,6 +37,23 @@ def _left_share(flow: Flow, window_sec: float) -> float:
     if not flow.arrives or flow.served is None or drained or (flow.spooled or 0.0) * window_sec < STORED_TASKS:
         return 0.0
     return max(0.0, 1.0 - flow.served / flow.arrives)
+
+
+def _ageing(view: View, flows: list[Flow]) -> GateResult | None:
+    """The same seen by the oldest task's age, which needs no volume and no rate: in a queue served in order it grows,
+    in seconds a second, by the share of what arrives that is not served. It must have waited half a window. None: no
+    queue is seen to age so. Gauges that lag are not asked."""
+    limit, window = view.thresholds.piling_up_share, view.window_sec
+    old = [f for f in flows if f.age is not None and f.age >= window / 2] if view.cluster.described else []
+    shares = [(view.past(f).ageing(f.age, window, view.now) or 0.0, f) for f in old]
+    share, worst = max(shares, key=lambda found: found[0], default=(0.0, view.cluster))
+    if share <= limit:
+        return None
+    where = worst.name if worst.task_type else worst.task_queue
+    sentence = f"work piles up on {where}: its oldest task waits {worst.age:.0f} s and ever longer"
+    evidence = flow_evidence(worst)
+    result = measured("work_piling_up", Severity.WARNING, share, limit, "ratio", sentence, evidence, fired=True)
+    return of_queue(result, worst, view)
 
 
 def backlog_age(view: View) -> GateResult:
@@ -144,6 +163,12 @@ def workflow_task_failures(view: View) -> GateResult:
     ids = ("workflow_tasks.failed_per_sec", "workflow_tasks.timed_out_per_sec")
     of, limit = "demand.tasks_added_per_sec", view.thresholds.workflow_task_failures
     return _tolerance_gate(view, "workflow_task_failures", ids, limit, of, "workflow tasks failed or timed out")
+
+
+def workflow_task_attempts(view: View) -> GateResult:
+    """Workflow tasks need several attempts: each has failed before, so it takes no volume to tell."""
+    limit, signal_id = view.thresholds.workflow_task_attempts_p99, "workflow_tasks.attempts_p99"
+    return _quantile_gate(view, "workflow_task_attempts", signal_id, limit, "attempts", "workflow task attempts p99")
 
 
 def activity_failures(view: View) -> GateResult:

@@ -14,7 +14,7 @@ _GATES: dict[str, tuple[str, ...]] = {
     "history": ("history_throttled", "history_latency", "shard_churn"),
     "matching": (),
     "persistence": ("persistence_errors", "persistence_throttled", "persistence_latency"),
-    "workers": ("workflow_task_failures", "activity_failures"),
+    "workers": ("workflow_task_failures", "workflow_task_attempts", "activity_failures"),
 }
 _READS = {
     "frontend": "frontend.request_rate_per_sec",

@@ -10,7 +10,7 @@ from whenever import Instant
 from copilot.core.assessment import GateResult, Severity, Unjudged
 from copilot.core.flow import Flow
 from copilot.core.memory import NEVER_SEEN, Memory, QueueMemory
-from copilot.core.signals import MissingCode, Signals
+from copilot.core.signals import MAX_BREAKDOWN_ROWS, MissingCode, Signals
 from copilot.core.thresholds import Thresholds
 
 # How far inside its threshold a gate must be to count as calm (requirements §3.3).
@@ -76,8 +76,11 @@ class View:
 
     @cached_property
     def _whole(self) -> tuple[Literal["arrives", "waiting"], float]:
-        """What shares are taken of, and how much of it all queues have together."""
+        """What shares are taken of, and how much of it all queues have together: the cluster's own count where the
+        breakdown is full, and so leaves some out."""
         arrives = sum(f.arrives or 0.0 for f in self.queues.values())
+        if len(self.signals.rows("demand.tasks_added_per_sec")) >= MAX_BREAKDOWN_ROWS:
+            arrives = max(arrives, self.cluster.arrives or 0.0)
         if arrives > 0:
             return "arrives", arrives
         return "waiting", sum(f.waiting or 0.0 for f in self.queues.values())

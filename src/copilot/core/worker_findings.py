@@ -42,7 +42,7 @@ def slots_exhausted(facts: Facts) -> Issue | None:
 
 def workflow_task_failures(facts: Facts) -> Issue | None:
     """Workflow tasks fail or time out in workers, so executions are stuck."""
-    if not (gates := facts.fired("workflow_task_failures")):
+    if not (gates := facts.fired("workflow_task_failures", "workflow_task_attempts")):
         return None
     row = facts.top_row("worker_tasks.workflow_task_failures_per_sec")
     where = f" of type {row.labels['workflow_type']}" if row and row.labels.get("workflow_type") else ""
