@@ -28,7 +28,6 @@ KINDS = (
 # What is not met yet, so that a cure must remove its line (docs/benchmark.md says it too).
 # Recorded on a busy machine with a database p99 near 100 ms; or the fault ends just before or after critical is due.
 UNMET_THRESHOLDS = {
-    "cron-spikes": {"burst_factor ×1.2"},
     "half-the-workers": {"persistence_latency_p99_ms ×0.8"},
     "idle": {"persistence_latency_p99_ms ×0.8"},
     "slow-ramp": {"falling_behind_age_sec ×0.8", "burst_factor ×0.8"},

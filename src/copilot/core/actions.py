@@ -1,5 +1,6 @@
 """What a person could do about each finding."""
 
+from functools import lru_cache
 from typing import Literal
 
 from copilot.core.assessment import ActionType, SuggestedAction
@@ -87,6 +88,12 @@ _ACTIONS: dict[str, tuple[_Action, ...]] = {
 
 def actions_for(finding: str, parameters: dict[str, str | int | float]) -> tuple[SuggestedAction, ...]:
     """The actions for a finding, best first; scaling is always up."""
+    return _made(finding, tuple(parameters.items()))
+
+
+@lru_cache(maxsize=256)
+def _made(finding: str, parameters: tuple[tuple[str, str | int | float], ...]) -> tuple[SuggestedAction, ...]:
+    """They stay the same for as long as an incident lasts."""
     return tuple(
         SuggestedAction(
             action_type=kind,
@@ -94,7 +101,7 @@ def actions_for(finding: str, parameters: dict[str, str | int | float]) -> tuple
             description=text,
             confidence=confidence,
             risk_level=risk,
-            parameters={**parameters, **({"direction": "up"} if kind is ActionType.SCALE else {})},
+            parameters={**dict(parameters), **({"direction": "up"} if kind is ActionType.SCALE else {})},
             runbook=finding,
         )
         for kind, target, text, confidence, risk in _ACTIONS.get(finding, ())

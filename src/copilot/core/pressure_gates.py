@@ -105,7 +105,8 @@ def _tolerance_gate(
 ) -> GateResult:
     """A gate on the sum of some rates against what is tolerated at the demand there is. What is well within the
     tolerance of no demand at all needs no reading of the demand."""
-    value = sum(view.signals.value(i) or 0.0 for i in ids)
+    read = view.signals.readings.get
+    value = sum([read(i) or 0.0 for i in ids])
     few = value <= (1 - COMFORT) * tolerance.at(0.0, view.window_sec)
     if lacking := without(view, name, Severity.WARNING, ids if few else (*ids, demand_id)):
         return lacking

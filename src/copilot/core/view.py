@@ -1,6 +1,6 @@
 """What a gate may look at, and how it says what it saw."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -90,13 +90,17 @@ def unjudged(name: str, severity: Severity, why: Unjudged, sentence: str = "") -
     return GateResult(name=name, severity=severity, fired=None, unjudged=why, sentence=sentence)
 
 
-def without(view: View, name: str, severity: Severity, ids: Iterable[str]) -> GateResult | None:
+def without(view: View, name: str, severity: Severity, ids: Collection[str]) -> GateResult | None:
     """An unjudged result if one of the ids has no value, else None. Missing outranks quiet."""
     signals = view.signals
-    readings = signals.readings
-    lacking = [i for i in ids if readings.get(i) is None]
-    if not lacking:
-        return None
+    read = signals.readings.get
+    for signal_id in ids:
+        if read(signal_id) is None:
+            return _lacking(signals, name, severity, [i for i in ids if read(i) is None])
+    return None
+
+
+def _lacking(signals: Signals, name: str, severity: Severity, lacking: list[str]) -> GateResult:
     missing = [i for i in lacking if not signals.quiet(i)]
     if not missing:
         return unjudged(name, severity, "no_traffic", "no traffic to judge by")
@@ -132,27 +136,26 @@ def measured(
 ) -> GateResult:
     """A judged gate. `low`: it fires below its threshold, so being above it is the margin."""
     inside = value - threshold if low else threshold - value
-    return GateResult(
-        name=name,
-        severity=severity,
-        fired=fired,
-        value=value,
-        threshold=threshold,
-        margin=inside / threshold,
-        unit=unit,
-        sentence=sentence,
-        evidence=evidence,
-    )
+    return GateResult(name, severity, fired, None, value, threshold, inside / threshold, unit, sentence, evidence)
 
 
 def over(
     view: View, name: str, value: float, threshold: float, unit: str, sentence: str, ids: Iterable[str]
 ) -> GateResult:
     """A stressing gate that fires above its threshold."""
-    readings = view.signals.readings
-    evidence = {i: v for i in ids if (v := readings.get(i)) is not None}
-    fired = value > threshold
-    return measured(name, Severity.WARNING, value, threshold, unit, sentence, evidence, fired=fired)
+    read = view.signals.readings.get
+    return GateResult(
+        name,
+        Severity.WARNING,
+        value > threshold,
+        None,
+        value,
+        threshold,
+        (threshold - value) / threshold,
+        unit,
+        sentence,
+        {i: v for i in ids if (v := read(i)) is not None},
+    )
 
 
 def of_queue(result: GateResult, flow: Flow, view: View) -> GateResult:

@@ -10,11 +10,14 @@ WAKE_OF_A_BURST_SEC = 300.0
 
 
 def load_burst(facts: Facts) -> Issue | None:
-    """Far more workflows are started than usual, or were until a while ago and the work is not done yet."""
+    """Far more workflows are started than usual, or were until a while ago and the work is not done yet. One moment's
+    starts stay in their rate for a window: where nothing suffers, only what lasts longer is a burst."""
     view, memory = facts.view, facts.view.memory
     starts, usual = view.signals.value("demand.starts_per_sec"), memory.usual_starts or 0.0
     gates = facts.fired(*WORK_WAITS, "frontend_latency", "persistence_latency", "history_latency")
-    if bursting(memory, starts, view.now, view.window_sec, view.thresholds.burst_factor):
+    since = memory.burst_since
+    lasts = since is not None and (view.now - since).total("seconds") >= view.window_sec
+    if (lasts or gates) and bursting(memory, starts, view.now, view.window_sec, view.thresholds.burst_factor):
         many = starts or 0.0
         why = f"{many:.2g} workflow starts/s arrive, {many / usual:.1f} times the usual {usual:.2g}/s."
         return issue("load_burst", facts, gates, "A burst of load", why, signals=("demand.starts_per_sec",))

@@ -16,9 +16,12 @@ from copilot import bootstrap, pipeline
 from copilot.core.assessment import Evaluation
 from copilot.core.evaluation import evaluate
 from copilot.core.memory import Memory
+from copilot.lab.judge import judge
 from copilot.lab.labels import label_of
+from copilot.lab.recorded_run import RecordedRun
 from copilot.lab.scenarios import Scenario
-from copilot.lab.taken import Marks, Taken, Took, problems
+from copilot.lab.taken import Marks, Taken, Took
+from copilot.lab.wrongs import wrongs
 from copilot.local.demo_calls import server_version
 from copilot.local.supervisor import Supervisor, together
 from copilot.local.watched import WatchedCluster
@@ -61,7 +64,8 @@ async def run_scenario(scenario: Scenario, out: Path, show: Show, phases: Phases
         async with _watched(scenario, Path(folder), lengths, show) as (cluster, sources, settings):
             file = Path(folder) / f"{scenario.name}.jsonl.gz"
             run = _Run(scenario, cluster, lengths, show)
-            with recording_to(file, header(settings, sources)) as recording:
+            head = header(settings, sources)
+            with recording_to(file, head) as recording:
                 context, memory = pipeline.context(settings), Memory()
 
                 async def watch() -> None:
@@ -84,7 +88,8 @@ async def run_scenario(scenario: Scenario, out: Path, show: Show, phases: Phases
                 },
                 label_judged_after_sec=scenario.judged_after_sec,
             )
-        wrong = problems(label, taken, run.evaluations, settings.window, lengths.interval_sec)
+        recorded = RecordedRun(taken, head, tuple(e.signals for e in run.evaluations))
+        wrong = list(wrongs(judge(recorded, label, run.evaluations)))
         _keep(file, taken, out)
     show.verdict(scenario.name, wrong)
     return wrong
