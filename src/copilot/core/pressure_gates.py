@@ -23,7 +23,10 @@ def work_piling_up(view: View) -> GateResult:
     worst = max(flows, key=lambda f: shares[f.key])
     share = shares[worst.key]
     if share <= limit:
-        return measured(name, Severity.WARNING, share, limit, "ratio", "what is stored is served", {}, fired=False)
+        unsure = _ageing_unseen(view)
+        return unsure or measured(
+            name, Severity.WARNING, share, limit, "ratio", "what is stored is served", {}, fired=False
+        )
     rates = f"{worst.arrives or 0.0:.2g}/s arrive, {worst.served or 0.0:.2g}/s are served, the rest is stored"
     sentence = f"work piles up on {worst.name if worst.task_type else worst.task_queue}: {rates}"
     result = measured(name, Severity.WARNING, share, limit, "ratio", sentence, flow_evidence(worst), fired=True)
@@ -54,6 +57,17 @@ def _ageing(view: View, flows: list[Flow]) -> GateResult | None:
     evidence = flow_evidence(worst)
     result = measured("work_piling_up", Severity.WARNING, share, limit, "ratio", sentence, evidence, fired=True)
     return of_queue(result, worst, view)
+
+
+def _ageing_unseen(view: View) -> GateResult | None:
+    """An unjudged result if readings were lost without which nobody can say that no task waits and ages; None where
+    what was read suffices for that."""
+    signals = view.signals
+    ages = [signals.value(i) for i in AGES]
+    young = all(age is not None and age < view.window_sec / 2 for age in ages)
+    if young or signals.value("matching.backlog_count") == 0:
+        return None
+    return lost(view, "work_piling_up", Severity.WARNING, (*AGES, "poller.recent_pollers"))
 
 
 def backlog_age(view: View) -> GateResult:
