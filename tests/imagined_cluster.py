@@ -9,6 +9,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from copilot.core.evaluation import Context
 from copilot.core.signals import MAX_BREAKDOWN_ROWS, BreakdownRow, Missing, MissingCode, Signals
@@ -217,7 +218,8 @@ class _Life:
                     self._count("succeeded", activity)
                     self._add(workflow, now, 1)
         for place, line in self._lines.items():
-            self._count("stored", place, sum(1 for came, _ in line.waiting if came == now))
+            kept = takewhile(lambda task: task[0] == now, reversed(line.waiting))
+            self._count("stored", place, sum(1 for _ in kept))
 
     def gauges(self, now: int) -> _Gauges:
         """How much waits at each place, and for how many seconds the oldest has."""

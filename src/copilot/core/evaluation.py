@@ -27,7 +27,7 @@ from copilot.core.thresholds import Thresholds
 from copilot.core.unlisted import infer
 from copilot.core.view import View
 
-RULES_VERSION = "1"
+RULES_VERSION = "2"
 
 
 @dataclass(frozen=True, slots=True)
