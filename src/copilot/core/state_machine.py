@@ -114,6 +114,11 @@ class _Tick:
             g.fired or self.lately_missing(g) for g in (*self.fired, *self.unjudged) if g.severity is Severity.CRITICAL
         )
 
+    def fires_critically(self) -> bool:
+        """Whether a critical gate fires afresh. Where none does and one could not be judged, the tick counts neither
+        for nor against relief, whatever else is wrong."""
+        return any(not g.unjudged and g.severity is Severity.CRITICAL for g in self.fired)
+
     def only_absence_spoils(self) -> bool:
         """Whether nothing fired afresh or came close: what spoils the tick is absence, which decides nothing."""
         return not self.close and all(g.unjudged for g in self.fired)
@@ -249,11 +254,12 @@ def _usable_tick(
     )
     ended = any(m.fired and name in CRITICAL and not past[name].fired for name, m in memory.gates.items())
     absent = tick.only_absence_spoils()
+    uncritical = 0 if tick.fires_critically() else memory.uncritical + int(tick.relieved())
     memory = memory.model_copy(
         update={
             "gates": {name: m for name, m in past.items() if m is not NEVER_FIRED},
             "calm": memory.calm + 1 if tick.calm() else (memory.calm if absent else 0),
-            "uncritical": memory.uncritical + 1 if tick.relieved() else (memory.uncritical if absent else 0),
+            "uncritical": uncritical,
             "quiet_since": quiet_since,
             "last_usable": now,
             "last_tick": now,
