@@ -112,7 +112,8 @@ def _blurred(signals: Signals) -> bool:
 
 
 def _remembering(decision: Decision, memory: Memory) -> tuple[Decision, Memory]:
-    """Happy names no cause that rests on a gate. While a state holds and no gate fires, the last cause stays named."""
+    """Happy names no cause that rests on a gate. While a state holds and no gate fires, the last cause stays named; so
+    it does while a gate fires that it was found by, and nothing else explains that."""
     state, found = decision.verdict.health_state, decision.findings
     if state is ReportedState.HAPPY:
         if found:
@@ -125,8 +126,14 @@ def _remembering(decision: Decision, memory: Memory) -> tuple[Decision, Memory]:
     blurred = not decision.verdict.stale and _blurred(decision.facts.view.signals) and bool(decision.verdict.fired())
     if cause is not None and not (blurred and cause.finding in WEAK and memory.cause is not None):
         return decision, memory.model_copy(update={"cause": cause, "bottleneck": decision.bottleneck})
-    if memory.cause is None or memory.bottleneck is None or (decision.verdict.fired() and not blurred):
+    if memory.cause is None or memory.bottleneck is None:
         return decision, memory
+    fired = decision.verdict.fired()
+    unexplained = cause is None and any(gate in fired for gate in memory.cause.contributing_factors)
+    if fired and not blurred and not unexplained:
+        return decision, memory
+    if unexplained and not blurred:
+        return replace(decision, findings=(memory.cause, *found)), memory
     if blurred:
         others = tuple(issue for issue in found if issue.finding not in (memory.cause.finding, *WEAK))
         return replace(decision, findings=(memory.cause, *others), bottleneck=memory.bottleneck), memory
