@@ -8,7 +8,7 @@ from whenever import Instant
 from copilot import bootstrap
 from copilot.api.app import create_app
 from copilot.api.deps import Deps
-from copilot.api.serve import listening_socket, loopback, serve_on, tls_context
+from copilot.api.serve import listening_socket, loopback, serve_on, tls_context, told_to_end
 from copilot.core.errors import SettingsError
 from copilot.settings import Settings
 
@@ -23,6 +23,7 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
     api = settings.api
     tls = tls_context(api.cert_file, api.key_file) if api.cert_file and api.key_file else None
     async with AsyncExitStack() as closing:
+        told = closing.enter_context(told_to_end())
         store = bootstrap.store(settings)
         closing.push_async_callback(store.close)
         client = await bootstrap.temporal_client(settings.temporal, lazy=True)
@@ -42,4 +43,4 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
             log.warning("tokens travel in the clear to %s: set cert_file and key_file of [api]", host)
         shown = f"[{host}]" if ":" in host else host
         print(f"copilot api is ready: {api.scheme}://{shown}:{port}", flush=True)
-        await serve_on(app, listening, tls=tls)
+        await serve_on(app, listening, until=told, tls=tls)

@@ -193,11 +193,8 @@ async def test_events_are_bounded_go_on_where_they_broke_off_and_end_with_the_se
             async with web.stream("GET", events, headers={"last-event-id": last_id}) as stream:
                 if stream.status_code == 503:
                     return None
-                lines: list[str] = []
-                async for line in stream.aiter_lines():
-                    lines.append(line)
-                    if line.startswith("data: "):
-                        break
+                said = stream.aiter_lines()  # as long as it lives, the stream is open
+                lines = [await anext(said) for _ in range(5)]
                 refused = await web.get(events)
                 assert (refused.status_code, refused.json()["error"]["code"]) == (503, "too_many_listeners")
                 assert refused.headers["retry-after"]
