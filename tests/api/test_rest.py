@@ -74,7 +74,7 @@ async def test_a_signal_comes_with_its_unit_meaning_and_past() -> None:
 
 
 async def test_the_metrics_say_the_verdict_and_leave_out_what_is_not_known() -> None:
-    loop = ToldLoop()
+    loop = ToldLoop(took=1.5)
     said = evaluation("critical")
     verdict = said.verdict.model_copy(update={"gates": gates("work_stalled", unjudged=("frontend_slow",))})
     loop.tell(said.model_copy(update={"verdict": verdict}))
@@ -85,6 +85,8 @@ async def test_the_metrics_say_the_verdict_and_leave_out_what_is_not_known() -> 
     assert samples["copilot_health_state", "default", "happy"] == 0
     assert samples["copilot_health_state", "quiet", "unknown"] == 1
     assert samples["copilot_evaluation_age_seconds", "default"] == 7
+    assert samples["copilot_cycle_duration_seconds", "default"] == 1.5
+    assert ("copilot_cycle_duration_seconds", "quiet") not in samples
     assert ("copilot_evaluation_age_seconds", "quiet") not in samples
     assert samples["copilot_coverage_ratio", "default", "primary"] == 0.96
     assert samples["copilot_gate_fired", "default", "work_stalled", "critical", ""] == 1
