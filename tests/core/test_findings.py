@@ -209,20 +209,3 @@ def test_a_lost_reading_does_not_change_the_cause() -> None:
     blurred = lost.model_copy(update={"missing": why})
     named = [e.top_factor for e in play([healthy()] * 5 + [workers_down(60.0)] * 4 + [blurred] * 3)[0][6:]]
     assert named == ["no_pollers"] * len(named)
-
-
-def test_a_moment_that_nothing_explains_keeps_the_cause_its_gates_had_before() -> None:
-    waits = {
-        "matching__activity_backlog_age_sec": 45.0,
-        "matching__backlog_count": 60.0,
-        "matching__tasks_dispatched_per_sec": 12.0,
-    }
-    busy = healthy(**waits, workers__activity_slots_available=0.0, workers__activity_slots_used=4.0)
-    moment = healthy(
-        **waits,
-        workers__activity_slots_available=3.0,
-        workers__activity_slots_used=1.0,
-        frontend__latency_p99_ms=3000.0,
-    )
-    said = play([healthy()] * 5 + [busy] * 4 + [moment, busy])[0][8:]
-    assert [(e.top_factor, e.verdict.health_state.value) for e in said] == [("slots_exhausted", "stressed")] * 3
