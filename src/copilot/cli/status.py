@@ -109,7 +109,7 @@ def _answer(client: Any, path: str, parameters: dict[str, str]) -> dict[str, Any
         raise SourceError(MissingCode.PARSE, f"what answers at {client.base_url} is not the Copilot's API")
     if answer.status_code == 401:
         shown = "authorization" in client.headers
-        why = "does not know the token in COPILOT_TOKEN" if shown else "wants a token: set COPILOT_TOKEN"
+        why = "does not know the token in COPILOT_TOKEN" if shown else "wants a token, which COPILOT_TOKEN is to hold"
         raise SettingsError([f"{client.base_url} {why}"])
     if answer.status_code != 200:
         raise SourceError(MissingCode.ABSENT, body.get("error", {}).get("message") or f"{path}: {answer.status_code}")
