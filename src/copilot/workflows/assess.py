@@ -3,15 +3,21 @@
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
-from copilot.activities.messages import AssessmentStored, ExplainAssessment, StoreAssessment
-from copilot.workflows import calls
+from copilot.activities.explain_messages import AskModel, FetchRagContext, ImproveExplanation, RagContext
+from copilot.activities.messages import AssessmentStored, Document, ExplainAssessment, StoreAssessment
+from copilot.workflows import calls, explaining
 from copilot.workflows.shared import ASSESS, AssessHealth
+
+# Of the time one explanation may take.
+DISPATCH_SHARE = 0.4
+RAG_SEC = 2.0
+LEAST_SEC = 1.0
 
 
 @workflow.defn(name=ASSESS)
 class AssessHealthWorkflow:
-    """Stores a verdict with the rules' own explanation, then has it explained better if somebody can. Runs on by
-    itself: the loop that started it does not wait."""
+    """Stores a verdict with the rules' own explanation, then has it explained better if somebody can: a fast model says
+    how much explanation it needs, a deep one writes it. Runs on by itself: the loop that started it does not wait."""
 
     @workflow.run
     async def run(self, given: AssessHealth) -> AssessmentStored:
@@ -25,8 +31,42 @@ class AssessHealthWorkflow:
     async def _explain(self, given: AssessHealth) -> None:
         """Whatever happens here, the verdict stands with the rules' words."""
         try:
-            await calls.explain_assessment(ExplainAssessment(evaluation=given.evaluation, trigger=given.trigger))
+            explanation = await self._explained(given)
+            if explanation is not None:
+                await explaining.improve_explanation(
+                    ImproveExplanation(
+                        evaluation_id=given.evaluation["evaluation_id"], trigger=given.trigger, explanation=explanation
+                    )
+                )
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
             workflow.logger.warning("%s: the rules' words stand: %s", given.cluster, calls.in_one_line(error))
+
+    async def _explained(self, given: AssessHealth) -> Document | None:
+        """The words to be kept; None: those that are there."""
+        plan = await calls.explain_assessment(ExplainAssessment(evaluation=given.evaluation, trigger=given.trigger))
+        if plan.ask_within_sec is None:
+            return plan.explanation
+        ends = workflow.time() + plan.ask_within_sec
+        ask = AskModel(
+            evaluation=given.evaluation, trigger=given.trigger, deadline_sec=plan.ask_within_sec * DISPATCH_SHARE
+        )
+        said = await explaining.ask_dispatcher(ask)
+        if not said.deeper:
+            return said.explanation
+        known = await self._known(
+            FetchRagContext(evaluation=given.evaluation, deadline_sec=min(RAG_SEC, ask.deadline_sec))
+        )
+        left = max(ends - workflow.time(), LEAST_SEC)
+        ask = ask.model_copy(update={"deadline_sec": left, "passages": known.passages})
+        return (await explaining.ask_researcher(ask)).explanation
+
+    async def _known(self, ask: FetchRagContext) -> RagContext:
+        """Runbooks help, but are not waited for."""
+        try:
+            return await explaining.fetch_rag_context(ask)
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            return RagContext(reason=calls.in_one_line(error))
