@@ -31,7 +31,7 @@ class ModelSettings(BaseModel):
     base_url: HttpUrl | None = None
     daily_usd: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] = 5.0
     daily_tokens: Annotated[int, Field(gt=0, le=1_000_000_000)] = 2_000_000
-    timeout_sec: Annotated[float, Field(ge=1, le=25)] = 24.0
+    timeout_sec: Annotated[float, Field(ge=1, le=23)] = 22.0
     redact_addresses: bool = True
 
     @model_validator(mode="after")

@@ -31,13 +31,13 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 ONE = UsageLimits(request_limit=1)
 # What providers put around a prompt: the outputs' schemas, roles, framing.
-SCHEMA_CHARACTERS = 9_000
+SCHEMA_CHARACTERS = 4_000
 
 
 def request_settings(model: Model, most_tokens: int) -> ModelSettings:
-    """At most so many tokens in an answer; instructions and schemas cached where the provider can; no retries of the
-    client's own (Bedrock's is told when it is built)."""
-    settings = ModelSettings(max_tokens=most_tokens, cache={"messages": False})
+    """At most so many tokens in an answer, none of them spent on thinking where that can be turned off; instructions
+    and schemas cached where the provider can; no retries of the client's own (Bedrock's is told when it is built)."""
+    settings = ModelSettings(max_tokens=most_tokens, thinking=False, cache={"messages": False})
     if "max_retries" not in model.unsupported_settings:
         settings["max_retries"] = 0
     return settings
@@ -83,18 +83,24 @@ class Asker(Generic[T]):
                 outcome, why = failure(error)
                 if outcome is Outcome.TIMED_OUT:
                     return self._unknown(prompt, outcome, why)
-                return self._reply(None, outcome, why, messages)
+                return self._reply(None, outcome, why, prompt, messages)
             except Exception as error:
                 log.warning("%s: %s", self.model, type(error).__name__, exc_info=True)
                 why = f"The model's answer could not be read ({type(error).__name__})"
                 return self._unknown(prompt, Outcome.MALFORMED, why)
-        return self._reply(result.output, Outcome.SERVED, "", messages)
+        return self._reply(result.output, Outcome.SERVED, "", prompt, messages)
 
-    def _reply(self, output: T | None, outcome: Outcome, why: str, messages: Sequence[ModelMessage]) -> Reply[T]:
+    def _reply(
+        self, output: T | None, outcome: Outcome, why: str, prompt: str, messages: Sequence[ModelMessage]
+    ) -> Reply[T]:
+        """What was used as the provider says; the most it can be where an answer came and it does not say."""
         answers = [m for m in messages if isinstance(m, ModelResponse)]
         into, out = (sum(getattr(a.usage, n) for a in answers) for n in ("input_tokens", "output_tokens"))
-        known = [float(a.usage.cost) for a in answers if a.usage.cost is not None]
-        cost = sum(known) if known else self.price.of(into, out) if self.price else 0.0
+        if outcome in (Outcome.SERVED, Outcome.MALFORMED) and not into + out:
+            into, out, cost = self.at_most(prompt)
+        else:
+            known = [float(a.usage.cost) for a in answers if a.usage.cost is not None]
+            cost = sum(known) if known else self.price.of(into, out) if self.price else 0.0
         said = "\n".join(_text(a) for a in answers)
         return Reply(output, outcome, why, into, out, cost, said)
 

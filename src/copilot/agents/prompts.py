@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator
 
 from copilot.core.assessment import Evaluation, GateResult, Issue
-from copilot.core.evidence import Evidence
+from copilot.core.evidence import Evidence, Passage
 from copilot.core.redaction import Redactor
 from copilot.core.signals import LogPattern
 from copilot.core.taxonomy import SPECS
@@ -90,7 +90,7 @@ def researcher_prompt(evaluation: Evaluation, evidence: Evidence) -> str:
         ("NOT READ", _missing(evaluation)),
         ("PER TASK QUEUE AND THE LIKE", _rows(evaluation)),
         ("LOG PATTERNS", _logs(evaluation.signals.logs)),
-        ("PASSAGES OF RUNBOOKS", (_json(source=p.source, text=p.text) for p in evidence.passages)),
+        ("PASSAGES OF RUNBOOKS", (_passage(p) for p in evidence.passages)),
     )
     return _prompt("Explain this situation.", parts, evidence, LONGEST_PROMPT)
 
@@ -121,6 +121,10 @@ def _line(text: str, longest: int = LONGEST_LINE) -> str:
     return " ".join(text.split())[:longest]
 
 
+def _passage(passage: Passage) -> str:
+    return _json(source=_line(passage.source, 200), text="\n".join(passage.text.splitlines()))
+
+
 def _json(**fields: object) -> str:
     """Text of others as one JSON line: quotes and line breaks in it are escaped."""
     return json.dumps(fields, ensure_ascii=False)
@@ -133,7 +137,7 @@ def _number(value: float | None) -> str:
 def _state(evaluation: Evaluation) -> Iterator[str]:
     verdict = evaluation.verdict
     held = ", held without fresh evidence" if verdict.stale else ""
-    since, now = verdict.since.format_iso(), evaluation.time.format_iso()
+    since, now = (t.round("second", mode="floor").format_iso() for t in (verdict.since, evaluation.time))
     yield f"state {verdict.health_state.value}{held}, since {since}, now {now}"
     if verdict.transition:
         before = verdict.transition.before.value if verdict.transition.before else "nothing"
@@ -205,5 +209,10 @@ def _logs(patterns: Iterable[LogPattern]) -> Iterator[str]:
         text = _line(p.pattern, 300)
         sample = {"sample": _line(p.sample, 200)} if p.sample else {}
         yield _json(
-            count=p.count, service=p.service, level=p.level, pattern=text, last=p.last_seen.format_iso(), **sample
+            count=p.count,
+            service=p.service,
+            level=p.level,
+            pattern=text,
+            last=p.last_seen.round("second", mode="floor").format_iso(),
+            **sample,
         )

@@ -1,9 +1,11 @@
 """AssessHealthWorkflow: a verdict worth keeping. It is stored before anybody is asked to explain it."""
 
+from collections.abc import Awaitable, Callable
+
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
-from copilot.activities.explain_messages import AskModel, FetchRagContext, ImproveExplanation, RagContext
+from copilot.activities.explain_messages import AskModel, FetchRagContext, ImproveExplanation, ModelAsked, RagContext
 from copilot.activities.messages import AssessmentStored, Document, ExplainAssessment, StoreAssessment
 from copilot.workflows import calls, explaining
 from copilot.workflows.shared import ASSESS, AssessHealth
@@ -52,7 +54,7 @@ class AssessHealthWorkflow:
         ask = AskModel(
             evaluation=given.evaluation, trigger=given.trigger, deadline_sec=plan.ask_within_sec * DISPATCH_SHARE
         )
-        said = await explaining.ask_dispatcher(ask)
+        said = await self._asked(explaining.ask_dispatcher, ask)
         if not said.deeper:
             return said.explanation
         known = await self._known(
@@ -60,7 +62,19 @@ class AssessHealthWorkflow:
         )
         left = max(ends - workflow.time(), LEAST_SEC)
         ask = ask.model_copy(update={"deadline_sec": left, "passages": known.passages})
-        return (await explaining.ask_researcher(ask)).explanation
+        return (await self._asked(explaining.ask_researcher, ask)).explanation
+
+    async def _asked(self, which: Callable[[AskModel], Awaitable[ModelAsked]], ask: AskModel) -> ModelAsked:
+        """The answer; where there is none, because a worker died or the store is away, say so."""
+        try:
+            return await which(ask)
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            workflow.logger.warning("the rules' words stand: %s", calls.in_one_line(error))
+            note = "No model could be asked in time: the rules' words."
+            words = {name: ask.evaluation[name] for name in ("summary", "narrative")}
+            return ModelAsked(explanation={"explained_by": "rules", "note": note, **words})
 
     async def _known(self, ask: FetchRagContext) -> RagContext:
         """Runbooks help, but are not waited for."""
