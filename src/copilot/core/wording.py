@@ -2,10 +2,12 @@
 
 import re
 
+from copilot.core.advice import as_meant
 from copilot.core.assessment import Evaluation, Issue, Narrative, SuggestedAction
 from copilot.core.explanation import ActionsFor, Explanation
 from copilot.core.fingerprint import fingerprint
 from copilot.core.model_answer import ModelExplanation
+from copilot.core.scaling import broken_rule
 
 _SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+")
 
@@ -57,7 +59,7 @@ def still_said(evaluation: Evaluation, explained: Evaluation | None) -> Evaluati
         or fingerprint(explained) != fingerprint(evaluation)
     ):
         return evaluation
-    advice = {(i.finding, i.subject): i.suggested_actions for i in explained.findings}
+    advice = {(i.finding, i.subject): _still_permitted(i.suggested_actions, evaluation) for i in explained.findings}
     told = f"The model said so at {explained.time.format_iso()}; nothing but the numbers has changed since."
     return evaluation.model_copy(
         update={
@@ -69,6 +71,10 @@ def still_said(evaluation: Evaluation, explained: Evaluation | None) -> Evaluati
             ),
         }
     )
+
+
+def _still_permitted(actions: tuple[SuggestedAction, ...], evaluation: Evaluation) -> tuple[SuggestedAction, ...]:
+    return tuple(a for a in actions if broken_rule(as_meant(a), evaluation.signals) is None)
 
 
 def _both(first: str, second: str) -> str:
