@@ -22,7 +22,8 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
         closing.push_async_callback(store.close)
         client = await bootstrap.temporal_client(settings.temporal, lazy=True)
         clusters = tuple(c.name for c in settings.clusters)
-        app = create_app(Deps(store=store, live=bootstrap.LoopLive(client), clusters=clusters, now=Instant.now))
+        live, cap = bootstrap.LoopLive(client), settings.models.cap
+        app = create_app(Deps(store=store, live=live, clusters=clusters, now=Instant.now, model_cap=cap))
         listening = listening_socket(settings.api.host, settings.api.port, insecure=insecure)
         closing.callback(listening.close)
         host, port = listening.getsockname()[:2]

@@ -4,6 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from copilot.core.budget import NO_MODEL, Cap
 from copilot.source_settings import HttpUrl
 
 ModelName = Annotated[str, Field(pattern=r"^(test|[a-z][a-z0-9/_-]*:[A-Za-z0-9][A-Za-z0-9._:/@+-]*)$", max_length=200)]
@@ -48,3 +49,8 @@ class ModelSettings(BaseModel):
     def any(self) -> bool:
         """Whether there is a model to ask."""
         return self.dispatcher is not None or self.researcher is not None
+
+    @property
+    def cap(self) -> Cap:
+        """The most a UTC day may take; nothing without a model."""
+        return Cap(self.daily_usd, self.daily_tokens) if self.any else NO_MODEL

@@ -129,6 +129,7 @@ async def test_openapi_describes_every_route() -> None:
     assert set(paths) == {
         "/status", "/status/services", "/status/issues", "/status/summary", "/status/timeline", "/status/evaluation",
         "/clusters", "/signals/{signal_id}", "/logs/patterns", "/actions", "/healthz", "/readyz", "/metrics",
+        "/models",
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Records histories of the workflows as they run on a real server: `python -m tests.histories.record`.
+"""Records histories of the workflows as they run on a real server: `python -m tests.histories.record [RECORDING …]`.
 
 A recorded history is a promise to loops that run already: record again only with a change that is meant to break them.
 """
@@ -9,7 +9,7 @@ import json
 import socket
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,13 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
+from copilot.store.memory import MemoryStore
 from copilot.workflows.observe import ObserveClusterWorkflow
 from copilot.workflows.scheduled import ScheduledAssessmentWorkflow
 from copilot.workflows.shared import assess_id, scheduled_id
+from tests.agents.answers import sound
+from tests.agents.model_server import ModelServer, calls
+from tests.workflows.assessing import Assessing
 from tests.workflows.conftest import EVER, Observed, a_cluster, eventually
 from tests.workflows.logged import Logged
 
@@ -134,13 +138,31 @@ async def logs(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
             }
 
 
-async def main() -> None:
+async def explained(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
+    """Explained by the deep model, by the fast one, and by the rules because the model's answer was refused."""
+    quick = {"summary": "Nobody polls orders.", "why": "No worker runs.", "meaning": "Orders wait.", "confidence": 0.7}
+    server = ModelServer(research=calls("final_result", sound()))
+    server.dispatched = {"quick": calls("final_result_QuickExplanation", quick)}
+    server.researched = {"refused": calls("final_result", sound(summary="The cluster is happy."))}
+    async with server.run():
+        one = Assessing(observed.client, MemoryStore(), base_url=server.url)
+        async with one.worker:
+            for case in ("deep", "quick", "refused"):
+                await one.assess(case)
+    return {f"assess-{case}": one.assessment(case) for case in ("deep", "quick", "refused")}
+
+
+RECORDINGS: tuple[Recording, ...] = (steady, store_away, asked, blind, scheduled, logs, explained)
+
+
+async def main(wanted: Sequence[str]) -> None:
     binary = Path(sys.executable).parent / "temporal"
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(binary), dev_server_log_level="error", data_converter=pydantic_data_converter
     ) as server:
-        for recording in (steady, store_away, asked, blind, scheduled, logs):
-            await record(server.client, recording)
+        for recording in RECORDINGS:
+            if not wanted or recording.__name__ in wanted:
+                await record(server.client, recording)
 
 
 async def record(client: Client, recording: Recording) -> None:
@@ -170,4 +192,4 @@ async def _closed(loop: WorkflowHandle[Any, Any]) -> bool | None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(sys.argv[1:]))

@@ -21,7 +21,7 @@ from copilot.activities.explain_messages import (
 from copilot.activities.messages import Document, ExplainAssessment, Explained
 from copilot.core import ledger
 from copilot.core.assessment import Evaluation, ReportedState, Trigger
-from copilot.core.budget import Cap, day_start
+from copilot.core.budget import NO_MODEL, Cap, day_start
 from copilot.core.errors import StoreError
 from copilot.core.evidence import Evidence, Passage, evidence
 from copilot.core.explanation import Explanation
@@ -181,7 +181,7 @@ class ExplainActivities:
         )  # fmt: skip
         async with deps.asking:
             spent = await deps.store.model_spend(day_start(now))
-            call = ledger.within(call, spent, deps.models.cap if deps.models else Cap(0, 0))
+            call = ledger.within(call, spent, deps.models.cap if deps.models else NO_MODEL)
             await deps.store.save_model_call(call)
         return call
 

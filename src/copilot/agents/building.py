@@ -15,7 +15,6 @@ from copilot.agents.prices import price_of
 from copilot.agents.prompts import DISPATCHER_INSTRUCTIONS, RESEARCHER_INSTRUCTIONS
 from copilot.agents.researcher import MOST_TOKENS as LONG_ANSWER
 from copilot.agents.researcher import researcher
-from copilot.core.budget import Cap
 from copilot.core.errors import SettingsError
 from copilot.model_settings import ModelSettings
 
@@ -36,7 +35,7 @@ def explainers(settings: ModelSettings) -> Explainers:
         researcher=Asker(
             researcher(model(second, settings)), second, price_of(second), RESEARCHER_INSTRUCTIONS, LONG_ANSWER
         ),
-        cap=Cap(settings.daily_usd, settings.daily_tokens),
+        cap=settings.cap,
         timeout_sec=settings.timeout_sec,
         addresses=settings.redact_addresses,
     )

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
 from copilot import __version__
-from copilot.api import problems, routes_page, routes_service, routes_signals, routes_status
+from copilot.api import problems, routes_page, routes_service, routes_signals, routes_status, spending
 from copilot.api.deps import Deps
 from copilot.api.headers import SecurityHeaders
 from copilot.api.live import LiveCopies
@@ -43,8 +43,11 @@ def create_app(deps: Deps) -> FastAPI:
     )
     app.state.live = live
     problems.install(app)
-    for station in (routes_status, routes_signals, routes_service, routes_page):
+    for station in (routes_status, routes_signals, routes_page):
         app.include_router(station.routes(deps, live))
+    spent = spending.Spending(deps)
+    app.include_router(routes_service.routes(deps, live, spent))
+    app.include_router(spending.routes(spent))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(SecurityHeaders)
     return app

@@ -8,6 +8,7 @@ from typing import Protocol
 from whenever import Instant
 
 from copilot.core.assessment import Evaluation
+from copilot.core.budget import NO_MODEL, Cap
 from copilot.store.base import Store
 
 
@@ -21,13 +22,15 @@ class LiveSource(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
     """Everything the API needs; ValueError if something is left out. `clusters` are the names it answers for, the first
-    being shown first; `now` is the clock, `elapsed` one that nobody sets (seconds)."""
+    being shown first; `now` is the clock, `elapsed` one that nobody sets (seconds). `model_cap` is what models may take
+    a day (zero without a model)."""
 
     store: Store
     live: LiveSource
     clusters: tuple[str, ...]
     now: Callable[[], Instant]
     elapsed: Callable[[], float] = time.monotonic
+    model_cap: Cap = NO_MODEL
 
     def __post_init__(self) -> None:
         absent = [f.name for f in fields(self) if getattr(self, f.name) is None]

@@ -8,15 +8,18 @@ from copilot.api.deps import Deps
 from copilot.api.live import LiveCopies
 from copilot.api.metrics import VerdictCollector
 from copilot.api.problems import ErrorBody, Problem
+from copilot.api.spending import Spending, SpendingCollector
 
 NO_ACTIONS = "the Copilot advises and does not act; recommended_actions in /status says what a person could do"
 
 
-def routes(deps: Deps, live: LiveCopies) -> APIRouter:
+def routes(deps: Deps, live: LiveCopies, spending: Spending) -> APIRouter:
     """The routes, over one set of copies."""
     router = APIRouter(tags=["service"])
     registry = CollectorRegistry()
     registry.register(VerdictCollector(deps, live))
+    spent = SpendingCollector()
+    registry.register(spent)
 
     @router.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -33,7 +36,8 @@ def routes(deps: Deps, live: LiveCopies) -> APIRouter:
 
     @router.get("/metrics", response_class=Response)
     async def metrics() -> Response:
-        """The verdict as Prometheus metrics."""
+        """The verdict as Prometheus metrics, and what models took today."""
+        spent.known = await spending.today()
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     @router.post("/actions", status_code=501, response_model=ErrorBody)

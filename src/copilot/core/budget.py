@@ -52,6 +52,9 @@ class Cap:
     tokens: int
 
 
+NO_MODEL = Cap(usd=0.0, tokens=0)
+
+
 def tokens_at_most(characters: int) -> int:
     """The tokens a text of that length has at most, as far as can be told without its tokenizer."""
     return int(characters / CHARACTERS_PER_TOKEN) + 1
