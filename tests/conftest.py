@@ -14,7 +14,11 @@ OURS = ("COPILOT_", "TEMPORAL_", "AWS_")
 ALLOWED = ("COPILOT_SCREENSHOTS",)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "llm" not in config.getoption("markexpr"):
+        asks = [item for item in items if item.get_closest_marker("llm")]
+        config.hook.pytest_deselected(items=asks)
+        items[:] = [item for item in items if item not in asks]
     for item in items:
         for marker in item.iter_markers("needs_debian"):
             package = str(marker.args[0])
@@ -38,8 +42,10 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def _loopback_only(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Connecting anywhere but to this machine fails the test that tries."""
+    if request.node.get_closest_marker("llm"):
+        return
     connect = socket.socket.connect
 
     def guarded(self: socket.socket, address: Any) -> None:

@@ -20,12 +20,12 @@ from copilot.activities.explain_messages import (
 )
 from copilot.activities.messages import Document, ExplainAssessment, Explained
 from copilot.core import ledger
-from copilot.core.assessment import Evaluation, ReportedState, Trigger
+from copilot.core.assessment import Evaluation, Trigger
 from copilot.core.budget import NO_MODEL, Cap, day_start
 from copilot.core.errors import StoreError
 from copilot.core.evidence import Evidence, Passage, evidence
 from copilot.core.explanation import Explanation
-from copilot.core.fingerprint import fingerprint
+from copilot.core.fingerprint import fingerprint, worth_explaining
 from copilot.core.grounding import Grounded, Reason, grounded
 from copilot.core.knowledge import MOST_PASSAGES, question
 from copilot.core.knowledge import Passage as Found
@@ -97,7 +97,7 @@ class ExplainActivities:
     async def explain_assessment(self, ask: ExplainAssessment) -> Explained:
         """Whether a model is to be asked. What it said of the same situation before is said again."""
         models, judged = self._deps.models, _readable(ask.evaluation)
-        if models is None or judged is None or not _worth_asking(judged):
+        if models is None or judged is None or not worth_explaining(judged):
             return Explained(explained_by="rules")
         before = await self._deps.store.settled_call(judged.cluster, fingerprint(judged))
         if before is None:
@@ -199,14 +199,6 @@ def _readable(document: Document) -> Evaluation | None:
         return Evaluation.model_validate(fields)
     except ValidationError:
         return None
-
-
-def _worth_asking(judged: Evaluation) -> bool:
-    """Not where all is well and nothing is found, and not where nothing could be read: the rules know why."""
-    state = judged.verdict.health_state
-    if state is ReportedState.UNKNOWN or judged.verdict.stale:
-        return False
-    return state is not ReportedState.HAPPY or bool(judged.findings)
 
 
 def _said_before(judged: Evaluation, before: ModelCall, addresses: bool) -> Explanation:

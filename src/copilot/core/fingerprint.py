@@ -3,10 +3,18 @@
 import hashlib
 import json
 
-from copilot.core.assessment import Evaluation
+from copilot.core.assessment import Evaluation, ReportedState
 from copilot.core.signals import LogPattern
 
 _LOUD = frozenset({"error", "fatal"})
+
+
+def worth_explaining(evaluation: Evaluation) -> bool:
+    """Not where all is well and nothing is found, and not where nothing could be read: the rules know why."""
+    state = evaluation.verdict.health_state
+    if state is ReportedState.UNKNOWN or evaluation.verdict.stale:
+        return False
+    return state is not ReportedState.HAPPY or bool(evaluation.findings)
 
 
 def fingerprint(evaluation: Evaluation) -> str:
