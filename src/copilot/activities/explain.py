@@ -38,6 +38,8 @@ from copilot.store.base import Store
 log = logging.getLogger(__name__)
 ASKED_ABOUT = 3
 """Findings whose runbooks are looked up."""
+OF_THEN = frozenset({Reason.NUMBER, Reason.NAME})
+"""What may be out of date in words that say of when they are: numbers, and names that only runbooks had."""
 
 
 class Question(Protocol):
@@ -202,12 +204,12 @@ def _readable(document: Document) -> Evaluation | None:
 
 
 def _said_before(judged: Evaluation, before: ModelCall, addresses: bool) -> Explanation:
-    """The model's words of before if nothing but their numbers is out of date, else the rules'."""
+    """The model's words of before if nothing in them is wrong by now but what is of then, else the rules'."""
     told = before.time.format_iso()
     if before.outcome is Outcome.SERVED:
         answer = ModelExplanation.model_validate_json(before.answer)
         checked = grounded(answer, evidence(judged, judged.signals.logs, addresses=addresses))
-        if isinstance(checked, Grounded) or set(checked.counts()) <= {Reason.NUMBER}:
+        if isinstance(checked, Grounded) or set(checked.counts()) <= OF_THEN:
             return carried(judged, answer, told)
         return rules_stand(judged, f"What the model said at {told} does not hold any more")
     if before.outcome is Outcome.NOT_NEEDED:
