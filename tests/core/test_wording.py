@@ -1,6 +1,6 @@
 """Whose words are served, and that they stand below the rules' sentence about the state."""
 
-from copilot.core.assessment import Narrative
+from copilot.core.assessment import GateResult, Narrative, Severity
 from copilot.core.explanation import reworded
 from copilot.core.model_answer import ModelExplanation
 from copilot.core.wording import carried, rules_stand, served, still_said
@@ -54,6 +54,16 @@ def test_a_models_words_stand_at_later_ticks_while_nothing_but_numbers_changes()
     assert said.findings[0].suggested_actions == explained.findings[0].suggested_actions
     assert said.verdict == later.verdict
     assert "2026-11-22T12:00:00Z" in said.explanation_note
+
+
+def test_one_more_gate_of_the_same_findings_does_not_end_them() -> None:
+    explained = reworded(JUDGED, served(JUDGED, ANSWER))
+    gate = GateResult(name="falling_behind", severity=Severity.CRITICAL, fired=True)
+    verdict = JUDGED.verdict.model_copy(update={"gates": (*JUDGED.verdict.gates, gate)})
+    later = critical().model_copy(update={"time": NOON.add(seconds=30), "verdict": verdict})
+    assert still_said(later, explained).explained_by == "model"
+    other = later.model_copy(update={"findings": later.findings[:1]})
+    assert still_said(other, explained).explained_by == "rules"
 
 
 def test_a_models_words_end_with_the_situation_and_never_go_back_in_time() -> None:

@@ -32,6 +32,18 @@ def fingerprint(evaluation: Evaluation) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
+def same_story(one: Evaluation, other: Evaluation) -> bool:
+    """Whether words about one are still about the other: the same state since the same moment, bottleneck and findings.
+    More gates may fire by now, of the same findings."""
+    return _story(one) == _story(other)
+
+
+def _story(evaluation: Evaluation) -> tuple[object, ...]:
+    verdict = evaluation.verdict
+    found = frozenset((i.finding, i.subject) for i in evaluation.findings)
+    return verdict.health_state, verdict.stale, verdict.since, evaluation.bottleneck, found
+
+
 def _counts(pattern: LogPattern) -> bool:
     """Templates that were mined come and go; of those only errors do count."""
     return not pattern.mined or pattern.level in _LOUD

@@ -5,7 +5,7 @@ import re
 from copilot.core.advice import as_meant
 from copilot.core.assessment import Evaluation, Issue, Narrative, SuggestedAction
 from copilot.core.explanation import ActionsFor, Explanation
-from copilot.core.fingerprint import fingerprint
+from copilot.core.fingerprint import same_story
 from copilot.core.model_answer import ModelExplanation
 from copilot.core.scaling import broken_rule
 
@@ -50,17 +50,17 @@ def carried(evaluation: Evaluation, answer: ModelExplanation, told: str) -> Expl
 
 
 def still_said(evaluation: Evaluation, explained: Evaluation | None) -> Evaluation:
-    """The evaluation with the model's words of an earlier one, where there are some and nothing has changed since."""
+    """The evaluation with the model's words of an earlier one, where there are some and they are about the same."""
     if (
         explained is None
         or explained.explained_by != "model"
         or evaluation.explained_by == "model"
         or explained.time >= evaluation.time
-        or fingerprint(explained) != fingerprint(evaluation)
+        or not same_story(explained, evaluation)
     ):
         return evaluation
     advice = {(i.finding, i.subject): _still_permitted(i.suggested_actions, evaluation) for i in explained.findings}
-    told = f"The model said so at {explained.time.format_iso()}; nothing but the numbers has changed since."
+    told = f"The model said so at {explained.time.format_iso()}, of the same state and findings."
     return evaluation.model_copy(
         update={
             "explained_by": "model",
