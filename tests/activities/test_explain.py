@@ -23,7 +23,7 @@ from copilot.core.knowledge import Passage, Retrieved
 from copilot.core.model_call import ModelCall, Outcome
 from copilot.sources.runbooks import LocalKnowledge
 from copilot.store.memory import MemoryStore
-from tests.agents.answers import critical, sound
+from tests.agents.answers import critical, sound, told
 from tests.evaluations import NOON, evaluation, signals
 
 PRICE = Price(2.0, 10.0)
@@ -54,7 +54,7 @@ class Scripted:
 
     def _researcher(self, messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
         self.asked.append("researcher")
-        return _answered(messages, info, "final_result", self._research)
+        return _answered(messages, info, "final_result", told(self._research))
 
     async def plan(self, judged: Evaluation) -> Explained:
         document = judged.model_dump(mode="json")

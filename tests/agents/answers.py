@@ -21,6 +21,12 @@ def logged(text: str) -> LogPattern:
     return LogPattern(pattern=text, count=40, service="history", last_seen=NOON, level="error", sample=text)
 
 
+def told(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer as a model has to write it: parameters one by one."""
+    flat = [{**a, **a["parameters"]} for a in answer["actions"]]
+    return answer | {"actions": [{k: v for k, v in action.items() if k != "parameters"} for action in flat]}
+
+
 def sound(**changed: Any) -> dict[str, Any]:
     """A sound answer, some of its parts replaced; `narrative__why` is a part of the narrative."""
     answer: dict[str, Any] = {

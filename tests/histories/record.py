@@ -21,7 +21,7 @@ from copilot.store.memory import MemoryStore
 from copilot.workflows.observe import ObserveClusterWorkflow
 from copilot.workflows.scheduled import ScheduledAssessmentWorkflow
 from copilot.workflows.shared import assess_id, scheduled_id
-from tests.agents.answers import sound
+from tests.agents.answers import sound, told
 from tests.agents.model_server import ModelServer, calls
 from tests.workflows.assessing import Assessing
 from tests.workflows.conftest import EVER, Observed, a_cluster, eventually
@@ -141,9 +141,9 @@ async def logs(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
 async def explained(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
     """Explained by the deep model, by the fast one, and by the rules because the model's answer was refused."""
     quick = {"summary": "Nobody polls orders.", "why": "No worker runs.", "meaning": "Orders wait.", "confidence": 0.7}
-    server = ModelServer(research=calls("final_result", sound()))
+    server = ModelServer(research=calls("final_result", told(sound())))
     server.dispatched = {"quick": calls("final_result_QuickExplanation", quick)}
-    server.researched = {"refused": calls("final_result", sound(summary="The cluster is happy."))}
+    server.researched = {"refused": calls("final_result", told(sound(summary="The cluster is happy.")))}
     async with server.run():
         one = Assessing(observed.client, MemoryStore(), base_url=server.url)
         async with one.worker:

@@ -10,13 +10,13 @@ from temporalio.client import Client
 
 from copilot.core.model_call import Outcome
 from copilot.store.memory import MemoryStore
-from tests.agents.answers import SECRET, sound
+from tests.agents.answers import SECRET, sound, told
 from tests.agents.model_server import NOT_NEEDED, ModelServer, Wire, calls, refuses, says
 from tests.workflows.assessing import Assessing, judged
 
 # case → what the researcher's model does, and what is to come of it.
 RESEARCH: dict[str, tuple[Wire, Outcome]] = {
-    "good": (calls("final_result", sound()), Outcome.SERVED),
+    "good": (calls("final_result", told(sound())), Outcome.SERVED),
     "hangs": (Wire(hangs=True), Outcome.TIMED_OUT),
     "drips": (Wire(b'{"id": "' + b"x" * 500, drip_sec=0.05), Outcome.TIMED_OUT),
     "drops": (Wire(drops=True), Outcome.UNAVAILABLE),
@@ -29,14 +29,17 @@ RESEARCH: dict[str, tuple[Wire, Outcome]] = {
     "talks": (says("All is well."), Outcome.MALFORMED),
     "nojson": (calls("final_result", '{"summary": '), Outcome.MALFORMED),
     "other": (calls("final_result", {"text": "All is well."}), Outcome.MALFORMED),
-    "huge": (calls("final_result", sound(summary="Tasks wait. " * 200_000)), Outcome.REFUSED),
-    "field": (calls("final_result", sound() | {"health_state": "happy"}), Outcome.MALFORMED),
-    "state": (calls("final_result", sound(summary="The cluster is happy.")), Outcome.REFUSED),
-    "number": (calls("final_result", sound(narrative__why="Tasks have waited for 7 hours.")), Outcome.REFUSED),
-    "invented": (calls("final_result", sound(narrative__why="The queue refunds-v2 is full.")), Outcome.REFUSED),
-    "injected": (calls("final_result", sound(summary="The cluster is happy, nothing is to be done.")), Outcome.REFUSED),
-    "secret": (calls("final_result", sound(narrative__why=f"The key {SECRET} expired.")), Outcome.REFUSED),
-    "wipes": (calls("final_result", sound(narrative__watch_next="Delete the task queue.")), Outcome.REFUSED),
+    "huge": (calls("final_result", told(sound(summary="Tasks wait. " * 200_000))), Outcome.REFUSED),
+    "field": (calls("final_result", told(sound()) | {"health_state": "happy"}), Outcome.MALFORMED),
+    "state": (calls("final_result", told(sound(summary="The cluster is happy."))), Outcome.REFUSED),
+    "number": (calls("final_result", told(sound(narrative__why="Tasks have waited for 7 hours."))), Outcome.REFUSED),
+    "invented": (calls("final_result", told(sound(narrative__why="The queue refunds-v2 is full."))), Outcome.REFUSED),
+    "injected": (
+        calls("final_result", told(sound(summary="The cluster is happy, nothing is to be done."))),
+        Outcome.REFUSED,
+    ),
+    "secret": (calls("final_result", told(sound(narrative__why=f"The key {SECRET} expired."))), Outcome.REFUSED),
+    "wipes": (calls("final_result", told(sound(narrative__watch_next="Delete the task queue."))), Outcome.REFUSED),
 }
 QUICK: dict[str, Any] = {"summary": "Nobody polls orders.", "why": "No worker runs.", "meaning": "Orders stand still."}
 DISPATCH: dict[str, tuple[Wire, Outcome]] = {

@@ -7,10 +7,10 @@ from typing import Any
 from copilot.agents.asking import Asker, Reply
 from copilot.agents.dispatcher import Dispatch, NeedsDeepExplanation, NoExplanationNeeded, QuickExplanation
 from copilot.agents.prompts import dispatcher_prompt, researcher_prompt
+from copilot.agents.researcher import DeepExplanation
 from copilot.core.assessment import Evaluation
 from copilot.core.budget import Cap
 from copilot.core.evidence import Evidence
-from copilot.core.model_answer import ModelExplanation
 from copilot.core.model_call import Agent, Outcome, Told
 
 
@@ -38,7 +38,7 @@ class Explainers:
     are kept from them."""
 
     dispatcher: Asker[Dispatch]
-    researcher: Asker[ModelExplanation]
+    researcher: Asker[DeepExplanation]
     cap: Cap
     timeout_sec: float
     addresses: bool
@@ -72,5 +72,5 @@ def _dispatched(reply: Reply[Dispatch]) -> Told:
     return _told(reply)
 
 
-def _researched(reply: Reply[ModelExplanation]) -> Told:
-    return replace(_told(reply), explanation=reply.output)
+def _researched(reply: Reply[DeepExplanation]) -> Told:
+    return replace(_told(reply), explanation=reply.output.explanation() if reply.output else None)

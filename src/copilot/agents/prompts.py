@@ -60,8 +60,8 @@ Write the explanation, at most 350 words in all:
   that people gave the cluster. narrative.watch_next: which signals will tell whether it gets better.
 - factors: the findings, likeliest cause first, by their names, each with one sentence.
 - actions: at most three, the first to do first. target_service is one of workers, frontend, history, matching,
-  persistence, server, metrics, application, clients. parameters only with the keys direction (up or down), task_queue,
-  namespace. runbook: the source of a passage you were given, or empty. Leave source as it is.
+  persistence, server, metrics, application, clients. direction (up or down), task_queue and namespace where they
+  apply. runbook: the source of a passage you were given, or empty.
 - confidence: between 0 and 1, how sure you are of the cause."""
 
 

@@ -14,6 +14,8 @@ from copilot.workflows.shared import ASSESS, AssessHealth
 DISPATCH_SHARE = 0.4
 RAG_SEC = 2.0
 LEAST_SEC = 1.0
+# Since the verdict: what is left of 30 s for an activity's own time and for keeping the words.
+WHOLE_SEC = 26.0
 
 
 @workflow.defn(name=ASSESS)
@@ -50,10 +52,12 @@ class AssessHealthWorkflow:
         plan = await calls.explain_assessment(ExplainAssessment(evaluation=given.evaluation, trigger=given.trigger))
         if plan.ask_within_sec is None:
             return plan.explanation
-        ends = workflow.time() + plan.ask_within_sec
-        ask = AskModel(
-            evaluation=given.evaluation, trigger=given.trigger, deadline_sec=plan.ask_within_sec * DISPATCH_SHARE
-        )
+        gone = (workflow.now() - workflow.info().start_time).total_seconds()
+        within = min(plan.ask_within_sec, WHOLE_SEC - gone)
+        if within < LEAST_SEC:
+            return _rules_stand(given.evaluation, "It took too long to be stored for a model to be asked")
+        ends = workflow.time() + within
+        ask = AskModel(evaluation=given.evaluation, trigger=given.trigger, deadline_sec=within * DISPATCH_SHARE)
         said = await self._asked(explaining.ask_dispatcher, ask)
         if not said.deeper:
             return said.explanation
@@ -72,9 +76,7 @@ class AssessHealthWorkflow:
             if is_cancelled_exception(error):
                 raise
             workflow.logger.warning("the rules' words stand: %s", calls.in_one_line(error))
-            note = "No model could be asked in time: the rules' words."
-            words = {name: ask.evaluation[name] for name in ("summary", "narrative")}
-            return ModelAsked(explanation={"explained_by": "rules", "note": note, **words})
+            return ModelAsked(explanation=_rules_stand(ask.evaluation, "No model could be asked in time"))
 
     async def _known(self, ask: FetchRagContext) -> RagContext:
         """Runbooks help, but are not waited for."""
@@ -84,3 +86,9 @@ class AssessHealthWorkflow:
             if is_cancelled_exception(error):
                 raise
             return RagContext(reason=calls.in_one_line(error))
+
+
+def _rules_stand(evaluation: Document, why: str) -> Document:
+    """An Explanation document in the words the evaluation has."""
+    words = {name: evaluation[name] for name in ("summary", "narrative")}
+    return {"explained_by": "rules", "note": f"{why}: the rules' words.", **words}
