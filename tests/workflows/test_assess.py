@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client
+from whenever import Instant
 
+from copilot.core.budget import Spent
+from copilot.core.errors import StoreError
 from copilot.core.model_call import Outcome
 from copilot.store.memory import MemoryStore
 from tests.agents.answers import SECRET, sound, told
@@ -102,3 +105,19 @@ async def test_a_model_that_is_not_there_or_too_dear_changes_nothing(client: Cli
             assert [call.outcome for call in made] == [outcome]
             assert (made[0].input_tokens, made[0].cost_usd) == (0, 0)
             assert kept.explanation_note.endswith("the rules' words.")
+
+
+class NoLedger(MemoryStore):
+    """A store that cannot say what was spent."""
+
+    async def model_spend(self, since: Instant) -> Spent:  # noqa: ARG002
+        raise StoreError("the state store is away")
+
+
+@pytest.mark.servers
+async def test_where_nobody_knows_what_was_spent_the_rules_stand_and_say_so(client: Client) -> None:
+    blind = Assessing(client, NoLedger(), base_url="http://127.0.0.1:1/v1")
+    async with blind.worker:
+        kept, made, _ = await blind.assess("alone")
+    assert (kept.explained_by, kept.summary, made) == ("rules", judged("alone").summary, [])
+    assert kept.explanation_note == "No model could be asked: the rules' words."

@@ -76,7 +76,7 @@ class AssessHealthWorkflow:
             if is_cancelled_exception(error):
                 raise
             workflow.logger.warning("the rules' words stand: %s", calls.in_one_line(error))
-            return ModelAsked(explanation=_rules_stand(ask.evaluation, "No model could be asked in time"))
+            return ModelAsked(explanation=_rules_stand(ask.evaluation, "No model could be asked"))
 
     async def _known(self, ask: FetchRagContext) -> RagContext:
         """Runbooks help, but are not waited for."""
