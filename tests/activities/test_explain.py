@@ -24,7 +24,7 @@ from copilot.core.model_call import ModelCall, Outcome
 from copilot.sources.runbooks import LocalKnowledge
 from copilot.store.memory import MemoryStore
 from tests.agents.answers import critical, sound, told
-from tests.evaluations import NOON, evaluation, signals
+from tests.evaluations import NOON, evaluation, signals, snapshot
 
 PRICE = Price(2.0, 10.0)
 DEEP = ("final_result_NeedsDeepExplanation", {"look_into": "matching"})
@@ -37,6 +37,7 @@ class Scripted:
     def __init__(self, research: dict[str, Any] | None = None, dispatch: tuple[str, dict[str, Any]] = DEEP) -> None:
         self.store = MemoryStore()
         self.asked: list[str] = []
+        self.prompts: list[str] = []
         self.now = NOON.add(seconds=5)
         self._research, self._dispatch = sound() if research is None else research, dispatch
         first, second = FunctionModel(self._dispatcher), FunctionModel(self._researcher)
@@ -54,6 +55,7 @@ class Scripted:
 
     def _researcher(self, messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
         self.asked.append("researcher")
+        self.prompts.append(str(messages[0].parts))
         return _answered(messages, info, "final_result", told(self._research))
 
     async def plan(self, judged: Evaluation) -> Explained:
@@ -139,6 +141,16 @@ async def test_after_a_failure_that_may_pass_the_model_is_asked_again(outcome: O
 )
 async def test_nobody_is_asked_where_there_is_nothing_to_explain(judged: Evaluation) -> None:
     assert await Scripted().plan(judged) == Explained(explained_by="rules")
+
+
+async def test_the_researcher_is_told_how_signals_moved() -> None:
+    scripted = Scripted()
+    for n in range(12):
+        time = NOON.subtract(seconds=30 * n)
+        grown = signals(time, matching__backlog_count=1200.0 - 100 * n)
+        await scripted.store.save_snapshots([snapshot(evaluation("critical", time, signals=grown))])
+    await scripted.ask(critical())
+    assert "matching.backlog_count rises" in scripted.prompts[-1]
 
 
 async def test_without_a_model_the_rules_explain() -> None:

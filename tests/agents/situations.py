@@ -18,6 +18,9 @@ FOLDER = Path(__file__).parent / "prompts"
 RUNBOOK = Passage(source="no_pollers.md#what-to-do", text="What to do\n1. Start workers.\n2. Look at their logs.")
 
 
+MOVED: dict[str, dict[str, str]] = {"critical": {"matching.backlog_count": "rises"}, "stressed": {}}
+
+
 def nobody_polls() -> Evaluation:
     """Critical, with rows per task queue, one of which is named by an attacker, and logs that hold a secret."""
     judged = critical("production", logged("no poller for 10.1.2.3"), logged(INJECTION), logged(f"denied {SECRET}"))
@@ -35,7 +38,7 @@ def prompts() -> dict[str, str]:
     for name, judged in {"critical": nobody_polls(), "stressed": evaluation("stressed")}.items():
         known = evidence(judged, judged.signals.logs, (RUNBOOK,), addresses=True)
         texts[f"dispatcher-{name}"] = dispatcher_prompt(judged, known)
-        texts[f"researcher-{name}"] = researcher_prompt(judged, known)
+        texts[f"researcher-{name}"] = researcher_prompt(judged, known, MOVED[name])
     return texts
 
 

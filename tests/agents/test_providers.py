@@ -16,7 +16,7 @@ from tests.agents.model_server import ModelServer, Wire
 
 async def researched(settings: ModelSettings) -> Told:
     judged = critical()
-    return await explainers(settings).research(judged, evidence(judged)).ask(10)
+    return await explainers(settings).research(judged, evidence(judged), {}).ask(10)
 
 
 def wire(body: dict[str, Any], status: str = "200 OK") -> Wire:

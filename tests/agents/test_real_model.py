@@ -44,7 +44,7 @@ async def test_a_real_model_answers_in_the_shape_asked_for(situation: str, capsy
     passages = [Passage.model_validate(p) for p in (await activities.fetch_rag_context(ask)).passages]
     known = evidence(judged, judged.signals.logs, passages, addresses=True)
     first = await models.dispatching(judged, known).ask(TIMEOUT)
-    deep = await models.research(judged, known).ask(TIMEOUT)
+    deep = await models.research(judged, known, {}).ask(TIMEOUT)
     checked = grounded(deep.explanation, known) if deep.explanation else None
     with capsys.disabled():
         print(f"\n{situation}")

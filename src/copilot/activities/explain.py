@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -31,6 +31,7 @@ from copilot.core.knowledge import MOST_PASSAGES, question
 from copilot.core.knowledge import Passage as Found
 from copilot.core.model_answer import ModelExplanation
 from copilot.core.model_call import Agent, ModelCall, Outcome, Told
+from copilot.core.moving import moving, worth_following
 from copilot.core.wording import carried, rules_stand, served
 from copilot.sources.knowledge import Knowledge
 from copilot.store.base import Store
@@ -38,6 +39,8 @@ from copilot.store.base import Store
 log = logging.getLogger(__name__)
 ASKED_ABOUT = 3
 """Findings whose runbooks are looked up."""
+HISTORY_SEC, HISTORY_POINTS, HISTORY_WITHIN_SEC, MOST_FOLLOWED = 600.0, 30, 0.5, 8
+"""How far back the researcher is told how signals moved, and what that may take."""
 OF_THEN = frozenset({Reason.NUMBER, Reason.NAME})
 """What may be out of date in words that say of when they are: numbers, and names that only runbooks had."""
 
@@ -74,8 +77,8 @@ class Models(Protocol):
     def dispatching(self, evaluation: Evaluation, evidence: Evidence) -> Question:
         """How much explanation does it need?"""
 
-    def research(self, evaluation: Evaluation, evidence: Evidence) -> Question:
-        """What is the explanation?"""
+    def research(self, evaluation: Evaluation, evidence: Evidence, moved: Mapping[str, str]) -> Question:
+        """What is the explanation? `moved`: signals and how they moved of late."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ class ExplainActivities:
     async def ask_researcher(self, ask: AskModel) -> ModelAsked:
         """Ask for a deep explanation."""
         models, judged, known = self._given(ask)
-        return await self._asked(models.research(judged, known), judged, known, ask)
+        return await self._asked(models.research(judged, known, await self._moved(judged)), judged, known, ask)
 
     @activity.defn
     async def fetch_rag_context(self, ask: FetchRagContext) -> RagContext:
@@ -153,6 +156,21 @@ class ExplainActivities:
         judged = Evaluation.model_validate(ask.evaluation)
         passages = [Passage.model_validate(p) for p in ask.passages]
         return models, judged, evidence(judged, judged.signals.logs, passages, addresses=models.addresses)
+
+    async def _moved(self, judged: Evaluation) -> dict[str, str]:
+        """How the signals that matter moved, as far as the store says so at once."""
+        since, moved = judged.time.subtract(seconds=HISTORY_SEC), {}
+        try:
+            async with asyncio.timeout(HISTORY_WITHIN_SEC):
+                for name in worth_following(judged, MOST_FOLLOWED):
+                    points = await self._deps.store.signal_series(
+                        judged.cluster, name, since, judged.time, HISTORY_POINTS
+                    )
+                    if how := moving([point.value for point in points]):
+                        moved[name] = how
+        except (StoreError, TimeoutError) as error:
+            log.warning("without history: %s", str(error) or "the state store did not answer in time")
+        return moved
 
     async def _asked(self, what: Question, judged: Evaluation, known: Evidence, ask: AskModel) -> ModelAsked:
         call = await self._begun(what, judged, ask.trigger)

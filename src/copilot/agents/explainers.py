@@ -1,6 +1,6 @@
 """The two agents as the activities know them: questions with a price, and answers in core's own models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,9 +47,9 @@ class Explainers:
         """How much explanation does it need?"""
         return _question("dispatcher", self.dispatcher, dispatcher_prompt(evaluation, evidence), _dispatched)
 
-    def research(self, evaluation: Evaluation, evidence: Evidence) -> Question:
+    def research(self, evaluation: Evaluation, evidence: Evidence, moved: Mapping[str, str]) -> Question:
         """What is the explanation?"""
-        return _question("researcher", self.researcher, researcher_prompt(evaluation, evidence), _researched)
+        return _question("researcher", self.researcher, researcher_prompt(evaluation, evidence, moved), _researched)
 
 
 def _question(agent: Agent, asker: Asker[Any], prompt: str, understood: Callable[[Reply[Any]], Told]) -> Question:

@@ -6,7 +6,8 @@ a fence inside the data is broken up."""
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from copilot.core.assessment import Evaluation, GateResult, Issue
 from copilot.core.evidence import Evidence, Passage
@@ -22,6 +23,7 @@ MOST_ROWS = 5
 MOST_FINDINGS = 8
 MOST_SHORT_FINDINGS = 4
 MOST_SHORT_LOGS = 6
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 _LAWS = """\
 You help the people who operate a Temporal cluster. Rules have already decided its state from metrics; you explain, you
@@ -78,8 +80,9 @@ def dispatcher_prompt(evaluation: Evaluation, evidence: Evidence) -> str:
     return _prompt("How much explanation does this situation need?", parts, evidence, LONGEST_SHORT_PROMPT)
 
 
-def researcher_prompt(evaluation: Evaluation, evidence: Evidence) -> str:
-    """Everything that is known about a situation, with the passages of runbooks that `evidence` holds."""
+def researcher_prompt(evaluation: Evaluation, evidence: Evidence, moved: Mapping[str, str] = NOTHING) -> str:
+    """Everything that is known about a situation, with the passages of runbooks that `evidence` holds. `moved`: signals
+    and how they moved of late (core/moving.py)."""
     parts = (
         ("STATE, decided by rules", _state(evaluation)),
         ("WHAT THE RULES SAY", _said(evaluation)),
@@ -87,6 +90,7 @@ def researcher_prompt(evaluation: Evaluation, evidence: Evidence) -> str:
         ("FINDINGS, by rank", _findings(evaluation.findings[:MOST_FINDINGS])),
         ("ACTORS", _actors(evaluation)),
         ("SIGNALS", _signals(evaluation)),
+        ("HOW SIGNALS MOVED in the last minutes", (f"{i} {how}" for i, how in moved.items())),
         ("NOT READ", _missing(evaluation)),
         ("PER TASK QUEUE AND THE LIKE", _rows(evaluation)),
         ("LOG PATTERNS", _logs(evaluation.signals.logs)),

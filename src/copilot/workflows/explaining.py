@@ -18,8 +18,8 @@ from copilot.activities.explain_messages import (
 from copilot.activities.messages import Message
 
 A = TypeVar("A", bound=Message)
-# For the ledger and the checks around a model's answer.
-AROUND_SEC = 1.0
+# For history, ledger and checks around a model's answer.
+AROUND_SEC = 1.5
 KEEP = timedelta(seconds=2)
 
 
