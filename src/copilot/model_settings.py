@@ -1,13 +1,23 @@
 """`[models]` of copilot.toml: which language models explain, and what they may cost."""
 
+import re
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from copilot.core.budget import NO_MODEL, Cap
 from copilot.source_settings import HttpUrl
 
-ModelName = Annotated[str, Field(pattern=r"^(test|[a-z][a-z0-9/_-]*:[A-Za-z0-9][A-Za-z0-9._:/@+-]*)$", max_length=200)]
+_MODEL = re.compile(r"test|[a-z][a-z0-9/_-]{0,40}:[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,160}")
+
+
+def _named(name: str) -> str:
+    if _MODEL.fullmatch(name) is None:
+        raise ValueError(f'{name!r} names no model: say provider:model, like "anthropic:claude-sonnet-5-5"')
+    return name
+
+
+ModelName = Annotated[str, AfterValidator(_named)]
 """As pydantic-ai names models: `provider:model`."""
 
 BEDROCK_DISPATCHER = "bedrock:us.anthropic.claude-sonnet-5-5"

@@ -1,6 +1,7 @@
 """Models from settings. Nothing is asked over the network."""
 
 import os
+import re
 from typing import Any
 
 from pydantic_ai.exceptions import UserError
@@ -46,7 +47,7 @@ def model(name: str, settings: ModelSettings) -> Model:
     try:
         return infer_model(name, lambda provider: _provider(provider, settings))
     except (UserError, ImportError, ValueError) as error:
-        why = str(error).splitlines()[0]
+        why = re.split(r"(?<=\.)\s", str(error), maxsplit=1)[0]
         hint = ": install temporal-sre-copilot with its extra `models`" if isinstance(error, ImportError) else ""
         raise SettingsError([f"models: {name} cannot be used: {why}{hint}"]) from error
 
