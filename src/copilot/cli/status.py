@@ -50,10 +50,11 @@ def status(
         for answer in answers:
             print(json.dumps(answer))
     else:
-        from copilot.cli.status_view import print_status
+        from copilot.cli.status_view import print_models, print_status
 
         for answer in answers:
             print_status(answer)
+        print_models(_models_today(base.rstrip("/")))
     if any(answer["health_state"] in BAD_NEWS for answer in answers):
         raise typer.Exit(1)
 
@@ -97,6 +98,17 @@ def _asked(base: str, cluster: str | None, cert_file: Path | None) -> Iterator[d
                 f"no answer from {base} ({str(error) or type(error).__name__}): does `copilot api` run there? "
                 "--api says where it is",
             ) from error
+
+
+def _models_today(base: str) -> dict[str, Any]:
+    """What models took today; nothing where the API does not say."""
+    import httpx
+
+    try:
+        with httpx.Client(base_url=base, timeout=ANSWER_SEC) as client:
+            return _answer(client, "/models", {})
+    except (httpx.HTTPError, SourceError):
+        return {}
 
 
 def _answer(client: Any, path: str, parameters: dict[str, str]) -> dict[str, Any]:
