@@ -1,8 +1,6 @@
 """The process that serves the API and the page."""
 
-import asyncio
 import logging
-import signal
 from contextlib import AsyncExitStack
 
 from whenever import Instant
@@ -10,7 +8,7 @@ from whenever import Instant
 from copilot import bootstrap
 from copilot.api.app import create_app
 from copilot.api.deps import Deps
-from copilot.api.serve import listening_socket, loopback, serve_on, tls_context
+from copilot.api.serve import listening_socket, loopback, serve_on, tls_context, told_to_end
 from copilot.core.errors import SettingsError
 from copilot.settings import Settings
 from copilot.unsaved import Unsaved
@@ -25,10 +23,8 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
         raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
     api = settings.api
     tls = tls_context(api.cert_file, api.key_file) if api.cert_file and api.key_file else None
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as closing:
+        told = closing.enter_context(told_to_end())
         store = bootstrap.store(settings)
         closing.push_async_callback(store.close)
         client = await bootstrap.temporal_client(settings.temporal, lazy=True)
@@ -36,9 +32,10 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
         deps = Deps(
             store=store,
             live=bootstrap.LoopLive(client),
-            unsaved=Unsaved(client).why,
             clusters=clusters,
             now=Instant.now,
+            unsaved=Unsaved(client).why,
+            model_cap=settings.models.cap,
             runbooks=settings.knowledge.folder,
         )
         app = create_app(deps, api)
@@ -49,4 +46,4 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
             log.warning("tokens travel in the clear to %s: set cert_file and key_file of [api]", host)
         shown = f"[{host}]" if ":" in host else host
         print(f"copilot api is ready: {api.scheme}://{shown}:{port}", flush=True)
-        await serve_on(app, listening, until=stop, tls=tls)
+        await serve_on(app, listening, until=told, tls=tls)

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,6 +13,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError, RPCStatusCode
 
 from copilot import pipeline
+from copilot.activities.explain import ExplainDeps, Models
 from copilot.activities.logs import LogDeps, WatchedLogs
 from copilot.activities.messages import Document
 from copilot.activities.observe import ObserveDeps
@@ -21,6 +23,7 @@ from copilot.core.log_patterns import PatternBook
 from copilot.core.redaction import redacted
 from copilot.core.signals import MissingCode
 from copilot.knowledge_settings import KnowledgeSettings
+from copilot.model_settings import ModelSettings
 from copilot.settings import ClusterSettings, Settings, TemporalSettings
 from copilot.source_settings import LogSettings
 from copilot.sources import Source
@@ -135,7 +138,27 @@ def observe_deps(settings: Settings) -> ObserveDeps:
         sources={c.name: sources(c) for c in settings.clusters},
         contexts={c.name: pipeline.context(c) for c in settings.clusters},
         store=store(settings),
+        hide_addresses=settings.redact_addresses,
     )
+
+
+def models(settings: ModelSettings) -> Models | None:
+    """The models that explain; None where none is configured. Nothing is asked of them yet. SettingsError where one
+    cannot be used."""
+    if not settings.any:
+        return None
+    try:
+        from copilot.agents.building import explainers
+    except ImportError as error:
+        raise SettingsError(
+            [f"models: {error.name} is not installed: install temporal-sre-copilot with its extra `models`"]
+        ) from error
+    return explainers(settings)
+
+
+def explain_deps(settings: Settings, kept: Store) -> ExplainDeps:
+    """What assessments are explained with."""
+    return ExplainDeps(store=kept, knowledge=knowledge(settings.knowledge), models=models(settings.models))
 
 
 async def close(deps: ObserveDeps) -> None:
@@ -154,7 +177,7 @@ def log_source(settings: LogSettings) -> LogSource:
 def log_deps(settings: Settings) -> LogDeps:
     """What the worker reads logs with."""
     return LogDeps(
-        redact=redacted,
+        redact=partial(redacted, addresses=settings.redact_addresses),
         logs={
             c.name: WatchedLogs(log_source(c.logs), PatternBook([p.pattern() for p in c.logs.patterns]), c.window)
             for c in settings.clusters

@@ -74,7 +74,7 @@ async def test_a_signal_comes_with_its_unit_meaning_and_past() -> None:
 
 
 async def test_the_metrics_say_the_verdict_and_leave_out_what_is_not_known() -> None:
-    loop = ToldLoop()
+    loop = ToldLoop(took=1.5)
     said = evaluation("critical")
     verdict = said.verdict.model_copy(update={"gates": gates("work_stalled", unjudged=("frontend_slow",))})
     loop.tell(said.model_copy(update={"verdict": verdict}))
@@ -85,6 +85,8 @@ async def test_the_metrics_say_the_verdict_and_leave_out_what_is_not_known() -> 
     assert samples["copilot_health_state", "default", "happy"] == 0
     assert samples["copilot_health_state", "quiet", "unknown"] == 1
     assert samples["copilot_evaluation_age_seconds", "default"] == 7
+    assert samples["copilot_cycle_duration_seconds", "default"] == 1.5
+    assert ("copilot_cycle_duration_seconds", "quiet") not in samples
     assert ("copilot_evaluation_age_seconds", "quiet") not in samples
     assert samples["copilot_coverage_ratio", "default", "primary"] == 0.96
     assert samples["copilot_gate_fired", "default", "work_stalled", "critical", ""] == 1
@@ -131,7 +133,7 @@ async def test_openapi_describes_every_route() -> None:
     assert set(paths) == {
         "/status", "/status/services", "/status/issues", "/status/summary", "/status/timeline", "/status/evaluation",
         "/clusters", "/signals/{signal_id}", "/logs/patterns", "/actions", "/healthz", "/readyz", "/metrics",
-        "/events", "/guides", "/guides/{name}", "/guides/{name}/fragment",
+        "/events", "/guides", "/guides/{name}", "/guides/{name}/fragment", "/models",
     }  # fmt: skip
 
 
@@ -193,11 +195,8 @@ async def test_events_are_bounded_go_on_where_they_broke_off_and_end_with_the_se
             async with web.stream("GET", events, headers={"last-event-id": last_id}) as stream:
                 if stream.status_code == 503:
                     return None
-                lines: list[str] = []
-                async for line in stream.aiter_lines():
-                    lines.append(line)
-                    if line.startswith("data: "):
-                        break
+                said = stream.aiter_lines()  # as long as it lives, the stream is open
+                lines = [await anext(said) for _ in range(5)]
                 refused = await web.get(events)
                 assert (refused.status_code, refused.json()["error"]["code"]) == (503, "too_many_listeners")
                 assert refused.headers["retry-after"]

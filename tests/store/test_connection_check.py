@@ -154,7 +154,7 @@ async def test_a_database_that_is_not_there(way: Guarded) -> None:
 async def test_no_schema_an_old_one_and_a_newer_one(way: Guarded) -> None:
     connection = await asyncpg.connect(way.url())
     newest = (await check_connection(way.url())).newest_version
-    await connection.execute("UPDATE schema_version SET version = version + 1")
+    await connection.execute("UPDATE schema_version SET version = $1 WHERE version = $2", newest + 1, newest)
     newer = await check_connection(way.url())
     assert f"{newest + 1}, this program knows only {newest}" in stopped_at(newer, "schema version")
     assert "upgrade" in newer.checks[-1].fix

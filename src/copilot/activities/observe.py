@@ -14,8 +14,6 @@ from copilot.activities.messages import (
     AssessmentStored,
     Document,
     EvaluateHealth,
-    ExplainAssessment,
-    Explained,
     FetchSignals,
     HealthEvaluated,
     MemoryResumed,
@@ -49,6 +47,7 @@ class ObserveDeps:
     rules: pipeline.Rules = evaluate
     now: Callable[[], Instant] = Instant.now
     saved_thresholds: set[str] = field(default_factory=set)
+    hide_addresses: bool = False
 
 
 class ObserveActivities:
@@ -61,7 +60,8 @@ class ObserveActivities:
     async def fetch_signals(self, ask: FetchSignals) -> SignalsFetched:
         """Read all sources of a cluster now, by this machine's clock; the result bears the tick's time."""
         deps = self._deps
-        signals = await pipeline.collect(_of(ask.cluster, deps.sources), deps.now(), ask.deadline_sec)
+        sources = _of(ask.cluster, deps.sources)
+        signals = await pipeline.collect(sources, deps.now(), ask.deadline_sec, hide_addresses=deps.hide_addresses)
         dated = signals.model_copy(update={"time": Instant.from_timestamp(ask.tick)})
         return SignalsFetched(signals=dated.model_dump(mode="json"))
 
@@ -98,11 +98,6 @@ class ObserveActivities:
             log.warning("an assessment of another release does not fit and is left out: %s", error.errors()[0]["msg"])
             return AssessmentStored(new=False, unreadable=True)
         return AssessmentStored(new=await self._deps.store.save_assessment(assessment))
-
-    @activity.defn
-    async def explain_assessment(self, ask: ExplainAssessment) -> Explained:
-        """The rules' own words stand: an evaluation is made with them."""
-        return Explained(explained_by=ask.evaluation.get("explained_by", "rules"))
 
     @activity.defn
     async def resume_memory(self, ask: ResumeMemory) -> MemoryResumed:

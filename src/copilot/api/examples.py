@@ -187,5 +187,12 @@ BY_MODEL = {
     "EvaluationLine": EVALUATION,
     "Guides": {"guides": [{"name": "no_pollers", "title": "Nobody polls a task queue"}]},
     "Guide": GUIDE,
+    "ModelsToday": {
+        "since": "2026-11-22T00:00:00Z",
+        "spent": {"calls": 9, "input_tokens": 61000, "output_tokens": 5200, "cost_usd": 0.38, "unserved": 1},
+        "daily_usd": 5.0,
+        "daily_tokens": 2000000,
+        "degraded_because": None,
+    },
     "Well": {"status": "ok"},
 }

@@ -22,11 +22,18 @@ async def serve(app: FastAPI, host: str, port: int, *, insecure: bool = False) -
 
     Raises StartError when the address is taken, or lies beyond this machine and `insecure` is not said."""
     listening = listening_socket(host, port, insecure=insecure)
+    with told_to_end() as told:
+        await serve_on(app, listening, until=told)
+
+
+@contextlib.contextmanager
+def told_to_end() -> Iterator[asyncio.Event]:
+    """An event that SIGINT and SIGTERM set, instead of ending the process."""
     loop, told = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told.set)
     try:
-        await serve_on(app, listening, until=told)
+        yield told
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)

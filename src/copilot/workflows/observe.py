@@ -181,7 +181,9 @@ class ObserveClusterWorkflow:
         try:
             ask = await self._read(tick)
             if ask is not None:
-                published = await to_its_end(self._judge_and_publish(ask, began, spiked=spiked))
+                published = await to_its_end(self._judge_and_publish(ask, spiked=spiked))
+            if published:
+                self._known.cycle_sec = workflow.time() - began
         finally:
             self._known.log_spike = self._known.log_spike or (spiked and not published)
             self._ticking, self._tried = False, True
@@ -203,7 +205,7 @@ class ObserveClusterWorkflow:
             cluster=self._cluster, tick=tick, signals=read, memory=known.memory, why_blind=why, logs=known.logs
         )
 
-    async def _judge_and_publish(self, ask: EvaluateHealth, began: float, *, spiked: bool) -> bool:
+    async def _judge_and_publish(self, ask: EvaluateHealth, *, spiked: bool) -> bool:
         try:
             judged = await calls.evaluate_health(ask, self._worker_within())
         except ActivityError as error:
@@ -213,7 +215,6 @@ class ObserveClusterWorkflow:
         known.window.push(ask.tick, judged.evaluation["signals"]["readings"])
         if ask.signals is not None and known.last_error is not None:
             known.last_error = known.last_error.model_copy(update={"over": True})
-        known.cycle_sec = workflow.time() - began
         await self._publish(judged, ask.tick, spiked=spiked)
         return True
 
