@@ -70,7 +70,7 @@ def _lines(asking: Asking, cluster: str | None, answers: list[dict[str, Any]], *
     lost = False
     while True:
         for answer in answers:
-            said = tuple(answer.get(k) for k in ("health_state", "stale", "since", "bottleneck", "top_factor"))
+            said = tuple(answer.get(k) for k in ("health_state", "stale", "bottleneck", "top_factor"))
             if told.get(answer["cluster"]) != said:
                 told[answer["cluster"]] = said
                 print(json.dumps(answer) if as_json else _line(answer), flush=True)
