@@ -12,6 +12,9 @@ from copilot.api.deps import Deps
 from copilot.api.serve import listening_socket, serve_on
 from copilot.core.errors import SettingsError
 from copilot.settings import Settings
+from copilot.telemetry.process_log import say
+from copilot.telemetry.runtime import begin_runtime
+from copilot.telemetry.switch import traced
 from copilot.unsaved import Unsaved
 
 
@@ -20,10 +23,13 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
     until they are. StartError when the address cannot be used."""
     if not settings.clusters:
         raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
+    form = settings.logging.format
+    begin_runtime(form)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as closing:
+        closing.enter_context(traced("api"))
         store = bootstrap.store(settings)
         closing.push_async_callback(store.close)
         client = await bootstrap.temporal_client(settings.temporal, lazy=True)
@@ -33,5 +39,5 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
         listening = listening_socket(settings.api.host, settings.api.port, insecure=insecure)
         closing.callback(listening.close)
         host, port = listening.getsockname()[:2]
-        print(f"copilot api is ready: http://{host}:{port}", flush=True)
+        say(f"copilot api is ready: http://{host}:{port}", form)
         await serve_on(app, listening, until=stop)

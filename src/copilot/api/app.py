@@ -33,6 +33,7 @@ def create_app(deps: Deps) -> FastAPI:
         version=__version__,
         description="Whether a Temporal cluster makes forward progress on the work it has, and why not.",
         lifespan=lifespan,
+        telemetry={"operation_spans": False},
         docs_url=None,
         redoc_url=None,
         responses={
