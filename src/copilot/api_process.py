@@ -1,7 +1,6 @@
 """The process that serves the API and the page."""
 
-import asyncio
-import signal
+import logging
 from contextlib import AsyncExitStack
 
 from whenever import Instant
@@ -9,13 +8,15 @@ from whenever import Instant
 from copilot import bootstrap
 from copilot.api.app import create_app
 from copilot.api.deps import Deps
-from copilot.api.serve import listening_socket, serve_on
+from copilot.api.serve import listening_socket, loopback, serve_on, tls_context, told_to_end
 from copilot.core.errors import SettingsError
 from copilot.settings import Settings
 from copilot.telemetry.process_log import say
 from copilot.telemetry.runtime import begin_runtime
 from copilot.telemetry.switch import traced
 from copilot.unsaved import Unsaved
+
+log = logging.getLogger(__name__)
 
 
 async def run_api(settings: Settings, *, insecure: bool = False) -> None:
@@ -25,19 +26,29 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
         raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
     form = settings.logging.format
     begin_runtime(form)
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    api = settings.api
+    tls = tls_context(api.cert_file, api.key_file) if api.cert_file and api.key_file else None
     async with AsyncExitStack() as closing:
         closing.enter_context(traced("api"))
+        told = closing.enter_context(told_to_end())
         store = bootstrap.store(settings)
         closing.push_async_callback(store.close)
         client = await bootstrap.temporal_client(settings.temporal, lazy=True)
         clusters = tuple(c.name for c in settings.clusters)
-        live, unsaved = bootstrap.LoopLive(client), Unsaved(client).why
-        app = create_app(Deps(store=store, live=live, clusters=clusters, now=Instant.now, unsaved=unsaved))
-        listening = listening_socket(settings.api.host, settings.api.port, insecure=insecure)
+        deps = Deps(
+            store=store,
+            live=bootstrap.LoopLive(client),
+            clusters=clusters,
+            now=Instant.now,
+            unsaved=Unsaved(client).why,
+            runbooks=settings.knowledge.folder,
+        )
+        app = create_app(deps, api)
+        listening = listening_socket(api.host, api.port, insecure=insecure or bool(api.tokens))
         closing.callback(listening.close)
         host, port = listening.getsockname()[:2]
-        say(f"copilot api is ready: http://{host}:{port}", form)
-        await serve_on(app, listening, until=stop)
+        if tls is None and api.tokens and not loopback(host):
+            log.warning("tokens travel in the clear to %s: set cert_file and key_file of [api]", host)
+        shown = f"[{host}]" if ":" in host else host
+        say(f"copilot api is ready: {api.scheme}://{shown}:{port}", form)
+        await serve_on(app, listening, until=told, tls=tls)

@@ -196,8 +196,15 @@ class LoopLive:
 
     async def assessed(self, cluster: str) -> int | None:
         """When the loop last had an evaluation assessed (unix seconds). SourceError as above."""
+        return (await self._status(cluster)).assessed
+
+    async def cycle_sec(self, cluster: str) -> float | None:
+        """How long the loop's last tick took to be read and judged. SourceError as above."""
+        return (await self._status(cluster)).cycle_sec
+
+    async def _status(self, cluster: str) -> LoopStatus:
         status: LoopStatus = await self._asked(cluster, "status", LoopStatus)
-        return status.assessed
+        return status
 
     async def _asked(self, cluster: str, query: str, answer: type | None = None) -> Any:
         loop = self._client.get_workflow_handle(observe_id(cluster))

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as NotJson
 
 from copilot import __version__
+from copilot.api_settings import ApiSettings
 from copilot.core.dialects import DIALECTS
 from copilot.core.errors import SettingsError
 from copilot.core.promql import parse_matchers
@@ -146,13 +147,6 @@ class StoreSettings(Section):
 
     url: Annotated[str, AfterValidator(_store_url)] | None = None
     retention_days: Annotated[float, Field(gt=0)] = 7.0
-
-
-class ApiSettings(Section):
-    """Where the API and the page listen."""
-
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8765
 
 
 class WorkerSettings(Section):

@@ -189,10 +189,17 @@ def test_while_a_state_holds_its_last_cause_stays_named() -> None:
     assert (after_it[-1].verdict.health_state.value, after_it[-1].top_factor) == ("happy", None)
 
 
+def test_one_moments_starts_that_stay_in_their_rate_for_a_window_are_no_burst() -> None:
+    spike = [healthy()] * 6 + [healthy(demand__starts_per_sec=15.0)] * 3
+    assert not any(f.finding == "load_burst" for e in play(spike * 3)[0] for f in e.findings)
+    suffers = healthy(demand__starts_per_sec=15.0, matching__workflow_backlog_age_sec=31.0, matching__backlog_count=9.0)
+    assert play([healthy()] * 6 + [suffers] * 2)[0][-1].top_factor == "load_burst"
+
+
 def test_load_that_stays_is_usual_after_a_while() -> None:
     evaluations = play([healthy()] * 5 + [healthy(demand__starts_per_sec=15.0)] * 300)[0]
     named = ["load_burst" in [f.finding for f in e.findings] for e in evaluations]
-    assert all(named[6:40])
+    assert all(named[8:40])
     assert not named[-1]
 
 

@@ -3,7 +3,7 @@ so that they all say the same and none of them waits for anything."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -29,6 +29,7 @@ class Copy:
     evaluation: Evaluation | None = None
     heard: float = 0.0
     trigger: Trigger | None = None
+    cycle_sec: float | None = None
     loop_problem: str | None = None
     store_problem: str | None = None
     unsaved: str | None = None
@@ -37,7 +38,8 @@ class Copy:
 @dataclass(frozen=True, slots=True)
 class Said:
     """A cluster's verdict as it must be read now. `evaluation` None: nothing was heard yet; `as_made` is the same as it
-    was before it grew old, for what tells of its own moment. `age_sec`: seconds since the evaluation was made.
+    was before it grew old, for what tells of its own moment. `age_sec`: seconds since the evaluation was made;
+    `cycle_sec`: how long the loop took to make it, where that is known.
     `degraded_because`: what is away, in a sentence; None when all is well."""
 
     cluster: str
@@ -47,6 +49,7 @@ class Said:
     age_sec: float | None
     trigger: Trigger | None
     degraded_because: str | None
+    cycle_sec: float | None = None
 
     @property
     def revision(self) -> tuple[object, ...]:
@@ -55,6 +58,11 @@ class Said:
         if e is None:
             return (None, self.degraded_because)
         return (e.evaluation_id, e.verdict.health_state, e.verdict.stale, e.explained_by, self.degraded_because)
+
+    def same_as(self, other: "Said") -> bool:
+        """Whether all but the age is the same, so that what was written of one holds for the other."""
+        one = (self.trigger, self.revision)
+        return self.as_made is other.as_made and one == (other.trigger, other.revision)
 
 
 class LiveCopies:
@@ -81,6 +89,7 @@ class LiveCopies:
             age_sec=None if said is None else age_sec(said, at),
             trigger=copy.trigger,
             degraded_because="; ".join(problems) or None,
+            cycle_sec=copy.cycle_sec,
         )
 
     def ready(self) -> bool:
@@ -114,6 +123,9 @@ class LiveCopies:
             store_problem=store_problem,
             unsaved=unsaved,
         )
+        if live is not None and not same:
+            took, _ = await self._answer(self._deps.live.cycle_sec(cluster), "the observing loop")
+            self._copies[cluster] = replace(self._copies[cluster], cycle_sec=took)
 
     async def run(self) -> None:
         """Refresh every second until closed. A copy that cannot be refreshed grows old, and is then read as stale."""
@@ -129,7 +141,7 @@ class LiveCopies:
             except TimeoutError:
                 continue
 
-    async def changes(self, cluster: str) -> AsyncIterator[Said]:
+    async def changes(self, cluster: str) -> AsyncGenerator[Said]:
         """The verdict now, and again after every refresh, until closed."""
         while not self._closing.is_set():
             yield self.said(cluster)

@@ -37,18 +37,19 @@ def worker(config: ConfigOption = None) -> None:
 def api(
     config: ConfigOption = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen beyond this machine although there is no authentication.")
+        bool, typer.Option("--insecure", help="Listen beyond this machine although no token is asked for.")
     ] = False,
 ) -> None:
     """Serve the JSON API and the page, until SIGTERM or Ctrl-C.
 
     Example: copilot api --config copilot.toml, then open http://127.0.0.1:8765"""
+    from copilot.api.request_ids import request_facts
     from copilot.api_process import run_api
     from copilot.settings import load_settings
     from copilot.telemetry.process_log import log_to_stderr
 
     settings = load_settings(config)
-    log_to_stderr("api", settings.log_level, settings.logging.format)
+    log_to_stderr("api", settings.log_level, settings.logging.format, request_facts)
     asyncio.run(run_api(settings, insecure=insecure))
 
 

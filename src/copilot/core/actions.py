@@ -1,5 +1,6 @@
 """What a person could do about each finding."""
 
+from functools import lru_cache
 from typing import Literal
 
 from copilot.core.assessment import ActionType, SuggestedAction
@@ -109,6 +110,12 @@ WAIT_AND_SEE = SuggestedAction(
 
 def actions_for(finding: str, parameters: dict[str, str | int | float]) -> tuple[SuggestedAction, ...]:
     """The actions for a finding, best first; scaling is always up."""
+    return _made(finding, tuple(parameters.items()))
+
+
+@lru_cache(maxsize=256)
+def _made(finding: str, parameters: tuple[tuple[str, str | int | float], ...]) -> tuple[SuggestedAction, ...]:
+    """They stay the same for as long as an incident lasts."""
     return tuple(
         SuggestedAction(
             action_type=kind,
@@ -116,7 +123,7 @@ def actions_for(finding: str, parameters: dict[str, str | int | float]) -> tuple
             description=text.format(**_named(dict(parameters))),
             confidence=confidence,
             risk_level=risk,
-            parameters={**parameters, **({"direction": "up"} if kind is ActionType.SCALE else {})},
+            parameters={**dict(parameters), **({"direction": "up"} if kind is ActionType.SCALE else {})},
             runbook=finding,
         )
         for kind, target, text, confidence, risk in _ACTIONS.get(finding, ())

@@ -1,6 +1,7 @@
 """What findings look at, and how one is written down."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from copilot.core.actions import WAIT_AND_SEE, actions_for
 from copilot.core.assessment import GateResult, Issue, Severity, SuggestedAction
@@ -13,7 +14,7 @@ from copilot.core.telling import told
 from copilot.core.view import View
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Facts:
     """What findings look at: the view, the gates by name, what the workers show, and whether evidence is lacking."""
 
@@ -24,7 +25,12 @@ class Facts:
 
     def fired(self, *names: str) -> list[GateResult]:
         """Those of the named gates that fired."""
-        return [self.gates[n] for n in names if self.gates[n].fired]
+        gates = self._fired
+        return [gates[n] for n in names if n in gates] if gates else []
+
+    @cached_property
+    def _fired(self) -> dict[str, GateResult]:
+        return {name: gate for name, gate in self.gates.items() if gate.fired}
 
     def lasts(self, name: str) -> bool:
         """Whether the gate has fired for a whole window."""

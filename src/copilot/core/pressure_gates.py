@@ -15,14 +15,19 @@ def work_piling_up(view: View) -> GateResult:
     """More is stored on a queue than is served: work piles up, though no gauge may say so yet (requirements §3.0)."""
     name, limit = "work_piling_up", view.thresholds.piling_up_share
     ids = ("demand.tasks_added_per_sec", "matching.tasks_dispatched_per_sec", "matching.tasks_spooled_per_sec")
+    flows = [f for f in view.queues.values() if not view.abandoned(f)] or [view.cluster]
+    if ageing := _ageing(view, flows):
+        return ageing
     if lacking := without(view, name, Severity.WARNING, ids):
         return lacking
-    flows = [f for f in view.queues.values() if not view.abandoned(f)] or [view.cluster]
     shares = {f.key: _left_share(f, view.window_sec) for f in flows}
     worst = max(flows, key=lambda f: shares[f.key])
     share = shares[worst.key]
     if share <= limit:
-        return measured(name, Severity.WARNING, share, limit, "ratio", "what is stored is served", {}, fired=False)
+        unsure = _ageing_unseen(view)
+        return unsure or measured(
+            name, Severity.WARNING, share, limit, "ratio", "what is stored is served", {}, fired=False
+        )
     rates = f"{rate(worst.arrives or 0.0)} arrive, {served_words(worst.served)}, the rest is stored"
     sentence = f"work piles up on {worst.name if worst.task_type else worst.task_queue}: {rates}"
     result = measured(name, Severity.WARNING, share, limit, "ratio", sentence, flow_evidence(worst), fired=True)
@@ -36,6 +41,34 @@ def _left_share(flow: Flow, window_sec: float) -> float:
     if not flow.arrives or flow.served is None or drained or (flow.spooled or 0.0) * window_sec < STORED_TASKS:
         return 0.0
     return max(0.0, 1.0 - flow.served / flow.arrives)
+
+
+def _ageing(view: View, flows: list[Flow]) -> GateResult | None:
+    """The same seen by the oldest task's age, which needs no volume and no rate: in a queue served in order it grows,
+    in seconds a second, by the share of what arrives that is not served. It must have waited half a window. None: no
+    queue is seen to age so. Gauges that lag are not asked."""
+    limit, window = view.thresholds.piling_up_share, view.window_sec
+    old = [f for f in flows if f.age is not None and f.age >= window / 2] if view.cluster.described else []
+    shares = [(view.past(f).ageing(f.age, window, view.now) or 0.0, f) for f in old]
+    share, worst = max(shares, key=lambda found: found[0], default=(0.0, view.cluster))
+    if share <= limit:
+        return None
+    where = worst.name if worst.task_type else worst.task_queue
+    sentence = f"work piles up on {where}: its oldest task waits {span(worst.age or 0.0)} and ever longer"
+    evidence = flow_evidence(worst)
+    result = measured("work_piling_up", Severity.WARNING, share, limit, "ratio", sentence, evidence, fired=True)
+    return of_queue(result, worst, view)
+
+
+def _ageing_unseen(view: View) -> GateResult | None:
+    """An unjudged result if readings were lost without which nobody can say that no task waits and ages; None where
+    what was read suffices for that."""
+    signals = view.signals
+    ages = [signals.value(i) for i in AGES]
+    young = all(age is not None and age < view.window_sec / 2 for age in ages)
+    if young or signals.value("matching.backlog_count") == 0:
+        return None
+    return lost(view, "work_piling_up", Severity.WARNING, (*AGES, "poller.recent_pollers"))
 
 
 def backlog_age(view: View) -> GateResult:
@@ -95,7 +128,8 @@ def _tolerance_gate(
 ) -> GateResult:
     """A gate on the sum of some rates against what is tolerated at the demand there is. What is well within the
     tolerance of no demand at all needs no reading of the demand."""
-    value = sum(view.signals.value(i) or 0.0 for i in ids)
+    read = view.signals.readings.get
+    value = sum([read(i) or 0.0 for i in ids])
     few = value <= (1 - COMFORT) * tolerance.at(0.0, view.window_sec)
     if lacking := without(view, name, Severity.WARNING, ids if few else (*ids, demand_id)):
         return lacking
@@ -155,6 +189,12 @@ def workflow_task_failures(view: View) -> GateResult:
     ids = ("workflow_tasks.failed_per_sec", "workflow_tasks.timed_out_per_sec")
     of, limit = "demand.tasks_added_per_sec", view.thresholds.workflow_task_failures
     return _tolerance_gate(view, "workflow_task_failures", ids, limit, of, ("workflow task", "fail or time out"))
+
+
+def workflow_task_attempts(view: View) -> GateResult:
+    """Workflow tasks need several attempts: each has failed before, so it takes no volume to tell."""
+    limit, signal_id = view.thresholds.workflow_task_attempts_p99, "workflow_tasks.attempts_p99"
+    return _quantile_gate(view, "workflow_task_attempts", signal_id, limit, "attempts", "workflow tasks need")
 
 
 def activity_failures(view: View) -> GateResult:

@@ -80,7 +80,8 @@ def _worst_stall(view: View, name: str, severity: Severity) -> GateResult:
     if unknown and severity is Severity.CRITICAL:
         return unjudged(name, severity, "missing", "nothing says what waits")
     stuck = _stuck_in_history(view) if severity is Severity.CRITICAL else None
-    if unsure := stuck or lost(view, name, severity, ("matching.backlog_count", *AGES)):
+    inferred = ("poller.recent_pollers",) if any(stalls is None for _, stalls, _ in judged) else ()
+    if unsure := stuck or lost(view, name, severity, ("matching.backlog_count", *AGES, *inferred)):
         return unsure
     sentence = "what arrives is served" if severity is Severity.CRITICAL else "no small queue is left unserved"
     return GateResult(name=name, severity=severity, fired=False, unit="ratio", sentence=sentence)

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from copilot.core.assessment import Issue
-from copilot.core.bottleneck import SERVER_REFUSES
+from copilot.core.bottleneck import SERVER_REFUSES, STUCK_IN_HISTORY
 from copilot.core.facts import Facts, issue
 from copilot.core.figures import count, per_sec, took
 
@@ -120,7 +120,7 @@ def history_backlog(facts: Facts) -> Issue | None:
     """History finishes its tasks late or not at all, and nothing refuses them."""
     gates = facts.fired("history_latency")
     stalled = facts.gates["work_stalled"]
-    if stalled.fired and "history.tasks_acked_per_sec" in stalled.evidence:
+    if stalled.fired and STUCK_IN_HISTORY in stalled.evidence:
         gates = [stalled, *gates]
     if not gates or facts.fired(*SERVER_REFUSES):
         return None

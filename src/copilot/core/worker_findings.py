@@ -12,11 +12,14 @@ NAMED_QUEUES = 3
 
 
 def load_burst(facts: Facts) -> Issue | None:
-    """Far more workflows are started than usual, or were until a while ago and the work is not done yet."""
+    """Far more workflows are started than usual, or were until a while ago and the work is not done yet. One moment's
+    starts stay in their rate for a window: where nothing suffers, only what lasts longer is a burst."""
     view, memory = facts.view, facts.view.memory
     starts, usual = view.signals.value("demand.starts_per_sec"), memory.usual_starts or 0.0
     gates = facts.fired(*WORK_WAITS, "frontend_latency", "persistence_latency", "history_latency")
-    if bursting(memory, starts, view.now, view.window_sec, view.thresholds.burst_factor):
+    since = memory.burst_since
+    lasts = since is not None and (view.now - since).total("seconds") >= view.window_sec
+    if (lasts or gates) and bursting(memory, starts, view.now, view.window_sec, view.thresholds.burst_factor):
         many = starts or 0.0
         why = f"{per_sec(many, 'workflow start')} arrive where {rate(usual)} are usual."
         if facts.fired("turned_away", "frontend_errors"):
@@ -63,7 +66,7 @@ def _behind(facts: Facts, kind: str = "") -> str:
 
 def workflow_task_failures(facts: Facts) -> Issue | None:
     """Workflow tasks fail or time out in workers, so executions are stuck."""
-    if not (gates := facts.fired("workflow_task_failures")):
+    if not (gates := facts.fired("workflow_task_failures", "workflow_task_attempts")):
         return None
     row = facts.top_row("worker_tasks.workflow_task_failures_per_sec")
     where = f" of type {row.labels['workflow_type']}" if row and row.labels.get("workflow_type") else ""

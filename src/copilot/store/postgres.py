@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -134,7 +135,7 @@ class PostgresStore:
         ids = {from_column(r["time"]): r["id"] for r in rows}
         found = await self._rows(sql.READINGS, [ids[p.time] for p in kept])
         readings = {r["id"]: json.loads(r["readings"]) for r in found}
-        return [p.model_copy(update={"signals": readings.get(ids[p.time])}) for p in kept]
+        return [replace(p, signals=readings.get(ids[p.time])) for p in kept]
 
     async def signal_series(
         self, cluster: str, signal_id: str, start: Instant, end: Instant, max_points: int

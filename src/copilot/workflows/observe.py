@@ -97,6 +97,7 @@ class ObserveClusterWorkflow:
             last_tick=known.last_tick,
             last_error=known.last_error,
             assessed=known.assessed,
+            cycle_sec=known.cycle_sec,
         )
 
     @workflow.update
@@ -175,6 +176,7 @@ class ObserveClusterWorkflow:
         self._known.last_tick = tick
         self._left -= 1
         self._ticking = True
+        began = workflow.time()
         spiked, self._known.log_spike = self._known.log_spike, False
         published = False
         try:
@@ -182,6 +184,8 @@ class ObserveClusterWorkflow:
                 ask = await self._read(tick)
                 if ask is not None:
                     published = await to_its_end(self._judge_and_publish(ask, spiked=spiked))
+            if published:
+                self._known.cycle_sec = workflow.time() - began
         finally:
             self._known.log_spike = self._known.log_spike or (spiked and not published)
             self._ticking, self._tried = False, True

@@ -95,6 +95,7 @@ class Known(BaseModel):
     last_error: LastError | None = None
     logs: Document | None = None
     log_spike: bool = False
+    cycle_sec: float | None = None
     ticks: int = 0
     runs: int = 1
 
@@ -168,7 +169,7 @@ class StoreBacklog(Message):
 
 class LoopStatus(Message):
     """How a loop is doing: ticks evaluated since it began, runs (continue-as-new generations), snapshots not
-    stored yet, the newest tick it had assessed."""
+    stored yet, the newest tick it had assessed, how long the last one took to be read and judged."""
 
     definition: Definition
     ticks: int
@@ -177,6 +178,7 @@ class LoopStatus(Message):
     last_tick: int | None
     last_error: LastError | None
     assessed: int | None = None
+    cycle_sec: float | None = None
 
 
 class ScheduleStatus(Message):
