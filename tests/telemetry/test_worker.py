@@ -23,7 +23,7 @@ from tests.telemetry.otlp_receiver import Receiver, otlp_receiver
 
 pytestmark = pytest.mark.servers
 NOBODY = "http://127.0.0.1:1"
-OURS = {"copilot_cycle_duration_seconds", "copilot_evaluations", "copilot_fetches", "copilot_failed_fetches",
+OURS = {"copilot_worker_cycle_seconds", "copilot_evaluations", "copilot_fetches", "copilot_failed_fetches",
         "copilot_pending_writes", "process_resident_memory_bytes", "process_cpu_seconds_total"}  # fmt: skip
 FAILING = "RunActivity:store_signals_snapshot"
 TOKEN = "a-bearer-token-nobody-may-see-4711"
@@ -109,7 +109,7 @@ async def test_a_cycle_is_a_trace_and_is_measured_and_the_log_is_json(
     counted = {f.name: f for f in text_string_to_metric_families(metrics.text)}
     assert counted.keys() >= OURS
     assert "temporal_workflow_task_execution_latency_seconds" in counted
-    assert {s.labels["cluster"] for s in counted["copilot_cycle_duration_seconds"].samples} == {tmp_path.name}
+    assert {s.labels["cluster"] for s in counted["copilot_worker_cycle_seconds"].samples} == {tmp_path.name}
     assert [s.value for s in counted["copilot_failed_fetches"].samples] == [0]
 
 

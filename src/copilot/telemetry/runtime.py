@@ -20,7 +20,7 @@ from copilot.core.errors import StartError
 from copilot.settings import LogFormat, WorkerSettings
 
 CYCLE_SEC = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0)
-BUCKETS = {"copilot_cycle_duration": CYCLE_SEC}
+BUCKETS = {"copilot_worker_cycle": CYCLE_SEC}
 WARNINGS = TelemetryFilter(core_level="WARN", other_level="ERROR")
 
 

@@ -16,7 +16,7 @@ def cycle(cluster: str, tick: int) -> Iterator[None]:
     with span("cycle", {"cluster": cluster, "tick": tick}, carrier=ROOT):
         yield
     duration = workflow.metric_meter().create_histogram_timedelta(
-        "copilot_cycle_duration", "From the beginning of a cycle until its verdict is published", "duration"
+        "copilot_worker_cycle", "From the beginning of a cycle until its verdict is published", "duration"
     )
     duration.record(workflow.now() - began, {"cluster": cluster})
 
