@@ -6,7 +6,7 @@ PIP = $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check
 INSTALL = $(PIP) install --quiet --require-hashes --only-binary :all:
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test lint format docs bench chaos check-deploy lock clean
+.PHONY: help demo lab test test-llm lint format docs bench chaos check-deploy lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ demo: $(VENV)/.run  ## a Temporal cluster with workers and load, and the Copilot
 
 lab: $(VENV)/.run  ## all incidents of the lab afresh, which takes hours; ARGS="--at-once 2"
 	@$(BIN)/copilot lab run --all --out src/copilot/lab/recordings $(ARGS)
+
+test-llm: $(VENV)/.dev  ## dispatcher and researcher asked of a real model: COPILOT_LLM_BASE_URL, COPILOT_LLM_MODEL
+	@$(BIN)/python -m pytest -m llm tests/agents/test_real_model.py $(ARGS)
 
 # Bytecode is kept even where the environment says it is not: dozens of processes would compile the same again.
 test: export PYTHONDONTWRITEBYTECODE =

@@ -14,7 +14,11 @@ OURS = ("COPILOT_", "TEMPORAL_", "AWS_")
 ALLOWED = ("COPILOT_SCREENSHOTS",)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "llm" not in config.getoption("markexpr"):
+        asks = [item for item in items if item.get_closest_marker("llm")]
+        config.hook.pytest_deselected(items=asks)
+        items[:] = [item for item in items if item not in asks]
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):  # the test runs in the loop in which the browser lives
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
@@ -40,8 +44,10 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def _loopback_only(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Connecting anywhere but to this machine fails the test that tries."""
+    if request.node.get_closest_marker("llm"):
+        return
     connect = socket.socket.connect
 
     def guarded(self: socket.socket, address: Any) -> None:

@@ -41,6 +41,7 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
             clusters=clusters,
             now=Instant.now,
             unsaved=Unsaved(client).why,
+            model_cap=settings.models.cap,
             runbooks=settings.knowledge.folder,
         )
         app = create_app(deps, api)

@@ -14,6 +14,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError, RPCStatusCode
 
 from copilot import pipeline
+from copilot.activities.explain import ExplainDeps, Models
 from copilot.activities.logs import LogDeps, WatchedLogs
 from copilot.activities.measures import Measures
 from copilot.activities.messages import Document
@@ -24,6 +25,7 @@ from copilot.core.log_patterns import PatternBook
 from copilot.core.redaction import redacted
 from copilot.core.signals import MissingCode
 from copilot.knowledge_settings import KnowledgeSettings
+from copilot.model_settings import ModelSettings
 from copilot.settings import ClusterSettings, Settings, TemporalSettings
 from copilot.source_settings import LogSettings
 from copilot.sources import Source
@@ -144,6 +146,25 @@ def observe_deps(settings: Settings, meter: MetricMeter = MetricMeter.noop) -> O
         measures=Measures(meter),
         hide_addresses=settings.redact_addresses,
     )
+
+
+def models(settings: ModelSettings) -> Models | None:
+    """The models that explain; None where none is configured. Nothing is asked of them yet. SettingsError where one
+    cannot be used."""
+    if not settings.any:
+        return None
+    try:
+        from copilot.agents.building import explainers
+    except ImportError as error:
+        raise SettingsError(
+            [f"models: {error.name} is not installed: install temporal-sre-copilot with its extra `models`"]
+        ) from error
+    return explainers(settings)
+
+
+def explain_deps(settings: Settings, kept: Store) -> ExplainDeps:
+    """What assessments are explained with."""
+    return ExplainDeps(store=kept, knowledge=knowledge(settings.knowledge), models=models(settings.models))
 
 
 async def close(deps: ObserveDeps) -> None:

@@ -19,6 +19,7 @@ from copilot.core.promql import parse_matchers
 from copilot.core.store_address import store_address
 from copilot.core.thresholds import Thresholds
 from copilot.knowledge_settings import KnowledgeSettings
+from copilot.model_settings import ModelSettings
 from copilot.source_settings import HttpSourceSettings, HttpUrl, LogSettings, Section
 
 CONFIG_FILE = "copilot.toml"
@@ -186,6 +187,7 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     api: ApiSettings = ApiSettings()
     knowledge: KnowledgeSettings = KnowledgeSettings()
+    models: ModelSettings = ModelSettings()
     clusters: tuple[ClusterSettings, ...] = ()
     data_dir: Path | None = None
     redact_addresses: bool = False

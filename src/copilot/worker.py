@@ -12,6 +12,7 @@ from temporalio.worker import Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from copilot import bootstrap
+from copilot.activities.explain import ExplainActivities, ExplainDeps
 from copilot.activities.logs import LogActivities, LogDeps
 from copilot.activities.observe import ObserveActivities, ObserveDeps
 from copilot.activities.prune import PruneActivities
@@ -20,6 +21,7 @@ from copilot.alive import touched
 from copilot.core.errors import SettingsError
 from copilot.core.redaction import redacted
 from copilot.settings import Settings, StoreSettings, WorkerSettings
+from copilot.sources.runbooks import LocalKnowledge
 from copilot.telemetry.process_log import say
 from copilot.telemetry.process_metrics import process_measured
 from copilot.telemetry.runtime import begin_runtime
@@ -42,6 +44,7 @@ WORKFLOWS = (
 PASSED_THROUGH = (
     *("copilot.core", "copilot.activities.messages", "copilot.activities.log_messages", "copilot.telemetry.spans"),
     "copilot.activities.prune_messages",
+    "copilot.activities.explain_messages",
     *("copilot.workflows.shared", "copilot.workflows.log_shared", "pydantic", "whenever"),
 )
 UNVERSIONED = WorkerSettings()
@@ -63,10 +66,13 @@ def build_worker(
     deps: ObserveDeps,
     release: WorkerSettings = UNVERSIONED,
     logs: LogDeps = NO_LOGS,
+    explain: ExplainDeps | None = None,
     retention_days: float = RETENTION_DAYS,
 ) -> Worker:
-    """A worker over the given clients, of the given release; it prunes what is older than `retention_days`."""
+    """A worker over the given clients, of the given release; it prunes what is older than `retention_days`. `explain`
+    None: the rules explain."""
     observing = ObserveActivities(deps)
+    explaining = ExplainActivities(explain or ExplainDeps(store=deps.store, knowledge=LocalKnowledge()))
     scheduling = ScheduleActivities(ScheduleDeps(store=deps.store, live=bootstrap.LoopLive(client)))
     return Worker(
         client,
@@ -77,8 +83,12 @@ def build_worker(
             observing.evaluate_health,
             observing.store_signals_snapshot,
             observing.store_health_assessment,
-            observing.explain_assessment,
             observing.resume_memory,
+            explaining.explain_assessment,
+            explaining.ask_dispatcher,
+            explaining.fetch_rag_context,
+            explaining.ask_researcher,
+            explaining.improve_explanation,
             scheduling.get_live_verdict,
             scheduling.check_recent_assessment,
             scheduling.get_latest_assessment,
@@ -113,15 +123,16 @@ async def run_worker(settings: Settings) -> None:
     form = settings.logging.format
     meter = begin_runtime(form, settings.worker).metric_meter
     async with AsyncExitStack() as closing:
-        closing.enter_context(traced("worker"))
+        closing.enter_context(traced("worker", models=settings.models.any))
         await closing.enter_async_context(process_measured(meter))
         deps = bootstrap.observe_deps(settings, meter)
         closing.push_async_callback(bootstrap.close, deps)
+        explain = bootstrap.explain_deps(settings, deps.store)
         logs = bootstrap.log_deps(settings)
         closing.push_async_callback(bootstrap.close_logs, logs)
         client = await bootstrap.connected(settings.temporal, waiting=partial(say, form=form))
         worker = build_worker(
-            client, settings.task_queue, deps, settings.worker, logs, retention_days=settings.store.retention_days
+            client, settings.task_queue, deps, settings.worker, logs, explain, settings.store.retention_days
         )
         await closing.enter_async_context(worker)
         names = ", ".join(c.name for c in settings.clusters)

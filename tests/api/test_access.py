@@ -24,7 +24,11 @@ ASKING = ApiSettings(tokens={"grafana": token_hash(GRAFANA), "alice": token_hash
 PAGE = "https://grafana.example.org"
 
 
-@pytest.mark.parametrize("shown", [None, "Bearer", "Bearer wrong", f"Basic {GRAFANA}", "Basic é", f"bearer {ALICE}x"])
+@pytest.mark.parametrize(
+    "shown",
+    [None, "Bearer", "Bearer wrong", f"Basic {GRAFANA}", "Basic é", f"bearer {ALICE}x"],
+    ids=["nothing", "no token", "another", "the wrong scheme", "not ASCII", "one letter more"],
+)
 async def test_who_shows_no_known_token_learns_nothing(shown: str | None) -> None:
     headers = {b"authorization": shown.encode()} if shown else {}
     async with client(deps(telling()), ASKING) as api:

@@ -133,7 +133,7 @@ async def test_openapi_describes_every_route() -> None:
     assert set(paths) == {
         "/status", "/status/services", "/status/issues", "/status/summary", "/status/timeline", "/status/evaluation",
         "/clusters", "/signals/{signal_id}", "/logs/patterns", "/actions", "/healthz", "/readyz", "/metrics",
-        "/events", "/guides", "/guides/{name}", "/guides/{name}/fragment",
+        "/events", "/guides", "/guides/{name}", "/guides/{name}/fragment", "/models",
     }  # fmt: skip
 
 

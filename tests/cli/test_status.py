@@ -95,5 +95,5 @@ def test_the_apis_token_is_read_from_the_environment(monkeypatch: pytest.MonkeyP
         wrong = status("--api", url)
         monkeypatch.setenv("COPILOT_TOKEN", "cop_mine")
         assert status("--api", url).exit_code == 0
-    assert "wants a token: set COPILOT_TOKEN" in str(without.exception)
+    assert "wants a token, which COPILOT_TOKEN is to hold" in str(without.exception)
     assert "does not know the token in COPILOT_TOKEN" in str(wrong.exception)

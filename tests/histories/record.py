@@ -23,10 +23,14 @@ from copilot.core.evaluation import Context, evaluate
 from copilot.core.memory import Memory
 from copilot.core.signals import Signals
 from copilot.starter import PRUNING, start_loop
+from copilot.store.memory import MemoryStore
 from copilot.workflows.observe import ObserveClusterWorkflow
 from copilot.workflows.prune import PruneStoreWorkflow
 from copilot.workflows.scheduled import ScheduledAssessmentWorkflow
 from copilot.workflows.shared import Definition, assess_id, prune_id, scheduled_id
+from tests.agents.answers import sound, told
+from tests.agents.model_server import ModelServer, calls
+from tests.workflows.assessing import Assessing
 from tests.workflows.conftest import EVER, Observed, a_cluster, eventually
 from tests.workflows.logged import Logged
 
@@ -181,6 +185,20 @@ async def cancelled(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
         return {"observe-cancelled-in-a-tick": observed.loop}
 
 
+async def explained(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
+    """Explained by the deep model, by the fast one, and by the rules because the model's answer was refused."""
+    quick = {"summary": "Nobody polls orders.", "why": "No worker runs.", "meaning": "Orders wait.", "confidence": 0.7}
+    server = ModelServer(research=calls("final_result", told(sound())))
+    server.dispatched = {"quick": calls("final_result_QuickExplanation", quick)}
+    server.researched = {"refused": calls("final_result", told(sound(summary="The cluster is happy.")))}
+    async with server.run():
+        one = Assessing(observed.client, MemoryStore(), base_url=server.url)
+        async with one.worker:
+            for case in ("deep", "quick", "refused"):
+                await one.assess(case)
+    return {f"assess-{case}": one.assessment(case) for case in ("deep", "quick", "refused")}
+
+
 async def main() -> None:
     """Record all, or those that are named."""
     chosen = [r for r in RECORDINGS if not sys.argv[1:] or r.__name__ in sys.argv[1:]]
@@ -218,7 +236,7 @@ async def _closed(loop: WorkflowHandle[Any, Any]) -> bool | None:
     return True if (await loop.describe()).close_time else None
 
 
-RECORDINGS: tuple[Recording, ...] = (steady, store_away, asked, blind, scheduled, logs, pruned, cancelled)
+RECORDINGS: tuple[Recording, ...] = (steady, store_away, asked, blind, scheduled, logs, pruned, cancelled, explained)
 
 if __name__ == "__main__":
     asyncio.run(main())

@@ -13,6 +13,7 @@ from copilot.core.assessment import (
 from copilot.core.explanation import ActionsFor, Explanation
 from copilot.store.base import Store
 from tests.evaluations import NOON, assessment, evaluation, issue, signals, snapshot
+from tests.store.model_call_contract import ModelCallContract
 
 POLLERS = issue()
 SLOTS = issue("slots_exhausted", "orders", severity=Severity.WARNING)
@@ -21,6 +22,7 @@ SLOTS = issue("slots_exhausted", "orders", severity=Severity.WARNING)
 BETTER = Explanation(
     explained_by="model",
     summary="In other words.",
+    note="Said by a model.",
     narrative=Narrative(
         setting="a", trigger="b", reactions=("c", "d"), why="e", meaning="f", watch_next="g \U0001f916"
     ),
@@ -48,7 +50,7 @@ def found(after_sec: float, *findings: Issue, state: str = "stressed") -> Health
     return assessment(state, NOON.add(seconds=after_sec), findings=findings)
 
 
-class StoreContract:
+class StoreContract(ModelCallContract):
     """Tests over a `store` fixture that the subclasses' modules give."""
 
     async def test_an_empty_store_says_nothing_and_fails_nowhere(self, store: Store) -> None:
@@ -249,7 +251,7 @@ class StoreContract:
         await store.save_snapshots([snapshot(evaluation(time=NOON, cluster="other"))])
         await store.save_assessment(found(0, POLLERS, SLOTS))
         await store.save_assessment(found(60, POLLERS))
-        expected = {"metrics_snapshots": 11, "health_assessments": 2, "issues": 1}
+        expected = {"metrics_snapshots": 11, "health_assessments": 2, "issues": 1, "model_calls": 0}
         assert await store.prunable(NOON.add(minutes=5)) == expected
         told = dict.fromkeys(expected, 0)
         await store.prune(NOON.add(minutes=5), 4, lambda table, rows: told.update({table: told[table] + rows}))
@@ -265,7 +267,8 @@ class StoreContract:
         assert kept is not None
         assert (kept.explained_by, kept.summary, kept.narrative) == ("model", "In other words.", BETTER.narrative)
         assert [f.suggested_actions for f in kept.findings] == [BETTER.actions[0].actions, SLOTS.suggested_actions]
-        words = {"explained_by", "summary", "narrative", "findings"}
+        assert kept.explanation_note == "Said by a model."
+        words = {"explained_by", "explanation_note", "summary", "narrative", "findings"}
         assert kept.model_dump(exclude=words) == first.model_dump(exclude=words)
         assert not await store.save_assessment(first)
         assert await store.latest_assessment("default") == kept

@@ -92,9 +92,12 @@ class ExplainAssessment(Message):
 
 
 class Explained(Message):
-    """Whose words the stored assessment has now."""
+    """Whose words the stored assessment is to have. `explanation` is an Explanation document to be kept, None: the
+    words it has. `ask_within_sec`: a model is to be asked, within so many seconds; None: it is not."""
 
     explained_by: str
+    explanation: Document | None = None
+    ask_within_sec: float | None = None
 
 
 class ResumeMemory(Message):

@@ -16,8 +16,6 @@ from copilot.activities.messages import (
     AssessmentStored,
     Document,
     EvaluateHealth,
-    ExplainAssessment,
-    Explained,
     FetchSignals,
     HealthEvaluated,
     MemoryResumed,
@@ -107,11 +105,6 @@ class ObserveActivities:
             log.warning("an assessment of another release does not fit and is left out: %s", error.errors()[0]["msg"])
             return AssessmentStored(new=False, unreadable=True)
         return AssessmentStored(new=await self._deps.store.save_assessment(assessment))
-
-    @activity.defn
-    async def explain_assessment(self, ask: ExplainAssessment) -> Explained:
-        """The rules' own words stand: an evaluation is made with them."""
-        return Explained(explained_by=ask.evaluation.get("explained_by", "rules"))
 
     @activity.defn
     async def resume_memory(self, ask: ResumeMemory) -> MemoryResumed:

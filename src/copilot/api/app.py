@@ -17,6 +17,7 @@ from copilot.api import (
     routes_signals,
     routes_status,
     routes_timeline,
+    spending,
 )
 from copilot.api.authentication import ALWAYS_OPEN, Authentication
 from copilot.api.cross_origin import CrossOrigin
@@ -54,10 +55,13 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
     )
     app.state.live = live
     problems.install(app)
-    for station in (routes_status, routes_timeline, routes_signals, routes_service, routes_page):
+    for station in (routes_status, routes_timeline, routes_signals, routes_page):
         app.include_router(station.routes(deps, live))
     app.include_router(routes_events.routes(deps, live, settings.max_event_streams))
     app.include_router(routes_guides.routes(deps))
+    spent = spending.Spending(deps)
+    app.include_router(routes_service.routes(deps, live, spent))
+    app.include_router(spending.routes(spent))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     open_paths = _open_paths(settings)
     openapi.describe(app, deps.clusters, open_paths)

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from whenever import Instant
 
 from copilot.core.assessment import Evaluation
+from copilot.core.budget import NO_MODEL, Cap
 from copilot.store.base import Store
 
 
@@ -33,7 +34,8 @@ class Deps:
     """Everything the API needs; ValueError if something is left out. `clusters` are the names it answers for, the first
     being shown first; `now` is the clock, `elapsed` one that nobody sets (seconds); `unsaved` says why a cluster's
     verdicts wait to be stored, None when they do not. `runbooks` is a folder of the operator's own, None: there is
-    none; `collectors` are metrics of others to be told beside the verdict's."""
+    none; `collectors` are metrics of others to be told beside the verdict's; `model_cap` is what models may
+    take a day (zero without a model)."""
 
     store: Store
     live: LiveSource
@@ -43,6 +45,7 @@ class Deps:
     unsaved: Callable[[str], Awaitable[str | None]] = nothing_waits
     runbooks: Path | None = None
     collectors: tuple[Collector, ...] = ()
+    model_cap: Cap = NO_MODEL
 
     def __post_init__(self) -> None:
         absent = [f.name for f in fields(self) if f.name != "runbooks" and getattr(self, f.name) is None]

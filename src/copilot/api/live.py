@@ -13,6 +13,7 @@ from copilot.api.deps import Deps
 from copilot.core.assessment import Evaluation, HealthAssessment, Trigger
 from copilot.core.errors import CopilotError
 from copilot.core.staleness import age_sec, as_of
+from copilot.core.wording import still_said
 
 REFRESH_SEC = 1.0
 ANSWER_SEC = 3.0
@@ -116,7 +117,7 @@ class LiveCopies:
         )
         self._copies[cluster] = replace(
             old,
-            evaluation=newest,
+            evaluation=None if newest is None else still_said(newest, assessment),
             heard=old.heard if same else self._deps.elapsed(),
             trigger=_trigger(newest, assessment, old),
             loop_problem=loop_problem,

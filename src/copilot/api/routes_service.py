@@ -11,6 +11,7 @@ from copilot.api.deps import Deps
 from copilot.api.live import LiveCopies
 from copilot.api.metrics import VerdictCollector
 from copilot.api.problems import ErrorBody, Problem
+from copilot.api.spending import Spending, SpendingCollector
 
 METRICS: dict[int | str, dict[str, Any]] = {
     200: {"description": "Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
@@ -18,12 +19,13 @@ METRICS: dict[int | str, dict[str, Any]] = {
 NO_ACTIONS = "the Copilot advises and does not act; recommended_actions in /status says what a person could do"
 
 
-def routes(deps: Deps, live: LiveCopies) -> APIRouter:
+def routes(deps: Deps, live: LiveCopies, spending: Spending) -> APIRouter:
     """The routes, over one set of copies."""
     router = APIRouter(tags=["service"])
     registry = CollectorRegistry()
+    spent = SpendingCollector()
     ProcessCollector(registry=registry)
-    for collector in (VerdictCollector(deps, live), *deps.collectors):
+    for collector in (VerdictCollector(deps, live), spent, *deps.collectors):
         registry.register(collector)
 
     @router.get("/healthz")
@@ -41,7 +43,8 @@ def routes(deps: Deps, live: LiveCopies) -> APIRouter:
 
     @router.get("/metrics", response_class=Response, responses=METRICS)
     async def metrics() -> Response:
-        """The verdict as Prometheus metrics."""
+        """The verdict as Prometheus metrics, and what models took today."""
+        spent.known = await spending.today()
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     @router.post("/actions", status_code=501, response_model=ErrorBody, response_description="Always")

@@ -50,10 +50,11 @@ def status(
         for answer in answers:
             print(json.dumps(answer))
     else:
-        from copilot.cli.status_view import print_status
+        from copilot.cli.status_view import print_models, print_status
 
         for answer in answers:
             print_status(answer)
+        print_models(_models_today(base.rstrip("/")))
     if any(answer["health_state"] in BAD_NEWS for answer in answers):
         raise typer.Exit(1)
 
@@ -99,6 +100,17 @@ def _asked(base: str, cluster: str | None, cert_file: Path | None) -> Iterator[d
             ) from error
 
 
+def _models_today(base: str) -> dict[str, Any]:
+    """What models took today; nothing where the API does not say."""
+    import httpx
+
+    try:
+        with httpx.Client(base_url=base, timeout=ANSWER_SEC) as client:
+            return _answer(client, "/models", {})
+    except (httpx.HTTPError, SourceError):
+        return {}
+
+
 def _answer(client: Any, path: str, parameters: dict[str, str]) -> dict[str, Any]:
     answer = client.get(path, params=parameters)
     try:
@@ -109,7 +121,7 @@ def _answer(client: Any, path: str, parameters: dict[str, str]) -> dict[str, Any
         raise SourceError(MissingCode.PARSE, f"what answers at {client.base_url} is not the Copilot's API")
     if answer.status_code == 401:
         shown = "authorization" in client.headers
-        why = "does not know the token in COPILOT_TOKEN" if shown else "wants a token: set COPILOT_TOKEN"
+        why = "does not know the token in COPILOT_TOKEN" if shown else "wants a token, which COPILOT_TOKEN is to hold"
         raise SettingsError([f"{client.base_url} {why}"])
     if answer.status_code != 200:
         raise SourceError(MissingCode.ABSENT, body.get("error", {}).get("message") or f"{path}: {answer.status_code}")

@@ -36,6 +36,18 @@ def print_status(status: dict[str, Any], console: Console | None = None) -> None
         out.print(Text(f"{number}. {action['description']} ({action['action_type']}, risk {action['risk_level']})"))
 
 
+def print_models(today: dict[str, Any], console: Console | None = None) -> None:
+    """One line on what models took today, if there are any."""
+    spent = today.get("spent")
+    if not spent or not (spent["calls"] or today["daily_usd"]):
+        return
+    tokens = spent["input_tokens"] + spent["output_tokens"]
+    cap = f" of ${today['daily_usd']:.2f}" if today["daily_usd"] else ""
+    unserved = f", {spent['unserved']} not served" if spent["unserved"] else ""
+    said = f"Models today: {spent['calls']} calls{unserved}, {tokens:,} tokens, ${spent['cost_usd']:.2f}{cap}"
+    (console or Console(highlight=False)).print(Text(said, style="dim"))
+
+
 def print_loops(loops: "Iterable[LoopSeen]", console: Console | None = None) -> None:
     """One line a loop, and under it what is wrong."""
     out = console or Console(highlight=False)

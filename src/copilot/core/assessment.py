@@ -189,7 +189,8 @@ class ServiceHealth:
 
 
 class Evaluation(Frozen):
-    """Everything said at one tick. The newest `time` wins everywhere."""
+    """Everything said at one tick. The newest `time` wins everywhere. `explanation_note`: a sentence on whose words
+    these are and why, where that needs saying."""
 
     evaluation_id: str
     cluster: str
@@ -203,6 +204,7 @@ class Evaluation(Frozen):
     summary: str
     narrative: Narrative
     explained_by: Literal["rules", "model"] = "rules"
+    explanation_note: str = ""
     signals: Signals
 
     @property

@@ -83,7 +83,7 @@ def evidence(
     redactor = Redactor(addresses=addresses)
     logs, passages = logs[:MOST_LOGS], passages[:MOST_PASSAGES]
     signals = evaluation.signals
-    labels = {redactor.redact(value) for value in _labels(signals)}
+    labels = {redactor.redact(value) for value in _labels(evaluation)}
     quoted = tuple(redactor.redact(log.pattern[:LONGEST_LOG]) for log in logs)
     known = tuple(
         Passage(source=redactor.redact(p.source), text=redactor.redact(p.text[:LONGEST_PASSAGE])) for p in passages
@@ -122,10 +122,14 @@ def evidence(
     )
 
 
-def _labels(signals: Signals) -> Iterator[str]:
-    for rows in signals.breakdowns.values():
+def _labels(evaluation: Evaluation) -> Iterator[str]:
+    for rows in evaluation.signals.breakdowns.values():
         for row in rows[:MOST_ROWS]:
             yield from (value[:200] for value in row.labels.values())
+    for gate in evaluation.verdict.gates:
+        if gate.fired:
+            yield from (value[:200] for value in gate.labels.values())
+    yield from (issue.subject[:200] for issue in evaluation.findings if issue.subject)
 
 
 def _told(evaluation: Evaluation) -> Iterator[str]:

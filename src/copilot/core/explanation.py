@@ -18,12 +18,14 @@ class ActionsFor(Frozen):
 
 class Explanation(Frozen):
     """Words about an assessment. The findings that `actions` does not name keep theirs; those the assessment does not
-    have are passed over."""
+    have are passed over. `note`: a sentence for the reader, why these are the rules' words or of when the model's
+    are."""
 
     explained_by: Literal["rules", "model"]
     summary: str
     narrative: Narrative
     actions: tuple[ActionsFor, ...] = ()
+    note: str = ""
 
 
 E = TypeVar("E", bound=Evaluation)
@@ -35,6 +37,7 @@ def reworded(evaluation: E, explanation: Explanation) -> E:
     return evaluation.model_copy(
         update={
             "explained_by": explanation.explained_by,
+            "explanation_note": explanation.note,
             "summary": explanation.summary,
             "narrative": explanation.narrative,
             "findings": tuple(readvised(finding, explanation) for finding in evaluation.findings),

@@ -51,7 +51,7 @@ def findings(facts: Facts) -> tuple[Issue, ...]:
     found = [issue for find in FINDINGS if (issue := find(facts)) is not None]
     ranked = sorted(found, key=lambda issue: (issue.finding in NOTES, _one_moment(issue, facts)))
     wake = WAKE.get(ranked[0].finding, frozenset()) if ranked else frozenset()
-    return tuple(_unadvised(issue) if issue.finding in wake else issue for issue in ranked)
+    return (*ranked[:1], *(_unadvised(issue) if issue.finding in wake else issue for issue in ranked[1:]))
 
 
 def _unadvised(issue: Issue) -> Issue:

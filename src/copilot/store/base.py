@@ -20,7 +20,9 @@ from copilot.core.assessment import (
     StoredIssue,
     Trigger,
 )
+from copilot.core.budget import Spent
 from copilot.core.explanation import Explanation
+from copilot.core.model_call import ModelCall
 from copilot.core.signals import Frozen
 from copilot.core.snapshot import Snapshot
 
@@ -77,6 +79,18 @@ class Store(Protocol):
         """Put a kept assessment, and the issues it was the last to see, into other words; never its state, gates,
         readings or the life of its issues. The same again changes nothing. False: there is no such assessment."""
 
+    async def save_model_call(self, call: ModelCall) -> None:
+        """Keep a call of a model, or what has become of it since."""
+
+    async def model_spend(self, since: Instant) -> Spent:
+        """What the calls begun at or after `since` took, of all clusters."""
+
+    async def settled_call(self, cluster: str, fingerprint: str) -> ModelCall | None:
+        """The newest call about that situation after which it is not asked about again (SETTLED)."""
+
+    async def model_calls(self, cluster: str, start: Instant, end: Instant, limit: int = 100) -> list[ModelCall]:
+        """The calls with start ≤ time ≤ end, oldest first; the newest `limit` of them."""
+
     async def latest_snapshot(self, cluster: str) -> Snapshot | None:
         """The newest tick's snapshot."""
 
@@ -124,9 +138,10 @@ class Store(Protocol):
     async def prune(
         self, before: Instant, batch: int = PRUNE_BATCH, told: Told | None = None, cluster: str | None = None
     ) -> int:
-        """Delete snapshots and assessments older than `before` and issues resolved before it, of one cluster or of
-        all, at most `batch` rows a transaction, fewer where the database says that this is too much. `told` hears of
-        each batch. Returns the number of rows deleted. May be cut off anywhere and begun again."""
+        """Delete snapshots and assessments older than `before`, issues resolved before it, and calls of models a day
+        older than it (so that a day's spending stays whole), of one cluster or of all, at most `batch` rows a
+        transaction, fewer where the database says that this is too much. `told` hears of each batch. Returns the
+        number of rows deleted. May be cut off anywhere and begun again."""
 
     async def close(self) -> None:
         """Give back what is held. The store may not be used afterwards."""

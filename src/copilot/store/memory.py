@@ -6,7 +6,9 @@ from typing import Any
 from whenever import Instant
 
 from copilot.core.assessment import Evaluation, HealthAssessment, Severity, StoredIssue, Trigger
+from copilot.core.budget import Spent
 from copilot.core.explanation import Explanation, readvised, reworded
+from copilot.core.model_call import SETTLED, UNSERVED, ModelCall
 from copilot.core.snapshot import Snapshot
 from copilot.store.base import PRUNE_BATCH, SeriesPoint, TimelinePoint, Told
 from copilot.store.codec import micros
@@ -23,6 +25,7 @@ class MemoryStore:
         self._issues: dict[str, tuple[str, StoredIssue]] = {}
         self._thresholds: dict[str, dict[str, Any]] = {}
         self._clusters: set[str] = set()
+        self._calls: dict[tuple[str, ...], ModelCall] = {}
 
     async def setup_schema(self) -> int:
         return 0
@@ -66,6 +69,27 @@ class MemoryStore:
             if cluster == kept.cluster and micros(issue.last_seen) == micros(kept.time):
                 self._issues[key] = (cluster, readvised(issue, explanation))
         return True
+
+    async def save_model_call(self, call: ModelCall) -> None:
+        self._calls[call.key] = call
+
+    async def model_spend(self, since: Instant) -> Spent:
+        calls = [c for c in self._calls.values() if micros(c.time) >= micros(since)]
+        return Spent(
+            calls=len(calls),
+            input_tokens=sum(c.input_tokens for c in calls),
+            output_tokens=sum(c.output_tokens for c in calls),
+            cost_usd=sum(c.cost_usd for c in calls),
+            unserved=sum(c.outcome in UNSERVED for c in calls),
+        )
+
+    async def settled_call(self, cluster: str, fingerprint: str) -> ModelCall | None:
+        about = (c for c in self._calls.values() if c.cluster == cluster and c.fingerprint == fingerprint)
+        return max((c for c in about if c.outcome in SETTLED), key=lambda c: c.time, default=None)
+
+    async def model_calls(self, cluster: str, start: Instant, end: Instant, limit: int = 100) -> list[ModelCall]:
+        inside = [c for c in self._calls.values() if c.cluster == cluster and _inside(c.time, start, end)]
+        return sorted(inside, key=lambda c: c.time)[-limit:]
 
     async def latest_snapshot(self, cluster: str) -> Snapshot | None:
         return max(self._kept(cluster), key=lambda s: s.evaluation.time, default=None)
@@ -145,6 +169,7 @@ class MemoryStore:
             "metrics_snapshots": sum(micros(s.evaluation.time) < limit for s in self._snapshots.values()),
             "health_assessments": sum(micros(a.time) < limit for a in self._assessments.values()),
             "issues": sum(micros(time) < limit for time in ended),
+            "model_calls": sum(micros(c.time) < _a_day_before(limit) for c in self._calls.values()),
         }
 
     async def prune(
@@ -162,6 +187,9 @@ class MemoryStore:
         snapshots = [k for k, s in self._snapshots.items() if old(s.evaluation.cluster, s.evaluation.time)]
         assessments = [k for k, a in self._assessments.items() if old(a.cluster, a.time)]
         issues = [k for k, (name, i) in self._issues.items() if old(name, i.resolved_at)]
+        calls = [k for k, c in self._calls.items() if old(c.cluster, c.time.add(hours=24))]
+        for call in calls:
+            del self._calls[call]
         for snapshot in snapshots:
             del self._snapshots[snapshot]
         for assessment in assessments:
@@ -172,6 +200,7 @@ class MemoryStore:
             "metrics_snapshots": len(snapshots),
             "health_assessments": len(assessments),
             "issues": len(issues),
+            "model_calls": len(calls),
         }
         for table, rows in found.items():
             if told and rows:
@@ -190,6 +219,10 @@ class MemoryStore:
 
     def _assessed(self, cluster: str) -> list[HealthAssessment]:
         return sorted((a for a in self._assessments.values() if a.cluster == cluster), key=lambda a: a.time)
+
+
+def _a_day_before(limit: Instant) -> Instant:
+    return limit.subtract(hours=24)
 
 
 def _inside(time: Instant, start: Instant, end: Instant) -> bool:

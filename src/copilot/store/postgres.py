@@ -17,10 +17,12 @@ from copilot.core.assessment import (
     StoredIssue,
     Trigger,
 )
+from copilot.core.budget import Spent
 from copilot.core.errors import StoreError
 from copilot.core.explanation import Explanation, reworded
+from copilot.core.model_call import ModelCall
 from copilot.core.snapshot import Snapshot
-from copilot.store import issue_rows, sql
+from copilot.store import issue_rows, model_rows, sql
 from copilot.store.base import PRUNE_BATCH, SeriesPoint, TimelinePoint, Told
 from copilot.store.codec import (
     from_column,
@@ -98,6 +100,18 @@ class PostgresStore:
             return True
 
         return await self._connections.transaction(write)
+
+    async def save_model_call(self, call: ModelCall) -> None:
+        await self._connections.transaction(lambda c: model_rows.save(c, call))
+
+    async def model_spend(self, since: Instant) -> Spent:
+        return await self._connections.transaction(lambda c: model_rows.spend(c, since))
+
+    async def settled_call(self, cluster: str, fingerprint: str) -> ModelCall | None:
+        return await self._connections.transaction(lambda c: model_rows.settled(c, cluster, fingerprint))
+
+    async def model_calls(self, cluster: str, start: Instant, end: Instant, limit: int = 100) -> list[ModelCall]:
+        return await self._connections.transaction(lambda c: model_rows.listed(c, cluster, start, end, limit))
 
     async def latest_snapshot(self, cluster: str) -> Snapshot | None:
         row = await self._row(sql.LATEST_SNAPSHOT, cluster)

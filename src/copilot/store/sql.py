@@ -84,11 +84,34 @@ WHERE cluster = $1 AND ($2::text IS NULL OR severity = $2) AND ($3 OR resolved_a
 ORDER BY resolved_at IS NOT NULL, severity, last_seen DESC, first_seen, finding, subject LIMIT $4
 """
 
+SAVE_MODEL_CALL = """
+INSERT INTO model_calls (id, cluster, evaluation_id, time, agent, model, fingerprint, outcome, input_tokens,
+                         output_tokens, cost_usd, unserved, call)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::jsonb)
+ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, input_tokens = excluded.input_tokens,
+    output_tokens = excluded.output_tokens, cost_usd = excluded.cost_usd, unserved = excluded.unserved,
+    call = excluded.call
+"""
+MODEL_SPEND = """
+SELECT count(*) AS calls, coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
+       coalesce(sum(output_tokens), 0)::bigint AS output_tokens,
+       coalesce(sum(cost_usd), 0)::double precision AS cost_usd, coalesce(sum(unserved), 0)::bigint AS unserved
+FROM model_calls WHERE time >= $1
+"""
+SETTLED_CALL = """
+SELECT call FROM model_calls WHERE cluster = $1 AND fingerprint = $2 AND outcome = ANY($3::text[])
+ORDER BY time DESC LIMIT 1
+"""
+MODEL_CALLS = """
+SELECT call FROM model_calls WHERE cluster = $1 AND time >= $2 AND time <= $3 ORDER BY time DESC LIMIT $4
+"""
+
 # What is old, by table. Each goes by an index of (cluster, its time).
 _OLD = {
     "metrics_snapshots": "metrics_snapshots WHERE cluster = $1 AND time < $2",
     "health_assessments": "health_assessments WHERE cluster = $1 AND time < $2",
     "issues": "issues WHERE cluster = $1 AND resolved_at < $2",
+    "model_calls": "model_calls WHERE cluster = $1 AND time < $2::timestamptz - interval '1 day'",
 }
 COUNT_OLD = {table: f"SELECT count(*) FROM {old}" for table, old in _OLD.items()}
 PRUNE = {table: f"DELETE FROM {table} WHERE id IN (SELECT id FROM {old} LIMIT $3)" for table, old in _OLD.items()}

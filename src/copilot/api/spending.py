@@ -1,0 +1,100 @@
+"""What models took today: /models, and the metrics of it. Asked of the store when somebody wants to know."""
+
+import asyncio
+from collections.abc import Iterator
+
+from fastapi import APIRouter
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from pydantic import BaseModel
+from whenever import Instant
+
+from copilot.api.deps import Deps
+from copilot.core.budget import Spent, day_start
+from copilot.core.errors import CopilotError
+
+ANSWER_SEC = 2.0
+FRESH_SEC = 15.0
+
+
+class ModelsToday(BaseModel):
+    """What all clusters' explanations took since midnight UTC (`since`), and the caps (0: no model is configured).
+    `spent` null: the store cannot be asked, `degraded_because` says why."""
+
+    since: Instant
+    spent: Spent | None
+    daily_usd: float
+    daily_tokens: int
+    degraded_because: str | None
+
+
+class Spending:
+    """Today's spending as last heard."""
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+        self._asked_at: float | None = None
+        self._spent: Spent | None = None
+        self._problem: str | None = None
+
+    async def today(self) -> ModelsToday:
+        """The newest there is, at most 15 s old."""
+        if self._asked_at is None or self._deps.elapsed() - self._asked_at > FRESH_SEC:
+            await self._ask()
+        cap = self._deps.model_cap
+        return ModelsToday(
+            since=day_start(self._deps.now()),
+            spent=self._spent,
+            daily_usd=cap.usd,
+            daily_tokens=cap.tokens,
+            degraded_because=self._problem,
+        )
+
+    async def _ask(self) -> None:
+        self._asked_at = self._deps.elapsed()
+        try:
+            async with asyncio.timeout(ANSWER_SEC):
+                self._spent, self._problem = await self._deps.store.model_spend(day_start(self._deps.now())), None
+        except TimeoutError:
+            self._spent, self._problem = None, f"the state store did not answer within {ANSWER_SEC:g} s"
+        except CopilotError as error:
+            self._spent, self._problem = None, str(error)
+
+
+class SpendingCollector(Collector):
+    """The counters begin anew each UTC day, which Prometheus takes for a restart. Left out while nobody knows."""
+
+    def __init__(self) -> None:
+        self.known: ModelsToday | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """One family after the other."""
+        if self.known is None or self.known.spent is None:
+            return
+        spent = self.known.spent
+        tokens = CounterMetricFamily(
+            "copilot_model_tokens", "Tokens of models since midnight UTC", labels=["direction"]
+        )
+        tokens.add_metric(["input"], spent.input_tokens)
+        tokens.add_metric(["output"], spent.output_tokens)
+        yield tokens
+        yield CounterMetricFamily("copilot_model_cost_usd", "US$ for models since midnight UTC", value=spent.cost_usd)
+        yield CounterMetricFamily("copilot_model_calls", "Calls of models since midnight UTC", value=spent.calls)
+        yield CounterMetricFamily(
+            "copilot_model_unserved", "Calls whose answer was not served, since midnight UTC", value=spent.unserved
+        )
+        yield GaugeMetricFamily(
+            "copilot_model_daily_cap_usd", "The most a UTC day may cost; 0 without a model", value=self.known.daily_usd
+        )
+
+
+def routes(spending: Spending) -> APIRouter:
+    """The route."""
+    router = APIRouter(tags=["service"])
+
+    @router.get("/models")
+    async def models() -> ModelsToday:
+        """What language models took today, and the most they may."""
+        return await spending.today()
+
+    return router

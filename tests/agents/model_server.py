@@ -1,0 +1,113 @@
+"""A server on this machine that speaks OpenAI's chat protocol, well or badly."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+USAGE = {"prompt_tokens": 1_000, "completion_tokens": 200, "total_tokens": 1_200}
+
+
+@dataclass(frozen=True)
+class Wire:
+    """An answer on the wire. `drip_sec`: between two bytes; `hangs`: nothing is answered; `drops`: the connection
+    is."""
+
+    body: bytes = b""
+    status: str = "200 OK"
+    kind: str = "application/json"
+    drip_sec: float = 0.0
+    hangs: bool = False
+    drops: bool = False
+
+
+def calls(tool: str, arguments: Any, **usage: int) -> Wire:
+    """The model calls an output tool. `arguments` is an object, or JSON text as it is."""
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    function = {"name": tool, "arguments": text}
+    message = {"role": "assistant", "content": None,
+               "tool_calls": [{"id": "call-1", "type": "function", "function": function}]}  # fmt: skip
+    return completion(message, **usage)
+
+
+def says(text: str) -> Wire:
+    """The model talks instead."""
+    return completion({"role": "assistant", "content": text})
+
+
+def completion(message: dict[str, Any], **usage: int) -> Wire:
+    finish = "tool_calls" if message.get("tool_calls") else "stop"
+    body = {
+        "id": "answer-1", "object": "chat.completion", "created": 1_795_348_800, "model": "stand-in",
+        "choices": [{"index": 0, "message": message, "finish_reason": finish}], "usage": USAGE | usage,
+    }  # fmt: skip
+    return Wire(json.dumps(body).encode())
+
+
+def refuses(status: str) -> Wire:
+    """An error as OpenAI words it."""
+    return Wire(json.dumps({"error": {"message": "no", "type": "error", "code": None}}).encode(), status)
+
+
+DEEPER = calls("final_result_NeedsDeepExplanation", {"look_into": "the backlog"})
+NOT_NEEDED = calls("final_result_NoExplanationNeeded", {"reason": "said already"})
+
+
+@dataclass
+class ModelServer:
+    """Answers the dispatcher by `dispatch`, the researcher by `research`; by name those whose prompt has `case-name` in
+    it. `asked`: the bodies of all requests."""
+
+    dispatch: Wire = DEEPER
+    research: Wire = NOT_NEEDED
+    dispatched: dict[str, Wire] = field(default_factory=dict)
+    researched: dict[str, Wire] = field(default_factory=dict)
+    url: str = ""
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            length = int(head.split("content-length: ")[1].split("\r\n")[0])
+            request = json.loads(await reader.readexactly(length))
+            self.asked.append(request)
+            wire = self._wire(request)
+            if wire.hangs:
+                await reader.read()
+            elif not wire.drops:
+                await _write(writer, wire)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            return
+        finally:
+            writer.close()
+
+    def _wire(self, request: dict[str, Any]) -> Wire:
+        dispatching = len(request.get("tools", ())) > 1
+        found = re.search(r"case-(\w+)", str(request["messages"]))
+        case = found[1] if found else ""
+        if dispatching:
+            return self.dispatched.get(case, self.dispatch)
+        return self.researched.get(case, self.research)
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[Self]:
+        """Serve on a free port."""
+        server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        try:
+            yield self
+        finally:
+            server.close()
+
+
+async def _write(writer: asyncio.StreamWriter, wire: Wire) -> None:
+    size = f"Content-Length: {len(wire.body)}\r\nConnection: close"
+    writer.write(f"HTTP/1.1 {wire.status}\r\nContent-Type: {wire.kind}\r\n{size}\r\n\r\n".encode())
+    pieces = [wire.body[n : n + 1] for n in range(len(wire.body))] if wire.drip_sec else [wire.body]
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+        await asyncio.sleep(wire.drip_sec)

@@ -1,0 +1,75 @@
+"""What models took today is told: by /models, /metrics and `copilot status`; and whose words are shown."""
+
+from dataclasses import replace
+from io import StringIO
+
+from rich.console import Console
+
+from copilot.cli.status_view import print_models
+from copilot.core.assessment import HealthAssessment
+from copilot.core.budget import Cap
+from copilot.core.explanation import reworded
+from copilot.core.model_answer import ModelExplanation
+from copilot.core.model_call import Outcome
+from copilot.core.wording import served
+from copilot.store.memory import MemoryStore
+from tests.agents.answers import critical, sound
+from tests.api.conftest import client
+from tests.api.standin import Clock, ToldLoop, away_store, deps
+from tests.evaluations import NOON, assessment, evaluation
+from tests.store.model_call_contract import called
+
+
+async def test_what_models_took_today_is_told_everywhere() -> None:
+    store = MemoryStore()
+    for call in (called(0), called(60, outcome=Outcome.REFUSED), called(-86_400)):
+        await store.save_model_call(call)
+    async with client(replace(deps(store=store), model_cap=Cap(5.0, 2_000_000))) as api:
+        today = (await api.get("/models")).json()
+        metrics = (await api.get("/metrics")).text
+    assert today["spent"] == {
+        "calls": 2, "input_tokens": 2_000, "output_tokens": 1_000, "cost_usd": 0.08, "unserved": 1
+    }  # fmt: skip
+    assert (today["daily_usd"], today["since"]) == (5.0, "2026-11-22T00:00:00Z")
+    for line in (
+        'copilot_model_tokens_total{direction="input"} 2000.0',
+        "copilot_model_cost_usd_total 0.08",
+        "copilot_model_unserved_total 1.0",
+        "copilot_model_daily_cap_usd 5.0",
+    ):
+        assert line in metrics
+    out = StringIO()
+    print_models(today, Console(file=out, width=200))
+    assert out.getvalue() == "Models today: 2 calls, 1 not served, 3,000 tokens, $0.08 of $5.00\n"
+
+
+async def test_while_the_store_is_away_nothing_is_said_instead_of_nothing_spent() -> None:
+    async with client(deps(store=away_store())) as api:
+        today = (await api.get("/models")).json()
+        assert today["spent"] is None
+        assert today["degraded_because"]
+        assert "copilot_model_" not in (await api.get("/metrics")).text
+    out = StringIO()
+    print_models(today, Console(file=out))
+    assert not out.getvalue()
+
+
+async def test_a_models_words_stay_until_the_situation_changes() -> None:
+    judged = critical()
+    kept = HealthAssessment.model_validate(
+        {**assessment("critical").model_dump(), "signals": judged.signals.model_dump()}
+    )
+    store, loop, clock = MemoryStore(), ToldLoop(), Clock()
+    await store.save_assessment(reworded(kept, served(judged, ModelExplanation.model_validate(sound()))))
+    loop.told["default"] = evaluation("critical", NOON.add(seconds=30)).model_copy(
+        update={"verdict": judged.verdict, "summary": "1,300 tasks wait."}
+    )
+    async with client(deps(loop, store, clock)) as api:
+        said = (await api.get("/status/summary")).json()
+        assert (said["explained_by"], said["summary"]) == ("model", "1,300 tasks wait.")
+        assert said["narrative"]["setting"] == "Workflows start at 2.9/s."
+        status = (await api.get("/status")).json()
+        assert status["recommended_actions"][0]["description"] == "Start workers for task queue orders."
+    loop.told["default"] = evaluation("happy", NOON.add(seconds=60))
+    async with client(deps(loop, store, clock)) as api:
+        assert (await api.get("/status/summary")).json()["explained_by"] == "rules"

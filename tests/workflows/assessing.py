@@ -1,0 +1,65 @@
+"""Assessments explained by models that stand on this machine."""
+
+import asyncio
+from typing import Any
+
+from temporalio.client import Client, WorkflowHandle
+
+from copilot.activities.explain import ExplainDeps
+from copilot.activities.observe import ObserveDeps
+from copilot.agents.building import explainers
+from copilot.core.assessment import Evaluation, HealthAssessment
+from copilot.core.model_call import ModelCall
+from copilot.model_settings import ModelSettings
+from copilot.sources.runbooks import LocalKnowledge
+from copilot.store.memory import MemoryStore
+from copilot.worker import build_worker
+from copilot.workflows.assess import AssessHealthWorkflow
+from copilot.workflows.shared import AssessHealth
+from tests.agents.answers import INJECTION, SECRET, critical, logged
+from tests.workflows.conftest import EVER
+
+MODEL = "openai-chat:gpt-5-mini"
+
+
+def judged(case: str) -> Evaluation:
+    """The evaluation of a case; what its log says among it."""
+    text = {"injected": INJECTION, "secret": f"access denied for {SECRET}"}.get(case, "no poller")
+    found = critical(case, logged(f"case-{case} {text}"))
+    return Evaluation.model_validate(found.model_dump(include=set(Evaluation.model_fields)))
+
+
+class Assessing:
+    """Assesses with a worker of its own over given models, and looks at what came of it."""
+
+    def __init__(self, client: Client, store: MemoryStore, **models: Any) -> None:
+        self._client = client
+        self._store = store
+        self._queue = f"queue-{id(self)}"
+        self._few = asyncio.Semaphore(6)
+        settings = ModelSettings(dispatcher=MODEL, **models)
+        explain = ExplainDeps(store, LocalKnowledge(), explainers(settings))
+        deps = ObserveDeps(sources={}, contexts={}, store=store)
+        self.worker = build_worker(client, self._queue, deps, explain=explain)
+
+    async def assess(self, case: str) -> tuple[HealthAssessment, list[ModelCall], float]:
+        """What is stored in the end, the calls that were made, and how long it took (s)."""
+        ask = AssessHealth(cluster=case, evaluation=judged(case).model_dump(mode="json"), trigger="state_change")
+        async with self._few:
+            handle = await self._client.start_workflow(
+                AssessHealthWorkflow.run, ask, id=self._id(case), task_queue=self._queue
+            )
+            await handle.result()
+        described = await handle.describe()
+        assert described.close_time is not None
+        took = (described.close_time - described.start_time).total_seconds()
+        kept = await self._store.latest_assessment(case)
+        assert kept is not None
+        return kept, await self._store.model_calls(case, *EVER), took
+
+    def assessment(self, case: str) -> WorkflowHandle[Any, Any]:
+        """The workflow of a case."""
+        return self._client.get_workflow_handle(self._id(case))
+
+    def _id(self, case: str) -> str:
+        return f"{self._queue}-{case}"
