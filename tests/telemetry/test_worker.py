@@ -100,6 +100,7 @@ async def test_a_cycle_is_a_trace_and_is_measured_and_the_log_is_json(
             "StartActivity:store_signals_snapshot",
             "store",
         ]
+        assert {s.parent for s in receiver.spans if s.name in ("cycle", "store")} == {""}, "each begins a trace"
         assert query.attributes["source"] == "prometheus"
         assert {s.service for s in receiver.spans} == {"copilot-worker"}
         assert not any(TOKEN in s.raw or "Query" in s.name for s in receiver.spans)

@@ -3,12 +3,14 @@
 import contextlib
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 from copilot.telemetry.spans import trace_with, tracing
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+LAST_SPANS_SEC = 2.0
 log = logging.getLogger(__name__)
 
 
@@ -39,7 +41,10 @@ def traced(process: str, *, models: bool = False) -> Iterator[None]:
         yield
     finally:
         trace_with(None)
-        begun.close()
+        # A collector that is away is not waited for by a process that is told to end.
+        last = threading.Thread(target=begun.close, name="send the last spans", daemon=True)
+        last.start()
+        last.join(LAST_SPANS_SEC)
 
 
 def client_plugins() -> list[Any]:
