@@ -30,6 +30,8 @@ def _store_url(url: str) -> str:
     return url
 
 
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["text", "json"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 
 
@@ -152,11 +154,20 @@ class WorkerSettings(Section):
     """Which release a worker is. With `deployment` workers are versioned: the loops run on the release that `copilot
     start` last made the current one, and are handed to another by starting that. Empty: any worker takes any loop.
     `build_id` is the release's name, by default the Copilot's version. `alive_file` is touched every few seconds, for
-    `copilot alive worker` to look at: a container's health check."""
+    `copilot alive worker` to look at: a container's health check. With `metrics_port` it serves its own metrics and
+    those of Temporal's SDK for Prometheus, on `metrics_host`, to whoever asks."""
 
     deployment: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")] | None = None
     build_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$")] = __version__
     alive_file: Path | None = None
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int, Field(gt=0, le=65535)] | None = None
+
+
+class LoggingSettings(Section):
+    """How the worker and the API log to stderr: a line of text an event, or a JSON object a line."""
+
+    format: LogFormat = "text"
 
 
 class Settings(BaseSettings):
@@ -181,7 +192,8 @@ class Settings(BaseSettings):
     data_dir: Path | None = None
     redact_addresses: bool = False
     """IP addresses are replaced too in all that is read, kept, shown or told to a model."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: LogLevel = "info"
+    logging: LoggingSettings = LoggingSettings()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

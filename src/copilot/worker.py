@@ -4,6 +4,7 @@ import asyncio
 import signal
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
@@ -21,6 +22,10 @@ from copilot.core.errors import SettingsError
 from copilot.core.redaction import redacted
 from copilot.settings import Settings, StoreSettings, WorkerSettings
 from copilot.sources.runbooks import LocalKnowledge
+from copilot.telemetry.process_log import say
+from copilot.telemetry.process_metrics import process_measured
+from copilot.telemetry.runtime import begin_runtime
+from copilot.telemetry.switch import traced
 from copilot.workflows.assess import AssessHealthWorkflow
 from copilot.workflows.backlog import StoreBacklogWorkflow
 from copilot.workflows.log_watcher import LogWatcherWorkflow
@@ -37,7 +42,7 @@ WORKFLOWS = (
     StoreBacklogWorkflow,
 )
 PASSED_THROUGH = (
-    *("copilot.core", "copilot.activities.messages", "copilot.activities.log_messages"),
+    *("copilot.core", "copilot.activities.messages", "copilot.activities.log_messages", "copilot.telemetry.spans"),
     "copilot.activities.prune_messages",
     "copilot.activities.explain_messages",
     *("copilot.workflows.shared", "copilot.workflows.log_shared", "pydantic", "whenever"),
@@ -115,20 +120,24 @@ async def run_worker(settings: Settings) -> None:
     if not settings.clusters:
         raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
     stop = _stop_signals()
+    form = settings.logging.format
+    meter = begin_runtime(form, settings.worker).metric_meter
     async with AsyncExitStack() as closing:
-        deps = bootstrap.observe_deps(settings)
+        closing.enter_context(traced("worker", models=settings.models.any))
+        await closing.enter_async_context(process_measured(meter))
+        deps = bootstrap.observe_deps(settings, meter)
         closing.push_async_callback(bootstrap.close, deps)
         explain = bootstrap.explain_deps(settings, deps.store)
         logs = bootstrap.log_deps(settings)
         closing.push_async_callback(bootstrap.close_logs, logs)
-        client = await bootstrap.connected(settings.temporal, waiting=lambda text: print(text, flush=True))
+        client = await bootstrap.connected(settings.temporal, waiting=partial(say, form=form))
         worker = build_worker(
             client, settings.task_queue, deps, settings.worker, logs, explain, settings.store.retention_days
         )
         await closing.enter_async_context(worker)
         names = ", ".join(c.name for c in settings.clusters)
         await closing.enter_async_context(touched(settings.worker.alive_file))
-        print(f"copilot worker is ready: task queue {settings.task_queue}, watching {names}", flush=True)
+        say(f"copilot worker is ready: task queue {settings.task_queue}, watching {names}", form)
         await stop.wait()
 
 

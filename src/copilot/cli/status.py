@@ -17,6 +17,8 @@ from copilot.core.errors import SettingsError, SourceError
 from copilot.core.signals import MissingCode
 
 if TYPE_CHECKING:
+    import httpx
+
     from copilot.settings import Settings
 
 ANSWER_SEC = 5.0
@@ -54,7 +56,7 @@ def status(
 
         for answer in answers:
             print_status(answer)
-        print_models(_models_today(base.rstrip("/")))
+        print_models(_models_today(base.rstrip("/"), settings.api.cert_file))
     if any(answer["health_state"] in BAD_NEWS for answer in answers):
         raise typer.Exit(1)
 
@@ -77,7 +79,7 @@ def _loops(settings: "Settings", cluster: str | None, *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _asked(base: str, cluster: str | None, cert_file: Path | None) -> Iterator[dict[str, Any]]:
+def _client(base: str, cert_file: Path | None) -> "httpx.Client":
     import httpx
 
     token = os.environ.get("COPILOT_TOKEN")
@@ -87,7 +89,13 @@ def _asked(base: str, cluster: str | None, cert_file: Path | None) -> Iterator[d
         with contextlib.suppress(OSError):  # ours may not be readable to whoever asks, and need not be
             trusted.load_verify_locations(cert_file)
             trusted.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    with httpx.Client(base_url=base, timeout=ANSWER_SEC, trust_env=False, headers=headers, verify=trusted) as client:
+    return httpx.Client(base_url=base, timeout=ANSWER_SEC, trust_env=False, headers=headers, verify=trusted)
+
+
+def _asked(base: str, cluster: str | None, cert_file: Path | None) -> Iterator[dict[str, Any]]:
+    import httpx
+
+    with _client(base, cert_file) as client:
         try:
             names = [cluster] if cluster else [c["cluster"] for c in _answer(client, "/clusters", {})["clusters"]]
             for name in names:
@@ -100,12 +108,12 @@ def _asked(base: str, cluster: str | None, cert_file: Path | None) -> Iterator[d
             ) from error
 
 
-def _models_today(base: str) -> dict[str, Any]:
+def _models_today(base: str, cert_file: Path | None) -> dict[str, Any]:
     """What models took today; nothing where the API does not say."""
     import httpx
 
     try:
-        with httpx.Client(base_url=base, timeout=ANSWER_SEC) as client:
+        with _client(base, cert_file) as client:
             return _answer(client, "/models", {})
     except (httpx.HTTPError, SourceError):
         return {}

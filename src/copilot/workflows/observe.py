@@ -14,6 +14,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 from copilot.activities.messages import Document, EvaluateHealth, FetchSignals, HealthEvaluated, ResumeMemory
 from copilot.workflows import calls
 from copilot.workflows.assess import AssessHealthWorkflow
+from copilot.workflows.cycles import cycle
 from copilot.workflows.log_shared import LogsTold
 from copilot.workflows.shared import (
     OBSERVE,
@@ -179,9 +180,10 @@ class ObserveClusterWorkflow:
         spiked, self._known.log_spike = self._known.log_spike, False
         published = False
         try:
-            ask = await self._read(tick)
-            if ask is not None:
-                published = await to_its_end(self._judge_and_publish(ask, spiked=spiked))
+            with cycle(self._cluster, tick):
+                ask = await self._read(tick)
+                if ask is not None:
+                    published = await to_its_end(self._judge_and_publish(ask, spiked=spiked))
             if published:
                 self._known.cycle_sec = workflow.time() - began
         finally:
