@@ -18,6 +18,7 @@ from copilot.core.promql import parse_matchers
 from copilot.core.store_address import store_address
 from copilot.core.thresholds import Thresholds
 from copilot.knowledge_settings import KnowledgeSettings
+from copilot.notify_settings import NotifySettings
 from copilot.source_settings import HttpSourceSettings, HttpUrl, LogSettings, Section
 
 CONFIG_FILE = "copilot.toml"
@@ -147,10 +148,11 @@ class StoreSettings(Section):
 
 
 class ApiSettings(Section):
-    """Where the API and the page listen."""
+    """Where the API and the page listen. `public_url` is where people find the page: messages link to it."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8765
+    public_url: HttpUrl | None = None
 
 
 class WorkerSettings(Section):
@@ -181,6 +183,7 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     api: ApiSettings = ApiSettings()
     knowledge: KnowledgeSettings = KnowledgeSettings()
+    notify: tuple[NotifySettings, ...] = ()
     clusters: tuple[ClusterSettings, ...] = ()
     data_dir: Path | None = None
     redact_addresses: bool = False
@@ -192,6 +195,12 @@ class Settings(BaseSettings):
         names = [c.name for c in self.clusters]
         if doubled := sorted({n for n in names if names.count(n) > 1}):
             raise ValueError(f"two clusters are named {', '.join(doubled)}")
+        channels = [n.name for n in self.notify]
+        if doubled := sorted({n for n in channels if channels.count(n) > 1}):
+            raise ValueError(f"two channels are named {', '.join(doubled)}")
+        for each in self.notify:
+            if strangers := sorted(set(each.clusters) - set(names)):
+                raise ValueError(f"channel {each.name!r} hears of {', '.join(strangers)}, which is no cluster")
         return self
 
     @classmethod

@@ -12,6 +12,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from copilot import bootstrap
 from copilot.activities.logs import LogActivities, LogDeps
+from copilot.activities.notify import NotifyActivities, NotifyDeps
 from copilot.activities.observe import ObserveActivities, ObserveDeps
 from copilot.activities.prune import PruneActivities
 from copilot.activities.schedule import ScheduleActivities, ScheduleDeps
@@ -22,6 +23,7 @@ from copilot.settings import Settings, StoreSettings, WorkerSettings
 from copilot.workflows.assess import AssessHealthWorkflow
 from copilot.workflows.backlog import StoreBacklogWorkflow
 from copilot.workflows.log_watcher import LogWatcherWorkflow
+from copilot.workflows.notify import NotifyWorkflow
 from copilot.workflows.observe import ObserveClusterWorkflow
 from copilot.workflows.prune import PruneStoreWorkflow
 from copilot.workflows.scheduled import ScheduledAssessmentWorkflow
@@ -31,16 +33,24 @@ WORKFLOWS = (
     ScheduledAssessmentWorkflow,
     LogWatcherWorkflow,
     PruneStoreWorkflow,
+    NotifyWorkflow,
     AssessHealthWorkflow,
     StoreBacklogWorkflow,
 )
 PASSED_THROUGH = (
     *("copilot.core", "copilot.activities.messages", "copilot.activities.log_messages"),
-    "copilot.activities.prune_messages",
-    *("copilot.workflows.shared", "copilot.workflows.log_shared", "pydantic", "whenever"),
+    *("copilot.activities.prune_messages", "copilot.activities.notify_messages"),
+    *(
+        "copilot.workflows.shared",
+        "copilot.workflows.log_shared",
+        "copilot.workflows.notify_shared",
+        "pydantic",
+        "whenever",
+    ),
 )
 UNVERSIONED = WorkerSettings()
 NO_LOGS = LogDeps(redact=redacted)
+NO_CHANNELS = NotifyDeps()
 RETENTION_DAYS = StoreSettings().retention_days
 STOP_WITHIN = timedelta(seconds=3)
 # After a crash the server offers a loop to its dead worker's own queue for this long before anybody may have it.
@@ -59,8 +69,10 @@ def build_worker(
     release: WorkerSettings = UNVERSIONED,
     logs: LogDeps = NO_LOGS,
     retention_days: float = RETENTION_DAYS,
+    notify: NotifyDeps = NO_CHANNELS,
 ) -> Worker:
     """A worker over the given clients, of the given release; it prunes what is older than `retention_days`."""
+    notifying = NotifyActivities(notify)
     observing = ObserveActivities(deps)
     scheduling = ScheduleActivities(ScheduleDeps(store=deps.store, live=bootstrap.LoopLive(client)))
     return Worker(
@@ -80,6 +92,8 @@ def build_worker(
             scheduling.get_assessments_in_range,
             LogActivities(logs).query_logs,
             PruneActivities(deps.store, retention_days).prune_store,
+            notifying.plan_notices,
+            notifying.send_notice,
         ],
         workflow_runner=workflow_runner(),
         graceful_shutdown_timeout=STOP_WITHIN,
@@ -112,7 +126,13 @@ async def run_worker(settings: Settings) -> None:
         closing.push_async_callback(bootstrap.close_logs, logs)
         client = await bootstrap.connected(settings.temporal, waiting=lambda text: print(text, flush=True))
         worker = build_worker(
-            client, settings.task_queue, deps, settings.worker, logs, retention_days=settings.store.retention_days
+            client,
+            settings.task_queue,
+            deps,
+            settings.worker,
+            logs,
+            retention_days=settings.store.retention_days,
+            notify=bootstrap.notify_deps(settings),
         )
         await closing.enter_async_context(worker)
         names = ", ".join(c.name for c in settings.clusters)

@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 
 from copilot import __version__
-from copilot.cli import alive, db, demo, doctor, fault, grafana, kb, lab, processes, replay, signals, status, up
+from copilot.cli import alive, db, demo, doctor, fault, grafana, kb, lab, notify, processes, replay, signals, status, up
 from copilot.core.errors import CopilotError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ for command in (demo.demo, fault.fault, up.up, processes.worker, processes.api, 
 app.add_typer(db.app, name="db")
 app.add_typer(lab.app, name="lab")
 app.add_typer(kb.app, name="kb")
+app.add_typer(notify.app, name="notify")
 
 
 def _print_version(wanted: bool) -> None:
