@@ -65,7 +65,7 @@ class NotifyActivities:
             seen=seen.model_dump(mode="json"),
             told=told,
             sends=sends,
-            look_at=min(looks).timestamp_millis() / 1000 if looks else None,
+            look_at=min(looks).timestamp(unit="millisecond") / 1000 if looks else None,
         )
 
     @activity.defn

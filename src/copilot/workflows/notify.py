@@ -146,13 +146,12 @@ class NotifyWorkflow:
             self._went_wrong(error)
         else:
             known.told[channel] = sent.told
+            known.sent += not sent.problem
             self._remember_told()
             if sent.problem:
                 self._remember(sent.problem)
-            else:
-                known.sent += 1
-                if known.last_error is not None and not self._others_fail(channel):
-                    known.last_error = known.last_error.model_copy(update={"over": True})
+            elif known.last_error is not None and not self._others_fail(channel):
+                known.last_error = known.last_error.model_copy(update={"over": True})
         finally:
             del self._telling[channel]
             self._changed = True
