@@ -48,7 +48,7 @@ def test_the_least_hears_of_critical_and_unknown_everywhere(tmp_path: Path) -> N
     ],
 )
 def test_a_mistake_is_named_and_shows_no_secret(tmp_path: Path, channel: str, why: str) -> None:
-    with pytest.raises(SettingsError, match="notify") as error:
+    with pytest.raises(SettingsError) as error:
         loaded(tmp_path, channel)
     assert why in str(error.value)
     assert "v3rysecret" not in str(error.value)
