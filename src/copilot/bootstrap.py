@@ -18,6 +18,7 @@ from copilot.activities.explain import ExplainDeps, Models
 from copilot.activities.logs import LogDeps, WatchedLogs
 from copilot.activities.measures import Measures
 from copilot.activities.messages import Document
+from copilot.activities.notify import NotifyDeps
 from copilot.activities.observe import ObserveDeps
 from copilot.core.assessment import Evaluation
 from copilot.core.errors import SettingsError, SourceError, StartError
@@ -26,6 +27,7 @@ from copilot.core.redaction import redacted
 from copilot.core.signals import MissingCode
 from copilot.knowledge_settings import KnowledgeSettings
 from copilot.model_settings import ModelSettings
+from copilot.notify.channels import channel
 from copilot.settings import ClusterSettings, Settings, TemporalSettings
 from copilot.source_settings import LogSettings
 from copilot.sources import Source
@@ -196,6 +198,15 @@ async def close_logs(deps: LogDeps) -> None:
     """Give back what reading logs held."""
     for watched in deps.logs.values():
         await watched.source.aclose()
+
+
+def notify_deps(settings: Settings) -> NotifyDeps:
+    """What people are told with."""
+    return NotifyDeps(
+        rules=tuple(n.rules() for n in settings.notify),
+        channels={n.name: channel(n) for n in settings.notify},
+        public_url=settings.api.public_url,
+    )
 
 
 class LoopLive:

@@ -20,6 +20,7 @@ from copilot.core.store_address import store_address
 from copilot.core.thresholds import Thresholds
 from copilot.knowledge_settings import KnowledgeSettings
 from copilot.model_settings import ModelSettings
+from copilot.notify_settings import NotifySettings
 from copilot.source_settings import HttpSourceSettings, HttpUrl, LogSettings, Section
 
 CONFIG_FILE = "copilot.toml"
@@ -188,6 +189,7 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     knowledge: KnowledgeSettings = KnowledgeSettings()
     models: ModelSettings = ModelSettings()
+    notify: tuple[NotifySettings, ...] = ()
     clusters: tuple[ClusterSettings, ...] = ()
     data_dir: Path | None = None
     redact_addresses: bool = False
@@ -200,6 +202,12 @@ class Settings(BaseSettings):
         names = [c.name for c in self.clusters]
         if doubled := sorted({n for n in names if names.count(n) > 1}):
             raise ValueError(f"two clusters are named {', '.join(doubled)}")
+        channels = [n.name for n in self.notify]
+        if doubled := sorted({n for n in channels if channels.count(n) > 1}):
+            raise ValueError(f"two channels are named {', '.join(doubled)}")
+        for each in self.notify:
+            if strangers := sorted(set(each.clusters) - set(names)):
+                raise ValueError(f"channel {each.name!r} hears of {', '.join(strangers)}, which is no cluster")
         return self
 
     @classmethod

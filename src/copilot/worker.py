@@ -14,6 +14,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from copilot import bootstrap
 from copilot.activities.explain import ExplainActivities, ExplainDeps
 from copilot.activities.logs import LogActivities, LogDeps
+from copilot.activities.notify import NotifyActivities, NotifyDeps
 from copilot.activities.observe import ObserveActivities, ObserveDeps
 from copilot.activities.prune import PruneActivities
 from copilot.activities.schedule import ScheduleActivities, ScheduleDeps
@@ -29,6 +30,7 @@ from copilot.telemetry.switch import traced
 from copilot.workflows.assess import AssessHealthWorkflow
 from copilot.workflows.backlog import StoreBacklogWorkflow
 from copilot.workflows.log_watcher import LogWatcherWorkflow
+from copilot.workflows.notify import NotifyWorkflow
 from copilot.workflows.observe import ObserveClusterWorkflow
 from copilot.workflows.prune import PruneStoreWorkflow
 from copilot.workflows.scheduled import ScheduledAssessmentWorkflow
@@ -38,17 +40,25 @@ WORKFLOWS = (
     ScheduledAssessmentWorkflow,
     LogWatcherWorkflow,
     PruneStoreWorkflow,
+    NotifyWorkflow,
     AssessHealthWorkflow,
     StoreBacklogWorkflow,
 )
 PASSED_THROUGH = (
     *("copilot.core", "copilot.activities.messages", "copilot.activities.log_messages", "copilot.telemetry.spans"),
-    "copilot.activities.prune_messages",
+    *("copilot.activities.prune_messages", "copilot.activities.notify_messages"),
     "copilot.activities.explain_messages",
-    *("copilot.workflows.shared", "copilot.workflows.log_shared", "pydantic", "whenever"),
+    *(
+        "copilot.workflows.shared",
+        "copilot.workflows.log_shared",
+        "copilot.workflows.notify_shared",
+        "pydantic",
+        "whenever",
+    ),
 )
 UNVERSIONED = WorkerSettings()
 NO_LOGS = LogDeps(redact=redacted)
+NO_CHANNELS = NotifyDeps()
 RETENTION_DAYS = StoreSettings().retention_days
 STOP_WITHIN = timedelta(seconds=3)
 # After a crash the server offers a loop to its dead worker's own queue for this long before anybody may have it.
@@ -68,9 +78,11 @@ def build_worker(
     logs: LogDeps = NO_LOGS,
     explain: ExplainDeps | None = None,
     retention_days: float = RETENTION_DAYS,
+    notify: NotifyDeps = NO_CHANNELS,
 ) -> Worker:
     """A worker over the given clients, of the given release; it prunes what is older than `retention_days`. `explain`
     None: the rules explain."""
+    notifying = NotifyActivities(notify)
     observing = ObserveActivities(deps)
     explaining = ExplainActivities(explain or ExplainDeps(store=deps.store, knowledge=LocalKnowledge()))
     scheduling = ScheduleActivities(ScheduleDeps(store=deps.store, live=bootstrap.LoopLive(client)))
@@ -95,6 +107,8 @@ def build_worker(
             scheduling.get_assessments_in_range,
             LogActivities(logs).query_logs,
             PruneActivities(deps.store, retention_days).prune_store,
+            notifying.plan_notices,
+            notifying.send_notice,
         ],
         workflow_runner=workflow_runner(),
         graceful_shutdown_timeout=STOP_WITHIN,
@@ -132,7 +146,14 @@ async def run_worker(settings: Settings) -> None:
         closing.push_async_callback(bootstrap.close_logs, logs)
         client = await bootstrap.connected(settings.temporal, waiting=partial(say, form=form))
         worker = build_worker(
-            client, settings.task_queue, deps, settings.worker, logs, explain, settings.store.retention_days
+            client,
+            settings.task_queue,
+            deps,
+            settings.worker,
+            logs,
+            explain,
+            settings.store.retention_days,
+            bootstrap.notify_deps(settings),
         )
         await closing.enter_async_context(worker)
         names = ", ".join(c.name for c in settings.clusters)

@@ -13,7 +13,7 @@ OUTCOMES = {
     "started": "started",
     "running": "runs already",
     "resumed": "started again, with what it knew",
-    "redefined": "runs already, and takes up its new interval",
+    "redefined": "runs already, and takes up what has changed",
     "moved": "started again on another task queue, with what it knew",
 }
 
