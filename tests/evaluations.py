@@ -104,7 +104,7 @@ def scale_workers(**changed: Any) -> SuggestedAction:
         "confidence": 0.9,
         "risk_level": "low",
         "parameters": {"task_queue": "orders"},
-        "runbook": "no-pollers",
+        "runbook": "no_pollers",
     }
     return SuggestedAction(**(fields | changed))
 

@@ -82,7 +82,8 @@ async def test_head_is_get_without_its_body(path: str) -> None:
     async with client(deps(telling("stressed"))) as api:
         head, get = await api.head(path), await api.get(path)
     assert (head.status_code, head.content) == (200, b"")
-    for name in ("content-type", "etag", "content-length"):
+    # What the process says of itself in /metrics has grown by the second answer.
+    for name in ("content-type", "etag", *(("content-length",) if path != "/metrics" else ())):
         assert head.headers.get(name) == get.headers.get(name)
 
 

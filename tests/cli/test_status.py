@@ -1,8 +1,14 @@
 """`copilot status` against the real API over a store in memory."""
 
+import contextlib
 import json
+import os
+import pty
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from io import StringIO
 from threading import Thread
 
@@ -19,6 +25,7 @@ from copilot.api.tokens import token_hash
 from copilot.api_settings import ApiSettings
 from copilot.cli.main import app
 from copilot.cli.status_view import print_status
+from copilot.cli.status_watch import view
 from copilot.core.assessment import Evaluation
 from copilot.store.memory import MemoryStore
 from tests.evaluations import evaluation
@@ -37,8 +44,12 @@ class Said:
         return None
 
 
+def served(settings: ApiSettings | None = None, **states: str) -> AbstractContextManager[str]:
+    return served_of(states, settings)
+
+
 @contextmanager
-def served(settings: ApiSettings | None = None, **states: str) -> Iterator[str]:
+def served_of(states: dict[str, str], settings: ApiSettings | None = None) -> Iterator[str]:
     deps = Deps(store=MemoryStore(), live=Said(states), clusters=tuple(states), now=Instant.now)
     listening = listening_socket("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(create_app(deps, settings), log_config=None, log_level="error"))
@@ -97,3 +108,55 @@ def test_the_apis_token_is_read_from_the_environment(monkeypatch: pytest.MonkeyP
         assert status("--api", url).exit_code == 0
     assert "wants a token, which COPILOT_TOKEN is to hold" in str(without.exception)
     assert "does not know the token in COPILOT_TOKEN" in str(wrong.exception)
+
+
+def watching(*words: str) -> list[str]:
+    return [sys.executable, "-m", "copilot", "status", "--watch", *words]
+
+
+@pytest.mark.servers
+def test_watching_through_a_pipe_prints_a_line_for_each_change_until_told_to_end() -> None:
+    states = {"east": "happy", "west": "critical"}
+    with served_of(states) as url, subprocess.Popen(
+        watching("--api", url), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:  # fmt: skip
+        assert running.stdout is not None
+        first, second = running.stdout.readline(), running.stdout.readline()
+        states["east"] = "stressed"
+        changed = running.stdout.readline()
+        running.send_signal(signal.SIGINT)
+        rest, errors = running.communicate()
+    assert "west  critical" in first, "the worst comes first"
+    assert "east  happy" in second
+    assert "east  stressed" in changed
+    assert (running.returncode, rest, errors) == (0, "", "")
+
+
+@pytest.mark.servers
+def test_watching_on_a_terminal_leaves_it_as_it_was() -> None:
+    leader, follower = pty.openpty()
+    with served_of({"east": "critical"}) as url, subprocess.Popen(
+        watching("--api", url), stdin=follower, stdout=follower, stderr=follower, env={**os.environ, "TERM": "xterm"}
+    ) as running:  # fmt: skip
+        os.close(follower)
+        seen = b""
+        while b"CRITICAL" not in seen or b"Ctrl-C ends" not in seen:
+            seen += os.read(leader, 65_536)
+        running.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):
+            while more := os.read(leader, 65_536):
+                seen += more
+    os.close(leader)
+    assert running.returncode == 0
+    for begun, ended in ((b"\x1b[?1049h", b"\x1b[?1049l"), (b"\x1b[?25l", b"\x1b[?25h")):
+        assert seen.rindex(ended) > seen.index(begun)
+    assert b"Traceback" not in seen
+
+
+def test_an_api_that_goes_away_is_said_on_the_screen() -> None:
+    out = StringIO()
+    answers = [{"cluster": c, "health_state": s, "summary": ""} for c, s in (("east", "critical"), ("west", "happy"))]
+    console = Console(file=out, width=200)
+    console.print(view(answers, "no answer from there", Instant.from_timestamp(0), Instant.from_timestamp(9)))
+    assert "CONNECTION LOST for 9 s: what you see is old. no answer from there" in out.getvalue()
+    assert "1 critical  1 happy" in out.getvalue()

@@ -95,6 +95,15 @@ class StoreContract(ModelCallContract):
         await store.save_assessment(assessment("critical"))
         assert isinstance(await store.latest_evaluation("default"), HealthAssessment)
 
+    async def test_what_was_said_at_a_moment_is_the_newest_tick_no_later_than_it(self, store: Store) -> None:
+        later = NOON.add(seconds=30)
+        await store.save_snapshots([snapshot(evaluation("critical")), snapshot(evaluation(time=later))])
+        await store.save_assessment(assessment("critical"))
+        assert await store.evaluation_at("default", NOON.subtract(seconds=1)) is None
+        assert isinstance(await store.evaluation_at("default", NOON.add(seconds=29)), HealthAssessment)
+        assert await store.evaluation_at("default", later) == evaluation(time=later)
+        assert await store.evaluation_at("other", later) is None
+
     async def test_clusters_do_not_see_each_other(self, store: Store) -> None:
         await store.save_snapshots([snapshot(evaluation(cluster="a")), snapshot(evaluation(cluster="b"))])
         await store.save_assessment(assessment("critical", cluster="b"))

@@ -4,10 +4,11 @@ import math
 
 from whenever import Instant
 
+from copilot.api.deps import Deps
 from copilot.core.assessment import Evaluation, HealthState, ReportedState
 from copilot.core.snapshot import Snapshot
 from copilot.store.memory import MemoryStore
-from tests.api.standin import Clock, ToldLoop
+from tests.api.standin import Clock, ToldLoop, deps
 from tests.evaluations import HEALTHY, NOON, WORKERS_GONE, evaluation, signals, snapshot
 
 STEP_SEC = 60
@@ -20,6 +21,12 @@ async def lived(state: str, *, cluster: str = "default", now: Instant = NOON) ->
     await store.save_snapshots(past)
     loop.tell(past[-1].evaluation)
     return store, loop, Clock(now.add(seconds=4))
+
+
+async def story(state: str) -> Deps:
+    """The API's deps over those hours."""
+    store, loop, clock = await lived(state)
+    return deps(loop, store, clock)
 
 
 def history(state: str, cluster: str, now: Instant) -> list[Snapshot]:

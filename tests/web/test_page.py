@@ -7,23 +7,17 @@ import httpx
 import pytest
 from playwright.async_api import Browser, expect
 
-from copilot.api.deps import Deps
 from copilot.core.logs import TOP_PATTERN
 from copilot.core.signals import LogPattern, Missing, MissingCode, Signals
 from tests.api.standin import Clock, ToldLoop, away_store, deps
 from tests.evaluations import NOON, assessment, evaluation, issue, scale_workers
 from tests.web.chromium import served, watched
-from tests.web.stories import lived
+from tests.web.stories import story
 from tests.workflows.conftest import eventually
 
 pytestmark = [pytest.mark.servers, pytest.mark.needs_debian("chromium")]
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
-
-
-async def story(state: str) -> Deps:
-    store, loop, clock = await lived(state)
-    return deps(loop, store, clock)
 
 
 @pytest.mark.parametrize(
@@ -170,11 +164,19 @@ async def test_several_clusters_can_be_switched_and_show_their_state(browser: Br
     loop.tell(evaluation("critical", cluster="us & ca"))
     async with served(deps(loop, clusters=("eu", "us & ca"))) as address, watched(browser) as seen:
         await seen.page.goto(address)
-        await expect(seen.page.locator("h1")).to_contain_text("Happy")
-        await expect(seen.page.locator(".tab[data-state=critical]")).to_contain_text("us & ca")
+        await expect(seen.page.locator("h1")).to_have_text("1 critical")
+        assert await seen.page.locator(".clusters > li").evaluate_all("c => c.map(li => li.dataset.cluster)") == [
+            "us & ca",
+            "eu",
+        ]
         await seen.page.get_by_role("link", name="us & ca").click()
         await expect(seen.page.locator("h1")).to_contain_text("Critical")
         await expect(seen.page.locator("body.linked")).to_be_attached()
+        await seen.page.locator(".tab[data-state=happy]").click()
+        await expect(seen.page.locator("h1")).to_contain_text("State of eu: Happy")
+        await seen.page.get_by_role("link", name="Temporal SRE Copilot").click()
+        loop.tell(evaluation("stressed", NOON.add(seconds=1), cluster="us & ca"))
+        await expect(seen.page.locator("h1")).to_have_text("1 stressed")
         seen.nothing_wrong()
 
 
@@ -214,12 +216,15 @@ async def test_hostile_names_are_shown_as_text_and_run_nothing(browser: Browser)
     async with served(deps(loop, clusters=(HOSTILE[0], HOSTILE[1]))) as address, watched(browser) as seen:
         await seen.page.goto(address)
         await expect(seen.page.locator("body.linked")).to_be_attached()
+        await seen.page.get_by_role("link", name=HOSTILE[0]).click()
+        await expect(seen.page.locator("body.linked")).to_be_attached()
         loop.tell(said.model_copy(update={"time": NOON.add(seconds=1), "evaluation_id": "next"}))
         await expect(seen.page.locator("footer")).to_contain_text("evaluation next")
         for element in await seen.page.locator(".card, .services li, h3, .tab").all():
             await element.hover(force=True, timeout=2_000, no_wait_after=True)
         await expect(seen.page.locator(".callout h2")).to_contain_text("<script>window.pwned=1</script>")
         assert await seen.page.evaluate("window.pwned") is None
+        assert await seen.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
         assert await seen.page.locator("main script, main img, main [onerror], [onmouseover]").count() == 0
         seen.nothing_wrong()
 

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
 from copilot.api import (
+    login,
     openapi,
     problems,
     routes_events,
@@ -62,6 +63,8 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
     spent = spending.Spending(deps)
     app.include_router(routes_service.routes(deps, live, spent))
     app.include_router(spending.routes(spent))
+    if settings.tokens:
+        app.include_router(login.routes(Tokens(settings.tokens)))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     open_paths = _open_paths(settings)
     openapi.describe(app, deps.clusters, open_paths)
@@ -73,7 +76,7 @@ def _open_paths(settings: ApiSettings) -> frozenset[str] | None:
     """What is for everybody; None: all of it."""
     if not settings.tokens:
         return None
-    return ALWAYS_OPEN | ({"/metrics"} if settings.open_metrics else frozenset())
+    return ALWAYS_OPEN | login.OPEN_PATHS | ({"/metrics"} if settings.open_metrics else frozenset())
 
 
 def _stand_before(app: FastAPI, settings: ApiSettings, open_paths: frozenset[str] | None) -> None:

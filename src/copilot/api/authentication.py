@@ -1,15 +1,17 @@
-"""Who may ask: whoever shows a token that is known, as a bearer token, or as the password of a browser's login."""
+"""Who may ask: whoever shows a token that is known: as a bearer token, as a password, or by a browser's login."""
 
 import base64
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from copilot.api import problems
+from copilot.api import login, problems
 from copilot.api.request_ids import CALLER
 from copilot.api.tokens import Tokens
 
 ALWAYS_OPEN = frozenset({"/healthz", "/readyz"})
+BROWSERS_CHALLENGE = 'Bearer realm="copilot"'
+"""A page's own requests open no password window: the page sends the reader to /login."""
 CHALLENGE = 'Bearer realm="copilot", Basic realm="Temporal SRE Copilot: the token is the password", charset="UTF-8"'
 SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A token of `copilot token new`"},
@@ -28,12 +30,16 @@ class Authentication:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 401."""
         if scope["type"] == "http" and scope["path"] not in self._open:
-            shown = _shown(Headers(scope=scope).get("authorization", ""))
+            headers = Headers(scope=scope)
+            shown = _shown(headers.get("authorization", "")) or login.token_of(headers)
             caller = self._tokens.bearer(shown) if shown else None
+            if caller is None and login.wants_login(scope["method"], headers):
+                await login.to_login(scope["path"], scope["query_string"])(scope, receive, send)
+                return
             if caller is None:
                 message = "this token is not known" if shown else "a token is needed: Authorization: Bearer …"
                 refused = problems.answer(401, problems.ErrorDetail(code="unauthorized", message=message))
-                refused.headers["www-authenticate"] = CHALLENGE
+                refused.headers["www-authenticate"] = BROWSERS_CHALLENGE if "sec-fetch-mode" in headers else CHALLENGE
                 await refused(scope, receive, send)
                 return
             CALLER.set(caller)

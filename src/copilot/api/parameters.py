@@ -27,6 +27,7 @@ TimeParameter = Annotated[
 ]
 ClusterQuery = Annotated[str | None, Query(description="Which cluster; may be left out when there is only one")]
 StartQuery = Annotated[TimeParameter | None, Query(description="Begin of the range")]
+AtQuery = Annotated[TimeParameter | None, Query(description="A moment of the past; now when left out")]
 EndQuery = Annotated[TimeParameter | None, Query(description="End of the range; now when left out")]
 
 

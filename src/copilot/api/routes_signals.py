@@ -9,13 +9,12 @@ from copilot.api.deps import Deps
 from copilot.api.live import LiveCopies
 from copilot.api.parameters import EndQuery, StartQuery, chosen_cluster, time_range
 from copilot.api.problems import Problem
-from copilot.core.assessment import ReportedState
 from copilot.core.errors import StoreError
 from copilot.core.taxonomy import SPECS
 from copilot.store.base import SeriesPoint
+from copilot.web.overview import WORST_FIRST
 
 MAX_POINTS = 2_000
-WORST_FIRST = (ReportedState.CRITICAL, ReportedState.STRESSED, ReportedState.UNKNOWN, ReportedState.HAPPY)
 
 
 def routes(deps: Deps, live: LiveCopies) -> APIRouter:

@@ -8,7 +8,8 @@ from pydantic_core import to_json
 from copilot.api import replies, wire
 from copilot.api.deps import Deps
 from copilot.api.live import LiveCopies, Said
-from copilot.api.parameters import chosen_cluster
+from copilot.api.parameters import AtQuery, chosen_cluster
+from copilot.api.past import said_at
 from copilot.api.problems import Problem
 from copilot.core.assessment import Evaluation, Severity, StoredIssue
 from copilot.core.errors import StoreError
@@ -24,8 +25,11 @@ def routes(deps: Deps, live: LiveCopies) -> APIRouter:
     written = _Written()
 
     @router.get("/status", response_model=wire.Status)
-    async def status(request: Request, cluster: Annotated[str, choose]) -> Response:
-        """The verdict with its evidence. `age_sec` counts on without changing the ETag."""
+    async def status(request: Request, cluster: Annotated[str, choose], at: AtQuery = None) -> Response:
+        """The verdict with its evidence, now or as it was said at a moment. `age_sec` counts on without changing the
+        ETag."""
+        if at is not None:
+            return replies.of(request, wire.status(await said_at(deps, cluster, at)))
         said = live.said(cluster)
         return replies.reply(request, written.of(said), {"age_sec": to_json(wire.age(said))})
 
@@ -72,7 +76,7 @@ def routes(deps: Deps, live: LiveCopies) -> APIRouter:
             stored = await deps.store.issues(cluster, limit=MAX_ISSUES, include_resolved=resolved)
         except StoreError as error:
             problem = str(error)
-        told = _as_the_newest_sees_them(said.evaluation, stored)
+        told = as_the_newest_sees_them(said.evaluation, stored)
         wanted = [
             i for i in told if (severity is None or i.severity is severity) and (resolved or i.resolved_at is None)
         ]
@@ -101,7 +105,7 @@ def _open(issues: list[StoredIssue]) -> list[StoredIssue]:
     return [i for i in issues if i.resolved_at is None]
 
 
-def _as_the_newest_sees_them(newest: Evaluation | None, stored: list[StoredIssue]) -> list[StoredIssue]:
+def as_the_newest_sees_them(newest: Evaluation | None, stored: list[StoredIssue]) -> list[StoredIssue]:
     """Stored issues, each as the newest evaluation changes it, after those only it knows; worst first."""
     changed = {i.id: i for i in live_on(newest, _open(stored))} if newest else {}
     known = {key(i) for i in _open(stored)}

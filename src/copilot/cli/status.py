@@ -3,25 +3,18 @@
 import asyncio
 import contextlib
 import json
-import os
-import ssl
-from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from copilot.cli.asking import Asking
 from copilot.cli.options import ConfigOption, JsonOption
-from copilot.core.errors import SettingsError, SourceError
-from copilot.core.signals import MissingCode
+from copilot.core.errors import SettingsError
 
 if TYPE_CHECKING:
-    import httpx
-
     from copilot.settings import Settings
 
-ANSWER_SEC = 5.0
 BAD_NEWS = ("stressed", "critical", "unknown")
 
 
@@ -32,13 +25,18 @@ def status(
     loops: Annotated[
         bool, typer.Option("--loops", help="How the Copilot's own loops do instead; asks its Temporal, not its API.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on until Ctrl-C; a line for each change where nobody looks on.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Print the state of the watched clusters, since when, why, and what to do. Exit 1 when one is not happy; with
     --loops, when a loop does not run or no worker answers for it. The API's token, where it wants one, is read from
-    COPILOT_TOKEN.
+    COPILOT_TOKEN. With --watch the screen is kept up to date until Ctrl-C, the worst cluster first.
 
-    Example: copilot status --cluster production"""
+    Example: copilot status --cluster production
+
+    Example: copilot status --watch"""
     from copilot.settings import load_settings
 
     settings = load_settings(config)
@@ -47,7 +45,15 @@ def status(
         return
     host = "127.0.0.1" if settings.api.host in ("0.0.0.0", "::") else settings.api.host
     base = api or f"{settings.api.scheme}://{f'[{host}]' if ':' in host else host}:{settings.api.port}"
-    answers = list(_asked(base.rstrip("/"), cluster, settings.api.cert_file))
+    asking = Asking(base.rstrip("/"), settings.api.cert_file)
+    if watch:
+        from copilot.cli.status_watch import watch_status
+
+        watch_status(asking, cluster, as_json=as_json)
+        return
+    with contextlib.closing(asking):
+        answers = asking.statuses(cluster)
+        models = {} if as_json else asking.models()
     if as_json:
         for answer in answers:
             print(json.dumps(answer))
@@ -56,7 +62,7 @@ def status(
 
         for answer in answers:
             print_status(answer)
-        print_models(_models_today(base.rstrip("/"), settings.api.cert_file))
+        print_models(models)
     if any(answer["health_state"] in BAD_NEWS for answer in answers):
         raise typer.Exit(1)
 
@@ -77,60 +83,3 @@ def _loops(settings: "Settings", cluster: str | None, *, as_json: bool) -> None:
         print_loops(found)
     if not all(loop.well for loop in found):
         raise typer.Exit(1)
-
-
-def _client(base: str, cert_file: Path | None) -> "httpx.Client":
-    import httpx
-
-    token = os.environ.get("COPILOT_TOKEN")
-    headers = {"authorization": f"Bearer {token}"} if token else {}
-    trusted = httpx.create_ssl_context()
-    if cert_file is not None and base.startswith("https:"):
-        with contextlib.suppress(OSError):  # ours may not be readable to whoever asks, and need not be
-            trusted.load_verify_locations(cert_file)
-            trusted.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    return httpx.Client(base_url=base, timeout=ANSWER_SEC, trust_env=False, headers=headers, verify=trusted)
-
-
-def _asked(base: str, cluster: str | None, cert_file: Path | None) -> Iterator[dict[str, Any]]:
-    import httpx
-
-    with _client(base, cert_file) as client:
-        try:
-            names = [cluster] if cluster else [c["cluster"] for c in _answer(client, "/clusters", {})["clusters"]]
-            for name in names:
-                yield _answer(client, "/status", {"cluster": name})
-        except httpx.HTTPError as error:
-            raise SourceError(
-                MissingCode.TARGET_DOWN,
-                f"no answer from {base} ({str(error) or type(error).__name__}): does `copilot api` run there? "
-                "--api says where it is",
-            ) from error
-
-
-def _models_today(base: str, cert_file: Path | None) -> dict[str, Any]:
-    """What models took today; nothing where the API does not say."""
-    import httpx
-
-    try:
-        with _client(base, cert_file) as client:
-            return _answer(client, "/models", {})
-    except (httpx.HTTPError, SourceError):
-        return {}
-
-
-def _answer(client: Any, path: str, parameters: dict[str, str]) -> dict[str, Any]:
-    answer = client.get(path, params=parameters)
-    try:
-        body = answer.json()
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise SourceError(MissingCode.PARSE, f"what answers at {client.base_url} is not the Copilot's API")
-    if answer.status_code == 401:
-        shown = "authorization" in client.headers
-        why = "does not know the token in COPILOT_TOKEN" if shown else "wants a token, which COPILOT_TOKEN is to hold"
-        raise SettingsError([f"{client.base_url} {why}"])
-    if answer.status_code != 200:
-        raise SourceError(MissingCode.ABSENT, body.get("error", {}).get("message") or f"{path}: {answer.status_code}")
-    return body

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 from whenever import SYSTEM_TZ, Instant
@@ -17,6 +17,12 @@ COLOURS = {"happy": "green", "stressed": "yellow", "critical": "bold red", "unkn
 def print_status(status: dict[str, Any], console: Console | None = None) -> None:
     """State, since when, summary, fired gates and advice."""
     out = console or Console(highlight=False)
+    for line in status_lines(status):
+        out.print(line)
+
+
+def status_lines(status: dict[str, Any]) -> list[RenderableType]:
+    """The same, to be put where it is wanted."""
     state = str(status["health_state"])
     line = Text.assemble((str(status["cluster"]), "bold"), "  ", (f"● {state.upper()}", COLOURS.get(state, "")))
     if status.get("stale"):
@@ -25,15 +31,15 @@ def print_status(status: dict[str, Any], console: Console | None = None) -> None
         line.append(f"  since {_time(since)}")
     if (age := status.get("age_sec")) is not None:
         line.append(f", evaluated {age:.0f} s ago", style="dim")
-    out.print(line)
-    out.print(Text(str(status.get("summary") or "")))
+    lines: list[RenderableType] = [line, Text(str(status.get("summary") or ""))]
     if why := status.get("degraded_because"):
-        out.print(Text(f"Degraded: {why}", style="magenta"))
+        lines.append(Text(f"Degraded: {why}", style="magenta"))
     fired = [gate for gate in status.get("gates", ()) if gate["fired"]]
     if fired:
-        out.print(_gates(fired))
+        lines.append(_gates(fired))
     for number, action in enumerate(status.get("recommended_actions", ()), start=1):
-        out.print(Text(f"{number}. {action['description']} ({action['action_type']}, risk {action['risk_level']})"))
+        lines.append(Text(f"{number}. {action['description']} ({action['action_type']}, risk {action['risk_level']})"))
+    return lines
 
 
 def print_models(today: dict[str, Any], console: Console | None = None) -> None:

@@ -48,6 +48,13 @@ class SeriesPoint(Frozen):
     value: FiniteFloat | None
 
 
+def newest_told(tick: Evaluation | None, assessment: HealthAssessment | None) -> Evaluation | None:
+    """The newer of the two; of one tick the assessment, which knows more."""
+    if tick is None or (assessment is not None and assessment.time >= tick.time):
+        return assessment
+    return tick
+
+
 Told = Callable[[str, int], None]
 """Hears of each batch that was deleted: the table and the number of rows."""
 
@@ -96,6 +103,9 @@ class Store(Protocol):
 
     async def latest_evaluation(self, cluster: str) -> Evaluation | None:
         """The newest tick's evaluation; as a HealthAssessment if that tick was assessed."""
+
+    async def evaluation_at(self, cluster: str, at: Instant) -> Evaluation | None:
+        """What was said at a moment: the newest tick no later than it, as a HealthAssessment if that was assessed."""
 
     async def latest_assessment(self, cluster: str) -> HealthAssessment | None:
         """The newest assessment."""

@@ -10,7 +10,7 @@ from copilot.core.budget import Spent
 from copilot.core.explanation import Explanation, readvised, reworded
 from copilot.core.model_call import SETTLED, UNSERVED, ModelCall
 from copilot.core.snapshot import Snapshot
-from copilot.store.base import PRUNE_BATCH, SeriesPoint, TimelinePoint, Told
+from copilot.store.base import PRUNE_BATCH, SeriesPoint, TimelinePoint, Told, newest_told
 from copilot.store.codec import micros
 from copilot.store.downsample import thin_series, thin_timeline
 from copilot.store.issue_life import live_on
@@ -96,10 +96,13 @@ class MemoryStore:
 
     async def latest_evaluation(self, cluster: str) -> Evaluation | None:
         snapshot = await self.latest_snapshot(cluster)
-        assessment = await self.latest_assessment(cluster)
-        if snapshot is None or (assessment is not None and assessment.time >= snapshot.evaluation.time):
-            return assessment
-        return snapshot.evaluation
+        return newest_told(snapshot.evaluation if snapshot else None, await self.latest_assessment(cluster))
+
+    async def evaluation_at(self, cluster: str, at: Instant) -> Evaluation | None:
+        limit = micros(at)
+        ticks = [s.evaluation for s in self._kept(cluster) if micros(s.evaluation.time) <= limit]
+        assessed = [a for a in self._assessed(cluster) if micros(a.time) <= limit]
+        return newest_told(max(ticks, key=lambda e: e.time, default=None), assessed[-1] if assessed else None)
 
     async def latest_assessment(self, cluster: str) -> HealthAssessment | None:
         return next(reversed(self._assessed(cluster)), None)

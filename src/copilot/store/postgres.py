@@ -23,7 +23,7 @@ from copilot.core.explanation import Explanation, reworded
 from copilot.core.model_call import ModelCall
 from copilot.core.snapshot import Snapshot
 from copilot.store import issue_rows, model_rows, sql
-from copilot.store.base import PRUNE_BATCH, SeriesPoint, TimelinePoint, Told
+from copilot.store.base import PRUNE_BATCH, SeriesPoint, TimelinePoint, Told, newest_told
 from copilot.store.codec import (
     from_column,
     join_assessment,
@@ -119,10 +119,15 @@ class PostgresStore:
 
     async def latest_evaluation(self, cluster: str) -> Evaluation | None:
         snapshot = await self.latest_snapshot(cluster)
-        assessment = await self.latest_assessment(cluster)
-        if snapshot is None or (assessment is not None and assessment.time >= snapshot.evaluation.time):
-            return assessment
-        return snapshot.evaluation
+        return newest_told(snapshot.evaluation if snapshot else None, await self.latest_assessment(cluster))
+
+    async def evaluation_at(self, cluster: str, at: Instant) -> Evaluation | None:
+        snapshot = await self._row(sql.SNAPSHOT_AT, cluster, to_column(at))
+        assessment = await self._row(sql.ASSESSMENT_AT, cluster, to_column(at))
+        return newest_told(
+            join_snapshot(snapshot).evaluation if snapshot else None,
+            join_assessment(assessment) if assessment else None,
+        )
 
     async def latest_assessment(self, cluster: str) -> HealthAssessment | None:
         row = await self._row(sql.LATEST_ASSESSMENT, cluster)

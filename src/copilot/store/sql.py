@@ -18,6 +18,10 @@ LATEST_SNAPSHOT = """
 SELECT thresholds_hash, taxonomy_version, rules_version, readings, memory_before, evaluation
 FROM metrics_snapshots WHERE cluster = $1 ORDER BY time DESC LIMIT 1
 """
+SNAPSHOT_AT = """
+SELECT thresholds_hash, taxonomy_version, rules_version, readings, memory_before, evaluation
+FROM metrics_snapshots WHERE cluster = $1 AND time <= $2 ORDER BY time DESC LIMIT 1
+"""
 # Every change, the ends, and between them at least $4 points as evenly as rows go: about what the answer may hold.
 TIMELINE = """
 SELECT id, time, health_state, stale, bottleneck, top_factor FROM (
@@ -58,6 +62,9 @@ RECENT_ASSESSMENT = """
 SELECT time FROM health_assessments WHERE cluster = $1 AND time > $2 AND time <= $3 ORDER BY time DESC LIMIT 1
 """
 LATEST_ASSESSMENT = "SELECT assessment FROM health_assessments WHERE cluster = $1 ORDER BY time DESC LIMIT 1"
+ASSESSMENT_AT = """
+SELECT assessment FROM health_assessments WHERE cluster = $1 AND time <= $2 ORDER BY time DESC LIMIT 1
+"""
 ASSESSMENTS = """
 SELECT assessment FROM health_assessments
 WHERE cluster = $1 AND time >= $2 AND time <= $3 ORDER BY time DESC LIMIT $4

@@ -23,7 +23,8 @@ class Spark:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A stretch of the timeline in one state: where it lies (0…1000) and what it says when pointed at."""
+    """A stretch of the timeline in one state: where it lies (0…1000) and what it says when pointed at. `factor` is the
+    last first finding that was named in it."""
 
     x: float
     width: float
@@ -31,6 +32,7 @@ class Stretch:
     stale: bool
     begin: Instant
     end: Instant
+    factor: str | None = None
 
 
 def spark(values: Sequence[float | None]) -> Spark:
@@ -75,11 +77,11 @@ def strip(points: Sequence[TimelinePoint], start: Instant, end: Instant, lasts_s
         until = min(until, end)
         state = point.health_state.value
         last = stretches[-1] if stretches else None
-        begin = point.time
+        begin, factor = point.time, point.top_factor
         if last is not None and last.end == begin and (last.state, last.stale) == (state, point.stale):
-            begin = last.begin
+            begin, factor = last.begin, factor or last.factor
             stretches.pop()
-        stretches.append(Stretch(x(begin), max(1.5, x(until) - x(begin)), state, point.stale, begin, until))
+        stretches.append(Stretch(x(begin), max(1.5, x(until) - x(begin)), state, point.stale, begin, until, factor))
     return tuple(stretches)
 
 

@@ -1,46 +1,60 @@
 """From what was said to HTML. Pure: the same page for the same input."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from whenever import Instant
 
 from copilot.core import figures
-from copilot.core.assessment import Evaluation, GateResult, ReportedState, Severity
+from copilot.core.assessment import Evaluation, GateResult, ReportedState, Severity, StoredIssue
+from copilot.core.signals import LogPattern
 from copilot.core.staleness import unknown_after_sec
 from copilot.core.taxonomy import SPECS
 from copilot.store.base import TimelinePoint
 from copilot.web import drawing, wording
 from copilot.web.cards import Card, Row, all_signals, key_signals, unread
+from copilot.web.overview import ClusterCard, Overview
+from copilot.web.remedies import Remedy, remedies
+from copilot.web.view import LOG_COLUMNS, View
 
 LONGEST_STEP_SEC = 600.0
 GATES_AT_ONCE = 9
+CHANGES_AT_ONCE = 8
 SPANS_MIN = (5, 15, 60, 360)
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterTab:
-    """One cluster of the switch; `state` None before its first evaluation."""
-
-    name: str
-    state: ReportedState | None
+PAST_HOURS = 3
+"""How much of the timeline a page about the past shows before and after its moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Everything the page shows. `evaluation` as it must be read at `now` (None: nothing heard yet); `trend` the last
-    points with signals, `strip` the timeline of the last six hours."""
+    """Everything the page shows. `evaluation` as it must be read at `now` (None: nothing heard yet); where
+    `view.at` says a moment of the past, `now` is that moment and `today` is the clock. `trend` are the last points with
+    signals, `strip` the timeline, `issues` those of the last day; `guides` are the runbooks there are."""
 
-    cluster: str
-    tabs: tuple[ClusterTab, ...]
+    view: View
+    tabs: tuple[ClusterCard, ...]
     evaluation: Evaluation | None
     now: Instant
+    today: Instant
     age_sec: float | None
     degraded_because: str | None
     trend: Sequence[TimelinePoint] = ()
     strip: Sequence[TimelinePoint] = ()
+    issues: Sequence[StoredIssue] = ()
+    guides: frozenset[str] = field(default=frozenset())
+    logged_in: bool = False
+
+    @property
+    def cluster(self) -> str:
+        """The cluster's name."""
+        return self.view.cluster or ""
+
+    @property
+    def past(self) -> bool:
+        """Whether this tells of a moment of the past."""
+        return self.view.at is not None
 
     @property
     def state(self) -> ReportedState:
@@ -52,7 +66,7 @@ class Page:
         """The sentence that must not be overlooked: how old this is; None when it is fresh."""
         e = self.evaluation
         if e is None:
-            return "Nothing has been heard of this cluster yet."
+            return "Nothing is kept of this moment." if self.past else "Nothing has been heard of this cluster yet."
         heard = f"The last evaluation is of {wording.clock(e.time, self.now)}, {wording.ago(e.time, self.now)}."
         if e.verdict.health_state is ReportedState.UNKNOWN:
             before = f" Before that: {e.verdict.last_known_state}." if e.verdict.last_known_state else ""
@@ -68,6 +82,16 @@ class Page:
         return e is not None and self.age_sec is not None and self.age_sec > unknown_after_sec(e.interval_sec)
 
     @property
+    def rules_say(self) -> str:
+        """The state and what decided it, in the rules' own words, whoever wrote the rest."""
+        e = self.evaluation
+        if e is None:
+            return ""
+        fired = [g.sentence or wording.words(g.name) for g in e.verdict.gates if g.fired]
+        why = "; ".join(fired) if fired else "no gate fires"
+        return f"{wording.words(self.state.value)} since {wording.clock(e.verdict.since, self.now)}: {why}."
+
+    @property
     def gates(self) -> list[GateResult]:
         """Gates: fired first (critical before warning), then those whose readings are missing, then the rest, the
         nearest to its threshold first."""
@@ -77,6 +101,11 @@ class Page:
     def gates_shown(self) -> int:
         """How many of them are shown at once: all that fire or miss their readings, and some more."""
         return max(GATES_AT_ONCE, sum(_interest(g)[0] < 2 for g in self.gates))
+
+    @property
+    def remedies(self) -> list[Remedy]:
+        """What to do, first things first."""
+        return remedies(self.evaluation.findings) if self.evaluation else []
 
     @property
     def cards(self) -> list[tuple[str, list[Card]]]:
@@ -94,8 +123,36 @@ class Page:
         return unread(self.evaluation.signals) if self.evaluation else []
 
     @property
+    def logs(self) -> list[LogPattern]:
+        """Log patterns by the column the reader chose; counts and times the largest first."""
+        told = list(self.evaluation.signals.logs) if self.evaluation else []
+        told.sort(key=lambda p: p.count, reverse=True)
+        match self.view.sort:
+            case "service" | "level" | "pattern" as column:
+                told.sort(key=lambda p: str(getattr(p, column) or "").lower())
+            case "first":
+                told.sort(key=lambda p: p.first_seen or p.last_seen, reverse=True)
+            case "last":
+                told.sort(key=lambda p: p.last_seen, reverse=True)
+        return told
+
+    @property
+    def issues_shown(self) -> list[StoredIssue]:
+        """Issues of the last day; where only one state is asked for, those that make it."""
+        of = {ReportedState.CRITICAL: Severity.CRITICAL, ReportedState.STRESSED: Severity.WARNING}
+        wanted = of.get(self.view.show) if self.view.show else None
+        return [i for i in self.issues if self.view.show is None or i.severity is wanted]
+
+    @property
+    def window(self) -> tuple[Instant, Instant]:
+        """What the timeline covers: up to now as far back as there is something to show, or around the past moment."""
+        if self.past:
+            return self.now.subtract(hours=PAST_HOURS), min(self.today, self.now.add(hours=PAST_HOURS))
+        return self.now.subtract(minutes=self.span_min), self.now
+
+    @property
     def span_min(self) -> int:
-        """Minutes the timeline covers: no more than there is something to show of."""
+        """Minutes the timeline of a page about now covers."""
         if not self.strip:
             return SPANS_MIN[0]
         lived = (self.now - self.strip[0].time).total("minutes")
@@ -108,11 +165,38 @@ class Page:
         if len(self.strip) > 1:
             step = (self.strip[-1].time - self.strip[0].time).total("seconds") / (len(self.strip) - 1)
             lasts = max(lasts, 2 * step)
-        return drawing.strip(self.strip, self.now.subtract(minutes=self.span_min), self.now, lasts)
+        return drawing.strip(self.strip, *self.window, lasts)
+
+    @property
+    def changes(self) -> list[drawing.Stretch]:
+        """The stretches the reader asked for, the newest first."""
+        wanted = [s for s in self.stretches if self.view.show is None or s.state == self.view.show.value]
+        return wanted[::-1]
+
+    @property
+    def earlier(self) -> Instant | None:
+        """When the state changed last before the past moment's stretch."""
+        begun = [s.begin for s in self.stretches if s.begin <= self.now]
+        return begun[-2] if len(begun) > 1 else None
+
+    @property
+    def later(self) -> Instant | None:
+        """When the state changed next after the past moment."""
+        return next((s.begin for s in self.stretches if s.begin > self.now), None)
+
+    @property
+    def marker(self) -> float:
+        """Where on the timeline (0…1000) the past moment lies."""
+        start, end = self.window
+        return round(drawing.STRIP_WIDTH * (self.now - start).total("seconds") / (end - start).total("seconds"), 1)
 
     @property
     def marks(self) -> list[str]:
         """What to write under the equal parts of the timeline."""
+        start, end = self.window
+        if self.past:
+            part = (end - start).total("seconds") / 6
+            return [wording.clock(start.add(seconds=i * part), start)[:5] for i in range(6)]
         parts = 6 if self.span_min % 60 == 0 else 5
         return [f"−{figures.duration(60 * self.span_min * (parts - i) / parts)}" for i in range(parts)]
 
@@ -137,6 +221,21 @@ def render_fragment(page: Page) -> str:
     return _environment().get_template("live.html").render(page=page)
 
 
+def render_overview(overview: Overview, *, whole: bool) -> str:
+    """Several clusters at a glance; `whole`: not only the live part."""
+    return _environment().get_template("overview.html" if whole else "overview_live.html").render(overview=overview)
+
+
+def render_guide(title: str, article: str) -> str:
+    """A runbook, given as HTML, as a page of its own."""
+    return _environment().get_template("guide.html").render(title=title, article=article)
+
+
+def render_login(target: str, *, refused: bool) -> str:
+    """The login; `target` is where it leads."""
+    return _environment().get_template("login.html").render(target=target, refused=refused)
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -154,10 +253,12 @@ def _environment() -> Environment:
         "duration": figures.duration,
     }
     environment.globals |= {
+        "CHANGES_AT_ONCE": CHANGES_AT_ONCE,
+        "LOG_COLUMNS": LOG_COLUMNS,
         "MEANS": wording.MEANS,
         "NOTHING": figures.NOTHING,
+        "STATES": tuple(ReportedState),
         "UNJUDGED": wording.UNJUDGED,
-        "SHAPES": drawing.SHAPES,
         "SPECS": SPECS,
     }
     return environment

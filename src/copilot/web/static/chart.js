@@ -15,7 +15,7 @@
   const iso = (seconds) => new Date(seconds * 1e3).toISOString();
 
   async function draw() {
-    const end = Date.now();
+    const end = Date.parse(document.querySelector("#live .all").dataset.at ?? "") || Date.now();
     const asked = new URLSearchParams({ cluster, start: end - hours * 3600e3, end, max_points: 600 });
     const response = await fetch(`/signals/${encodeURIComponent(shown.id)}?${asked}`);
     if (!response.ok) { note.textContent = "The Copilot did not answer."; return; }
@@ -37,7 +37,8 @@
 
   document.addEventListener("click", (event) => {
     const card = event.target.closest?.("[data-signal]");
-    if (!card) return;
+    if (!card || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    event.preventDefault();
     shown = { id: card.dataset.signal, label: card.dataset.label };
     document.getElementById("chart-title").textContent = shown.label;
     dialog.showModal();

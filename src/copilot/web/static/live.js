@@ -1,104 +1,118 @@
 // Keeps the page alive: listens to /events, fetches the live part anew when there is something new, counts ages, and says
-// loudly when nobody is heard any more. Everything is drawn by the server; this only replaces it.
-"use strict";
-(() => {
-  const live = document.getElementById("live");
-  const connection = document.getElementById("connection");
-  const announcer = document.getElementById("announcer");
-  const cluster = document.body.dataset.cluster;
-  const query = "?cluster=" + encodeURIComponent(cluster);
-  const SILENCE = 12000;
-  let heardAt = Date.now();
-  let clockAhead = 0;
-  let source = null;
-  let fetching = null;
-  let again = false;
+// loudly when nobody is heard any more. Everything is drawn by the server; this only puts it in place.
+import { morphKeepingFocus } from "./morph.js";
+import { inWords } from "./words.js";
 
-  const root = () => live.firstElementChild;
-  const learnClock = (now) => { if (now) clockAhead = Date.parse(now) - Date.now(); };
+const SILENCE_MS = 12_000;
+const POLL_MS = 3_000;
+const WAITS_MS = [1_000, 2_000, 4_000, 8_000];
 
-  function inWords(seconds) {
-    const s = Math.max(0, Math.round(seconds));
-    const two = (n, big, m, small) => (m ? `${n} ${big} ${m} ${small}` : `${n} ${big}`);
-    if (s < 60) return `${s} s`;
-    if (s < 3600) return two(Math.floor(s / 60), "min", s % 60, "s");
-    if (s < 86400) return two(Math.floor(s / 3600), "h", Math.floor((s % 3600) / 60), "min");
-    return two(Math.floor(s / 86400), "d", Math.floor((s % 86400) / 3600), "h");
+const live = document.getElementById("live");
+const connection = document.getElementById("connection");
+const announcer = document.getElementById("announcer");
+const cluster = document.body.dataset.cluster;
+let heardAt = Date.now();
+let clockAhead = 0;
+let source = null;
+let failures = 0;
+let listenedAt = 0;
+let asking = 0;
+
+const root = () => live.firstElementChild;
+const learnClock = (now) => { if (now) clockAhead = Date.parse(now) - Date.now(); };
+
+function countAges() {
+  const now = Date.now() + clockAhead;
+  for (const time of live.querySelectorAll("time[data-age]")) {
+    const seconds = (now - Date.parse(time.dateTime)) / 1000;
+    const text = time.dataset.age === "for" ? inWords(seconds) : seconds < 1 ? "just now" : inWords(seconds) + " ago";
+    if (time.textContent !== text) time.textContent = text;
   }
+}
 
-  function countAges() {
-    const now = Date.now() + clockAhead;
-    for (const time of live.querySelectorAll("time[data-age]")) {
-      const seconds = (now - Date.parse(time.dateTime)) / 1000;
-      time.textContent = time.dataset.age === "for" ? inWords(seconds) : seconds < 1 ? "just now" : inWords(seconds) + " ago";
-    }
-  }
+function showLink(up) {
+  document.body.classList.toggle("linked", up);
+  document.body.classList.toggle("lost", !up);
+  connection.hidden = up;
+  if (up) return;
+  const silence = inWords((Date.now() - heardAt) / 1000);
+  connection.textContent = `Connection to the Copilot lost: nothing heard for ${silence}. What you see is old. Reconnecting…`;
+}
 
-  function showLink(up) {
-    document.body.classList.toggle("linked", up);
-    document.body.classList.toggle("lost", !up);
-    connection.hidden = up;
-    if (!up) {
-      connection.textContent =
-        `Connection to the Copilot lost: nothing heard for ${inWords((Date.now() - heardAt) / 1000)}. What you see is old. Reconnecting…`;
-    }
-  }
+function heard() {
+  heardAt = Date.now();
+  failures = 0;
+  showLink(true);
+}
 
-  function replace(html) {
-    const next = new DOMParser().parseFromString(html, "text/html").body.firstElementChild;
-    const open = [...live.querySelectorAll("details[open]")].map((d) => d.className);
-    const focused = live.contains(document.activeElement) ? selectorOf(document.activeElement) : null;
-    const before = root().dataset.state;
-    live.replaceChildren(document.adoptNode(next));
-    for (const d of live.querySelectorAll("details")) d.open = d.open || open.includes(d.className);
-    if (focused) live.querySelector(focused)?.focus({ preventScroll: true });
-    const { state, title, now } = root().dataset;
-    document.title = title;
-    document.getElementById("icon").href = `/static/icons/${state}.svg`;
-    learnClock(now);
-    countAges();
-    if (state !== before) announcer.textContent = `The state of ${cluster} is now ${state}`;
-  }
+function put(html) {
+  const next = new DOMParser().parseFromString(html, "text/html").body.firstElementChild;
+  const before = root().dataset.state;
+  morphKeepingFocus(root(), document.adoptNode(next));
+  const { state, title, now, at } = root().dataset;
+  document.title = title;
+  const icon = `/static/icons/${state}.svg`;
+  if (document.getElementById("icon").getAttribute("href") !== icon) document.getElementById("icon").href = icon;
+  if (!at) learnClock(now);
+  countAges();
+  if (state !== before && !at) announcer.textContent = `The state${cluster ? " of " + cluster : ""} is now ${state}`;
+}
 
-  function selectorOf(node) {
-    if (node.tagName === "SUMMARY") return `details.${node.parentElement.className} > summary`;
-    if (node.dataset.signal) return `${node.tagName}[data-signal="${CSS.escape(node.dataset.signal)}"]`;
-    return node.id ? `#${CSS.escape(node.id)}` : null;
-  }
+// True when the Copilot answered. A later question overtakes an earlier one.
+async function refresh() {
+  const mine = ++asking;
+  try {
+    const response = await fetch("/fragment" + location.search, { cache: "no-store", signal: AbortSignal.timeout(10_000) });
+    if (response.status === 401) { location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search)); return true; }
+    if (response.ok && mine === asking) put(await response.text());
+    return response.ok;
+  } catch { return false; }
+}
 
-  async function refresh() {
-    if (fetching) { again = true; return; }
-    fetching = fetch("/fragment" + query, { cache: "no-store" });
-    try {
-      const response = await fetching;
-      if (response.ok) replace(await response.text());
-    } catch { /* the stream says when we are back */ } finally {
-      fetching = null;
-      if (again) { again = false; refresh(); }
-    }
-  }
+function listen() {
+  source?.close();
+  listenedAt = Date.now();
+  source = new EventSource("/events?cluster=" + encodeURIComponent(cluster));
+  const tell = (event) => { heard(); if (!root().dataset.at) learnClock(JSON.parse(event.data).now); };
+  source.addEventListener("heard", tell);
+  source.addEventListener("verdict", (event) => { tell(event); if (!root().dataset.at) refresh(); });
+  source.addEventListener("error", async () => {
+    source.close();
+    source = null;
+    // The stream may be refused though the Copilot is there: too many listen, or a proxy cuts it. Then we ask instead.
+    showLink(false);
+    const wait = WAITS_MS[Math.min(failures, WAITS_MS.length - 1)];
+    failures += 1;
+    if (await refresh()) { const sofar = failures; heard(); failures = sofar; }
+    setTimeout(listen, wait * (0.8 + 0.4 * Math.random()));
+  });
+}
 
-  function listen() {
-    source?.close();
-    source = new EventSource("/events" + query);
-    const heard = (event) => {
-      heardAt = Date.now();
-      learnClock(JSON.parse(event.data).now);
-      showLink(true);
-    };
-    source.addEventListener("heard", heard);
-    source.addEventListener("verdict", (event) => { heard(event); refresh(); });
-    source.addEventListener("error", () => showLink(false));
-  }
+async function poll() {
+  if (await refresh()) heard();
+  else { failures += 1; showLink(false); }
+  setTimeout(poll, failures ? WAITS_MS[Math.min(failures, WAITS_MS.length) - 1] : POLL_MS);
+}
 
-  learnClock(root().dataset.now);
-  listen();
-  setInterval(() => {
-    countAges();
-    const silent = Date.now() - heardAt > SILENCE;
-    if (silent || document.body.classList.contains("lost")) showLink(false);
-    if (source.readyState === EventSource.CLOSED || (silent && Date.now() - heardAt > 2 * SILENCE)) {
-      if (!listen.last || Date.now() - listen.last > 3000) { listen.last = Date.now(); listen(); }
-    }
-  }, 1000);
-})();
+document.documentElement.classList.add("scripted-here");
+learnClock(root().dataset.at ? null : root().dataset.now);
+if (cluster === undefined) poll();
+else listen();
+
+setInterval(() => {
+  countAges();
+  if (Date.now() - heardAt > SILENCE_MS) showLink(false);
+  else if (document.body.classList.contains("lost")) showLink(false);
+  if (source && Math.min(Date.now() - heardAt, Date.now() - listenedAt) > 2 * SILENCE_MS) listen();
+}, 1000);
+
+// Links to another view of the same cluster: fetched and put in place, so that the reader stays where they are.
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest?.("a[data-soft]");
+  if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
+  event.preventDefault();
+  const href = link.getAttribute("href");
+  history.pushState(null, "", href);
+  if (!(await refresh())) location.assign(href);
+});
+addEventListener("popstate", () => refresh());

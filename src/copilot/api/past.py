@@ -1,0 +1,28 @@
+"""What was said at a moment of the past, from the store."""
+
+from whenever import Instant
+
+from copilot.api.deps import Deps
+from copilot.api.live import Said
+from copilot.api.problems import Problem
+from copilot.core.assessment import HealthAssessment, Trigger
+from copilot.core.staleness import age_sec, as_of
+
+
+async def said_at(deps: Deps, cluster: str, at: Instant) -> Said:
+    """A cluster's verdict as it was to be read at `at`. 404 for a moment that is yet to come; StoreError."""
+    if at > deps.now():
+        raise Problem(404, "yet_to_come", f"{at.format_iso()} is yet to come", "at")
+    told = await deps.store.evaluation_at(cluster, at)
+    trigger = told.trigger if isinstance(told, HealthAssessment) else None
+    if trigger is None and told is not None and told.verdict.transition is not None:
+        trigger = Trigger.STATE_CHANGE
+    return Said(
+        cluster=cluster,
+        now=at,
+        evaluation=None if told is None else as_of(told, at),
+        as_made=told,
+        age_sec=None if told is None else age_sec(told, at),
+        trigger=trigger,
+        degraded_because=None,
+    )

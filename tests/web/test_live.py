@@ -1,0 +1,102 @@
+"""The page stays where its reader is while the world changes."""
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from copilot.api_settings import ApiSettings
+from copilot.core.signals import LogPattern
+from tests.api.conftest import client
+from tests.api.standin import ToldLoop, deps
+from tests.evaluations import NOON, evaluation
+from tests.web.chromium import served, watched
+from tests.web.stories import story
+
+pytestmark = [pytest.mark.servers, pytest.mark.needs_debian("chromium")]
+
+
+def with_logs(loop: ToldLoop, tick: int, *patterns: tuple[int, str, str]) -> None:
+    said = evaluation("stressed", NOON.add(seconds=tick))
+    logs = tuple(
+        LogPattern(pattern=text, count=count, service=service, level="error", last_seen=NOON, sample=f"{text} 7")
+        for count, service, text in patterns
+    )
+    loop.tell(said.model_copy(update={"signals": said.signals.model_copy(update={"logs": logs})}))
+
+
+async def test_an_update_keeps_place_focus_open_details_and_elements(browser: Browser) -> None:
+    loop = ToldLoop()
+    with_logs(loop, 0, (3, "matching", "no poller"), (9, "history", "shard lost"))
+    async with served(deps(loop)) as address, watched(browser, height=500) as seen:
+        await seen.page.goto(address)
+        await expect(seen.page.locator("body.linked")).to_be_attached()
+        await seen.page.locator(".story summary").click()
+        await seen.page.locator(".logs details").last.locator("summary").click()
+        chip = seen.page.locator(".findings .chip").first
+        await chip.focus()
+        await seen.page.evaluate("window.kept = [document.activeElement, document.querySelector('.logs'), scrollY]")
+        with_logs(loop, 1, (3, "matching", "no poller"), (9, "history", "shard lost"), (11, "frontend", "too slow"))
+        await expect(seen.page.locator(".logs tbody tr")).to_have_count(3)
+        assert await seen.page.evaluate(
+            "kept[0] === document.activeElement && kept[1] === document.querySelector('.logs') && kept[2] === scrollY"
+        )
+        assert await seen.page.locator("details[open]").evaluate_all("all => all.map(d => d.dataset.key)") == [
+            "story",
+            "sample no poller",
+        ]
+        seen.nothing_wrong()
+
+
+async def test_log_patterns_are_sorted_by_the_column_the_reader_chose_and_stay_so(browser: Browser) -> None:
+    loop = ToldLoop()
+    with_logs(loop, 0, (3, "matching", "b"), (9, "history", "c"))
+    async with served(deps(loop)) as address, watched(browser) as seen:
+        await seen.page.goto(address)
+        await expect(seen.page.locator("body.linked")).to_be_attached()
+        counts = seen.page.locator(".logs tbody td:first-child")
+        await expect(counts).to_have_text(["9", "3"])
+        await seen.page.get_by_role("link", name="Pattern").click()
+        await expect(counts).to_have_text(["3", "9"])
+        await expect(seen.page.locator("[aria-sort]")).to_have_text("Pattern")
+        with_logs(loop, 1, (3, "matching", "b"), (9, "history", "c"), (5, "frontend", "a"))
+        await expect(counts).to_have_text(["5", "3", "9"])
+        seen.nothing_wrong()
+
+
+async def test_where_no_stream_is_to_be_had_the_page_asks_instead(browser: Browser) -> None:
+    loop = ToldLoop()
+    loop.tell(evaluation("happy"))
+    one = ApiSettings(max_event_streams=1)
+    async with served(deps(loop), settings=one) as address, watched(browser) as first, watched(browser) as second:
+        await first.page.goto(address)
+        await expect(first.page.locator("body.linked")).to_be_attached()
+        await second.page.goto(address)
+        await expect(second.page.locator("body.linked")).to_be_attached()
+        loop.tell(evaluation("stressed", NOON.add(seconds=1)))
+        await expect(second.page.locator("h1")).to_contain_text("Stressed", timeout=15_000)
+        await expect(second.page.locator("#connection")).to_be_hidden()
+
+
+async def test_a_models_words_stand_below_what_the_rules_say() -> None:
+    loop = ToldLoop()
+    loop.tell(evaluation("critical", summary="MODEL-WORDS", explained_by="model"))
+    async with client(deps(loop)) as api:
+        page = (await api.get("/")).text
+    rules = "Critical since 11:57:00 UTC: 0 % of what arrives is served."
+    assert 0 < page.index(rules) < page.index("MODEL-WORDS")
+    assert "explained by the model" in page
+
+
+async def test_a_guide_opens_over_the_page_and_is_a_page_of_its_own_without_javascript(browser: Browser) -> None:
+    async with served(await story("critical")) as address:
+        async with watched(browser) as seen:
+            await seen.page.goto(address)
+            await expect(seen.page.locator("body.linked")).to_be_attached()
+            await seen.page.locator(".action .guide-link").click()
+            await expect(seen.page.locator("#guide h1")).to_be_visible()
+            assert seen.page.url == address + "/"
+            seen.nothing_wrong()
+        async with watched(browser, javascript=False) as seen:
+            await seen.page.goto(address)
+            await seen.page.locator(".action .guide-link").click()
+            await expect(seen.page.locator("main h1")).to_be_visible()
+            assert seen.page.url == address + "/guides/no_pollers/page"

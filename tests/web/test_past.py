@@ -1,0 +1,68 @@
+"""A moment of the past, shared as a link."""
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.api.conftest import client
+from tests.evaluations import NOON
+from tests.web.chromium import served, watched
+from tests.web.stories import story
+
+INCIDENT = NOON.subtract(minutes=261)
+"""The lived hours hold an incident then: critical for three minutes."""
+
+
+def address_of(at: object) -> str:
+    return f"/?cluster=default&at={at}"
+
+
+async def test_a_link_to_a_moment_shows_what_was_said_then_and_says_so() -> None:
+    async with client(await story("happy")) as api:
+        then = (await api.get(address_of(INCIDENT))).text
+        before = (await api.get(address_of(NOON.subtract(hours=7)))).text
+        told = (await api.get("/status", params={"at": str(INCIDENT)})).json()
+        now = (await api.get("/")).text
+        ahead = (await api.get(address_of(NOON.add(hours=1)))).text
+    assert 'data-state="critical"' in then
+    assert "This is the past." in then
+    assert "7:39:00 UTC" in then
+    assert (told["health_state"], told["timestamp"]) == ("critical", INCIDENT.format_iso())
+    assert "Nothing is kept of this moment." in before
+    for page in (now, ahead):
+        assert 'class="all" data-state="happy"' in page
+        assert "This is the past." not in page
+
+
+async def test_what_nobody_renewed_was_blind_then_too() -> None:
+    deps = await story("happy")
+    async with client(deps) as api:
+        told = (await api.get("/status", params={"at": str(NOON.subtract(hours=6).add(minutes=2))})).json()
+        later = await api.get("/status", params={"at": "2126-01-01"})
+        long_ago = await api.get("/?at=0001-01-01")
+    assert told["health_state"] == "happy"
+    assert (later.status_code, later.json()["error"]["code"]) == (404, "yet_to_come")
+    assert long_ago.status_code == 422
+
+
+@pytest.mark.servers
+@pytest.mark.needs_debian("chromium")
+async def test_the_timeline_leads_into_the_past_and_back(browser: Browser) -> None:
+    async with served(await story("happy")) as address, watched(browser) as seen:
+        await seen.page.goto(address)
+        await expect(seen.page.locator("body.linked")).to_be_attached()
+        await seen.page.locator(".changes summary").click()
+        await seen.page.locator(".filter a[data-state=critical]").click()
+        await expect(seen.page.locator(".changes li")).to_have_count(1)
+        await seen.page.locator(".changes li a").click()
+        await expect(seen.page.locator("h1")).to_contain_text("Critical")
+        await expect(seen.page.locator(".then")).to_contain_text("This is the past")
+        await expect(seen.page).to_have_url(address + "/?cluster=default&at=2026-11-22T07%3A38%3A00Z&show=critical")
+        await seen.page.get_by_role("link", name="change before").click()
+        await expect(seen.page.locator("h1")).to_contain_text("Stressed")
+        await seen.page.go_back()
+        await expect(seen.page.locator("h1")).to_contain_text("Critical")
+        await seen.page.get_by_role("button", name="Copy link").click()
+        await expect(seen.page.locator("#announcer")).to_contain_text("Link copied")
+        await seen.page.get_by_role("link", name="Back to now").click()
+        await expect(seen.page.locator("h1")).to_contain_text("Happy")
+        seen.nothing_wrong()

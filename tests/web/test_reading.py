@@ -1,0 +1,104 @@
+"""Who reads the page: by ear, by keyboard, on a telephone, on paper, in the dark."""
+
+from typing import Literal
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from copilot.api.tokens import new_token, token_hash
+from copilot.api_settings import ApiSettings
+from copilot.core.signals import LogPattern
+from tests.api.standin import ToldLoop, deps
+from tests.evaluations import NOON, evaluation
+from tests.web.axe import barriers
+from tests.web.chromium import served, watched
+from tests.web.stories import story
+
+pytestmark = [pytest.mark.servers, pytest.mark.needs_debian("chromium")]
+
+THEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
+OPEN_ALL = "document.querySelectorAll('details').forEach(d => d.open = true)"
+
+
+@pytest.mark.parametrize("state", ["happy", "stressed", "critical", "unknown"])
+async def test_nothing_stands_in_anybodys_way_in_any_theme_and_width(browser: Browser, state: str) -> None:
+    async with served(await story(state)) as address, watched(browser) as seen:
+        await seen.page.goto(address)
+        await expect(seen.page.locator("body.linked")).to_be_attached()
+        await seen.page.evaluate(OPEN_ALL)
+        for width in (1440, 390):
+            await seen.page.set_viewport_size({"width": width, "height": 1000})
+            for theme in THEMES:
+                await seen.page.emulate_media(color_scheme=theme)
+                assert await barriers(seen.page) == [], f"{theme}, {width} px"
+        seen.nothing_wrong()
+
+
+async def test_nothing_stands_in_anybodys_way_beside_the_main_page(browser: Browser) -> None:
+    loop = ToldLoop()
+    said = evaluation("critical", cluster="eu", explained_by="model")
+    logs = (
+        LogPattern(pattern="database locked", count=128, service="history", last_seen=NOON, sample="it was locked"),
+    )
+    loop.tell(said.model_copy(update={"signals": said.signals.model_copy(update={"logs": logs})}))
+    loop.tell(evaluation("happy", cluster="us"))
+    token = new_token()
+    locked = ApiSettings(tokens={"alice": token_hash(token)})
+    over = deps(loop, clusters=("eu", "us", "never"))
+    async with (
+        served(over) as open_address,
+        served(over, settings=locked) as locked_address,
+        watched(browser) as seen,
+    ):
+
+        async def readable() -> None:
+            for theme in THEMES:
+                await seen.page.emulate_media(color_scheme=theme)
+                assert await barriers(seen.page) == [], f"{seen.page.url}, {theme}"
+
+        for path in ("/", "/?cluster=eu&sort=service", "/?cluster=eu&at=2026-01-01", "/guides/no_pollers/page"):
+            await seen.page.goto(open_address + path)
+            await seen.page.evaluate(OPEN_ALL)
+            await readable()
+        await seen.page.goto(open_address + "/?cluster=eu")
+        await seen.page.locator(".callout .guide-link").click()
+        await expect(seen.page.locator("#guide h1")).to_be_visible()
+        await readable()
+        seen.nothing_wrong()
+        await seen.page.goto(locked_address)
+        await expect(seen.page.get_by_label("Token")).to_be_focused()
+        await readable()
+
+
+async def test_the_page_can_be_worked_with_the_keyboard_alone(browser: Browser) -> None:
+    async with served(await story("critical")) as address, watched(browser) as seen:
+        await seen.page.goto(address)
+        await expect(seen.page.locator("body.linked")).to_be_attached()
+        await seen.page.keyboard.press("Tab")
+        await expect(seen.page.get_by_role("link", name="Skip to what is wrong")).to_be_focused()
+        await seen.page.keyboard.press("Enter")
+        await expect(seen.page.locator("#analysis")).to_be_focused()
+        guide = seen.page.locator(".action .guide-link")
+        for _ in range(12):
+            await seen.page.keyboard.press("Tab")
+            if await guide.evaluate("e => e === document.activeElement"):
+                break
+        await seen.page.keyboard.press("Enter")
+        await expect(seen.page.locator("#guide h1")).to_be_visible()
+        await seen.page.keyboard.press("Escape")
+        await expect(seen.page.locator("#guide")).to_be_hidden()
+        await expect(guide).to_be_focused()
+        seen.nothing_wrong()
+
+
+async def test_who_wants_no_motion_gets_none_and_paper_gets_ink(browser: Browser) -> None:
+    async with served(await story("critical")) as address, watched(browser) as seen:
+        await seen.page.emulate_media(reduced_motion="reduce")
+        await seen.page.goto(address)
+        await expect(seen.page.locator("body.linked")).to_be_attached()
+        assert await seen.page.evaluate("document.getAnimations().length") == 0
+        await seen.page.emulate_media(media="print", reduced_motion="reduce")
+        await expect(seen.page.locator(".filter")).to_be_hidden()
+        background = "getComputedStyle(document.querySelector('.hero')).backgroundImage"
+        assert await seen.page.evaluate(background) == "none"
+        await expect(seen.page.locator("h1")).to_be_visible()
