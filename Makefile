@@ -6,10 +6,10 @@ PIP = $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check
 INSTALL = $(PIP) install --quiet --require-hashes --only-binary :all:
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test lint format docs bench chaos lock clean
+.PHONY: help demo lab test lint format docs bench chaos check-deploy lock clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "python3 >= 3.11 is needed, this one is %d.%d: set PYTHON=python3.12, say" % sys.version_info[:2])'
@@ -33,9 +33,11 @@ demo: $(VENV)/.run  ## a Temporal cluster with workers and load, and the Copilot
 lab: $(VENV)/.run  ## all incidents of the lab afresh, which takes hours; ARGS="--at-once 2"
 	@$(BIN)/copilot lab run --all --out src/copilot/lab/recordings $(ARGS)
 
+# Bytecode is kept even where the environment says it is not: dozens of processes would compile the same again.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.dev  ## the whole test suite, on real servers
 	@$(BIN)/python -m pytest -n 4 -m "not alone" $(ARGS)
-	@$(BIN)/python -m pytest -m alone $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile -m alone $(ARGS)
 
 lint: $(VENV)/.dev  ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check .
@@ -48,6 +50,7 @@ format: $(VENV)/.dev  ## put the code into shape
 
 docs: $(VENV)/.run  ## write the documents that are made from the code
 	@$(BIN)/python -m copilot.cli.signals > docs/signals.md
+	@$(BIN)/python -m copilot.cli.explanations > docs/explanations.md
 	@$(BIN)/python -m copilot.cli.rules > docs/rules.md
 	@$(BIN)/python -m copilot.cli.configuration > docs/configuration.md
 	@$(BIN)/python -m copilot.cli.lab_score > docs/benchmark.md
@@ -59,6 +62,9 @@ bench: $(VENV)/.dev  ## what speed and memory are, as a table
 chaos: $(VENV)/.run  ## kill, stop and fill what the Copilot stands on and count broken promises, 20 minutes; ARGS=--short
 	@$(BIN)/python -m chaos $(ARGS)
 
+check-deploy:  ## deployment files by terraform, promtool and checkov
+	@PYTHON=$(PYTHON) deploy/check
+
 lock:  ## pin the dependencies anew (needs uv)
 	@for set in "run build" "dev dev" "deploy deploy"; do set -- $$set; \
 	  uv pip compile pyproject.toml --group $$2 --universal --python-version 3.11 --generate-hashes --upgrade \
@@ -66,4 +72,4 @@ lock:  ## pin the dependencies anew (needs uv)
 	    -q -o requirements/$$1.txt; done
 
 clean:  ## remove the environment and caches
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) .checkov .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -42,6 +42,8 @@ PROJECTED = "a projection: one loop, every 30 s, nothing pruned"
 HISTORY_LIMIT_MB = 50.0
 QUEUE = "long-run"
 SAMPLE_SEC = 10.0
+REST_SEC = 300.0
+"""How long the loops may take to come to rest and what they started to end."""
 LISTED_WITHIN_SEC = 3.0
 """How much later than its start a workflow may first stand in Temporal's list."""
 RECORDINGS = Path(__file__).parents[1] / "tests" / "scenarios"
@@ -106,11 +108,13 @@ async def _run(folder: Path) -> Ran:
             await start_loop(client, QUEUE, faster, ticks_per_run=per_run)
         connection = await asyncpg.connect(postgres.url)
         samples = await _until_done(connection, supervisor)
-        await asyncio.gather(*(_rest(client, cluster) for cluster in clusters))
+        async with asyncio.timeout(REST_SEC):
+            await asyncio.gather(*(_rest(client, cluster) for cluster in clusters))
         await asyncio.sleep(LISTED_WITHIN_SEC)
         storing = f"WorkflowType != '{OBSERVE}' AND ExecutionStatus = 'Running'"
-        while (await client.count_workflows(storing)).count:  # noqa: ASYNC110
-            await asyncio.sleep(0.5)
+        async with asyncio.timeout(REST_SEC):
+            while (await client.count_workflows(storing)).count:  # noqa: ASYNC110
+                await asyncio.sleep(0.5)
         loops = [run async for run in runs(client, f"WorkflowType = '{OBSERVE}'")]
         others = [run async for run in runs(client, f"WorkflowType != '{OBSERVE}'")]
         stored = await connection.fetchval("SELECT count(*) FROM metrics_snapshots")
@@ -139,10 +143,10 @@ async def _until_done(connection: "asyncpg.Connection[asyncpg.Record]", supervis
 
 
 async def _rest(client: Client, cluster: str) -> None:
-    """Told to look every ten minutes, a loop ends its run between two ticks and hands over what is to be stored."""
+    """Told to look once a month, a loop ends its run between two ticks and hands over what is to be stored."""
     loop = client.get_workflow_handle(observe_id(cluster))
     before = (await loop.query(ObserveClusterWorkflow.status)).runs
-    await loop.signal(ObserveClusterWorkflow.define, Definition(interval_sec=600))
+    await loop.signal(ObserveClusterWorkflow.define, Definition(interval_sec=30 * 86_400))
     while (status := await loop.query(ObserveClusterWorkflow.status)).runs == before or status.pending:  # noqa: ASYNC110
         await asyncio.sleep(0.5)
 

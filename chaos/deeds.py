@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaos.clock import SteppedClock
-from chaos.stack import API, SERVER, STORE, VICTIMS, WATCHED, WORKER, Stack, until
+from chaos.stack import API, SERVER, STORE, VICTIMS, WATCHED, WORKER, Stack
+from chaos.waiting import until
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,11 @@ class Deeds:
         async def runs() -> bool:
             return victim in self.stack.supervisor.pids()
 
-        await until(runs)
+        await until(runs, f"{victim} to be started again")
         back = self.stack.will_be_up(victim)
         start = time.time()
         os.kill(self.stack.supervisor.pids()[victim], signal.SIGKILL)
-        await until(back)
+        await until(back, f"{victim} to be back at its work")
         self.outages.append(Outage(victim, start, time.time()))
 
     async def trouble_the_watched_cluster(self, dice: random.Random) -> None:
@@ -84,7 +85,7 @@ class Deeds:
             await asyncio.sleep(for_sec)
         finally:
             filler.unlink()
-        await until(self.stack.will_be_up(STORE))
+        await until(self.stack.will_be_up(STORE), f"{STORE} to be back at its work")
         self.outages.append(Outage(STORE, start, time.time()))
 
     def refused_for_want_of_room(self) -> int:

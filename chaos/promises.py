@@ -52,9 +52,13 @@ def kept_once(evidence: Evidence) -> Iterable[Promise]:
     )
     differs = [v.tick for v in evidence.stored if v.tick in first and first[v.tick] != v.state]
     yield Promise("what is stored is what was said", len(stored), _lines(differs, "is stored as something else"))
+    states = [v for n, v in enumerate(evidence.evaluated) if n == 0 or evidence.evaluated[n - 1].state != v.state]
+    asked = {a.tick for a in evidence.assessed if a.trigger == "state_change"}
+    silent = [v.tick for v in states if v.tick not in asked]
+    yield Promise("every change of state is to be kept as an assessment", len(states), _lines(silent, "is not"))
     wanted, kept = Counter(evidence.assessed), Counter(evidence.assessments)
-    off = [t for t in sorted(wanted | kept) if wanted[t] != kept[t]]
-    yield Promise("every change of state is kept as one assessment", len(wanted), _lines(off, "is not"))
+    off = [f"{a.tick} ({a.trigger})" for a in sorted(wanted | kept) if wanted[a] != kept[a]]
+    yield Promise("every assessment to be kept is kept once", len(wanted), [f"{a} is not" for a in off])
     yield Promise("all is stored in the end", 1, [evidence.unsettled] if evidence.unsettled else ())
 
 
@@ -74,13 +78,15 @@ def no_long_hole(ticks: Sequence[int], outages: Sequence[Outage], interval_sec: 
 
 def one_loop(evidence: Evidence) -> Iterable[Promise]:
     """Loops neither lost nor doubled."""
-    statuses = Counter(evidence.runs)
-    running = statuses.pop("RUNNING", 0)
-    broken = [] if running == 1 else [f"{running} loops run"]
-    broken += [f"{n} runs ended as {status}" for status, n in statuses.items() if status != "CONTINUED_AS_NEW"]
-    if len(evidence.runs) != evidence.runs_counted:
-        broken.append(f"the loop counts {evidence.runs_counted} runs, Temporal {len(evidence.runs)}")
-    yield Promise("one loop, never lost nor doubled", len(evidence.runs), broken)
+    broken = []
+    for loop, runs in evidence.loops.items():
+        statuses = Counter(runs)
+        running = statuses.pop("RUNNING", 0)
+        broken += [] if running == 1 else [f"{running} of {loop} run"]
+        broken += [f"{loop}: {n} ended as {status}" for status, n in statuses.items() if status != "CONTINUED_AS_NEW"]
+        if len(runs) != evidence.runs_counted[loop]:
+            broken.append(f"{loop} counts {evidence.runs_counted[loop]} runs, Temporal {len(runs)}")
+    yield Promise("one loop of a kind, never lost nor doubled", sum(map(len, evidence.loops.values())), broken)
     ended = Counter(evidence.others)
     bad = [f"{n} ended as {status}" for status, n in ended.items() if status != "COMPLETED"]
     yield Promise("what the loop starts ends well", len(evidence.others), bad)

@@ -19,14 +19,14 @@ SHOWN = re.compile(r'<div class="all" data-state="(\w+)"[^>]*?(?:data-evaluation
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A verdict somebody was shown. `at`: when it was asked for, in seconds of the true clock; `stale` None where the
-    answer does not say; `degraded` where the answer says that something is away."""
+    answer does not say; `degraded_because`: what it says is away."""
 
     reader: str
     at: float
     tick: int
     state: str
     stale: bool | None = None
-    degraded: bool | None = None
+    degraded_because: str | None = None
 
 
 @dataclass
@@ -54,6 +54,10 @@ class Readers:
             all_.create_task(self._again("page", PAGE_EVERY_SEC, api, self._fragment))
             all_.create_task(self._again("timeline", TIMELINE_EVERY_SEC, api, self._timeline))
 
+    async def have_seen(self) -> bool:
+        """Whether somebody was shown a verdict."""
+        return bool(self.seen)
+
     async def _again(
         self,
         name: str,
@@ -74,7 +78,7 @@ class Readers:
         said = self._json(await api.get("/status"))
         if said and said["evaluation_id"]:
             tick = tick_of(said["evaluation_id"])
-            self.seen.append(Seen(name, at, tick, said["health_state"], said["stale"], said["degraded"]))
+            self.seen.append(Seen(name, at, tick, said["health_state"], said["stale"], said["degraded_because"]))
 
     async def _fragment(self, name: str, api: httpx.AsyncClient) -> None:
         at = time.time()

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,13 +18,17 @@ from chaos.promises import Promise
 from chaos.readers import Readers
 from chaos.report import Deed, Report
 from chaos.stack import API, CLUSTER, EVALUATING, INTERVAL_SEC, VICTIMS, Stack, stack
+from chaos.waiting import at_most, until
 from copilot.local.supervisor import Backoff
+from copilot.starter import LOOPS
 
 FIRST_VERDICT_SEC = 90.0
 CLOCK_OFFSETS = (120, 0, -45, 0)
 STEPPED_SEC = 20.0
 """How long each offset lasts, besides the time until a verdict is heard."""
 PATIENCE_SEC = 240.0
+ENDING_SEC = 30.0
+CONNECT_SEC = 30.0
 LIVE_SHARE = 0.3
 """The share of ticks that must be evaluated while the store is away: the machine may have other things to do."""
 
@@ -73,18 +78,19 @@ class Run:
         plan, disk = self.plan, self.it.disk
         if plan.database_sec:
             stopped = self.deeds.stop_database(plan.database_sec)
-            await self._verdicts_go_on("the database is stopped", stopped, degraded=True)
+            await self._verdicts_go_on("the database is stopped", stopped, said="state store")
         if not plan.disk_sec:
             self.left_out.append("a full disk: in the long form only")
         elif disk is None:
             self.left_out.append("a full disk: we may not mount a small one here")
         else:
-            # What is there already can be read from a full disk, so no answer is worse for it.
-            await self._verdicts_go_on("the database's disk is full", self.deeds.fill_disk(disk, plan.disk_sec))
+            full = self.deeds.fill_disk(disk, plan.disk_sec)
+            await self._verdicts_go_on("the database's disk is full", full, said="disk is full")
             refused = self.deeds.refused_for_want_of_room()
             self.checks.append(Promise("the full disk was felt", refused, [] if refused else ["no write failed"]))
 
-    async def _verdicts_go_on(self, what: str, deed: Coroutine[Any, Any, None], *, degraded: bool = False) -> None:
+    async def _verdicts_go_on(self, what: str, deed: Coroutine[Any, Any, None], *, said: str) -> None:
+        """Verdicts change while the store is away, and some answer gives the reason, in which `said` stands."""
         await deed
         away = self.deeds.outages[-1]
         length = away.end - away.start
@@ -93,9 +99,12 @@ class Run:
         ticks = {s.tick for s in shown if s.tick > away.start}
         wanted = int(LIVE_SHARE * length / INTERVAL_SEC)
         broken = [] if len(ticks) >= wanted else [f"{len(ticks)} verdicts in {length:.0f} s"]
-        if degraded and not any(s.degraded for s in shown):
-            broken.append("no answer says that it is degraded")
         self.checks.append(Promise(f"verdicts go on while {what}", len(ticks), broken))
+        reasons = Counter(s.degraded_because for s in shown if s.degraded_because)
+        telling = [s.at - away.start for s in shown if said in (s.degraded_because or "")]
+        broken = [] if telling else [f"nobody is told, but: {', '.join(reasons) or 'nothing'}"]
+        note = f"first after {min(telling):.1f} s" if telling else ""
+        self.checks.append(Promise(f"it is said that {what}", len(telling), broken, note))
 
     async def _with_wrong_clocks(self) -> None:
         if not self.plan.clock or not possible():
@@ -159,12 +168,12 @@ async def run(plan: Plan, seed: int, tell: Callable[[str], None]) -> Report:
     async with stack(lambda event: tell(event.text[:120]), plan.backoff) as it:
         this = Run(plan, seed, it, Deeds(it, tell), Readers(it.page, CLUSTER))
         async with _beside(this.readers.run()):
-            async with asyncio.timeout(FIRST_VERDICT_SEC):
-                while not this.readers.seen:  # noqa: ASYNC110
-                    await asyncio.sleep(0.2)
+            await until(this.readers.have_seen, "the first verdict", FIRST_VERDICT_SEC)
             await this.all_deeds()
         tell("reading histories and store")
-        found = await gathered(await it.client(), it.postgres.url)
+        async with at_most(CONNECT_SEC, "the Copilot's Temporal to be connected"):
+            client = await it.client()
+        found = await gathered(client, it.postgres.url, [loop.workflow_id(CLUSTER) for loop in LOOPS])
     return Report(
         seed=seed,
         took_sec=time.monotonic() - began,
@@ -184,6 +193,7 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
-        await asyncio.wait([task])
+        async with at_most(ENDING_SEC, "what goes on beside to end"):
+            await asyncio.wait([task])
     if not task.cancelled():
         task.result()

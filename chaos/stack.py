@@ -1,7 +1,6 @@
 """What is broken on purpose: the Copilot's worker, API, PostgreSQL and Temporal as `copilot up` runs them, and a small
 cluster to watch."""
 
-import asyncio
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
+from chaos.waiting import until
 from copilot.local.copilot_processes import OWN_SERVER, CopilotProcesses, start_own_servers
 from copilot.local.ports import LOOPBACK, free_ports
 from copilot.local.postgres import Postgres, accepts_connections
@@ -27,7 +27,6 @@ WATCHED = "watched"
 CLUSTER = "chaos"
 INTERVAL_SEC = 2
 DISK_MB = 384
-PROBE_SEC = 0.1
 WORKER_SAYS = "copilot worker is ready"
 
 
@@ -63,13 +62,6 @@ class Stack:
         return worker
 
 
-async def until(probe: Probe, within_sec: float = 120.0) -> None:
-    """Wait until a probe says yes; TimeoutError."""
-    async with asyncio.timeout(within_sec):
-        while not await probe():  # noqa: ASYNC110 - another process becomes ready, it sets no event of ours
-            await asyncio.sleep(PROBE_SEC)
-
-
 @asynccontextmanager
 async def stack(on_event: Callable[[Event], None], backoff: Backoff | None) -> AsyncIterator[Stack]:
     """Start it all, and end it all on leaving."""
@@ -83,13 +75,13 @@ async def stack(on_event: Callable[[Event], None], backoff: Backoff | None) -> A
                 (port,) = free_ports(1)
                 config, page = folder / "copilot.toml", f"http://{LOOPBACK}:{port}"
                 config.touch(mode=0o600)
-                config.write_text(_configuration(watched, server, postgres, port), encoding="utf-8")
+                config.write_text(_configuration(watched, logs, server, postgres, port), encoding="utf-8")
                 made = Stack(supervisor, server, postgres, page, logs, disk)
                 ready = made.will_be_up(WORKER)
                 processes = CopilotProcesses(supervisor, config, page)
                 await processes.set_up_store()
                 await processes.start()
-                await until(ready)
+                await until(ready, f"{WORKER} to be ready")
                 yield made
 
 
@@ -116,7 +108,7 @@ def _small_disk(place: Path) -> Iterator[Path | None]:
             subprocess.run(["umount", str(place)], check=False)
 
 
-def _configuration(watched: DevServer, server: DevServer, postgres: Postgres, port: int) -> str:
+def _configuration(watched: DevServer, logs: Path, server: DevServer, postgres: Postgres, port: int) -> str:
     return f"""\
 [temporal]
 address = "{server.address}"
@@ -132,6 +124,8 @@ window_sec = 10
 metrics = [{{ url = "{watched.metrics_url}", role = "server" }}]
 [clusters.temporal]
 address = "{watched.address}"
+[clusters.logs]
+files = ["{logs / WATCHED}.log"]
 """
 
 

@@ -16,6 +16,8 @@ ALLOWED = ("COPILOT_SCREENSHOTS",)
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):  # the test runs in the loop in which the browser lives
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
         for marker in item.iter_markers("needs_debian"):
             package = str(marker.args[0])
             if shutil.which(PROGRAMS[package]) is None:

@@ -1,5 +1,6 @@
 """The process that serves the API and the page."""
 
+import logging
 from contextlib import AsyncExitStack
 
 from whenever import Instant
@@ -7,9 +8,12 @@ from whenever import Instant
 from copilot import bootstrap
 from copilot.api.app import create_app
 from copilot.api.deps import Deps
-from copilot.api.serve import listening_socket, serve_on
+from copilot.api.serve import listening_socket, loopback, serve_on, tls_context, told_to_end
 from copilot.core.errors import SettingsError
 from copilot.settings import Settings
+from copilot.unsaved import Unsaved
+
+log = logging.getLogger(__name__)
 
 
 async def run_api(settings: Settings, *, insecure: bool = False) -> None:
@@ -17,14 +21,28 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
     until they are. StartError when the address cannot be used."""
     if not settings.clusters:
         raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
+    api = settings.api
+    tls = tls_context(api.cert_file, api.key_file) if api.cert_file and api.key_file else None
     async with AsyncExitStack() as closing:
+        told = closing.enter_context(told_to_end())
         store = bootstrap.store(settings)
         closing.push_async_callback(store.close)
         client = await bootstrap.temporal_client(settings.temporal, lazy=True)
         clusters = tuple(c.name for c in settings.clusters)
-        app = create_app(Deps(store=store, live=bootstrap.LoopLive(client), clusters=clusters, now=Instant.now))
-        listening = listening_socket(settings.api.host, settings.api.port, insecure=insecure)
+        deps = Deps(
+            store=store,
+            live=bootstrap.LoopLive(client),
+            clusters=clusters,
+            now=Instant.now,
+            unsaved=Unsaved(client).why,
+            runbooks=settings.knowledge.folder,
+        )
+        app = create_app(deps, api)
+        listening = listening_socket(api.host, api.port, insecure=insecure or bool(api.tokens))
         closing.callback(listening.close)
         host, port = listening.getsockname()[:2]
-        print(f"copilot api is ready: http://{host}:{port}", flush=True)
-        await serve_on(app, listening)
+        if tls is None and api.tokens and not loopback(host):
+            log.warning("tokens travel in the clear to %s: set cert_file and key_file of [api]", host)
+        shown = f"[{host}]" if ":" in host else host
+        print(f"copilot api is ready: {api.scheme}://{shown}:{port}", flush=True)
+        await serve_on(app, listening, until=told, tls=tls)

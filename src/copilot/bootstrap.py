@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -135,6 +136,7 @@ def observe_deps(settings: Settings) -> ObserveDeps:
         sources={c.name: sources(c) for c in settings.clusters},
         contexts={c.name: pipeline.context(c) for c in settings.clusters},
         store=store(settings),
+        hide_addresses=settings.redact_addresses,
     )
 
 
@@ -154,7 +156,7 @@ def log_source(settings: LogSettings) -> LogSource:
 def log_deps(settings: Settings) -> LogDeps:
     """What the worker reads logs with."""
     return LogDeps(
-        redact=redacted,
+        redact=partial(redacted, addresses=settings.redact_addresses),
         logs={
             c.name: WatchedLogs(log_source(c.logs), PatternBook([p.pattern() for p in c.logs.patterns]), c.window)
             for c in settings.clusters
@@ -188,8 +190,15 @@ class LoopLive:
 
     async def assessed(self, cluster: str) -> int | None:
         """When the loop last had an evaluation assessed (unix seconds). SourceError as above."""
+        return (await self._status(cluster)).assessed
+
+    async def cycle_sec(self, cluster: str) -> float | None:
+        """How long the loop's last tick took to be read and judged. SourceError as above."""
+        return (await self._status(cluster)).cycle_sec
+
+    async def _status(self, cluster: str) -> LoopStatus:
         status: LoopStatus = await self._asked(cluster, "status", LoopStatus)
-        return status.assessed
+        return status
 
     async def _asked(self, cluster: str, query: str, answer: type | None = None) -> Any:
         loop = self._client.get_workflow_handle(observe_id(cluster))

@@ -80,12 +80,17 @@ _WATCHES_ITSELF = Check(
 
 
 async def record_cluster(
-    cluster: ClusterSettings, file: Path, for_sec: float, recorded: Callable[[int, Signals], None]
+    cluster: ClusterSettings,
+    file: Path,
+    for_sec: float,
+    recorded: Callable[[int, Signals], None],
+    *,
+    hide_addresses: bool = False,
 ) -> None:
     """Record a cluster for so many seconds (see `recording.record`)."""
     sources = bootstrap.sources(cluster)
     try:
-        await record(cluster, sources, file, for_sec, recorded)
+        await record(cluster, sources, file, for_sec, recorded, hide_addresses=hide_addresses)
     finally:
         for source in sources:
             await source.aclose()

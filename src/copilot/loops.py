@@ -74,7 +74,7 @@ async def _seen(client: Client, cluster: str, workflow_id: str) -> LoopSeen:
         task_queue=found.task_queue,
         release=_release(found),
         run_began=Instant(found.start_time).format_iso(),
-        cycles=said.get("ticks", said.get("looks", said.get("readings"))),
+        cycles=next((said[count] for count in ("ticks", "looks", "readings", "prunings") if count in said), None),
         pending=said.get("pending"),
         problem="" if wrong.get("over") else wrong.get("what", ""),
     )

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from whenever import Instant, TimeDelta
 
 from copilot.core.assessment import Evaluation
+from copilot.core.cleaning import cleaned, names_of
 from copilot.core.errors import SettingsError, SourceError
 from copilot.core.evaluation import RULES_VERSION, Context, decide, evaluate
 from copilot.core.memory import Memory
@@ -25,10 +26,12 @@ API_LAST = frozenset(i for i, spec in SPECS.items() if spec.source == "metrics o
 Rules: TypeAlias = Callable[[Signals, Memory, Context], tuple[Evaluation, Memory]]
 
 
-async def collect(sources: Sequence[Source], now: Instant, deadline_sec: float = 10.0) -> Signals:
+async def collect(
+    sources: Sequence[Source], now: Instant, deadline_sec: float = 10.0, *, hide_addresses: bool = False
+) -> Signals:
     """One reading of all sources, asked at once and answered within the deadline. Where two know a signal the better
     one wins and `sources` says which: Temporal's own API, but for `API_LAST`, then the order given; what did not answer
-    in time is missing."""
+    in time is missing. Secrets in what they said are replaced here, and with `hide_addresses` IP addresses."""
     preferred = sorted(sources, key=lambda source: source.name != "api")
     tasks = [asyncio.create_task(source.read(now), name=f"read {source.name}") for source in preferred]
     try:
@@ -39,7 +42,7 @@ async def collect(sources: Sequence[Source], now: Instant, deadline_sec: float =
     finally:
         for task in tasks:
             task.cancel()
-    return _one(dict(zip(preferred, parts, strict=True)), now)
+    return cleaned(_one(dict(zip(preferred, parts, strict=True)), now), addresses=hide_addresses)
 
 
 def _one(parts: Mapping[Source, Signals], now: Instant) -> Signals:
@@ -78,15 +81,20 @@ def context(cluster: ClusterSettings) -> Context:
         interval_sec=cluster.interval_sec,
         window_sec=cluster.window,
         thresholds=cluster.thresholds,
-        ignore_task_queues=cluster.ignore_task_queues,
+        ignore_task_queues=_ignored(cluster),
     )
+
+
+def _ignored(cluster: ClusterSettings) -> tuple[str, ...]:
+    """The ignored task queues under all names they may have in cleaned signals."""
+    return tuple(dict.fromkeys(name for queue in cluster.ignore_task_queues for name in names_of(queue)))
 
 
 def with_rules_of(context: Context, settings: Settings) -> Context:
     """The context with thresholds and ignored task queues of the cluster of that name. SettingsError if it has none."""
     for cluster in settings.clusters:
         if cluster.name == context.cluster:
-            return replace(context, thresholds=cluster.thresholds, ignore_task_queues=cluster.ignore_task_queues)
+            return replace(context, thresholds=cluster.thresholds, ignore_task_queues=_ignored(cluster))
     raise SettingsError([f"the configuration has no cluster named {context.cluster!r}"])
 
 

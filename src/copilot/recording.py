@@ -17,15 +17,17 @@ from copilot.sources import Source
 from copilot.sources.recorded import recording_to
 
 
-async def ticks(sources: Sequence[Source], interval_sec: float, for_sec: float = math.inf) -> AsyncIterator[Signals]:
+async def ticks(
+    sources: Sequence[Source], interval_sec: float, for_sec: float = math.inf, *, hide_addresses: bool = False
+) -> AsyncIterator[Signals]:
     """What is read at once and then every `interval_sec` seconds while less than `for_sec` have passed. Beats that went
-    by while a reading took long are left out."""
+    by while a reading took long are left out. `hide_addresses`: see `pipeline.collect`."""
     start = Instant.now()
     beat = 0
     while beat * interval_sec < for_sec:
         due = start + TimeDelta(seconds=beat * interval_sec)
         await asyncio.sleep(max(0.0, (due - Instant.now()).total("seconds")))
-        yield await pipeline.collect(sources, due)
+        yield await pipeline.collect(sources, due, hide_addresses=hide_addresses)
         beat = max(beat + 1, math.ceil((Instant.now() - start).total("seconds") / interval_sec))
 
 
@@ -56,10 +58,12 @@ async def record(
     file: Path,
     for_sec: float,
     recorded: Callable[[int, Signals], None] = lambda _number, _tick: None,
+    *,
+    hide_addresses: bool = False,
 ) -> None:
     """Write a recording of so many seconds; `recorded` is told of each tick. Cancelled, it leaves whole what it has.
     RecordingError when the file is there already or cannot be written."""
     with recording_to(file, header(cluster, sources)) as recording:
-        async for signals in ticks(sources, cluster.interval_sec, for_sec):
+        async for signals in ticks(sources, cluster.interval_sec, for_sec, hide_addresses=hide_addresses):
             recording.add(signals)
             recorded(recording.ticks, signals)

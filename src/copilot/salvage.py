@@ -1,7 +1,8 @@
 """What a loop that ended had in its hands: read from its history.
 
 A terminated loop cannot hand anything over. But every judgement it made stands in its history with the memory before
-it, so a loop started anew takes up what it knew, and what it had not stored is stored.
+it, so a loop started anew takes up what it knew, and what it had not stored is stored. A log watcher reads on where the
+one before it had read to.
 """
 
 import contextlib
@@ -11,11 +12,13 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from temporalio.api.common.v1 import Payloads
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from copilot.activities.log_messages import LogsQueried
 from copilot.activities.messages import Document, EvaluateHealth, HealthEvaluated, StoreSnapshots
 from copilot.workflows.backlog import StoreBacklogWorkflow
+from copilot.workflows.log_shared import LogsKnown, WatchLogs
 from copilot.workflows.shared import (
     ASSESS,
     STORE_BACKLOG,
@@ -37,6 +40,38 @@ class Salvage:
 
     known: Known = field(default_factory=Known)
     pending: dict[str, Document] = field(default_factory=dict)
+
+
+async def observing_before(
+    client: Client, task_queue: str, cluster: str, before: WorkflowExecutionDescription
+) -> Known:
+    """What an observing loop knew whose last run is `before`. What it had not stored is on its way to the store."""
+    found = await salvage(client, before.id, before.run_id)
+    await store_later(client, task_queue, cluster, found)
+    return found.known
+
+
+async def logging_before(client: Client, _: str, __: str, before: WorkflowExecutionDescription) -> LogsKnown | None:
+    """How far a log watcher had read, and what it had counted. None if it ended by itself, because no logs were
+    configured: what was written since is not its business."""
+    if before.status is WorkflowExecutionStatus.COMPLETED:
+        return None
+    known, asked = LogsKnown(), set[int]()
+    async for event in client.get_workflow_handle(before.id, run_id=before.run_id).fetch_history_events():
+        if event.HasField("workflow_execution_started_event_attributes"):
+            began = event.workflow_execution_started_event_attributes
+            known = (await _decoded(client, began.input, WatchLogs)).known or known
+        elif event.HasField("activity_task_scheduled_event_attributes"):
+            if event.activity_task_scheduled_event_attributes.activity_type.name == "query_logs":
+                asked.add(event.event_id)
+        elif event.HasField("activity_task_completed_event_attributes"):
+            completed = event.activity_task_completed_event_attributes
+            if completed.scheduled_event_id in asked:
+                said = await _decoded(client, completed.result, LogsQueried)
+                known.cursor, known.memory, known.seen = said.cursor, said.memory, said.seen
+                known.readings += 1
+    known.runs += 1
+    return known
 
 
 async def salvage(client: Client, workflow_id: str, run_id: str) -> Salvage:

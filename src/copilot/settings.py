@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as NotJson
 
 from copilot import __version__
+from copilot.api_settings import ApiSettings
 from copilot.core.dialects import DIALECTS
 from copilot.core.errors import SettingsError
 from copilot.core.promql import parse_matchers
@@ -146,20 +147,15 @@ class StoreSettings(Section):
     retention_days: Annotated[float, Field(gt=0)] = 7.0
 
 
-class ApiSettings(Section):
-    """Where the API and the page listen."""
-
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8765
-
-
 class WorkerSettings(Section):
     """Which release a worker is. With `deployment` workers are versioned: the loops run on the release that `copilot
     start` last made the current one, and are handed to another by starting that. Empty: any worker takes any loop.
-    `build_id` is the release's name, by default the Copilot's version."""
+    `build_id` is the release's name, by default the Copilot's version. `alive_file` is touched every few seconds, for
+    `copilot alive worker` to look at: a container's health check."""
 
     deployment: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")] | None = None
     build_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$")] = __version__
+    alive_file: Path | None = None
 
 
 class Settings(BaseSettings):
@@ -181,6 +177,8 @@ class Settings(BaseSettings):
     knowledge: KnowledgeSettings = KnowledgeSettings()
     clusters: tuple[ClusterSettings, ...] = ()
     data_dir: Path | None = None
+    redact_addresses: bool = False
+    """IP addresses are replaced too in all that is read, kept, shown or told to a model."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
 """Starts the loops: of every kind one per configured cluster that needs it, never two, and tells those that run
 already what has changed."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
@@ -14,26 +14,31 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from copilot import bootstrap, release
 from copilot.core.errors import SettingsError, StartError
-from copilot.salvage import salvage, store_later
+from copilot.salvage import logging_before, observing_before
 from copilot.settings import ClusterSettings, Settings
 from copilot.workflows.log_shared import WatchLogs, log_watcher_id
 from copilot.workflows.log_watcher import LogWatcherWorkflow
 from copilot.workflows.observe import ObserveClusterWorkflow
+from copilot.workflows.prune import PruneStoreWorkflow
 from copilot.workflows.scheduled import ScheduledAssessmentWorkflow
 from copilot.workflows.shared import (
     DEFINITION_MEMO,
     Definition,
-    Known,
     ObserveCluster,
+    PruneRegularly,
     ScheduleAssessments,
     memo,
     observe_id,
+    prune_id,
     scheduled_id,
 )
 
 # A worker that dies over a workflow task holds the loop up for this long.
 TASK_TIMEOUT = timedelta(seconds=5)
+PRUNE_EVERY_SEC = 86_400.0
 MOVED = "moved to another task queue by `copilot start`"
+
+Before = Callable[[Client, str, str, WorkflowExecutionDescription], Awaitable[Any]]
 
 Outcome = Literal["started", "resumed", "running", "redefined", "moved"]
 
@@ -41,13 +46,15 @@ Outcome = Literal["started", "resumed", "running", "redefined", "moved"]
 @dataclass(frozen=True)
 class Loop:
     """A kind of loop a cluster has one of. `run` has a signal `define(Definition)`; `begin` makes its input of
-    cluster, definition and, for the observing loop, what was known before. `needed`: whether a cluster has one."""
+    cluster, definition and what was known before: what `before` makes of client, task queue, cluster and the last run
+    of a loop that ended. `needed`: whether a cluster has one."""
 
     what: str
     workflow_id: Callable[[str], str]
     run: Any
     definition: Callable[[ClusterSettings], Definition]
-    begin: Callable[[str, Definition, Known | None], BaseModel]
+    begin: Callable[[str, Definition, Any], BaseModel]
+    before: Before | None = None
     needed: Callable[[ClusterSettings], bool] = lambda _: True
 
 
@@ -57,6 +64,7 @@ OBSERVING = Loop(
     run=ObserveClusterWorkflow.run,
     definition=lambda cluster: Definition(interval_sec=cluster.interval_sec),
     begin=lambda name, definition, known: ObserveCluster(cluster=name, definition=definition, known=known),
+    before=observing_before,
 )
 SCHEDULING = Loop(
     what="has assessments made of",
@@ -70,10 +78,18 @@ LOGGING = Loop(
     workflow_id=log_watcher_id,
     run=LogWatcherWorkflow.run,
     definition=lambda cluster: Definition(interval_sec=cluster.interval_sec),
-    begin=lambda name, definition, _: WatchLogs(cluster=name, definition=definition),
+    begin=lambda name, definition, known: WatchLogs(cluster=name, definition=definition, known=known),
+    before=logging_before,
     needed=lambda cluster: cluster.logs is not None,
 )
-LOOPS = (OBSERVING, SCHEDULING, LOGGING)
+PRUNING = Loop(
+    what="prunes what is stored of",
+    workflow_id=prune_id,
+    run=PruneStoreWorkflow.run,
+    definition=lambda _: Definition(interval_sec=PRUNE_EVERY_SEC),
+    begin=lambda name, definition, _: PruneRegularly(cluster=name, definition=definition),
+)
+LOOPS = (OBSERVING, SCHEDULING, LOGGING, PRUNING)
 
 
 @dataclass(frozen=True)
@@ -129,10 +145,8 @@ async def start_loop(
         await handle.terminate(reason=MOVED)
         before, outcome = await _described(handle), "moved"
     known = None
-    if before is not None and loop is OBSERVING:
-        found = await salvage(client, workflow_id, before.run_id)
-        await store_later(client, task_queue, cluster.name, found)
-        known = found.known
+    if before is not None and loop.before is not None:
+        known = await loop.before(client, task_queue, cluster.name, before)
     try:
         await client.start_workflow(
             loop.run,

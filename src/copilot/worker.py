@@ -13,29 +13,35 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from copilot import bootstrap
 from copilot.activities.logs import LogActivities, LogDeps
 from copilot.activities.observe import ObserveActivities, ObserveDeps
+from copilot.activities.prune import PruneActivities
 from copilot.activities.schedule import ScheduleActivities, ScheduleDeps
+from copilot.alive import touched
 from copilot.core.errors import SettingsError
 from copilot.core.redaction import redacted
-from copilot.settings import Settings, WorkerSettings
+from copilot.settings import Settings, StoreSettings, WorkerSettings
 from copilot.workflows.assess import AssessHealthWorkflow
 from copilot.workflows.backlog import StoreBacklogWorkflow
 from copilot.workflows.log_watcher import LogWatcherWorkflow
 from copilot.workflows.observe import ObserveClusterWorkflow
+from copilot.workflows.prune import PruneStoreWorkflow
 from copilot.workflows.scheduled import ScheduledAssessmentWorkflow
 
 WORKFLOWS = (
     ObserveClusterWorkflow,
     ScheduledAssessmentWorkflow,
     LogWatcherWorkflow,
+    PruneStoreWorkflow,
     AssessHealthWorkflow,
     StoreBacklogWorkflow,
 )
 PASSED_THROUGH = (
     *("copilot.core", "copilot.activities.messages", "copilot.activities.log_messages"),
+    "copilot.activities.prune_messages",
     *("copilot.workflows.shared", "copilot.workflows.log_shared", "pydantic", "whenever"),
 )
 UNVERSIONED = WorkerSettings()
 NO_LOGS = LogDeps(redact=redacted)
+RETENTION_DAYS = StoreSettings().retention_days
 STOP_WITHIN = timedelta(seconds=3)
 # After a crash the server offers a loop to its dead worker's own queue for this long before anybody may have it.
 STICKY_WAIT = timedelta(seconds=2)
@@ -52,8 +58,9 @@ def build_worker(
     deps: ObserveDeps,
     release: WorkerSettings = UNVERSIONED,
     logs: LogDeps = NO_LOGS,
+    retention_days: float = RETENTION_DAYS,
 ) -> Worker:
-    """A worker over the given clients, of the given release."""
+    """A worker over the given clients, of the given release; it prunes what is older than `retention_days`."""
     observing = ObserveActivities(deps)
     scheduling = ScheduleActivities(ScheduleDeps(store=deps.store, live=bootstrap.LoopLive(client)))
     return Worker(
@@ -72,6 +79,7 @@ def build_worker(
             scheduling.get_latest_assessment,
             scheduling.get_assessments_in_range,
             LogActivities(logs).query_logs,
+            PruneActivities(deps.store, retention_days).prune_store,
         ],
         workflow_runner=workflow_runner(),
         graceful_shutdown_timeout=STOP_WITHIN,
@@ -103,8 +111,12 @@ async def run_worker(settings: Settings) -> None:
         logs = bootstrap.log_deps(settings)
         closing.push_async_callback(bootstrap.close_logs, logs)
         client = await bootstrap.connected(settings.temporal, waiting=lambda text: print(text, flush=True))
-        await closing.enter_async_context(build_worker(client, settings.task_queue, deps, settings.worker, logs))
+        worker = build_worker(
+            client, settings.task_queue, deps, settings.worker, logs, retention_days=settings.store.retention_days
+        )
+        await closing.enter_async_context(worker)
         names = ", ".join(c.name for c in settings.clusters)
+        await closing.enter_async_context(touched(settings.worker.alive_file))
         print(f"copilot worker is ready: task queue {settings.task_queue}, watching {names}", flush=True)
         await stop.wait()
 

@@ -7,12 +7,13 @@ import httpx
 
 from copilot.api.app import create_app
 from copilot.api.deps import Deps
+from copilot.api_settings import ApiSettings
 
 
 @asynccontextmanager
-async def client(deps: Deps) -> AsyncIterator[httpx.AsyncClient]:
+async def client(deps: Deps, settings: ApiSettings | None = None) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a running app."""
-    app = create_app(deps)
+    app = create_app(deps, settings)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://copilot") as talking:

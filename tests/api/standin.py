@@ -19,6 +19,7 @@ class ToldLoop:
 
     told: dict[str, Evaluation] = field(default_factory=dict)
     away: CopilotError | None = None
+    took: float | None = None
 
     def tell(self, evaluation: Evaluation) -> None:
         """From now on this is the newest of its cluster."""
@@ -29,6 +30,10 @@ class ToldLoop:
         if self.away is not None:
             raise self.away
         return self.told.get(cluster)
+
+    async def cycle_sec(self, cluster: str) -> float | None:  # noqa: ARG002
+        """How long the last tick took."""
+        return self.took
 
 
 def away_store() -> Store:

@@ -1,5 +1,6 @@
 import asyncio
 import json
+from contextlib import AsyncExitStack
 
 import httpx
 import pytest
@@ -9,6 +10,7 @@ from copilot.api.app import create_app
 from copilot.api.deps import Deps
 from copilot.api.serve import listening_socket, serve
 from copilot.api.times import parse_time
+from copilot.api_settings import ApiSettings
 from copilot.core.assessment import Severity, StoredIssue
 from copilot.core.errors import StartError
 from copilot.store.memory import MemoryStore
@@ -72,7 +74,7 @@ async def test_a_signal_comes_with_its_unit_meaning_and_past() -> None:
 
 
 async def test_the_metrics_say_the_verdict_and_leave_out_what_is_not_known() -> None:
-    loop = ToldLoop()
+    loop = ToldLoop(took=1.5)
     said = evaluation("critical")
     verdict = said.verdict.model_copy(update={"gates": gates("work_stalled", unjudged=("frontend_slow",))})
     loop.tell(said.model_copy(update={"verdict": verdict}))
@@ -83,6 +85,8 @@ async def test_the_metrics_say_the_verdict_and_leave_out_what_is_not_known() -> 
     assert samples["copilot_health_state", "default", "happy"] == 0
     assert samples["copilot_health_state", "quiet", "unknown"] == 1
     assert samples["copilot_evaluation_age_seconds", "default"] == 7
+    assert samples["copilot_cycle_duration_seconds", "default"] == 1.5
+    assert ("copilot_cycle_duration_seconds", "quiet") not in samples
     assert ("copilot_evaluation_age_seconds", "quiet") not in samples
     assert samples["copilot_coverage_ratio", "default", "primary"] == 0.96
     assert samples["copilot_gate_fired", "default", "work_stalled", "critical", ""] == 1
@@ -129,6 +133,7 @@ async def test_openapi_describes_every_route() -> None:
     assert set(paths) == {
         "/status", "/status/services", "/status/issues", "/status/summary", "/status/timeline", "/status/evaluation",
         "/clusters", "/signals/{signal_id}", "/logs/patterns", "/actions", "/healthz", "/readyz", "/metrics",
+        "/events", "/guides", "/guides/{name}", "/guides/{name}/fragment",
     }  # fmt: skip
 
 
@@ -173,10 +178,44 @@ async def test_events_say_when_there_is_something_new() -> None:
         web.stream("GET", f"{address}/events") as stream,
     ):
         said = (json.loads(line[6:]) async for line in stream.aiter_lines() if line.startswith("data: "))
-        assert (await anext(said))["health_state"] == "happy"
+        first = await anext(said)
+        assert (first["health_state"], first["top_factor"], first["age_sec"]) == ("happy", None, 0)
         loop.tell(evaluation("stressed", NOON.add(seconds=1)))
         async with asyncio.timeout(5):
             assert (await anext(said))["health_state"] == "stressed"
+
+
+@pytest.mark.servers
+async def test_events_are_bounded_go_on_where_they_broke_off_and_end_with_the_server() -> None:
+    bound = ApiSettings(max_event_streams=1)
+    async with httpx.AsyncClient() as web, AsyncExitStack() as server, asyncio.timeout(20):
+        events = await server.enter_async_context(served(deps(telling("stressed")), settings=bound)) + "/events"
+
+        async def first_event(last_id: str) -> dict[str, str] | None:
+            async with web.stream("GET", events, headers={"last-event-id": last_id}) as stream:
+                if stream.status_code == 503:
+                    return None
+                said = stream.aiter_lines()  # as long as it lives, the stream is open
+                lines = [await anext(said) for _ in range(5)]
+                refused = await web.get(events)
+                assert (refused.status_code, refused.json()["error"]["code"]) == (503, "too_many_listeners")
+                assert refused.headers["retry-after"]
+            return dict(line.split(": ", 1) for line in lines if line)
+
+        new = await first_event("")
+        assert new is not None
+        assert (new["event"], new["retry"]) == ("verdict", "2000")
+        while (known := await first_event(new["id"])) is None:
+            continue
+        assert (known["event"], known["id"]) == ("heard", new["id"])
+        while True:
+            async with web.stream("GET", events) as stream:
+                if stream.status_code == 200:
+                    closing = asyncio.create_task(server.aclose())
+                    lines = [line async for line in stream.aiter_lines()]
+                    assert lines[0] == "retry: 2000"
+                    await closing
+                    return
 
 
 @pytest.mark.servers

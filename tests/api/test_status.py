@@ -199,6 +199,13 @@ async def test_a_timeline_is_bounded_and_ends_with_the_newest_tick() -> None:
     assert withs[0]["primary_signals"]["demand"]["starts_per_sec"] > 0
 
 
+@pytest.mark.parametrize("asked", ["start=2026-11-22T12:00:07Z", "end=0001-01-01T01:00:00Z", "start=0&end=9999-12-31"])
+async def test_a_range_may_begin_by_a_clock_ahead_of_ours_and_reach_as_far_as_time(asked: str) -> None:
+    async with client(deps(telling())) as api:
+        for path in ("/status/timeline", "/signals/demand.starts_per_sec"):
+            assert (await api.get(f"{path}?{asked}")).status_code == 200
+
+
 async def test_a_verdict_that_has_grown_old_stays_in_the_timeline_what_it_was() -> None:
     async with client(deps(telling("happy"), clock=Clock(NOON.add(seconds=200)))) as api:
         assert (await api.get("/status")).json()["health_state"] == "unknown"

@@ -6,20 +6,22 @@ import pytest
 
 from chaos import promises
 from chaos.deeds import Outage, away_between
-from chaos.evidence import Evidence, Verdict
+from chaos.evidence import Assessed, Evidence, Verdict
 from chaos.promises import Promise
 from chaos.readers import Seen
 
 KEPT = Evidence(
     evaluated=[Verdict(100, "happy"), Verdict(102, "stressed"), Verdict(104, "stressed")],
     stored=[Verdict(100, "happy"), Verdict(102, "stressed"), Verdict(104, "stressed")],
-    assessed=[100, 102],
-    assessments=[100, 102],
-    runs=["CONTINUED_AS_NEW", "RUNNING"],
-    runs_counted=2,
+    assessed=[Assessed(100, "state_change"), Assessed(102, "state_change"), Assessed(104, "scheduled")],
+    assessments=[Assessed(100, "state_change"), Assessed(102, "state_change"), Assessed(104, "scheduled")],
+    loops={"observe-chaos": ["CONTINUED_AS_NEW", "RUNNING"], "scheduled-chaos": ["RUNNING"]},
+    runs_counted={"observe-chaos": 2, "scheduled-chaos": 1},
     others=["COMPLETED", "COMPLETED"],
     unsettled="",
 )
+
+ONE = "one loop of a kind, never lost nor doubled"
 
 
 def broken(*found: Promise) -> list[str]:
@@ -44,14 +46,24 @@ def test_what_is_kept_is_not_called_broken() -> None:
         pytest.param(
             {"stored": [Verdict(100, "critical"), *KEPT.stored[1:]]}, "what is stored is what was said", id="changed"
         ),
-        pytest.param({"assessments": [100]}, "every change of state is kept as one assessment", id="no assessment"),
         pytest.param(
-            {"assessments": [100, 100, 102]}, "every change of state is kept as one assessment", id="two assessments"
+            {"assessed": KEPT.assessed[1:], "assessments": KEPT.assessments[1:]},
+            "every change of state is to be kept as an assessment",
+            id="a change nobody keeps",
+        ),
+        pytest.param(
+            {"assessments": KEPT.assessments[:2]}, "every assessment to be kept is kept once", id="no assessment"
+        ),
+        pytest.param(
+            {"assessments": [*KEPT.assessments, KEPT.assessments[0]]},
+            "every assessment to be kept is kept once",
+            id="two assessments",
         ),
         pytest.param({"unsettled": "3 pending"}, "all is stored in the end", id="never arrived"),
-        pytest.param({"runs": ["RUNNING", "RUNNING"]}, "one loop, never lost nor doubled", id="two loops"),
-        pytest.param({"runs": ["CONTINUED_AS_NEW", "FAILED"]}, "one loop, never lost nor doubled", id="no loop"),
-        pytest.param({"runs_counted": 3}, "one loop, never lost nor doubled", id="a run too few"),
+        pytest.param({"loops": {**KEPT.loops, "scheduled-chaos": ["RUNNING"] * 2}}, ONE, id="two loops"),
+        pytest.param({"loops": {**KEPT.loops, "scheduled-chaos": ["FAILED"]}}, ONE, id="no loop"),
+        pytest.param({"loops": {**KEPT.loops, "scheduled-chaos": []}}, ONE, id="a loop never started"),
+        pytest.param({"runs_counted": {**KEPT.runs_counted, "observe-chaos": 3}}, ONE, id="a run too few"),
         pytest.param({"others": ["COMPLETED", "FAILED"]}, "what the loop starts ends well", id="a failed child"),
     ],
 )

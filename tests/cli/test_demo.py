@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from copilot.local.data_folder import find_demo
+from tests.cli.forked import forked
 
 COPILOT = (sys.executable, "-m", "copilot")
 
@@ -26,7 +27,7 @@ def own_list_of_demos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def copilot(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COPILOT, *words], capture_output=True, text=True, timeout=60, check=False)
+    return forked(*words)
 
 
 @pytest.mark.parametrize(
@@ -71,8 +72,8 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 def end(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that are still there after 15 s."""
-    return psutil.wait_procs(processes, timeout=15)[1]
+    """Those that are still there after a minute."""
+    return psutil.wait_procs(processes, timeout=60)[1]
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_a_demo_gives_a_verdict_takes_a_fault_from_a_second_terminal_and_ends_on
     processes = family(running.pid)
     assert len(processes) > 8
     running.send_signal(signal.SIGINT)
-    assert running.wait(15) == 0
+    assert running.wait(60) == 0
     assert end(processes) == []
     assert not demo.data_dir.exists()
     with pytest.raises(httpx.ConnectError):
@@ -122,7 +123,6 @@ def test_a_demo_gives_a_verdict_takes_a_fault_from_a_second_terminal_and_ends_on
 
 
 @pytest.mark.servers
-@pytest.mark.alone
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
 def test_a_demo_killed_outright_leaves_no_process(running: subprocess.Popen[str]) -> None:
     assert running.stderr is not None
@@ -134,11 +134,10 @@ def test_a_demo_killed_outright_leaves_no_process(running: subprocess.Popen[str]
 
 
 @pytest.mark.servers
-@pytest.mark.alone
 def test_a_demo_told_to_end_while_it_starts_leaves_nothing(running: subprocess.Popen[str]) -> None:
     assert running.stderr is not None
     assert "is ready" in running.stderr.readline()
     processes = family(running.pid)
     running.send_signal(signal.SIGTERM)
-    assert running.wait(15) == 0
+    assert running.wait(60) == 0
     assert end(processes) == []

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from copilot.cli.main import app
 from copilot.local.data_folder import owned_folder
 from copilot.sources.recorded import read_recording
+from tests.cli.forked import forked
 from tests.local.test_data_folder import described
 from tests.scraped import recorded
 from tests.sources.metrics_server import MetricsServer
@@ -40,9 +41,8 @@ async def started(folder: Path, *words: str) -> asyncio.subprocess.Process:
 
 
 async def doctor(folder: Path, *words: str) -> tuple[int | None, str, str]:
-    process = await started(folder, *words)
-    out, err = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode, out.decode(), err.decode()
+    done = await asyncio.to_thread(forked, "doctor", *words, folder=folder, env=environment(folder))
+    return done.returncode, done.stdout, done.stderr
 
 
 def configured(folder: Path, url: str) -> Path:

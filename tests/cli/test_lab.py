@@ -2,16 +2,15 @@
 
 import json
 import subprocess
-import sys
 
 import pytest
 
 from copilot.lab.scenarios import SCENARIOS
+from tests.cli.forked import forked
 
 
 def lab(*words: str) -> subprocess.CompletedProcess[str]:
-    argv = (sys.executable, "-m", "copilot", "lab", *words)
-    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    return forked("lab", *words)
 
 
 def test_the_scenarios_are_listed_with_what_happens_and_what_is_expected() -> None:

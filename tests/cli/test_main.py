@@ -1,7 +1,6 @@
 """The command line as a person or a script sees it."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,25 +11,18 @@ from typer.testing import CliRunner
 from copilot.cli.main import app
 from copilot.core.signals import RecordingHeader
 from copilot.sources.recorded import write_recording
+from tests.cli.forked import forked
 from tests.evaluations import NOON, signals
 
-COMMANDS = ["demo", "fault", "up", "worker", "api", "start", "status", "doctor", "replay", "signals", "db setup-schema",
-            "db check-connection", "db list-tables", "db prune", "kb sync", "kb start-ingestion", "kb status",
-            "kb list-jobs", "kb search"]  # fmt: skip
+COMMANDS = ["demo", "fault", "up", "worker", "api", "start", "alive", "status", "doctor", "replay", "signals",
+            "db setup-schema", "db check-connection", "db list-tables", "db prune", "kb sync", "kb start-ingestion",
+            "kb status", "kb list-jobs", "kb search"]  # fmt: skip
 UNREACHABLE = 'api.port = 1\n[store]\nurl = "postgresql://nobody@127.0.0.1:1/none"\n'
 CLUSTER = '[[clusters]]\nmetrics = [{ url = "http://127.0.0.1:1/metrics", role = "server" }]\n'
 
 
 def copilot(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "copilot", *words],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=folder,
-        env={**os.environ, "COLUMNS": "200"},
-    )
+    return forked(*words, folder=folder, env={"COLUMNS": "200"})
 
 
 @pytest.fixture
@@ -88,7 +80,8 @@ def test_what_cannot_run_is_one_line_and_exit_2(tmp_path: Path, words: tuple[str
 
 
 def test_a_config_that_is_not_there_is_said(tmp_path: Path) -> None:
-    done = copilot("status", "--config", "none.toml", folder=tmp_path)
+    argv = [sys.executable, "-m", "copilot", "status", "--config", "none.toml"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (2, "copilot: none.toml cannot be read: No such file or directory\n")
 
 

@@ -15,6 +15,8 @@ from whenever import Instant
 from copilot.api.app import create_app
 from copilot.api.deps import Deps
 from copilot.api.serve import listening_socket
+from copilot.api.tokens import token_hash
+from copilot.api_settings import ApiSettings
 from copilot.cli.main import app
 from copilot.cli.status_view import print_status
 from copilot.core.assessment import Evaluation
@@ -31,12 +33,15 @@ class Said:
     async def evaluation(self, cluster: str) -> Evaluation | None:
         return evaluation(self.states[cluster], Instant.now(), cluster=cluster)
 
+    async def cycle_sec(self, cluster: str) -> float | None:  # noqa: ARG002
+        return None
+
 
 @contextmanager
-def served(**states: str) -> Iterator[str]:
+def served(settings: ApiSettings | None = None, **states: str) -> Iterator[str]:
     deps = Deps(store=MemoryStore(), live=Said(states), clusters=tuple(states), now=Instant.now)
     listening = listening_socket("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(create_app(deps), log_config=None, log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(create_app(deps, settings), log_config=None, log_level="error"))
     thread = Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -81,3 +86,14 @@ def test_a_person_reads_what_fired_and_what_to_do() -> None:
     assert "work_stalled" in text
     assert "1. Start workers for task queue orders" in text
     assert "\x1b" not in text
+
+
+def test_the_apis_token_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(ApiSettings(tokens={"me": token_hash("cop_mine")}), east="happy") as url:
+        without = status("--api", url)
+        monkeypatch.setenv("COPILOT_TOKEN", "cop_other")
+        wrong = status("--api", url)
+        monkeypatch.setenv("COPILOT_TOKEN", "cop_mine")
+        assert status("--api", url).exit_code == 0
+    assert "wants a token, which COPILOT_TOKEN is to hold" in str(without.exception)
+    assert "does not know the token in COPILOT_TOKEN" in str(wrong.exception)

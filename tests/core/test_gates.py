@@ -38,6 +38,7 @@ BREACHED = {
     "history_latency": healthy(history__task_queue_latency_p99_sec=49.0),
     "shard_churn": healthy(history__shard_churn_rate_per_sec=5.1),
     "workflow_task_failures": healthy(workflow_tasks__failed_per_sec=1.7),
+    "workflow_task_attempts": healthy(workflow_tasks__attempts_p99=2.1),
     "activity_failures": healthy(activity_tasks__failed_per_sec=10.0),
     "application_failures": healthy(workflow_completion__completion_rate=0.4, workflow_completion__failed_per_sec=1.7),
 }

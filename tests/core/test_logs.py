@@ -85,7 +85,7 @@ ticks = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(ticks, st.data())
 def test_12_log_lines_never_move_the_state(run: list[Signals], data: st.DataObject) -> None:
     told = [with_logs(tick, data.draw(logs), stale_sec=1e12) for tick in run]

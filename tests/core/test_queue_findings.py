@@ -25,8 +25,8 @@ def test_tasks_for_a_version_nobody_runs_are_not_a_queue_without_pollers() -> No
     stuck = workers_down(60.0, poller__pending_polls=12.0)
     found = after(of_versions(stuck, {"shop:2": 240.0, "shop:1": 0.0}, {"shop:1": 4.0})).findings[0]
     assert found.finding == "version_without_pollers"
-    assert found.title == "No worker runs version shop:2 on task queue orders: 240 tasks waiting"
-    assert "Workers poll as shop:1" in found.likely_cause
+    assert found.title == "No worker runs version shop:2 on task queue orders: 240 tasks wait"
+    assert "Workers there poll as shop:1" in found.likely_cause
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_backlog_that_is_served_faster_than_it_grows_is_said_to_drain() -> Non
     )
     evaluation = after(draining)
     assert (evaluation.verdict.health_state.value, evaluation.top_factor) == ("stressed", "backlog_draining")
-    assert "Workers serve 40 tasks/s and 31/s arrive" in evaluation.summary
+    assert "40 tasks/s are served and 31/s arrive" in evaluation.summary
 
 
 def test_an_abandoned_queue_is_listed_and_moves_nothing() -> None:

@@ -1,8 +1,11 @@
 import pytest
 
-from copilot.core.assessment import BottleneckClassification, HealthState, ReportedState, Transition
+from copilot.core.assessment import BottleneckClassification, Evaluation, HealthState, ReportedState, Transition
+from copilot.core.evaluation import Context, evaluate
+from copilot.core.memory import Memory
 from copilot.core.staleness import age_sec, as_of
-from tests.evaluations import NOON, evaluation
+from copilot.pipeline import blind
+from tests.evaluations import NOON, evaluation, signals
 
 
 @pytest.mark.parametrize(
@@ -11,8 +14,8 @@ from tests.evaluations import NOON, evaluation
         pytest.param(30, 0, "critical", False, id="just made"),
         pytest.param(30, 45, "critical", False, id="one and a half intervals"),
         pytest.param(30, 45.001, "critical", True, id="a moment more"),
-        pytest.param(30, 90, "critical", True, id="three intervals"),
-        pytest.param(30, 90.001, "unknown", True, id="a moment more than three intervals"),
+        pytest.param(30, 89.999, "critical", True, id="a moment less than three intervals"),
+        pytest.param(30, 90, "unknown", True, id="three intervals"),
         pytest.param(10, 15, "critical", False, id="short interval, not stale"),
         pytest.param(10, 89, "critical", True, id="short interval, 90 s are the least"),
         pytest.param(10, 90.5, "unknown", True, id="short interval, blind"),
@@ -24,6 +27,39 @@ from tests.evaluations import NOON, evaluation
 def test_a_verdict_nobody_renews_is_stale_then_unknown(interval: float, age: float, state: str, stale: bool) -> None:
     read = as_of(evaluation("critical", interval=interval), NOON.add(seconds=age))
     assert (read.verdict.health_state.value, read.verdict.stale) == (state, stale)
+
+
+INTERVALS = (2, 10, 30, 60)
+QUARTERS = [pytest.param(i, i * n / 4, id=f"I={i} after {i * n / 4:g} s") for i in INTERVALS for n in range(1, 21)]
+
+
+@pytest.mark.parametrize(("interval", "after"), [*QUARTERS, (2, 89.5), (2, 90), (10, 90), (10, 91)])
+def test_a_reader_says_of_every_moment_what_a_loop_that_reads_nothing_would_say(interval: float, after: float) -> None:
+    """Whether the last tick had enough evidence or was blind already."""
+    context = Context("default", interval, 60)
+    seen, memory = evaluate(signals(NOON), Memory(), context)
+
+    def blind_at(sec: float) -> Evaluation:
+        moment = NOON.add(seconds=sec)
+        return evaluate(blind(moment, list(seen.signals.readings), "cut off"), memory, context)[0]
+
+    def of(e: Evaluation) -> tuple[str, bool, HealthState | None]:
+        return e.verdict.health_state.value, e.verdict.stale, e.verdict.last_known_state
+
+    moment = NOON.add(seconds=after)
+    loop = of(blind_at(after))
+    assert loop[0] == ("unknown" if after >= max(3 * interval, 90) else "happy")
+    assert of(as_of(seen, moment)) == loop
+    assert of(as_of(blind_at(after / 2), moment)) == loop
+
+
+def test_a_blind_loop_that_died_is_unknown_since_as_long_as_one_that_lives() -> None:
+    context = Context("default", 30, 60)
+    seen, memory = evaluate(signals(NOON), Memory(), context)
+    last, _ = evaluate(blind(NOON.add(seconds=80), list(seen.signals.readings), "cut off"), memory, context)
+    read = as_of(last, NOON.add(minutes=5))
+    assert read.verdict.since == NOON.add(seconds=90)
+    assert read.summary.startswith("Too little has been read to judge by since 2026-11-22T12:00:00Z. Before that: ")
 
 
 def test_becoming_unknown_keeps_the_last_known_state_and_says_since_when() -> None:

@@ -20,6 +20,11 @@ from copilot.local.data_folder import RunningDemo
 
 Line = dict[str, Any]
 INTERVAL_SEC, WINDOW_SEC = 5.0, 30.0
+# Requirements §3.3, and the seconds a fault takes to be injected and a line to be printed.
+STRESSED_WITHIN = WINDOW_SEC + 2 * INTERVAL_SEC
+CRITICAL_WITHIN = WINDOW_SEC + max(60.0, 3 * INTERVAL_SEC) + 5
+PRINTED_WITHIN = 5.0
+HAPPY_WITHIN = 180.0
 
 
 class Demo:

@@ -1,4 +1,4 @@
-"""Records histories of the workflows as they run on a real server: `python -m tests.histories.record`.
+"""Records histories of the workflows as they run on a real server: `python -m tests.histories.record [NAME…]`.
 
 A recorded history is a promise to loops that run already: record again only with a change that is meant to break them.
 """
@@ -10,6 +10,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,15 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
+from copilot.core.assessment import Evaluation
+from copilot.core.evaluation import Context, evaluate
+from copilot.core.memory import Memory
+from copilot.core.signals import Signals
+from copilot.starter import PRUNING, start_loop
 from copilot.workflows.observe import ObserveClusterWorkflow
+from copilot.workflows.prune import PruneStoreWorkflow
 from copilot.workflows.scheduled import ScheduledAssessmentWorkflow
-from copilot.workflows.shared import assess_id, scheduled_id
+from copilot.workflows.shared import Definition, assess_id, prune_id, scheduled_id
 from tests.workflows.conftest import EVER, Observed, a_cluster, eventually
 from tests.workflows.logged import Logged
 
@@ -134,12 +141,54 @@ async def logs(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
             }
 
 
+async def pruned(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
+    """One that fails, one that does not, and a new run; cancelled."""
+    often = replace(PRUNING, definition=lambda _: Definition(interval_sec=1, ticks_per_run=2))
+    loop = observed.client.get_workflow_handle(prune_id(observed.cluster.name))
+
+    async def known(prunings: int = 0, *, failed: bool) -> bool | None:
+        status = await loop.query(PruneStoreWorkflow.status)
+        return True if status.prunings >= prunings and (status.last_error is not None) == failed else None
+
+    observed.store.away = True
+    async with observed.worker():
+        await start_loop(observed.client, observed.queue, observed.cluster, often)
+        run = (await loop.describe()).run_id
+        await eventually(lambda: known(failed=True))
+        observed.store.away = False
+        await eventually(lambda: known(2, failed=True))
+        await loop.cancel()
+        await eventually(lambda: _closed(loop))
+        return {"prune": observed.client.get_workflow_handle(loop.id, run_id=run), "prune-cancelled": loop}
+
+
+async def cancelled(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
+    """Cancelled while a tick is judged: a first judgement fails, and the cancellation comes before the second."""
+    judged = asyncio.Event()
+
+    def rules(signals: Signals, memory: Memory, context: Context) -> tuple[Evaluation, Memory]:
+        if not judged.is_set():
+            judged.set()
+            raise ValueError("these rules judge at the second time")
+        return evaluate(signals, memory, context)
+
+    observed.rules = rules
+    async with observed.worker():
+        await observed.start()
+        await judged.wait()
+        await observed.loop.cancel()
+        await eventually(lambda: _closed(observed.loop))
+        return {"observe-cancelled-in-a-tick": observed.loop}
+
+
 async def main() -> None:
+    """Record all, or those that are named."""
+    chosen = [r for r in RECORDINGS if not sys.argv[1:] or r.__name__ in sys.argv[1:]]
     binary = Path(sys.executable).parent / "temporal"
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(binary), dev_server_log_level="error", data_converter=pydantic_data_converter
     ) as server:
-        for recording in (steady, store_away, asked, blind, scheduled, logs):
+        for recording in chosen:
             await record(server.client, recording)
 
 
@@ -168,6 +217,8 @@ async def _runs(observed: Observed, at_least: int) -> bool | None:
 async def _closed(loop: WorkflowHandle[Any, Any]) -> bool | None:
     return True if (await loop.describe()).close_time else None
 
+
+RECORDINGS: tuple[Recording, ...] = (steady, store_away, asked, blind, scheduled, logs, pruned, cancelled)
 
 if __name__ == "__main__":
     asyncio.run(main())

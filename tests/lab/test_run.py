@@ -15,7 +15,7 @@ from copilot.lab.scenarios import SCENARIOS
 from copilot.lab.taken import Taken, Took
 from copilot.sources.recorded import read_recording
 
-pytestmark = [pytest.mark.servers, pytest.mark.alone]
+pytestmark = pytest.mark.servers
 
 TINY = Phases(interval_sec=2.0, warm_sec=6.0, before_sec=4.0, fault_sec=10.0, after_sec=6.0)
 
@@ -41,12 +41,14 @@ def files(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir())
 
 
-def children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+def children() -> set[psutil.Process]:
+    """The processes of this one, servers that other tests share among them."""
+    return set(psutil.Process().children(recursive=True))
 
 
+@pytest.mark.alone
 async def test_a_run_breaks_the_cluster_mends_it_and_leaves_a_recording_with_its_marks(tmp_path: Path) -> None:
-    shown = Shown()
+    shown, before = Shown(), children()
     await run_scenario(SCENARIOS["half-the-workers"], tmp_path, shown, TINY)
 
     assert files(tmp_path) == ["half-the-workers.json", "half-the-workers.jsonl.gz"]
@@ -62,18 +64,18 @@ async def test_a_run_breaks_the_cluster_mends_it_and_leaves_a_recording_with_its
     assert set(taken.machine) == {"cpus", "python", "temporal_server"}
     assert [t.phase for t in shown.took] == ["before"] * 2 + ["fault"] * 5 + ["after"] * 3
     assert "half-the-workers: worker-2 is killed and held down" in shown.events
-    assert children() == []
+    assert children() <= before
 
 
 async def test_a_cancelled_run_leaves_neither_processes_nor_files(tmp_path: Path) -> None:
-    shown = Shown()
+    shown, before = Shown(), children()
     run = asyncio.create_task(run_scenario(SCENARIOS["workers-down"], tmp_path / "out", shown, TINY))
-    await asyncio.wait_for(shown.second_took.wait(), 60)
-    assert len(children()) >= 4
+    await asyncio.wait_for(shown.second_took.wait(), 120)
+    assert len(children() - before) >= 4
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
-    assert children() == []
+    assert children() <= before
     assert not (tmp_path / "out").exists()
 
 
@@ -87,7 +89,7 @@ def test_ctrl_c_ends_a_run_of_the_command_with_nothing_left(tmp_path: Path) -> N
         family = psutil.Process(process.pid).children(recursive=True)
         assert len(family) >= 4
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
     assert process.returncode == 1
     assert psutil.wait_procs(family, timeout=10)[1] == []
     assert list(tmp_path.iterdir()) == []

@@ -1,41 +1,27 @@
-"""The verdict on every recorded incident, against the goals: as recorded, and in each of its variants."""
+"""The verdict on every recorded incident, as recorded and with other thresholds; see test_whole_lab for variants."""
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from copilot.core.assessment import Evaluation
 from copilot.core.errors import RecordingError
 from copilot.core.thresholds import Thresholds
 from copilot.lab.judge import RunScore, Share, judge, play
 from copilot.lab.labels import LabelError, label_of
 from copilot.lab.recorded_run import RecordedRun, load_run
 from copilot.lab.score import ACCURACY, TOP_CAUSE, percent, score_lab, total
-from copilot.lab.variants import variants
 from tests.lab.runs import FOLDER, RECORDED, scored
-
-KINDS = (
-    "10 % of readings dropped",
-    "every 30 s",
-    "every 60 s",
-    "load ×0.05",
-    "load ×20",
-    "no SDK metrics",
-)
+from tests.lab.watched_thresholds import watched
 
 # What is not met yet, so that a cure must remove its line (docs/benchmark.md says it too).
-# Slow faults at a twentieth of the load bring less than the events a window tolerates, and a lost reading an evaluation
-# of delay.
-UNMET_VARIANTS = {
-    ("slots-exhausted", "load ×0.05"),
-    ("version-without-pollers", "10 % of readings dropped"),
-    ("workflow-task-failures", "load ×0.05"),
-}
-# Recorded on a busy machine with a database p99 near 100 ms; or the fault ends just before or after critical is due.
+# All by recordings that are to be taken again: a database p99 near 100 ms (a busy machine); a fault that ended just
+# before or after critical was due, or a ramp close to twice the mean so far (lab/scenarios.py has changed both since).
 UNMET_THRESHOLDS = {
-    "cron-spikes": {"burst_factor ×1.2"},
     "half-the-workers": {"persistence_latency_p99_ms ×0.8"},
     "idle": {"persistence_latency_p99_ms ×0.8"},
     "slow-ramp": {"falling_behind_age_sec ×0.8", "burst_factor ×0.8"},
@@ -86,17 +72,6 @@ def test_nothing_forbidden_is_said(score: RunScore) -> None:
     assert (score.broken_never, score.forbidden_advice) == ((), ())
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_no_variant_is_called_critical_or_happy_when_it_is_not(run: RecordedRun, kind: str) -> None:
-    wrong = {}
-    for variant in variants(run):
-        if variant.kind == kind:
-            told = judge(variant.run, label_of(run.name), play(variant.run), truth=run.ticks, sources=variant.sources)
-            if told.false_criticals or told.false_happies:
-                wrong[variant.name] = [m for m in told.wrong if m.said in ("critical", "happy")]
-    assert bool(wrong) is ((run.name, kind) in UNMET_VARIANTS), wrong
-
-
 def changed_thresholds() -> dict[str, Thresholds]:
     """Every single threshold a fifth lower and a fifth higher, by what was changed."""
     changed = {}
@@ -118,16 +93,37 @@ def outcome(score: RunScore) -> tuple[str, str | None]:
     return score.worst.value, next(iter(score.causes_said), None)
 
 
-def test_no_single_threshold_changed_by_a_fifth_changes_the_worst_state_or_the_first_cause(
-    run: RecordedRun, score: RunScore
-) -> None:
-    label, usual = label_of(run.name), outcome(score)
-    flips = {
-        what: found
-        for what, thresholds in changed_thresholds().items()
-        if (found := outcome(judge(run, label, play(run, thresholds)))) != usual
-    }
-    assert set(flips) == UNMET_THRESHOLDS.get(run.name, set()), (usual, flips)
+def flips(run: RecordedRun, sets: Iterable[str]) -> set[str]:
+    """Those of the changed thresholds under which the outcome is another."""
+    label, usual, changed = label_of(run.name), outcome(judge(run, label_of(run.name), play(run))), changed_thresholds()
+    return {what for what in sets if outcome(judge(run, label, play(run, changed[what]))) != usual}
+
+
+def mattering(run: RecordedRun) -> set[str]:
+    """Those of the changed thresholds under which some comparison ends otherwise; under all others the same is said."""
+    thresholds, noted = watched(changed_thresholds())
+    play(run, thresholds)
+    return noted
+
+
+def test_no_single_threshold_changed_by_a_fifth_changes_the_worst_state_or_the_first_cause(run: RecordedRun) -> None:
+    assert flips(run, mattering(run)) == UNMET_THRESHOLDS.get(run.name, set())
+
+
+@pytest.mark.parametrize("name", ["slow-ramp"])
+def test_thresholds_that_change_no_comparison_change_nothing_that_is_said(name: str) -> None:
+    run = load_run(name, RECORDED[name])
+    noted, said = mattering(run), words(play(run))
+    for what, thresholds in changed_thresholds().items():
+        assert what in noted or words(play(run, thresholds)) == said, what
+    assert 0 < len(noted) < len(changed_thresholds()) / 2
+
+
+def words(evaluations: list[Evaluation]) -> list[tuple[object, ...]]:
+    """What is said at each tick, but for the limits that are named beside it."""
+    return [
+        (e.verdict.health_state, e.verdict.fired(), e.bottleneck, [f.title for f in e.findings]) for e in evaluations
+    ]
 
 
 def test_every_threshold_is_changed_both_ways() -> None:
@@ -137,12 +133,6 @@ def test_every_threshold_is_changed_both_ways() -> None:
     assert len({t.digest() for t in changed.values()}) == len(changed)
     with pytest.raises(ValidationError):
         Thresholds.model_validate(Thresholds().model_dump() | {"backlog_age_sec": 200.0})
-
-
-def test_the_goals_are_met_over_all_recordings() -> None:
-    lab = score_lab(RECORDED, with_variants=False)
-    assert [g for g in lab.goals if not g.met] == []
-    assert lab.totals.runs == len(RECORDED)
 
 
 def test_sums_are_of_evaluations_not_of_runs() -> None:

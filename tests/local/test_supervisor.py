@@ -1,6 +1,7 @@
 """The supervisor, on real little processes."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -37,11 +38,13 @@ class Diary:
     def kinds(self, name: str) -> list[str]:
         return [event.kind for event in self.events if event.name == name]
 
-    async def until(self, seen: Callable[[], bool]) -> None:
+    async def until(self, seen: Callable[[], bool], every_sec: float | None = None) -> None:
+        """Wait until it is seen: asked after each event, and `every_sec` for what is no event."""
         async with asyncio.timeout(10):
             while not seen():
                 self._changed.clear()
-                await self._changed.wait()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), every_sec)
 
 
 @pytest.fixture
@@ -88,6 +91,47 @@ async def test_a_child_that_keeps_dying_waits_longer_each_time(supervisor: Super
     await diary.until(lambda: diary.kinds("hasty").count("died") >= 4)
     told = [event.text.split(": ")[0].split()[-2] for event in diary.events if event.kind == "died"]
     assert told[:4] == ["0.05", "0.1", "0.2", "0.2"]
+
+
+async def test_a_child_is_kept_though_nobody_can_be_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    diary = Diary()
+
+    def breaks_off(event: Event) -> None:
+        diary.note(event)
+        if event.kind == "died":
+            raise BrokenPipeError("nobody reads")
+
+    async with Supervisor(tmp_path, breaks_off, QUICK) as supervisor:
+        await supervisor.start(python("worker", SLEEPER))
+        for times in (1, 2):
+            os.kill(supervisor.pids()["worker"], signal.SIGKILL)
+            await diary.until(lambda times=times: diary.kinds("worker").count("back") == times)  # type: ignore[misc]
+    assert "this could not be told: worker died, starting it again" in caplog.text
+    assert "nobody reads" in caplog.text
+
+
+async def test_a_child_whose_log_was_taken_away_is_started_again(
+    supervisor: Supervisor, tmp_path: Path, diary: Diary
+) -> None:
+    await supervisor.start(python("worker", SLEEPER))
+    (tmp_path / "worker.log").unlink()
+    os.kill(supervisor.pids()["worker"], signal.SIGKILL)
+    await diary.until(lambda: "back" in diary.kinds("worker"))
+    assert "what it said cannot be read" in diary.events[1].text
+
+
+async def test_a_child_is_kept_through_what_nobody_expected(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    diary, logs, away = Diary(), tmp_path / "logs", tmp_path / "away"
+    logs.mkdir()
+    async with Supervisor(logs, diary.note, QUICK) as supervisor:
+        await supervisor.start(python("worker", SLEEPER))
+        logs.rename(away)
+        os.kill(supervisor.pids()["worker"], signal.SIGKILL)
+        await diary.until(lambda: "went wrong" in caplog.text, every_sec=0.05)
+        away.rename(logs)
+        await diary.until(lambda: "back" in diary.kinds("worker"))
+        assert list(supervisor.pids()) == ["worker"]
+    assert "keeping worker running went wrong; it is tried again" in caplog.text
 
 
 async def test_an_early_death_ends_the_wait_with_the_last_words(supervisor: Supervisor, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_5_retrieval_gives_at_most_five_passages_above_the_threshold_best_first_
     assert all("#" in p.source for p in found.passages)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(found=passages, least=unit, most=st.integers(0, 20))
 def test_5_what_is_chosen_is_the_best_of_what_may_be_shown(found: list[Passage], least: float, most: int) -> None:
     best = chosen(found, least, most)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from copilot.core.lookalikes import made_plain
-from copilot.core.redaction import Redactor, redacted
+from copilot.core.redaction import PLACEHOLDER_PATTERN, Redactor, redacted, redacted_name
 
 BASE62 = string.ascii_letters + string.digits
 SYMBOLS = BASE62 + "!#$%*+,./:?@^_|~-"
@@ -238,3 +238,12 @@ def test_18_a_bundle_names_the_same_secret_alike(one: str, other: str) -> None:
     first, again, second = (redactor.redact(f"see {s} there") for s in (one, one, other))
     assert first == again
     assert (first == second) == (one == other)
+
+
+@settings(max_examples=300)
+@given(KNOWN, st.sampled_from(["", "orders-", "billing/", "password="]))
+def test_18_a_name_is_redacted_as_any_text_is_and_stays_as_it_then_is(secret: str, before: str) -> None:
+    name = f"{before}{secret}"
+    once = redacted_name(name, addresses=True)
+    assert redacted_name(once, addresses=True) == redacted(once, addresses=True) == once
+    assert PLACEHOLDER_PATTERN.sub("*", once) == PLACEHOLDER_PATTERN.sub("*", redacted(name, addresses=True))

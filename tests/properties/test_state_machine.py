@@ -20,7 +20,7 @@ BADNESS = {
 }
 PRIMARY = [i for i in ids("primary") if SPECS[i].source != "none"]
 EXPLAINING = [i for i in (*ids("amplifier"), *ids("worker")) if SPECS[i].source != "none"]
-MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 rates = st.one_of(st.just(0.0), st.floats(0.001, 1e5, allow_nan=False, allow_infinity=False))
 

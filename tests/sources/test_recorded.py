@@ -133,7 +133,7 @@ def read_all(path: Path, content: bytes) -> None:
         list(read_recording(path)[1])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=300), st.booleans())
 def test_any_bytes_are_a_recording_or_our_error(content: bytes, packed: bool) -> None:
     with TemporaryDirectory() as folder:
@@ -145,7 +145,7 @@ PIECES = ["readings", "time", "missing", "code", "absent", "no_traffic", "fronte
           "breakdowns", "targets", "logs", "2026-11-22T12:00:00Z"]  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text() | st.sampled_from(PIECES),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(PIECES), inner, max_size=5),

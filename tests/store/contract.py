@@ -235,6 +235,15 @@ class StoreContract:
         assert len(await store.timeline("default", NOON, NOON.add(hours=1), 100)) == 10
         assert [i.finding for i in await store.issues("default", include_resolved=True)] == ["no_pollers"]
 
+    async def test_one_cluster_can_be_pruned_alone(self, store: Store) -> None:
+        for cluster in ("east", "west"):
+            await store.save_snapshots(
+                [snapshot(evaluation(time=NOON.add(seconds=n), cluster=cluster)) for n in range(4)]
+            )
+        assert await store.prune(NOON.add(seconds=3), cluster="east") == 3
+        left = [len(await store.timeline(c, NOON, NOON.add(hours=1), 100)) for c in ("east", "west")]
+        assert left == [1, 4]
+
     async def test_what_would_be_pruned_can_be_counted_first(self, store: Store) -> None:
         await store.save_snapshots([snapshot(evaluation(time=NOON.add(seconds=30 * n))) for n in range(20)])
         await store.save_snapshots([snapshot(evaluation(time=NOON, cluster="other"))])

@@ -1,4 +1,6 @@
 import asyncio
+import os
+import signal
 
 import asyncpg
 import pytest
@@ -86,6 +88,37 @@ async def test_a_session_that_is_ended_by_the_server_is_replaced_unseen(
     assert await postgres_store.latest_evaluation("default") == evaluation()
 
 
+async def test_who_stops_waiting_for_a_database_that_hangs_is_free_at_once_and_so_is_the_next(database: str) -> None:
+    connections = Connections(database, max_size=1)
+    hung = 0
+    hangs = asyncio.Event()
+
+    async def wait_for_ever(connection: Connection) -> None:
+        nonlocal hung
+        hung = await connection.fetchval("SELECT pg_backend_pid()")
+        os.kill(hung, signal.SIGSTOP)
+        hangs.set()
+        await connection.execute("SELECT 1")
+
+    waiting = asyncio.create_task(connections.transaction(wait_for_ever))
+    await hangs.wait()
+    try:
+        waiting.cancel()
+        assert (await asyncio.wait([waiting], timeout=5))[0], "a rollback waits for the database that hangs"
+        assert waiting.cancelled()
+        assert await connections.transaction(lambda c: c.fetchval("SELECT pg_backend_pid()")) != hung
+    finally:
+        os.kill(hung, signal.SIGCONT)
+        await connections.close()
+
+
+async def test_a_database_without_tables_is_told_with_what_makes_them(database: str) -> None:
+    store = PostgresStore(database)
+    with pytest.raises(StoreError, match="run `copilot db setup-schema`"):
+        await store.prune(NOON)
+    await store.close()
+
+
 async def test_a_connection_is_given_up_before_its_session_would_end(database: str) -> None:
     clock = [0.0]
     connections = Connections(database, max_size=1, clock=lambda: asyncio.get_running_loop().time() + clock[0])
@@ -97,6 +130,14 @@ async def test_a_connection_is_given_up_before_its_session_would_end(database: s
     assert await connections.transaction(session) == first
     clock[0] = 51 * 60
     assert await connections.transaction(session) != first
+    await connections.close()
+
+
+async def test_a_full_disk_is_called_that(database: str) -> None:
+    connections = Connections(database)
+    full = "DO $$ BEGIN RAISE 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$"
+    with pytest.raises(StoreError, match=r"the state store at .* cannot be used: its disk is full$"):
+        await connections.transaction(lambda c: c.execute(full))
     await connections.close()
 
 

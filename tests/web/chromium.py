@@ -1,16 +1,18 @@
 """The page in a real browser, served over a real socket."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
 from copilot.api.app import create_app
 from copilot.api.deps import Deps
 from copilot.api.serve import listening_socket, serve_on
+from copilot.api_settings import ApiSettings
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -25,14 +27,16 @@ ARGUMENTS = [
 
 
 @asynccontextmanager
-async def served(deps: Deps, port: int = 0) -> AsyncIterator[str]:
+async def served(
+    deps: Deps, port: int = 0, *, settings: ApiSettings | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[str]:
     """The app on a free port (or one it had before); gives its address."""
     listening = listening_socket("127.0.0.1", port)
     port = listening.getsockname()[1]
     ended = asyncio.Event()
-    serving = asyncio.create_task(serve_on(create_app(deps), listening, until=ended))
+    serving = asyncio.create_task(serve_on(create_app(deps, settings), listening, until=ended, tls=tls))
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{port}"
     finally:
         ended.set()
         await serving
@@ -52,8 +56,9 @@ class Watched:
         assert [r for r in self.requests if not r.startswith("http://127.0.0.1:")] == []
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
+    """One browser for all tests of a process; each opens pages of its own with `watched`."""
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield chromium

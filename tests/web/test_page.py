@@ -97,7 +97,7 @@ async def test_a_verdict_nobody_renews_becomes_stale_and_then_blind_before_the_r
         clock.now = NOON.add(seconds=50)
         await expect(seen.page.locator(".loud")).to_contain_text("Stale")
         clock.now = NOON.add(minutes=7)
-        await expect(seen.page.locator(".loud")).to_contain_text("Blind since 12:01:30 UTC")
+        await expect(seen.page.locator(".loud")).to_contain_text("Unknown since 12:01:30 UTC")
         await expect(seen.page.locator(".loud")).to_contain_text("Before that: happy")
         await expect(seen.page.locator("h1")).to_contain_text("Unknown")
         await expect(seen.page.locator("#heard")).to_contain_text("7 min")

@@ -1,21 +1,20 @@
 """A real dev server for the loops, and a watched cluster whose readings the test decides."""
 
 import asyncio
-import sys
+import subprocess
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 from whenever import Instant
 
+from copilot import pipeline
 from copilot.activities.observe import ObserveDeps
 from copilot.bootstrap import LoopLive
 from copilot.core.assessment import Evaluation, HealthAssessment
@@ -25,9 +24,11 @@ from copilot.core.memory import Memory
 from copilot.core.signals import Signals
 from copilot.core.snapshot import Snapshot
 from copilot.core.thresholds import Thresholds
+from copilot.local.ports import LOOPBACK, free_ports
+from copilot.local.temporal_server import frontend_serves, temporal_binary
 from copilot.settings import ClusterSettings, MetricsEndpoint, WorkerSettings
 from copilot.starter import SCHEDULING, Started, start_loop
-from copilot.store.base import Store
+from copilot.store.base import PRUNE_BATCH, Store, Told
 from copilot.store.memory import MemoryStore
 from copilot.worker import UNVERSIONED, build_worker
 from copilot.workflows.observe import ObserveClusterWorkflow
@@ -84,6 +85,12 @@ class BreakableStore(MemoryStore):
         self._reached()
         return await super().save_assessment(assessment)
 
+    async def prune(
+        self, before: Instant, batch: int = PRUNE_BATCH, told: Told | None = None, cluster: str | None = None
+    ) -> int:
+        self._reached()
+        return await super().prune(before, batch, told, cluster)
+
     async def latest_assessment(self, cluster: str) -> HealthAssessment | None:
         self._reached()
         return await super().latest_assessment(cluster)
@@ -103,7 +110,7 @@ class Observed:
     source: FedSource = field(default_factory=FedSource)
     store: BreakableStore = field(default_factory=BreakableStore)
     thresholds: Thresholds = field(default_factory=Thresholds)
-    fail_rules: bool = False
+    rules: pipeline.Rules = evaluate
     database: Store | None = None
     queue: str = ""
 
@@ -121,7 +128,7 @@ class Observed:
             sources={name: (self.source,)},
             contexts={name: context},
             store=self.database or self.store,
-            rules=no_rules if self.fail_rules else evaluate,
+            rules=self.rules,
         )
         return build_worker(self.client, self.queue, deps, release)
 
@@ -176,15 +183,31 @@ def a_cluster() -> ClusterSettings:
     return cluster.model_copy(update={"interval_sec": 1.0})
 
 
+@pytest.fixture(scope="session")
+def temporal() -> Iterator[str]:
+    """The address of a dev server that all tests of a process share: their clusters, task queues and deployments bear
+    names of their own."""
+    port, http_port, metrics_port = free_ports(3)
+    argv = [
+        *(str(temporal_binary()), "server", "start-dev", "--headless", "--ip", LOOPBACK, "--log-level", "error"),
+        *("--port", str(port), "--http-port", str(http_port), "--metrics-port", str(metrics_port)),
+    ]
+    serves = frontend_serves(f"{LOOPBACK}:{port}")
+
+    async def ready() -> bool | None:
+        return await serves() or None
+
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            asyncio.run(eventually(ready, within=120))
+            yield f"{LOOPBACK}:{port}"
+        finally:
+            server.kill()
+
+
 @pytest.fixture
-async def client() -> AsyncIterator[Client]:
-    binary = Path(sys.executable).parent / "temporal"
-    async with await WorkflowEnvironment.start_local(
-        dev_server_existing_path=str(binary),
-        dev_server_log_level="error",
-        data_converter=pydantic_data_converter,
-    ) as server:
-        yield server.client
+async def client(temporal: str) -> Client:
+    return await Client.connect(temporal, data_converter=pydantic_data_converter)
 
 
 @pytest.fixture

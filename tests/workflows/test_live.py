@@ -20,7 +20,9 @@ from copilot import bootstrap
 from copilot.api.deps import Deps
 from copilot.core.errors import SourceError
 from copilot.core.signals import MissingCode
+from copilot.store.memory import MemoryStore
 from copilot.store.postgres import PostgresStore
+from copilot.unsaved import Unsaved
 from tests.api import conftest as api_of
 from tests.store.conftest import Server, new_server
 from tests.workflows.conftest import EVER, Observed, a_cluster, eventually
@@ -94,6 +96,29 @@ async def test_with_the_database_down_the_verdict_goes_on_and_everything_arrives
             return [a.verdict.health_state.value for a in found] if len(found) > 1 else None
 
         assert (await eventually(assessed))[:2] == ["happy", "stressed"]
+
+
+async def test_a_store_that_can_be_read_but_not_written_is_said(client: Client) -> None:
+    observed = Observed(client, a_cluster())
+    name, unsaved = observed.cluster.name, Unsaved(client, again_sec=0).why
+    deps = Deps(
+        store=MemoryStore(), live=bootstrap.LoopLive(client), clusters=(name,), now=Instant.now, unsaved=unsaved
+    )
+    async with observed.worker(), api_of.client(deps) as api:
+        await observed.start(ticks_per_run=2)
+        await eventually(lambda: says(api, degraded=False, health_state="happy"))
+        observed.store.away = True
+        why = "verdicts wait to be stored: the state store is away"
+        told = await eventually(lambda: says(api, degraded_because=why))
+        runs = (await observed.status()).runs
+
+        async def told_by_a_later_run() -> dict[str, Any] | None:
+            later = (await observed.status()).runs > runs + 1
+            return await says(api, degraded_because=why) if later else None
+
+        assert (await eventually(told_by_a_later_run))["timestamp"] > told["timestamp"]
+        observed.store.away = False
+        await eventually(lambda: says(api, degraded=False))
 
 
 async def says(api: httpx.AsyncClient, **wanted: Any) -> dict[str, Any] | None:

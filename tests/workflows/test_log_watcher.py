@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 
 from copilot.core.assessment import Evaluation, Trigger
 from copilot.core.logs import TOP_PATTERN
@@ -82,6 +82,29 @@ async def test_another_worker_reads_on_and_nothing_is_counted_twice(logged: Logg
         assert [p.count for p in live.signals.logs] == [5, 5]
 
 
+@pytest.mark.parametrize("how", ["cancelled", "moved"])
+async def test_a_watcher_begun_anew_counts_what_was_written_while_there_was_none(logged: Logged, how: str) -> None:
+    async with logged.both():
+        await logged.start()
+        await logged.watch()
+        await logged.readings(2)
+    if how == "moved":
+        logged.queue = f"other-{logged.queue}"
+        await logged.start()
+    else:
+        await logged.watcher.cancel()
+        async with logged.both():
+            with pytest.raises(WorkflowFailureError):
+                await logged.watcher.result()
+    await asyncio.to_thread(logged.write, 7)
+    assert (await logged.watch()).outcome == ("moved" if how == "moved" else "resumed")
+    async with logged.both():
+        live = await logged.said("database locked")
+        status = await logged.readings(3)
+    assert [p.count for p in live.signals.logs] == [7, 7]
+    assert status.runs == 2
+
+
 async def test_logs_that_cannot_be_read_are_missing_and_the_verdict_goes_on(logged: Logged) -> None:
     logged.file = logged.file.with_name("nowhere.log")
     async with logged.both():
@@ -107,6 +130,14 @@ async def test_a_watcher_whose_logs_are_configured_no_more_ends(logged: Logged) 
     async with logged.both():
         await logged.watcher.result()
     assert (await logged.watcher.describe()).status is WorkflowExecutionStatus.COMPLETED
+    logged.watched = True
+    await asyncio.to_thread(logged.write, 2)
+    await logged.watch()
+    async with logged.both():
+        assert (await logged.readings(2)).runs == 1
+        seen = await logged.watcher.query(LogWatcherWorkflow.seen)
+    assert seen is not None
+    assert seen["patterns"] == [], "what was written while nobody was to read it is passed over"
 
 
 async def test_starting_twice_gives_one_watcher_and_another_interval_is_taken_up(logged: Logged) -> None:

@@ -16,9 +16,9 @@ from copilot.core.errors import StartError
 from copilot.loops import LoopSeen, seen
 from copilot.settings import ClusterSettings, Settings, TemporalSettings, WatchedTemporal
 from copilot.source_settings import LogSettings
-from copilot.starter import start_loops
+from copilot.starter import PRUNING, start_loop, start_loops
 from copilot.workflows.log_shared import log_watcher_id
-from copilot.workflows.shared import observe_id, scheduled_id
+from copilot.workflows.shared import observe_id, prune_id, scheduled_id
 from tests.workflows.conftest import Observed, a_cluster, eventually
 from tests.workflows.logged import Logged
 
@@ -42,17 +42,20 @@ def settings_of(observed: Observed) -> Settings:
 async def test_every_loop_there_should_be_is_told_with_what_is_wrong(client: Client) -> None:
     observed = Observed(client, a_cluster().model_copy(update={"assess_every_sec": 4.0}))
     settings, name = settings_of(observed), observed.cluster.name
-    assert [(loop.state, loop.well) for loop in await seen(settings)] == [("not started", False)] * 2
+    assert [(loop.state, loop.well) for loop in await seen(settings)] == [("not started", False)] * 3
     await observed.start()
     await observed.schedule()
-    observing, scheduling = await seen(settings)
-    assert (observing.workflow_id, scheduling.workflow_id) == (observe_id(name), scheduled_id(name))
+    observing, scheduling, pruning = await seen(settings)
+    ids = (observing.workflow_id, scheduling.workflow_id, pruning.workflow_id)
+    assert ids == (observe_id(name), scheduled_id(name), prune_id(name))
     assert (observing.state, observing.well) == ("running", False)
     assert "does `copilot worker` run?" in observing.problem
     observed.store.away = True
     async with observed.worker():
         await observed.ticks(2)
-        observing, scheduling = await seen(settings, name)
+        await start_loop(client, observed.queue, observed.cluster, PRUNING)
+        observing, scheduling, pruning = await seen(settings, name)
+        assert (pruning.well, pruning.cycles) == (True, 0)
         assert observing.well
         assert scheduling.well
         assert (observing.cycles or 0) >= 2
@@ -64,7 +67,7 @@ async def test_every_loop_there_should_be_is_told_with_what_is_wrong(client: Cli
 
         assert "the state store is away" in await eventually(complained)
         await observed.loop.terminate()
-    assert [loop.state for loop in await seen(settings)] == ["terminated", "running"]
+    assert [loop.state for loop in await seen(settings)] == ["terminated", "running", "running"]
     assert await seen(settings, "another") == []
 
 
@@ -77,19 +80,19 @@ async def test_a_cluster_with_logs_has_a_loop_that_reads_them(client: Client, tm
     settings = settings.model_copy(update={"clusters": (watched, slow("without"))})
     started = await start_loops(settings)
     assert [loop.workflow_id for loop in started] == [
-        *(loop_id(logged.cluster.name) for loop_id in (observe_id, scheduled_id, log_watcher_id)),
-        *(loop_id("without") for loop_id in (observe_id, scheduled_id)),
+        *(loop_id(logged.cluster.name) for loop_id in (observe_id, scheduled_id, log_watcher_id, prune_id)),
+        *(loop_id("without") for loop_id in (observe_id, scheduled_id, prune_id)),
     ]
     await logged.watch()
     async with logged.both():
         await logged.readings(2)
-        reading = (await seen(settings, logged.cluster.name))[-1]
+        reading = (await seen(settings, logged.cluster.name))[2]
         assert (reading.workflow_id, reading.well, reading.problem) == (logged.watcher.id, True, "")
         assert (reading.cycles or 0) >= 2
         await logged.loop.terminate()
 
         async def complained() -> str | None:
-            return (await seen(settings, logged.cluster.name))[-1].problem or None
+            return (await seen(settings, logged.cluster.name))[2].problem or None
 
         assert "the observing loop was not told" in await eventually(complained)
 
@@ -127,4 +130,5 @@ async def test_the_command_line_tells_them_and_exits_with_one_if_a_loop_does_not
     assert [(line["workflow_id"], line["state"]) for line in lines] == [
         ("observe-east", "not started"),
         ("scheduled-east", "not started"),
+        ("prune-east", "not started"),
     ]

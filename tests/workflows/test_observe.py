@@ -1,19 +1,21 @@
 """The loop on a real Temporal server."""
 
 import asyncio
+import threading
 import time
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowUpdateFailedError
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowUpdateFailedError
 from whenever import Instant
 
 from copilot import pipeline
 from copilot.core.assessment import Evaluation, ReportedState, Trigger
 from copilot.core.evaluation import Context, evaluate
 from copilot.core.memory import Memory
+from copilot.core.signals import Signals
 from copilot.workflows.observe import ObserveClusterWorkflow
 from tests.evaluations import signals
-from tests.workflows.conftest import EVER, Observed, eventually
+from tests.workflows.conftest import EVER, Observed, eventually, no_rules
 
 pytestmark = pytest.mark.servers
 
@@ -37,15 +39,6 @@ async def test_the_loop_evaluates_at_once_and_answers_with_the_newest_evaluation
             return latest.trigger if latest else None
 
         assert await eventually(assessed) is Trigger.STATE_CHANGE
-
-
-@pytest.mark.alone
-async def test_ticks_after_the_first_lie_on_multiples_of_the_interval(observed: Observed) -> None:
-    observed.cluster = observed.cluster.model_copy(update={"interval_sec": 2.0})
-    async with observed.worker():
-        await observed.start()
-        ids = await observed.stored(3)
-    assert all(int(i.rpartition(":")[2]) % 2 == 0 for i in ids[1:])
 
 
 async def test_another_worker_goes_on_where_the_first_stopped_and_nothing_is_stored_twice(observed: Observed) -> None:
@@ -183,7 +176,7 @@ async def test_assess_now_keeps_the_newest_evaluation_as_an_assessment_and_is_no
 
 async def test_assess_now_says_so_if_there_is_nothing_to_assess(observed: Observed) -> None:
     observed.cluster = observed.cluster.model_copy(update={"interval_sec": 600.0})
-    observed.fail_rules = True
+    observed.rules = no_rules
     async with observed.worker():
         await observed.start()
         with pytest.raises(WorkflowUpdateFailedError) as error:
@@ -277,3 +270,34 @@ async def test_a_cancelled_loop_ends_as_cancelled_and_loses_nothing(observed: Ob
         observed.store.away = False
         stored = await observed.stored(status.ticks)
     assert len(stored) == len(set(stored))
+
+
+async def test_a_tick_that_is_judged_when_the_loop_is_cancelled_is_stored_and_so_is_the_change_it_saw(
+    observed: Observed,
+) -> None:
+    address = observed.client.service_client.config.target_host
+
+    async def cancelled() -> None:
+        client = await Client.connect(address)
+        await client.get_workflow_handle(observed.loop.id).cancel()
+
+    def cancelled_meanwhile(signals: Signals, memory: Memory, context: Context) -> tuple[Evaluation, Memory]:
+        """Nothing else in this process goes on until the server knows of the cancellation."""
+        elsewhere = threading.Thread(target=lambda: asyncio.run(cancelled()))
+        elsewhere.start()
+        elsewhere.join()
+        return evaluate(signals, memory, context)
+
+    observed.rules = cancelled_meanwhile
+    async with observed.worker():
+        await observed.start()
+        with pytest.raises(WorkflowFailureError):
+            await observed.loop.result()
+        assert (await observed.loop.describe()).status is WorkflowExecutionStatus.CANCELED
+        (stored,) = await observed.stored(1)
+
+        async def assessed() -> str | None:
+            latest = await observed.store.latest_assessment(observed.cluster.name)
+            return latest.evaluation_id if latest else None
+
+        assert await eventually(assessed) == stored

@@ -49,6 +49,7 @@ class ObserveDeps:
     rules: pipeline.Rules = evaluate
     now: Callable[[], Instant] = Instant.now
     saved_thresholds: set[str] = field(default_factory=set)
+    hide_addresses: bool = False
 
 
 class ObserveActivities:
@@ -61,7 +62,8 @@ class ObserveActivities:
     async def fetch_signals(self, ask: FetchSignals) -> SignalsFetched:
         """Read all sources of a cluster now, by this machine's clock; the result bears the tick's time."""
         deps = self._deps
-        signals = await pipeline.collect(_of(ask.cluster, deps.sources), deps.now(), ask.deadline_sec)
+        sources = _of(ask.cluster, deps.sources)
+        signals = await pipeline.collect(sources, deps.now(), ask.deadline_sec, hide_addresses=deps.hide_addresses)
         dated = signals.model_copy(update={"time": Instant.from_timestamp(ask.tick)})
         return SignalsFetched(signals=dated.model_dump(mode="json"))
 

@@ -7,17 +7,32 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
-from copilot import __version__
-from copilot.api import problems, routes_page, routes_service, routes_signals, routes_status
+from copilot.api import (
+    openapi,
+    problems,
+    routes_events,
+    routes_guides,
+    routes_page,
+    routes_service,
+    routes_signals,
+    routes_status,
+    routes_timeline,
+)
+from copilot.api.authentication import ALWAYS_OPEN, Authentication
+from copilot.api.cross_origin import CrossOrigin
 from copilot.api.deps import Deps
-from copilot.api.headers import SecurityHeaders
+from copilot.api.headers import HeadAsGet, SecurityHeaders, security_headers
 from copilot.api.live import LiveCopies
+from copilot.api.request_ids import RequestIds
+from copilot.api.tokens import Tokens
+from copilot.api_settings import ApiSettings
 from copilot.web import STATIC
 
 
-def create_app(deps: Deps) -> FastAPI:
-    """The API and the page over `deps`. While it runs it keeps its copies of the newest verdicts fresh; it does not
-    close what it was given. `app.state.live` are the copies."""
+def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
+    """The API and the page over `deps`, answering as `settings` say. While it runs it keeps its copies of the newest
+    verdicts fresh; it does not close what it was given. `app.state.live` are the copies."""
+    settings = settings or ApiSettings()
     live = LiveCopies(deps)
 
     @asynccontextmanager
@@ -29,22 +44,40 @@ def create_app(deps: Deps) -> FastAPI:
         await refreshing
 
     app = FastAPI(
-        title="Temporal SRE Copilot",
-        version=__version__,
-        description="Whether a Temporal cluster makes forward progress on the work it has, and why not.",
+        **openapi.HEADLINE,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        responses={
-            404: {"model": problems.ErrorBody},
-            422: {"model": problems.ErrorBody},
-            500: {"model": problems.ErrorBody},
-        },
+        redirect_slashes=False,
+        responses=openapi.errors(authenticated=bool(settings.tokens)),
     )
     app.state.live = live
     problems.install(app)
-    for station in (routes_status, routes_signals, routes_service, routes_page):
+    for station in (routes_status, routes_timeline, routes_signals, routes_service, routes_page):
         app.include_router(station.routes(deps, live))
+    app.include_router(routes_events.routes(deps, live, settings.max_event_streams))
+    app.include_router(routes_guides.routes(deps))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    app.add_middleware(SecurityHeaders)
+    open_paths = _open_paths(settings)
+    openapi.describe(app, deps.clusters, open_paths)
+    _stand_before(app, settings, open_paths)
     return app
+
+
+def _open_paths(settings: ApiSettings) -> frozenset[str] | None:
+    """What is for everybody; None: all of it."""
+    if not settings.tokens:
+        return None
+    return ALWAYS_OPEN | ({"/metrics"} if settings.open_metrics else frozenset())
+
+
+def _stand_before(app: FastAPI, settings: ApiSettings, open_paths: frozenset[str] | None) -> None:
+    """Add what every request passes through. The last added is passed first."""
+    app.add_middleware(HeadAsGet, endless=frozenset({routes_events.PATH}))
+    if open_paths is not None:
+        app.add_middleware(Authentication, tokens=Tokens(settings.tokens), open_paths=open_paths)
+    app.add_middleware(problems.Unexpected)
+    if settings.cors_origins:
+        app.add_middleware(CrossOrigin, origins=settings.cors_origins)
+    app.add_middleware(SecurityHeaders, headers=security_headers(settings.frame_ancestors))
+    app.add_middleware(RequestIds, access_log=settings.access_log)

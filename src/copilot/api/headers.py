@@ -1,26 +1,35 @@
 """Headers every answer carries: nothing of the page may run or load from anywhere but here."""
 
+from collections.abc import Mapping, Sequence
+
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "base-uri 'none'; form-action 'self'; frame-ancestors "
 )
 HEADERS = {
-    "content-security-policy": CONTENT_POLICY,
     "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
 }
 
 
-class SecurityHeaders:
-    """ASGI middleware that adds them; answers are not to be stored unless they say otherwise."""
+def security_headers(frame_ancestors: Sequence[str] = ()) -> dict[str, str]:
+    """The headers. `frame_ancestors` are origins whose pages may show ours inside of them; nobody's by default."""
+    found = HEADERS | {"content-security-policy": CONTENT_POLICY + (" ".join(frame_ancestors) or "'none'")}
+    if not frame_ancestors:
+        found["x-frame-options"] = "DENY"
+    return found
 
-    def __init__(self, app: ASGIApp) -> None:
+
+class SecurityHeaders:
+    """ASGI middleware that adds `headers`; answers are not to be stored unless they say otherwise."""
+
+    def __init__(self, app: ASGIApp, headers: Mapping[str, str]) -> None:
         self._app = app
+        self._headers = dict(headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and add the headers to its answer."""
@@ -31,9 +40,31 @@ class SecurityHeaders:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in self._headers.items():
                     headers[name] = value
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 
         await self._app(scope, receive, with_headers)
+
+
+class HeadAsGet:
+    """ASGI middleware: HEAD is answered wherever GET is, with the headers GET would get; not where GET never ends."""
+
+    def __init__(self, app: ASGIApp, endless: frozenset[str]) -> None:
+        self._app = app
+        self._endless = endless
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on as GET, and let go of the answer's body."""
+        if scope["type"] != "http" or scope["method"] != "HEAD" or scope["path"] in self._endless:
+            await self._app(scope, receive, send)
+            return
+
+        async def bodiless(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await send(message)
+            elif message["type"] == "http.response.body" and not message.get("more_body", False):
+                await send({"type": "http.response.body", "body": b""})
+
+        await self._app({**scope, "method": "GET"}, receive, bodiless)

@@ -3,7 +3,7 @@ so that they all say the same and none of them waits for anything."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -29,14 +29,17 @@ class Copy:
     evaluation: Evaluation | None = None
     heard: float = 0.0
     trigger: Trigger | None = None
+    cycle_sec: float | None = None
     loop_problem: str | None = None
     store_problem: str | None = None
+    unsaved: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
     """A cluster's verdict as it must be read now. `evaluation` None: nothing was heard yet; `as_made` is the same as it
-    was before it grew old, for what tells of its own moment. `age_sec`: seconds since the evaluation was made.
+    was before it grew old, for what tells of its own moment. `age_sec`: seconds since the evaluation was made;
+    `cycle_sec`: how long the loop took to make it, where that is known.
     `degraded_because`: what is away, in a sentence; None when all is well."""
 
     cluster: str
@@ -46,6 +49,7 @@ class Said:
     age_sec: float | None
     trigger: Trigger | None
     degraded_because: str | None
+    cycle_sec: float | None = None
 
     @property
     def revision(self) -> tuple[object, ...]:
@@ -54,6 +58,11 @@ class Said:
         if e is None:
             return (None, self.degraded_because)
         return (e.evaluation_id, e.verdict.health_state, e.verdict.stale, e.explained_by, self.degraded_because)
+
+    def same_as(self, other: "Said") -> bool:
+        """Whether all but the age is the same, so that what was written of one holds for the other."""
+        one = (self.trigger, self.revision)
+        return self.as_made is other.as_made and one == (other.trigger, other.revision)
 
 
 class LiveCopies:
@@ -69,7 +78,7 @@ class LiveCopies:
         """The verdict of a known cluster as of now: by the wall clock, but never younger than we have known it."""
         copy, now = self._copies[cluster], self._deps.now()
         said = copy.evaluation
-        problems = [p for p in (copy.loop_problem, copy.store_problem) if p]
+        problems = [p for p in (copy.loop_problem, copy.store_problem or copy.unsaved) if p]
         # An evaluation made by a clock ahead of ours grows old all the same.
         at = now if said is None else max(now, said.time.add(seconds=self._deps.elapsed() - copy.heard))
         return Said(
@@ -80,6 +89,7 @@ class LiveCopies:
             age_sec=None if said is None else age_sec(said, at),
             trigger=copy.trigger,
             degraded_because="; ".join(problems) or None,
+            cycle_sec=copy.cycle_sec,
         )
 
     def ready(self) -> bool:
@@ -93,7 +103,8 @@ class LiveCopies:
         old = self._copies[cluster]
         asked = self._answer(self._deps.live.evaluation(cluster), "the observing loop")
         assessed = self._answer(self._deps.store.latest_assessment(cluster), "the state store")
-        (live, loop_problem), (assessment, store_problem) = await asyncio.gather(asked, assessed)
+        waiting = self._answer(self._deps.unsaved(cluster), "the Copilot's own Temporal")
+        (live, loop_problem), (assessment, store_problem), (unsaved, _) = await asyncio.gather(asked, assessed, waiting)
         kept = None
         if live is None and store_problem is None:
             kept, store_problem = await self._answer(self._deps.store.latest_evaluation(cluster), "the state store")
@@ -110,7 +121,11 @@ class LiveCopies:
             trigger=_trigger(newest, assessment, old),
             loop_problem=loop_problem,
             store_problem=store_problem,
+            unsaved=unsaved,
         )
+        if live is not None and not same:
+            took, _ = await self._answer(self._deps.live.cycle_sec(cluster), "the observing loop")
+            self._copies[cluster] = replace(self._copies[cluster], cycle_sec=took)
 
     async def run(self) -> None:
         """Refresh every second until closed. A copy that cannot be refreshed grows old, and is then read as stale."""
@@ -126,7 +141,7 @@ class LiveCopies:
             except TimeoutError:
                 continue
 
-    async def changes(self, cluster: str) -> AsyncIterator[Said]:
+    async def changes(self, cluster: str) -> AsyncGenerator[Said]:
         """The verdict now, and again after every refresh, until closed."""
         while not self._closing.is_set():
             yield self.said(cluster)

@@ -58,7 +58,13 @@ def _verdicts(evaluated: list[tuple[Said, Evaluation]]) -> Iterator[GaugeMetricF
         age.add_metric([said.cluster], said.age_sec or 0.0)
         since.add_metric([said.cluster], e.verdict.since.timestamp(unit="millisecond") / 1000)
         confidence.add_metric([said.cluster], e.verdict.confidence)
-    yield from (stale, age, since, confidence)
+    cycle = GaugeMetricFamily(
+        "copilot_cycle_duration_seconds", "Seconds the newest evaluation took to be read and judged", labels=["cluster"]
+    )
+    for said, _ in evaluated:
+        if said.cycle_sec is not None:
+            cycle.add_metric([said.cluster], said.cycle_sec)
+    yield from (stale, age, since, confidence, cycle)
 
 
 def _coverage(evaluated: list[Evaluation]) -> GaugeMetricFamily:

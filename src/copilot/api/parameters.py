@@ -10,10 +10,20 @@ from whenever import Instant
 from copilot.api.problems import Problem
 from copilot.api.times import parse_time
 
+FIRST_END = Instant.MIN.add(hours=24)
 TimeParameter = Annotated[
     Instant,
     BeforeValidator(parse_time),
-    WithJsonSchema({"type": "string", "description": "ISO 8601, a date, epoch seconds or epoch milliseconds"}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "format": "date-time"},
+                {"type": "string", "format": "date"},
+                {"type": "string", "pattern": r"^([0-9]{1,7}|[0-9]{9,14})(\.[0-9]{1,6})?$"},
+            ],
+            "description": "ISO 8601 (UTC where no offset is given), a date, epoch seconds or epoch milliseconds",
+        }
+    ),
 ]
 ClusterQuery = Annotated[str | None, Query(description="Which cluster; may be left out when there is only one")]
 StartQuery = Annotated[TimeParameter | None, Query(description="Begin of the range")]
@@ -36,9 +46,10 @@ def chosen_cluster(clusters: tuple[str, ...]) -> Callable[[ClusterQuery], str]:
 
 
 def time_range(start: Instant | None, end: Instant | None, now: Instant, default_hours: int) -> tuple[Instant, Instant]:
-    """The range a caller means; the last hours when nothing is said. 422 if it runs backwards."""
-    end = end or now
-    start = start or end.subtract(hours=default_hours)
+    """The range a caller means; the last hours when nothing is said, up to now or to a `start` that a clock ahead of
+    ours gives. 422 if it runs backwards."""
+    end = end or max(now, start or now)
+    start = start or (end.subtract(hours=default_hours) if end > FIRST_END else Instant.MIN)
     if start > end:
         raise Problem(422, "bad_parameter", "the range begins after its end", "start")
     return start, end

@@ -1,4 +1,4 @@
-"""One envelope for every error: {"error": {"code", "message", "field"}}."""
+"""One envelope for every error: {"error": {"code", "message", "field", "request_id"}}."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -6,10 +6,12 @@ from collections.abc import Awaitable, Callable
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from copilot.api.request_ids import REQUEST_ID, request_id_now
 from copilot.core.errors import CopilotError
 
 log = logging.getLogger(__name__)
@@ -18,11 +20,13 @@ CODES = {404: "not_found", 405: "method_not_allowed", 422: "bad_parameter", 501:
 
 
 class ErrorDetail(BaseModel):
-    """What went wrong: a code for programs, a sentence for people, and the parameter it is about, if any."""
+    """What went wrong: a code for programs, a sentence for people, the parameter it is about, if any, and the request's
+    id, by which the log is found."""
 
     code: str
     message: str
     field: str | None = None
+    request_id: str | None = Field(default_factory=request_id_now)
 
 
 class ErrorBody(BaseModel):
@@ -52,7 +56,6 @@ def install(app: FastAPI) -> None:
         RequestValidationError: _invalid,
         HTTPException: _http,
         CopilotError: _refused,
-        Exception: _unexpected,
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
@@ -83,6 +86,26 @@ async def _refused(_: Request, error: Exception) -> Response:
     return answer(503, ErrorDetail(code="unavailable", message=str(error)))
 
 
-async def _unexpected(request: Request, error: Exception) -> Response:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return answer(500, ErrorDetail(code="internal_error", message="the Copilot failed to answer; its log says why"))
+class Unexpected:
+    """ASGI middleware: what nobody expected to fail wears the envelope too, and the log says what it was."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; answer 500 if that fails."""
+        begun = False
+
+        async def told(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, told)
+        except Exception as error:
+            if scope["type"] != "http" or begun:
+                raise
+            log.error("%s %r failed (request %s)", scope["method"], scope["path"], REQUEST_ID.get(), exc_info=error)
+            detail = ErrorDetail(code="internal_error", message="the Copilot failed to answer; its log says why")
+            await answer(500, detail)(scope, receive, send)

@@ -1,12 +1,9 @@
-"""The built-in page: `/`, its live part `/fragment`, and `/events`, which says when there is something new."""
+"""The built-in page: `/`, and its live part `/fragment`. What keeps it alive is /events (routes_events.py)."""
 
-import json
-from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from fastapi.responses import HTMLResponse, StreamingResponse
-from whenever import Instant
+from fastapi.responses import HTMLResponse
 
 from copilot.api.deps import Deps
 from copilot.api.live import LiveCopies, Said
@@ -17,7 +14,6 @@ from copilot.web.page import ClusterTab, Page, render_fragment, render_page
 
 TREND_HOURS, TREND_POINTS = 1, 90
 STRIP_HOURS, STRIP_POINTS = 6, 400
-HEARTBEAT_SEC = 5.0
 
 Name = Annotated[str | None, Query()]
 
@@ -50,37 +46,7 @@ def routes(deps: Deps, live: LiveCopies) -> APIRouter:
     async def fragment(cluster: Name = None) -> HTMLResponse:
         return HTMLResponse(render_fragment(await page(cluster)))
 
-    @router.get("/events")
-    async def events(cluster: Name = None) -> StreamingResponse:
-        name = _known(deps, cluster)
-        return StreamingResponse(_events(live, name), media_type="text/event-stream")
-
     return router
-
-
-async def _events(live: LiveCopies, cluster: str) -> AsyncIterator[str]:
-    """`verdict` when there is something new to see, `heard` now and then so that the reader knows we are there."""
-    shown: tuple[object, ...] | None = None
-    told: Instant | None = None
-    yield "retry: 2000\n\n"
-    async for said in live.changes(cluster):
-        new = said.revision != shown
-        quiet = told is None or (said.now - told).total("seconds") >= HEARTBEAT_SEC
-        if new or quiet:
-            shown, told = said.revision, said.now
-            yield f"event: {'verdict' if new else 'heard'}\ndata: {_event_data(said)}\n\n"
-
-
-def _event_data(said: Said) -> str:
-    e = said.evaluation
-    return json.dumps(
-        {
-            "cluster": said.cluster,
-            "now": said.now.format_iso(),
-            "evaluation_id": e.evaluation_id if e else None,
-            "health_state": e.verdict.health_state.value if e else "unknown",
-        }
-    )
 
 
 def _known(deps: Deps, cluster: str | None) -> str:

@@ -1,14 +1,20 @@
 """What whoever runs the Copilot asks of it: /healthz, /readyz, /metrics; and /actions, which it does not do."""
 
+from typing import Any
+
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
 
+from copilot.api import wire
 from copilot.api.deps import Deps
 from copilot.api.live import LiveCopies
 from copilot.api.metrics import VerdictCollector
 from copilot.api.problems import ErrorBody, Problem
 
+METRICS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
+}
 NO_ACTIONS = "the Copilot advises and does not act; recommended_actions in /status says what a person could do"
 
 
@@ -17,27 +23,28 @@ def routes(deps: Deps, live: LiveCopies) -> APIRouter:
     router = APIRouter(tags=["service"])
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    registry.register(VerdictCollector(deps, live))
+    for collector in (VerdictCollector(deps, live), *deps.collectors):
+        registry.register(collector)
 
     @router.get("/healthz")
-    async def healthz() -> dict[str, str]:
+    async def healthz() -> wire.Well:
         """Whether the process answers."""
-        return {"status": "ok"}
+        return wire.Well(status="ok")
 
     @router.get("/readyz", responses={503: {"model": ErrorBody}})
-    async def readyz() -> dict[str, str]:
+    async def readyz() -> wire.Well:
         """Whether it has a verdict, or somebody to ask for one."""
         if not live.ready():
             problem = live.said(deps.clusters[0]).degraded_because
             raise Problem(503, "not_ready", problem or "nobody has been asked for a verdict yet")
-        return {"status": "ready"}
+        return wire.Well(status="ready")
 
-    @router.get("/metrics", response_class=Response)
+    @router.get("/metrics", response_class=Response, responses=METRICS)
     async def metrics() -> Response:
         """The verdict as Prometheus metrics."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    @router.post("/actions", status_code=501, response_model=ErrorBody)
+    @router.post("/actions", status_code=501, response_model=ErrorBody, response_description="Always")
     async def actions() -> JSONResponse:
         """Not implemented, on purpose."""
         raise Problem(501, "not_implemented", NO_ACTIONS)

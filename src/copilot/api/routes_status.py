@@ -1,68 +1,70 @@
-"""/status and what hangs below it."""
+"""/status and what hangs below it, but the timeline (routes_timeline.py)."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic_core import to_json
 
-from copilot.api import wire
+from copilot.api import replies, wire
 from copilot.api.deps import Deps
-from copilot.api.live import LiveCopies
-from copilot.api.parameters import EndQuery, StartQuery, chosen_cluster, time_range
+from copilot.api.live import LiveCopies, Said
+from copilot.api.parameters import chosen_cluster
 from copilot.api.problems import Problem
 from copilot.core.assessment import Evaluation, Severity, StoredIssue
 from copilot.core.errors import StoreError
-from copilot.store.base import TimelinePoint
 from copilot.store.issue_life import key, live_on
 
-MAX_POINTS = 2_000
-USUAL_POINTS = 1_440
-MAX_POINTS_WITH_SIGNALS = 200
 MAX_ISSUES = 500
 
 
 def routes(deps: Deps, live: LiveCopies) -> APIRouter:
     """The routes, over one set of copies."""
-    router = APIRouter(tags=["status"])
+    router = APIRouter(tags=["status"], responses=replies.NOT_MODIFIED)
     choose = Depends(chosen_cluster(deps.clusters))
+    written = _Written()
 
-    @router.get("/status")
-    async def status(cluster: Annotated[str, choose]) -> wire.Status:
-        """The verdict with its evidence."""
-        return wire.status(live.said(cluster))
+    @router.get("/status", response_model=wire.Status)
+    async def status(request: Request, cluster: Annotated[str, choose]) -> Response:
+        """The verdict with its evidence. `age_sec` counts on without changing the ETag."""
+        said = live.said(cluster)
+        return replies.reply(request, written.of(said), {"age_sec": to_json(wire.age(said))})
 
-    @router.get("/status/services")
-    async def services(cluster: Annotated[str, choose]) -> wire.Services:
+    @router.get("/status/services", response_model=wire.Services)
+    async def services(request: Request, cluster: Annotated[str, choose]) -> Response:
         """How each actor does."""
         said = live.said(cluster)
-        return wire.Services(**wire.verdicted(said), services=said.evaluation.services if said.evaluation else ())
+        found = said.evaluation.services if said.evaluation else ()
+        return replies.of(request, wire.Services(**wire.verdicted(said), services=found))
 
-    @router.get("/status/summary")
-    async def summary(cluster: Annotated[str, choose]) -> wire.Summary:
+    @router.get("/status/summary", response_model=wire.Summary)
+    async def summary(request: Request, cluster: Annotated[str, choose]) -> Response:
         """The verdict in words."""
         said = live.said(cluster)
         e = said.evaluation
-        return wire.Summary(
+        told = wire.Summary(
             **wire.verdicted(said),
             summary=e.summary if e else wire.NOTHING_YET,
             narrative=e.narrative if e else None,
             explained_by=e.explained_by if e else "rules",
         )
+        return replies.of(request, told)
 
-    @router.get("/status/evaluation")
-    async def evaluation(cluster: Annotated[str, choose]) -> dict[str, Any]:
+    @router.get("/status/evaluation", response_model=wire.EvaluationLine)
+    async def evaluation(request: Request, cluster: Annotated[str, choose]) -> Response:
         """The newest evaluation as `copilot replay` would print it, with its evaluation_id."""
-        said = live.said(cluster)
-        if said.evaluation is None:
+        e = live.said(cluster).evaluation
+        if e is None:
             raise Problem(404, "no_evaluation_yet", wire.NOTHING_YET)
-        return said.evaluation.replay_line() | {"evaluation_id": said.evaluation.evaluation_id}
+        return replies.of(request, wire.EvaluationLine(**e.replay_line(), evaluation_id=e.evaluation_id))
 
-    @router.get("/status/issues")
+    @router.get("/status/issues", response_model=wire.Issues)
     async def issues(
+        request: Request,
         cluster: Annotated[str, choose],
         severity: Severity | None = None,
         limit: Annotated[int, Query(ge=1, le=MAX_ISSUES)] = 100,
         resolved: Annotated[bool, Query(description="Resolved ones too")] = False,
-    ) -> wire.Issues:
+    ) -> Response:
         """The problems there are, the worst first, as the newest evaluation sees them; their life is the store's."""
         said = live.said(cluster)
         problem, stored = None, []
@@ -74,44 +76,25 @@ def routes(deps: Deps, live: LiveCopies) -> APIRouter:
         wanted = [
             i for i in told if (severity is None or i.severity is severity) and (resolved or i.resolved_at is None)
         ]
-        return wire.Issues(**wire.verdicted(said, because=problem), issues=wanted[:limit])
-
-    @router.get("/status/timeline", response_model_exclude_unset=True)
-    async def timeline(
-        cluster: Annotated[str, choose],
-        start: StartQuery = None,
-        end: EndQuery = None,
-        signals: Annotated[bool, Query(description="Primary signals in each point")] = False,
-        max_points: Annotated[int | None, Query(ge=1, le=MAX_POINTS)] = None,
-    ) -> wire.Timeline:
-        """What was said over a range (the last 24 hours when left out), without losing a change of state."""
-        said = live.said(cluster)
-        begin, finish = time_range(start, end, said.now, default_hours=24)
-        room = min(max_points or USUAL_POINTS, MAX_POINTS_WITH_SIGNALS if signals else MAX_POINTS)
-        problem, points = None, []
-        try:
-            points = await deps.store.timeline(cluster, begin, finish, room, signals=signals)
-        except StoreError as error:
-            problem = str(error)
-        e = said.as_made
-        if e is not None and begin <= e.time <= finish and (not points or points[-1].time < e.time):
-            newest = TimelinePoint(
-                time=e.time,
-                health_state=e.verdict.health_state,
-                stale=e.verdict.stale,
-                bottleneck=e.bottleneck,
-                top_factor=e.top_factor,
-                signals=e.signals.readings if signals else None,
-            )
-            points = [*points, newest][-room:]
-        return wire.Timeline(
-            **wire.verdicted(said, because=problem),
-            start=begin,
-            end=finish,
-            timeline=[wire.entry(p) for p in points],
-        )
+        return replies.of(request, wire.Issues(**wire.verdicted(said, because=problem), issues=wanted[:limit]))
 
     return router
+
+
+class _Written:
+    """/status as it was last written, per cluster: written anew only when something else is said."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[Said, replies.Told]] = {}
+
+    def of(self, said: Said) -> replies.Told:
+        """The body without its age."""
+        kept = self._kept.get(said.cluster)
+        if kept is not None and kept[0].same_as(said):
+            return kept[1]
+        told = replies.told(wire.status(said), frozenset({"age_sec"}))
+        self._kept[said.cluster] = (said, told)
+        return told
 
 
 def _open(issues: list[StoredIssue]) -> list[StoredIssue]:

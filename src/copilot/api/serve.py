@@ -5,7 +5,9 @@ import contextlib
 import ipaddress
 import signal
 import socket
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
@@ -20,19 +22,28 @@ async def serve(app: FastAPI, host: str, port: int, *, insecure: bool = False) -
 
     Raises StartError when the address is taken, or lies beyond this machine and `insecure` is not said."""
     listening = listening_socket(host, port, insecure=insecure)
+    with told_to_end() as told:
+        await serve_on(app, listening, until=told)
+
+
+@contextlib.contextmanager
+def told_to_end() -> Iterator[asyncio.Event]:
+    """An event that SIGINT and SIGTERM set, instead of ending the process."""
     loop, told = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told.set)
     try:
-        await serve_on(app, listening, until=told)
+        yield told
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
 
 
-async def serve_on(app: FastAPI, listening: socket.socket, *, until: asyncio.Event | None = None) -> None:
+async def serve_on(
+    app: FastAPI, listening: socket.socket, *, until: asyncio.Event | None = None, tls: ssl.SSLContext | None = None
+) -> None:
     """The same on a socket that listens already (its port is known before the first request), without touching signals:
-    until `until` is set, or until cancelled."""
+    until `until` is set, or until cancelled. With `tls` it speaks HTTPS."""
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -41,6 +52,7 @@ async def serve_on(app: FastAPI, listening: socket.socket, *, until: asyncio.Eve
         server_header=False,
         ws="none",
         timeout_graceful_shutdown=LAST_REQUESTS_SEC,
+        ssl_context_factory=None if tls is None else lambda *_: tls,
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]), name="serve the API")
@@ -53,12 +65,33 @@ async def serve_on(app: FastAPI, listening: socket.socket, *, until: asyncio.Eve
         await serving
 
 
-def listening_socket(host: str, port: int, *, insecure: bool = False) -> socket.socket:
-    """A socket bound to the address. StartError says in one line why it cannot be."""
-    if not insecure and not _loopback(host):
+def tls_context(cert_file: Path, key_file: Path) -> ssl.SSLContext:
+    """How HTTPS is spoken: TLS 1.2 or later. StartError says in one line what is wrong with the files."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    for file in (cert_file, key_file):
+        try:
+            file.read_bytes()
+        except OSError as error:
+            raise StartError(f"the API cannot read {file}: {error.strerror}") from error
+    try:
+        context.load_cert_chain(cert_file, key_file, password=_no_password)
+    except (ssl.SSLError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
         raise StartError(
-            f"the API has no authentication yet and will not listen on {host}: use 127.0.0.1, "
-            "or say --insecure if whatever stands before it lets only the right people through"
+            f"the API cannot speak HTTPS with {cert_file} and {key_file} ({reason}): a certificate and the key it was "
+            "made for are needed, in PEM, the key without a password"
+        ) from error
+    return context
+
+
+def listening_socket(host: str, port: int, *, insecure: bool = False) -> socket.socket:
+    """A socket bound to the address; `insecure`: it may lie beyond this machine. StartError says in one line why it
+    cannot be."""
+    if not insecure and not loopback(host):
+        raise StartError(
+            f"the API knows no tokens and will not listen on {host}: put what `copilot token new NAME` prints under "
+            "[api.tokens], or use 127.0.0.1, or say --insecure if whatever stands before it lets only the right in"
         )
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -93,7 +126,12 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _loopback(host: str) -> bool:
+def _no_password() -> str:
+    raise ValueError("the key has a password")
+
+
+def loopback(host: str) -> bool:
+    """Whether an address is this machine's own."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -13,9 +13,9 @@ def parse_time(text: str) -> Instant:
     Raises ValueError with a sentence for the caller."""
     text = text.strip()
     try:
-        if re.fullmatch(r"-?\d+(\.\d+)?", text) and not re.fullmatch(r"\d{8}", text):
+        if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) and not re.fullmatch(r"[0-9]{8}", text):
             number = float(text)
-            milliseconds = abs(number) >= MILLISECONDS_FROM
+            milliseconds = number >= MILLISECONDS_FROM
             return Instant.from_timestamp(number / 1000 if milliseconds else number, unit="second")
         if "T" not in text and " " not in text:
             return Date.parse_iso(text).at(Time()).assume_utc()

@@ -120,6 +120,47 @@ class LogPatterns(Verdicted):
     patterns: tuple[LogPattern, ...]
 
 
+class EvaluationLine(BaseModel):
+    """The newest evaluation as `copilot replay` prints it, with its id."""
+
+    evaluation_id: str
+    time: Instant
+    health_state: ReportedState
+    stale: bool
+    coverage: float
+    bottleneck: BottleneckClassification
+    fired_gates: list[str]
+    top_factor: str | None
+    readings: dict[str, float | None]
+
+
+class Guide(BaseModel):
+    """A runbook. `markdown` is the whole text, its title included."""
+
+    name: str
+    title: str
+    markdown: str
+
+
+class GuideLine(BaseModel):
+    """A runbook's name and title."""
+
+    name: str
+    title: str
+
+
+class Guides(BaseModel):
+    """The runbooks there are, by name."""
+
+    guides: list[GuideLine]
+
+
+class Well(BaseModel):
+    """That all is well."""
+
+    status: Literal["ok", "ready"]
+
+
 class ClusterLine(Verdicted):
     """One cluster of the overview."""
 
@@ -158,7 +199,7 @@ def status(said: Said) -> Status:
         **verdicted(said),
         last_known_state=e.verdict.last_known_state if e else None,
         since=e.verdict.since if e else None,
-        age_sec=_age(said),
+        age_sec=age(said),
         coverage=e.verdict.coverage if e else None,
         confidence=e.verdict.confidence if e else None,
         bottleneck=e.bottleneck if e else BottleneckClassification.UNKNOWN,
@@ -182,26 +223,26 @@ def cluster_line(said: Said) -> ClusterLine:
     return ClusterLine(
         **verdicted(said),
         since=e.verdict.since if e else None,
-        age_sec=_age(said),
+        age_sec=age(said),
         bottleneck=e.bottleneck if e else BottleneckClassification.UNKNOWN,
         top_factor=e.top_factor if e else None,
         summary=e.summary if e else NOTHING_YET,
     )
 
 
-def entry(point: TimelinePoint) -> TimelineEntry:
-    """A point of the timeline as it goes over the wire."""
-    said = TimelineEntry(
-        timestamp=point.time,
-        health_state=point.health_state,
-        stale=point.stale,
-        bottleneck=point.bottleneck,
-        top_factor=point.top_factor,
-    )
+def entry(point: TimelinePoint) -> dict[str, Any]:
+    """A TimelineEntry, ready for JSON: there are too many of them in an answer to make models of."""
+    said: dict[str, Any] = {
+        "timestamp": point.time.format_iso(),
+        "health_state": point.health_state.value,
+        "stale": point.stale,
+        "bottleneck": point.bottleneck.value,
+        "top_factor": point.top_factor,
+    }
     readings = point.signals
-    if readings is None:
-        return said
-    return said.model_copy(update={"primary_signals": nested({i: readings.get(i) for i in ids("primary")})})
+    if readings is not None:
+        said["primary_signals"] = nested({i: readings.get(i) for i in ids("primary")})
+    return said
 
 
 def group(signals: Signals | None, kind: Kind) -> Group:
@@ -209,7 +250,8 @@ def group(signals: Signals | None, kind: Kind) -> Group:
     return nested({i: signals.value(i) if signals else None for i in ids(kind)})
 
 
-def _age(said: Said) -> float | None:
+def age(said: Said) -> float | None:
+    """Seconds since the evaluation was made, as they are told."""
     return None if said.age_sec is None else round(said.age_sec, 1)
 
 

@@ -37,7 +37,7 @@ def doctor(
     settings = _settings(config)
     chosen = _clusters(settings, cluster)
     if record is not None:
-        _record(chosen, record, for_, interval)
+        _record(chosen, record, for_, interval, hide_addresses=settings.redact_addresses)
         return
     if for_ is not None or interval is not None:
         raise SettingsError(["--for and --interval go with --record FILE"])
@@ -85,7 +85,9 @@ def _clusters(settings: "Settings", name: str | None) -> list["ClusterSettings"]
     return [settings.cluster(name)]
 
 
-def _record(clusters: list["ClusterSettings"], file: Path, for_: str | None, interval: str | None) -> None:
+def _record(
+    clusters: list["ClusterSettings"], file: Path, for_: str | None, interval: str | None, *, hide_addresses: bool
+) -> None:
     if for_ is None:
         raise SettingsError(["--record needs --for: how long, 10m say"])
     if len(clusters) > 1:
@@ -100,4 +102,4 @@ def _record(clusters: list["ClusterSettings"], file: Path, for_: str | None, int
     cluster = clusters[0] if interval is None else with_interval(clusters[0], seconds(interval))
     for_sec = seconds(for_)
     with recording_shown(file, for_sec) as shown:
-        until_told_to_end(record_cluster(cluster, file, for_sec, shown))
+        until_told_to_end(record_cluster(cluster, file, for_sec, shown, hide_addresses=hide_addresses))

@@ -8,12 +8,12 @@ from rich.text import Text
 
 from copilot.cli.lines import plain_console, print_lines, width_of, wrapped
 from copilot.core.diagnosis import Check, ClusterDiagnosis, Diagnosis, SignalFound, SignalStatus
+from copilot.core.figures import quantity
 from copilot.core.signals import MissingCode
 from copilot.core.taxonomy import Kind
 
 STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
 TITLES: dict[Kind, str] = {"primary": "Primary signals", "amplifier": "Amplifiers", "worker": "Worker signals"}
-UNITS = {"ratio": "", "count": "", "percent": "%"}
 NAMED = 3
 """Up to so many signals a note names them all; the table says which the others are."""
 
@@ -118,20 +118,14 @@ def _names(rows: Sequence[SignalFound]) -> str:
 
 def _value(signal: SignalFound) -> Text:
     match signal.status:
-        case SignalStatus.VALUE if signal.unit == "bool":
-            return Text("yes" if signal.value else "no")
         case SignalStatus.VALUE:
-            return Text(f"{_number(signal.value or 0.0)} {UNITS.get(signal.unit, signal.unit)}".rstrip())
+            return Text(quantity(signal.value, signal.unit))
         case SignalStatus.NO_TRAFFIC:
             return Text("no traffic", style="dim")
         case SignalStatus.MISSING:
             return Text("missing", style="yellow")
         case SignalStatus.UNMEASURED:
             return Text("–", style="dim")
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _conclusion(cluster: ClusterDiagnosis, width: int) -> Iterator[Text]:

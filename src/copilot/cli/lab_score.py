@@ -80,7 +80,12 @@ def _scored(recordings: Path | None, names: Iterable[str], *, with_variants: boo
 
 def markdown(recordings: Path | None = None) -> str:
     """docs/benchmark.md."""
-    return "\n".join([INTRODUCTION, *_sections(_scored(recordings, (), with_variants=True)), *_pages(recordings)])
+    return document(_scored(recordings, (), with_variants=True), recordings)
+
+
+def document(scored: "LabScore", recordings: Path | None = None) -> str:
+    """docs/benchmark.md of a score with variants, and of what pages showed beside its recordings."""
+    return "\n".join([INTRODUCTION, *_sections(scored), *_pages(recordings)])
 
 
 def _pages(recordings: Path | None) -> Iterator[str]:

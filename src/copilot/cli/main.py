@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 
 from copilot import __version__
-from copilot.cli import db, demo, doctor, fault, grafana, kb, lab, processes, replay, signals, status, up
+from copilot.cli import alive, db, demo, doctor, fault, grafana, kb, lab, processes, replay, signals, status, token, up
 from copilot.core.errors import CopilotError
 
 app = typer.Typer(
@@ -18,12 +18,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo.demo, fault.fault, up.up, processes.worker, processes.api, processes.start, status.status,
-                doctor.doctor, replay.replay, signals.signals, grafana.grafana):  # fmt: skip
+for command in (demo.demo, fault.fault, up.up, processes.worker, processes.api, processes.start, alive.alive,
+                status.status, doctor.doctor, replay.replay, signals.signals,
+                grafana.grafana):  # fmt: skip
     app.command()(command)
 app.add_typer(db.app, name="db")
 app.add_typer(lab.app, name="lab")
 app.add_typer(kb.app, name="kb")
+app.add_typer(token.app, name="token")
 
 
 def _print_version(wanted: bool) -> None:

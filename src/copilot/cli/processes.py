@@ -35,7 +35,7 @@ def worker(config: ConfigOption = None) -> None:
 def api(
     config: ConfigOption = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen beyond this machine although there is no authentication.")
+        bool, typer.Option("--insecure", help="Listen beyond this machine although no token is asked for.")
     ] = False,
 ) -> None:
     """Serve the JSON API and the page, until SIGTERM or Ctrl-C.

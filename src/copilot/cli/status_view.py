@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from copilot.loops import LoopSeen
 
 COLOURS = {"happy": "green", "stressed": "yellow", "critical": "bold red", "unknown": "magenta"}
-UNITS = {"ratio": "", "count": "", "bool": ""}
 
 
 def print_status(status: dict[str, Any], console: Console | None = None) -> None:
@@ -44,8 +43,10 @@ def print_loops(loops: "Iterable[LoopSeen]", console: Console | None = None) -> 
         line = Text.assemble((loop.workflow_id, "bold"), "  ", (f"● {loop.state}", "green" if loop.well else "red"))
         said = [
             f"release {loop.release}" if loop.release else "",
-            "" if loop.cycles is None else f"{loop.cycles} cycles",
-            f"{loop.pending} snapshots wait for the store" if loop.pending else "",
+            "" if loop.cycles is None else f"{loop.cycles} cycle{'' if loop.cycles == 1 else 's'}",
+            f"{loop.pending} snapshot{' waits' if loop.pending == 1 else 's wait'} for the store"
+            if loop.pending
+            else "",
         ]
         if words := ", ".join(s for s in said if s):
             line.append(f"  {words}", style="dim")
@@ -67,7 +68,9 @@ def _gates(fired: list[dict[str, Any]]) -> Table:
 
 
 def _number(value: float | None, unit: str) -> str:
-    return "–" if value is None else f"{value:.4g} {UNITS.get(unit, unit)}".strip()
+    from copilot.core.figures import quantity
+
+    return quantity(value, unit)
 
 
 def _time(text: str) -> str:

@@ -109,7 +109,7 @@ class Transition(Frozen):
 
 
 class Verdict(Frozen):
-    """The state and the evidence for it."""
+    """The state and the evidence for it. `usable_at`: the newest tick with enough of it; None: there was none yet."""
 
     health_state: ReportedState
     last_known_state: HealthState | None
@@ -119,6 +119,7 @@ class Verdict(Frozen):
     confidence: Share
     gates: tuple[GateResult, ...]
     transition: Transition | None = None
+    usable_at: Instant | None = None
 
     def fired(self) -> tuple[str, ...]:
         """Names of the gates that fired, in the order of the rules."""

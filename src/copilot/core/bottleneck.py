@@ -21,6 +21,8 @@ SERVER_REFUSES = frozenset(
     }
 )
 SERVER_SLOW = frozenset({"frontend_latency", "persistence_latency", "history_latency", "shard_churn"})
+# Among the evidence of a stall where work does not even reach a task queue.
+STUCK_IN_HISTORY = "history.tasks_acked_per_sec"
 WORK_WAITS = ("work_stalled", "queue_stalled", "falling_behind", "work_piling_up", "backlog_age")
 
 
@@ -84,10 +86,13 @@ def worker_evidence(view: View) -> WorkerEvidence:
 
 
 def classify_bottleneck(gates: tuple[GateResult, ...], workers: WorkerEvidence) -> BottleneckClassification:
-    """Truth table: a server that refuses work is the limit; else a cluster nobody polls, or whose slots are all taken,
-    is worker-limited; work that waits with neither is the workers' unless the server is slow too."""
+    """Truth table: a server that refuses work, or does not get it as far as a task queue, is the limit; else a cluster
+    nobody polls, or whose slots are all taken, is worker-limited; work that waits with neither is the workers' unless
+    the server is slow too."""
     fired = {g.name for g in gates if g.fired}
     if fired & SERVER_REFUSES:
+        return BottleneckClassification.SERVER_LIMITED
+    if any(g.fired and g.name == "work_stalled" and STUCK_IN_HISTORY in g.evidence for g in gates):
         return BottleneckClassification.SERVER_LIMITED
     if fired.intersection(WORK_WAITS):
         if workers.nobody_polls or workers.slots_exhausted:
@@ -99,6 +104,6 @@ def classify_bottleneck(gates: tuple[GateResult, ...], workers: WorkerEvidence) 
         return BottleneckClassification.WORKER_LIMITED
     if fired & SERVER_SLOW:
         return BottleneckClassification.SERVER_LIMITED
-    if "workflow_task_failures" in fired:
+    if fired & {"workflow_task_failures", "workflow_task_attempts"}:
         return BottleneckClassification.WORKER_LIMITED
     return BottleneckClassification.HEALTHY

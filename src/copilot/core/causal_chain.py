@@ -7,7 +7,8 @@ finishes nothing, so nothing is served. Only links that are seen broken are told
 from collections.abc import Iterator
 
 from copilot.core.bottleneck import SERVER_REFUSES, WORK_WAITS, exhausted_slots, waiting_flows
-from copilot.core.facts import Facts
+from copilot.core.facts import Facts, waiting_words
+from copilot.core.figures import brief, per_sec, rate
 
 _REFUSALS = {
     "unreachable": "the frontend does not answer",
@@ -19,9 +20,15 @@ _REFUSALS = {
     "turned_away": "requests that bring work are turned away",
 }
 
+FINISHED_OF_ATTEMPTS = 0.4
+"""History of a healthy cluster finishes half of its attempts; below this share it is held up."""
+
+# Refused by the same limit, or by the server that refuses.
+_ALSO = {"persistence_throttled": frozenset({"rate_limited"})}
+
 # What a cause explains: found beside it, these are its wake and not causes of their own.
 WAKE: dict[str, frozenset[str]] = {
-    cause: wake
+    cause: wake | _ALSO.get(cause, frozenset())
     for causes, wake in (
         (
             ("server_unreachable", "persistence_failing", "persistence_throttled", "rate_limited", "frontend_errors"),
@@ -60,27 +67,29 @@ def chain(facts: Facts) -> tuple[str, ...]:
 def _links(facts: Facts) -> Iterator[str]:
     view = facts.view
     refusing = [name for name in _REFUSALS if name in SERVER_REFUSES and facts.gates[name].fired]
+    if "unreachable" in refusing:
+        return  # What else was read is of the moments before.
     if refusing:
         yield _REFUSALS[refusing[0]]
         yield from _history(facts)
     elif (kind := exhausted_slots(view)) is not None:
         used = view.signals.value(f"workers.{kind}_slots_used")
-        count = f"{used:.0f} " if used else ""
-        yield f"all {count}{kind} slots are busy"
+        yield f"all {f'{used:,.0f} ' if used else ''}{kind} slots are busy"
         yield f"workers stop polling for {kind} tasks"
     elif facts.workers.nobody_polls:
         yield "no worker polls"
     if facts.fired(*WORK_WAITS):
-        age = max((f.age or 0.0 for f in waiting_flows(view)), default=0.0)
-        yield f"tasks wait, the oldest for {age:.0f} s" if age else "tasks wait"
+        flows = waiting_flows(view)
+        yield waiting_words(flows) if any(f.waiting or f.age for f in flows) else "nothing reaches the workers"
     starts = view.signals.value("demand.starts_per_sec")
     done = view.signals.value("workflow_completion.success_per_sec")
     if starts and done is not None and done < 0.5 * starts:
-        yield f"{done:.2g} workflows/s complete while {starts:.2g}/s start"
+        some = f"{per_sec(done, 'workflow')} complete" if done else "no workflow completes"
+        yield f"{some} while {rate(starts)} start"
 
 
 def _history(facts: Facts) -> Iterator[str]:
     tried = facts.view.signals.value("history.task_processing_rate_per_sec")
     acked = facts.view.signals.value("history.tasks_acked_per_sec")
-    if tried and acked is not None and acked < 0.5 * tried:
-        yield f"history finishes {acked:.2g} of {tried:.2g} task attempts/s"
+    if tried and acked is not None and acked < FINISHED_OF_ATTEMPTS * tried:
+        yield f"history finishes {brief(acked)} of {brief(tried)} task attempts/s"

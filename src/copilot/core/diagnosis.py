@@ -7,6 +7,7 @@ from pydantic import FiniteFloat
 
 from copilot.core.assessment import Coverage
 from copilot.core.flow import ARRIVES, SERVED, WAITS
+from copilot.core.redaction import Clean
 from copilot.core.signals import Frozen, MissingCode, Signals
 from copilot.core.state_machine import USABLE_COVERAGE, coverage
 from copilot.core.taxonomy import SPECS, Kind, SignalSpec, Unit
@@ -26,9 +27,9 @@ class CheckStatus(StrEnum):
 class Check(Frozen):
     """One connection, permission or clock: what was found, and what to do about it (empty when it is fine)."""
 
-    name: str
+    name: Clean
     status: CheckStatus
-    found: str
+    found: Clean
     fix: str = ""
 
 

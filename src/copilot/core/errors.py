@@ -10,18 +10,22 @@ CopilotError
 
 from collections.abc import Sequence
 
+from copilot.core.redaction import redacted
 from copilot.core.signals import MissingCode
 
 
 class CopilotError(Exception):
-    """Base of all errors meant for a person: its text says in one line what is wrong and what to do."""
+    """Base of all errors meant for a person: its text says in one line what is wrong and what to do, and no secret."""
+
+    def __str__(self) -> str:
+        return redacted(super().__str__())
 
 
 class SettingsError(CopilotError):
     """The operator's settings cannot be used. `problems` holds all of them, each a sentence."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(redacted(problem) for problem in problems)
         super().__init__("; ".join(problems))
 
 
@@ -30,7 +34,7 @@ class SourceError(CopilotError):
 
     def __init__(self, code: MissingCode, detail: str, *, asked: str = "") -> None:
         self.code = code
-        self.detail = detail
+        self.detail = redacted(detail)
         self.asked = asked
         super().__init__(f"{asked}: {detail}" if asked else detail)
 

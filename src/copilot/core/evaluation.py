@@ -8,25 +8,25 @@ from copilot.core.assessment import (
     Evaluation,
     Issue,
     ReportedState,
-    Severity,
     Verdict,
     replay_line,
 )
 from copilot.core.bottleneck import WorkerEvidence, classify_bottleneck, worker_evidence
 from copilot.core.causal_chain import chain
-from copilot.core.facts import Facts
+from copilot.core.facts import Facts, past
 from copilot.core.findings import findings
 from copilot.core.flow import cluster_flow, queue_flows
 from copilot.core.gates import judge
 from copilot.core.memory import Memory, demand_learned, flows_learned, slots_learned
-from copilot.core.narrative import narrative, summary
+from copilot.core.narrative import explained
 from copilot.core.services import services
 from copilot.core.signals import MissingCode, Signals
-from copilot.core.state_machine import evaluate_health_state, usable
+from copilot.core.state_machine import evaluate_health_state
 from copilot.core.thresholds import Thresholds
+from copilot.core.unlisted import infer
 from copilot.core.view import View
 
-RULES_VERSION = "1"
+RULES_VERSION = "2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,13 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
     """The verdict with its findings, and what to remember for the next tick. Same inputs, same answer."""
     queues = queue_flows(signals, context.ignore_task_queues)
     cluster = cluster_flow(signals)
+    infer(queues.values(), memory.queues, cluster.described, context.window_sec, signals.time)
     view = View(signals, cluster, queues, memory, context.thresholds, context.window_sec, signals.time)
     verdict, after = evaluate_health_state(judge(view), signals, memory, context.interval_sec, context.window_sec)
     evidence = worker_evidence(view)
     facts = Facts(view, {g.name: g for g in verdict.gates}, evidence, blind=verdict.stale)
     decision, after = _remembering(Decision(verdict, _bottleneck(verdict, evidence), findings(facts), facts), after)
-    if usable(signals, verdict.coverage):
+    if after.last_usable is signals.time:
         since_sec = (signals.time - memory.last_tick).total("seconds") if memory.last_tick else 0.0
         starts, burst = signals.value("demand.starts_per_sec"), context.thresholds.burst_factor
         flows = {**queues, cluster.key: cluster}
@@ -106,14 +107,17 @@ POINTING = (
 
 def _blurred(signals: Signals) -> bool:
     """Whether a reading that points at causes was lost in this tick: then the last cause is the better guess."""
-    return any((why := signals.why_missing(i)) is not None and why.code is not MissingCode.ABSENT for i in POINTING)
+    lost = signals.missing
+    return any(i in lost and lost[i].code is not MissingCode.ABSENT and not signals.quiet(i) for i in POINTING)
 
 
 def _remembering(decision: Decision, memory: Memory) -> tuple[Decision, Memory]:
-    """Happy names no cause that rests on a gate. While a state holds and no gate fires, the last cause stays named."""
+    """Happy names no cause that rests on a gate. While a state holds and no gate fires, the last cause stays named; so
+    it does while a gate fires that it was found by, and nothing else explains that."""
     state, found = decision.verdict.health_state, decision.findings
     if state is ReportedState.HAPPY:
-        decision = replace(decision, findings=tuple(issue for issue in found if not issue.contributing_factors))
+        if found:
+            decision = replace(decision, findings=tuple(issue for issue in found if not issue.contributing_factors))
         forgotten = {"cause": None, "bottleneck": None, "burst_at": None}
         return decision, memory.model_copy(update=forgotten) if memory.cause else memory
     if state is ReportedState.UNKNOWN:
@@ -122,18 +126,18 @@ def _remembering(decision: Decision, memory: Memory) -> tuple[Decision, Memory]:
     blurred = not decision.verdict.stale and _blurred(decision.facts.view.signals) and bool(decision.verdict.fired())
     if cause is not None and not (blurred and cause.finding in WEAK and memory.cause is not None):
         return decision, memory.model_copy(update={"cause": cause, "bottleneck": decision.bottleneck})
-    if memory.cause is None or memory.bottleneck is None or (decision.verdict.fired() and not blurred):
+    if memory.cause is None or memory.bottleneck is None:
         return decision, memory
+    fired = decision.verdict.fired()
+    unexplained = cause is None and any(gate in fired for gate in memory.cause.contributing_factors)
+    if fired and not blurred and not unexplained:
+        return decision, memory
+    if unexplained and not blurred:
+        return replace(decision, findings=(memory.cause, *found)), memory
     if blurred:
         others = tuple(issue for issue in found if issue.finding not in (memory.cause.finding, *WEAK))
         return replace(decision, findings=(memory.cause, *others), bottleneck=memory.bottleneck), memory
-    last = memory.cause.model_copy(
-        update={
-            "severity": Severity.WARNING,
-            "description": "Seen last. No gate fires now, and the state holds.",
-        }
-    )
-    return replace(decision, findings=(last, *found), bottleneck=memory.bottleneck), memory
+    return replace(decision, findings=(past(memory.cause), *found), bottleneck=memory.bottleneck), memory
 
 
 def evaluate(signals: Signals, memory: Memory, context: Context) -> tuple[Evaluation, Memory]:
@@ -142,6 +146,7 @@ def evaluate(signals: Signals, memory: Memory, context: Context) -> tuple[Evalua
     verdict, bottleneck, found, facts = decision.verdict, decision.bottleneck, decision.findings, decision.facts
     actors = services(verdict.gates, facts.workers, signals, context.thresholds)
     links = chain(facts) if verdict.fired() and found else ()
+    summary, narrative = explained(verdict, bottleneck, found, actors, links, facts, after)
     evaluation = Evaluation(
         evaluation_id=f"{context.cluster}:{signals.time.timestamp()}",
         cluster=context.cluster,
@@ -152,8 +157,8 @@ def evaluate(signals: Signals, memory: Memory, context: Context) -> tuple[Evalua
         bottleneck=bottleneck,
         findings=found,
         services=actors,
-        summary=summary(verdict, found, signals),
-        narrative=narrative(verdict, bottleneck, found, actors, links, signals),
+        summary=summary,
+        narrative=narrative,
         signals=signals,
     )
     return evaluation, after

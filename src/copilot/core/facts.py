@@ -1,16 +1,20 @@
 """What findings look at, and how one is written down."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
-from copilot.core.actions import actions_for
+from copilot.core.actions import WAIT_AND_SEE, actions_for
 from copilot.core.assessment import GateResult, Issue, Severity, SuggestedAction
 from copilot.core.bottleneck import SERVER_REFUSES, WorkerEvidence
+from copilot.core.figures import count, listed, lowered, span
+from copilot.core.flow import Flow
 from copilot.core.scaling import permitted
 from copilot.core.signals import BreakdownRow
+from copilot.core.telling import told
 from copilot.core.view import View
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Facts:
     """What findings look at: the view, the gates by name, what the workers show, and whether evidence is lacking."""
 
@@ -21,7 +25,12 @@ class Facts:
 
     def fired(self, *names: str) -> list[GateResult]:
         """Those of the named gates that fired."""
-        return [self.gates[n] for n in names if self.gates[n].fired]
+        gates = self._fired
+        return [gates[n] for n in names if n in gates] if gates else []
+
+    @cached_property
+    def _fired(self) -> dict[str, GateResult]:
+        return {name: gate for name, gate in self.gates.items() if gate.fired}
 
     def lasts(self, name: str) -> bool:
         """Whether the gate has fired for a whole window."""
@@ -40,6 +49,35 @@ class Facts:
         return row.labels.get("resource_exhausted_cause", "") if row else ""
 
 
+def queues_named(queues: list[str]) -> str:
+    """`task queue a`, `task queues a, b and c`."""
+    return f"task queue{'s' if len(queues) > 1 else ''} {listed(queues)}"
+
+
+def waiting_words(flows: list[Flow], where: str = "") -> str:
+    """How many tasks wait (` on` where) and how long the oldest has, in words."""
+    waiting = sum(f.waiting or 0.0 for f in flows)
+    oldest = max((f.age or 0.0 for f in flows), default=0.0)
+    some = f"{count(waiting, 'task')} {'waits' if round(waiting) == 1 else 'wait'}" if waiting else "tasks wait"
+    return f"{some}{where}, the oldest for {span(oldest)}" if oldest else f"{some}{where}"
+
+
+def past(cause: Issue) -> Issue:
+    """A cause that was seen while something was over its limit, when nothing is any more."""
+    title, words = cause.title, f"Not seen any more. The cause seen last: {lowered(cause.likely_cause)}"
+    if cause.finding == "backlog_draining":
+        title, words = "A backlog has drained", "What had piled up is done."
+    return cause.model_copy(
+        update={
+            "severity": Severity.WARNING,
+            "title": title,
+            "description": "Nothing is over its limit now.",
+            "likely_cause": words,
+            "suggested_actions": (WAIT_AND_SEE.model_copy(update={"runbook": cause.finding}),),
+        }
+    )
+
+
 def issue(
     finding: str,
     facts: Facts,
@@ -48,6 +86,7 @@ def issue(
     why: str,
     *,
     subject: str = "",
+    description: str = "Worth knowing; it does not move the state.",
     signals: tuple[str, ...] = (),
     parameters: dict[str, str | int | float] | None = None,
 ) -> Issue:
@@ -62,7 +101,7 @@ def issue(
         subject=subject,
         severity=Severity.CRITICAL if critical else Severity.WARNING,
         title=title,
-        description=" ".join(f"{g.sentence[:1].upper()}{g.sentence[1:]}." for g in gates) or f"{title}.",
+        description=told(gates) or description,
         likely_cause=why,
         contributing_factors=tuple(g.name for g in gates),
         related_signals=related,

@@ -10,6 +10,7 @@ from copilot.core import queue_findings as queue
 from copilot.core import server_findings as server
 from copilot.core import worker_findings as worker
 from copilot.core.assessment import Issue
+from copilot.core.causal_chain import WAKE
 from copilot.core.facts import Facts
 from copilot.core.gates import FINISHED_WORK
 
@@ -48,7 +49,14 @@ def findings(facts: Facts) -> tuple[Issue, ...]:
     """All that was found, the likeliest cause first; then what one slow moment may have caused; then what is worth
     knowing and causes nothing."""
     found = [issue for find in FINDINGS if (issue := find(facts)) is not None]
-    return tuple(sorted(found, key=lambda issue: (issue.finding in NOTES, _one_moment(issue, facts))))
+    ranked = sorted(found, key=lambda issue: (issue.finding in NOTES, _one_moment(issue, facts)))
+    wake = WAKE.get(ranked[0].finding, frozenset()) if ranked else frozenset()
+    return (*ranked[:1], *(_unadvised(issue) if issue.finding in wake else issue for issue in ranked[1:]))
+
+
+def _unadvised(issue: Issue) -> Issue:
+    """What follows from the first cause goes with it: nothing is to be done about it apart."""
+    return issue.model_copy(update={"suggested_actions": ()})
 
 
 def _one_moment(issue: Issue, facts: Facts) -> bool:

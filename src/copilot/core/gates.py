@@ -25,6 +25,7 @@ GATES: tuple[Callable[[View], GateResult], ...] = (
     pressure.history_latency,
     pressure.shard_churn,
     pressure.workflow_task_failures,
+    pressure.workflow_task_attempts,
     pressure.activity_failures,
     pressure.application_failures,
 )
@@ -34,7 +35,7 @@ CRITICAL = frozenset({"unreachable", "turned_away", "work_stalled", "falling_beh
 # Critical gates that stress at their first firing (requirements §3.3); falling behind must be seen twice.
 IMMEDIATE = frozenset({"unreachable", "turned_away", "work_stalled"})
 # Quantiles of finished work, which tell of an outage after it is over.
-FINISHED_WORK = frozenset({"frontend_latency", "persistence_latency", "history_latency"})
+FINISHED_WORK = frozenset({"frontend_latency", "persistence_latency", "history_latency", "workflow_task_attempts"})
 
 
 def judge(view: View) -> tuple[GateResult, ...]:

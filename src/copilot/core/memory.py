@@ -4,19 +4,20 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field, FiniteFloat
-from whenever import Instant
+from whenever import Instant, TimeDelta
 
 from copilot.core.assessment import BottleneckClassification, HealthState, Issue, ReportedState
 from copilot.core.flow import Flow
 from copilot.core.signals import Frozen, Signals
 
 REMEMBERED_QUEUES = 60
-AGES_REACH_SEC = 90.0
-AGES_APART_SEC = 20.0
+AGES_REACH = TimeDelta(seconds=90)
+AGES_APART = TimeDelta(seconds=20)
 USUAL_OVER_SEC = 1800.0
 EARLY_TICKS = 12
 USUAL_AFTER_SEC = 50.0
 BURST_STARTS = 10.0
+_SLOTS = tuple((k, f"workers.{k}_slots_available", f"workers.{k}_slots_used") for k in ("activity", "workflow"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,12 @@ class QueueMemory:
     last_arrival: Instant | None = None
     last_seen: Instant | None = None
 
+    def ageing(self, age: float | None, window_sec: float, now: Instant) -> float | None:
+        """How fast the oldest task has grown older of late, in seconds a second, over half a window at least: in a
+        queue served in order, the share of what arrives that is not served. None where it was not seen for so long."""
+        then = next((s for s in reversed(self.ages) if (now - s[0]).total("seconds") >= window_sec / 2), None)
+        return None if then is None or age is None else (age - then[1]) / (now - then[0]).total("seconds")
+
 
 NEVER_SEEN = QueueMemory()
 
@@ -55,7 +62,8 @@ NEVER_SEEN = QueueMemory()
 class Memory(Frozen):
     """`Memory()` remembers nothing. `state` is the last real state, `reported` what was last said; `waiting_since` is
     the first usable tick of a verdict that still waits; `full_slots` the type of slots last seen all taken;
-    `cause` and `bottleneck` what was last found while a gate fired, until the cluster is happy again."""
+    `cause` and `bottleneck` what was last found while a gate fired, until the cluster is happy again;
+    `burst_since` when the burst of load that goes on began, `burst_at` when one was last seen."""
 
     state: HealthState | None = None
     since: Instant | None = None
@@ -73,6 +81,7 @@ class Memory(Frozen):
     bottleneck: BottleneckClassification | None = None
     full_slots: str | None = None
     full_at: Instant | None = None
+    burst_since: Instant | None = None
     burst_at: Instant | None = None
     demand_since: Instant | None = None
     usual_starts: FiniteFloat | None = None
@@ -99,17 +108,17 @@ def flows_learned(
 
 def _ages(past: tuple[tuple[Instant, float], ...], age: float, now: Instant) -> tuple[tuple[Instant, float], ...]:
     """The remembered ages with this one: samples at least 20 s apart, none older than 90 s."""
-    kept = tuple(sample for sample in past if (now - sample[0]).total("seconds") <= AGES_REACH_SEC)
-    if kept and (now - kept[-1][0]).total("seconds") < AGES_APART_SEC:
-        return kept
-    return (*kept, (now, age))
+    kept = past
+    while kept and now - kept[0][0] > AGES_REACH:
+        kept = kept[1:]
+    return kept if kept and now - kept[-1][0] < AGES_APART else (*kept, (now, age))
 
 
 def full_slots(signals: Signals) -> str | None:
     """`activity` or `workflow` where all slots of that type are taken, else None."""
-    for kind in ("activity", "workflow"):
-        free, used = signals.value(f"workers.{kind}_slots_available"), signals.value(f"workers.{kind}_slots_used")
-        if free is not None and free < 1 and (used or 0) > 0:
+    for kind, available, taken in _SLOTS:
+        free = signals.readings.get(available)
+        if free is not None and free < 1 and (signals.value(taken) or 0) > 0:
             return kind
     return None
 
@@ -145,8 +154,10 @@ def demand_learned(
     taken = starts
     if ticks > 3 and 0 < burst_factor * usual < starts:
         taken, weight = burst_factor * usual, slowly
-    learned: dict[str, Any] = {"burst_at": now} if bursting(memory, starts, now, window_sec, burst_factor) else {}
-    return learned | {
+    bursts = bursting(memory, starts, now, window_sec, burst_factor)
+    return {
+        "burst_since": (memory.burst_since or now) if bursts else None,
+        "burst_at": now if bursts else memory.burst_at,
         "usual_starts": usual + weight * (taken - usual),
         "demand_ticks": ticks,
         "demand_since": memory.demand_since or now,

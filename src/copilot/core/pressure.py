@@ -13,6 +13,7 @@ from pydantic import FiniteFloat, model_validator
 from copilot.core.signals import Frozen, Signals
 
 Level = Literal["low", "moderate", "high"]
+SLOT_KINDS = ("workflow", "activity")
 
 
 class Grade(Frozen):
@@ -35,10 +36,10 @@ class Grade(Frozen):
 
     def level(self, value: float) -> Level:
         """The level of a value; a bound itself is still the lower level, but zero of what must not run out is high."""
-        sign = -1.0 if self.less_is_worse else 1.0
-        if sign * value > sign * self.high or (self.less_is_worse and value <= self.high):
-            return "high"
-        return "moderate" if sign * value > sign * self.moderate else "low"
+        high, moderate = self.high, self.moderate
+        if high < moderate:
+            return "high" if value <= high else "moderate" if value < moderate else "low"
+        return "high" if value > high else "moderate" if value > moderate else "low"
 
 
 GRADES: Mapping[str, Grade] = MappingProxyType(
@@ -101,16 +102,21 @@ def pressure_on(actor: str, signals: Signals, overrides: Mapping[str, Grade]) ->
         value = _value(signal_id, signals)
         if value is None:
             continue
-        level = overrides.get(signal_id, GRADES[signal_id]).level(value)
-        if _ORDER[level] > _ORDER[worst[0]]:
+        level = (overrides.get(signal_id) or GRADES[signal_id]).level(value)
+        if level != "low" and _ORDER[level] > _ORDER[worst[0]]:
             worst = (level, signal_id)
     return worst
 
 
+_SLOTS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {f"workers.{k}_slots_free": (f"workers.{k}_slots_available", f"workers.{k}_slots_used") for k in SLOT_KINDS}
+)
+
+
 def _value(signal_id: str, signals: Signals) -> float | None:
     """The signal's value; for slots the free share of all."""
-    if not signal_id.endswith("_slots_free"):
-        return signals.value(signal_id)
-    kind = signal_id.removeprefix("workers.").removesuffix("_slots_free")
-    free, used = signals.value(f"workers.{kind}_slots_available"), signals.value(f"workers.{kind}_slots_used")
+    slots = _SLOTS.get(signal_id)
+    if slots is None:
+        return signals.readings.get(signal_id)
+    free, used = signals.value(slots[0]), signals.value(slots[1])
     return None if free is None or used is None or free + used == 0 else free / (free + used)

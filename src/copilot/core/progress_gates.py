@@ -2,6 +2,7 @@
 queue that carries too little to make the cluster critical."""
 
 from copilot.core.assessment import GateResult, Severity
+from copilot.core.figures import brief, count, per_sec, percent, rate, served_words, span
 from copilot.core.flow import AGES, Flow
 from copilot.core.memory import QueueMemory
 from copilot.core.view import View, flow_evidence, lost, measured, of_queue, unjudged, without
@@ -38,10 +39,12 @@ def _stall_result(view: View, name: str, severity: Severity, flow: Flow, share: 
     threshold = view.thresholds.stalled_served_share
     value = share or 0.0
     stored = (flow.spooled or 0.0) * view.window_sec
-    waiting = f"{flow.waiting:.0f} tasks wait" if flow.waiting else f"about {stored:.0f} tasks were stored"
-    age = f", the oldest for {flow.age:.0f} s" if flow.age else ""
-    rates = f"{flow.arrives or 0.0:.2g}/s arrive and {flow.served or 0.0:.2g}/s are served"
-    sentence = f"{waiting} on {flow.name if flow.task_type else flow.task_queue}{age}: {rates}"
+    many = flow.waiting or stored
+    waits = ("waits" if round(many) == 1 else "wait") if flow.waiting else "were stored"
+    age = f", the oldest for {span(flow.age)}" if flow.age else ""
+    rates = f"{rate(flow.arrives or 0.0)} arrive and {served_words(flow.served)}"
+    where = "in the cluster" if flow is view.cluster else f"on {flow.name if flow.task_type else flow.task_queue}"
+    sentence = f"{count(many, 'task')} {waits} {where}{age}: {rates}"
     result = measured(name, severity, value, threshold, "ratio", sentence, flow_evidence(flow), fired=True, low=True)
     return of_queue(result, flow, view)
 
@@ -77,7 +80,8 @@ def _worst_stall(view: View, name: str, severity: Severity) -> GateResult:
     if unknown and severity is Severity.CRITICAL:
         return unjudged(name, severity, "missing", "nothing says what waits")
     stuck = _stuck_in_history(view) if severity is Severity.CRITICAL else None
-    if unsure := stuck or lost(view, name, severity, ("matching.backlog_count", *AGES)):
+    inferred = ("poller.recent_pollers",) if any(stalls is None for _, stalls, _ in judged) else ()
+    if unsure := stuck or lost(view, name, severity, ("matching.backlog_count", *AGES, *inferred)):
         return unsure
     sentence = "what arrives is served" if severity is Severity.CRITICAL else "no small queue is left unserved"
     return GateResult(name=name, severity=severity, fired=False, unit="ratio", sentence=sentence)
@@ -117,14 +121,18 @@ def _stuck_in_history(view: View) -> GateResult | None:
         return without(view, "work_stalled", Severity.CRITICAL, ids)
     value = served / starts
     evidence = {i: v for i, v in zip(ids, values, strict=True) if v is not None}
-    history = f"history finishes {acked:.2g} of {tried:.2g} task attempts/s"
-    sentence = f"{starts:.2g} workflow starts/s arrive; {history} and {served:.2g} tasks/s are served"
+    history = f"history finishes {brief(acked)} of {brief(tried)} task attempts/s"
+    sentence = f"{per_sec(starts, 'workflow start')} arrive; {history} and {served_words(served)}"
     return measured("work_stalled", Severity.CRITICAL, value, limit, "ratio", sentence, evidence, fired=True, low=True)
 
 
 def _rising(age: float, past: QueueMemory) -> bool:
     """Whether the age has grown over the last minute and a half by more than noise (a second, or 2 %)."""
     return bool(past.ages) and age > past.ages[0][1] + max(1.0, 0.02 * age)
+
+
+def _oldest(age: float) -> str:
+    return f"the oldest task waits {span(age)}" if age > 0 else "nothing waits"
 
 
 def falling_behind(view: View) -> GateResult:
@@ -136,7 +144,7 @@ def falling_behind(view: View) -> GateResult:
     young = all(a is not None and a <= limit for a in ages) or view.signals.value("matching.backlog_count") == 0
     if young:
         age = max(a or 0.0 for a in ages)
-        return measured(name, severity, age, limit, "s", f"the oldest task waits {age:.0f} s", {}, fired=False)
+        return measured(name, severity, age, limit, "s", _oldest(age), {}, fired=False)
     if lacking is not None and lacking.unjudged != "no_traffic":
         return lacking
     known = [f for f in view.flows if f.age is not None and f.arrives is not None and f.served is not None]
@@ -146,8 +154,9 @@ def falling_behind(view: View) -> GateResult:
     behind = [f for f in judged if _behind(view, f)]
     if behind and sum(view.share(f) for f in behind) >= view.thresholds.queue_share_critical:
         flow, age = behind[0], behind[0].age or 0.0
-        rates = f"{flow.arrives:.2g}/s arrive, {flow.served:.2g}/s are served"
-        sentence = f"the oldest task on {flow.task_queue} waits {age:.0f} s and rising: {rates}"
+        rates = f"{rate(flow.arrives or 0.0)} arrive, {served_words(flow.served)}"
+        where = flow.name if flow.task_type else flow.task_queue
+        sentence = f"the oldest task on {where} waits {span(age)} and rising: {rates}"
         result = measured(name, severity, age, limit, "s", sentence, flow_evidence(flow), fired=True)
         return of_queue(result, flow, view)
     if unsure := lost(view, name, severity, AGES):
@@ -156,7 +165,7 @@ def falling_behind(view: View) -> GateResult:
         said = f"too little falls behind: {', '.join(sorted({f.task_queue for f in behind}))}"
         return GateResult(name=name, severity=severity, fired=False, unit="s", sentence=said)
     age = max(f.age or 0.0 for f in judged)
-    return measured(name, severity, age, limit, "s", f"the oldest task waits {age:.0f} s", {}, fired=False)
+    return measured(name, severity, age, limit, "s", _oldest(age), {}, fired=False)
 
 
 def _behind(view: View, flow: Flow) -> bool:
@@ -194,7 +203,7 @@ def turned_away(view: View) -> GateResult:
         threshold=limit,
         margin=(limit - share) / limit if enough or share < limit else None,
         unit="ratio",
-        sentence=f"{share:.0%} of {requests:.2g} requests/s that bring work fail by the server's fault",
+        sentence=f"{percent(share)} of {per_sec(requests, 'request')} that bring work fail by the server's fault",
         evidence={ids[0]: rejected, ids[1]: requests},
     )
 

@@ -2,22 +2,12 @@
 
 from copilot.core.assessment import Issue
 from copilot.core.bottleneck import SERVER_REFUSES, WORK_WAITS, draining, exhausted_slots, polled, waiting_flows
-from copilot.core.facts import Facts, issue
+from copilot.core.facts import Facts, issue, queues_named, waiting_words
+from copilot.core.figures import count, listed, per_sec, rate
 from copilot.core.flow import Flow
 
-
-def _named(queues: list[str]) -> str:
-    """`task queue a`, `task queues a, b and c`."""
-    listed = " and ".join(filter(None, (", ".join(queues[:-1]), *queues[-1:])))
-    return f"task queue{'s' if len(queues) > 1 else ''} {listed}"
-
-
-def _waiting(flows: list[Flow]) -> str:
-    """How many tasks wait and how long the oldest has, in words."""
-    waiting = sum(f.waiting or 0.0 for f in flows)
-    oldest = max((f.age or 0.0 for f in flows), default=0.0)
-    count = f"{waiting:.0f} tasks waiting" if waiting else "tasks waiting"
-    return f"{count}, the oldest for {oldest:.0f} s" if oldest else count
+NOT_THE_SERVER = "The server is not the problem."
+UNVERSIONED = "unversioned"
 
 
 def _unpolled(facts: Facts) -> list[Flow]:
@@ -39,14 +29,14 @@ def no_pollers(facts: Facts) -> Issue | None:
     if not gates or not unpolled or exhausted_slots(facts.view) or facts.fired(*SERVER_REFUSES):
         return None
     queues = sorted({f.task_queue for f in unpolled if f.task_type})
-    where = _named(queues) if queues else "the task queues"
+    where = queues_named(queues) if queues else "the task queues"
     seen = " Their metrics pages are gone too." if facts.view.signals.targets.get("worker") == 0 else ""
     return issue(
         "no_pollers",
         facts,
         gates,
-        f"No pollers on {where}: {_waiting(unpolled)}",
-        f"No worker asks for these tasks.{seen} The server is not the problem.",
+        f"No worker polls {where}: {waiting_words(unpolled)}",
+        f"The workers are gone, cannot connect, or poll another queue.{seen} {NOT_THE_SERVER}",
         subject=", ".join(queues),
         signals=("poller.pending_polls",),
         parameters={"task_queue": ", ".join(queues)} if queues else None,
@@ -72,17 +62,31 @@ def version_without_pollers(facts: Facts) -> Issue | None:
         return None
     versions = sorted({row.labels.get("worker_version", "") for row in stranded})
     queues = sorted({row.labels.get("task_queue", "") for row in stranded})
+    waiting = round(sum(row.value for row in stranded))
     polling = sorted(set().union(*(polled_by[_queue_of(row.labels)] for row in stranded)))
     return issue(
         "version_without_pollers",
         facts,
         gates,
-        f"No worker runs version {', '.join(versions)} on {_named(queues)}: "
-        f"{sum(row.value for row in stranded):.0f} tasks waiting",
-        f"Workers poll as {', '.join(polling)}; these tasks are for another version. The server is not the problem.",
+        f"{_whom(versions)} {queues_named(queues)}: {count(waiting, 'task')} {'waits' if waiting == 1 else 'wait'}",
+        f"Workers there poll as {listed(polling)}; these tasks are for {_those(versions)}. {NOT_THE_SERVER}",
         subject=", ".join(queues),
         signals=("version.backlog_count", "version.pollers"),
         parameters={"task_queue": ", ".join(queues), "worker_version": ", ".join(versions)},
+    )
+
+
+def _whom(versions: list[str]) -> str:
+    if versions == [UNVERSIONED]:
+        return "No worker runs the version of the tasks on"
+    return f"No worker runs version {listed(versions)} on"
+
+
+def _those(versions: list[str]) -> str:
+    return (
+        "no version, or for a current one that never polled there"
+        if versions == [UNVERSIONED]
+        else f"version {listed(versions)}"
     )
 
 
@@ -101,8 +105,8 @@ def backlog_draining(facts: Facts) -> Issue | None:
         "backlog_draining",
         facts,
         gates,
-        f"A backlog drains: {_waiting(flows)}",
-        f"Workers serve {served:.2g} tasks/s and {arrives:.2g}/s arrive, so what piled up before goes down by itself.",
+        f"A backlog drains: {waiting_words(flows)}",
+        f"{per_sec(served, 'task')} are served and {rate(arrives)} arrive, so what piled up goes down by itself.",
     )
 
 
@@ -116,7 +120,7 @@ def abandoned_queue(facts: Facts) -> Issue | None:
         "abandoned_queue",
         facts,
         [],
-        f"Nothing arrives on {_named(queues)}, and old tasks wait there: {_waiting(flows)}",
+        f"Old tasks lie on {queues_named(queues)}, where nothing arrives: {waiting_words(flows)}",
         "Nobody adds to the queue any more, so it is left out of the verdict.",
         subject=", ".join(queues),
         signals=("matching.backlog_count",),

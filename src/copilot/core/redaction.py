@@ -5,9 +5,14 @@ that one `Redactor` saw), and nothing leads back from it. Identifiers that are n
 digests, workflow ids, names of metrics. Takes linear time.
 """
 
+import hashlib
 import ipaddress
 import re
 from collections.abc import Iterator
+from functools import lru_cache
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from copilot.core.entropy import high_entropy
 from copilot.core.lookalikes import made_plain
@@ -22,21 +27,34 @@ _IPV4 = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.]*\d)")
 _IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f:]{2,39}(?:(?:\d{1,3}\.){3}\d{1,3})?(?![\w:])")
 _GROUPS = ("secret", "secret1", "secret2", "secret3")
 _MOST_ROUNDS = 12
+_UNSAFE = re.compile(r"\W", re.ASCII)
+_NAME_NUMBERS = 1_000_000
 Span = tuple[int, int, str]
 
 
+@lru_cache(maxsize=4096)
 def redacted(text: str, *, addresses: bool = False) -> str:
-    """The text without secrets. `addresses`: IP addresses are replaced as well."""
+    """The text without secrets: what everything that is shown, sent or kept has been through. `addresses`: IP addresses
+    are replaced as well."""
     return Redactor(addresses=addresses).redact(text)
+
+
+@lru_cache(maxsize=4096)
+def redacted_name(text: str, *, addresses: bool = False) -> str:
+    """A name (a task queue, a workflow type) without secrets, told apart from others: two names stay two, and each is
+    called the same in every tick and process. So its placeholder's number is a short digest of the secret: too short
+    to lead back to one that was drawn at random."""
+    return Redactor(addresses=addresses, by_digest=True).redact(text)
 
 
 class Redactor:
     """Redacts a bundle of texts: the same secret has the same placeholder in all of them. `found`: how many different
-    secrets there were, by kind."""
+    secrets there were, by kind. `by_digest`: numbers are made of the secrets, not counted."""
 
-    def __init__(self, *, addresses: bool = False) -> None:
+    def __init__(self, *, addresses: bool = False, by_digest: bool = False) -> None:
         self.found: dict[str, int] = {}
         self._addresses = addresses
+        self._by_digest = by_digest
         self._placeholders: dict[str, str] = {}
         self._taken: dict[str, int] = {}
 
@@ -62,9 +80,17 @@ class Redactor:
         known = self._placeholders.get(secret)
         if known is None:
             self.found[kind] = self.found.get(kind, 0) + 1
-            self._taken[kind] = self._taken.get(kind, 0) + 1
-            known = self._placeholders[secret] = f"‹{kind}-{self._taken[kind]}›"
+            number = self._taken[kind] = self._taken.get(kind, 0) + 1
+            if self._by_digest:
+                number = _digest(secret)
+            known = self._placeholders[secret] = f"‹{kind}-{number}›"
         return known
+
+
+def _digest(secret: str) -> int:
+    """A number of at most six digits; the same however metrics spell the secret."""
+    spelled = _UNSAFE.sub("_", secret).encode()
+    return int.from_bytes(hashlib.sha256(spelled).digest()[:8]) % _NAME_NUMBERS
 
 
 def joined(spans: list[Span]) -> list[Span]:
@@ -122,3 +148,7 @@ def _address(text: str) -> bool:
         return not ipaddress.ip_address(text).is_unspecified
     except ValueError:
         return False
+
+
+Clean = Annotated[str, AfterValidator(redacted)]
+"""Text of a model that comes from outside: it is without secrets however it got there."""

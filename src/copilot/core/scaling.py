@@ -70,7 +70,11 @@ def _advised(action: SuggestedAction, signals: Signals) -> list[SuggestedAction]
     if action.action_type is not ActionType.SCALE or action.target_service != "workers" or not cached:
         return [action]
     up = action.parameters.get("direction") != "down"
-    moves = "running ones stay with the workers that cache them" if up else "what they cache is replayed by the others"
+    moves = (
+        "workflows that run stay with the workers that cache them"
+        if up
+        else "what they cache is replayed by the others"
+    )
     warned = action.model_copy(
         update={
             "description": f"{action.description} Mind the sticky queues: {moves}.",

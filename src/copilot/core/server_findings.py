@@ -1,15 +1,26 @@
 """Findings about the server, its database, and our sight of it."""
 
+from collections import Counter
+
 from copilot.core.assessment import Issue
-from copilot.core.bottleneck import SERVER_REFUSES
+from copilot.core.bottleneck import SERVER_REFUSES, STUCK_IN_HISTORY
 from copilot.core.facts import Facts, issue
+from copilot.core.figures import count, per_sec, took
+
+_STARVE = "Polls go first, so workers starve while idle."
+_LIMITS = {
+    "RpsLimit": "The limit of requests a second (RpsLimit)",
+    "ConcurrentLimit": "The limit of concurrent requests (ConcurrentLimit)",
+    "PersistenceLimit": "The limit of database calls (PersistenceLimit)",
+    "SystemOverloaded": "The server, which is overloaded (SystemOverloaded),",
+}
 
 
 def server_unreachable(facts: Facts) -> Issue | None:
     """The frontend does not answer its health check."""
     if not (gates := facts.fired("unreachable")):
         return None
-    why = "The frontend is down, frozen, or cut off from here. Nothing else read now can be trusted."
+    why = "The server is down, frozen, or cut off from here. What else is read now may be old."
     return issue("server_unreachable", facts, gates, "The Temporal frontend does not answer", why)
 
 
@@ -17,11 +28,14 @@ def metrics_blind(facts: Facts) -> Issue | None:
     """Too little can be read to stand by a verdict."""
     if not facts.blind or facts.fired("unreachable"):
         return None
-    lost = [f"{i} ({m.detail or m.code.value})" for i, m in facts.view.signals.missing.items()]
-    why = (
-        f"Too few signals could be read to stand by a verdict: {'; '.join(lost[:2])}." if lost else "Nothing was read."
+    reasons = Counter(m.detail or m.code.value for m in facts.view.signals.missing.values())
+    lost = [f"{count(n, 'signal')} cannot be read ({reason})" for reason, n in reasons.most_common(2)]
+    why = f"{'; '.join(lost)}." if lost else "Nothing was read."
+    title, said = (
+        "Too much of the cluster's metrics cannot be read",
+        "Whether the cluster makes progress cannot be told.",
     )
-    return issue("metrics_blind", facts, [], "The Copilot is blind: the cluster's metrics cannot be read", why)
+    return issue("metrics_blind", facts, [], title, why, description=said)
 
 
 def persistence_failing(facts: Facts) -> Issue | None:
@@ -29,8 +43,8 @@ def persistence_failing(facts: Facts) -> Issue | None:
     if not (gates := facts.fired("persistence_errors")):
         return None
     row = facts.top_row("persistence.error_rate_per_sec")
-    what = f" Most of them: {row.labels.get('operation')} with {row.labels.get('error_type')}." if row else ""
-    why = f"The database fails calls of the server.{what}"
+    what = f" Most often {row.said('operation')} fails ({row.said('error_type')})." if row else ""
+    why = f"The database is locked, full, away, or refuses the server.{what}"
     consequences = facts.fired("turned_away", "frontend_errors", "work_stalled")
     return issue("persistence_failing", facts, [*gates, *consequences], "Database calls fail", why)
 
@@ -44,7 +58,7 @@ def persistence_throttled(facts: Facts) -> Issue | None:
         return None
     why = (
         "The server refuses its own database calls by its persistence rate limit: tasks are retried inside history "
-        "while workers sit idle. Low latencies and an empty backlog are expected here and mean nothing."
+        "while workers sit idle. An empty backlog is expected here and means nothing."
     )
     return issue("persistence_throttled", facts, gates, "The persistence rate limit holds work back", why)
 
@@ -57,10 +71,10 @@ def rate_limited(facts: Facts) -> Issue | None:
     if not gates:
         return None
     row = facts.top_row("frontend.throttled_per_sec")
-    cause = row.labels.get("resource_exhausted_cause", "") if row else facts.throttle_cause()
+    cause = (row.labels.get("resource_exhausted_cause", "") if row else "") or facts.throttle_cause()
     operation = f", most often {row.labels['operation']}" if row and row.labels.get("operation") else ""
-    limit = f"A rate limit ({cause or 'unnamed'})"
-    why = f"{limit} refuses requests{operation}. Polls go first, so workers starve while idle."
+    limit = _LIMITS.get(cause, f"A rate limit ({cause or 'unnamed'})")
+    why = f"{limit} refuses requests{operation}. {_STARVE}"
     return issue("rate_limited", facts, gates, "A rate limit refuses requests and polls", why)
 
 
@@ -70,7 +84,7 @@ def frontend_errors(facts: Facts) -> Issue | None:
     if not gates or facts.fired("persistence_errors") or facts.fired("rate_limited"):
         return None
     row = facts.top_row("frontend.error_rate_per_sec")
-    most = f" Most often: {row.labels.get('operation')}." if row else ""
+    most = f" Most often: {row.said('operation')}." if row else ""
     why = f"The server fails requests by its own fault, often because its database or a shard is away.{most}"
     return issue("frontend_errors", facts, gates, "Requests fail by the server's fault", why)
 
@@ -106,7 +120,7 @@ def history_backlog(facts: Facts) -> Issue | None:
     """History finishes its tasks late or not at all, and nothing refuses them."""
     gates = facts.fired("history_latency")
     stalled = facts.gates["work_stalled"]
-    if stalled.fired and "history.tasks_acked_per_sec" in stalled.evidence:
+    if stalled.fired and STUCK_IN_HISTORY in stalled.evidence:
         gates = [stalled, *gates]
     if not gates or facts.fired(*SERVER_REFUSES):
         return None
@@ -120,8 +134,8 @@ def frontend_slow(facts: Facts) -> Issue | None:
     if not gates:
         return None
     wait = facts.view.signals.value("shard.semaphore_latency_p99_ms")
-    shard = f" Requests wait {wait:.0f} ms (p99) for their shard's write slot." if wait and wait > 100 else ""
-    why = f"The server answers slowly.{shard}"
+    shard = f"Requests wait {took(wait)} (p99) for their turn to write to their shard." if wait and wait > 100 else ""
+    why = shard or "What the frontend waits for, history or the database, is slow."
     return issue("frontend_slow", facts, gates, "The frontend answers slowly", why)
 
 
@@ -132,6 +146,13 @@ def client_mistakes(facts: Facts) -> Issue | None:
     if not mistakes or not requests or mistakes * facts.view.window_sec < 10 or mistakes < 0.1 * requests:
         return None
     row = facts.top_row("clients.mistakes_per_sec")
-    most = f", most often {row.labels.get('operation')} with {row.labels.get('error_type')}" if row else ""
-    why = f"Clients make {mistakes:.2g} mistakes/s{most}. The server answers them as it should."
-    return issue("client_mistakes", facts, [], "Clients make mistakes", why, signals=("clients.mistakes_per_sec",))
+    most = f"Most often {row.said('operation')}: {row.said('error_type')}. " if row else ""
+    why = f"{most}The server answers them as it should."
+    return issue(
+        "client_mistakes",
+        facts,
+        [],
+        f"Clients make {per_sec(mistakes, 'mistake')}",
+        why,
+        signals=("clients.mistakes_per_sec",),
+    )

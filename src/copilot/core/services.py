@@ -14,7 +14,7 @@ _GATES: dict[str, tuple[str, ...]] = {
     "history": ("history_throttled", "history_latency", "shard_churn"),
     "matching": (),
     "persistence": ("persistence_errors", "persistence_throttled", "persistence_latency"),
-    "workers": ("workflow_task_failures", "activity_failures"),
+    "workers": ("workflow_task_failures", "workflow_task_attempts", "activity_failures"),
 }
 _READS = {
     "frontend": "frontend.request_rate_per_sec",
@@ -23,6 +23,7 @@ _READS = {
     "persistence": "persistence.request_rate_per_sec",
     "workers": "poller.pending_polls",
 }
+ACTOR_GATES = _GATES
 _BLOCKS = frozenset({"unreachable", "turned_away"})
 
 
@@ -31,16 +32,22 @@ def services(
 ) -> tuple[ServiceHealth, ...]:
     """The five actors, in the order work passes them."""
     by_name = {g.name: g for g in gates}
-    return tuple(_service(name, by_name, workers, signals, thresholds) for name in _GATES)
+    waits = [by_name[g] for g in WORK_WAITS if by_name[g].fired]
+    slow = workers.nobody_polls or workers.slots_exhausted or workers.slow_to_start
+    return tuple(_service(name, by_name, waits, waits if slow else [], signals, thresholds) for name in _GATES)
 
 
 def _service(
-    name: str, gates: dict[str, GateResult], workers: WorkerEvidence, signals: Signals, thresholds: Thresholds
+    name: str,
+    gates: dict[str, GateResult],
+    waits: list[GateResult],
+    for_workers: list[GateResult],
+    signals: Signals,
+    thresholds: Thresholds,
 ) -> ServiceHealth:
     fired = [gates[g] for g in _GATES[name] if gates[g].fired]
-    waits = [gates[g] for g in WORK_WAITS if gates[g].fired]
-    if name == "workers" and waits and (workers.nobody_polls or workers.slots_exhausted or workers.slow_to_start):
-        fired = [*waits, *fired]
+    if name == "workers":
+        fired = [*for_workers, *fired]
     progress: Literal["ok", "degraded", "blocked", "unknown"] = "ok"
     pressure: Literal["low", "moderate", "high", "unknown"] = "low"
     if fired:

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from whenever import Instant
 
+from copilot.core.redaction import Clean
+
 
 class MissingCode(StrEnum):
     """Why a reading is missing."""
@@ -32,10 +34,10 @@ class Frozen(BaseModel):
 
 
 class Missing(Frozen):
-    """Why a reading is missing: a code for machines, a detail for people."""
+    """Why a reading is missing: a code for machines, a detail for people, without secrets."""
 
     code: MissingCode
-    detail: str = ""
+    detail: Clean = ""
 
 
 class BreakdownRow(Frozen):
@@ -43,6 +45,10 @@ class BreakdownRow(Frozen):
 
     labels: dict[str, str]
     value: FiniteFloat
+
+    def said(self, name: str) -> str:
+        """A label as people say it: without what the server puts before the names of its errors."""
+        return self.labels.get(name, "").removeprefix("serviceerror_")
 
 
 class LogPattern(Frozen):

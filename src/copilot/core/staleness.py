@@ -2,6 +2,9 @@
 
 Nobody may see last hour's verdict as today's: a verdict that nobody renews is first stale, then unknown. Readers (API,
 page, command line) pass every evaluation through `as_of` before they show it.
+
+What counts is the time since the newest evaluation with enough evidence. One that had too little renews nothing, so a
+loop that went blind and then died is unknown no later than one that goes on blind.
 """
 
 from typing import TypeVar
@@ -35,17 +38,18 @@ def age_sec(evaluation: Evaluation, now: Instant) -> float:
 def as_of(evaluation: E, now: Instant) -> E:
     """The same evaluation as a reader must see it at `now`, if it is still the newest one.
 
-    Fresh: as it is. Older than 1.5 intervals: stale. Older than max(3 intervals, 90 s): unknown since that moment, with
-    the state it had as `last_known_state`, no confidence, no bottleneck, and a summary that says so first; readings,
-    gates and findings stay as they were at its time."""
+    Fresh: as it is. More than 1.5 intervals after the newest with enough evidence: stale. After max(3 intervals, 90 s):
+    unknown since that moment, with the state it had as `last_known_state`, no confidence, no bottleneck, and a summary
+    that says so first; readings, gates and findings stay as they were at its time."""
     verdict = evaluation.verdict
-    age = age_sec(evaluation, now)
+    renewed = verdict.usable_at or evaluation.time
+    age = (now - renewed).total("seconds")
     if age <= stale_after_sec(evaluation.interval_sec):
         return evaluation
     limit = unknown_after_sec(evaluation.interval_sec)
-    if age <= limit or verdict.health_state is ReportedState.UNKNOWN:
+    if age < limit or verdict.health_state is ReportedState.UNKNOWN:
         return evaluation.model_copy(update={"verdict": verdict.model_copy(update={"stale": True})})
-    since = evaluation.time.add(seconds=limit)
+    since = renewed.add(seconds=limit)
     unknown = verdict.model_copy(
         update={
             "health_state": ReportedState.UNKNOWN,
@@ -56,11 +60,12 @@ def as_of(evaluation: E, now: Instant) -> E:
             "transition": Transition(before=verdict.health_state, after=ReportedState.UNKNOWN, time=since),
         }
     )
-    heard = evaluation.time.round("second", mode="floor").format_iso()
+    missed = "Nothing has been heard" if renewed == evaluation.time else "Too little has been read to judge by"
+    heard = renewed.round("second", mode="floor").format_iso()
     return evaluation.model_copy(
         update={
             "verdict": unknown,
             "bottleneck": BottleneckClassification.UNKNOWN,
-            "summary": f"Nothing has been heard since {heard}. Before that: {evaluation.summary}",
+            "summary": f"{missed} since {heard}. Before that: {evaluation.summary}",
         }
     )

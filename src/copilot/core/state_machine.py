@@ -1,16 +1,18 @@
 """From gates and memory to a state (requirements §3.3). Time comes from the signals; same inputs, same verdict."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from whenever import Instant, TimeDelta
 
 from copilot.core.assessment import Coverage, GateResult, HealthState, ReportedState, Severity, Transition, Verdict
 from copilot.core.flow import ARRIVES, SERVED, WAITS
-from copilot.core.gates import FINISHED_WORK, IMMEDIATE
+from copilot.core.gates import CRITICAL, FINISHED_WORK, IMMEDIATE
 from copilot.core.memory import NEVER_FIRED, GateMemory, Memory
 from copilot.core.signals import Signals
 from copilot.core.staleness import stale_after_sec, unknown_after_sec
-from copilot.core.taxonomy import Kind, ids
+from copilot.core.taxonomy import SPECS, Kind, ids
 from copilot.core.view import COMFORT
 
 USABLE_COVERAGE = 0.60
@@ -21,21 +23,30 @@ TICKS_TO_UNCRITICAL = 2
 HOLD_CRITICAL = TimeDelta(seconds=60)
 QUIET_FOR = TimeDelta(minutes=5)
 MEMORY_LASTS = TimeDelta(minutes=15)
+_KINDS: tuple[Kind, ...] = ("primary", "amplifier", "worker")
+_RANK = {i: rank for rank, i in enumerate(i for kind in _KINDS for i in ids(kind))}
+
+
+@lru_cache(maxsize=64)
+def _expected(mentioned: tuple[str, ...]) -> dict[Kind, int]:
+    """How many ids of each kind are among those that are mentioned: the same tick after tick."""
+    return dict(Counter(SPECS[i].kind for i in mentioned if i in SPECS))
 
 
 def coverage(signals: Signals) -> Coverage:
     """Shares of the expected ids that were read, per kind; an id is expected when the signals mention it."""
-    shares: dict[Kind, float | None] = {}
-    lost: tuple[str, ...] = ()
-    kinds: tuple[Kind, ...] = ("primary", "amplifier", "worker")
     readings, quiet = signals.readings, frozenset(signals.no_traffic)
-    for kind in kinds:
-        expected = [i for i in ids(kind) if i in readings or i in signals.missing]
-        unread = [i for i in expected if readings.get(i) is None and i not in quiet]
-        shares[kind] = (len(expected) - len(unread)) / len(expected) if expected else None
-        lost += tuple(unread)
+    unmentioned = [i for i in signals.missing if i not in readings]
+    expected = _expected((*readings, *unmentioned))
+    unread = [i for i, value in readings.items() if value is None and i not in quiet and i in SPECS]
+    unread += [i for i in unmentioned if i not in quiet and i in SPECS]
+    of_kind = Counter(SPECS[i].kind for i in unread) if unread else {}
+    shares = {kind: (n - of_kind.get(kind, 0)) / n for kind, n in expected.items()}
     return Coverage(
-        primary=shares["primary"] or 0.0, amplifiers=shares["amplifier"], worker=shares["worker"], missing=lost
+        primary=shares.get("primary", 0.0),
+        amplifiers=shares.get("amplifier"),
+        worker=shares.get("worker"),
+        missing=tuple(sorted(unread, key=_RANK.__getitem__)),
     )
 
 
@@ -48,11 +59,14 @@ def usable(signals: Signals, covered: Coverage) -> bool:
     return covered.primary >= USABLE_COVERAGE and all(any(signals.covered(i) for i in part) for part in parts)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Tick:
-    """What the transition looks at."""
+    """What the transition looks at: `fired` are the gates that fire or are held, `unjudged` those that could not be
+    judged, and `close` whether one that does not fire is not well inside its threshold."""
 
-    gates: tuple[GateResult, ...]
+    fired: list[GateResult]
+    unjudged: list[GateResult]
+    close: bool
     past: dict[str, GateMemory]
     now: Instant
     served: bool
@@ -62,20 +76,20 @@ class _Tick:
     def stressing(self) -> bool:
         """Whether a gate asks for stressed. One slow moment stays in a p99 for a whole window, so a quantile must have
         been over its threshold for that long to be more than one bad sample."""
-        for gate in self.gates:
+        for gate in self.fired:
             past = self.past[gate.name]
             twice = past.streak >= TICKS_TO_STRESS
             if gate.name in FINISHED_WORK and past.first_fired is not None:
                 twice = twice and self.now - past.first_fired >= self.window
-            if gate.fired and (gate.name in IMMEDIATE or twice):
+            if gate.name in IMMEDIATE or twice:
                 return True
         return False
 
     def critical(self) -> bool:
         """Whether a critical gate has held long enough, with fresh evidence."""
-        for gate in self.gates:
+        for gate in self.fired:
             past = self.past[gate.name]
-            if not gate.fired or gate.unjudged or gate.severity is not Severity.CRITICAL or past.first_fired is None:
+            if gate.unjudged or gate.severity is not Severity.CRITICAL or past.first_fired is None:
                 continue
             held = past.streak >= TICKS_TO_CRITICAL or self.now - past.first_fired >= HOLD_CRITICAL
             if past.streak >= TICKS_TO_STRESS and held:
@@ -88,35 +102,41 @@ class _Tick:
         return gate.unjudged == "missing" and (since is None or self.now - since < MEMORY_LASTS)
 
     def calm(self) -> bool:
-        """Whether nothing fires and every gate that was judged is well inside its threshold."""
-        return not any(self._blocks_calm(g) for g in self.gates)
+        """Whether nothing fires and every gate that was judged is well inside its threshold. A missing input forbids
+        calm, for a while: nothing becomes happy because data went away."""
+        if self.close or any(not g.unjudged for g in self.fired):
+            return False
+        return not any(self._spoils_calm(g) for g in self.unjudged)
 
     def relieved(self) -> bool:
         """Whether no critical gate fires, or might."""
-        return not any(g.fired or self.lately_missing(g) for g in self.gates if g.severity is Severity.CRITICAL)
+        return not any(
+            g.fired or self.lately_missing(g) for g in (*self.fired, *self.unjudged) if g.severity is Severity.CRITICAL
+        )
+
+    def fires_critically(self) -> bool:
+        """Whether a critical gate fires afresh. Where none does and one could not be judged, the tick counts neither
+        for nor against relief, whatever else is wrong."""
+        return any(not g.unjudged and g.severity is Severity.CRITICAL for g in self.fired)
 
     def only_absence_spoils(self) -> bool:
         """Whether nothing fired afresh or came close: what spoils the tick is absence, which decides nothing."""
-        return not any(g.fired and not g.unjudged for g in self.gates) and all(
-            g.margin is None or g.margin >= COMFORT for g in self.gates if g.fired is False
-        )
+        return not self.close and all(g.unjudged for g in self.fired)
 
-    def _blocks_calm(self, gate: GateResult) -> bool:
-        """Whether a gate forbids calling this tick calm. A missing input does, for a while: nothing becomes happy
-        because data went away."""
-        past = self.past[gate.name]
+    def _spoils_calm(self, gate: GateResult) -> bool:
+        """Whether a gate that could not be judged forbids calling this tick calm."""
         if gate.unjudged == "missing":
             return self.lately_missing(gate)
         if gate.unjudged == "no_traffic":
-            return past.fired and not self.quiet
-        if gate.fired:
-            return True
-        return gate.margin is not None and gate.margin < COMFORT
+            return self.past[gate.name].fired and not self.quiet
+        return bool(gate.fired)
 
 
 def _remember_gates(gates: tuple[GateResult, ...], past: dict[str, GateMemory], now: Instant) -> dict[str, GateMemory]:
-    after = {}
+    after = dict.fromkeys((gate.name for gate in gates), NEVER_FIRED)
     for gate in gates:
+        if not (gate.fired or gate.unjudged):
+            continue
         before = past.get(gate.name, NEVER_FIRED)
         if gate.fired:
             after[gate.name] = GateMemory(fired=True, streak=before.streak + 1, first_fired=before.first_fired or now)
@@ -124,13 +144,13 @@ def _remember_gates(gates: tuple[GateResult, ...], past: dict[str, GateMemory], 
             after[gate.name] = replace(before, missing_since=before.missing_since or now)
         elif gate.unjudged == "no_traffic":
             after[gate.name] = before
-        else:
-            after[gate.name] = NEVER_FIRED
     return after
 
 
 def _hold(gates: tuple[GateResult, ...], past: dict[str, GateMemory]) -> tuple[GateResult, ...]:
     """Gates that fired and whose input went missing stay fired until fresh evidence."""
+    if not past:
+        return gates
     return tuple(
         replace(g, fired=True, sentence=f"held: it fired, and since then {g.sentence}")
         if g.unjudged in ("missing", "no_traffic") and past.get(g.name, NEVER_FIRED).fired
@@ -156,7 +176,7 @@ def _next_state(tick: _Tick, memory: Memory) -> HealthState | None:
     before = memory.state
     if before is None:
         early = memory.waiting_since is None or tick.now - memory.waiting_since < tick.window
-        waits = early and any(tick.lately_missing(g) for g in tick.gates if g.name in IMMEDIATE)
+        waits = early and any(tick.lately_missing(g) for g in tick.unjudged if g.name in IMMEDIATE)
         return HealthState.STRESSED if tick.stressing() else (None if waits else HealthState.HAPPY)
     if before is HealthState.HAPPY:
         return HealthState.STRESSED if tick.stressing() else HealthState.HAPPY
@@ -209,8 +229,9 @@ def evaluate_health_state(
         confidence=_confidence(gates, covered),
         gates=gates,
         transition=transition,
+        usable_at=memory.last_usable,
     )
-    return verdict, memory.model_copy(update={"last_tick": now})
+    return verdict, memory if memory.last_tick is now else memory.model_copy(update={"last_tick": now})
 
 
 def _usable_tick(
@@ -222,17 +243,27 @@ def _usable_tick(
     quiet_since = (memory.quiet_since or now) if _nothing_wrong(signals) else None
     served = any((signals.value(i) or 0) > 0 for i in SERVED)
     quiet, window = quiet_since is not None and now - quiet_since >= QUIET_FOR, TimeDelta(seconds=window_sec)
-    tick = _Tick(gates, past, now, served, quiet, window)
-    critical = [g.name for g in gates if g.severity is Severity.CRITICAL]
-    ended = any(memory.gates.get(name, NEVER_FIRED).fired and not past[name].fired for name in critical)
+    tick = _Tick(
+        fired=[g for g in gates if g.fired],
+        unjudged=[g for g in gates if g.unjudged],
+        close=any(g.fired is False and g.margin is not None and g.margin < COMFORT for g in gates),
+        past=past,
+        now=now,
+        served=served,
+        quiet=quiet,
+        window=window,
+    )
+    ended = any(m.fired and name in CRITICAL and not past[name].fired for name, m in memory.gates.items())
     absent = tick.only_absence_spoils()
+    uncritical = 0 if tick.fires_critically() else memory.uncritical + int(tick.relieved())
     memory = memory.model_copy(
         update={
             "gates": {name: m for name, m in past.items() if m is not NEVER_FIRED},
             "calm": memory.calm + 1 if tick.calm() else (memory.calm if absent else 0),
-            "uncritical": memory.uncritical + 1 if tick.relieved() else (memory.uncritical if absent else 0),
+            "uncritical": uncritical,
             "quiet_since": quiet_since,
             "last_usable": now,
+            "last_tick": now,
             "recovering_until": now + window if ended else memory.recovering_until,
         }
     )

@@ -72,6 +72,8 @@ class Thresholds(Frozen):
     """Refused database calls, at the rate of tasks added."""
     workflow_task_failures: Tolerance = Tolerance(events=2, share=0.05)
     """Workflow tasks failed or timed out, at the rate of tasks added."""
+    workflow_task_attempts_p99: Positive = 2.0
+    """So many attempts a workflow task may need (p99): one may go wrong."""
     activity_failures: Tolerance = Tolerance(events=3, share=0.10)
     """Failed activity attempts, at the rate of tasks added."""
     burst_factor: Annotated[FiniteFloat, Field(gt=1)] = 2.5

@@ -1,6 +1,6 @@
 """What a gate may look at, and how it says what it saw."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -10,7 +10,7 @@ from whenever import Instant
 from copilot.core.assessment import GateResult, Severity, Unjudged
 from copilot.core.flow import Flow
 from copilot.core.memory import NEVER_SEEN, Memory, QueueMemory
-from copilot.core.signals import MissingCode, Signals
+from copilot.core.signals import MAX_BREAKDOWN_ROWS, MissingCode, Signals
 from copilot.core.thresholds import Thresholds
 
 # How far inside its threshold a gate must be to count as calm (requirements §3.3).
@@ -76,8 +76,11 @@ class View:
 
     @cached_property
     def _whole(self) -> tuple[Literal["arrives", "waiting"], float]:
-        """What shares are taken of, and how much of it all queues have together."""
+        """What shares are taken of, and how much of it all queues have together: the cluster's own count where the
+        breakdown is full, and so leaves some out."""
         arrives = sum(f.arrives or 0.0 for f in self.queues.values())
+        if len(self.signals.rows("demand.tasks_added_per_sec")) >= MAX_BREAKDOWN_ROWS:
+            arrives = max(arrives, self.cluster.arrives or 0.0)
         if arrives > 0:
             return "arrives", arrives
         return "waiting", sum(f.waiting or 0.0 for f in self.queues.values())
@@ -87,13 +90,17 @@ def unjudged(name: str, severity: Severity, why: Unjudged, sentence: str = "") -
     return GateResult(name=name, severity=severity, fired=None, unjudged=why, sentence=sentence)
 
 
-def without(view: View, name: str, severity: Severity, ids: Iterable[str]) -> GateResult | None:
+def without(view: View, name: str, severity: Severity, ids: Collection[str]) -> GateResult | None:
     """An unjudged result if one of the ids has no value, else None. Missing outranks quiet."""
     signals = view.signals
-    readings = signals.readings
-    lacking = [i for i in ids if readings.get(i) is None]
-    if not lacking:
-        return None
+    read = signals.readings.get
+    for signal_id in ids:
+        if read(signal_id) is None:
+            return _lacking(signals, name, severity, [i for i in ids if read(i) is None])
+    return None
+
+
+def _lacking(signals: Signals, name: str, severity: Severity, lacking: list[str]) -> GateResult:
     missing = [i for i in lacking if not signals.quiet(i)]
     if not missing:
         return unjudged(name, severity, "no_traffic", "no traffic to judge by")
@@ -129,27 +136,26 @@ def measured(
 ) -> GateResult:
     """A judged gate. `low`: it fires below its threshold, so being above it is the margin."""
     inside = value - threshold if low else threshold - value
-    return GateResult(
-        name=name,
-        severity=severity,
-        fired=fired,
-        value=value,
-        threshold=threshold,
-        margin=inside / threshold,
-        unit=unit,
-        sentence=sentence,
-        evidence=evidence,
-    )
+    return GateResult(name, severity, fired, None, value, threshold, inside / threshold, unit, sentence, evidence)
 
 
 def over(
     view: View, name: str, value: float, threshold: float, unit: str, sentence: str, ids: Iterable[str]
 ) -> GateResult:
     """A stressing gate that fires above its threshold."""
-    readings = view.signals.readings
-    evidence = {i: v for i in ids if (v := readings.get(i)) is not None}
-    fired = value > threshold
-    return measured(name, Severity.WARNING, value, threshold, unit, sentence, evidence, fired=fired)
+    read = view.signals.readings.get
+    return GateResult(
+        name,
+        Severity.WARNING,
+        value > threshold,
+        None,
+        value,
+        threshold,
+        (threshold - value) / threshold,
+        unit,
+        sentence,
+        {i: v for i in ids if (v := read(i)) is not None},
+    )
 
 
 def of_queue(result: GateResult, flow: Flow, view: View) -> GateResult:
@@ -159,9 +165,9 @@ def of_queue(result: GateResult, flow: Flow, view: View) -> GateResult:
 
 def flow_evidence(flow: Flow) -> dict[str, float]:
     names = {
+        "matching.backlog_count": flow.waiting,
         "demand.tasks_added_per_sec": flow.arrives,
         "matching.tasks_dispatched_per_sec": flow.served,
-        "matching.backlog_count": flow.waiting,
         "matching.backlog_age_sec": flow.age,
         "matching.tasks_spooled_per_sec": flow.spooled,
         "poller.pending_polls": flow.polls,

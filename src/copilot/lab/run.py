@@ -18,11 +18,13 @@ from copilot.core.assessment import Evaluation
 from copilot.core.evaluation import evaluate
 from copilot.core.memory import Memory
 from copilot.lab.beside import copilot_beside, keep_looking
+from copilot.lab.judge import judge
 from copilot.lab.labels import label_of
 from copilot.lab.page_seen import Look, seen_in
 from copilot.lab.recorded_run import RecordedRun
 from copilot.lab.scenarios import Scenario
-from copilot.lab.taken import Marks, Taken, Took, problems
+from copilot.lab.taken import Marks, Taken, Took
+from copilot.lab.wrongs import wrongs
 from copilot.local.demo_calls import server_version
 from copilot.local.supervisor import Supervisor, together
 from copilot.local.watched import WatchedCluster
@@ -30,7 +32,7 @@ from copilot.local.written_config import Watching
 from copilot.recording import header, ticks
 from copilot.settings import ClusterSettings, MetricsEndpoint, WatchedTemporal
 from copilot.sources import Source
-from copilot.sources.recorded import read_recording, recording_to
+from copilot.sources.recorded import recording_to
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ async def run_scenario(
         async with _watched(scenario, Path(folder), lengths, show, page) as (cluster, sources, settings, client):
             file = Path(folder) / f"{scenario.name}.jsonl.gz"
             run = _Run(scenario, cluster, lengths, show)
-            with recording_to(file, header(settings, sources)) as recording:
+            head = header(settings, sources)
+            with recording_to(file, head) as recording:
                 context, memory = pipeline.context(settings), Memory()
 
                 async def watch() -> None:
@@ -101,15 +104,13 @@ async def run_scenario(
                 },
                 label_judged_after_sec=scenario.judged_after_sec,
             )
-        wrong = problems(label, taken, run.evaluations, settings.window, lengths.interval_sec)
+        recorded = RecordedRun(taken, head, tuple(e.signals for e in run.evaluations))
+        wrong = list(wrongs(judge(recorded, label, run.evaluations)))
+        _keep(file, taken, out)
         if page:
-            head, recorded = read_recording(file)
-            seen = seen_in(RecordedRun(taken, head, tuple(recorded)), label, looks)
+            seen = seen_in(recorded, label, looks)
             wrong += [f"on the page, {text}" for text in seen.wrong]
-            _keep(file, taken, out)
             (out / f"{taken.scenario}.page.json").write_text(seen.document(), encoding="utf-8")
-        else:
-            _keep(file, taken, out)
     show.verdict(scenario.name, wrong)
     return wrong
 

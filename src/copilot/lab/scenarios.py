@@ -118,19 +118,20 @@ WORKERS_AND_CODE = (
              usual=usual(_changed(long_per_sec=0.3), tuning=WorkerTuning(activity_sec=1.5))),
     Scenario(
         "slow-ramp",
-        "the load grows to seven times in five minutes, from about 45 s on more than the workers can take; in the end "
-        "they get more slots",
-        meanwhile=deeds.load_growing(0.02),
+        "the load grows to four and a half times in five minutes, from about 75 s on more than the workers can take; "
+        "in the end they get more slots",
+        meanwhile=deeds.load_growing(0.012),
         end=deeds.both(deeds.load_times(1), deeds.deploy(slots=50)),
         usual=usual(_changed(short_per_sec=1.0), tuning=TIGHT),
         judged_after_sec=150.0,
     ),
     Scenario(
         "slow-workflow-tasks",
-        "a deploy's workflow code computes for 1.6 s in each workflow task, more than the workers can take",
+        "a deploy's workflow code computes for 1.6 s in each workflow task, and nearly three times what the workers "
+        "can take comes",
         deeds.deploy(task_sec=1.6),
         deeds.deploy(),
-        usual=usual(tuning=FEW_TASK_SLOTS),
+        usual=usual(_changed(short_per_sec=2.8), tuning=FEW_TASK_SLOTS),
     ),
     Scenario("workflow-task-failures", "a deploy's workflow code raises in a quarter of the orders",
              deeds.deploy(bug=True), deeds.deploy(), usual=usual(SPECIAL)),

@@ -110,9 +110,12 @@ class Running:
 
     def last_words(self) -> str:
         """The last lines it wrote, as the end of a sentence; says where the whole log is."""
-        with self._log.open("rb") as log:
-            log.seek(max(self._log_start, self._log.stat().st_size - 4096))
-            text = _COLOURS.sub("", log.read().decode("utf-8", "replace"))
+        try:
+            with self._log.open("rb") as log:
+                log.seek(max(self._log_start, self._log.stat().st_size - 4096))
+                text = _COLOURS.sub("", log.read().decode("utf-8", "replace"))
+        except OSError as error:
+            return f"; what it said cannot be read ({error})"
         lines = [line.strip()[:LAST_LINE_CHARS] for line in text.splitlines() if line.strip()]
         said = " / ".join(lines[-LAST_LINES:]) or "nothing"
         return f"; it said: {said} (log: {self._log})"

@@ -29,6 +29,7 @@ SETTINGS = {
     "unix_socket_directories": "",
     "max_connections": "50",
     "shared_buffers": "32MB",
+    "dynamic_shared_memory_type": "mmap",  # In its own folder: a kill -9 leaves nothing in /dev/shm.
     "log_min_messages": "warning",
     "jit": "off",
 }

@@ -10,10 +10,11 @@ ASK_SEC = 2.0
 
 
 def http_answers(url: str, *, containing: str = "") -> Probe:
-    """A probe: does `url` answer 200, and does its body hold `containing`?"""
+    """A probe: does `url` answer 200, and does its body hold `containing`? It asks our own children on this machine and
+    tells them nothing, so any certificate will do."""
 
     async def ask() -> bool:
-        async with httpx.AsyncClient(timeout=ASK_SEC, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=ASK_SEC, trust_env=False, verify=False) as client:
             try:
                 answer = await client.get(url)
             except httpx.HTTPError:

@@ -5,6 +5,7 @@ process group; and on Linux the kernel kills each when we die in whatever way (l
 """
 
 import asyncio
+import logging
 import os
 import signal
 from collections.abc import Callable, Coroutine
@@ -15,6 +16,8 @@ from typing import Any, Literal, Self
 
 from copilot.core.errors import CopilotError, StartError
 from copilot.local.child import Child, Running, described, spawn
+
+log = logging.getLogger(__name__)
 
 EventKind = Literal["started", "died", "back", "held", "stopped", "fault"]
 
@@ -131,25 +134,43 @@ class Supervisor:
             self._tell(Event(kept.child.name, "stopped", f"{kept.child.name} is stopped"))
 
     async def _keep(self, kept: "_Kept") -> None:
+        """Whatever goes wrong here is said and tried again: a child nobody keeps would be missed by nobody."""
         name, crashes = kept.child.name, 0
+        ended: Running | None = None
         while True:
-            code = await kept.running.ended()
-            await kept.running.kill()
-            if kept.running.age_sec >= self._backoff.steady_sec:
-                crashes = 0
-            delay = self._backoff.delay(crashes)
-            crashes += 1
-            why = f"{described(code)}{kept.running.last_words()}"
-            self._tell(Event(name, "died", f"{name} died, starting it again in {delay:g} s: {why}"))
-            await asyncio.sleep(delay)
             try:
-                kept.running = await spawn(kept.child, self._logs)
-                await kept.running.ready()
-            except StartError:
-                # It died again or hangs: the next turn says so and waits longer.
-                await kept.running.kill()
-            else:
-                self._tell(Event(name, "back", f"{name} is back (pid {kept.running.pid})"))
+                await kept.running.ended()
+                if kept.running is not ended and kept.running.age_sec >= self._backoff.steady_sec:
+                    crashes = 0
+                ended = kept.running
+                await self._start_again(kept, self._backoff.delay(crashes))
+            except Exception:
+                log.exception("keeping %s running went wrong; it is tried again", name)
+                await asyncio.sleep(self._backoff.delay(crashes))
+            crashes += 1
+
+    async def _start_again(self, kept: "_Kept", delay: float) -> None:
+        name = kept.child.name
+        code = await kept.running.ended()
+        await kept.running.kill()
+        why = f"{described(code)}{kept.running.last_words()}"
+        self._note(Event(name, "died", f"{name} died, starting it again in {delay:g} s: {why}"))
+        await asyncio.sleep(delay)
+        try:
+            kept.running = await spawn(kept.child, self._logs)
+            await kept.running.ready()
+        except StartError:
+            # It died again or hangs: the next turn says so and waits longer.
+            await kept.running.kill()
+        else:
+            self._note(Event(name, "back", f"{name} is back (pid {kept.running.pid})"))
+
+    def _note(self, event: Event) -> None:
+        """Tell it; that nobody can be told is no reason not to start a child again."""
+        try:
+            self._tell(event)
+        except Exception:
+            log.exception("this could not be told: %s", event.text)
 
 
 @dataclass

@@ -71,7 +71,7 @@ async def everything_up(
             if address := environment.get("COPILOT_TEMPORAL__ADDRESS"):
                 temporal = f"{address} ({EMBEDDED.format(folder)})"
             host = LOOPBACK if settings.api.host in ("0.0.0.0", "::") else settings.api.host
-            page = f"http://{host}:{port}"
+            page = f"{settings.api.scheme}://{host}:{port}"
             processes = CopilotProcesses(supervisor, config, page, environment=environment)
             await processes.set_up_store()
             await processes.start()

@@ -4,6 +4,8 @@ import logging
 import time
 from collections.abc import Callable
 
+from copilot.core.redaction import redacted
+
 EVERY_SEC = 60.0
 
 
@@ -16,8 +18,8 @@ class Complaints:
         self._last: float | None = None
 
     def say(self, message: str, *values: object) -> None:
-        """Log a warning, unless one was logged within the last minute."""
+        """Log a warning without secrets, unless one was logged within the last minute."""
         now = self._clock()
         if self._last is None or now - self._last >= EVERY_SEC:
             self._last = now
-            self._log.warning(message, *values)
+            self._log.warning("%s", redacted(message % values))

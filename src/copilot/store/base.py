@@ -5,6 +5,7 @@ thing written twice is there once. Instants are kept and compared to the microse
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pydantic import FiniteFloat
@@ -24,15 +25,18 @@ from copilot.core.signals import Frozen
 from copilot.core.snapshot import Snapshot
 
 
-class TimelinePoint(Frozen):
-    """What was said at one tick. `signals` are its readings (id → value, None where there was none) when asked for."""
+@dataclass(frozen=True, slots=True)
+class TimelinePoint:
+    """What was said at one tick. `signals` are its readings (id → value, None where there was none) when asked for.
+
+    No pydantic model because an answer holds some thousand, read from rows that were checked when they were written."""
 
     time: Instant
     health_state: ReportedState
     stale: bool
     bottleneck: BottleneckClassification
     top_factor: str | None
-    signals: dict[str, FiniteFloat | None] | None = None
+    signals: dict[str, float | None] | None = None
 
 
 class SeriesPoint(Frozen):
@@ -117,10 +121,12 @@ class Store(Protocol):
     async def prunable(self, before: Instant) -> dict[str, int]:
         """What `prune` would delete: rows by table."""
 
-    async def prune(self, before: Instant, batch: int = PRUNE_BATCH, told: Told | None = None) -> int:
-        """Delete snapshots and assessments older than `before` and issues resolved before it, at most `batch` rows a
-        transaction, fewer where the database says that this is too much. `told` hears of each batch. Returns the
-        number of rows deleted. May be cut off anywhere and begun again."""
+    async def prune(
+        self, before: Instant, batch: int = PRUNE_BATCH, told: Told | None = None, cluster: str | None = None
+    ) -> int:
+        """Delete snapshots and assessments older than `before` and issues resolved before it, of one cluster or of
+        all, at most `batch` rows a transaction, fewer where the database says that this is too much. `told` hears of
+        each batch. Returns the number of rows deleted. May be cut off anywhere and begun again."""
 
     async def close(self) -> None:
         """Give back what is held. The store may not be used afterwards."""

@@ -35,6 +35,10 @@ DSQL_FIXES = FIXES | {
     AUTH: "the AWS identity needs dsql:DbConnectAdmin (user admin) or dsql:DbConnect on the cluster; a user other than "
     "admin also a role there (AWS IAM GRANT)",
 }
+NO_POSTGRES = (
+    "nothing there answers as a PostgreSQL does: see whether the database hangs, and whether host and port in [store] "
+    "url are its own"
+)
 VERIFIED = "encrypted, the certificate verified"
 NO_CREDENTIALS = "give AWS credentials: a role, a profile in [store] url, or AWS_… variables"
 NEWER = "upgrade this program: the schema was made by a newer one"
@@ -164,7 +168,8 @@ class _Way:
         except asyncpg.PostgresError as error:
             self._failed(DATABASE, error)
         except TimeoutError:
-            self._failed(TLS, f"nobody answered within {CONNECT_SEC:g} s after the connection was made")
+            silent = f"nobody answered within {CONNECT_SEC:g} s after the connection was made"
+            self._say(TLS, CheckStatus.FAILED, silent, NO_POSTGRES)
         except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             self._failed(TLS, error)
         return None

@@ -101,8 +101,17 @@ class Connections:
         """Run `work` in one snapshot-isolated transaction, again from the start after a conflict. Raises StoreError."""
 
         async def inside(connection: Connection) -> T:
-            async with connection.transaction(isolation="repeatable_read"):
-                return await work(connection)
+            transaction = connection.transaction(isolation="repeatable_read")
+            await transaction.start()
+            try:
+                result = await work(connection)
+            except (*_LOST, TimeoutError):
+                raise
+            except Exception:
+                await transaction.rollback()
+                raise
+            await transaction.commit()
+            return result
 
         return await self.plainly(inside)
 
@@ -139,7 +148,8 @@ class Connections:
                 await pool.release(connection)
                 connection = await pool.acquire(timeout=2 * CONNECT_SEC)
             yield connection
-        except (*_LOST, TimeoutError):
+        except (*_LOST, TimeoutError, asyncio.CancelledError):
+            # It goes with its transaction: a rollback would wait for a database that may hang.
             connection.terminate()
             raise
         finally:
@@ -168,6 +178,9 @@ class Connections:
         return connection
 
     def _refused(self, error: Exception) -> StoreError:
+        if isinstance(error, asyncpg.UndefinedTableError):
+            lacks = f"the state store at {self.place} lacks a table ({first_line(error)})"
+            return StoreError(f"{lacks}: run `copilot db setup-schema`")
         return StoreError(f"the state store at {self.place} cannot be used: {first_line(error)}")
 
 
@@ -175,6 +188,10 @@ def first_line(error: Exception) -> str:
     """What went wrong, in one line."""
     if isinstance(error, TimeoutError):
         return "it did not answer in time"
+    if isinstance(error, asyncpg.DiskFullError):
+        return "its disk is full"
+    if isinstance(error, ConnectionRefusedError):
+        return "the connection was refused"
     return (str(error) or type(error).__name__).splitlines()[0]
 
 

@@ -147,17 +147,35 @@ class MemoryStore:
             "issues": sum(micros(time) < limit for time in ended),
         }
 
-    async def prune(self, before: Instant, batch: int = PRUNE_BATCH, told: Told | None = None) -> int:  # noqa: ARG002
-        found = await self.prunable(before)
+    async def prune(
+        self,
+        before: Instant,
+        batch: int = PRUNE_BATCH,  # noqa: ARG002
+        told: Told | None = None,
+        cluster: str | None = None,
+    ) -> int:
         limit = micros(before)
-        self._snapshots = {k: s for k, s in self._snapshots.items() if micros(s.evaluation.time) >= limit}
-        self._assessments = {k: a for k, a in self._assessments.items() if micros(a.time) >= limit}
-        self._issues = {
-            k: (c, i) for k, (c, i) in self._issues.items() if i.resolved_at is None or micros(i.resolved_at) >= limit
+
+        def old(name: str, time: Instant | None) -> bool:
+            return cluster in (None, name) and time is not None and micros(time) < limit
+
+        snapshots = [k for k, s in self._snapshots.items() if old(s.evaluation.cluster, s.evaluation.time)]
+        assessments = [k for k, a in self._assessments.items() if old(a.cluster, a.time)]
+        issues = [k for k, (name, i) in self._issues.items() if old(name, i.resolved_at)]
+        for snapshot in snapshots:
+            del self._snapshots[snapshot]
+        for assessment in assessments:
+            del self._assessments[assessment]
+        for issue in issues:
+            del self._issues[issue]
+        found = {
+            "metrics_snapshots": len(snapshots),
+            "health_assessments": len(assessments),
+            "issues": len(issues),
         }
-        for table, count in found.items():
-            if told and count:
-                told(table, count)
+        for table, rows in found.items():
+            if told and rows:
+                told(table, rows)
         return sum(found.values())
 
     async def close(self) -> None:

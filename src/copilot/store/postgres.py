@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -134,7 +135,7 @@ class PostgresStore:
         ids = {from_column(r["time"]): r["id"] for r in rows}
         found = await self._rows(sql.READINGS, [ids[p.time] for p in kept])
         readings = {r["id"]: json.loads(r["readings"]) for r in found}
-        return [p.model_copy(update={"signals": readings.get(ids[p.time])}) for p in kept]
+        return [replace(p, signals=readings.get(ids[p.time])) for p in kept]
 
     async def signal_series(
         self, cluster: str, signal_id: str, start: Instant, end: Instant, max_points: int
@@ -166,13 +167,15 @@ class PostgresStore:
                 found[table] += 0 if row is None else row["count"]
         return found
 
-    async def prune(self, before: Instant, batch: int = PRUNE_BATCH, told: Told | None = None) -> int:
+    async def prune(
+        self, before: Instant, batch: int = PRUNE_BATCH, told: Told | None = None, cluster: str | None = None
+    ) -> int:
         deleted = 0
         room = max(1, min(batch, ROWS_PER_TRANSACTION))
-        for cluster in await self.clusters():
+        for name in await self.clusters() if cluster is None else [cluster]:
             for table, statement in sql.PRUNE.items():
                 while True:
-                    count, room = await self._delete(statement, cluster, before, room)
+                    count, room = await self._delete(statement, name, before, room)
                     if not count:
                         break
                     deleted += count

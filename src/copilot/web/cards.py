@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from copilot.core.figures import quantity
 from copilot.core.signals import Missing, MissingCode, Signals
 from copilot.core.taxonomy import SPECS, SignalSpec
 from copilot.store.base import TimelinePoint
 from copilot.web.drawing import Spark, spark
-from copilot.web.wording import quantity
 
 KEY_SIGNALS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("Arrives", (("demand.starts_per_sec", "Workflow starts"), ("demand.tasks_added_per_sec", "Tasks added"))),

@@ -7,6 +7,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from whenever import Instant
 
+from copilot.core import figures
 from copilot.core.assessment import Evaluation, GateResult, ReportedState, Severity
 from copilot.core.staleness import unknown_after_sec
 from copilot.core.taxonomy import SPECS
@@ -55,7 +56,7 @@ class Page:
         heard = f"The last evaluation is of {wording.clock(e.time, self.now)}, {wording.ago(e.time, self.now)}."
         if e.verdict.health_state is ReportedState.UNKNOWN:
             before = f" Before that: {e.verdict.last_known_state}." if e.verdict.last_known_state else ""
-            return f"Blind since {wording.clock(e.verdict.since, self.now)}. {heard}{before}"
+            return f"Unknown since {wording.clock(e.verdict.since, self.now)}. {heard}{before}"
         if e.verdict.stale:
             return f"Stale: this state is held without fresh evidence. {heard}"
         return None
@@ -113,7 +114,7 @@ class Page:
     def marks(self) -> list[str]:
         """What to write under the equal parts of the timeline."""
         parts = 6 if self.span_min % 60 == 0 else 5
-        return [f"−{wording.duration(60 * self.span_min * (parts - i) / parts)}" for i in range(parts)]
+        return [f"−{figures.duration(60 * self.span_min * (parts - i) / parts)}" for i in range(parts)]
 
 
 def _interest(gate: GateResult) -> tuple[int, bool, float]:
@@ -146,15 +147,15 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "quantity": wording.quantity,
+        "quantity": figures.quantity,
         "words": wording.words,
         "clock": wording.clock,
         "ago": wording.ago,
-        "duration": wording.duration,
+        "duration": figures.duration,
     }
     environment.globals |= {
         "MEANS": wording.MEANS,
-        "NOTHING": wording.NOTHING,
+        "NOTHING": figures.NOTHING,
         "UNJUDGED": wording.UNJUDGED,
         "SHAPES": drawing.SHAPES,
         "SPECS": SPECS,

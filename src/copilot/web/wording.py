@@ -3,63 +3,7 @@
 from whenever import Instant
 
 from copilot.core.assessment import ReportedState
-
-NOTHING = "–"
-
-
-def quantity(value: float | None, unit: str) -> str:
-    """A value with its unit, short: 44 ms, 1.6 s, 99.2 %, 1,204."""
-    if value is None:
-        return NOTHING
-    match unit:
-        case "ms":
-            return duration(value / 1000) if abs(value) >= 1000 else f"{number(value)} ms"
-        case "s":
-            return duration(value)
-        case "ratio":
-            return f"{number(100 * value)} %"
-        case "percent":
-            return f"{number(value)} %"
-        case "bool":
-            return "yes" if value else "no"
-        case "bytes":
-            return _bytes(value)
-        case "count" | "":
-            return number(value)
-        case _:
-            return f"{number(value)} {unit.removeprefix('1')}"
-
-
-def number(value: float) -> str:
-    """Three digits that matter, thousands apart."""
-    size = abs(value)
-    if size >= 100 or value == int(value):
-        return f"{value:,.0f}"
-    if size >= 10:
-        return f"{value:.1f}".removesuffix(".0")
-    if size >= 0.01:
-        return f"{value:.2f}".rstrip("0").rstrip(".")
-    return f"{value:.1g}"
-
-
-def duration(seconds: float) -> str:
-    """A length of time in its one or two largest units."""
-    if abs(seconds) < 60:
-        return f"{number(seconds)} s"
-    whole = round(seconds)
-    for size, unit, part, below in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
-        if abs(whole) >= size:
-            rest = whole % size // part
-            return f"{whole // size} {unit} {rest} {below}" if rest else f"{whole // size} {unit}"
-    return f"{whole} s"
-
-
-def _bytes(value: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(value) < 1000:
-            return f"{number(value)} {unit}"
-        value /= 1000
-    return f"{number(value)} TB"
+from copilot.core.figures import duration
 
 
 def ago(time: Instant, now: Instant) -> str:

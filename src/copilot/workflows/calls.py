@@ -29,12 +29,14 @@ from copilot.activities.messages import (
     StoreAssessment,
     StoreSnapshots,
 )
+from copilot.activities.prune_messages import PruneStore, StorePruned
 
 A = TypeVar("A", bound=Message)
 
 AT_ONCE = timedelta(milliseconds=200)
 WRITE = timedelta(seconds=10)
 ASK = timedelta(seconds=8)
+PRUNING_LIVES = timedelta(minutes=2)
 # An assessment is to end within 30 s of its verdict.
 EXPLAIN = timedelta(seconds=20)
 
@@ -134,6 +136,19 @@ async def get_live_verdict(ask: GetLiveVerdict) -> LiveVerdict:
 async def check_recent_assessment(ask: CheckRecentAssessment) -> RecentAssessment:
     """Asked once a look: a store that is away is not waited for."""
     return await _once("check_recent_assessment", ask, RecentAssessment, ASK)
+
+
+async def prune_store(ask: PruneStore, gives_up_sec: float) -> StorePruned:
+    """Three attempts, for workers that are replaced meanwhile: each goes on where the last one ended."""
+    answer: StorePruned = await workflow.execute_activity(
+        "prune_store",
+        ask,
+        result_type=StorePruned,
+        schedule_to_close_timeout=timedelta(seconds=gives_up_sec),
+        heartbeat_timeout=PRUNING_LIVES,
+        retry_policy=RetryPolicy(initial_interval=timedelta(seconds=30), maximum_attempts=3),
+    )
+    return answer
 
 
 def nobody_was_there(error: ActivityError) -> bool:

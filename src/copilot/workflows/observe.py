@@ -27,7 +27,7 @@ from copilot.workflows.shared import (
     assess_id,
     memo,
 )
-from copilot.workflows.storing import Storing, snapshot, start_child
+from copilot.workflows.storing import Storing, snapshot, start_child, to_its_end
 from copilot.workflows.ticks import next_tick, slack, tick_time
 
 
@@ -58,6 +58,7 @@ class ObserveClusterWorkflow:
             if is_cancelled_exception(error):
                 self._leaving = True
                 await self._store.hand_over(storing)
+                await workflow.wait_condition(workflow.all_handlers_finished)
             raise
         self._leaving = True
         await self._store.hand_over(storing)
@@ -95,6 +96,7 @@ class ObserveClusterWorkflow:
             last_tick=known.last_tick,
             last_error=known.last_error,
             assessed=known.assessed,
+            cycle_sec=known.cycle_sec,
         )
 
     @workflow.update
@@ -173,48 +175,52 @@ class ObserveClusterWorkflow:
         self._known.last_tick = tick
         self._left -= 1
         self._ticking = True
+        began = workflow.time()
         spiked, self._known.log_spike = self._known.log_spike, False
+        published = False
         try:
-            judged = await self._judge(tick)
-            if judged is not None:
-                await self._publish(judged, tick, spiked=spiked)
-            else:
-                self._known.log_spike = self._known.log_spike or spiked
+            ask = await self._read(tick)
+            if ask is not None:
+                published = await to_its_end(self._judge_and_publish(ask, spiked=spiked))
+            if published:
+                self._known.cycle_sec = workflow.time() - began
         finally:
+            self._known.log_spike = self._known.log_spike or (spiked and not published)
             self._ticking, self._tried = False, True
 
-    async def _judge(self, tick: int) -> HealthEvaluated | None:
-        interval, known = self._definition.interval_sec, self._known
-        waits = max(3.0, slack(interval))
+    async def _read(self, tick: int) -> EvaluateHealth | None:
+        """What is to be judged; None if no worker was there."""
         read: Document | None = None
         why = ""
         try:
-            deadline = calls.fetch_deadline_sec(interval)
+            deadline = calls.fetch_deadline_sec(self._definition.interval_sec)
             ask = FetchSignals(cluster=self._cluster, tick=tick, deadline_sec=deadline)
-            read = (await calls.fetch_signals(ask, waits)).signals
+            read = (await calls.fetch_signals(ask, self._worker_within())).signals
         except ActivityError as error:
             why = self._went_wrong(error)
             if calls.nobody_was_there(error):
                 return None
+        known = self._known
+        return EvaluateHealth(
+            cluster=self._cluster, tick=tick, signals=read, memory=known.memory, why_blind=why, logs=known.logs
+        )
+
+    async def _judge_and_publish(self, ask: EvaluateHealth, *, spiked: bool) -> bool:
         try:
-            judged = await calls.evaluate_health(
-                EvaluateHealth(
-                    cluster=self._cluster,
-                    tick=tick,
-                    signals=read,
-                    memory=known.memory,
-                    why_blind=why,
-                    logs=known.logs,
-                ),
-                waits,
-            )
+            judged = await calls.evaluate_health(ask, self._worker_within())
         except ActivityError as error:
             self._went_wrong(error)
-            return None
-        known.window.push(tick, judged.evaluation["signals"]["readings"])
-        if read is not None and known.last_error is not None:
+            return False
+        known = self._known
+        known.window.push(ask.tick, judged.evaluation["signals"]["readings"])
+        if ask.signals is not None and known.last_error is not None:
             known.last_error = known.last_error.model_copy(update={"over": True})
-        return judged
+        await self._publish(judged, ask.tick, spiked=spiked)
+        return True
+
+    def _worker_within(self) -> float:
+        """Seconds within which a worker must take an activity."""
+        return max(3.0, slack(self._definition.interval_sec))
 
     async def _publish(self, judged: HealthEvaluated, tick: int, *, spiked: bool) -> None:
         known = self._known

@@ -24,7 +24,7 @@ from copilot.workflows.shared import (
     assess_id,
     memo,
 )
-from copilot.workflows.storing import start_child
+from copilot.workflows.storing import start_child, to_its_end
 
 SINCE_EVER = 0
 
@@ -107,7 +107,8 @@ class ScheduledAssessmentWorkflow:
         known.assessed = evaluated
         known.made += 1
         given = AssessHealth(cluster=self._cluster, evaluation=said.evaluation, trigger="scheduled")
-        await start_child(AssessHealthWorkflow.run, given, assess_id(self._cluster, evaluated, "scheduled"))
+        mine = assess_id(self._cluster, evaluated, "scheduled")
+        await to_its_end(start_child(AssessHealthWorkflow.run, given, mine))
 
     def _went_wrong(self, error: ActivityError) -> None:
         if is_cancelled_exception(error):

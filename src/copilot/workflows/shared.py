@@ -11,6 +11,7 @@ OBSERVE = "ObserveClusterWorkflow"
 SCHEDULED = "ScheduledAssessmentWorkflow"
 ASSESS = "AssessHealthWorkflow"
 STORE_BACKLOG = "StoreBacklogWorkflow"
+PRUNE = "PruneStoreWorkflow"
 CLUSTER_MEMO = "cluster"
 DEFINITION_MEMO = "definition"
 
@@ -23,6 +24,11 @@ def observe_id(cluster: str) -> str:
 def scheduled_id(cluster: str) -> str:
     """Workflow id of the loop that has a cluster assessed on schedule."""
     return f"scheduled-{cluster}"
+
+
+def prune_id(cluster: str) -> str:
+    """Workflow id of the loop that prunes what the store holds of a cluster."""
+    return f"prune-{cluster}"
 
 
 def assess_id(cluster: str, tick: int, trigger: str) -> str:
@@ -89,6 +95,7 @@ class Known(BaseModel):
     last_error: LastError | None = None
     logs: Document | None = None
     log_spike: bool = False
+    cycle_sec: float | None = None
     ticks: int = 0
     runs: int = 1
 
@@ -124,6 +131,26 @@ class ScheduleAssessments(Message):
     known: KnownSchedule | None = None
 
 
+class KnownPruning(BaseModel):
+    """What the pruning loop knows, carried over every continue-as-new (unix seconds). `since`: when it began; `tried`:
+    when it last pruned or failed to; `prunings` and `deleted`: how often it did, and the rows in all."""
+
+    since: int | None = None
+    tried: int | None = None
+    prunings: int = 0
+    deleted: int = 0
+    last_error: LastError | None = None
+    runs: int = 1
+
+
+class PruneRegularly(Message):
+    """Start of a pruning loop; `known` comes from the run before."""
+
+    cluster: str
+    definition: Definition
+    known: KnownPruning | None = None
+
+
 class AssessHealth(Message):
     """Keep an evaluation as an assessment, and have it explained."""
 
@@ -142,7 +169,7 @@ class StoreBacklog(Message):
 
 class LoopStatus(Message):
     """How a loop is doing: ticks evaluated since it began, runs (continue-as-new generations), snapshots not
-    stored yet, the newest tick it had assessed."""
+    stored yet, the newest tick it had assessed, how long the last one took to be read and judged."""
 
     definition: Definition
     ticks: int
@@ -151,6 +178,7 @@ class LoopStatus(Message):
     last_tick: int | None
     last_error: LastError | None
     assessed: int | None = None
+    cycle_sec: float | None = None
 
 
 class ScheduleStatus(Message):
@@ -161,4 +189,15 @@ class ScheduleStatus(Message):
     made: int
     runs: int
     assessed: int | None
+    last_error: LastError | None
+
+
+class PruningStatus(Message):
+    """How a pruning loop is doing."""
+
+    definition: Definition
+    prunings: int
+    deleted: int
+    runs: int
+    tried: int | None
     last_error: LastError | None

@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, WorkflowAlreadyStartedError, is_cancelled_exception
@@ -14,6 +14,8 @@ from copilot.activities.messages import Document, HealthEvaluated, Message, Stor
 from copilot.workflows import calls
 from copilot.workflows.backlog import StoreBacklogWorkflow, queue_behind
 from copilot.workflows.shared import Known, StoreBacklog, backlog_id
+
+T = TypeVar("T")
 
 SNAPSHOTS_PER_WRITE = 20
 BYTES_PER_WRITE = 80_000
@@ -43,8 +45,19 @@ def first_batch(pending: list[Document]) -> list[Document]:
     return batch
 
 
+async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Do it whole, though we are cancelled meanwhile; the cancellation comes after it."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await workflow.wait([task])
+        raise
+
+
 async def start_child(run: Any, given: Message, child_id: str) -> None:
-    """Start a workflow that lives on without us; one that runs already does."""
+    """Start a workflow that lives on without us; one that runs already does. Cancelled before it has begun, it never
+    begins: where we may be cancelled, it must be done `to_its_end`."""
     with contextlib.suppress(WorkflowAlreadyStartedError):
         await workflow.start_child_workflow(
             run, given, id=child_id, parent_close_policy=workflow.ParentClosePolicy.ABANDON

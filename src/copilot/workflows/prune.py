@@ -1,0 +1,104 @@
+"""PruneStoreWorkflow: once a day, what the store holds of one cluster beyond its retention is deleted.
+
+A loop of its own, so that nothing else waits for it. Clusters that are started together are pruned at different times.
+"""
+
+import contextlib
+import zlib
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+from copilot.activities.prune_messages import PruneStore
+from copilot.workflows import calls
+from copilot.workflows.shared import (
+    PRUNE,
+    Definition,
+    KnownPruning,
+    LastError,
+    PruneRegularly,
+    PruningStatus,
+    memo,
+)
+
+
+def first_pause(cluster: str, interval_sec: float) -> float:
+    """Seconds from the loop's beginning to its first pruning: of a day half an hour to an hour, by the cluster's
+    name. So a machine that is on for some hours only is pruned too, and many clusters not at once."""
+    share = zlib.crc32(cluster.encode()) / 2**32
+    return interval_sec / 48 * (1 + share)
+
+
+@workflow.defn(name=PRUNE)
+class PruneStoreWorkflow:
+    """The loop. Ends only when it is cancelled."""
+
+    @workflow.init
+    def __init__(self, given: PruneRegularly) -> None:
+        self._cluster = given.cluster
+        self._definition = given.definition
+        self._known = given.known or KnownPruning()
+        self._left = self._definition.ticks_per_run
+        self._redefined = False
+
+    @workflow.run
+    async def run(self, given: PruneRegularly) -> None:  # noqa: ARG002
+        if self._known.since is None:
+            self._known.since = int(workflow.time())
+        while not (self._redefined or self._left <= 0 or workflow.info().is_continue_as_new_suggested()):
+            with contextlib.suppress(TimeoutError):
+                await workflow.wait_condition(lambda: self._redefined, timeout=self._seconds_to_next())
+            if not self._redefined:
+                await self._prune()
+        self._known.runs += 1
+        workflow.continue_as_new(
+            PruneRegularly(cluster=self._cluster, definition=self._definition, known=self._known),
+            memo=memo(self._cluster, self._definition),
+        )
+
+    @workflow.query
+    def last_error(self) -> LastError | None:
+        """What last went wrong."""
+        return self._known.last_error
+
+    @workflow.query
+    def status(self) -> PruningStatus:
+        """How the loop itself is doing."""
+        return PruningStatus(definition=self._definition, **self._known.model_dump(exclude={"since"}))
+
+    @workflow.signal
+    def define(self, definition: Definition) -> None:
+        """Carry on under another definition."""
+        self._redefined = self._redefined or definition != self._definition
+        self._definition = definition
+
+    def _seconds_to_next(self) -> float:
+        """Never longer than an interval, whatever was done to the clock meanwhile."""
+        known, interval = self._known, self._definition.interval_sec
+        now = workflow.time()
+        if known.tried is not None:
+            due = known.tried + interval
+        else:
+            due = (now if known.since is None else known.since) + first_pause(self._cluster, interval)
+        return min(max(0.0, due - now), interval)
+
+    async def _prune(self) -> None:
+        """One that fails is tried again the next day."""
+        known = self._known
+        known.tried = now = int(workflow.time())
+        self._left -= 1
+        try:
+            pruned = await calls.prune_store(
+                PruneStore(cluster=self._cluster, now=now), gives_up_sec=self._definition.interval_sec / 2
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            what = calls.in_one_line(error)
+            workflow.logger.warning("%s: %s", self._cluster, what)
+            known.last_error = LastError(time=int(workflow.time()), what=what)
+            return
+        known.prunings += 1
+        known.deleted += pruned.deleted
+        if known.last_error is not None:
+            known.last_error = known.last_error.model_copy(update={"over": True})

@@ -1,0 +1,176 @@
+"""Who may ask, from where, and how that is told."""
+
+import logging
+import ssl
+from pathlib import Path
+
+import httpx
+import pytest
+import trustme
+from pydantic import ValidationError
+
+from copilot.api.app import create_app
+from copilot.api.serve import serve, tls_context
+from copilot.api.tokens import Tokens, new_token, token_hash
+from copilot.api_settings import ApiSettings
+from copilot.core.errors import StartError
+from tests.api.conftest import client
+from tests.api.standin import deps
+from tests.api.test_status import telling
+from tests.web.chromium import served
+
+GRAFANA, ALICE = new_token(), new_token()
+ASKING = ApiSettings(tokens={"grafana": token_hash(GRAFANA), "alice": token_hash(ALICE)}, access_log=True)
+PAGE = "https://grafana.example.org"
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [None, "Bearer", "Bearer wrong", f"Basic {GRAFANA}", "Basic é", f"bearer {ALICE}x"],
+    ids=["nothing", "no token", "another", "the wrong scheme", "not ASCII", "one letter more"],
+)
+async def test_who_shows_no_known_token_learns_nothing(shown: str | None) -> None:
+    headers = {b"authorization": shown.encode()} if shown else {}
+    async with client(deps(telling()), ASKING) as api:
+        for path in ("/", "/status", "/metrics", "/events", "/openapi.json", "/static/base.css", "/nowhere"):
+            answer = await api.get(path, headers=headers)
+            assert answer.status_code == 401
+            assert answer.json()["error"]["code"] == "unauthorized"
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+            assert "happy" not in answer.text
+
+
+async def test_each_token_lets_in_as_a_bearer_or_as_a_browsers_password() -> None:
+    async with client(deps(telling()), ASKING) as api:
+        for token in (GRAFANA, ALICE):
+            assert (await api.get("/status", headers={"authorization": f"Bearer {token}"})).status_code == 200
+            assert (await api.get("/", auth=("anybody", token))).status_code == 200
+        assert (await api.get("/healthz")).status_code == (await api.get("/readyz")).status_code == 200
+
+
+async def test_metrics_may_be_open_to_all() -> None:
+    async with client(deps(telling()), ASKING.model_copy(update={"open_metrics": True})) as api:
+        assert (await api.get("/metrics")).status_code == 200
+        assert (await api.get("/status")).status_code == 401
+        said = (await api.get("/openapi.json", headers={"authorization": f"Bearer {ALICE}"})).json()
+    assert said["security"] == [{"bearer": []}, {"password": []}]
+    assert {p for p, o in said["paths"].items() if o.get("get", {}).get("security") == []} == {
+        "/healthz", "/readyz", "/metrics",
+    }  # fmt: skip
+
+
+def test_a_token_is_kept_as_its_hash_and_known_by_it() -> None:
+    tokens = Tokens(ASKING.tokens)
+    assert (tokens.bearer(GRAFANA), tokens.bearer(ALICE), tokens.bearer(token_hash(ALICE))) == (
+        "grafana",
+        "alice",
+        None,
+    )
+    assert GRAFANA not in repr(ASKING)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"tokens": {"grafana": "secret"}}, "copilot token new"),
+        ({"tokens": {"a": token_hash("x"), "b": token_hash("x")}}, "same token"),
+        ({"cert_file": "a.pem"}, "go together"),
+        ({"cors_origins": ["*"]}, "no origin"),
+        ({"cors_origins": ["https://a.example/path"]}, "no origin"),
+        ({"frame_ancestors": ["'self'; script-src *"]}, "no origin"),
+    ],
+)
+def test_settings_that_would_let_in_others_are_refused(wrong: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        ApiSettings.model_validate(wrong)
+
+
+async def test_only_configured_pages_may_ask_from_a_browser() -> None:
+    settings = ASKING.model_copy(update={"cors_origins": (PAGE,)})
+    preflight = {"access-control-request-method": "GET", "access-control-request-headers": "authorization"}
+    async with client(deps(telling()), settings) as api:
+        may = await api.options("/status", headers={"origin": PAGE, **preflight})
+        may_not = await api.options("/status", headers={"origin": "https://evil.example", **preflight})
+        known = {"authorization": f"Bearer {ALICE}"}
+        ours = await api.get("/status", headers={"origin": PAGE, **known})
+        foreign = await api.get("/status", headers={"origin": "https://evil.example", **known})
+        refused = await api.get("/status", headers={"origin": PAGE})
+    assert (may.status_code, may.headers["access-control-allow-origin"]) == (200, PAGE)
+    assert (may_not.status_code, may_not.json()["error"]["code"]) == (400, "origin_refused")
+    assert "access-control-allow-origin" not in may_not.headers
+    assert (ours.headers["access-control-allow-origin"], "origin" in ours.headers["vary"].lower()) == (PAGE, True)
+    assert "access-control-allow-origin" not in foreign.headers
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, PAGE)
+
+
+async def test_without_a_setting_no_page_may_ask_or_show_ours() -> None:
+    async with client(deps(telling())) as api:
+        answer = await api.get("/status", headers={"origin": PAGE})
+    assert "access-control-allow-origin" not in answer.headers
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-frame-options"] == "DENY"
+    async with client(deps(telling()), ApiSettings(frame_ancestors=(PAGE,))) as api:
+        answer = await api.get("/")
+    assert f"frame-ancestors {PAGE}" in answer.headers["content-security-policy"]
+    assert "x-frame-options" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("abc-123", True), ("a" * 128, True), ("a" * 129, False), ("two words", False), ("", False), ("é", False)],
+)
+async def test_a_request_has_an_id_its_own_where_that_is_sane(given: str, kept: bool) -> None:
+    async with client(deps(telling())) as api:
+        answer = await api.get("/status?cluster=mars", headers={b"x-request-id": given.encode()})
+    named = answer.headers["x-request-id"]
+    assert answer.json()["error"]["request_id"] == named
+    assert (named == given) is kept
+    assert named
+
+
+async def test_the_access_log_says_who_asked_what_and_how_it_ended(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="copilot.access")
+    async with client(deps(telling()), ASKING) as api:
+        await api.get("/status", headers={"authorization": f"Bearer {ALICE}", "x-request-id": "r-1"})
+        await api.get("/no%0Awhere?token=s")
+    first, second = (r for r in caplog.records if r.name == "copilot.access")
+    assert "method=GET path=/status status=200 ms=" in first.getMessage()
+    assert first.getMessage().endswith("caller=alice request_id=r-1")
+    assert vars(first)["status"] == 200
+    assert "path=/no%0Awhere status=401" in second.getMessage()
+    assert ALICE not in caplog.text
+
+
+async def test_it_listens_beyond_this_machine_only_if_tokens_are_asked_for() -> None:
+    with pytest.raises(StartError, match=r"knows no tokens and will not listen on 0\.0\.0\.0: .*copilot token new"):
+        await serve(create_app(deps()), "0.0.0.0", 0)
+
+
+def test_files_that_are_no_certificate_are_said_in_one_line(tmp_path: Path) -> None:
+    good = trustme.CA().issue_cert("127.0.0.1")
+    cert, key, other = tmp_path / "cert.pem", tmp_path / "key.pem", tmp_path / "other.pem"
+    good.cert_chain_pems[0].write_to_path(cert)
+    good.private_key_pem.write_to_path(key)
+    trustme.CA().issue_cert("127.0.0.1").private_key_pem.write_to_path(other)
+    with pytest.raises(StartError, match=r"cannot read .*absent\.pem: No such file"):
+        tls_context(cert, tmp_path / "absent.pem")
+    for chosen in ((cert, other), (cert, cert)):
+        with pytest.raises(StartError, match=r"cannot speak HTTPS with .* in PEM"):
+            tls_context(*chosen)
+
+
+@pytest.mark.servers
+async def test_with_a_certificate_it_speaks_https(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    issued.cert_chain_pems[0].write_to_path(cert)
+    issued.private_key_pem.write_to_path(key)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    async with (
+        served(deps(telling()), tls=tls_context(cert, key)) as address,
+        httpx.AsyncClient(verify=trusting, base_url=address) as web,
+    ):
+        assert address.startswith("https:")
+        assert (await web.get("/status")).json()["health_state"] == "happy"

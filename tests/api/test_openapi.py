@@ -1,0 +1,49 @@
+"""/openapi.json says what the API does: checked by schemathesis over all routes, and example by example."""
+
+from typing import Any
+
+import schemathesis
+from hypothesis import HealthCheck, Phase, assume, settings
+from jsonschema import Draft202012Validator
+from schemathesis.checks import not_a_server_error
+
+from copilot.api.app import create_app
+from copilot.api.times import parse_time
+from tests.api.conftest import client
+from tests.api.standin import deps
+from tests.api.test_status import telling
+
+app = create_app(deps(telling("critical"), clusters=("default", "quiet")))
+# /events never ends; test_rest.py reads it.
+schema = schemathesis.openapi.from_asgi("/openapi.json", app).exclude(path="/events")
+
+
+@schema.parametrize()
+@settings(max_examples=15, derandomize=True, deadline=None, database=None, phases=[Phase.explicit, Phase.generate],
+          suppress_health_check=list(HealthCheck))  # fmt: skip
+def test_schemathesis_finds_nothing(case: "schemathesis.Case[Any]") -> None:
+    assume(not _runs_backwards(case.query))
+    # Refusing to act is this one's answer.
+    case.call_and_validate(excluded_checks=[not_a_server_error] if case.path == "/actions" else [])
+
+
+def _runs_backwards(query: Any) -> bool:
+    """Whether a range begins after its end, which no schema can say."""
+    try:
+        return parse_time(str(query["start"])) > parse_time(str(query["end"]))
+    except (KeyError, ValueError, TypeError):
+        return False
+
+
+async def test_every_answer_has_an_example_that_is_one() -> None:
+    async with client(deps()) as api:
+        said = (await api.get("/openapi.json")).json()
+    schemas = said["components"]["schemas"]
+    for path, operations in said["paths"].items():
+        for operation in operations.values():
+            content = operation["responses"].get("200", {}).get("content", {}).get("application/json", {})
+            name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+            assert not content or name, path
+            if name:
+                (example,) = schemas[name]["examples"]
+                Draft202012Validator({**said, "$ref": f"#/components/schemas/{name}"}).validate(example)

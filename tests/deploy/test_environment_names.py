@@ -1,0 +1,36 @@
+"""Every name of ours in any deployment file is one that settings.py reads."""
+
+import re
+
+import pytest
+
+from tests.deploy.dockerfile import DEPLOY
+from tests.deploy.settings_names import known
+
+NAME = re.compile(r"\bCOPILOT_[A-Z][A-Z0-9_]*")
+OF_GRAFANA = {"COPILOT_API_URL", "COPILOT_API_TOKEN"}
+"""What deploy/grafana/provisioning asks of Grafana's environment; we do not read these."""
+FILES = [p for p in sorted(DEPLOY.rglob("*")) if p.is_file() and p.suffix not in (".png", ".pyc")]
+
+
+def names() -> dict[str, str]:
+    found = [(name, p) for p in FILES for name in NAME.findall(p.read_text(encoding="utf-8"))]
+    return {name: str(p.relative_to(DEPLOY)) for name, p in found if not name.endswith("_") and name not in OF_GRAFANA}
+
+
+def test_deployment_files_set_something() -> None:
+    assert {"COPILOT_STORE__URL", "COPILOT_CLUSTERS", "COPILOT_TEMPORAL__ADDRESS"} <= set(names())
+
+
+@pytest.mark.parametrize("name", sorted(names()))
+def test_every_environment_name_is_a_setting(name: str) -> None:
+    assert known(name), f"{names()[name]} sets {name}, which settings.py does not know"
+
+
+@pytest.mark.parametrize(
+    ("name", "is_known"),
+    [("COPILOT_STORE__URL", True), ("COPILOT_CLUSTERS", True), ("COPILOT_KNOWLEDGE__KNOWLEDGE_BASE_ID", True),
+     ("COPILOT_STORE__URI", False), ("COPILOT_STORE_URL", False), ("COPILOT_CLUSTERS__NAME", False)],
+)  # fmt: skip
+def test_what_counts_as_known(name: str, is_known: bool) -> None:
+    assert known(name) == is_known

@@ -1,0 +1,53 @@
+"""The score over all recorded incidents and their variants (computed once), against the goals and docs/benchmark.md."""
+
+from pathlib import Path
+
+import pytest
+
+from copilot.cli.lab_score import document
+from copilot.lab.score import LabScore, score_lab
+from tests.lab.runs import RECORDED
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "benchmark.md"
+
+KINDS = (
+    "10 % of readings dropped",
+    "every 30 s",
+    "every 60 s",
+    "load ×0.05",
+    "load ×20",
+    "no SDK metrics",
+)
+
+# What is not met yet, so that a cure must remove its line (docs/benchmark.md says it too).
+# Slow faults at a twentieth of the load bring less than the events a window tolerates, and a lost reading an evaluation
+# of delay.
+UNMET_VARIANTS: set[tuple[str, str]] = set()
+
+
+@pytest.fixture(scope="module")
+def lab() -> LabScore:
+    return score_lab(RECORDED, with_variants=True)
+
+
+def test_the_document_is_fresh(lab: LabScore) -> None:
+    assert DOCUMENT.read_text(encoding="utf-8") == document(lab), (
+        "make it anew: python -m copilot.cli.lab_score > docs/benchmark.md"
+    )
+
+
+def test_the_goals_are_met_over_all_recordings(lab: LabScore) -> None:
+    of_variants = tuple(lab.variants)
+    assert [g for g in lab.goals if not g.met and not g.name.startswith(of_variants)] == []
+    assert lab.totals.runs == len(RECORDED)
+
+
+def test_no_variant_is_called_critical_or_happy_when_it_is_not_but_for_those_that_are_known(lab: LabScore) -> None:
+    wrong = {
+        (scenario.recorded.scenario, variant.kind): [m for m in variant.score.wrong if m.said in ("critical", "happy")]
+        for scenario in lab.scenarios
+        for variant in scenario.variants
+        if variant.score.false_criticals or variant.score.false_happies
+    }
+    assert set(wrong) == UNMET_VARIANTS, wrong
+    assert set(lab.variants) == set(KINDS)
