@@ -15,6 +15,7 @@ locals {
 
   copilot_environment = {
     COPILOT_CLUSTERS            = jsonencode(local.clusters)
+    COPILOT_LOGGING__FORMAT     = "json"
     COPILOT_LOG_LEVEL           = var.log_level
     COPILOT_STORE__URL          = "dsql://${var.dsql_role}@${var.dsql_endpoint}"
     COPILOT_TEMPORAL__ADDRESS   = "temporal:7233"

@@ -11,6 +11,9 @@ from copilot.api.deps import Deps
 from copilot.api.serve import listening_socket, loopback, serve_on, tls_context, told_to_end
 from copilot.core.errors import SettingsError
 from copilot.settings import Settings
+from copilot.telemetry.process_log import say
+from copilot.telemetry.runtime import begin_runtime
+from copilot.telemetry.switch import traced
 from copilot.unsaved import Unsaved
 
 log = logging.getLogger(__name__)
@@ -21,9 +24,12 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
     until they are. StartError when the address cannot be used."""
     if not settings.clusters:
         raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
+    form = settings.logging.format
+    begin_runtime(form)
     api = settings.api
     tls = tls_context(api.cert_file, api.key_file) if api.cert_file and api.key_file else None
     async with AsyncExitStack() as closing:
+        closing.enter_context(traced("api"))
         told = closing.enter_context(told_to_end())
         store = bootstrap.store(settings)
         closing.push_async_callback(store.close)
@@ -45,5 +51,5 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
         if tls is None and api.tokens and not loopback(host):
             log.warning("tokens travel in the clear to %s: set cert_file and key_file of [api]", host)
         shown = f"[{host}]" if ":" in host else host
-        print(f"copilot api is ready: {api.scheme}://{shown}:{port}", flush=True)
+        say(f"copilot api is ready: {api.scheme}://{shown}:{port}", form)
         await serve_on(app, listening, until=told, tls=tls)

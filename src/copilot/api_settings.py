@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from copilot.source_settings import Section
+from copilot.source_settings import HttpUrl, Section
 
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d{1,5})?")
 
@@ -35,10 +35,12 @@ class ApiSettings(Section):
     (all but /healthz and /readyz, and /metrics with `open_metrics`); without, the API listens on this machine only.
     With `cert_file` and `key_file` (PEM) it speaks HTTPS. `cors_origins` are the web pages that may ask it from a
     browser, `frame_ancestors` those that may show it inside of them. `access_log` logs each answer in a line;
-    `max_event_streams` readers may listen to /events at once."""
+    `max_event_streams` readers may listen to /events at once. `public_url` is where people find the page: messages link
+    to it."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8765
+    public_url: HttpUrl | None = None
     tokens: dict[TokenName, TokenHash] = {}
     open_metrics: bool = False
     cert_file: Path | None = None

@@ -9,13 +9,16 @@ from typing import Any
 
 from pydantic import ValidationError
 from temporalio.client import Client, WorkflowQueryFailedError, WorkflowQueryRejectedError
+from temporalio.common import MetricMeter
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError, RPCStatusCode
 
 from copilot import pipeline
 from copilot.activities.explain import ExplainDeps, Models
 from copilot.activities.logs import LogDeps, WatchedLogs
+from copilot.activities.measures import Measures
 from copilot.activities.messages import Document
+from copilot.activities.notify import NotifyDeps
 from copilot.activities.observe import ObserveDeps
 from copilot.core.assessment import Evaluation
 from copilot.core.errors import SettingsError, SourceError, StartError
@@ -24,6 +27,7 @@ from copilot.core.redaction import redacted
 from copilot.core.signals import MissingCode
 from copilot.knowledge_settings import KnowledgeSettings
 from copilot.model_settings import ModelSettings
+from copilot.notify.channels import channel
 from copilot.settings import ClusterSettings, Settings, TemporalSettings
 from copilot.source_settings import LogSettings
 from copilot.sources import Source
@@ -39,6 +43,7 @@ from copilot.sources.scrape import ScrapeSource
 from copilot.sources.temporal_api import TemporalApiSource, connect_config, watched_client
 from copilot.store.base import Store
 from copilot.store.postgres import PostgresStore
+from copilot.telemetry.switch import client_plugins
 from copilot.workflows.shared import LoopStatus, observe_id
 
 PATIENCE_SEC = 30.0
@@ -51,7 +56,9 @@ NO_WORKER = (RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatus
 async def temporal_client(settings: TemporalSettings, *, lazy: bool = False) -> Client:
     """A client of the Copilot's own Temporal. RuntimeError when it cannot be reached, unless `lazy`: then nothing is
     connected before the first call. SettingsError: its profile cannot be read."""
-    return await Client.connect(**connect_config(settings), data_converter=pydantic_data_converter, lazy=lazy)
+    return await Client.connect(
+        **connect_config(settings), data_converter=pydantic_data_converter, lazy=lazy, plugins=client_plugins()
+    )
 
 
 async def connected(
@@ -132,12 +139,13 @@ def knowledge(settings: KnowledgeSettings) -> Knowledge:
     return LocalKnowledge(settings.folder, settings.least_score)
 
 
-def observe_deps(settings: Settings) -> ObserveDeps:
-    """What the worker's activities work with."""
+def observe_deps(settings: Settings, meter: MetricMeter = MetricMeter.noop) -> ObserveDeps:
+    """What the worker's activities work with, and what they are counted on."""
     return ObserveDeps(
         sources={c.name: sources(c) for c in settings.clusters},
         contexts={c.name: pipeline.context(c) for c in settings.clusters},
         store=store(settings),
+        measures=Measures(meter),
         hide_addresses=settings.redact_addresses,
     )
 
@@ -190,6 +198,15 @@ async def close_logs(deps: LogDeps) -> None:
     """Give back what reading logs held."""
     for watched in deps.logs.values():
         await watched.source.aclose()
+
+
+def notify_deps(settings: Settings) -> NotifyDeps:
+    """What people are told with."""
+    return NotifyDeps(
+        rules=tuple(n.rules() for n in settings.notify),
+        channels={n.name: channel(n) for n in settings.notify},
+        public_url=settings.api.public_url,
+    )
 
 
 class LoopLive:

@@ -45,7 +45,7 @@ async def seen(settings: Settings, cluster: str | None = None) -> list[LoopSeen]
     """All loops there should be. StartError when Temporal cannot be reached."""
     client = await bootstrap.connected(settings.temporal, patience_sec=CONNECT_SEC)
     asked = [c for c in settings.clusters if cluster in (None, c.name)]
-    return [await _seen(client, c.name, loop.workflow_id(c.name)) for c in asked for loop in loops_of(c)]
+    return [await _seen(client, c.name, loop.workflow_id(c.name)) for c in asked for loop in loops_of(c, settings)]
 
 
 async def _seen(client: Client, cluster: str, workflow_id: str) -> LoopSeen:

@@ -26,12 +26,22 @@ API_LAST = frozenset(i for i, spec in SPECS.items() if spec.source == "metrics o
 Rules: TypeAlias = Callable[[Signals, Memory, Context], tuple[Evaluation, Memory]]
 
 
+def unheard(_parts: Mapping[str, Signals]) -> None:
+    """For who does not ask what each source gave."""
+
+
 async def collect(
-    sources: Sequence[Source], now: Instant, deadline_sec: float = 10.0, *, hide_addresses: bool = False
+    sources: Sequence[Source],
+    now: Instant,
+    deadline_sec: float = 10.0,
+    *,
+    hide_addresses: bool = False,
+    heard: Callable[[Mapping[str, Signals]], None] = unheard,
 ) -> Signals:
     """One reading of all sources, asked at once and answered within the deadline. Where two know a signal the better
     one wins and `sources` says which: Temporal's own API, but for `API_LAST`, then the order given; what did not answer
-    in time is missing. Secrets in what they said are replaced here, and with `hide_addresses` IP addresses."""
+    in time is missing. Secrets in what they said are replaced here, and with `hide_addresses` IP addresses. `heard` is
+    told what each source gave."""
     preferred = sorted(sources, key=lambda source: source.name != "api")
     tasks = [asyncio.create_task(source.read(now), name=f"read {source.name}") for source in preferred]
     try:
@@ -42,6 +52,7 @@ async def collect(
     finally:
         for task in tasks:
             task.cancel()
+    heard({source.name: part for source, part in zip(preferred, parts, strict=True)})
     return cleaned(_one(dict(zip(preferred, parts, strict=True)), now), addresses=hide_addresses)
 
 

@@ -19,6 +19,7 @@ from copilot.activities.log_messages import LogsQueried
 from copilot.activities.messages import Document, EvaluateHealth, HealthEvaluated, StoreSnapshots
 from copilot.workflows.backlog import StoreBacklogWorkflow
 from copilot.workflows.log_shared import LogsKnown, WatchLogs
+from copilot.workflows.notify_shared import TOLD_MEMO, KnownNotices
 from copilot.workflows.shared import (
     ASSESS,
     STORE_BACKLOG,
@@ -72,6 +73,12 @@ async def logging_before(client: Client, _: str, __: str, before: WorkflowExecut
                 known.readings += 1
     known.runs += 1
     return known
+
+
+async def notifying_before(_: Client, __: str, ___: str, before: WorkflowExecutionDescription) -> KnownNotices | None:
+    """What people had been told: a notifying loop keeps it in its memo. It asks for the present itself."""
+    kept = (await before.memo()).get(TOLD_MEMO)
+    return KnownNotices.model_validate(kept) if kept is not None else None
 
 
 async def salvage(client: Client, workflow_id: str, run_id: str) -> Salvage:

@@ -20,6 +20,7 @@ from copilot.core.store_address import store_address
 from copilot.core.thresholds import Thresholds
 from copilot.knowledge_settings import KnowledgeSettings
 from copilot.model_settings import ModelSettings
+from copilot.notify_settings import NotifySettings
 from copilot.source_settings import HttpSourceSettings, HttpUrl, LogSettings, Section
 
 CONFIG_FILE = "copilot.toml"
@@ -30,6 +31,8 @@ def _store_url(url: str) -> str:
     return url
 
 
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["text", "json"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 
 
@@ -152,11 +155,20 @@ class WorkerSettings(Section):
     """Which release a worker is. With `deployment` workers are versioned: the loops run on the release that `copilot
     start` last made the current one, and are handed to another by starting that. Empty: any worker takes any loop.
     `build_id` is the release's name, by default the Copilot's version. `alive_file` is touched every few seconds, for
-    `copilot alive worker` to look at: a container's health check."""
+    `copilot alive worker` to look at: a container's health check. With `metrics_port` it serves its own metrics and
+    those of Temporal's SDK for Prometheus, on `metrics_host`, to whoever asks."""
 
     deployment: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")] | None = None
     build_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$")] = __version__
     alive_file: Path | None = None
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int, Field(gt=0, le=65535)] | None = None
+
+
+class LoggingSettings(Section):
+    """How the worker and the API log to stderr: a line of text an event, or a JSON object a line."""
+
+    format: LogFormat = "text"
 
 
 class Settings(BaseSettings):
@@ -177,17 +189,25 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     knowledge: KnowledgeSettings = KnowledgeSettings()
     models: ModelSettings = ModelSettings()
+    notify: tuple[NotifySettings, ...] = ()
     clusters: tuple[ClusterSettings, ...] = ()
     data_dir: Path | None = None
     redact_addresses: bool = False
     """IP addresses are replaced too in all that is read, kept, shown or told to a model."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: LogLevel = "info"
+    logging: LoggingSettings = LoggingSettings()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
         names = [c.name for c in self.clusters]
         if doubled := sorted({n for n in names if names.count(n) > 1}):
             raise ValueError(f"two clusters are named {', '.join(doubled)}")
+        channels = [n.name for n in self.notify]
+        if doubled := sorted({n for n in channels if channels.count(n) > 1}):
+            raise ValueError(f"two channels are named {', '.join(doubled)}")
+        for each in self.notify:
+            if strangers := sorted(set(each.clusters) - set(names)):
+                raise ValueError(f"channel {each.name!r} hears of {', '.join(strangers)}, which is no cluster")
         return self
 
     @classmethod

@@ -2,7 +2,7 @@
 already what has changed."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -14,10 +14,12 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from copilot import bootstrap, release
 from copilot.core.errors import SettingsError, StartError
-from copilot.salvage import logging_before, observing_before
+from copilot.salvage import logging_before, notifying_before, observing_before
 from copilot.settings import ClusterSettings, Settings
 from copilot.workflows.log_shared import WatchLogs, log_watcher_id
 from copilot.workflows.log_watcher import LogWatcherWorkflow
+from copilot.workflows.notify import NotifyWorkflow
+from copilot.workflows.notify_shared import Notify
 from copilot.workflows.observe import ObserveClusterWorkflow
 from copilot.workflows.prune import PruneStoreWorkflow
 from copilot.workflows.scheduled import ScheduledAssessmentWorkflow
@@ -28,6 +30,7 @@ from copilot.workflows.shared import (
     PruneRegularly,
     ScheduleAssessments,
     memo,
+    notify_id,
     observe_id,
     prune_id,
     scheduled_id,
@@ -36,6 +39,8 @@ from copilot.workflows.shared import (
 # A worker that dies over a workflow task holds the loop up for this long.
 TASK_TIMEOUT = timedelta(seconds=5)
 PRUNE_EVERY_SEC = 86_400.0
+# How often the notifying loop looks whether it missed something.
+LOOK_EVERY_SEC = 600.0
 MOVED = "moved to another task queue by `copilot start`"
 
 Before = Callable[[Client, str, str, WorkflowExecutionDescription], Awaitable[Any]]
@@ -89,6 +94,17 @@ PRUNING = Loop(
     definition=lambda _: Definition(interval_sec=PRUNE_EVERY_SEC),
     begin=lambda name, definition, _: PruneRegularly(cluster=name, definition=definition),
 )
+NOTIFYING = Loop(
+    what="tells people of",
+    workflow_id=notify_id,
+    run=NotifyWorkflow.run,
+    definition=lambda _: Definition(interval_sec=LOOK_EVERY_SEC),
+    begin=lambda name, definition, known: Notify(cluster=name, definition=definition, known=known),
+    before=notifying_before,
+)
+OBSERVING_AND_TELLING = replace(
+    OBSERVING, definition=lambda cluster: OBSERVING.definition(cluster).model_copy(update={"notifies": True})
+)
 LOOPS = (OBSERVING, SCHEDULING, LOGGING, PRUNING)
 
 
@@ -102,9 +118,13 @@ class Started:
     outcome: Outcome
 
 
-def loops_of(cluster: ClusterSettings) -> tuple[Loop, ...]:
-    """The loops a cluster should have."""
-    return tuple(loop for loop in LOOPS if loop.needed(cluster))
+def loops_of(cluster: ClusterSettings, settings: Settings) -> tuple[Loop, ...]:
+    """The loops a cluster should have. Where there is a channel that hears of it, its observing loop is one that tells,
+    and people are told by one more."""
+    loops = tuple(loop for loop in LOOPS if loop.needed(cluster))
+    if not any(channel.rules().hears_of(cluster.name) for channel in settings.notify):
+        return loops
+    return (*(OBSERVING_AND_TELLING if loop is OBSERVING else loop for loop in loops), NOTIFYING)
 
 
 async def start_loops(settings: Settings, *, allow_self: bool = False) -> list[Started]:
@@ -120,7 +140,11 @@ async def start_loops(settings: Settings, *, allow_self: bool = False) -> list[S
             "with it: give [temporal] the address of another one, or say --allow-self"
         )
     await release.make_current(client, settings.worker)
-    return [await start_loop(client, settings.task_queue, c, loop) for c in settings.clusters for loop in loops_of(c)]
+    return [
+        await start_loop(client, settings.task_queue, c, loop)
+        for c in settings.clusters
+        for loop in loops_of(c, settings)
+    ]
 
 
 async def start_loop(
@@ -173,7 +197,8 @@ async def _described(handle: WorkflowHandle[Any, Any]) -> WorkflowExecutionDescr
 
 
 async def _told(handle: WorkflowHandle[Any, Any], runs: WorkflowExecutionDescription, wanted: Definition) -> Outcome:
-    if (await runs.memo()).get(DEFINITION_MEMO) == wanted.model_dump():
+    now = (await runs.memo()).get(DEFINITION_MEMO)
+    if now is not None and Definition.model_validate(now) == wanted:
         return "running"
     await handle.signal("define", wanted)
     return "redefined"

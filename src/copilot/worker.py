@@ -4,6 +4,7 @@ import asyncio
 import signal
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
@@ -13,6 +14,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from copilot import bootstrap
 from copilot.activities.explain import ExplainActivities, ExplainDeps
 from copilot.activities.logs import LogActivities, LogDeps
+from copilot.activities.notify import NotifyActivities, NotifyDeps
 from copilot.activities.observe import ObserveActivities, ObserveDeps
 from copilot.activities.prune import PruneActivities
 from copilot.activities.schedule import ScheduleActivities, ScheduleDeps
@@ -21,9 +23,14 @@ from copilot.core.errors import SettingsError
 from copilot.core.redaction import redacted
 from copilot.settings import Settings, StoreSettings, WorkerSettings
 from copilot.sources.runbooks import LocalKnowledge
+from copilot.telemetry.process_log import say
+from copilot.telemetry.process_metrics import process_measured
+from copilot.telemetry.runtime import begin_runtime
+from copilot.telemetry.switch import traced
 from copilot.workflows.assess import AssessHealthWorkflow
 from copilot.workflows.backlog import StoreBacklogWorkflow
 from copilot.workflows.log_watcher import LogWatcherWorkflow
+from copilot.workflows.notify import NotifyWorkflow
 from copilot.workflows.observe import ObserveClusterWorkflow
 from copilot.workflows.prune import PruneStoreWorkflow
 from copilot.workflows.scheduled import ScheduledAssessmentWorkflow
@@ -33,17 +40,25 @@ WORKFLOWS = (
     ScheduledAssessmentWorkflow,
     LogWatcherWorkflow,
     PruneStoreWorkflow,
+    NotifyWorkflow,
     AssessHealthWorkflow,
     StoreBacklogWorkflow,
 )
 PASSED_THROUGH = (
-    *("copilot.core", "copilot.activities.messages", "copilot.activities.log_messages"),
-    "copilot.activities.prune_messages",
+    *("copilot.core", "copilot.activities.messages", "copilot.activities.log_messages", "copilot.telemetry.spans"),
+    *("copilot.activities.prune_messages", "copilot.activities.notify_messages"),
     "copilot.activities.explain_messages",
-    *("copilot.workflows.shared", "copilot.workflows.log_shared", "pydantic", "whenever"),
+    *(
+        "copilot.workflows.shared",
+        "copilot.workflows.log_shared",
+        "copilot.workflows.notify_shared",
+        "pydantic",
+        "whenever",
+    ),
 )
 UNVERSIONED = WorkerSettings()
 NO_LOGS = LogDeps(redact=redacted)
+NO_CHANNELS = NotifyDeps()
 RETENTION_DAYS = StoreSettings().retention_days
 STOP_WITHIN = timedelta(seconds=3)
 # After a crash the server offers a loop to its dead worker's own queue for this long before anybody may have it.
@@ -63,9 +78,11 @@ def build_worker(
     logs: LogDeps = NO_LOGS,
     explain: ExplainDeps | None = None,
     retention_days: float = RETENTION_DAYS,
+    notify: NotifyDeps = NO_CHANNELS,
 ) -> Worker:
     """A worker over the given clients, of the given release; it prunes what is older than `retention_days`. `explain`
     None: the rules explain."""
+    notifying = NotifyActivities(notify)
     observing = ObserveActivities(deps)
     explaining = ExplainActivities(explain or ExplainDeps(store=deps.store, knowledge=LocalKnowledge()))
     scheduling = ScheduleActivities(ScheduleDeps(store=deps.store, live=bootstrap.LoopLive(client)))
@@ -90,6 +107,8 @@ def build_worker(
             scheduling.get_assessments_in_range,
             LogActivities(logs).query_logs,
             PruneActivities(deps.store, retention_days).prune_store,
+            notifying.plan_notices,
+            notifying.send_notice,
         ],
         workflow_runner=workflow_runner(),
         graceful_shutdown_timeout=STOP_WITHIN,
@@ -115,20 +134,31 @@ async def run_worker(settings: Settings) -> None:
     if not settings.clusters:
         raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
     stop = _stop_signals()
+    form = settings.logging.format
+    meter = begin_runtime(form, settings.worker).metric_meter
     async with AsyncExitStack() as closing:
-        deps = bootstrap.observe_deps(settings)
+        closing.enter_context(traced("worker", models=settings.models.any))
+        await closing.enter_async_context(process_measured(meter))
+        deps = bootstrap.observe_deps(settings, meter)
         closing.push_async_callback(bootstrap.close, deps)
         explain = bootstrap.explain_deps(settings, deps.store)
         logs = bootstrap.log_deps(settings)
         closing.push_async_callback(bootstrap.close_logs, logs)
-        client = await bootstrap.connected(settings.temporal, waiting=lambda text: print(text, flush=True))
+        client = await bootstrap.connected(settings.temporal, waiting=partial(say, form=form))
         worker = build_worker(
-            client, settings.task_queue, deps, settings.worker, logs, explain, settings.store.retention_days
+            client,
+            settings.task_queue,
+            deps,
+            settings.worker,
+            logs,
+            explain,
+            settings.store.retention_days,
+            bootstrap.notify_deps(settings),
         )
         await closing.enter_async_context(worker)
         names = ", ".join(c.name for c in settings.clusters)
         await closing.enter_async_context(touched(settings.worker.alive_file))
-        print(f"copilot worker is ready: task queue {settings.task_queue}, watching {names}", flush=True)
+        say(f"copilot worker is ready: task queue {settings.task_queue}, watching {names}", form)
         await stop.wait()
 
 

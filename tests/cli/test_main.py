@@ -16,7 +16,7 @@ from tests.evaluations import NOON, signals
 
 COMMANDS = ["demo", "fault", "up", "worker", "api", "start", "alive", "status", "doctor", "replay", "signals",
             "db setup-schema", "db check-connection", "db list-tables", "db prune", "kb sync", "kb start-ingestion",
-            "kb status", "kb list-jobs", "kb search"]  # fmt: skip
+            "kb status", "kb list-jobs", "kb search", "notify list", "notify test"]  # fmt: skip
 UNREACHABLE = 'api.port = 1\n[store]\nurl = "postgresql://nobody@127.0.0.1:1/none"\n'
 CLUSTER = '[[clusters]]\nmetrics = [{ url = "http://127.0.0.1:1/metrics", role = "server" }]\n'
 
@@ -62,6 +62,8 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
         (("db", "prune", "--older-than", "7"), UNREACHABLE, "--older-than 7 has no unit"),
         (("db", "list-tables"), UNREACHABLE, "127.0.0.1:1/none cannot be used"),
         (("status",), "nonsense = 1", "nonsense: Extra inputs"),
+        (("notify", "test"), CLUSTER, "no channel is configured"),
+        (("notify", "list"), "", "no channel is configured"),
         (("kb", "sync"), "", "knowledge.bucket is not set"),
         (("kb", "list-jobs"), "", "knowledge.data_source_id are not set"),
         (("kb", "search", "x"), 'knowledge.folder = "none"', "none cannot be read: No such file"),

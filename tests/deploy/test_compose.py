@@ -124,7 +124,7 @@ def test_the_copilot_reads_its_file_and_finds_every_service_it_names(monkeypatch
 def test_prometheus_scrapes_services_that_are_there() -> None:
     config = yaml.safe_load((FOLDER / "prometheus/prometheus.yml").read_text())
     targets = [t for s in config["scrape_configs"] for c in s["static_configs"] for t in c["targets"]]
-    assert {t.partition(":")[0] for t in targets} == {"temporal", "copilot-temporal", "api"}
+    assert {t.partition(":")[0] for t in targets} == {"temporal", "copilot-temporal", "api", "worker"}
     assert SERVICES["temporal"]["environment"]["PROMETHEUS_ENDPOINT"].endswith(":8000")
 
 

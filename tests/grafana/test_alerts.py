@@ -23,6 +23,13 @@ tests:
       - {series: 'copilot_degraded{cluster="slow"}', values: '1x60'}
       - {series: 'copilot_coverage_ratio{cluster="slow", kind="primary"}', values: '0.5x60'}
       - {series: 'copilot_coverage_ratio{cluster="fine", kind="primary"}', values: '0.9x60'}
+      - {series: 'copilot_fetches_total{cluster="slow", source="api"}', values: '0+1x60'}
+      - {series: 'copilot_failed_fetches_total{cluster="slow", source="api"}', values: '0+1x60'}
+      - {series: 'copilot_fetches_total{cluster="fine", source="api"}', values: '0+1x60'}
+      - {series: 'copilot_failed_fetches_total{cluster="fine", source="api"}', values: '0x60'}
+      - {series: 'copilot_pending_writes{cluster="slow"}', values: '0+1x60'}
+      - {series: 'copilot_model_cost_usd_total', values: '0+0.1x60'}
+      - {series: 'copilot_model_daily_cap_usd', values: '2x60'}
     alert_rule_test:
       - {eval_time: 30s, alertname: TemporalClusterCritical, exp_alerts: []}
       - eval_time: 1m
@@ -32,6 +39,8 @@ tests:
           description: The Copilot says critical. Its page says why and what to do first.}}]
       - {eval_time: 14m, alertname: TemporalClusterStressed, exp_alerts: []}
       - {eval_time: 1m, alertname: CopilotGone, exp_alerts: []}
+      - {eval_time: 9m, alertname: CopilotModelBudgetSpent, exp_alerts: []}
+      - {eval_time: 20m, alertname: CopilotWritesWait, exp_alerts: []}
   - interval: 30s
     input_series: [{series: 'up{job="other"}', values: '1x60'}]
     alert_rule_test:
@@ -43,6 +52,9 @@ FIRES_AT_LAST = {
     "CopilotStuck": "8m",
     "CopilotDegraded": "16m",
     "CopilotBlindSpots": "16m",
+    "CopilotSourceFails": "13m",
+    "CopilotWritesWait": "22m",
+    "CopilotModelBudgetSpent": "10m",
 }
 
 

@@ -38,6 +38,20 @@ CHOSEN = {
 }
 
 
+OWN_WORKER = b"""# A worker with metrics_port (tests/telemetry/test_worker.py has the real thing), and what models took.
+copilot_worker_cycle_seconds_bucket{cluster="default",le="0.5"} 3
+copilot_worker_cycle_seconds_bucket{cluster="default",le="+Inf"} 4
+copilot_fetches_total{cluster="default",source="metrics"} 4
+copilot_failed_fetches_total{cluster="default",source="metrics"} 1
+copilot_evaluations_total{cluster="default",state="happy"} 4
+copilot_pending_writes{cluster="default"} 0
+copilot_cycle_duration_seconds{cluster="default"} 0.3
+copilot_model_cost_usd_total 0.5
+copilot_model_daily_cap_usd 2
+copilot_model_tokens_total{direction="input"} 900
+"""
+
+
 def panels(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:
     return (p for p in dashboard["panels"] if p["type"] != "row")
 
@@ -113,8 +127,9 @@ async def test_a_real_prometheus_answers_the_panels(tmp_path: Path) -> None:
         MetricsServer.start() as server,
         MetricsServer.start() as worker,
         MetricsServer.start(own) as copilot,
+        MetricsServer.start(OWN_WORKER) as own_worker,
     ):
-        targets = {"server": server, "worker": worker, "copilot": copilot}
+        targets = {"server": server, "worker": worker, "copilot": copilot, "own": own_worker}
         async with prometheus(tmp_path, {job: [s.url.split("/")[2]] for job, s in targets.items()}) as there:
             for n in range(4):
                 server.body = grown(recorded("server"), named("server"), n)

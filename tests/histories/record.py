@@ -30,9 +30,11 @@ from copilot.workflows.scheduled import ScheduledAssessmentWorkflow
 from copilot.workflows.shared import Definition, assess_id, prune_id, scheduled_id
 from tests.agents.answers import sound, told
 from tests.agents.model_server import ModelServer, calls
+from tests.notify.standin import OK
 from tests.workflows.assessing import Assessing
 from tests.workflows.conftest import EVER, Observed, a_cluster, eventually
 from tests.workflows.logged import Logged
+from tests.workflows.notified import hooked
 
 HERE = Path(__file__).parent
 Recording = Callable[[Observed], Awaitable[dict[str, WorkflowHandle[Any, Any]]]]
@@ -166,6 +168,26 @@ async def pruned(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
         return {"prune": observed.client.get_workflow_handle(loop.id, run_id=run), "prune-cancelled": loop}
 
 
+async def notified(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
+    """Stressed is told at the second attempt; a new run; recovered; cancelled."""
+    async with hooked(observed, (503, {}, b""), OK) as (cluster, _), cluster.worker():
+        await cluster.start()
+        await cluster.notify(ticks_per_run=4)
+        run = (await cluster.notifier.describe()).run_id
+        await cluster.ticks(1)
+        cluster.frontend(answers=False)
+        await cluster.sent(1)
+        cluster.frontend(answers=True)
+        await cluster.sent(2)
+        await cluster.notifier.cancel()
+        await eventually(lambda: _closed(cluster.notifier))
+        return {
+            "notify": cluster.client.get_workflow_handle(cluster.notifier.id, run_id=run),
+            "notify-cancelled": cluster.notifier,
+            "observe-notifies": cluster.loop,
+        }
+
+
 async def cancelled(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
     """Cancelled while a tick is judged: a first judgement fails, and the cancellation comes before the second."""
     judged = asyncio.Event()
@@ -236,7 +258,18 @@ async def _closed(loop: WorkflowHandle[Any, Any]) -> bool | None:
     return True if (await loop.describe()).close_time else None
 
 
-RECORDINGS: tuple[Recording, ...] = (steady, store_away, asked, blind, scheduled, logs, pruned, cancelled, explained)
+RECORDINGS: tuple[Recording, ...] = (
+    steady,
+    store_away,
+    asked,
+    blind,
+    scheduled,
+    logs,
+    pruned,
+    notified,
+    cancelled,
+    explained,
+)
 
 if __name__ == "__main__":
     asyncio.run(main())

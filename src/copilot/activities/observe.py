@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -10,6 +11,7 @@ from temporalio import activity
 from whenever import Instant
 
 from copilot import pipeline
+from copilot.activities.measures import Measures
 from copilot.activities.messages import (
     AssessmentStored,
     Document,
@@ -47,6 +49,7 @@ class ObserveDeps:
     rules: pipeline.Rules = evaluate
     now: Callable[[], Instant] = Instant.now
     saved_thresholds: set[str] = field(default_factory=set)
+    measures: Measures = field(default_factory=Measures)
     hide_addresses: bool = False
 
 
@@ -61,7 +64,10 @@ class ObserveActivities:
         """Read all sources of a cluster now, by this machine's clock; the result bears the tick's time."""
         deps = self._deps
         sources = _of(ask.cluster, deps.sources)
-        signals = await pipeline.collect(sources, deps.now(), ask.deadline_sec, hide_addresses=deps.hide_addresses)
+        heard = partial(deps.measures.fetched, ask.cluster)
+        signals = await pipeline.collect(
+            sources, deps.now(), ask.deadline_sec, hide_addresses=deps.hide_addresses, heard=heard
+        )
         dated = signals.model_copy(update={"time": Instant.from_timestamp(ask.tick)})
         return SignalsFetched(signals=dated.model_dump(mode="json"))
 
@@ -74,6 +80,7 @@ class ObserveActivities:
         memory = _remembered(ask.memory)
         evaluation, after = self._deps.rules(signals, memory, context)
         kept = pipeline.snapshot(evaluation, memory, context)
+        self._deps.measures.evaluated(ask.cluster, evaluation.verdict.health_state.value)
         return HealthEvaluated(
             evaluation=evaluation.model_dump(mode="json"),
             memory=after.model_dump(mode="json"),

@@ -48,6 +48,7 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
     app = FastAPI(
         **openapi.HEADLINE,
         lifespan=lifespan,
+        telemetry={"operation_spans": False},
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

@@ -4,6 +4,7 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from contextvars import ContextVar
 from urllib.parse import quote
 
@@ -23,6 +24,12 @@ log = logging.getLogger("copilot.access")
 def request_id_now() -> str | None:
     """The id of the request that is being answered; None where there is none."""
     return REQUEST_ID.get()
+
+
+def request_facts(_workflow_id: str | None) -> Mapping[str, str]:
+    """What a line of the API's log says of the request it was written for."""
+    request_id = REQUEST_ID.get()
+    return {} if request_id is None else {"request_id": request_id}
 
 
 class RequestIds:

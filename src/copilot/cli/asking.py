@@ -4,13 +4,10 @@ import contextlib
 import os
 import ssl
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from copilot.core.errors import SettingsError, SourceError
 from copilot.core.signals import MissingCode
-
-if TYPE_CHECKING:
-    pass
 
 ANSWER_SEC = 5.0
 

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from copilot.core.thresholds import Thresholds
+from copilot.notify_settings import NotifySettings
 from copilot.settings import ClusterSettings, Settings
 
 INTRODUCTION = """\
@@ -49,7 +50,9 @@ def _sections(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[str]:
     inside = {name for name, _, _ in below}
     title = ".".join(path)
     in_clusters = path[:1] == ("clusters",)
-    heading = f"`[[{title}]]`" if model is ClusterSettings else f"`[{title}]`" if title else "At the top"
+    heading = (
+        f"`[[{title}]]`" if model in (ClusterSettings, NotifySettings) else f"`[{title}]`" if title else "At the top"
+    )
     yield f"## {heading}\n"
     if path and (about := inspect.getdoc(model)):
         yield f"{about}\n"
@@ -62,7 +65,7 @@ def _sections(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[str]:
         yield from rows
         yield ""
     for name, inner, several in below:
-        if several and inner is not ClusterSettings:
+        if several and inner not in (ClusterSettings, NotifySettings):
             yield from (line.replace(f"`[{title}.{name}]`", f"`[[{title}.{name}]]`")
                         for line in _sections(inner, (*path, name)))  # fmt: skip
         else:
@@ -71,7 +74,7 @@ def _sections(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[str]:
 
 def _row(name: str, field: FieldInfo) -> str:
     about = f" — {field.description}" if field.description else ""
-    return f"| `{name}` | {_kind(field.annotation)}{_bounds(field)}{about} | {_default(field)} |"
+    return f"| `{field.alias or name}` | {_kind(field.annotation)}{_bounds(field)}{about} | {_default(field)} |"
 
 
 def _kind(annotation: object) -> str:

@@ -49,7 +49,16 @@ VARIANTS = (
     "cause first",
     "bottleneck",
 )
-PAGES = ("scenario", "taken", "looks", "states shown", "worst in the fault", "first causes shown", "not as labelled")
+PAGES = (
+    "scenario",
+    "taken",
+    "rules",
+    "looks",
+    "states shown",
+    "worst in the fault",
+    "first causes shown",
+    "not as labelled",
+)
 _RIGHT_ALIGNED = {"stressed", "critical", "false alarms", "flaps", "runs", "false criticals", "false happies"}
 _LONG = {"what went wrong", "missed"}
 
@@ -175,6 +184,7 @@ def page_rows(seen: Iterable[PageSeen]) -> Iterator[tuple[str, ...]]:
         yield (
             each.scenario,
             each.taken,
+            each.rules,
             str(each.looks),
             ", ".join(states),
             each.worst.value,

@@ -8,7 +8,23 @@ from typing import NoReturn
 import typer
 
 from copilot import __version__
-from copilot.cli import alive, db, demo, doctor, fault, grafana, kb, lab, processes, replay, signals, status, token, up
+from copilot.cli import (
+    alive,
+    db,
+    demo,
+    doctor,
+    fault,
+    grafana,
+    kb,
+    lab,
+    notify,
+    processes,
+    replay,
+    signals,
+    status,
+    token,
+    up,
+)
 from copilot.core.errors import CopilotError
 
 app = typer.Typer(
@@ -26,6 +42,7 @@ app.add_typer(db.app, name="db")
 app.add_typer(lab.app, name="lab")
 app.add_typer(kb.app, name="kb")
 app.add_typer(token.app, name="token")
+app.add_typer(notify.app, name="notify")
 
 
 def _print_version(wanted: bool) -> None:

@@ -13,7 +13,7 @@ OUTCOMES = {
     "started": "started",
     "running": "runs already",
     "resumed": "started again, with what it knew",
-    "redefined": "runs already, and takes up its new interval",
+    "redefined": "runs already, and takes up what has changed",
     "moved": "started again on another task queue, with what it knew",
 }
 
@@ -23,12 +23,14 @@ def worker(config: ConfigOption = None) -> None:
 
     Example: copilot worker --config copilot.toml"""
     # Here and below: Temporal's SDK and FastAPI take a second to import, which --help need not wait for.
-    from copilot.cli.logs import log_to_stderr
+    from copilot.activities.facts import worker_facts
     from copilot.settings import load_settings
+    from copilot.telemetry.process_log import log_to_stderr
     from copilot.worker import run_worker
 
     settings = load_settings(config)
-    log_to_stderr(settings.log_level)
+    facts = worker_facts(c.name for c in settings.clusters)
+    log_to_stderr("worker", settings.log_level, settings.logging.format, facts)
     asyncio.run(run_worker(settings))
 
 
@@ -41,12 +43,13 @@ def api(
     """Serve the JSON API and the page, until SIGTERM or Ctrl-C.
 
     Example: copilot api --config copilot.toml, then open http://127.0.0.1:8765"""
+    from copilot.api.request_ids import request_facts
     from copilot.api_process import run_api
-    from copilot.cli.logs import log_to_stderr
     from copilot.settings import load_settings
+    from copilot.telemetry.process_log import log_to_stderr
 
     settings = load_settings(config)
-    log_to_stderr(settings.log_level)
+    log_to_stderr("api", settings.log_level, settings.logging.format, request_facts)
     asyncio.run(run_api(settings, insecure=insecure))
 
 

@@ -74,6 +74,31 @@ ALERTS = (
         "The verdict is live, but the loop or the state store cannot be reached: history is not written or not shown.",
     ),
     Alert(
+        "CopilotSourceFails",
+        "sum by (cluster, source) (rate(copilot_failed_fetches_total[5m])) "
+        "/ sum by (cluster, source) (rate(copilot_fetches_total[5m])) > 0.5",
+        "10m",
+        "warning",
+        "The Copilot cannot read {{ $labels.source }} of {{ $labels.cluster }}",
+        "More than half of its reads gave nothing. The worker's log and `copilot doctor` say why.",
+    ),
+    Alert(
+        "CopilotWritesWait",
+        "sum by (cluster) (copilot_pending_writes) > 20",
+        "10m",
+        "warning",
+        "The Copilot cannot store what it judges of {{ $labels.cluster }}",
+        "Verdicts are live and wait to be stored. `copilot db check-connection` says what is wrong with the store.",
+    ),
+    Alert(
+        "CopilotModelBudgetSpent",
+        "max(copilot_model_cost_usd_total) >= 0.95 * max(copilot_model_daily_cap_usd) > 0",
+        "0m",
+        "info",
+        "The Copilot's models have taken what a day may cost",
+        "Until midnight UTC the rules' own words explain. Verdicts are not touched.",
+    ),
+    Alert(
         "CopilotBlindSpots",
         'copilot_coverage_ratio{kind="primary"} < 0.6',
         "15m",

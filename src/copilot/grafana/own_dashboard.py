@@ -5,10 +5,15 @@ from copilot.grafana.signal_dashboards import SOURCE
 from copilot.grafana.variables import PROMETHEUS
 
 UID = "temporal-copilot-itself"
+_TOKENS = "sum by (direction) (rate(copilot_model_tokens_total[$__rate_interval]))"
+_EVALUATIONS = "sum by (cluster, state) (rate(copilot_evaluations_total[$__rate_interval])) * 60"
+_FAILED = """sum by (cluster, source) (rate(copilot_failed_fetches_total[$__rate_interval]))
+/ sum by (cluster, source) (rate(copilot_fetches_total[$__rate_interval]))"""
 
 
 def own_dashboard() -> Json:
-    """State, age, coverage and confidence per cluster, and what the API and its process cost."""
+    """State, age, coverage and confidence per cluster; how long a cycle takes and what fails in it (of workers with
+    `metrics_port`); what models and processes cost."""
     rows = [
         (6, [(24, _states())]),
         (7, [(8, _line("Age of the newest evaluation", "copilot_evaluation_age_seconds", "s")),
@@ -18,6 +23,12 @@ def own_dashboard() -> Json:
              (8, _line("Degraded", "copilot_degraded", "bool")),
              (8, _line("Gates that fire", "sum by (cluster, gate) (copilot_gate_fired) > 0", "count",
                        "{{cluster}} {{gate}}"))]),
+        (7, [(8, _cycles()),
+             (8, _line("Reads of a source that fail", _FAILED, "ratio", "{{cluster}} {{source}}")),
+             (8, _line("Snapshots that wait to be stored", "sum by (cluster) (copilot_pending_writes)", "count"))]),
+        (7, [(8, _line("Evaluations", _EVALUATIONS, "1/min", "{{cluster}} {{state}}")),
+             (8, _money()),
+             (8, _line("Tokens of models", _TOKENS, "1/s", "{{direction}}"))]),
         (7, [(12, _line("Memory of its processes", 'process_resident_memory_bytes{job=~".*copilot.*"}', "bytes",
                         "{{job}}")),
              (12, _line("CPU of its processes", 'rate(process_cpu_seconds_total{job=~".*copilot.*"}[$__rate_interval])',
@@ -40,6 +51,23 @@ def _states() -> Json:
         options={"mergeValues": True, "showValue": "never", "legend": {"showLegend": False}},
         fieldConfig={"defaults": {"mappings": mappings, "custom": {"fillOpacity": 90}}, "overrides": []},
     )  # fmt: skip
+
+
+def _cycles() -> Json:
+    buckets = "sum by (cluster, le) (rate(copilot_worker_cycle_seconds_bucket[$__rate_interval]))"
+    targets = [
+        {"expr": "copilot_cycle_duration_seconds", "legendFormat": "{{cluster}} newest", "range": True},
+        {"expr": f"histogram_quantile(0.95, {buckets})", "legendFormat": "{{cluster}} p95", "range": True},
+    ]
+    return lines("Duration of a cycle", SOURCE, targets, "s")
+
+
+def _money() -> Json:
+    targets = [
+        {"expr": "max(copilot_model_cost_usd_total)", "legendFormat": "spent since midnight UTC", "range": True},
+        {"expr": "max(copilot_model_daily_cap_usd)", "legendFormat": "the most a day may cost", "range": True},
+    ]
+    return lines("US$ for models", SOURCE, targets, "count")
 
 
 def _line(title: str, expr: str, unit: str, legend: str = "{{cluster}}") -> Json:

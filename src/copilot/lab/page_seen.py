@@ -7,6 +7,7 @@ from pathlib import Path
 from whenever import Instant
 
 from copilot.core.assessment import BottleneckClassification, ReportedState
+from copilot.core.evaluation import RULES_VERSION
 from copilot.core.signals import Frozen
 from copilot.lab.expectation import BADNESS, HAPPY, UNKNOWN, Expectation
 from copilot.lab.labels import Label
@@ -29,10 +30,12 @@ class Look(Frozen):
 
 
 class PageSeen(Frozen):
-    """NAME.page.json: how a run looked on the page, the looks at which it changed, and what was not as labelled."""
+    """NAME.page.json: how a run looked on the page, the looks at which it changed, and what was not as labelled.
+    `rules`: the version of the rules that judged."""
 
     scenario: str
     taken: str
+    rules: str
     machine: dict[str, str | int]
     looks: int
     worst: ReportedState
@@ -74,6 +77,7 @@ def seen_in(run: RecordedRun, label: Label, looks: Sequence[Look]) -> PageSeen:
     return PageSeen(
         scenario=run.name,
         taken=run.taken.taken,
+        rules=RULES_VERSION,
         machine=run.taken.machine,
         looks=len(looks),
         worst=max((look.state for look in in_fault), key=BADNESS.__getitem__, default=UNKNOWN),

@@ -12,6 +12,7 @@ from copilot.core.errors import SettingsError, SourceError
 from copilot.core.signals import MissingCode
 from copilot.settings import PrometheusSettings, SigV4
 from copilot.source_settings import HttpSourceSettings
+from copilot.telemetry.http_client import SourceClient
 
 SERVICE = "aps"
 
@@ -98,7 +99,8 @@ class _Bearer(httpx.Auth):
 
 def client(settings: HttpSourceSettings, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
     """A client that says who asks, without time limits of its own. SettingsError as `auth` and `tls` raise it."""
-    return httpx.AsyncClient(
+    return SourceClient(
+        settings.section,
         transport=transport,
         trust_env=False,
         timeout=None,

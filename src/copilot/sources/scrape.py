@@ -18,6 +18,7 @@ from copilot.settings import ClusterSettings
 from copilot.sources.complaints import Complaints
 from copilot.sources.exposition import PageParser
 from copilot.sources.pages import MAX_PAGE_BYTES, fetch_page, trusted
+from copilot.telemetry.http_client import SourceClient
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,9 @@ class ScrapeSource:
         self._deadline = deadline_sec
         self._max_bytes = max_page_bytes
         self._now = now
-        self._client = httpx.AsyncClient(
+        self._client = SourceClient(
+            "metrics",
+            beside=True,
             transport=transport,
             trust_env=False,
             timeout=None,

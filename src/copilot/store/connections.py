@@ -20,6 +20,7 @@ from copilot.core.errors import StoreError
 from copilot.core.store_address import StoreAddress, store_address
 from copilot.store.connecting import connect_to
 from copilot.store.raw import Connection, Pool, RawConnection
+from copilot.store.statement_spans import trace_statements
 
 T = TypeVar("T")
 
@@ -175,6 +176,7 @@ class Connections:
         connection = await self._connect(**keywords)
         if isinstance(connection, _Dated):
             connection.born = self._clock()
+        trace_statements(connection)
         return connection
 
     def _refused(self, error: Exception) -> StoreError:

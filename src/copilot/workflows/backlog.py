@@ -7,6 +7,7 @@ so snapshots arrive in the order of their ticks however long the store was away.
 import contextlib
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import FailureError, is_cancelled_exception
@@ -24,14 +25,14 @@ async def queue_behind(after: str, through: Callable[[], bool]) -> None:
     true; one that has ended, however it ended, is not waited for."""
     me = workflow.info().workflow_id
     while not through():
-        if not await _told(after, TELL_ME, me):
+        if not await told(after, TELL_ME, me):
             return
         with contextlib.suppress(TimeoutError):
             await workflow.wait_condition(through, timeout=ASK_AGAIN)
 
 
-async def _told(workflow_id: str, signal: str, what: str) -> bool:
-    """Signal a workflow; False if it does not run any more."""
+async def told(workflow_id: str, signal: str, what: Any) -> bool:
+    """Signal a workflow; False if it does not run, or not any more."""
     try:
         await workflow.get_external_workflow_handle(workflow_id).signal(signal, what)
     except FailureError as error:
@@ -58,7 +59,7 @@ class StoreBacklogWorkflow:
             StoreSnapshots(cluster=given.cluster, snapshots=given.snapshots), gives_up=None
         )
         while self._behind:
-            await _told(self._behind.pop(0), THROUGH, workflow.info().workflow_id)
+            await told(self._behind.pop(0), THROUGH, workflow.info().workflow_id)
         return stored
 
     @workflow.signal

@@ -29,6 +29,7 @@ from copilot.activities.messages import (
     StoreAssessment,
     StoreSnapshots,
 )
+from copilot.activities.notify_messages import NoticeSent, NoticesPlanned, PlanNotices, SendNotice
 from copilot.activities.prune_messages import PruneStore, StorePruned
 
 A = TypeVar("A", bound=Message)
@@ -39,6 +40,8 @@ ASK = timedelta(seconds=8)
 PRUNING_LIVES = timedelta(minutes=2)
 # An assessment is to end within 30 s of its verdict, 23 of which may be a model's.
 PLAN = timedelta(seconds=3)
+SEND = timedelta(seconds=30)
+SEND_PATIENCE = timedelta(hours=1)
 
 
 def fetch_deadline_sec(interval_sec: float) -> float:
@@ -146,6 +149,32 @@ async def prune_store(ask: PruneStore, gives_up_sec: float) -> StorePruned:
         schedule_to_close_timeout=timedelta(seconds=gives_up_sec),
         heartbeat_timeout=PRUNING_LIVES,
         retry_policy=RetryPolicy(initial_interval=timedelta(seconds=30), maximum_attempts=3),
+    )
+    return answer
+
+
+async def plan_notices(ask: PlanNotices) -> NoticesPlanned:
+    """Retried for as long as it takes: nothing can be told without a plan."""
+    answer: NoticesPlanned = await workflow.execute_activity(
+        "plan_notices",
+        ask,
+        result_type=NoticesPlanned,
+        start_to_close_timeout=WRITE,
+        retry_policy=RetryPolicy(initial_interval=AT_ONCE, maximum_interval=timedelta(seconds=30)),
+    )
+    return answer
+
+
+async def send_notice(ask: SendNotice) -> NoticeSent:
+    """An attempt that fails says so in its answer, and the next plan decides. What is retried here is a worker that
+    died over it: the message is the same, with the same event id."""
+    answer: NoticeSent = await workflow.execute_activity(
+        "send_notice",
+        ask,
+        result_type=NoticeSent,
+        start_to_close_timeout=SEND,
+        schedule_to_close_timeout=SEND_PATIENCE,
+        retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=5)),
     )
     return answer
 

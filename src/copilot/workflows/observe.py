@@ -12,11 +12,15 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from copilot.activities.messages import Document, EvaluateHealth, FetchSignals, HealthEvaluated, ResumeMemory
+from copilot.activities.notify_messages import to_be_told
 from copilot.workflows import calls
 from copilot.workflows.assess import AssessHealthWorkflow
+from copilot.workflows.backlog import told
+from copilot.workflows.cycles import cycle
 from copilot.workflows.log_shared import LogsTold
 from copilot.workflows.shared import (
     OBSERVE,
+    VERDICT_CHANGED,
     AssessHealth,
     Definition,
     Known,
@@ -26,6 +30,7 @@ from copilot.workflows.shared import (
     Window,
     assess_id,
     memo,
+    notify_id,
 )
 from copilot.workflows.storing import Storing, snapshot, start_child, to_its_end
 from copilot.workflows.ticks import next_tick, slack, tick_time
@@ -41,6 +46,8 @@ class ObserveClusterWorkflow:
         self._definition = given.definition
         self._known = given.known or Known()
         self._store = Storing(given.cluster, self._known, self._went_wrong)
+        self._notifies = self._definition.notifies
+        self._telling: list[asyncio.Task[bool]] = []
         self._left = self._definition.ticks_per_run
         self._redefined = False
         self._tried = False
@@ -58,11 +65,11 @@ class ObserveClusterWorkflow:
             if is_cancelled_exception(error):
                 self._leaving = True
                 await self._store.hand_over(storing)
-                await workflow.wait_condition(workflow.all_handlers_finished)
+                await self._all_told()
             raise
         self._leaving = True
         await self._store.hand_over(storing)
-        await workflow.wait_condition(workflow.all_handlers_finished)
+        await self._all_told()
         self._known.runs += 1
         workflow.continue_as_new(
             ObserveCluster(cluster=self._cluster, definition=self._definition, known=self._known),
@@ -179,9 +186,10 @@ class ObserveClusterWorkflow:
         spiked, self._known.log_spike = self._known.log_spike, False
         published = False
         try:
-            ask = await self._read(tick)
-            if ask is not None:
-                published = await to_its_end(self._judge_and_publish(ask, spiked=spiked))
+            with cycle(self._cluster, tick):
+                ask = await self._read(tick)
+                if ask is not None:
+                    published = await to_its_end(self._judge_and_publish(ask, spiked=spiked))
             if published:
                 self._known.cycle_sec = workflow.time() - began
         finally:
@@ -231,11 +239,24 @@ class ObserveClusterWorkflow:
         if changed or spiked:
             known.assessed_state = judged.health_state
             await self._assess(judged.evaluation, tick, "state_change" if changed else "log_spike")
+        if changed and self._notifies:
+            telling = asyncio.create_task(self._tell(judged.evaluation))
+            self._telling = [*(task for task in self._telling if not task.done()), telling]
 
     async def _assess(self, evaluation: Document, tick: int, trigger: str) -> None:
         self._known.assessed = max(tick, self._known.assessed or tick)
         given = AssessHealth(cluster=self._cluster, evaluation=evaluation, trigger=trigger)
         await start_child(AssessHealthWorkflow.run, given, assess_id(self._cluster, tick, trigger))
+
+    async def _tell(self, evaluation: Document) -> bool:
+        """Have people told, if there is somebody who does: it finds out by itself what it was not told."""
+        return await told(notify_id(self._cluster), VERDICT_CHANGED, to_be_told(evaluation))
+
+    async def _all_told(self) -> None:
+        """Whoever waits for an answer has it, and who was to be told is."""
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        if self._telling:
+            await workflow.wait(self._telling)
 
     def _went_wrong(self, error: ActivityError) -> str:
         """Remember what went wrong and give it as a line; a cancellation is not an error and passes through."""

@@ -12,6 +12,8 @@ SCHEDULED = "ScheduledAssessmentWorkflow"
 ASSESS = "AssessHealthWorkflow"
 STORE_BACKLOG = "StoreBacklogWorkflow"
 PRUNE = "PruneStoreWorkflow"
+NOTIFY = "NotifyWorkflow"
+VERDICT_CHANGED = "verdict_changed"
 CLUSTER_MEMO = "cluster"
 DEFINITION_MEMO = "definition"
 
@@ -31,6 +33,11 @@ def prune_id(cluster: str) -> str:
     return f"prune-{cluster}"
 
 
+def notify_id(cluster: str) -> str:
+    """Workflow id of the loop that tells people of a cluster."""
+    return f"notify-{cluster}"
+
+
 def assess_id(cluster: str, tick: int, trigger: str) -> str:
     """Workflow id of one assessment."""
     return f"assess-{cluster}-{tick}-{trigger}"
@@ -43,10 +50,11 @@ def backlog_id(first_evaluation: str) -> str:
 
 class Definition(Message):
     """What a loop is to do, and how many of its cycles make a run. A loop told a different one carries on under it with
-    all it knows."""
+    all it knows. `notifies`: an observing loop tells the notifying one of changes."""
 
     interval_sec: float
     ticks_per_run: int = 200
+    notifies: bool = False
 
 
 def memo(cluster: str, definition: Definition) -> dict[str, Any]:

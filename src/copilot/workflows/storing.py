@@ -11,7 +11,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, WorkflowAlreadyStartedError, is_cancelled_exception
 
 from copilot.activities.messages import Document, HealthEvaluated, Message, StoreSnapshots
-from copilot.workflows import calls
+from copilot.workflows import calls, cycles
 from copilot.workflows.backlog import StoreBacklogWorkflow, queue_behind
 from copilot.workflows.shared import Known, StoreBacklog, backlog_id
 
@@ -87,13 +87,15 @@ class Storing:
             await workflow.wait_condition(lambda: bool(self.pending))
             batch = first_batch(self.pending)
             try:
-                await calls.store_signals_snapshot(
-                    StoreSnapshots(cluster=self._cluster, snapshots=batch), gives_up=STORE_PATIENCE
-                )
+                with cycles.storing(self._cluster, len(self.pending), len(batch)):
+                    await calls.store_signals_snapshot(
+                        StoreSnapshots(cluster=self._cluster, snapshots=batch), gives_up=STORE_PATIENCE
+                    )
             except ActivityError as error:
                 self._went_wrong(error)
             else:
                 del self.pending[: len(batch)]
+                cycles.waiting(self._cluster, len(self.pending))
 
     async def hand_over(self, storing: "asyncio.Task[None]") -> None:
         """Stop storing, and give what is left to workflows of its own."""

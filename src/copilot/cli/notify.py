@@ -1,0 +1,111 @@
+"""`copilot notify`: the channels people are told on."""
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from copilot.cli.options import ConfigOption, JsonOption
+from copilot.core.errors import CopilotError, SettingsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from copilot.core.notices import Outcome
+    from copilot.notify_settings import NotifySettings
+    from copilot.settings import Settings
+
+app = typer.Typer(help="The channels people are told on.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_channels(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Print the configured channels, and when each hears of what. Addresses and keys are not shown.
+
+    Example: copilot notify list --config copilot.toml"""
+    _, channels = _configured(config)
+    for channel in channels:
+        about = _about(channel)
+        typer.echo(json.dumps(about) if as_json else _line(about))
+
+
+@app.command("test")
+def send_tests(
+    channel: Annotated[str | None, typer.Option(metavar="NAME", help="Only this channel.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Send a test message to each channel, at once and at any hour, and say what came back. Exit 1 if one failed.
+
+    Example: copilot notify test --channel ops"""
+    settings, channels = _configured(config, channel)
+    outcomes = asyncio.run(_tested(settings, channels))
+    for each, outcome in zip(channels, outcomes, strict=True):
+        said = {"channel": each.name, "kind": each.kind, "delivered": outcome.delivered, "why": outcome.why}
+        line = f"{each.name} ({each.kind}): {'delivered' if outcome.delivered else f'not delivered: {outcome.why}'}"
+        typer.echo(json.dumps(said) if as_json else line)
+    if not all(outcome.delivered for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _configured(config: "Path | None", name: str | None = None) -> "tuple[Settings, list[NotifySettings]]":
+    from copilot.settings import load_settings
+
+    settings = load_settings(config)
+    names = ", ".join(c.name for c in settings.notify)
+    if not names:
+        raise SettingsError(["no channel is configured: add a [[notify]] section to copilot.toml"])
+    chosen = [c for c in settings.notify if name in (None, c.name)]
+    if not chosen:
+        raise SettingsError([f"no channel is named {name}: there is {names}"])
+    return settings, chosen
+
+
+async def _tested(settings: "Settings", channels: "list[NotifySettings]") -> "list[Outcome]":
+    from whenever import Instant
+
+    from copilot.core.assessment import ReportedState
+    from copilot.core.notice_words import notice
+    from copilot.core.notices import Outcome, Say, Seen
+    from copilot.notify.channels import channel
+
+    now = Instant.now().round("second", mode="floor")
+    seen = Seen(state=ReportedState.HAPPY, since=now, time=now)
+    say = Say(kind="test", state=ReportedState.HAPPY, number=1, incident=now)
+
+    async def one(each: "NotifySettings") -> "Outcome":
+        cluster = next(iter((*each.clusters, *(c.name for c in settings.clusters))), "default")
+        message = notice(cluster, say, seen, None, None, settings.api.public_url)
+        words = "Sent by `copilot notify test`. Nothing has happened and nothing is to be done."
+        try:
+            return await channel(each).send(message.model_copy(update={"summary": words}))
+        except CopilotError as error:
+            return Outcome(delivered=False, why=str(error))
+
+    return await asyncio.gather(*(one(each) for each in channels))
+
+
+def _about(channel: "NotifySettings") -> dict[str, Any]:
+    quiet = channel.quiet_hours
+    return {
+        "channel": channel.name,
+        "kind": channel.kind,
+        "clusters": list(channel.clusters),
+        "states": list(channel.states),
+        "quiet_hours": quiet and quiet.model_dump(mode="json", by_alias=True),
+        "repeat_after_sec": channel.repeat_after_sec,
+        "remind_every_sec": channel.remind_every_sec,
+    }
+
+
+def _line(about: dict[str, Any]) -> str:
+    quiet, remind = about["quiet_hours"], about["remind_every_sec"]
+    said = [
+        f"{about['channel']} ({about['kind']}): {', '.join(about['states'])}",
+        f"of {', '.join(about['clusters']) or 'all clusters'}",
+        f"quiet from {quiet['from']} to {quiet['to']} {quiet['timezone']}" if quiet else "",
+        f"but for {', '.join(quiet['except'])}" if quiet and quiet["except"] else "",
+        f"reminds every {remind:g} s" if remind else "",
+    ]
+    return ", ".join(part for part in said if part)

@@ -1,0 +1,1 @@
+"""What the Copilot says about itself: its logs, traces and metrics."""

@@ -1,0 +1,78 @@
+"""Temporal's runtime as our processes use it: its log goes into ours, its metrics where settings or the standard OTEL_*
+variables say."""
+
+import logging
+import os
+from urllib.parse import unquote
+
+from temporalio import activity, workflow
+from temporalio.runtime import (
+    LogForwardingConfig,
+    LoggingConfig,
+    OpenTelemetryConfig,
+    PrometheusConfig,
+    Runtime,
+    TelemetryConfig,
+    TelemetryFilter,
+)
+
+from copilot.core.errors import StartError
+from copilot.settings import LogFormat, WorkerSettings
+
+CYCLE_SEC = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0)
+BUCKETS = {"copilot_worker_cycle": CYCLE_SEC}
+WARNINGS = TelemetryFilter(core_level="WARN", other_level="ERROR")
+
+
+def begin_runtime(form: LogFormat, worker: WorkerSettings | None = None) -> Runtime:
+    """The runtime of every client made from now on; of a worker where its settings are given. StartError where the
+    metrics' port is taken."""
+    in_message = form == "text"
+    activity.logger.activity_info_on_message = in_message
+    workflow.logger.workflow_info_on_message = in_message
+    core = LogForwardingConfig(logging.getLogger("temporalio"), append_target_to_name=False)
+    metrics = None if worker is None else _metrics(worker)
+    told = TelemetryConfig(logging=LoggingConfig(WARNINGS, forwarding=core), metrics=metrics, attach_service_name=False)
+    try:
+        runtime = Runtime(telemetry=told)
+    except (RuntimeError, ValueError) as error:
+        where = metrics.bind_address if isinstance(metrics, PrometheusConfig) else "the OTLP endpoint"
+        raise StartError(f"the worker's metrics cannot be given at {where} ({_reason(error)})") from error
+    Runtime.set_default(runtime, error_if_already_set=False)
+    return runtime
+
+
+def _metrics(worker: WorkerSettings) -> PrometheusConfig | OpenTelemetryConfig | None:
+    if worker.metrics_port is not None:
+        host = f"[{worker.metrics_host}]" if ":" in worker.metrics_host else worker.metrics_host
+        return PrometheusConfig(
+            f"{host}:{worker.metrics_port}",
+            counters_total_suffix=True,
+            unit_suffix=True,
+            durations_as_seconds=True,
+            histogram_bucket_overrides=BUCKETS,
+        )
+    url = _otlp_url()
+    if url is None:
+        return None
+    return OpenTelemetryConfig(
+        url, headers=_otlp_headers(), http=True, durations_as_seconds=True, histogram_bucket_overrides=BUCKETS
+    )
+
+
+def _otlp_url() -> str | None:
+    """Where the standard variables want metrics sent; None: nowhere."""
+    if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or os.environ.get("OTEL_METRICS_EXPORTER") == "none":
+        return None
+    base = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    return os.environ.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT") or (f"{base.rstrip('/')}/v1/metrics" if base else None)
+
+
+def _otlp_headers() -> dict[str, str]:
+    text = os.environ.get("OTEL_EXPORTER_OTLP_METRICS_HEADERS") or os.environ.get("OTEL_EXPORTER_OTLP_HEADERS", "")
+    pairs = (part.partition("=") for part in text.split(",") if "=" in part)
+    return {unquote(name.strip()): unquote(value.strip()) for name, _, value in pairs}
+
+
+def _reason(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,137 @@
+"""Traces by OpenTelemetry, sent by OTLP over HTTP where the standard OTEL_EXPORTER_OTLP_ENDPOINT says. Imported only
+where such an endpoint is set: switch.py."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.util.types import Attributes, AttributeValue
+from temporalio.client import Plugin
+from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_provider
+
+from copilot import __version__
+from copilot.core.redaction import redacted
+from copilot.telemetry.spans import Kind, Value
+
+NOT_SENT = ("QueryWorkflow:", "HandleQuery:")
+"""The API asks every loop every second or so."""
+NOT_TOLD = frozenset({"url.query"})
+KINDS = {"internal": SpanKind.INTERNAL, "client": SpanKind.CLIENT, "server": SpanKind.SERVER}
+
+
+class OpenTelemetryTracing:
+    """Makes spans, and sends them until it is closed."""
+
+    def __init__(self, process: str, exporter: SpanExporter | None = None) -> None:
+        name = os.environ.get("OTEL_SERVICE_NAME") or f"copilot-{process}"
+        resource = Resource.create({"service.name": name, "service.version": __version__})
+        self._provider = create_tracer_provider(resource=resource, shutdown_on_exit=False)
+        self._provider.add_span_processor(BatchSpanProcessor(WithoutSecrets(exporter or OTLPSpanExporter())))
+        trace.set_tracer_provider(self._provider)
+        self._tracer = self._provider.get_tracer("copilot", __version__)
+
+    def plugin(self) -> Plugin:
+        """What makes spans of workflows and activities, for clients whose workers are to have them."""
+        return OpenTelemetryPlugin(add_temporal_spans=True)
+
+    def instrument_models(self) -> None:
+        """Spans of calls of models from now on, without what was asked and answered: prompts may hold names."""
+        from pydantic_ai import Agent, InstrumentationSettings
+
+        told = InstrumentationSettings(
+            tracer_provider=self._provider, include_content=False, include_binary_content=False
+        )
+        Agent.instrument_all(told)
+
+    @contextlib.contextmanager
+    def span(
+        self, name: str, attributes: Mapping[str, Value], kind: Kind, carrier: Mapping[str, str] | None
+    ) -> Iterator["OpenSpan"]:
+        """As spans.Tracing says."""
+        within = None if carrier is None else propagate.extract(dict(carrier), Context())
+        with self._tracer.start_as_current_span(name, within, KINDS[kind], attributes) as begun:
+            yield OpenSpan(begun)
+
+    def ended(self, name: str, attributes: Mapping[str, Value], seconds: float, error: str | None) -> None:
+        """As spans.Tracing says."""
+        if not trace.get_current_span().get_span_context().is_valid:
+            return
+        end = time.time_ns()
+        done = self._tracer.start_span(name, None, SpanKind.CLIENT, attributes, start_time=end - int(seconds * 1e9))
+        if error is not None:
+            done.set_status(Status(StatusCode.ERROR, error))
+        done.end(end)
+
+    def flush(self) -> None:
+        """Send what has ended."""
+        self._provider.force_flush()
+
+    def close(self) -> None:
+        """Send what is left, and nothing more."""
+        self._provider.shutdown()
+
+
+class OpenSpan:
+    """A spans.Span."""
+
+    def __init__(self, begun: trace.Span) -> None:
+        self._begun = begun
+
+    def set(self, name: str, value: Value) -> None:
+        """Say something more of it."""
+        self._begun.set_attribute(name, value)
+
+    def rename(self, name: str) -> None:
+        """Call it by another name."""
+        self._begun.update_name(name)
+
+
+class WithoutSecrets(SpanExporter):
+    """Sends spans on without secrets, and without those of queries."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send them."""
+        told = [_cleaned(s) for s in spans if not s.name.startswith(NOT_SENT)]
+        return self._exporter.export(told) if told else SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        """Nothing more will come."""
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Send what is held back."""
+        return self._exporter.force_flush(timeout_millis)
+
+
+def _cleaned(span: ReadableSpan) -> ReadableSpan:
+    said = span.status
+    return ReadableSpan(
+        name=span.name,
+        context=span.get_span_context(),
+        parent=span.parent,
+        resource=span.resource,
+        attributes=_clean(span.attributes),
+        events=[Event(e.name, _clean(e.attributes), e.timestamp) for e in span.events],
+        links=span.links,
+        kind=span.kind,
+        status=Status(said.status_code, redacted(said.description)) if said.description else said,
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
+
+
+def _clean(attributes: Attributes) -> dict[str, AttributeValue]:
+    told = {k: v for k, v in (attributes or {}).items() if k not in NOT_TOLD}
+    return {k: redacted(v) if isinstance(v, str) else v for k, v in told.items()}

@@ -1,0 +1,291 @@
+"""Each channel on the wire, against a stand-in on loopback."""
+
+import hashlib
+import hmac
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from jsonschema import validate
+from pydantic import SecretStr
+from whenever import Instant
+
+from copilot.core.errors import SettingsError
+from copilot.core.notices import Outcome
+from copilot.local.ports import free_ports
+from copilot.notify import Channel
+from copilot.notify.channels import channel
+from copilot.notify.pagerduty import PagerDuty
+from copilot.notify.slack import Slack
+from copilot.notify.webhook import Webhook
+from copilot.notify_settings import NotifySettings
+from tests.evaluations import SUMMARIES, issue
+from tests.notify.messages import a_notice
+from tests.notify.standin import Answer, standing_in
+
+TOKEN = "T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX"
+KEY = "R0UT1NGK3YR0UT1NGK3YR0UT1NGK3Y00"
+# https://developer.pagerduty.com/docs/events-api-v2-overview: the fields, and what they may be.
+EVENT_V2 = {
+    "type": "object",
+    "required": ["routing_key", "event_action", "dedup_key"],
+    "additionalProperties": False,
+    "properties": {
+        "routing_key": {"type": "string", "minLength": 32, "maxLength": 32},
+        "event_action": {"enum": ["trigger", "acknowledge", "resolve"]},
+        "dedup_key": {"type": "string", "maxLength": 255},
+        "client": {"type": "string"},
+        "client_url": {"type": "string"},
+        "links": {"type": "array", "items": {"type": "object", "required": ["href"]}},
+        "payload": {
+            "type": "object",
+            "required": ["summary", "source", "severity"],
+            "additionalProperties": False,
+            "properties": {
+                "summary": {"type": "string", "minLength": 1, "maxLength": 1024},
+                "source": {"type": "string", "minLength": 1},
+                "severity": {"enum": ["critical", "error", "warning", "info"]},
+                "timestamp": {"type": "string"},
+                "component": {"type": "string"},
+                "group": {"type": "string"},
+                "class": {"type": "string"},
+                "custom_details": {"type": "object"},
+            },
+        },
+    },
+}
+
+
+def webhook(url: str, **more: object) -> NotifySettings:
+    return NotifySettings.model_validate({"name": "hook", "kind": "webhook", "url": url, "secret": "s3cret"} | more)
+
+
+def slack(url: str) -> NotifySettings:
+    return NotifySettings(name="ops", kind="slack", url=SecretStr(f"{url}/services/{TOKEN}"))
+
+
+def pagerduty(url: str) -> NotifySettings:
+    return NotifySettings(name="pager", kind="pagerduty", key=SecretStr(KEY), url=SecretStr(f"{url}/v2/enqueue"))
+
+
+async def test_a_webhook_is_sent_the_documented_body_with_a_signature_that_can_be_verified() -> None:
+    async with standing_in() as it:
+        at = Instant.from_timestamp(1_795_000_000)
+        outcome = await Webhook(webhook(f"{it.url}/hook?team=a"), now=lambda: at).send(a_notice())
+    assert outcome == Outcome(delivered=True)
+    (posted,) = it.posted
+    assert posted.target == "/hook?team=a"
+    assert posted.headers["content-type"] == "application/json"
+    assert posted.headers["copilot-timestamp"] == "1795000000"
+    assert posted.headers["copilot-event-id"] == posted.json["event_id"]
+    expected = hmac.new(b"s3cret", b"1795000000." + posted.body, hashlib.sha256).hexdigest()
+    assert posted.headers["copilot-signature"] == f"sha256={expected}"
+    assert posted.json == {
+        "version": 1,
+        "event_id": "east:1795348620:2:critical",
+        "incident_id": "east:1795348620",
+        "kind": "opened",
+        "cluster": "east",
+        "health_state": "critical",
+        "previous_state": None,
+        "since": "2026-11-22T11:57:00Z",
+        "time": "2026-11-22T12:00:00Z",
+        "evaluation_id": "east@2026-11-22T12:00:00Z",
+        "headline": "east is CRITICAL, since 2026-11-22 11:57 UTC",
+        "summary": SUMMARIES["critical"],
+        "finding": {
+            "name": "no_pollers",
+            "subject": "orders",
+            "title": "No pollers on task queue orders",
+            "severity": "critical",
+        },
+        "action": {
+            "description": "Start workers for task queue orders; scaling history would not help",
+            "risk_level": "low",
+        },
+        "fired_gates": ["work_stalled"],
+        "links": {
+            "page": "https://copilot.example.org/?cluster=east",
+            "guide": "https://copilot.example.org/guides/no-pollers/fragment",
+        },
+    }
+
+
+async def test_a_webhook_whose_address_has_a_login_is_sent_it_as_a_header() -> None:
+    async with standing_in() as it:
+        await Webhook(webhook(it.url.replace("//", "//me:pass@"))).send(a_notice())
+    assert it.posted[0].headers["authorization"] == "Basic bWU6cGFzcw=="
+
+
+async def test_slack_shows_state_cause_and_advice_in_text_it_does_not_interpret() -> None:
+    foreign = issue(subject="<!channel>", title="No pollers on task queue <!channel> & *co*")
+    async with standing_in() as it:
+        outcome = await Slack(slack(it.url)).send(a_notice(findings=(foreign,), summary="<@U1> waits & waits"))
+    assert outcome.delivered
+    (posted,) = it.posted
+    assert posted.target == f"/services/{TOKEN}"
+    text, blocks = posted.json["text"], posted.json["blocks"]
+    assert text.startswith("🔴 east is CRITICAL, since 2026-11-22 11:57 UTC")
+    assert "<" not in text
+    assert "&lt;@U1&gt; waits &amp; waits" in text
+    assert [b["type"] for b in blocks] == ["header", "section", "section", "section", "section", "context"]
+    assert len(blocks[0]["text"]["text"]) <= 150
+    words = [b["text"] for b in blocks[:1] + blocks[2:5]] + blocks[1]["fields"]
+    assert {w["type"] for w in words} == {"plain_text"}
+    assert blocks[3]["text"]["text"] == "Cause: No pollers on task queue <!channel> & *co*"
+    assert blocks[4]["text"]["text"].startswith("Do first: Start workers for task queue orders")
+    assert blocks[5]["elements"][0]["text"] == (
+        "<https://copilot.example.org/?cluster=east|Open the page> · "
+        "<https://copilot.example.org/guides/no-pollers/fragment|View guide>"
+    )
+
+
+async def test_slack_is_shown_no_links_where_nobody_said_where_the_page_is() -> None:
+    async with standing_in() as it:
+        await Slack(slack(it.url)).send(a_notice(public_url=None))
+    assert [b["type"] for b in it.posted[0].json["blocks"]][-1] == "section"
+
+
+@pytest.mark.parametrize(
+    ("state", "severity"), [("critical", "critical"), ("unknown", "error"), ("stressed", "warning")]
+)
+async def test_pagerduty_is_sent_an_event_for_the_incident_with_a_severity(state: str, severity: str) -> None:
+    async with standing_in((202, {}, b'{"status":"success"}')) as it:
+        assert (await PagerDuty(pagerduty(it.url)).send(a_notice(state))).delivered
+    event = it.posted[0].json
+    validate(event, EVENT_V2)
+    assert (event["event_action"], event["routing_key"]) == ("trigger", KEY)
+    assert event["dedup_key"] == "copilot:east:1795348620"
+    assert event["payload"]["severity"] == severity
+    assert event["payload"]["summary"].startswith(f"east is {state.upper()}")
+    assert event["payload"]["source"] == "east"
+    assert event["client_url"] == "https://copilot.example.org/?cluster=east"
+
+
+async def test_pagerduty_resolves_the_same_incident() -> None:
+    async with standing_in() as it:
+        await PagerDuty(pagerduty(it.url)).send(a_notice("critical"))
+        await PagerDuty(pagerduty(it.url)).send(a_notice("happy", "resolved", "critical"))
+    opened, resolved = (posted.json for posted in it.posted)
+    validate(resolved, EVENT_V2)
+    assert resolved == {"routing_key": KEY, "event_action": "resolve", "dedup_key": opened["dedup_key"]}
+
+
+async def test_a_test_of_pagerduty_leaves_no_open_alert() -> None:
+    async with standing_in((202, {}, b"")) as it:
+        await PagerDuty(pagerduty(it.url)).send(a_notice("happy", "test"))
+    assert [p.json["event_action"] for p in it.posted] == ["trigger", "resolve"]
+    assert it.posted[0].json["payload"]["severity"] == "info"
+    assert it.posted[0].json["dedup_key"] == it.posted[1].json["dedup_key"]
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")
+async def test_apprise_is_handed_title_and_text() -> None:
+    async with standing_in() as it:
+        to = NotifySettings(name="long", kind="apprise", url=SecretStr(it.url.replace("http", "json") + "/x"))
+        outcome = await channel(to).send(a_notice())
+    assert outcome == Outcome(delivered=True)
+    (posted,) = it.posted
+    assert posted.json["title"] == "east is CRITICAL, since 2026-11-22 11:57 UTC"
+    assert posted.json["type"] == "failure"
+    assert "Cause: No pollers on task queue orders" in posted.json["message"]
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")
+async def test_apprise_that_fails_or_does_not_know_the_address_is_said() -> None:
+    async with standing_in((500, {}, b"")) as it:
+        to = NotifySettings(name="long", kind="apprise", url=SecretStr(it.url.replace("http", "json")))
+        failed = await channel(to).send(a_notice())
+    unknown = await channel(NotifySettings(name="l", kind="apprise", url=SecretStr("nonsense://x"))).send(a_notice())
+    assert (failed.delivered, failed.final) == (False, False)
+    assert (unknown.delivered, unknown.final) == (False, True)
+
+
+KINDS = {"webhook": webhook, "slack": slack, "pagerduty": pagerduty}
+SECRETS = (TOKEN, KEY, "s3cret")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        pytest.param((200, {}, b"ok"), Outcome(delivered=True), id="200"),
+        pytest.param((429, {"Retry-After": "17"}, b""),
+                     Outcome(delivered=False, why="answered 429 Said", retry_after_sec=17), id="429"),
+        pytest.param((500, {}, b"rollup_error"),
+                     Outcome(delivered=False, doubtful=True, why="answered 500 Said: rollup_error"), id="500"),
+        pytest.param((408, {}, b""), Outcome(delivered=False, why="answered 408 Said"), id="408"),
+        pytest.param((404, {}, b"no_service"),
+                     Outcome(delivered=False, final=True, why="answered 404 Said: no_service"), id="404"),
+        pytest.param((302, {"Location": "http://127.0.0.1:1/"}, b""),
+                     Outcome(delivered=False, final=True, why="answered 302 Said"), id="a redirect is not followed"),
+    ],
+)  # fmt: skip
+async def test_what_an_answer_means(kind: str, answer: Answer, expected: Outcome) -> None:
+    async with standing_in(answer) as it:
+        assert await channel(KINDS[kind](it.url)).send(a_notice()) == expected
+        assert len(it.posted) == 1
+
+
+async def test_retry_after_may_be_a_moment() -> None:
+    soon = Instant.now().add(seconds=90).format_rfc2822().replace("+0000", "GMT")
+    async with standing_in((503, {"Retry-After": soon}, b"")) as it:
+        outcome = await channel(webhook(it.url)).send(a_notice())
+    assert outcome.retry_after_sec is not None
+    assert 0 < outcome.retry_after_sec <= 90
+
+
+async def test_an_error_then_an_answer_are_the_same_event() -> None:
+    async with standing_in((500, {}, b""), (200, {}, b"")) as it:
+        hook = channel(webhook(it.url))
+        assert [(await hook.send(a_notice())).delivered for _ in range(2)] == [False, True]
+    assert len({posted.headers["copilot-event-id"] for posted in it.posted}) == 1
+
+
+@pytest.mark.parametrize("channel", [Webhook, Slack, PagerDuty])
+async def test_who_never_answers_is_not_waited_for_and_may_have_heard(channel: type) -> None:
+    async with standing_in(None) as it:
+        settings = {Webhook: webhook, Slack: slack, PagerDuty: pagerduty}[channel](it.url)
+        made: Channel = channel(settings, within_sec=0.2)
+        outcome = await made.send(a_notice())
+    assert outcome == Outcome(delivered=False, doubtful=True, why="no answer from 127.0.0.1 within 0.2 s")
+
+
+async def test_who_is_not_there_has_heard_nothing() -> None:
+    (port,) = free_ports(1)
+    outcome = await channel(webhook(f"http://127.0.0.1:{port}")).send(a_notice())
+    assert outcome == Outcome(delivered=False, why="127.0.0.1 cannot be reached (connection refused)")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_no_secret_is_logged_or_stands_in_what_is_said_of_a_failure(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    echo = json.dumps({"errors": [f"bad key {KEY}", f"/services/{TOKEN}", "s3cret"]}).encode()
+    async with standing_in((400, {}, echo)) as it:
+        url = f"{it.url}/services/{TOKEN}"
+        settings = webhook(url) if kind == "webhook" else KINDS[kind](it.url)
+        outcome = await channel(settings).send(a_notice())
+        (port,) = free_ports(1)
+        refused = await channel(KINDS[kind](f"http://127.0.0.1:{port}")).send(a_notice())
+    said = f"{outcome.why} {refused.why} {caplog.text} {settings!r}"
+    mine = {"webhook": ("s3cret", TOKEN), "slack": (TOKEN,), "pagerduty": (KEY,)}[kind]
+    assert outcome.final
+    assert [secret for secret in mine if secret in said] == []
+
+
+async def test_an_address_in_a_file_is_read_for_every_message(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    settings = NotifySettings(name="ops", kind="slack", url_file=file)
+    with pytest.raises(SettingsError, match="cannot be read: No such file"):
+        await channel(settings).send(a_notice())
+    async with standing_in() as it:
+        file.write_text(f"{it.url}/services/1\n")
+        await channel(settings).send(a_notice())
+        file.write_text(f"{it.url}/services/2\n")
+        await channel(settings).send(a_notice())
+    assert [posted.target for posted in it.posted] == ["/services/1", "/services/2"]
+    file.write_text("no address")
+    assert (await channel(settings).send(a_notice())).final

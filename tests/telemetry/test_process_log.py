@@ -1,0 +1,109 @@
+"""What a process logs: one line an event, JSON where wanted, and never a secret."""
+
+import io
+import json
+import logging
+from collections.abc import Mapping
+
+import pytest
+
+from copilot.activities.facts import worker_facts
+from copilot.core.errors import StoreError
+from copilot.settings import LogFormat
+from copilot.telemetry.process_log import Facts, handler_on, nothing_more
+
+SECRET = "postgresql://copilot:hunter2hunter2@db.example.com/copilot"
+
+
+class Log:
+    """A logger like the root of a process that logs in this form."""
+
+    def __init__(self, form: LogFormat, facts: Facts = nothing_more) -> None:
+        self._written = io.StringIO()
+        self.logger = logging.Logger("copilot.test", logging.DEBUG)
+        self.logger.addHandler(handler_on(self._written, "worker", form, facts))
+
+    @property
+    def text(self) -> str:
+        return self._written.getvalue()
+
+    @property
+    def lines(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.text.splitlines()]
+
+
+def failing() -> None:
+    raise ValueError(f"cannot use {SECRET}")
+
+
+@pytest.fixture(params=["text", "json"])
+def log(request: pytest.FixtureRequest) -> Log:
+    return Log(request.param)
+
+
+def test_json_is_one_object_a_line_with_the_time_in_utc() -> None:
+    log = Log("json")
+    log.logger.info("read %d pages\nof two", 3)
+    log.logger.warning("late")
+    first, second = log.lines
+    assert {k: v for k, v in first.items() if k != "time"} == {
+        "level": "info", "logger": "copilot.test", "message": "read 3 pages\nof two", "process": "worker"
+    }  # fmt: skip
+    assert str(first["time"]).endswith("Z")
+    assert second["level"] == "warning"
+
+
+def test_an_exception_is_a_field_of_its_line() -> None:
+    log = Log("json")
+    try:
+        failing()
+    except ValueError:
+        log.logger.exception("it failed")
+    (line,) = log.lines
+    assert line["message"] == "it failed"
+    assert "in failing" in str(line["exception"])
+
+
+def test_no_secret_is_logged_in_message_exception_or_field(log: Log) -> None:
+    try:
+        failing()
+    except ValueError:
+        log.logger.exception("with %s", SECRET, extra={"asked": SECRET})
+    log.logger.debug("Authorization: Bearer %s", "abcdefghijklmnop0123456789")
+    assert "hunter2" not in log.text
+    assert "abcdefghijklmnop" not in log.text
+    assert "in failing" in log.text
+    assert "‹" in log.text
+
+
+def test_an_error_meant_for_people_is_its_one_line(log: Log) -> None:
+    try:
+        raise StoreError("the store is away")
+    except StoreError:
+        log.logger.exception("not stored")
+    assert len(log.text.splitlines()) == 1
+    assert "not stored: the store is away" in log.text
+    assert "Traceback" not in log.text
+
+
+@pytest.mark.parametrize(
+    ("workflow_id", "cluster"),
+    [("observe-east", "east"), ("observe-east-2", "east-2"), ("assess-east-2-170000-manual", "east-2"),
+     ("store-east:170000", "east"), ("observe-west", None)],
+)  # fmt: skip
+def test_a_loop_s_line_names_loop_and_cluster(workflow_id: str, cluster: str | None) -> None:
+    log = Log("json", worker_facts(("east", "east-2")))
+    ids: Mapping[str, object] = {"workflow_id": workflow_id, "run_id": "r", "attempt": 1}
+    log.logger.info("told", extra={"temporal_workflow": ids})
+    (line,) = log.lines
+    assert line["workflow_id"] == workflow_id
+    assert line["run_id"] == "r"
+    assert line.get("cluster") == cluster
+    assert "temporal_workflow" not in line
+
+
+def test_a_library_s_fields_do_not_hide_ours() -> None:
+    log = Log("json")
+    log.logger.info("said", extra={"level": "x", "request_id": "abc"})
+    assert log.lines[0]["level"] == "info"
+    assert log.lines[0]["request_id"] == "abc"

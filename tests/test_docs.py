@@ -1,0 +1,80 @@
+"""The documents hold: links lead somewhere, configurations load, commands exist."""
+
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from copilot.cli.main import app
+from copilot.settings import Settings
+from tests.test_tree import ROOT, tracked
+
+PAGES = [p for p in tracked("*.md") if "tests" not in p.parts]
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors a forge gives a page's headings."""
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", t.lower()).strip().replace(" ", "-") for t in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_inside_the_repository_leads_somewhere(page: Path) -> None:
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    for one, other in LINK.findall(text):
+        target, _, anchor = (one or other).partition("#")
+        if re.match(r"[a-z]+:", target):
+            continue
+        there = (page.parent / target).resolve() if target else page
+        assert there.exists(), f"{name_of(page)} links to {target}, which is not there"
+        if anchor:
+            assert anchor in anchors(there), f"{name_of(page)} links to {target}#{anchor}, which is no heading"
+
+
+def snippets(language: str) -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        for kind, body in FENCE.findall(page.read_text(encoding="utf-8")):
+            if kind == language:
+                yield name_of(page), body
+
+
+@pytest.mark.parametrize(("page", "body"), list(snippets("toml")))
+def test_every_configuration_in_the_documents_loads(page: str, body: str) -> None:
+    settings = Settings(**tomllib.loads(body))
+    assert settings.clusters or "[[clusters]]" not in body, page
+
+
+@pytest.mark.parametrize(("page", "body"), list(snippets("sh")))
+def test_every_command_in_the_documents_exists_with_its_options(page: str, body: str) -> None:
+    for line in body.splitlines():
+        words = shlex.split(line.split(" #")[0].replace(".venv/bin/", ""))
+        if words[:1] == ["make"]:
+            assert [w for w in words[1:] if "=" not in w and w not in TARGETS] == [], f"{page}: {line}"
+        elif words[:1] == ["copilot"]:
+            assert_parses(words[1:], f"{page}: {line}")
+
+
+def assert_parses(words: list[str], where: str) -> None:
+    """Whether the command line would be taken, without running it."""
+    command: Any = typer.main.get_command(app)
+    while hasattr(command, "commands"):
+        assert words, f"{where}: no command"
+        assert words[0] in command.commands, f"{where}: there is no command {words[0]}"
+        command, words = command.commands[words[0]], words[1:]
+    try:
+        command.make_context(command.name, list(words))
+    except Exception as error:  # noqa: BLE001 - Typer's own click, whose exceptions have no public name
+        pytest.fail(f"{where}: {error}")
