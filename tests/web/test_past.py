@@ -3,8 +3,10 @@
 import pytest
 from playwright.async_api import Browser, expect
 
+from copilot.store.memory import MemoryStore
 from tests.api.conftest import client
-from tests.evaluations import NOON
+from tests.api.standin import ToldLoop, deps
+from tests.evaluations import NOON, assessment, evaluation
 from tests.web.chromium import served, watched
 from tests.web.stories import story
 
@@ -34,8 +36,7 @@ async def test_a_link_to_a_moment_shows_what_was_said_then_and_says_so() -> None
 
 
 async def test_what_nobody_renewed_was_blind_then_too() -> None:
-    deps = await story("happy")
-    async with client(deps) as api:
+    async with client(await story("happy")) as api:
         told = (await api.get("/status", params={"at": str(NOON.subtract(hours=6).add(minutes=2))})).json()
         later = await api.get("/status", params={"at": "2126-01-01"})
         long_ago = await api.get("/?at=0001-01-01")
@@ -66,3 +67,22 @@ async def test_the_timeline_leads_into_the_past_and_back(browser: Browser) -> No
         await seen.page.get_by_role("link", name="Back to now").click()
         await expect(seen.page.locator("h1")).to_contain_text("Happy")
         seen.nothing_wrong()
+
+
+async def test_issues_of_the_last_day_are_listed_with_their_end_and_their_begin_leads_there() -> None:
+    loop, store = ToldLoop(), MemoryStore()
+    begun, over = NOON.subtract(minutes=50), NOON.subtract(minutes=20)
+    for state, time in (("critical", NOON.subtract(hours=30)), ("happy", NOON.subtract(hours=29)),
+                        ("critical", begun), ("happy", over)):  # fmt: skip
+        await store.save_assessment(assessment(state, time))
+    loop.tell(evaluation("happy"))
+    async with client(deps(loop, store)) as api:
+        page = (await api.get("/")).text
+        warnings = (await api.get("/?show=stressed")).text
+        neither = (await api.get("/?show=happy")).text
+    assert page.count("after 30 min") == 2, "what was over a day ago is not told any more"
+    assert "at=2026-11-22T11%3A10%3A00Z" in page
+    listed = warnings[warnings.index('id="issues"') :]
+    assert "Tasks wait before they are dispatched" in listed
+    assert "No pollers on task queue orders" not in listed
+    assert "None that made it happy." in neither

@@ -1,0 +1,58 @@
+"""The pictures of the README: taken anew with COPILOT_SCREENSHOTS=1, and held to their size without."""
+
+import os
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from copilot.api.deps import Deps
+from tests.api.standin import Clock, ToldLoop, deps
+from tests.evaluations import NOON, evaluation
+from tests.web.chromium import served, watched
+from tests.web.stories import story
+
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+MOST_BYTES = 300_000
+PICTURES = {
+    "happy": ("happy", "/", True),
+    "stressed": ("stressed", "/", False),
+    "critical": ("critical", "/", False),
+    "blind": ("unknown", "/", False),
+    "past": ("happy", "/?at=2026-11-22T07:39:00Z", False),
+    "overview": (None, "/", False),
+}
+
+
+def _several() -> Deps:
+    loop, states = (
+        ToldLoop(),
+        {"eu-central": "critical", "us-east": "happy", "us-west": "happy", "ap-south": "stressed"},
+    )
+    for name, state in states.items():
+        loop.tell(evaluation(state, cluster=name))
+    return deps(loop, clock=Clock(NOON.add(seconds=4)), clusters=tuple(states))
+
+
+@pytest.mark.servers
+@pytest.mark.needs_debian("chromium")
+@pytest.mark.skipif(
+    os.environ.get("COPILOT_SCREENSHOTS") != "1", reason="pictures are taken with COPILOT_SCREENSHOTS=1"
+)
+@pytest.mark.parametrize("name", PICTURES)
+async def test_a_picture_is_taken(browser: Browser, name: str) -> None:
+    state, path, light = PICTURES[name]
+    shown = await story(state) if state else _several()
+    async with served(shown) as address, watched(browser, light=light, width=1180, height=880) as seen:
+        await seen.page.clock.set_fixed_time("2026-11-22T12:00:04Z")
+        await seen.page.emulate_media(reduced_motion="reduce")
+        await seen.page.goto(address + path)
+        await expect(seen.page.locator("body.linked")).to_be_attached()
+        height = min(880, await seen.page.evaluate("document.querySelector('footer').getBoundingClientRect().bottom"))
+        clip = {"x": 0.0, "y": 0.0, "width": 1180.0, "height": float(height)}
+        await seen.page.screenshot(path=IMAGES / f"{name}.png", clip=clip)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures_are_there_and_not_huge(name: str) -> None:
+    assert 10_000 < (IMAGES / f"{name}.png").stat().st_size < MOST_BYTES
