@@ -71,7 +71,9 @@ def test_there_is_one_version(installed: Path) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_is_given_what_completes_commands(installed: Path, shell: str) -> None:
-    assert "_COPILOT_COMPLETE" in run(installed, "-m", "copilot", "--show-completion", shell)
+    assert "_COPILOT_COMPLETE" in run(
+        installed, "-m", "copilot", "--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1"
+    )
 
 
 def test_commands_are_completed(installed: Path) -> None:

@@ -53,9 +53,9 @@ def test_a_database_is_set_up_looked_at_and_pruned_by_one_setting(
     assert before.exit_code == 1
     assert "copilot db setup-schema" in before.output
     assert "has no tables yet" in db(tmp_path, url, "list-tables").output
-    assert "version 1" in db(tmp_path, url, "setup-schema").output
+    assert "version 2" in db(tmp_path, url, "setup-schema").output
     after = db(tmp_path, url, "check-connection", "--json")
-    assert (after.exit_code, json.loads(after.output)["schema_version"]) == (0, 1)
+    assert (after.exit_code, json.loads(after.output)["schema_version"]) == (0, 2)
     assert [c["status"] for c in json.loads(after.output)["checks"]][3:] == ["ok"] * 3
     fill(url)
     assert json.loads(db(tmp_path, url, "list-tables", "--json").output)["metrics_snapshots"] == 10
