@@ -30,10 +30,19 @@ function countAges() {
   }
 }
 
+function label(up) {
+  const { state, title } = root().dataset;
+  const icon = `/static/icons/${up ? state : "unknown"}.svg`;
+  const words = up ? title : `Connection lost · ${title}`;
+  if (document.title !== words) document.title = words;
+  if (document.getElementById("icon").getAttribute("href") !== icon) document.getElementById("icon").href = icon;
+}
+
 function showLink(up) {
   document.body.classList.toggle("linked", up);
   document.body.classList.toggle("lost", !up);
   connection.hidden = up;
+  label(up);
   if (up) return;
   const silence = inWords((Date.now() - heardAt) / 1000);
   connection.textContent = `Connection to the Copilot lost: nothing heard for ${silence}. What you see is old. Reconnecting…`;
@@ -49,10 +58,8 @@ function put(html) {
   const next = new DOMParser().parseFromString(html, "text/html").body.firstElementChild;
   const before = root().dataset.state;
   morphKeepingFocus(root(), document.adoptNode(next));
-  const { state, title, now, at } = root().dataset;
-  document.title = title;
-  const icon = `/static/icons/${state}.svg`;
-  if (document.getElementById("icon").getAttribute("href") !== icon) document.getElementById("icon").href = icon;
+  const { state, now, at } = root().dataset;
+  label(true);
   if (!at) learnClock(now);
   countAges();
   if (state !== before && !at) announcer.textContent = `The state${cluster ? " of " + cluster : ""} is now ${state}`;
