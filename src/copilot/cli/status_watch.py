@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 import sys
 import time
 from typing import Any
@@ -23,6 +24,8 @@ def watch_status(asking: Asking, cluster: str | None, *, as_json: bool) -> None:
     `as_json`, a line is printed whenever something else is said. The first question must be answered (SourceError); an
     API that goes away later is said, and asked again."""
     out = Console(highlight=False)
+    for ending in (signal.SIGINT, signal.SIGTERM):  # Also where a shell had SIGINT ignored in the background.
+        signal.signal(ending, signal.default_int_handler)
     with contextlib.closing(asking), contextlib.suppress(KeyboardInterrupt):
         first = asking.statuses(cluster)
         if as_json or not out.is_terminal:
