@@ -2,19 +2,22 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import Client, WorkflowExecution
+from temporalio.client import Client, WorkflowExecution, WorkflowQueryFailedError
 from temporalio.service import RPCError
 
 from chaos.readers import tick_of
 from chaos.stack import CLUSTER
 from chaos.waiting import ANSWER, InVainError, at_most, until
 from copilot.workflows.shared import Definition, observe_id
+
+log = logging.getLogger(__name__)
 
 SETTLE_SEC = 180.0
 REST_SEC = 60.0
@@ -122,12 +125,14 @@ async def _rest(client: Client, loop: str) -> int:
 
 
 async def _asked(client: Client, loop: str) -> dict[str, Any]:
-    """What a loop says of itself, asked until it answers."""
+    """What a loop says of itself, asked until it answers: one whose worker has just been killed may fail a question,
+    one that cannot go on fails them all."""
     async with at_most(REST_SEC, f"{loop} to answer"):
         while True:
             try:
                 said: dict[str, Any] = await client.get_workflow_handle(loop).query("status", rpc_timeout=ANSWER)
-            except RPCError:
+            except (RPCError, WorkflowQueryFailedError) as error:
+                log.warning("%s does not answer: %s", loop, error)
                 await asyncio.sleep(ASK_EVERY_SEC)
             else:
                 return said
