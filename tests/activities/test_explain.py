@@ -58,9 +58,11 @@ class Scripted:
         self.prompts.append(str(messages[0].parts))
         return _answered(messages, info, "final_result", told(self._research))
 
-    async def plan(self, judged: Evaluation) -> Explained:
+    async def plan(self, judged: Evaluation, left_sec: float | None = None) -> Explained:
         document = judged.model_dump(mode="json")
-        return await self.activities.explain_assessment(ExplainAssessment(evaluation=document, trigger="scheduled"))
+        return await self.activities.explain_assessment(
+            ExplainAssessment(evaluation=document, trigger="scheduled", left_sec=left_sec)
+        )
 
     async def ask(self, judged: Evaluation, who: str = "researcher") -> ModelAsked:
         ask = AskModel(evaluation=plain(judged).model_dump(mode="json"), trigger="scheduled", deadline_sec=5)
@@ -107,6 +109,16 @@ async def test_words_that_do_not_hold_any_more_are_not_said_again() -> None:
     again = await scripted.plan(later(workers__workflow_slots_available=0.0))
     assert Explanation.model_validate(again.explanation).explained_by == "rules"
     assert "does not hold any more" in (again.explanation or {})["note"]
+
+
+async def test_no_model_is_asked_when_storing_took_the_time_but_what_was_said_before_is_said_again() -> None:
+    scripted = Scripted()
+    late = await scripted.plan(critical(), left_sec=0.4)
+    assert late.ask_within_sec is None
+    assert "took too long to be stored" in (late.explanation or {})["note"]
+    assert (await scripted.plan(critical(), left_sec=1.0)).ask_within_sec == 20
+    await scripted.ask(critical())
+    assert (await scripted.plan(later(), left_sec=0.4)).explained_by == "model"
 
 
 async def test_a_refused_answer_is_not_asked_for_again() -> None:

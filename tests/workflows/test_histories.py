@@ -26,7 +26,7 @@ def test_there_is_a_history_of_every_workflow() -> None:
     assert len(WORKFLOWS) == len(names)
 
 
-@pytest.mark.parametrize("file", HISTORIES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", HISTORIES, ids=lambda file: f"{file.parent.name}-{file.stem}")
 async def test_a_recorded_history_replays(file: Path) -> None:
     await replay(file)
 

@@ -11,6 +11,7 @@ from temporalio import activity
 from whenever import Instant
 
 from copilot.activities.explain_messages import (
+    LEAST_SEC,
     AskModel,
     ExplanationImproved,
     FetchRagContext,
@@ -105,9 +106,12 @@ class ExplainActivities:
         if models is None or judged is None or not worth_explaining(judged):
             return Explained(explained_by="rules")
         before = await self._deps.store.settled_call(judged.cluster, fingerprint(judged))
-        if before is None:
+        if before is not None:
+            explanation = _said_before(judged, before, models.addresses)
+        elif ask.left_sec is not None and ask.left_sec < LEAST_SEC:
+            explanation = rules_stand(judged, "It took too long to be stored for a model to be asked")
+        else:
             return Explained(explained_by="rules", ask_within_sec=models.timeout_sec)
-        explanation = _said_before(judged, before, models.addresses)
         return Explained(explained_by=explanation.explained_by, explanation=explanation.model_dump(mode="json"))
 
     @activity.defn

@@ -3,6 +3,9 @@ added."""
 
 from copilot.activities.messages import Document, Message
 
+LEAST_SEC = 1.0
+"""In less time no model is asked."""
+
 
 class AskModel(Message):
     """Ask a model about an assessment (an Evaluation document in the rules' words), within `deadline_sec`. `passages`

@@ -85,10 +85,12 @@ class AssessmentStored(Message):
 
 
 class ExplainAssessment(Message):
-    """Put a stored assessment into better words than the rules', if there is somebody who can."""
+    """Put a stored assessment into better words than the rules', if there is somebody who can, within `left_sec` (None:
+    no matter when)."""
 
     evaluation: Document
     trigger: str
+    left_sec: float | None = None
 
 
 class Explained(Message):

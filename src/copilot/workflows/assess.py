@@ -5,7 +5,14 @@ from collections.abc import Awaitable, Callable
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
-from copilot.activities.explain_messages import AskModel, FetchRagContext, ImproveExplanation, ModelAsked, RagContext
+from copilot.activities.explain_messages import (
+    LEAST_SEC,
+    AskModel,
+    FetchRagContext,
+    ImproveExplanation,
+    ModelAsked,
+    RagContext,
+)
 from copilot.activities.messages import AssessmentStored, Document, ExplainAssessment, StoreAssessment
 from copilot.workflows import calls, explaining
 from copilot.workflows.shared import ASSESS, AssessHealth
@@ -13,7 +20,6 @@ from copilot.workflows.shared import ASSESS, AssessHealth
 # Of the time one explanation may take.
 DISPATCH_SHARE = 0.4
 RAG_SEC = 2.0
-LEAST_SEC = 1.0
 # Since the verdict: what is left of 30 s for an activity's own time and for keeping the words.
 WHOLE_SEC = 25.5
 
@@ -49,13 +55,12 @@ class AssessHealthWorkflow:
 
     async def _explained(self, given: AssessHealth) -> Document | None:
         """The words to be kept; None: those that are there."""
-        plan = await calls.explain_assessment(ExplainAssessment(evaluation=given.evaluation, trigger=given.trigger))
+        plan = await calls.explain_assessment(
+            ExplainAssessment(evaluation=given.evaluation, trigger=given.trigger, left_sec=_left_sec())
+        )
         if plan.ask_within_sec is None:
             return plan.explanation
-        gone = (workflow.now() - workflow.info().start_time).total_seconds()
-        within = min(plan.ask_within_sec, WHOLE_SEC - gone)
-        if within < LEAST_SEC:
-            return _rules_stand(given.evaluation, "It took too long to be stored for a model to be asked")
+        within = max(min(plan.ask_within_sec, _left_sec()), LEAST_SEC)
         ends = workflow.time() + within
         ask = AskModel(evaluation=given.evaluation, trigger=given.trigger, deadline_sec=within * DISPATCH_SHARE)
         said = await self._asked(explaining.ask_dispatcher, ask)
@@ -86,6 +91,11 @@ class AssessHealthWorkflow:
             if is_cancelled_exception(error):
                 raise
             return RagContext(reason=calls.in_one_line(error))
+
+
+def _left_sec() -> float:
+    """Seconds left for a model to be asked."""
+    return WHOLE_SEC - (workflow.now() - workflow.info().start_time).total_seconds()
 
 
 def _rules_stand(evaluation: Document, why: str) -> Document:

@@ -15,7 +15,7 @@ from copilot.activities.messages import Document
 from copilot.workflows import calls
 from copilot.workflows.log_shared import LOG_WATCHER, LOGS_SEEN, LogsKnown, LogsTold, LogWatcherStatus, WatchLogs
 from copilot.workflows.shared import Definition, LastError, memo, observe_id
-from copilot.workflows.ticks import next_tick, tick_time
+from copilot.workflows.ticks import EVERY_WAIT_IS_A_TIMER, next_tick, seconds_until, tick_time
 
 DEADLINE_SEC = 8.0
 
@@ -34,11 +34,13 @@ class LogWatcherWorkflow:
 
     @workflow.run
     async def run(self, given: WatchLogs) -> None:  # noqa: ARG002
+        timed = workflow.patched(EVERY_WAIT_IS_A_TIMER)
         while not self._should_leave():
             now = workflow.time()
-            wait = next_tick(self._known.last_tick, now, self._definition.interval_sec) - now
-            with contextlib.suppress(TimeoutError):
-                await workflow.wait_condition(lambda: self._redefined, timeout=max(0.0, wait))
+            due = next_tick(self._known.last_tick, now, self._definition.interval_sec)
+            if timed or due > now:
+                with contextlib.suppress(TimeoutError):
+                    await workflow.wait_condition(lambda: self._redefined, timeout=seconds_until(due, now))
             if not self._redefined and not await self._tick():
                 return
         self._known.runs += 1

@@ -33,7 +33,7 @@ from copilot.workflows.shared import (
     notify_id,
 )
 from copilot.workflows.storing import Storing, snapshot, start_child, to_its_end
-from copilot.workflows.ticks import next_tick, slack, tick_time
+from copilot.workflows.ticks import EVERY_WAIT_IS_A_TIMER, SOONEST_SEC, next_tick, seconds_until, slack, tick_time
 
 
 @workflow.defn(name=OBSERVE)
@@ -53,6 +53,7 @@ class ObserveClusterWorkflow:
         self._tried = False
         self._ticking = False
         self._leaving = False
+        self._timed = workflow.patched(EVERY_WAIT_IS_A_TIMER)
 
     @workflow.run
     async def run(self, given: ObserveCluster) -> None:  # noqa: ARG002
@@ -111,6 +112,8 @@ class ObserveClusterWorkflow:
         """Keep the newest evaluation as an assessment, once the tick that is due or under way is done; gives the
         evaluation. It is no tick of its own: pressing it shortens no hold. ApplicationError if there is nothing to
         assess."""
+        if self._timed:
+            await asyncio.sleep(SOONEST_SEC)  # By then a tick that is due has begun.
         await workflow.wait_condition(lambda: self._up_to_date() or self._leaving)
         known = self._known
         if known.newest is None or known.last_evaluated is None:
@@ -152,24 +155,27 @@ class ObserveClusterWorkflow:
 
     async def _due_or_leave(self, storing: "asyncio.Task[None]") -> bool:
         """Wait for the next tick; True if this run should end instead."""
-        wait = self._seconds_to_next()
-        if wait > 0:
+        now = workflow.time()
+        due = self._next_tick(now)
+        if self._timed or due > now:
             with contextlib.suppress(TimeoutError):
                 await workflow.wait_condition(
-                    lambda: self._redefined or self._may_leave() or storing.done(), timeout=wait
+                    lambda: self._redefined or self._may_leave() or storing.done(), timeout=seconds_until(due, now)
                 )
         if storing.done():
             storing.result()
         return self._redefined or self._run_is_long()
 
-    def _seconds_to_next(self) -> float:
-        now = workflow.time()
-        return next_tick(self._known.last_tick, now, self._definition.interval_sec) - now
+    def _next_tick(self, now: float) -> int:
+        return next_tick(self._known.last_tick, now, self._definition.interval_sec)
 
     def _up_to_date(self) -> bool:
         """Whether the newest evaluation is the last there was to be made."""
         some = self._tried or self._known.newest is not None
-        return some and not self._ticking and self._seconds_to_next() > 0
+        if self._timed:
+            return some and not self._ticking
+        now = workflow.time()
+        return some and not self._ticking and self._next_tick(now) > now
 
     def _run_is_long(self) -> bool:
         return self._left <= 0 or workflow.info().is_continue_as_new_suggested()
@@ -270,7 +276,6 @@ class ObserveClusterWorkflow:
 
 
 def _recorded_tick(evaluation: Document, asked: int) -> int:
-    """The tick that was judged, as the history has it. After a kill of Temporal the workflow's clock may say another
-    time in replay than it did (docs/dev/STATUS.md); what was recorded stays."""
+    """The tick that was judged, as the history has it: the workflow's clock may say another time in replay."""
     tick = str(evaluation.get("evaluation_id", "")).rpartition(":")[2]
     return int(tick) if tick.isdigit() else asked

@@ -20,6 +20,7 @@ from copilot.workflows.shared import (
     PruningStatus,
     memo,
 )
+from copilot.workflows.ticks import EVERY_WAIT_IS_A_TIMER, seconds_until
 
 
 def first_pause(cluster: str, interval_sec: float) -> float:
@@ -45,9 +46,13 @@ class PruneStoreWorkflow:
     async def run(self, given: PruneRegularly) -> None:  # noqa: ARG002
         if self._known.since is None:
             self._known.since = int(workflow.time())
+        timed = workflow.patched(EVERY_WAIT_IS_A_TIMER)
         while not (self._redefined or self._left <= 0 or workflow.info().is_continue_as_new_suggested()):
-            with contextlib.suppress(TimeoutError):
-                await workflow.wait_condition(lambda: self._redefined, timeout=self._seconds_to_next())
+            now = workflow.time()
+            due = self._due(now)
+            if timed or due > now:
+                with contextlib.suppress(TimeoutError):
+                    await workflow.wait_condition(lambda: self._redefined, timeout=seconds_until(due, now))
             if not self._redefined:
                 await self._prune()
         self._known.runs += 1
@@ -72,15 +77,14 @@ class PruneStoreWorkflow:
         self._redefined = self._redefined or definition != self._definition
         self._definition = definition
 
-    def _seconds_to_next(self) -> float:
-        """Never longer than an interval, whatever was done to the clock meanwhile."""
+    def _due(self, now: float) -> float:
+        """Never further off than an interval, whatever was done to the clock meanwhile."""
         known, interval = self._known, self._definition.interval_sec
-        now = workflow.time()
         if known.tried is not None:
             due = known.tried + interval
         else:
             due = (now if known.since is None else known.since) + first_pause(self._cluster, interval)
-        return min(max(0.0, due - now), interval)
+        return min(due, now + interval)
 
     async def _prune(self) -> None:
         """One that fails is tried again the next day."""

@@ -44,7 +44,7 @@ class ScheduledAssessmentWorkflow:
     @workflow.run
     async def run(self, given: ScheduleAssessments) -> None:  # noqa: ARG002
         if self._known.since is None:
-            self._known.since = int(workflow.time())
+            self._known.since = int(workflow.info().workflow_start_time.timestamp())
         while not (self._redefined or self._run_is_long()):
             await self._look()
             newest_known = newest(self._known.assessed, self._known.since)

@@ -9,6 +9,12 @@ interval and its time runs at half speed until the clock has caught up (docs/adr
 
 import math
 
+# No command of a workflow may depend on its clock: a workflow task that ran while Temporal was killed may be recorded
+# with another start than it had (docs/adr/0015). So a tick that is due already is waited for by a timer as well.
+EVERY_WAIT_IS_A_TIMER = "every-wait-is-a-timer"
+"""The patch by which runs that were begun without it are known."""
+SOONEST_SEC = 0.001
+
 
 def slack(interval_sec: float) -> float:
     """Seconds by which a tick may be late and still bear its planned time. Two planned ticks are never closer
@@ -25,6 +31,11 @@ def next_tick(last: int | None, now: float, interval_sec: float) -> int:
         return math.ceil(now + interval_sec)
     steps = math.ceil((last + slack(interval_sec)) / interval_sec)
     return math.floor(steps * interval_sec)
+
+
+def seconds_until(moment: float, now: float) -> float:
+    """How long to wait for it: never no time, for which no timer would be started."""
+    return max(moment - now, SOONEST_SEC)
 
 
 def tick_time(last: int | None, now: float, interval_sec: float) -> int:
