@@ -1,9 +1,7 @@
 """What the log watcher is started with, asked and tells."""
 
-from pydantic import BaseModel
-
 from copilot.activities.messages import Document, Message
-from copilot.workflows.shared import Definition, LastError
+from copilot.workflows.shared import Definition, LastError, LoopKnown
 
 LOG_WATCHER = "LogWatcherWorkflow"
 LOGS_SEEN = "logs_seen"
@@ -15,16 +13,14 @@ def log_watcher_id(cluster: str) -> str:
     return f"logs-{cluster}"
 
 
-class LogsKnown(BaseModel):
-    """What the log watcher knows, carried over every continue-as-new."""
+class LogsKnown(LoopKnown):
+    """What the log watcher knows."""
 
     cursor: Document | None = None
     memory: Document | None = None
     seen: Document | None = None
     last_tick: int | None = None
-    last_error: LastError | None = None
     readings: int = 0
-    runs: int = 1
 
 
 class WatchLogs(Message):

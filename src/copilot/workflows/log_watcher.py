@@ -12,30 +12,26 @@ from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exce
 
 from copilot.activities.log_messages import LogsQueried, QueryLogs
 from copilot.activities.messages import Document
-from copilot.workflows import calls
 from copilot.workflows.log_shared import LOG_WATCHER, LOGS_SEEN, LogsKnown, LogsTold, LogWatcherStatus, WatchLogs
-from copilot.workflows.shared import Definition, LastError, memo, observe_id
+from copilot.workflows.loop import Loop
+from copilot.workflows.shared import observe_id
 from copilot.workflows.ticks import EVERY_WAIT_IS_A_TIMER, next_tick, seconds_until, tick_time
 
 DEADLINE_SEC = 8.0
 
 
 @workflow.defn(name=LOG_WATCHER)
-class LogWatcherWorkflow:
+class LogWatcherWorkflow(Loop[LogsKnown]):
     """The loop. Ends when it is cancelled, or when the configuration knows no logs of its cluster any more."""
 
     @workflow.init
     def __init__(self, given: WatchLogs) -> None:
-        self._cluster = given.cluster
-        self._definition = given.definition
-        self._known = given.known or LogsKnown()
-        self._left = self._definition.ticks_per_run
-        self._redefined = False
+        super().__init__(given.cluster, given.definition, given.known or LogsKnown())
 
     @workflow.run
     async def run(self, given: WatchLogs) -> None:  # noqa: ARG002
         timed = workflow.patched(EVERY_WAIT_IS_A_TIMER)
-        while not self._should_leave():
+        while not self._to_leave():
             now = workflow.time()
             due = next_tick(self._known.last_tick, now, self._definition.interval_sec)
             if timed or due > now:
@@ -43,11 +39,7 @@ class LogWatcherWorkflow:
                     await workflow.wait_condition(lambda: self._redefined, timeout=seconds_until(due, now))
             if not self._redefined and not await self._tick():
                 return
-        self._known.runs += 1
-        workflow.continue_as_new(
-            WatchLogs(cluster=self._cluster, definition=self._definition, known=self._known),
-            memo=memo(self._cluster, self._definition),
-        )
+        self._begin_anew(WatchLogs)
 
     @workflow.query
     def seen(self) -> Document | None:
@@ -66,15 +58,6 @@ class LogWatcherWorkflow:
             last_error=known.last_error,
         )
 
-    @workflow.signal
-    def define(self, definition: Definition) -> None:
-        """Carry on under another definition."""
-        self._redefined = self._redefined or definition != self._definition
-        self._definition = definition
-
-    def _should_leave(self) -> bool:
-        return self._redefined or self._left <= 0 or workflow.info().is_continue_as_new_suggested()
-
     async def _tick(self) -> bool:
         """Read once and tell; False if there is nothing to read any more."""
         known = self._known
@@ -83,17 +66,15 @@ class LogWatcherWorkflow:
         try:
             read = await self._query()
         except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
-            self._remember(calls.in_one_line(error))
+            self._went_wrong(error)
             return True
         if not read.watched:
             await self._tell(LogsTold())
             return False
         known.cursor, known.memory, known.seen = read.cursor, read.memory, read.seen
         known.readings += 1
-        if await self._tell(LogsTold(logs=read.seen, spikes=read.spikes)) and known.last_error is not None:
-            known.last_error = known.last_error.model_copy(update={"over": True})
+        if await self._tell(LogsTold(logs=read.seen, spikes=read.spikes)):
+            self._all_is_well()
         return True
 
     async def _query(self) -> LogsQueried:
@@ -121,7 +102,3 @@ class LogWatcherWorkflow:
             self._remember(f"the observing loop was not told: {error}")
             return False
         return True
-
-    def _remember(self, what: str) -> None:
-        workflow.logger.warning("%s: %s", self._cluster, what)
-        self._known.last_error = LastError(time=int(workflow.time()), what=what)

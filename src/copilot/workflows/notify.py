@@ -9,13 +9,14 @@ import asyncio
 import contextlib
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError
 
 from copilot.activities.messages import Document, GetLiveVerdict
 from copilot.activities.notify_messages import Planned, PlanNotices, SendNotice, to_be_told
 from copilot.workflows import calls
+from copilot.workflows.loop import Loop
 from copilot.workflows.notify_shared import TOLD_MEMO, KnownNotices, Notify, NotifyStatus
-from copilot.workflows.shared import NOTIFY, VERDICT_CHANGED, Definition, LastError, memo
+from copilot.workflows.shared import NOTIFY, VERDICT_CHANGED
 
 MOST_UNSEEN = 50
 # Between looks until there is a first verdict.
@@ -23,16 +24,12 @@ FIRST_LOOKS_SEC = 30.0
 
 
 @workflow.defn(name=NOTIFY)
-class NotifyWorkflow:
+class NotifyWorkflow(Loop[KnownNotices]):
     """The loop. Ends only when it is cancelled."""
 
     @workflow.init
     def __init__(self, given: Notify) -> None:
-        self._cluster = given.cluster
-        self._definition = given.definition
-        self._known = given.known or KnownNotices()
-        self._left = self._definition.ticks_per_run
-        self._redefined = False
+        super().__init__(given.cluster, given.definition, given.known or KnownNotices())
         self._changed = True
         self._look_at: float | None = None
         self._telling: dict[str, asyncio.Task[None]] = {}
@@ -49,16 +46,7 @@ class NotifyWorkflow:
                     lambda: self._changed or self._to_leave(), timeout=self._seconds_to_next()
                 )
         await workflow.wait_condition(lambda: not self._telling)
-        self._known.runs += 1
-        workflow.continue_as_new(
-            Notify(cluster=self._cluster, definition=self._definition, known=self._known),
-            memo={**memo(self._cluster, self._definition), TOLD_MEMO: self._memo()},
-        )
-
-    @workflow.query
-    def last_error(self) -> LastError | None:
-        """What last went wrong."""
-        return self._known.last_error
+        self._begin_anew(Notify, {TOLD_MEMO: self._memo()})
 
     @workflow.query
     def status(self) -> NotifyStatus:
@@ -72,12 +60,6 @@ class NotifyWorkflow:
             last_error=known.last_error,
         )
 
-    @workflow.signal
-    def define(self, definition: Definition) -> None:
-        """Carry on under another definition."""
-        self._redefined = self._redefined or definition != self._definition
-        self._definition = definition
-
     @workflow.signal(name=VERDICT_CHANGED)
     def verdict_changed(self, evaluation: Document) -> None:
         """The observing loop says something else than before."""
@@ -89,9 +71,6 @@ class NotifyWorkflow:
             known.newest = evaluation
         known.unseen = [*known.unseen, evaluation][-MOST_UNSEEN:]
         self._changed = True
-
-    def _to_leave(self) -> bool:
-        return self._redefined or self._left <= 0 or workflow.info().is_continue_as_new_suggested()
 
     def _seconds_to_next(self) -> float:
         longest = self._definition.interval_sec if self._known.seen is not None else FIRST_LOOKS_SEC
@@ -150,8 +129,8 @@ class NotifyWorkflow:
             self._remember_told()
             if sent.problem:
                 self._remember(sent.problem)
-            elif known.last_error is not None and not self._others_fail(channel):
-                known.last_error = known.last_error.model_copy(update={"over": True})
+            elif not self._others_fail(channel):
+                self._all_is_well()
         finally:
             del self._telling[channel]
             self._changed = True
@@ -165,12 +144,3 @@ class NotifyWorkflow:
     def _remember_told(self) -> None:
         """Where it can be found though this loop is terminated."""
         workflow.upsert_memo({TOLD_MEMO: self._memo()})
-
-    def _went_wrong(self, error: ActivityError) -> None:
-        if is_cancelled_exception(error):
-            raise error
-        self._remember(calls.in_one_line(error))
-
-    def _remember(self, what: str) -> None:
-        workflow.logger.warning("%s: %s", self._cluster, what)
-        self._known.last_error = LastError(time=int(workflow.time()), what=what)

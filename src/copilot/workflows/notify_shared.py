@@ -1,15 +1,15 @@
 """What the notifying loop is started with and asked, and what it carries on."""
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from copilot.activities.messages import Document, Message
-from copilot.workflows.shared import Definition, LastError
+from copilot.workflows.shared import Definition, LastError, LoopKnown
 
 TOLD_MEMO = "told"
 
 
-class KnownNotices(BaseModel):
-    """What the loop knows, carried over every continue-as-new, and (but for the evaluations) in its memo.
+class KnownNotices(LoopKnown):
+    """What the notifying loop knows, kept (but for the evaluations) in its memo.
     `told`: what each channel knows; `newest`: the newest evaluation it heard of; `unseen`: those it has not planned
     with; `plans`: how often it planned."""
 
@@ -19,8 +19,6 @@ class KnownNotices(BaseModel):
     unseen: list[Document] = Field(default_factory=list)
     plans: int = 0
     sent: int = 0
-    last_error: LastError | None = None
-    runs: int = 1
 
 
 class Notify(Message):

@@ -18,18 +18,16 @@ from copilot.workflows.assess import AssessHealthWorkflow
 from copilot.workflows.backlog import told
 from copilot.workflows.cycles import cycle
 from copilot.workflows.log_shared import LogsTold
+from copilot.workflows.loop import Loop
 from copilot.workflows.shared import (
     OBSERVE,
     VERDICT_CHANGED,
     AssessHealth,
-    Definition,
     Known,
-    LastError,
     LoopStatus,
     ObserveCluster,
     Window,
     assess_id,
-    memo,
     notify_id,
 )
 from copilot.workflows.storing import Storing, snapshot, start_child, to_its_end
@@ -37,19 +35,15 @@ from copilot.workflows.ticks import EVERY_WAIT_IS_A_TIMER, SOONEST_SEC, next_tic
 
 
 @workflow.defn(name=OBSERVE)
-class ObserveClusterWorkflow:
+class ObserveClusterWorkflow(Loop[Known]):
     """The loop. Ends only when it is cancelled; its memory passes over every continue-as-new."""
 
     @workflow.init
     def __init__(self, given: ObserveCluster) -> None:
-        self._cluster = given.cluster
-        self._definition = given.definition
-        self._known = given.known or Known()
+        super().__init__(given.cluster, given.definition, given.known or Known())
         self._store = Storing(given.cluster, self._known, self._went_wrong)
         self._notifies = self._definition.notifies
         self._telling: list[asyncio.Task[bool]] = []
-        self._left = self._definition.ticks_per_run
-        self._redefined = False
         self._tried = False
         self._ticking = False
         self._leaving = False
@@ -71,11 +65,7 @@ class ObserveClusterWorkflow:
         self._leaving = True
         await self._store.hand_over(storing)
         await self._all_told()
-        self._known.runs += 1
-        workflow.continue_as_new(
-            ObserveCluster(cluster=self._cluster, definition=self._definition, known=self._known),
-            memo=memo(self._cluster, self._definition),
-        )
+        self._begin_anew(ObserveCluster)
 
     @workflow.query
     def live(self) -> Document | None:
@@ -86,11 +76,6 @@ class ObserveClusterWorkflow:
     def window(self) -> Window:
         """The readings of the last ticks."""
         return self._known.window
-
-    @workflow.query
-    def last_error(self) -> LastError | None:
-        """What last went wrong."""
-        return self._known.last_error
 
     @workflow.query
     def status(self) -> LoopStatus:
@@ -121,12 +106,6 @@ class ObserveClusterWorkflow:
             raise ApplicationError(error.what if error else "nothing was evaluated yet: ask again", non_retryable=True)
         await self._assess(known.newest, known.last_evaluated, "manual")
         return known.newest
-
-    @workflow.signal
-    def define(self, definition: Definition) -> None:
-        """Carry on under another definition."""
-        self._redefined = self._redefined or definition != self._definition
-        self._definition = definition
 
     @workflow.signal
     def through(self, workflow_id: str) -> None:
@@ -164,7 +143,7 @@ class ObserveClusterWorkflow:
                 )
         if storing.done():
             storing.result()
-        return self._redefined or self._run_is_long()
+        return self._to_leave()
 
     def _next_tick(self, now: float) -> int:
         return next_tick(self._known.last_tick, now, self._definition.interval_sec)
@@ -176,9 +155,6 @@ class ObserveClusterWorkflow:
             return some and not self._ticking
         now = workflow.time()
         return some and not self._ticking and self._next_tick(now) > now
-
-    def _run_is_long(self) -> bool:
-        return self._left <= 0 or workflow.info().is_continue_as_new_suggested()
 
     def _may_leave(self) -> bool:
         return self._run_is_long() and not self._store.pending
@@ -228,8 +204,8 @@ class ObserveClusterWorkflow:
         known, tick = self._known, _recorded_tick(judged.evaluation, ask.tick)
         known.last_tick = tick
         known.window.push(tick, judged.evaluation["signals"]["readings"])
-        if ask.signals is not None and known.last_error is not None:
-            known.last_error = known.last_error.model_copy(update={"over": True})
+        if ask.signals is not None:
+            self._all_is_well()
         await self._publish(judged, tick, spiked=spiked)
         return True
 
@@ -264,15 +240,6 @@ class ObserveClusterWorkflow:
         await workflow.wait_condition(workflow.all_handlers_finished)
         if self._telling:
             await workflow.wait(self._telling)
-
-    def _went_wrong(self, error: ActivityError) -> str:
-        """Remember what went wrong and give it as a line; a cancellation is not an error and passes through."""
-        if is_cancelled_exception(error):
-            raise error
-        what = calls.in_one_line(error)
-        workflow.logger.warning("%s: %s", self._cluster, what)
-        self._known.last_error = LastError(time=int(workflow.time()), what=what)
-        return what
 
 
 def _recorded_tick(evaluation: Document, asked: int) -> int:

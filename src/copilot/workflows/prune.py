@@ -7,19 +7,12 @@ import contextlib
 import zlib
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError
 
 from copilot.activities.prune_messages import PruneStore
 from copilot.workflows import calls
-from copilot.workflows.shared import (
-    PRUNE,
-    Definition,
-    KnownPruning,
-    LastError,
-    PruneRegularly,
-    PruningStatus,
-    memo,
-)
+from copilot.workflows.loop import Loop
+from copilot.workflows.shared import PRUNE, KnownPruning, PruneRegularly, PruningStatus
 from copilot.workflows.ticks import EVERY_WAIT_IS_A_TIMER, seconds_until
 
 
@@ -31,23 +24,19 @@ def first_pause(cluster: str, interval_sec: float) -> float:
 
 
 @workflow.defn(name=PRUNE)
-class PruneStoreWorkflow:
+class PruneStoreWorkflow(Loop[KnownPruning]):
     """The loop. Ends only when it is cancelled."""
 
     @workflow.init
     def __init__(self, given: PruneRegularly) -> None:
-        self._cluster = given.cluster
-        self._definition = given.definition
-        self._known = given.known or KnownPruning()
-        self._left = self._definition.ticks_per_run
-        self._redefined = False
+        super().__init__(given.cluster, given.definition, given.known or KnownPruning())
 
     @workflow.run
     async def run(self, given: PruneRegularly) -> None:  # noqa: ARG002
         if self._known.since is None:
             self._known.since = int(workflow.time())
         timed = workflow.patched(EVERY_WAIT_IS_A_TIMER)
-        while not (self._redefined or self._left <= 0 or workflow.info().is_continue_as_new_suggested()):
+        while not self._to_leave():
             now = workflow.time()
             due = self._due(now)
             if timed or due > now:
@@ -55,27 +44,12 @@ class PruneStoreWorkflow:
                     await workflow.wait_condition(lambda: self._redefined, timeout=seconds_until(due, now))
             if not self._redefined:
                 await self._prune()
-        self._known.runs += 1
-        workflow.continue_as_new(
-            PruneRegularly(cluster=self._cluster, definition=self._definition, known=self._known),
-            memo=memo(self._cluster, self._definition),
-        )
-
-    @workflow.query
-    def last_error(self) -> LastError | None:
-        """What last went wrong."""
-        return self._known.last_error
+        self._begin_anew(PruneRegularly)
 
     @workflow.query
     def status(self) -> PruningStatus:
         """How the loop itself is doing."""
         return PruningStatus(definition=self._definition, **self._known.model_dump(exclude={"since"}))
-
-    @workflow.signal
-    def define(self, definition: Definition) -> None:
-        """Carry on under another definition."""
-        self._redefined = self._redefined or definition != self._definition
-        self._definition = definition
 
     def _due(self, now: float) -> float:
         """Never further off than an interval, whatever was done to the clock meanwhile."""
@@ -96,13 +70,8 @@ class PruneStoreWorkflow:
                 PruneStore(cluster=self._cluster, now=now), gives_up_sec=self._definition.interval_sec / 2
             )
         except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
-            what = calls.in_one_line(error)
-            workflow.logger.warning("%s: %s", self._cluster, what)
-            known.last_error = LastError(time=int(workflow.time()), what=what)
+            self._went_wrong(error)
             return
         known.prunings += 1
         known.deleted += pruned.deleted
-        if known.last_error is not None:
-            known.last_error = known.last_error.model_copy(update={"over": True})
+        self._all_is_well()

@@ -86,8 +86,15 @@ class Window(BaseModel):
         self.readings = {i: column for i, column in self.readings.items() if any(v is not None for v in column)}
 
 
-class Known(BaseModel):
-    """What a loop knows, carried over every continue-as-new. `last_tick`: the newest tick begun; `last_evaluated`: that
+class LoopKnown(BaseModel):
+    """What any loop knows, carried over every continue-as-new: what last went wrong, and how many runs it had."""
+
+    last_error: LastError | None = None
+    runs: int = 1
+
+
+class Known(LoopKnown):
+    """What the observing loop knows. `last_tick`: the newest tick begun; `last_evaluated`: that
     of `newest`; `assessed`: the newest one it had assessed; `backlog`: the id of the last StoreBacklogWorkflow, behind
     which all later snapshots queue."""
 
@@ -100,12 +107,10 @@ class Known(BaseModel):
     last_evaluated: int | None = None
     backlog: str | None = None
     window: Window = Field(default_factory=Window)
-    last_error: LastError | None = None
     logs: Document | None = None
     log_spike: bool = False
     cycle_sec: float | None = None
     ticks: int = 0
-    runs: int = 1
 
 
 class ObserveCluster(Message):
@@ -116,8 +121,8 @@ class ObserveCluster(Message):
     known: Known | None = None
 
 
-class KnownSchedule(BaseModel):
-    """What the scheduling loop knows, carried over every continue-as-new (unix seconds). `assessed`: the newest
+class KnownSchedule(LoopKnown):
+    """What the scheduling loop knows (unix seconds). `assessed`: the newest
     assessment it has heard of; `looks` and `made`: how often it looked, and found something to have assessed.
 
     `since`: when it began to know of all that is assessed (None: not begun; 0: the store has told it of the time
@@ -127,8 +132,6 @@ class KnownSchedule(BaseModel):
     assessed: int | None = None
     looks: int = 0
     made: int = 0
-    last_error: LastError | None = None
-    runs: int = 1
 
 
 class ScheduleAssessments(Message):
@@ -139,16 +142,14 @@ class ScheduleAssessments(Message):
     known: KnownSchedule | None = None
 
 
-class KnownPruning(BaseModel):
-    """What the pruning loop knows, carried over every continue-as-new (unix seconds). `since`: when it began; `tried`:
+class KnownPruning(LoopKnown):
+    """What the pruning loop knows (unix seconds). `since`: when it began; `tried`:
     when it last pruned or failed to; `prunings` and `deleted`: how often it did, and the rows in all."""
 
     since: int | None = None
     tried: int | None = None
     prunings: int = 0
     deleted: int = 0
-    last_error: LastError | None = None
-    runs: int = 1
 
 
 class PruneRegularly(Message):
