@@ -42,10 +42,13 @@ PRUNE_EVERY_SEC = 86_400.0
 # How often the notifying loop looks whether it missed something.
 LOOK_EVERY_SEC = 600.0
 MOVED = "moved to another task queue by `copilot start`"
+STUCK_ATTEMPTS = 3
+"""A workflow task tried so often does not come to an end: its history does not replay, or it kills its worker."""
+FREED = "stuck in a workflow task: begun anew by `copilot start`"
 
 Before = Callable[[Client, str, str, WorkflowExecutionDescription], Awaitable[Any]]
 
-Outcome = Literal["started", "resumed", "running", "redefined", "moved"]
+Outcome = Literal["started", "resumed", "running", "redefined", "moved", "freed"]
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ LOOPS = (OBSERVING, SCHEDULING, LOGGING, PRUNING)
 @dataclass(frozen=True)
 class Started:
     """What became of one loop: `started` for the first time, `resumed` after it had ended, found `running`, `redefined`
-    while it ran, or `moved` to another task queue."""
+    while it ran, `moved` to another task queue, or `freed`: it ran and could not go on."""
 
     cluster: str
     workflow_id: str
@@ -155,8 +158,8 @@ async def start_loop(
     ticks_per_run: int | None = None,
 ) -> Started:
     """Start one loop. One that runs under another definition is told the new one (a signal) and carries on under it
-    with all it knows, in a new run; one that runs under the same is left alone. One that has ended, and one that
-    waits on another task queue where nobody may be any more, begins anew with what it knew."""
+    with all it knows, in a new run; one that runs under the same is left alone. One that has ended, one that
+    waits on another task queue where nobody may be any more, and one that is stuck begins anew with what it knew."""
     workflow_id, wanted = loop.workflow_id(cluster.name), loop.definition(cluster)
     if ticks_per_run is not None:
         wanted = wanted.model_copy(update={"ticks_per_run": ticks_per_run})
@@ -164,10 +167,14 @@ async def start_loop(
     before = await _described(handle)
     outcome: Outcome = "started" if before is None else "resumed"
     if before is not None and before.status is WorkflowExecutionStatus.RUNNING:
-        if before.task_queue == task_queue:
+        if before.task_queue != task_queue:
+            outcome = "moved"
+        elif before.raw_description.pending_workflow_task.attempt >= STUCK_ATTEMPTS:
+            outcome = "freed"
+        else:
             return Started(cluster.name, workflow_id, await _told(handle, before, wanted))
-        await handle.terminate(reason=MOVED)
-        before, outcome = await _described(handle), "moved"
+        await handle.terminate(reason=MOVED if outcome == "moved" else FREED)
+        before = await _described(handle)
     known = None
     if before is not None and loop.before is not None:
         known = await loop.before(client, task_queue, cluster.name, before)

@@ -5,7 +5,9 @@ import threading
 import time
 
 import pytest
+from temporalio import workflow
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowUpdateFailedError
+from temporalio.worker import Worker
 from whenever import Instant
 
 from copilot import pipeline
@@ -13,7 +15,9 @@ from copilot.core.assessment import Evaluation, ReportedState, Trigger
 from copilot.core.evaluation import Context, evaluate
 from copilot.core.memory import Memory
 from copilot.core.signals import Signals
+from copilot.starter import STUCK_ATTEMPTS
 from copilot.workflows.observe import ObserveClusterWorkflow
+from copilot.workflows.shared import OBSERVE, ObserveCluster
 from tests.evaluations import signals
 from tests.workflows.conftest import EVER, Observed, eventually, no_rules
 
@@ -254,6 +258,35 @@ async def test_a_loop_on_a_task_queue_nobody_serves_is_moved_with_all_it_knows(o
         status = await observed.ticks(before + 1)
         assert status.assessed is not None
         assert status.runs == 2
+        stored = await observed.stored(status.ticks)
+    assert stored == sorted(set(stored))
+
+
+@workflow.defn(name=OBSERVE, sandboxed=False)
+class Foreign:
+    """Another workflow of the loop's name: the loop's histories do not replay under it."""
+
+    @workflow.run
+    async def run(self, _: ObserveCluster) -> None:
+        await asyncio.sleep(3600)
+
+
+async def test_a_loop_whose_history_does_not_replay_is_begun_anew_with_all_it_knows(observed: Observed) -> None:
+    async with observed.worker():
+        await observed.start()
+        await observed.ticks(2)
+    before = len(observed.store.arrived)
+
+    async def stuck() -> bool | None:
+        task = (await observed.loop.describe()).raw_description.pending_workflow_task
+        return True if task.attempt >= STUCK_ATTEMPTS else None
+
+    async with Worker(observed.client, task_queue=observed.queue, workflows=[Foreign]):
+        await eventually(stuck)
+    assert (await observed.start()).outcome == "freed"
+    async with observed.worker():
+        status = await observed.ticks(before + 1)
+        assert (status.runs, status.assessed is not None) == (2, True)
         stored = await observed.stored(status.ticks)
     assert stored == sorted(set(stored))
 
