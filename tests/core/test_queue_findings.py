@@ -53,6 +53,23 @@ def test_a_backlog_that_is_served_faster_than_it_grows_is_said_to_drain() -> Non
     assert "40 tasks/s are served and 31/s arrive" in evaluation.summary
 
 
+def test_tasks_that_came_since_the_last_tick_are_not_called_abandoned() -> None:
+    busy = {
+        "demand.tasks_added_per_sec": 17.5,
+        "matching.tasks_dispatched_per_sec": 17.5,
+        "matching.backlog_count": 0.0,
+    }
+    quiet = {"demand.tasks_added_per_sec": 0.0, "matching.tasks_dispatched_per_sec": 0.0, "matching.backlog_count": 0.0}
+    first = with_queues(healthy(), orders=busy, reports=quiet)
+    then = with_queues(
+        healthy(matching__backlog_count=8.0, matching__workflow_backlog_age_sec=1.4),
+        orders=busy,
+        reports={**quiet, "matching.backlog_count": 8.0, "matching.workflow_backlog_age_sec": 1.4},
+    )
+    evaluations, _ = play([first, first, then])
+    assert [f.finding for f in evaluations[-1].findings] == []
+
+
 def test_an_abandoned_queue_is_listed_and_moves_nothing() -> None:
     busy = {
         "demand.tasks_added_per_sec": 17.5,

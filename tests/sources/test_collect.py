@@ -103,6 +103,16 @@ async def test_metrics_are_preferred_for_rates_and_it_is_said_whose_reading_was_
     }
 
 
+async def test_rows_of_an_old_gauge_go_where_the_api_says_that_nothing_waits() -> None:
+    age = "matching.workflow_backlog_age_sec"
+    minute_old = BreakdownRow(labels={"task_queue": "orders"}, value=203.0)
+    gauges = signals(matching__workflow_backlog_age_sec=203.0).model_copy(update={"breakdowns": {age: (minute_old,)}})
+    found = await collect(
+        [Fixed("api", signals(matching__workflow_backlog_age_sec=0.0)), Fixed("metrics", gauges)], NOW
+    )
+    assert (found.value(age), found.rows(age)) == (0.0, ())
+
+
 async def test_a_rate_neither_source_has_is_missing_for_the_reason_metrics_give() -> None:
     of_metrics, of_api = (Missing(code=MissingCode.TARGET_DOWN, detail=d) for d in ("page gone", "no frontend"))
     parts = {

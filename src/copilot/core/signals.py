@@ -165,8 +165,10 @@ def merge(preferred: Signals, fallback: Signals, *, better: Collection[str] = ()
                 missing[signal_id] = why
         elif winner.quiet(signal_id):
             no_traffic.append(signal_id)
-        if winner is preferred and signal_id in preferred.breakdowns:
-            breakdowns[signal_id] = preferred.breakdowns[signal_id]
+        if winner is preferred:
+            breakdowns.pop(signal_id, None)
+            if rows := preferred.rows(signal_id):
+                breakdowns[signal_id] = rows
     targets = {
         role: preferred.targets.get(role, 0) + fallback.targets.get(role, 0)
         for role in {**preferred.targets, **fallback.targets}

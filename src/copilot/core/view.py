@@ -58,8 +58,11 @@ class View:
 
     def abandoned(self, flow: Flow) -> bool:
         """Whether nothing arrives on the queue and nobody misses it: not within memory's reach, while work arrives
-        elsewhere, or nothing for a day."""
+        elsewhere, or nothing for a day. More waiting than at the last tick is an arrival that no rate shows yet."""
         if flow is self.cluster or flow.arrives is None or flow.arrives > 0:
+            return False
+        waited = self.past(flow).waiting
+        if waited is not None and (flow.waiting or 0.0) > waited:
             return False
         day = self.thresholds.abandoned_after_sec
         arrived = self.past(flow).last_arrival
