@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from io import StringIO
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -27,8 +28,10 @@ from copilot.cli.main import app
 from copilot.cli.status_view import print_status
 from copilot.cli.status_watch import view
 from copilot.core.assessment import Evaluation
+from copilot.local.data_folder import owned_folder
 from copilot.store.memory import MemoryStore
 from tests.evaluations import evaluation
+from tests.local.test_data_folder import described
 
 
 class Said:
@@ -72,6 +75,18 @@ def test_the_exit_code_says_whether_it_is_bad_news(state: str, code: int) -> Non
         done = status("--api", url)
     assert done.exit_code == code, done.output
     assert state.upper() in done.output
+
+
+def test_without_a_configuration_it_asks_the_demo_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.chdir(tmp_path)
+    with served(demo="happy") as url, owned_folder(tmp_path / "demo") as folder:
+        described(folder).model_copy(update={"page": url}).write()
+        (folder / "copilot.toml").write_text(f"[api]\nport = {url.rpartition(':')[2]}\n", encoding="utf-8")
+        done = status()
+    assert done.exit_code == 0, done.output
+    assert "demo  ● HAPPY" in done.stdout
+    assert done.stderr == f"no copilot.toml here: looking at the demo of {url}\n"
 
 
 def test_all_clusters_are_shown_and_one_can_be_chosen() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from copilot.cli.demo_found import demo_settings, told_nothing
 from copilot.cli.options import ConfigOption, JsonOption
 from copilot.core.errors import SettingsError
 
@@ -58,20 +59,17 @@ def doctor(
 
 def _settings(config: Path | None) -> "Settings":
     from copilot.core.errors import StartError
-    from copilot.local.data_folder import find_demo
     from copilot.settings import CONFIG_FILE, load_settings
 
     settings = load_settings(config)
-    if settings.clusters or config is not None or Path(CONFIG_FILE).exists():
+    if not told_nothing(settings, config):
         return settings
     try:
-        demo = find_demo(None)
+        return demo_settings()
     except StartError as error:
         raise SettingsError(
             [f"there is no ./{CONFIG_FILE} and no demo runs: say --config PATH, or start `copilot demo`"]
         ) from error
-    typer.echo(f"no {CONFIG_FILE} here: looking at the demo of {demo.page}", err=True)
-    return load_settings(demo.config)
 
 
 def _clusters(settings: "Settings", name: str | None) -> list["ClusterSettings"]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from copilot.cli.asking import Asking
+from copilot.cli.demo_found import demo_settings, told_nothing
 from copilot.cli.options import ConfigOption, JsonOption
-from copilot.core.errors import SettingsError
+from copilot.core.errors import SettingsError, StartError
 
 if TYPE_CHECKING:
     from copilot.settings import Settings
@@ -32,7 +33,8 @@ def status(
 ) -> None:
     """Print the state of the watched clusters, since when, why, and what to do. Exit 1 when one is not happy; with
     --loops, when a loop does not run or no worker answers for it. The API's token, where it wants one, is read from
-    COPILOT_TOKEN. With --watch the screen is kept up to date until Ctrl-C, the worst cluster first.
+    COPILOT_TOKEN. With --watch the screen is kept up to date until Ctrl-C, the worst cluster first. Without a
+    configuration it asks the demo that runs.
 
     Example: copilot status --cluster production
 
@@ -40,6 +42,9 @@ def status(
     from copilot.settings import load_settings
 
     settings = load_settings(config)
+    if api is None and told_nothing(settings, config):
+        with contextlib.suppress(StartError):
+            settings = demo_settings()
     if loops:
         _loops(settings, cluster, as_json=as_json)
         return
