@@ -203,6 +203,17 @@ def test_load_that_stays_is_usual_after_a_while() -> None:
     assert not named[-1]
 
 
+def test_the_morning_after_a_quiet_night_is_no_burst() -> None:
+    day, night = [healthy()] * 130, [healthy(demand__starts_per_sec=0.0)] * 1000
+    morning = play(day + night + [healthy()] * 6)[0][-6:]
+    assert not any(f.finding == "load_burst" for e in morning for f in e.findings)
+
+
+def test_a_burst_under_which_nothing_suffers_does_not_hide_what_is_broken() -> None:
+    broken = healthy(demand__starts_per_sec=15.0, workflow_tasks__failed_per_sec=13.7, workflow_tasks__attempts_p99=9.8)
+    assert [f.finding for f in after(broken, ticks=8).findings] == ["workflow_task_failures", "load_burst"]
+
+
 def test_a_lost_reading_does_not_change_the_cause() -> None:
     lost = workers_down(60.0, poller__pending_polls=None, poller__recent_pollers=1.0)
     why = {**lost.missing, "poller.pending_polls": Missing(code=MissingCode.TIMEOUT)}

@@ -47,11 +47,15 @@ NOTES = frozenset({"client_mistakes", "abandoned_queue", "poller_executor_mismat
 
 def findings(facts: Facts) -> tuple[Issue, ...]:
     """All that was found, the likeliest cause first; then what one slow moment may have caused; then what is worth
-    knowing and causes nothing."""
+    knowing and causes nothing, a burst of load under which nothing suffers among it."""
     found = [issue for find in FINDINGS if (issue := find(facts)) is not None]
-    ranked = sorted(found, key=lambda issue: (issue.finding in NOTES, _one_moment(issue, facts)))
+    ranked = sorted(found, key=lambda issue: (_a_note(issue), _one_moment(issue, facts)))
     wake = WAKE.get(ranked[0].finding, frozenset()) if ranked else frozenset()
     return (*ranked[:1], *(_unadvised(issue) if issue.finding in wake else issue for issue in ranked[1:]))
+
+
+def _a_note(issue: Issue) -> bool:
+    return issue.finding in NOTES or (issue.finding == "load_burst" and not issue.contributing_factors)
 
 
 def _unadvised(issue: Issue) -> Issue:

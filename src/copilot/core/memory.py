@@ -14,6 +14,7 @@ REMEMBERED_QUEUES = 60
 AGES_REACH = TimeDelta(seconds=90)
 AGES_APART = TimeDelta(seconds=20)
 USUAL_OVER_SEC = 1800.0
+QUIET_OVER_SEC = 86_400.0
 EARLY_TICKS = 12
 USUAL_AFTER_SEC = 50.0
 BURST_STARTS = 10.0
@@ -141,18 +142,20 @@ def bursting(memory: Memory, starts: float | None, now: Instant, window_sec: flo
 def demand_learned(
     memory: Memory, starts: float | None, now: Instant, since_sec: float, window_sec: float, burst_factor: float
 ) -> dict[str, Any]:
-    """What memory learns of the usual rate of starts (1/s): the mean at first, then an exponential average over half
-    an hour, which a burst drags along slowly. Early on,
-    less counts for more: what was seen first may have been a burst."""
+    """What memory learns of the usual rate of starts (1/s): the mean at first, then an exponential average that rises
+    over half an hour, dragged slowly by a burst that has not lasted as long, and falls over a day: a quiet night does
+    not make the morning a burst. Early on, less counts for more: what was seen first may have been a burst."""
     if starts is None:
         return {}
     usual, ticks = memory.usual_starts or 0.0, memory.demand_ticks + 1
-    slowly = min(1.0, since_sec / USUAL_OVER_SEC)
-    weight = max(1 / ticks, slowly)
+    known = memory.demand_since is not None and (now - memory.demand_since).total("seconds") > USUAL_OVER_SEC
+    slowly = min(1.0, since_sec / (QUIET_OVER_SEC if known and starts < usual else USUAL_OVER_SEC))
+    weight = slowly if known else max(1 / ticks, slowly)
     if ticks <= EARLY_TICKS and starts < usual:
         weight = max(weight, 0.5)
     taken = starts
-    if ticks > 3 and 0 < burst_factor * usual < starts:
+    lasted = memory.burst_since is not None and (now - memory.burst_since).total("seconds") > USUAL_OVER_SEC
+    if ticks > 3 and 0 < burst_factor * usual < starts and not lasted:
         taken, weight = burst_factor * usual, slowly
     bursts = bursting(memory, starts, now, window_sec, burst_factor)
     return {
