@@ -72,7 +72,8 @@ def exhausted_slots(view: View) -> str | None:
 def worker_evidence(view: View) -> WorkerEvidence:
     """What workers and pollers show about the work that waits."""
     signals = view.signals
-    unserved = (f for f in waiting_flows(view) if f.served is not None and f.served <= 0.5 * (f.arrives or 0.0))
+    flows = (f for f in waiting_flows(view) if f.served is not None)
+    unserved = (f for f in flows if f.pollers == 0 or (f.served or 0.0) <= 0.5 * (f.arrives or 0.0))
     answers = [polled(f, signals) for f in unserved]
     known = [a for a in answers if a is not None]
     slots = [signals.value(f"workers.{k}_slots_available") for k in ("workflow", "activity")]

@@ -11,14 +11,15 @@ UNVERSIONED = "unversioned"
 
 
 def _unpolled(facts: Facts) -> list[Flow]:
-    """Flows that wait, are hardly served, and that nobody polls."""
+    """Flows that wait, are hardly served, and that nobody polls; where the API knows of no poller, what was served is
+    of earlier in the rate window."""
     limit = facts.view.thresholds.stalled_served_share
     return [
         f
         for f in waiting_flows(facts.view)
         if polled(f, facts.view.signals) is False
         and f.served is not None
-        and f.served <= max(limit * (f.arrives or 0.0), 1e-9)
+        and (f.pollers == 0 or f.served <= max(limit * (f.arrives or 0.0), 1e-9))
     ]
 
 
