@@ -68,7 +68,7 @@ variable "loki_cidr_blocks" {
 }
 
 variable "api_client_security_group_ids" {
-  description = "Whoever has one of these security groups may call the API (Grafana, a bastion, a load balancer with a login). The API asks nobody who they are."
+  description = "Whoever has one of these security groups may call the API (Grafana, a bastion, a load balancer), with a token of api_tokens_secret_arn."
   type        = list(string)
   default     = []
 

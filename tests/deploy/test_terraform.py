@@ -174,6 +174,21 @@ def test_every_service_rolls_back_and_its_containers_are_asked_how_they_are(serv
     assert "appProtocol" not in text
 
 
+def test_the_api_asks_for_tokens_whose_secret_only_the_start_of_tasks_reads() -> None:
+    api = definitions()["api"]
+    assert 'command = ["api"]' in api
+    assert 'secrets = [{name = "COPILOT_API__TOKENS", valueFrom = var.api_tokens_secret_arn}]' in api
+    assert {n: hcl.plain(r["resources"]) for n, r in secret_readers()} == {"execution": "${local.secret_arns}"}
+    assert re.findall(r"var\.\w+", locals_()["secret_arns"]) == ["var.api_tokens_secret_arn", "var.worker_secrets"]
+
+
+def secret_readers() -> Iterator[tuple[str, Body]]:
+    for document in all_of("data", "aws_iam_policy_document"):
+        for statement in document.body.get("statement", ()):
+            if any("secretsmanager" in action for action in statement["actions"]):
+                yield document.name, statement
+
+
 def test_containers_of_ours_cannot_write_their_image_nor_are_root() -> None:
     shared = str(locals_()["worker_container"])
     for text in (shared.replace("'", "").replace('"', ""), definitions()["api"].replace('"', "")):
