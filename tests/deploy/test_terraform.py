@@ -182,6 +182,15 @@ def test_the_api_asks_for_tokens_whose_secret_only_the_start_of_tasks_reads() ->
     assert re.findall(r"var\.\w+", locals_()["secret_arns"]) == ["var.api_tokens_secret_arn", "var.worker_secrets"]
 
 
+def test_whatever_the_worker_is_told_the_start_of_its_loops_is_told_too() -> None:
+    shared = str(locals_()["worker_container"])
+    assert {"local.worker_environment", "var.worker_secrets"} <= set(re.findall(r"(?:local|var)\.\w+", shared))
+    worker = definitions()["worker"]
+    assert worker.count("merge(local.worker_container") == worker.count("essential = ") == 3
+    assert "secrets = " not in worker
+    assert "environment = " not in worker
+
+
 def secret_readers() -> Iterator[tuple[str, Body]]:
     for document in all_of("data", "aws_iam_policy_document"):
         for statement in document.body.get("statement", ()):
