@@ -54,6 +54,7 @@ resource "aws_ecs_service" "api" {
   propagate_tags   = "SERVICE"
 
   availability_zone_rebalancing      = "ENABLED"
+  health_check_grace_period_seconds  = length(var.api_target_group_arns) > 0 ? 60 : null
   deployment_minimum_healthy_percent = 100
   deployment_maximum_percent         = 200
 
@@ -66,6 +67,16 @@ resource "aws_ecs_service" "api" {
     subnets          = var.private_subnet_ids
     security_groups  = [aws_security_group.task["api"].id]
     assign_public_ip = false
+  }
+
+  dynamic "load_balancer" {
+    for_each = toset(var.api_target_group_arns)
+
+    content {
+      target_group_arn = load_balancer.value
+      container_name   = "api"
+      container_port   = 8765
+    }
   }
 
   service_connect_configuration {

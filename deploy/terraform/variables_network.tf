@@ -36,7 +36,7 @@ variable "create_vpc_endpoints" {
 }
 
 variable "https_egress_cidr_blocks" {
-  description = "Where else HTTPS may go: a Loki with TLS, OpenSearch, a model provider other than Bedrock, the VPC's own endpoints."
+  description = "Where else HTTPS may go: a Loki with TLS, OpenSearch, Slack or PagerDuty, a model provider other than Bedrock, the VPC's own endpoints."
   type        = list(string)
   default     = []
 
@@ -64,6 +64,17 @@ variable "loki_cidr_blocks" {
   validation {
     condition     = alltrue([for block in var.loki_cidr_blocks : can(cidrhost(block, 0)) && block != "0.0.0.0/0"])
     error_message = "CIDR blocks, and not the whole world."
+  }
+}
+
+variable "api_target_group_arns" {
+  description = "Target groups of your load balancer that the API's tasks join: type ip, protocol HTTP, health check /healthz."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.api_target_group_arns : can(regex("^arn:[^:]+:elasticloadbalancing:[^:]+:[0-9]{12}:targetgroup/.+$", arn))])
+    error_message = "ARNs of target groups."
   }
 }
 

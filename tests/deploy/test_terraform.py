@@ -2,6 +2,7 @@
 that needs the provider and an account."""
 
 import re
+import tomllib
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from copilot.cli.main import app
-from copilot.settings import ClusterSettings, PrometheusSettings, SigV4
+from copilot.settings import ClusterSettings, PrometheusSettings, Settings, SigV4
 from copilot.source_settings import LokiSettings
 from tests.deploy import hcl
 from tests.deploy.hcl import BLOCK, COMMENTS, FOLDER, Body, Thing, all_of, locals_, named, plain, things
@@ -120,6 +121,24 @@ def test_every_local_is_declared_and_used() -> None:
 
 def test_every_output_is_explained() -> None:
     assert [t.name for t in all_of("output") if not t.body.get("description")] == []
+
+
+def test_the_knowledge_bases_output_is_a_copilot_toml() -> None:
+    text = next(t.body["value"] for t in all_of("output") if t.name == "knowledge")
+    body = re.search(r"\[knowledge\]\n.*(?=\n *TOML)", text, re.DOTALL)
+    assert body is not None
+    values = {"knowledge_base_id": "ABCDEFGHIJ", "data_source_id": "0123456789", "bucket": "copilot-runbooks",
+              "prefix": "runbooks/", "region": "eu-west-1"}  # fmt: skip
+    toml = re.sub(r'(\w+) = "\$\{.*?\}"', lambda m: f'{m[1]} = "{values[m[1]]}"', body[0])
+    given = Settings(**tomllib.loads(toml)).knowledge.model_dump()
+    assert (values | {"source": "bedrock"}).items() <= given.items()
+
+
+def test_a_load_balancer_is_sent_to_where_the_api_listens() -> None:
+    service = next(t for t in all_of("resource", "aws_ecs_service") if t.name == "api")
+    target = service.body["dynamic"][0]['"load_balancer"']["content"][0]
+    assert f'name = "{plain(target["container_name"])}"' in definitions()["api"]
+    assert f"containerPort = {target['container_port']}" in definitions()["api"]
 
 
 def test_the_example_gives_what_has_no_default_and_nothing_unknown() -> None:
