@@ -19,7 +19,7 @@ def _origin(text: str) -> str:
 
 def _token_hash(text: str) -> str:
     if re.fullmatch(r"sha256:[0-9a-f]{64}", text) is None:
-        raise ValueError("not the hash of a token: `copilot token new NAME` prints the line to put here")
+        raise ValueError("no hash of a token (`copilot token new NAME` prints the line to put here)")
     return text
 
 
