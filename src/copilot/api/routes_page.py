@@ -11,11 +11,11 @@ from whenever import Instant
 
 from copilot.api import login
 from copilot.api.deps import Deps
+from copilot.api.issues import MAX_ISSUES, as_the_newest_sees_them, stored_issues
 from copilot.api.live import LiveCopies, Said
 from copilot.api.parameters import FIRST_END, AtQuery
 from copilot.api.past import said_at
 from copilot.api.problems import Problem
-from copilot.api.routes_status import MAX_ISSUES, as_the_newest_sees_them
 from copilot.core.assessment import ReportedState, StoredIssue
 from copilot.core.errors import StoreError
 from copilot.sources.runbooks import files, runbook
@@ -158,7 +158,7 @@ class _History:
         store, now, cluster = self._deps.store, said.now, said.cluster
         trend = await store.timeline(cluster, now.subtract(hours=TREND_HOURS), now, TREND_POINTS, signals=True)
         strip = await store.timeline(cluster, start, end, STRIP_POINTS)
-        stored = await store.issues(cluster, limit=MAX_ISSUES, include_resolved=True) if issues else []
+        stored = await stored_issues(store, cluster, resolved=MAX_ISSUES) if issues else []
         since = now.subtract(hours=ISSUES_HOURS)
         told = as_the_newest_sees_them(said.evaluation, stored) if issues else []
         return _Past(trend, strip, [i for i in told if i.resolved_at is None or i.resolved_at >= since])

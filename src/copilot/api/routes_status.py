@@ -7,15 +7,13 @@ from pydantic_core import to_json
 
 from copilot.api import replies, wire
 from copilot.api.deps import Deps
+from copilot.api.issues import MAX_ISSUES, as_the_newest_sees_them, stored_issues
 from copilot.api.live import LiveCopies, Said
 from copilot.api.parameters import AtQuery, chosen_cluster
 from copilot.api.past import said_at
 from copilot.api.problems import Problem
-from copilot.core.assessment import Evaluation, Severity, StoredIssue
+from copilot.core.assessment import Severity
 from copilot.core.errors import StoreError
-from copilot.store.issue_life import key, live_on
-
-MAX_ISSUES = 500
 
 
 def routes(deps: Deps, live: LiveCopies) -> APIRouter:
@@ -69,11 +67,12 @@ def routes(deps: Deps, live: LiveCopies) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=MAX_ISSUES)] = 100,
         resolved: Annotated[bool, Query(description="Resolved ones too")] = False,
     ) -> Response:
-        """The problems there are, the worst first, as the newest evaluation sees them; their life is the store's."""
+        """The problems there are as the newest evaluation sees them, the worst first; their life is the store's. With
+        `resolved` those that are over come after them, the last resolved first."""
         said = live.said(cluster)
         problem, stored = None, []
         try:
-            stored = await deps.store.issues(cluster, limit=MAX_ISSUES, include_resolved=resolved)
+            stored = await stored_issues(deps.store, cluster, resolved=limit if resolved else 0, severity=severity)
         except StoreError as error:
             problem = str(error)
         told = as_the_newest_sees_them(said.evaluation, stored)
@@ -99,16 +98,3 @@ class _Written:
         told = replies.told(wire.status(said), frozenset({"age_sec"}))
         self._kept[said.cluster] = (said, told)
         return told
-
-
-def _open(issues: list[StoredIssue]) -> list[StoredIssue]:
-    return [i for i in issues if i.resolved_at is None]
-
-
-def as_the_newest_sees_them(newest: Evaluation | None, stored: list[StoredIssue]) -> list[StoredIssue]:
-    """Stored issues, each as the newest evaluation changes it, after those only it knows; worst first."""
-    changed = {i.id: i for i in live_on(newest, _open(stored))} if newest else {}
-    known = {key(i) for i in _open(stored)}
-    merged = [changed.pop(i.id, i) for i in stored]
-    new = [i for i in changed.values() if key(i) not in known]
-    return sorted([*new, *merged], key=lambda i: (i.resolved_at is not None, i.severity.value))
