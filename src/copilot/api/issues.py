@@ -7,6 +7,8 @@ from copilot.store.base import Store
 from copilot.store.issue_life import key, live_on
 
 MAX_ISSUES = 500
+MAX_OPEN = 5_000
+"""More than one evaluation can find: in practice, all."""
 
 
 async def stored_issues(
@@ -14,7 +16,7 @@ async def stored_issues(
 ) -> list[StoredIssue]:
     """The open issues, of whatever severity (the newest evaluation may know a better one), and of the resolved ones of
     a severity the last `resolved`. StoreError."""
-    found = await store.issues(cluster, limit=MAX_ISSUES)
+    found = await store.issues(cluster, limit=MAX_OPEN)
     if resolved:
         found += await store.resolved_issues(cluster, severity=severity, limit=resolved)
     # What was resolved between the two questions is in both answers.

@@ -1,5 +1,6 @@
 """/status and what hangs below it, but the timeline (routes_timeline.py)."""
 
+from collections import Counter
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -68,18 +69,26 @@ def routes(deps: Deps, live: LiveCopies) -> APIRouter:
         resolved: Annotated[bool, Query(description="Resolved ones too")] = False,
     ) -> Response:
         """The problems there are as the newest evaluation sees them, the worst first; their life is the store's. With
-        `resolved` those that are over come after them, the last resolved first."""
+        `resolved` those that are over come after them, the last resolved first. `open` counts what is open whatever
+        is listed, so that `severity=warning` is never forgotten behind a long list of critical ones."""
         said = live.said(cluster)
         problem, stored = None, []
         try:
-            stored = await stored_issues(deps.store, cluster, resolved=limit if resolved else 0, severity=severity)
+            stored = await stored_issues(deps.store, cluster, resolved=limit + 1 if resolved else 0, severity=severity)
         except StoreError as error:
             problem = str(error)
         told = as_the_newest_sees_them(said.evaluation, stored)
         wanted = [
             i for i in told if (severity is None or i.severity is severity) and (resolved or i.resolved_at is None)
         ]
-        return replies.of(request, wire.Issues(**wire.verdicted(said, because=problem), issues=wanted[:limit]))
+        counted = Counter(i.severity.value for i in told if i.resolved_at is None)
+        answer = wire.Issues(
+            **wire.verdicted(said, because=problem),
+            open=wire.OpenIssues(critical=counted["critical"], warning=counted["warning"]),
+            truncated=len(wanted) > limit,
+            issues=wanted[:limit],
+        )
+        return replies.of(request, answer)
 
     return router
 
