@@ -1,7 +1,7 @@
 """The built-in page: `/`, and its live part `/fragment`. What keeps it alive is /events (routes_events.py)."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated
 
@@ -138,12 +138,15 @@ class _History:
         kept = self._kept.get(said.cluster)
         if kept is not None and kept[0] == tick:
             return kept[1]
-        now = said.now
-        try:
-            past = await self._read(said, now.subtract(hours=STRIP_HOURS), now)
-        except StoreError as error:
-            last = kept[1] if kept else _Past()
-            return _Past(last.trend, last.strip, last.issues, str(error))
+        now, problem, past = said.now, said.store_problem, _Past()
+        if problem is None:
+            try:
+                past = await self._read(said, now.subtract(hours=STRIP_HOURS), now)
+            except StoreError as error:
+                problem = str(error)
+        if problem is not None:
+            last = kept[1] if kept else past
+            return replace(last, problem=problem)
         if past.strip and said.evaluation and past.strip[-1].time >= said.evaluation.time:
             self._kept[said.cluster] = (tick, past)
         return past

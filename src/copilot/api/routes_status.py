@@ -72,11 +72,13 @@ def routes(deps: Deps, live: LiveCopies) -> APIRouter:
         `resolved` those that are over come after them, the last resolved first. `open` counts what is open whatever
         is listed, so that `severity=warning` is never forgotten behind a long list of critical ones."""
         said = live.said(cluster)
-        problem, stored = None, []
-        try:
-            stored = await stored_issues(deps.store, cluster, resolved=limit + 1 if resolved else 0, severity=severity)
-        except StoreError as error:
-            problem = str(error)
+        problem, stored = said.store_problem, []
+        if problem is None:
+            try:
+                asked = stored_issues(deps.store, cluster, resolved=limit + 1 if resolved else 0, severity=severity)
+                stored = await asked
+            except StoreError as error:
+                problem = str(error)
         told = as_the_newest_sees_them(said.evaluation, stored)
         wanted = [
             i for i in told if (severity is None or i.severity is severity) and (resolved or i.resolved_at is None)

@@ -68,11 +68,12 @@ async def _points(
     deps: Deps, said: Said, start: Instant, end: Instant, room: int, *, signals: bool
 ) -> tuple[list[TimelinePoint], str | None]:
     """What the store knows with the newest tick after it, and why the store could not be asked, if so."""
-    problem, points = None, []
-    try:
-        points = await deps.store.timeline(said.cluster, start, end, room, signals=signals)
-    except StoreError as error:
-        problem = str(error)
+    problem, points = said.store_problem, []
+    if problem is None:
+        try:
+            points = await deps.store.timeline(said.cluster, start, end, room, signals=signals)
+        except StoreError as error:
+            problem = str(error)
     e = said.as_made
     if e is not None and start <= e.time <= end and (not points or points[-1].time < e.time):
         newest = TimelinePoint(
