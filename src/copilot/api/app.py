@@ -25,6 +25,7 @@ from copilot.api.cross_origin import CrossOrigin
 from copilot.api.deps import Deps
 from copilot.api.headers import HeadAsGet, SecurityHeaders, security_headers
 from copilot.api.live import LiveCopies
+from copilot.api.readable_errors import ReadableErrors
 from copilot.api.request_ids import RequestIds
 from copilot.api.tokens import Tokens
 from copilot.api_settings import ApiSettings
@@ -87,5 +88,6 @@ def _stand_before(app: FastAPI, settings: ApiSettings, open_paths: frozenset[str
     app.add_middleware(problems.Unexpected)
     if settings.cors_origins:
         app.add_middleware(CrossOrigin, origins=settings.cors_origins)
+    app.add_middleware(ReadableErrors)
     app.add_middleware(SecurityHeaders, headers=security_headers(settings.frame_ancestors))
     app.add_middleware(RequestIds, access_log=settings.access_log)
