@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from copilot.api import (
     login,
@@ -91,3 +92,4 @@ def _stand_before(app: FastAPI, settings: ApiSettings, open_paths: frozenset[str
     app.add_middleware(ReadableErrors)
     app.add_middleware(SecurityHeaders, headers=security_headers(settings.frame_ancestors))
     app.add_middleware(RequestIds, access_log=settings.access_log)
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
