@@ -1,6 +1,7 @@
 import asyncio
 import os
 import signal
+from collections.abc import Awaitable, Callable
 
 import asyncpg
 import pytest
@@ -141,6 +142,26 @@ async def test_a_full_disk_is_called_that(database: str) -> None:
     with pytest.raises(StoreError, match=r"the state store at .* cannot be used: its disk is full$"):
         await connections.transaction(lambda c: c.execute(full))
     await connections.close()
+
+
+@pytest.mark.parametrize(
+    ("column", "asked"),
+    [
+        ("metrics_snapshots SET evaluation", PostgresStore.latest_evaluation),
+        ("health_assessments SET assessment", PostgresStore.latest_assessment),
+        ("issues SET issue", PostgresStore.issues),
+    ],
+)
+async def test_a_row_of_another_version_is_said_to_be_that(
+    postgres_store: PostgresStore, database: str, column: str, asked: Callable[[PostgresStore, str], Awaitable[object]]
+) -> None:
+    await postgres_store.save_snapshots([snapshot(evaluation())])
+    await postgres_store.save_assessment(assessment("critical"))
+    connection = await asyncpg.connect(database)
+    await connection.execute(f"""UPDATE {column} = '{{"signals": {{}}, "new_field": 1}}'""")
+    await connection.close()
+    with pytest.raises(StoreError, match="written by another version and cannot be read"):
+        await asked(postgres_store, "default")
 
 
 async def test_a_conflicting_transaction_is_run_again_as_a_whole(database: str) -> None:
