@@ -20,7 +20,7 @@ CHROME = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q
         ("/static/no.css", 404, "Nothing is served at this address"),
         ("/?cluster=<script>x</script>", 404, "There is no cluster &#39;&lt;script&gt;x&lt;/script&gt;&#39;"),
         ("/status?cluster=mars", 404, "The start page shows the clusters there are."),
-        ("/guides/none/page", 404, "There is no guide &#39;none&#39;."),
+        ("/guides/none/page", 404, "There is no guide &#39;none&#39;: /guides lists those there are."),
         ("/?at=yesterday", 422, "&#39;yesterday&#39; is no time: write 2026-11-22T12:00:00Z"),
         ("/status/issues?limit=0", 422, "<code>limit</code>"),
         ("/login", 404, "Nothing is served at this address"),

@@ -16,7 +16,7 @@ TITLES = {
 }
 WHAT_TO_DO = {
     "unknown_cluster": "The start page shows the clusters there are.",
-    "unknown_guide": "Guides are linked from the findings and actions on the start page; /guides lists them all.",
+    "unknown_guide": "The findings and actions on the start page link to those there are.",
     "unknown_signal": "The start page shows the signals there are.",
     "not_found": "Nothing is served at this address. The start page leads to all there is.",
     "bad_parameter": "Mend the address, or begin at the start page.",
