@@ -236,6 +236,17 @@ def render_login(target: str, *, refused: bool) -> str:
     return _environment().get_template("login.html").render(target=target, refused=refused)
 
 
+def render_error(
+    title: str, message: str, what_to_do: str, *, status: int, field: str | None, request_id: str | None
+) -> str:
+    """An error for a reader: what went wrong (about the parameter `field`, if any) and what to do about it."""
+    return (
+        _environment()
+        .get_template("error.html")
+        .render(title=title, message=message, what_to_do=what_to_do, status=status, field=field, request_id=request_id)
+    )
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
