@@ -14,6 +14,7 @@ from copilot.core.staleness import unknown_after_sec
 from copilot.core.taxonomy import SPECS
 from copilot.store.base import TimelinePoint
 from copilot.web import drawing, wording
+from copilot.web.callout import Callout, callout
 from copilot.web.cards import Card, Row, all_signals, key_signals, unread
 from copilot.web.overview import ClusterCard, Overview
 from copilot.web.remedies import Remedy, remedies
@@ -63,16 +64,15 @@ class Page:
 
     @property
     def loud(self) -> str | None:
-        """The sentence that must not be overlooked: how old this is; None when it is fresh."""
+        """The sentence that must not be overlooked: that this is old; None when it is fresh."""
         e = self.evaluation
         if e is None:
             return "Nothing is kept of this moment." if self.past else "Nothing has been heard of this cluster yet."
-        heard = f"The last evaluation is of {wording.clock(e.time, self.now)}, {wording.ago(e.time, self.now)}."
         if e.verdict.health_state is ReportedState.UNKNOWN:
             before = f" Before that: {e.verdict.last_known_state}." if e.verdict.last_known_state else ""
-            return f"Unknown since {wording.clock(e.verdict.since, self.now)}. {heard}{before}"
+            return f"Unknown since {wording.clock(e.verdict.since, self.now)}.{before}"
         if e.verdict.stale:
-            return f"Stale: this state is held without fresh evidence. {heard}"
+            return "Stale: this state is held without fresh evidence."
         return None
 
     @property
@@ -80,6 +80,11 @@ class Page:
         """Whether the evaluation is so old that what it read is the past."""
         e = self.evaluation
         return e is not None and self.age_sec is not None and self.age_sec > unknown_after_sec(e.interval_sec)
+
+    @property
+    def callout(self) -> Callout | None:
+        """The worst finding; None where what was read is the past."""
+        return callout(self.evaluation) if self.evaluation and not self.outlived else None
 
     @property
     def rules_say(self) -> str:
