@@ -1,5 +1,6 @@
 """From what was said to HTML. Pure: the same page for the same input."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -115,7 +116,14 @@ class Page:
     @property
     def cards(self) -> list[tuple[str, list[Card]]]:
         """Key signals by what they are about."""
-        return key_signals(self.evaluation.signals if self.evaluation else None, self.trend)
+        if self.evaluation is None:
+            return []
+        return key_signals(self.evaluation.signals, self.trend, self.now, self._lasts_sec(self.trend))
+
+    @property
+    def trend_sec(self) -> int:
+        """How long a time the courses of the key signals cover, in whole minutes."""
+        return 60 * math.ceil((self.now - self.trend[0].time).total("minutes")) if self.trend else 0
 
     @property
     def rows(self) -> list[tuple[str, list[Row]]]:
@@ -150,27 +158,22 @@ class Page:
 
     @property
     def window(self) -> tuple[Instant, Instant]:
-        """What the timeline covers: up to now as far back as there is something to show, or around the past moment."""
+        """What the timeline covers: up to now, or around the past moment, as far as there is something to show."""
         if self.past:
-            return self.now.subtract(hours=PAST_HOURS), min(self.today, self.now.add(hours=PAST_HOURS))
+            return self.now.subtract(minutes=self.span_min), min(self.today, self.now.add(minutes=self.span_min))
         return self.now.subtract(minutes=self.span_min), self.now
 
     @property
     def span_min(self) -> int:
-        """Minutes the timeline of a page about now covers."""
-        if not self.strip:
-            return SPANS_MIN[0]
-        lived = (self.now - self.strip[0].time).total("minutes")
-        return next((span for span in SPANS_MIN if lived <= span), SPANS_MIN[-1])
+        """Minutes the timeline covers before now; of the past moment before and after it."""
+        spans = (*SPANS_MIN[:-1], 60 * PAST_HOURS) if self.past else SPANS_MIN
+        far = [abs((self.now - p.time).total("minutes")) for p in (*self.strip[:1], *self.strip[-1:])]
+        return next((span for span in spans if max(far, default=0.0) <= span), spans[-1])
 
     @property
     def stretches(self) -> tuple[drawing.Stretch, ...]:
-        """The timeline as stretches of one state. A hole is longer than a verdict lasts and than two steps of it."""
-        lasts = unknown_after_sec(self.evaluation.interval_sec) if self.evaluation else LONGEST_STEP_SEC
-        if len(self.strip) > 1:
-            step = (self.strip[-1].time - self.strip[0].time).total("seconds") / (len(self.strip) - 1)
-            lasts = max(lasts, 2 * step)
-        return drawing.strip(self.strip, *self.window, lasts)
+        """The timeline as stretches of one state."""
+        return drawing.strip(self.strip, *self.window, self._lasts_sec(self.strip))
 
     @property
     def changes(self) -> list[drawing.Stretch]:
@@ -201,9 +204,16 @@ class Page:
         start, end = self.window
         if self.past:
             part = (end - start).total("seconds") / 6
-            return [wording.clock(start.add(seconds=i * part), start)[:5] for i in range(6)]
+            digits = 5 if self.span_min > 15 else 8
+            return [wording.clock(start.add(seconds=i * part), start)[:digits] for i in range(6)]
         parts = 6 if self.span_min % 60 == 0 else 5
         return [f"−{figures.duration(60 * self.span_min * (parts - i) / parts)}" for i in range(parts)]
+
+    def _lasts_sec(self, points: Sequence[TimelinePoint]) -> float:
+        """How long a point holds: a hole is longer than a verdict lasts, and than two steps between points."""
+        lasts = unknown_after_sec(self.evaluation.interval_sec) if self.evaluation else LONGEST_STEP_SEC
+        step = (points[-1].time - points[0].time).total("seconds") / (len(points) - 1) if len(points) > 1 else 0.0
+        return max(lasts, 2 * step)
 
 
 def _interest(gate: GateResult) -> tuple[int, bool, float]:
