@@ -101,6 +101,7 @@ async def test_a_page_whose_copilot_is_gone_says_so_and_finds_it_again(browser: 
             await expect(seen.page.locator("body.linked")).to_be_attached()
         await expect(seen.page.locator("#connection")).to_contain_text("Connection to the Copilot lost")
         await expect(seen.page.locator("body.lost")).to_be_attached()
+        await expect(seen.page.locator("#announcer")).to_contain_text("Connection to the Copilot lost")
         await expect(seen.page).to_have_title("Connection lost · Happy · default · Temporal SRE Copilot")
         await expect(seen.page.locator("#icon")).to_have_attribute("href", "/static/icons/unknown.svg")
         loop.tell(evaluation("stressed", NOON.add(seconds=1)))
