@@ -106,4 +106,5 @@ async def test_who_wants_no_motion_gets_none_and_paper_gets_ink(browser: Browser
         await expect(seen.page.locator(".filter")).to_be_hidden()
         background = "getComputedStyle(document.querySelector('.hero')).backgroundImage"
         assert await seen.page.evaluate(background) == "none"
+        await expect(seen.page.locator(".story dl")).to_be_visible()
         await expect(seen.page.locator("h1")).to_be_visible()

@@ -7,8 +7,8 @@ from copilot.core.assessment import Evaluation, Issue
 
 @dataclass(frozen=True, slots=True)
 class Callout:
-    """A finding and what is said of it. `beside_summary`: the summary says something else and stands above it; otherwise
-    the callout says all of the summary."""
+    """A finding and what is said of it. `beside_summary`: the summary says something else and stands above it; where it
+    does not, the callout says all of it."""
 
     finding: Issue
     words: str
