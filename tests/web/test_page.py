@@ -177,6 +177,21 @@ async def test_several_clusters_can_be_switched_and_show_their_state(browser: Br
         seen.nothing_wrong()
 
 
+async def test_of_many_clusters_only_those_in_trouble_are_named_beside_the_one_shown() -> None:
+    names = [f"c{i}" for i in range(12)]
+    loop = ToldLoop()
+    for name in names:
+        loop.tell(evaluation("critical" if name == "c7" else "happy", cluster=name))
+    async with client(deps(loop, clusters=tuple(names))) as api:
+        many = (await api.get("/?cluster=c3")).text
+    async with client(deps(loop, clusters=tuple(names[:8]))) as api:
+        few = (await api.get("/?cluster=c3")).text
+    tabs = [
+        re.findall(r'class="tab"[^>]*>(?:\s*<svg.*?</svg>\s*<span>)?([^<]+)', page, re.DOTALL) for page in (many, few)
+    ]
+    assert tabs == [["all 12", "c3", "c7"], names[:8]]
+
+
 HOSTILE = (
     "<script>window.pwned=1</script>",
     '"><img src=x onerror=window.pwned=1>',

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from whenever import Instant
@@ -23,13 +23,15 @@ from copilot.web.view import LOG_COLUMNS, View
 
 LONGEST_STEP_SEC = 600.0
 GATES_AT_ONCE = 9
-CHANGES_AT_ONCE = 8
+CHANGES_AT_ONCE = 32
+TABS_AT_ONCE = 8
+"""Of more clusters only those that are not happy are named beside the one that is shown."""
 SPANS_MIN = (5, 15, 60, 360)
 PAST_HOURS = 3
 """How much of the timeline a page about the past shows before and after its moment."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Page:
     """Everything the page shows. `evaluation` as it must be read at `now` (None: nothing heard yet); where
     `view.at` says a moment of the past, `now` is that moment and `today` is the clock. `trend` are the last points with
@@ -82,7 +84,7 @@ class Page:
         e = self.evaluation
         return e is not None and self.age_sec is not None and self.age_sec > unknown_after_sec(e.interval_sec)
 
-    @property
+    @cached_property
     def callout(self) -> Callout | None:
         """The worst finding; None where what was read is the past."""
         return callout(self.evaluation) if self.evaluation and not self.outlived else None
@@ -97,7 +99,7 @@ class Page:
         why = "; ".join(fired) if fired else "no gate fires"
         return f"{wording.words(self.state.value)} since {wording.clock(e.verdict.since, self.now)}: {why}."
 
-    @property
+    @cached_property
     def gates(self) -> list[GateResult]:
         """Gates: fired first (critical before warning), then those whose readings are missing, then the rest, the
         nearest to its threshold first."""
@@ -108,12 +110,12 @@ class Page:
         """How many of them are shown at once: all that fire or miss their readings, and some more."""
         return max(GATES_AT_ONCE, sum(_interest(g)[0] < 2 for g in self.gates))
 
-    @property
+    @cached_property
     def remedies(self) -> list[Remedy]:
         """What to do, first things first."""
         return remedies(self.evaluation.findings) if self.evaluation else []
 
-    @property
+    @cached_property
     def cards(self) -> list[tuple[str, list[Card]]]:
         """Key signals by what they are about."""
         if self.evaluation is None:
@@ -130,7 +132,7 @@ class Page:
         """All signals by kind."""
         return all_signals(self.evaluation.signals) if self.evaluation else []
 
-    @property
+    @cached_property
     def unread(self) -> list[Row]:
         """Expected signals that could not be read, with the reason."""
         return unread(self.evaluation.signals) if self.evaluation else []
@@ -149,7 +151,7 @@ class Page:
                 told.sort(key=lambda p: p.last_seen, reverse=True)
         return told
 
-    @property
+    @cached_property
     def issues_shown(self) -> list[StoredIssue]:
         """Issues of the last day; where only one state is asked for, those that make it."""
         of = {ReportedState.CRITICAL: Severity.CRITICAL, ReportedState.STRESSED: Severity.WARNING}
@@ -170,12 +172,12 @@ class Page:
         far = [abs((self.now - p.time).total("minutes")) for p in (*self.strip[:1], *self.strip[-1:])]
         return next((span for span in spans if max(far, default=0.0) <= span), spans[-1])
 
-    @property
+    @cached_property
     def stretches(self) -> tuple[drawing.Stretch, ...]:
         """The timeline as stretches of one state."""
         return drawing.strip(self.strip, *self.window, self._lasts_sec(self.strip))
 
-    @property
+    @cached_property
     def changes(self) -> list[drawing.Stretch]:
         """The stretches the reader asked for, the newest first."""
         wanted = [s for s in self.stretches if self.view.show is None or s.state == self.view.show.value]
@@ -269,6 +271,7 @@ def _environment() -> Environment:
     }
     environment.globals |= {
         "CHANGES_AT_ONCE": CHANGES_AT_ONCE,
+        "TABS_AT_ONCE": TABS_AT_ONCE,
         "LOG_COLUMNS": LOG_COLUMNS,
         "MEANS": wording.MEANS,
         "NOTHING": figures.NOTHING,
