@@ -166,6 +166,9 @@ async def test_several_clusters_can_be_switched_and_show_their_state(browser: Br
             "us & ca",
             "eu",
         ]
+        await expect(seen.page.locator(".cluster-card .do")).to_have_text(
+            "Do this first: Start workers for task queue orders; scaling history would not help"
+        )
         await seen.page.get_by_role("link", name="us & ca").click()
         await expect(seen.page.locator("h1")).to_contain_text("Critical")
         await expect(seen.page.locator("body.linked")).to_be_attached()
