@@ -84,6 +84,7 @@ async def test_a_verdict_nobody_renews_becomes_stale_and_then_blind_before_the_r
         await expect(seen.page.locator(".loud")).to_have_count(0)
         clock.now = NOON.add(seconds=50)
         await expect(seen.page.locator(".loud")).to_contain_text("Stale")
+        await expect(seen.page.locator(".means")).to_contain_text("when last seen: making progress")
         clock.now = NOON.add(minutes=7)
         await expect(seen.page.locator(".loud")).to_contain_text("Unknown since 12:01:30 UTC")
         await expect(seen.page.locator(".loud")).to_contain_text("Before that: happy")

@@ -107,8 +107,8 @@ class Page:
 
     @property
     def gates_shown(self) -> int:
-        """How many of them are shown at once: all that fire or miss their readings, and some more."""
-        return max(GATES_AT_ONCE, sum(_interest(g)[0] < 2 for g in self.gates))
+        """How many of them are shown at once: all that fire, and some more."""
+        return max(GATES_AT_ONCE, sum(g.fired is True for g in self.gates))
 
     @cached_property
     def remedies(self) -> list[Remedy]:
