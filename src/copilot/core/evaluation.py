@@ -15,7 +15,7 @@ from copilot.core.bottleneck import WorkerEvidence, classify_bottleneck, worker_
 from copilot.core.causal_chain import chain
 from copilot.core.facts import Facts, past
 from copilot.core.findings import findings
-from copilot.core.flow import cluster_flow, queue_flows
+from copilot.core.flow import cluster_flow, named, queue_flows, rest_of
 from copilot.core.gates import judge
 from copilot.core.memory import Memory, demand_learned, flows_learned, slots_learned
 from copilot.core.narrative import explained
@@ -71,10 +71,7 @@ def _bottleneck(verdict: Verdict, evidence: WorkerEvidence) -> BottleneckClassif
 
 def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision, Memory]:
     """The verdict with its findings, and what to remember for the next tick. Same inputs, same answer."""
-    queues = queue_flows(signals, context.ignore_task_queues)
-    cluster = cluster_flow(signals)
-    infer(queues.values(), memory.queues, cluster.described, context.window_sec, signals.time)
-    view = View(signals, cluster, queues, memory, context.thresholds, context.window_sec, signals.time)
+    view = _view(signals, memory, context)
     verdict, after = evaluate_health_state(judge(view), signals, memory, context.interval_sec, context.window_sec)
     evidence = worker_evidence(view)
     facts = Facts(view, {g.name: g for g in verdict.gates}, evidence, blind=verdict.stale)
@@ -82,7 +79,7 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
     if after.last_usable is signals.time:
         since_sec = (signals.time - memory.last_tick).total("seconds") if memory.last_tick else 0.0
         starts, burst = signals.value("demand.starts_per_sec"), context.thresholds.burst_factor
-        flows = {**queues, cluster.key: cluster}
+        flows = {**view.queues, view.cluster.key: view.cluster}
         shares = {key: view.usual_share(flow) for key, flow in flows.items()}
         learned = {
             **demand_learned(after, starts, signals.time, since_sec, context.window_sec, burst),
@@ -91,6 +88,18 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
         }
         after = after.model_copy(update=learned)
     return decision, after
+
+
+def _view(signals: Signals, memory: Memory, context: Context) -> View:
+    """What the gates look at. Queues that are ignored or abandoned are no part of the cluster's flow either."""
+    every, cluster = queue_flows(signals), cluster_flow(signals)
+    queues = {key: flow for key, flow in every.items() if not named(flow, context.ignore_task_queues)}
+    infer(queues.values(), memory.queues, cluster.described, context.window_sec, signals.time)
+    view = View(signals, cluster, queues, memory, context.thresholds, context.window_sec, signals.time)
+    left_out = [flow for key, flow in every.items() if key not in queues or view.abandoned(flow)]
+    if not left_out:
+        return view
+    return replace(view, cluster=rest_of(cluster, left_out, view.flows[1:]))
 
 
 # What is said of waiting work when nothing points at anything else; and the readings that point.
