@@ -3,11 +3,15 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from whenever import Instant, TimeDelta
+
 from copilot.core.assessment import (
     BottleneckClassification,
     Evaluation,
+    HealthState,
     Issue,
     ReportedState,
+    Severity,
     Verdict,
     replay_line,
 )
@@ -27,6 +31,7 @@ from copilot.core.unlisted import infer
 from copilot.core.view import View
 
 RULES_VERSION = "2"
+WAKE_LASTS = TimeDelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,17 @@ def _blurred(signals: Signals) -> bool:
     return any(i in lost and lost[i].code is not MissingCode.ABSENT and not signals.quiet(i) for i in POINTING)
 
 
+def _in_the_wake(cause: Issue, memory: Memory, now: Instant) -> bool:
+    """Whether a cause that stresses comes within five minutes of what was critical: then that stays the cause that is
+    remembered."""
+    worse = memory.cause is not None and (memory.cause.severity, cause.severity) == (
+        Severity.CRITICAL,
+        Severity.WARNING,
+    )
+    fresh = memory.state is HealthState.CRITICAL or (memory.since is not None and now - memory.since < WAKE_LASTS)
+    return worse and fresh
+
+
 def _remembering(decision: Decision, memory: Memory) -> tuple[Decision, Memory]:
     """Happy names no cause that rests on a gate. While a state holds and no gate fires, the last cause stays named; so
     it does while a gate fires that it was found by, and nothing else explains that."""
@@ -134,6 +150,8 @@ def _remembering(decision: Decision, memory: Memory) -> tuple[Decision, Memory]:
     cause = next((issue for issue in found if issue.contributing_factors), None)
     blurred = not decision.verdict.stale and _blurred(decision.facts.view.signals) and bool(decision.verdict.fired())
     if cause is not None and not (blurred and cause.finding in WEAK and memory.cause is not None):
+        if _in_the_wake(cause, memory, decision.facts.view.now):
+            return decision, memory
         return decision, memory.model_copy(update={"cause": cause, "bottleneck": decision.bottleneck})
     if memory.cause is None or memory.bottleneck is None:
         return decision, memory
