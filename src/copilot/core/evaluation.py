@@ -19,7 +19,7 @@ from copilot.core.bottleneck import WorkerEvidence, classify_bottleneck, worker_
 from copilot.core.causal_chain import chain
 from copilot.core.facts import Facts, past
 from copilot.core.findings import findings
-from copilot.core.flow import cluster_flow, named, queue_flows, rest_of
+from copilot.core.flow import cluster_flow, queue_flows, rest_of, sanitised
 from copilot.core.gates import judge
 from copilot.core.memory import Memory, demand_learned, flows_learned, slots_learned
 from copilot.core.narrative import explained
@@ -98,7 +98,8 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
 def _view(signals: Signals, memory: Memory, context: Context) -> View:
     """What the gates look at. Queues that are ignored or abandoned are no part of the cluster's flow either."""
     every, cluster = queue_flows(signals), cluster_flow(signals)
-    queues = {key: flow for key, flow in every.items() if not named(flow, context.ignore_task_queues)}
+    ignored = {sanitised(name) for name in context.ignore_task_queues}
+    queues = {key: flow for key, flow in every.items() if sanitised(flow.task_queue) not in ignored}
     infer(queues.values(), memory.queues, cluster.described, context.window_sec, signals.time)
     view = View(signals, cluster, queues, memory, context.thresholds, context.window_sec, signals.time)
     left_out = [flow for key, flow in every.items() if key not in queues or view.abandoned(flow)]

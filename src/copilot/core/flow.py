@@ -40,14 +40,14 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_]")
 
 
 @lru_cache(maxsize=4096)
-def _sanitised(text: str) -> str:
+def sanitised(text: str) -> str:
     """As tally spells it."""
     return _UNSAFE.sub("_", text)
 
 
 @lru_cache(maxsize=4096)
 def _key(namespace: str, task_queue: str, task_type: str) -> str:
-    return f"{_sanitised(namespace)}/{_sanitised(task_queue)}/{_sanitised(task_type)}"
+    return f"{sanitised(namespace)}/{sanitised(task_queue)}/{sanitised(task_type)}"
 
 
 @dataclass(slots=True)
@@ -118,11 +118,6 @@ def rest_of(cluster: Flow, left_out: Sequence[Flow], others: Iterable[Flow]) -> 
     )
 
 
-def named(flow: Flow, names: Iterable[str]) -> bool:
-    """Whether the flow's task queue is one of these, however they are spelled."""
-    return _sanitised(flow.task_queue) in {_sanitised(name) for name in names}
-
-
 def queue_flows(signals: Signals) -> dict[str, Flow]:
     """Flows by key. A queue without a row in a breakdown that is complete had none of it: zero, not unknown. But one
     that the API has no row of was not described: it may be one that it does not know."""
@@ -137,7 +132,7 @@ def queue_flows(signals: Signals) -> dict[str, Flow]:
             known = flows.get(key)
             if known is None:
                 known = flows[key] = Flow(*place)
-            elif known.task_queue != queue and _sanitised(queue) != queue:
+            elif known.task_queue != queue and sanitised(queue) != queue:
                 known.task_queue = queue
             current = getattr(known, attribute)
             setattr(known, attribute, row.value if current is None else max(current, row.value))
