@@ -65,14 +65,23 @@ bench: $(VENV)/.dev  ## what speed and memory are, as a table
 chaos: $(VENV)/.run  ## kill, stop and fill what the Copilot stands on and count broken promises, 20 minutes; ARGS=--short
 	@$(BIN)/python -m chaos $(ARGS)
 
-check-deploy:  ## deployment files by terraform, promtool and checkov
-	@PYTHON=$(PYTHON) deploy/check
+.checkov/.made: BIN = .checkov/bin
+.checkov/.made: requirements/checkov.txt
+	@echo "setting up .checkov (once)"
+	@$(PYTHON) -m venv --clear --without-pip .checkov
+	@$(INSTALL) --no-deps --no-compile -r requirements/checkov.txt
+	@touch $@
+
+check-deploy: .checkov/.made  ## deployment files by terraform, promtool and checkov
+	@deploy/check
+
+COMPILE = uv pip compile -q --universal --python-version 3.11 --generate-hashes --upgrade --only-binary :all: \
+  --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 lock:  ## pin the dependencies anew (needs uv)
 	@for set in "run build" "dev dev" "deploy deploy"; do set -- $$set; \
-	  uv pip compile pyproject.toml --group $$2 --universal --python-version 3.11 --generate-hashes --upgrade \
-	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links --only-binary :all: \
-	    -q -o requirements/$$1.txt; done
+	  $(COMPILE) pyproject.toml --group $$2 -o requirements/$$1.txt; done
+	@$(COMPILE) --group checkov -o requirements/checkov.txt
 
 clean:  ## remove the environment and caches
 	@rm -rf $(VENV) .checkov .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

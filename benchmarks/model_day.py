@@ -98,7 +98,7 @@ def _weigh(found: Seen, judged: Evaluation, explaining: ExplainActivities) -> No
     known = evidence(judged, judged.signals.logs, passages, addresses=True)
     around = SCHEMA_CHARACTERS / PER_TOKEN
     found.short.append(around + tokens(DISPATCHER_INSTRUCTIONS + dispatcher_prompt(judged, known)))
-    found.deep.append(around + tokens(RESEARCHER_INSTRUCTIONS + researcher_prompt(judged, known)))
+    found.deep.append(around + tokens(RESEARCHER_INSTRUCTIONS + researcher_prompt(judged, known, {})))
 
 
 def _price(model: str) -> Price:

@@ -113,6 +113,8 @@ def test_any_environment_is_settings_or_our_error(name: str, value: str) -> None
         loaded(b"")
 
 
-def test_an_environment_that_is_no_json_is_named() -> None:
-    with environment("COPILOT_CLUSTERS", "["), pytest.raises(SettingsError, match="COPILOT_CLUSTERS"):
+@pytest.mark.parametrize("name", ["COPILOT_CLUSTERS", "COPILOT_API", "COPILOT_API__TOKENS"])
+def test_what_is_no_json_is_named_as_it_was_written(name: str) -> None:
+    with environment("COPILOT_API__HOST", "0.0.0.0"), environment(name, "["), pytest.raises(SettingsError) as refused:
         loaded(b"")
+    assert str(refused.value) == f"the environment's {name} is no JSON"

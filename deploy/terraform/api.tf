@@ -1,4 +1,4 @@
-# The API and the page. It asks nobody who they are: --insecure says that the security group decides (network.tf).
+# The API and the page. Who asks must have one of api_client_security_group_ids (network.tf) and show a token.
 resource "aws_ecs_task_definition" "api" {
   family                   = "${var.name}-api"
   requires_compatibilities = ["FARGATE"]
@@ -21,7 +21,7 @@ resource "aws_ecs_task_definition" "api" {
     {
       name                   = "api"
       image                  = var.copilot_image
-      command                = ["api", "--insecure"]
+      command                = ["api"]
       essential              = true
       user                   = "10001:10001"
       readonlyRootFilesystem = true
@@ -29,6 +29,7 @@ resource "aws_ecs_task_definition" "api" {
       logConfiguration       = local.log_configuration["api"]
       stopTimeout            = 30
       environment            = [for key, value in local.api_environment : { name = key, value = value }]
+      secrets                = [{ name = "COPILOT_API__TOKENS", valueFrom = var.api_tokens_secret_arn }]
       mountPoints            = [{ sourceVolume = "tmp", containerPath = "/tmp", readOnly = false }]
       # No appProtocol: as HTTP, Service Connect would end event streams after 15 seconds.
       portMappings = [{ name = "api", containerPort = 8765, hostPort = 8765, protocol = "tcp" }]
@@ -53,6 +54,7 @@ resource "aws_ecs_service" "api" {
   propagate_tags   = "SERVICE"
 
   availability_zone_rebalancing      = "ENABLED"
+  health_check_grace_period_seconds  = length(var.api_target_group_arns) > 0 ? 60 : null
   deployment_minimum_healthy_percent = 100
   deployment_maximum_percent         = 200
 
@@ -65,6 +67,16 @@ resource "aws_ecs_service" "api" {
     subnets          = var.private_subnet_ids
     security_groups  = [aws_security_group.task["api"].id]
     assign_public_ip = false
+  }
+
+  dynamic "load_balancer" {
+    for_each = toset(var.api_target_group_arns)
+
+    content {
+      target_group_arn = load_balancer.value
+      container_name   = "api"
+      container_port   = 8765
+    }
   }
 
   service_connect_configuration {

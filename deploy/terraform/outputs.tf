@@ -14,7 +14,7 @@ output "cluster_name" {
 }
 
 output "database_grants" {
-  description = "What the admin of each DSQL cluster says once, before the first deployment."
+  description = "What the admin of each DSQL cluster says once, before the first deployment; to Temporal's after its schema was made."
   value = {
     (var.dsql_endpoint) = [
       "CREATE ROLE ${var.dsql_role} WITH LOGIN;",
@@ -25,21 +25,24 @@ output "database_grants" {
     ]
     (var.temporal_dsql_endpoint) = [
       "CREATE ROLE ${var.temporal_dsql_role} WITH LOGIN;",
+      "GRANT USAGE ON SCHEMA public TO ${var.temporal_dsql_role};",
+      "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO ${var.temporal_dsql_role};",
       "AWS IAM GRANT ${var.temporal_dsql_role} TO '${aws_iam_role.temporal.arn}';",
     ]
   }
 }
 
 output "knowledge" {
-  description = "The [knowledge] section for `copilot kb` on your machine."
-  value = {
-    source            = "bedrock"
-    knowledge_base_id = aws_bedrockagent_knowledge_base.this.id
-    data_source_id    = aws_bedrockagent_data_source.runbooks.data_source_id
-    bucket            = aws_s3_bucket.runbooks.id
-    prefix            = var.knowledge_prefix
-    region            = var.region
-  }
+  description = "The copilot.toml for `copilot kb` on your machine."
+  value       = <<-TOML
+    [knowledge]
+    source = "bedrock"
+    knowledge_base_id = "${aws_bedrockagent_knowledge_base.this.id}"
+    data_source_id = "${aws_bedrockagent_data_source.runbooks.data_source_id}"
+    bucket = "${aws_s3_bucket.runbooks.id}"
+    prefix = "${var.knowledge_prefix}"
+    region = "${var.region}"
+  TOML
 }
 
 output "role_arns" {

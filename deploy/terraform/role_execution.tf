@@ -11,6 +11,11 @@ resource "aws_iam_role_policy" "execution" {
   policy = data.aws_iam_policy_document.execution.json
 }
 
+locals {
+  # Without what may follow an ARN in a task definition (:KEY:STAGE:VERSION), which IAM does not know.
+  secret_arns = distinct([for arn in concat([var.api_tokens_secret_arn], values(var.worker_secrets)) : join(":", slice(split(":", arn), 0, 7))])
+}
+
 data "aws_iam_policy_document" "execution" {
   # checkov:skip=CKV_AWS_356:ecr:GetAuthorizationToken knows no resources
   statement {
@@ -31,13 +36,9 @@ data "aws_iam_policy_document" "execution" {
     resources = [for group in aws_cloudwatch_log_group.service : "${group.arn}:*"] # any stream of our groups
   }
 
-  dynamic "statement" {
-    for_each = length(var.worker_secrets) > 0 ? [1] : []
-
-    content {
-      sid       = "ReadTheWorkersSecrets"
-      actions   = ["secretsmanager:GetSecretValue"]
-      resources = values(var.worker_secrets)
-    }
+  statement {
+    sid       = "ReadOurSecrets"
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = local.secret_arns
   }
 }

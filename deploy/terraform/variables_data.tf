@@ -117,13 +117,23 @@ variable "api_environment" {
   default     = {}
 }
 
+variable "api_tokens_secret_arn" {
+  description = "The secret in Secrets Manager with who may ask the API: {\"grafana\": \"sha256:…\"}, names and hashes as `copilot token new` prints them. Its whole ARN, with the six characters at its end."
+  type        = string
+
+  validation {
+    condition     = can(regex("^arn:[^:]+:secretsmanager:[^:]+:[0-9]{12}:secret:[^:]+-[A-Za-z0-9]{6}$", var.api_tokens_secret_arn))
+    error_message = "The whole ARN of a secret in Secrets Manager; it ends with a hyphen and six characters."
+  }
+}
+
 variable "worker_secrets" {
-  description = "Environment of the worker that comes out of Secrets Manager: name → ARN of the secret. One under a key of your own needs kms:Decrypt for the execution role besides."
+  description = "Environment of the worker that comes out of Secrets Manager: name → ARN of the secret, or ARN:KEY:: for one key of its JSON. One under a key of your own needs kms:Decrypt for the execution role besides."
   type        = map(string)
   default     = {}
 
   validation {
-    condition     = alltrue([for arn in values(var.worker_secrets) : can(regex("^arn:[^:]+:secretsmanager:", arn))])
-    error_message = "ARNs of secrets in Secrets Manager."
+    condition     = alltrue([for arn in values(var.worker_secrets) : can(regex("^arn:[^:]+:secretsmanager:[^:]+:[0-9]{12}:secret:[^:]+(:[^:]*:[^:]*:[^:]*)?$", arn))])
+    error_message = "ARNs of secrets in Secrets Manager, each alone or followed by :KEY::."
   }
 }

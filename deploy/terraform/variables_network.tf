@@ -36,7 +36,7 @@ variable "create_vpc_endpoints" {
 }
 
 variable "https_egress_cidr_blocks" {
-  description = "Where else HTTPS may go: a Loki with TLS, OpenSearch, a model provider other than Bedrock, the VPC's own endpoints."
+  description = "Where else HTTPS may go: a Loki with TLS, OpenSearch, Slack or PagerDuty, a model provider other than Bedrock, the VPC's own endpoints."
   type        = list(string)
   default     = []
 
@@ -67,8 +67,19 @@ variable "loki_cidr_blocks" {
   }
 }
 
+variable "api_target_group_arns" {
+  description = "Target groups of your load balancer that the API's tasks join: type ip, protocol HTTP, health check /healthz."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.api_target_group_arns : can(regex("^arn:[^:]+:elasticloadbalancing:[^:]+:[0-9]{12}:targetgroup/.+$", arn))])
+    error_message = "ARNs of target groups."
+  }
+}
+
 variable "api_client_security_group_ids" {
-  description = "Whoever has one of these security groups may call the API (Grafana, a bastion, a load balancer with a login). The API asks nobody who they are."
+  description = "Whoever has one of these security groups may call the API (Grafana, a bastion, a load balancer), with a token of api_tokens_secret_arn."
   type        = list(string)
   default     = []
 

@@ -8,6 +8,7 @@ locals {
     linuxParameters        = local.linux_parameters
     logConfiguration       = local.log_configuration["worker"]
     environment            = [for key, value in local.worker_environment : { name = key, value = value }]
+    secrets                = [for key, arn in var.worker_secrets : { name = key, valueFrom = arn }] # start reads COPILOT_NOTIFY too
     mountPoints            = [{ sourceVolume = "tmp", containerPath = "/tmp", readOnly = false }]
   }
 }
@@ -48,7 +49,6 @@ resource "aws_ecs_task_definition" "worker" {
       essential   = true
       stopTimeout = 30
       dependsOn   = [{ containerName = "start", condition = "SUCCESS" }]
-      secrets     = [for key, arn in var.worker_secrets : { name = key, valueFrom = arn }]
       healthCheck = {
         command     = ["CMD", "copilot", "alive", "worker"]
         interval    = 15

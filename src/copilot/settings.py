@@ -3,6 +3,7 @@
 Everything has a default but the clusters. All problems of a file are reported at once, each naming its place in it.
 """
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -243,8 +244,10 @@ def load_settings(path: Path | None = None) -> Settings:
     try:
         return Settings(**values)
     except (NotJson, RecursionError) as error:
-        name = str(error).partition('"')[2].partition('"')[0]
-        raise SettingsError([f"the environment's COPILOT_{name.upper()} is no JSON"]) from error
+        section = str(error).partition('"')[2].partition('"')[0].upper()
+        text = getattr(error.__cause__, "doc", None)
+        names = [n for n, v in os.environ.items() if v == text and n.upper().startswith(f"COPILOT_{section}")]
+        raise SettingsError([f"the environment's {min(names, default=f'COPILOT_{section}')} is no JSON"]) from error
     except ValidationError as error:
         problems = [
             f"{'.'.join(str(p) for p in e['loc']) or chosen.name}: {e['msg'].removeprefix('Value error, ')}"

@@ -22,7 +22,7 @@ PROMPTS = prompts()
 
 def both(judged: Evaluation, *passages: Passage) -> tuple[str, str]:
     known = evidence(judged, judged.signals.logs, passages, addresses=True)
-    return dispatcher_prompt(judged, known), researcher_prompt(judged, known)
+    return dispatcher_prompt(judged, known), researcher_prompt(judged, known, {})
 
 
 @pytest.mark.parametrize("name", PROMPTS)

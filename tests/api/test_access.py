@@ -78,6 +78,8 @@ def test_a_token_is_kept_as_its_hash_and_known_by_it() -> None:
         ({"cors_origins": ["*"]}, "no origin"),
         ({"cors_origins": ["https://a.example/path"]}, "no origin"),
         ({"frame_ancestors": ["'self'; script-src *"]}, "no origin"),
+        ({"trusted_proxies": ["*"]}, "no address of a proxy"),
+        ({"trusted_proxies": ["proxy.example"]}, "no address of a proxy"),
     ],
 )
 def test_settings_that_would_let_in_others_are_refused(wrong: dict[str, object], said: str) -> None:

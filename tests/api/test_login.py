@@ -1,5 +1,7 @@
 """A browser's login: the token becomes a cookie that no script can read."""
 
+import logging
+
 import pytest
 from playwright.async_api import Browser, expect
 
@@ -68,6 +70,21 @@ async def test_over_https_the_cookie_goes_by_https_alone() -> None:
         api.base_url = "https://copilot"
         answer = await api.post("/login", data={"token": TOKEN})
     assert "secure" in answer.headers["set-cookie"].lower()
+
+
+@pytest.mark.parametrize(
+    ("trusted", "secure"), [(("127.0.0.1",), True), (("127.0.0.0/8",), True), (("10.0.0.0/16",), False)]
+)
+async def test_a_proxys_word_that_it_speaks_https_counts_if_the_proxy_is_trusted(
+    trusted: tuple[str, ...], secure: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="copilot.access")
+    settings = ASKING.model_copy(update={"trusted_proxies": trusted, "access_log": True})
+    async with client(deps(telling()), settings) as api:
+        proxied = {"x-forwarded-proto": "https", "x-forwarded-for": "203.0.113.9"}
+        answer = await api.post("/login", data={"token": TOKEN}, headers=proxied)
+    assert ("secure" in answer.headers["set-cookie"].lower()) is secure
+    assert ("client=203.0.113.9 " in caplog.text) is secure
 
 
 @pytest.mark.servers

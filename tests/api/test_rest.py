@@ -108,9 +108,9 @@ async def test_health_and_readiness() -> None:
 async def test_an_unexpected_failure_is_an_envelope_without_its_inside() -> None:
     class Broken(MemoryStore):
         async def issues(
-            self, cluster: str, *, severity: Severity | None = None, limit: int = 100, include_resolved: bool = False
+            self, cluster: str, *, severity: Severity | None = None, limit: int = 100
         ) -> list[StoredIssue]:
-            raise RuntimeError(f"password=secret {cluster} {severity} {limit} {include_resolved}")
+            raise RuntimeError(f"password=secret {cluster} {severity} {limit}")
 
     async with client(deps(telling(), Broken())) as api:
         answer = await api.get("/status/issues")

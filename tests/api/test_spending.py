@@ -43,6 +43,16 @@ async def test_what_models_took_today_is_told_everywhere() -> None:
     assert out.getvalue() == "Models today: 2 calls, 1 not served, 3,000 tokens, $0.08 of $5.00\n"
 
 
+async def test_at_midnight_a_new_day_begins_with_nothing_spent() -> None:
+    store, clock = MemoryStore(), Clock(NOON.add(hours=12).subtract(seconds=5))
+    await store.save_model_call(called(0))
+    async with client(deps(store=store, clock=clock)) as api:
+        assert (await api.get("/models")).json()["spent"]["calls"] == 1
+        clock.now, clock.ran = clock.now.add(seconds=10), 10.0
+        today = (await api.get("/models")).json()
+    assert (today["since"], today["spent"]["calls"]) == ("2026-11-23T00:00:00Z", 0)
+
+
 async def test_while_the_store_is_away_nothing_is_said_instead_of_nothing_spent() -> None:
     async with client(deps(store=away_store())) as api:
         today = (await api.get("/models")).json()

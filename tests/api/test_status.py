@@ -182,6 +182,35 @@ async def test_issues_have_the_life_the_store_gave_them_and_the_words_of_the_new
     assert [i["finding"] for i in warnings] == ["slots_exhausted"]
 
 
+async def test_many_open_critical_issues_hide_no_warning_and_what_is_left_out_is_said() -> None:
+    store = MemoryStore()
+    critical = [issue(subject=f"queue-{n}") for n in range(600)]
+    slots = issue("slots_exhausted", "x", severity=Severity.WARNING)
+    await store.save_assessment(assessment("critical", NOON.subtract(minutes=3), findings=(issue("gone", ""),)))
+    await store.save_assessment(assessment("critical", NOON.subtract(minutes=2), findings=(*critical, slots)))
+    loop = telling("critical", findings=(*critical, slots))
+    async with client(deps(loop, store)) as api:
+        body = (await api.get("/status/issues")).json()
+        warnings = (await api.get("/status/issues?severity=warning")).json()
+        most = (await api.get("/status/issues?severity=critical&resolved=true&limit=500")).json()
+    assert body["open"] == warnings["open"] == most["open"] == {"critical": 600, "warning": 1}
+    assert (len(body["issues"]), body["truncated"]) == (100, True)
+    assert ([i["finding"] for i in warnings["issues"]], warnings["truncated"]) == (["slots_exhausted"], False)
+    assert warnings["issues"][0]["first_seen"] == "2026-11-22T11:58:00Z"
+    assert (len(most["issues"]), most["truncated"]) == (500, True)
+
+
+async def test_of_more_resolved_issues_than_are_listed_it_is_said_that_there_are_more() -> None:
+    store = MemoryStore()
+    await store.save_assessment(assessment("stressed", NOON.subtract(minutes=3), findings=(issue(), issue("gone", ""))))
+    await store.save_assessment(assessment("happy", NOON.subtract(minutes=2)))
+    async with client(deps(telling("happy"), store)) as api:
+        one = (await api.get("/status/issues?resolved=true&limit=1")).json()
+        both = (await api.get("/status/issues?resolved=true&limit=2")).json()
+    assert (len(one["issues"]), one["truncated"]) == (1, True)
+    assert (len(both["issues"]), both["truncated"]) == (2, False)
+
+
 async def test_a_timeline_is_bounded_and_ends_with_the_newest_tick() -> None:
     store, loop, clock = await lived("critical")
     loop.tell(evaluation("stressed", NOON.add(seconds=3)))

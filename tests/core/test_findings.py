@@ -189,6 +189,15 @@ def test_while_a_state_holds_its_last_cause_stays_named() -> None:
     assert (after_it[-1].verdict.health_state.value, after_it[-1].top_factor) == ("happy", None)
 
 
+@pytest.mark.parametrize(("ticks", "cause"), [(6, "no_pollers"), (40, "frontend_slow")], ids=["its wake", "another"])
+def test_what_is_only_slow_soon_after_an_outage_is_not_what_it_recovers_from(ticks: int, cause: str) -> None:
+    down = [healthy()] * 3 + [workers_down(60.0 + 10 * n) for n in range(10)]
+    slow = [healthy(frontend__latency_p99_ms=3000.0)] * ticks
+    last = play([*down, *slow, healthy()])[0][-1]
+    assert (last.verdict.health_state.value, last.top_factor) == ("stressed", cause)
+    assert last.summary.startswith("Recovering from")
+
+
 def test_one_moments_starts_that_stay_in_their_rate_for_a_window_are_no_burst() -> None:
     spike = [healthy()] * 6 + [healthy(demand__starts_per_sec=15.0)] * 3
     assert not any(f.finding == "load_burst" for e in play(spike * 3)[0] for f in e.findings)

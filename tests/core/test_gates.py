@@ -9,7 +9,7 @@ from copilot.core.memory import Memory, QueueMemory
 from copilot.core.signals import Signals
 from copilot.core.thresholds import Thresholds
 from copilot.core.view import View
-from tests.cluster_signals import CONTEXT, START, healthy, play, with_queues, workers_down
+from tests.cluster_signals import START, healthy, play, with_queues, workers_down
 
 
 def gates(signals: Signals, memory: Memory | None = None) -> dict[str, GateResult]:
@@ -95,6 +95,24 @@ def test_a_p99_of_finished_work_is_ignored_while_an_outage_is_just_over() -> Non
     assert gates(slow, Memory(recovering_until=START))["frontend_latency"].fired
 
 
+def test_the_api_is_not_believed_of_a_queue_it_has_not_described() -> None:
+    described = {
+        "poller.recent_pollers": 2.0,
+        "demand.tasks_added_per_sec": 6.0,
+        "matching.tasks_dispatched_per_sec": 6.0,
+    }
+    unknown = {"demand.tasks_added_per_sec": 4.0, "matching.tasks_spooled_per_sec": 4.0}
+    now = healthy(
+        poller__recent_pollers=2.0,
+        demand__tasks_added_per_sec=10.0,
+        matching__tasks_dispatched_per_sec=6.0,
+        matching__tasks_spooled_per_sec=4.0,
+    )
+    assert fired(with_queues(now, orders=described, attic=unknown)) == {"work_stalled", "work_piling_up"}
+    told = with_queues(now, orders=described, attic=unknown | {"poller.recent_pollers": 1.0})
+    assert fired(told) == set()
+
+
 def test_work_that_waits_but_shrinks_is_not_stalled() -> None:
     signals = workers_down(100.0)
     memory = Memory(queues={cluster_flow(signals).key: QueueMemory(waiting=signals.value("matching.backlog_count"))})
@@ -135,9 +153,13 @@ def test_nothing_arriving_and_work_waiting_unserved_is_stalled() -> None:
     assert "work_stalled" in fired(signals)
 
 
-def test_history_that_finishes_nothing_while_starts_arrive_is_stalled() -> None:
+@pytest.mark.parametrize("starts", [3.0, 0.0], ids=["starts", "nothing but signals"])
+def test_history_that_finishes_nothing_while_work_is_asked_for_is_stalled(starts: float) -> None:
     stuck = healthy(
-        matching__tasks_dispatched_per_sec=0.0, demand__tasks_added_per_sec=0.0, history__tasks_acked_per_sec=0.5
+        matching__tasks_dispatched_per_sec=0.0,
+        demand__tasks_added_per_sec=0.0,
+        demand__starts_per_sec=starts,
+        history__tasks_acked_per_sec=0.5,
     )
     assert gates(stuck)["work_stalled"].severity is Severity.CRITICAL
     assert "work_stalled" in fired(stuck)
@@ -220,6 +242,17 @@ def test_falling_behind_needs_age_over_two_minutes_and_rising() -> None:
     assert "falling_behind" not in fired(slow(130.0))
 
 
+@pytest.mark.parametrize(("grown", "behind"), [(30.0, True), (4.0, False)], ids=["ever older", "as old"])
+def test_work_that_has_fallen_behind_for_an_hour_is_not_said_to_have_stopped(grown: float, behind: bool) -> None:
+    hour = healthy(
+        matching__backlog_count=4000.0,
+        matching__activity_backlog_age_sec=3600.0,
+        matching__tasks_dispatched_per_sec=12.0,
+    )
+    before = QueueMemory(ages=((START.subtract(seconds=80), 3600.0 - grown),))
+    assert ("falling_behind" in fired(hour, Memory(queues={cluster_flow(hour).key: before}))) is behind
+
+
 def test_queues_are_joined_whether_their_name_was_sanitised_or_not() -> None:
     signals = with_queues(
         healthy(), **{"my-queue": {"matching.backlog_count": 3.0}, "my_queue": {"demand.tasks_added_per_sec": 1.0}}
@@ -229,13 +262,9 @@ def test_queues_are_joined_whether_their_name_was_sanitised_or_not() -> None:
     assert Flow("my-space", "q", "workflow").key == Flow("my_space", "q", "workflow").key
 
 
-def test_an_ignored_queue_has_no_flow() -> None:
-    signals = busy(orders=row(10.0, 10.0), billing=row(7.0, 0.0, 200.0, 25.0))
-    assert [f.task_queue for f in queue_flows(signals, ("billing",)).values()] == ["orders"]
-    assert CONTEXT.ignore_task_queues == ()
-
-
-@pytest.mark.parametrize("lost", ["history.tasks_acked_per_sec", "history.task_processing_rate_per_sec"])
+@pytest.mark.parametrize(
+    "lost", ["history.tasks_acked_per_sec", "history.task_processing_rate_per_sec", "demand.requests_per_sec"]
+)
 def test_a_stall_in_history_is_not_cleared_by_a_reading_that_is_lost(lost: str) -> None:
     stuck = {
         "matching__tasks_dispatched_per_sec": 0.0,

@@ -1,10 +1,12 @@
 """What is said of task queues: versions nobody runs, backlogs that drain, queues nobody wants."""
 
+from dataclasses import replace
+
 import pytest
 
 from copilot.core.assessment import Evaluation
 from copilot.core.signals import BreakdownRow, Signals
-from tests.cluster_signals import healthy, play, with_queues, workers_down
+from tests.cluster_signals import CONTEXT, healthy, play, with_queues, workers_down
 
 QUEUE = {"namespace": "default", "task_queue": "orders", "task_type": "workflow"}
 
@@ -97,3 +99,44 @@ def test_an_abandoned_queue_is_listed_and_moves_nothing() -> None:
     evaluation = after(with_queues(signals, orders=busy, attic=old), ticks=12)
     assert evaluation.verdict.health_state.value == "happy"
     assert [(f.finding, f.subject) for f in evaluation.findings] == [("abandoned_queue", "attic")]
+
+
+IDLE = {
+    f"{signal_id}_per_sec": 0.0
+    for signal_id in ("demand__starts", "demand__requests", "demand__tasks_added", "matching__tasks_dispatched")
+}
+
+
+@pytest.mark.parametrize(
+    ("age", "ignored", "state"),
+    [(90_000.0, (), "happy"), (3600.0, ("attic",), "happy"), (3600.0, (), "critical")],
+    ids=["abandoned", "ignored", "missed"],
+)
+def test_what_nobody_misses_stalls_no_cluster_at_night(age: float, ignored: tuple[str, ...], state: str) -> None:
+    night = healthy(**IDLE, matching__backlog_count=5.0, matching__workflow_backlog_age_sec=age)
+    old = {"matching.backlog_count": 5.0, "matching.workflow_backlog_age_sec": age}
+    context = replace(CONTEXT, ignore_task_queues=ignored)
+    last = play([with_queues(night, attic=old)] * 10, context)[0][-1]
+    assert last.verdict.health_state.value == state
+    assert ("Nothing arrives and nothing waits." in last.summary) is (state == "happy")
+
+
+def test_an_ignored_queue_is_no_part_of_what_arrives_waits_and_is_served() -> None:
+    attic = {
+        "demand.tasks_added_per_sec": 95.0,
+        "matching.tasks_spooled_per_sec": 95.0,
+        "matching.backlog_count": 300.0,
+        "matching.workflow_backlog_age_sec": 400.0,
+    }
+    orders = {"demand.tasks_added_per_sec": 5.0, "matching.tasks_dispatched_per_sec": 5.0}
+    whole = healthy(
+        demand__tasks_added_per_sec=100.0,
+        matching__tasks_dispatched_per_sec=5.0,
+        matching__tasks_spooled_per_sec=95.0,
+        matching__backlog_count=300.0,
+        matching__workflow_backlog_age_sec=400.0,
+    )
+    signals = with_queues(whole, orders=orders, attic=attic)
+    for ignored, state in ((("attic",), "happy"), ((), "critical")):
+        last = play([signals] * 10, replace(CONTEXT, ignore_task_queues=ignored))[0][-1]
+        assert last.verdict.health_state.value == state

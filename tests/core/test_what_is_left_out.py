@@ -9,6 +9,7 @@ from copilot.core.dialects import named, raw_name
 from copilot.core.expressions import Leaf, Matcher, Rate
 from copilot.core.rates import histogram_quantile
 from copilot.core.resolve import wanted_leaves
+from copilot.core.series import SERVICES
 from copilot.core.taxonomy import SPECS
 from tests.recorded_pages import WINDOW_SEC, Roll, played, roll
 
@@ -80,6 +81,7 @@ def test_only_the_databases_signals_count_what_temporals_own_namespaces_do() -> 
         leaf.series.family
         for leaf in wanted_leaves(SPECS.values())
         if leaf.series.role == "server"
+        and leaf != SERVICES
         and any(s.split("{")[0] == raw_name(leaf, named("server")) and wanted_by(leaf, s) for s in own)
     }
     assert {"persistence_latency", "persistence_requests"} <= counted

@@ -181,3 +181,23 @@ def test_queues_nobody_polls_keep_their_row_of_zero() -> None:
     assert len(rows) == 20
     assert rows[-1].labels == {"namespace": "default", "task_queue": "q0", "task_type": "workflow"}
     assert [r.value for r in rows] == [2.0 * i for i in range(19, -1, -1)]
+
+
+@pytest.mark.parametrize(
+    ("services", "lost"), [(("frontend",), ("matching", "history")), (("history", "matching"), ("frontend",))], ids=str
+)
+def test_the_pages_of_one_service_are_no_witness_for_what_another_counts(
+    services: tuple[str, ...], lost: tuple[str, ...]
+) -> None:
+    page = recorded("server").splitlines(keepends=True)
+    of_these = b"".join(line for line in page if any(f'service_name="{s}"'.encode() in line for s in services))
+    server = Pages()
+    for number in range(3):
+        server.add_bytes(10 * number, of_these, grown=1 + number / 10)
+    signals = read(server, at=20)
+    told = {
+        "frontend": "demand.starts_per_sec",
+        "history": "workflow_tasks.failed_per_sec",
+        "matching": "matching.tasks_dispatched_per_sec",
+    }
+    assert {service for service, signal_id in told.items() if signals.value(signal_id) is None} == set(lost)

@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 import jsonschema
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from copilot.cli.main import app
 from copilot.settings import load_settings
 from tests.deploy.dockerfile import DEPLOY, DOCKERFILE, stages
 from tests.deploy.schemas import schema
@@ -59,6 +61,13 @@ def test_an_image_is_ours_or_has_a_version(name: str) -> None:
 @by_name(set(SERVICES) - ONE_SHOT - UNASKED)
 def test_what_keeps_running_can_be_asked_how_it_is(name: str) -> None:
     assert set(SERVICES[name]["healthcheck"]) == {"test", "interval", "timeout", "retries", "start_period"}
+
+
+@by_name(OURS)
+def test_a_service_of_ours_runs_a_command_that_there_is(name: str) -> None:
+    command = SERVICES[name].get("command", [OURS[name]])
+    assert CliRunner().invoke(app, [*command, "--help"]).exit_code == 0
+    assert ("--insecure" in command) == (name == "api")
 
 
 def test_nobody_waits_for_what_can_never_come() -> None:

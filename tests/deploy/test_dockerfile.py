@@ -57,6 +57,10 @@ def test_the_worker_touches_the_file_its_health_check_looks_at_and_the_api_is_re
     assert environment(STAGES["api"])["COPILOT_API__HOST"] == "0.0.0.0"
 
 
+def test_no_image_of_ours_serves_everybody_by_itself() -> None:
+    assert not any("--insecure" in words for stage in STAGES.values() for _, words in stage.instructions)
+
+
 def copied() -> list[str]:
     lines = [words for s in STAGES.values() for key, words in s.instructions if key in ("COPY", "ADD")]
     return [source for line in lines if "--from" not in line for source in line.split()[:-1]]

@@ -1,6 +1,7 @@
 """What the image will hold, as the Dockerfile makes it: the wheel built from only what it copies, installed in an
 environment of its own, every entry point started from there. The dependencies are those of this environment."""
 
+import json
 import os
 import shutil
 import signal
@@ -11,8 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
+from copilot.api.tokens import new_token, token_hash
 from copilot.local.ports import free_ports
 from copilot.local.supervisor import Supervisor
 from copilot.local.temporal_server import DevServer
@@ -80,10 +83,12 @@ def running(program: Path, target: str, settings: dict[str, str]) -> Iterator[su
 async def test_the_wheel_alone_has_every_entry_point_and_its_health_check(tmp_path: Path) -> None:
     program = install(tmp_path)
     frontend, metrics, http, port = free_ports(4)
+    token = new_token()
     settings = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {
         **environment(STAGES["worker"]),
         **environment(STAGES["api"]),
         "COPILOT_API__PORT": str(port),
+        "COPILOT_API__TOKENS": json.dumps({"grafana": token_hash(token)}),
         "COPILOT_WORKER__ALIVE_FILE": str(tmp_path / "alive"),
         "COPILOT_STORE__URL": "postgresql://nobody@127.0.0.1:1/none",
         "COPILOT_TEMPORAL__ADDRESS": f"127.0.0.1:{frontend}",
@@ -100,6 +105,10 @@ async def test_the_wheel_alone_has_every_entry_point_and_its_health_check(tmp_pa
     assert int(runbooks) == len(list((ROOT / "docs/rag").glob("*.md")))
     with running(program, "api", settings):
         assert answer("alive", "api") == (0, "the api is alive\n")
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as anybody:
+            assert (await anybody.get("/status")).status_code == 401
+            shown = {"Authorization": f"Bearer {token}"}
+            assert (await anybody.get("/status", headers=shown)).status_code == 200
     assert answer("alive", "api")[0] == 1
     async with Supervisor(tmp_path, lambda _: None) as supervisor:
         await supervisor.start(DevServer("own", tmp_path / "own.sqlite", frontend, metrics, http).child({}))

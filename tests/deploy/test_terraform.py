@@ -2,6 +2,7 @@
 that needs the provider and an account."""
 
 import re
+import tomllib
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from copilot.cli.main import app
-from copilot.settings import ClusterSettings, PrometheusSettings, SigV4
+from copilot.settings import ClusterSettings, PrometheusSettings, Settings, SigV4
 from copilot.source_settings import LokiSettings
 from tests.deploy import hcl
 from tests.deploy.hcl import BLOCK, COMMENTS, FOLDER, Body, Thing, all_of, locals_, named, plain, things
@@ -122,6 +123,24 @@ def test_every_output_is_explained() -> None:
     assert [t.name for t in all_of("output") if not t.body.get("description")] == []
 
 
+def test_the_knowledge_bases_output_is_a_copilot_toml() -> None:
+    text = next(t.body["value"] for t in all_of("output") if t.name == "knowledge")
+    body = re.search(r"\[knowledge\]\n.*(?=\n *TOML)", text, re.DOTALL)
+    assert body is not None
+    values = {"knowledge_base_id": "ABCDEFGHIJ", "data_source_id": "0123456789", "bucket": "copilot-runbooks",
+              "prefix": "runbooks/", "region": "eu-west-1"}  # fmt: skip
+    toml = re.sub(r'(\w+) = "\$\{.*?\}"', lambda m: f'{m[1]} = "{values[m[1]]}"', body[0])
+    given = Settings(**tomllib.loads(toml)).knowledge.model_dump()
+    assert (values | {"source": "bedrock"}).items() <= given.items()
+
+
+def test_a_load_balancer_is_sent_to_where_the_api_listens() -> None:
+    service = next(t for t in all_of("resource", "aws_ecs_service") if t.name == "api")
+    target = service.body["dynamic"][0]['"load_balancer"']["content"][0]
+    assert f'name = "{plain(target["container_name"])}"' in definitions()["api"]
+    assert f"containerPort = {target['container_port']}" in definitions()["api"]
+
+
 def test_the_example_gives_what_has_no_default_and_nothing_unknown() -> None:
     example = hcl2.loads((FOLDER / "terraform.tfvars.example").read_text())
     given = {name for name in example if not name.startswith("__")}
@@ -172,6 +191,30 @@ def test_every_service_rolls_back_and_its_containers_are_asked_how_they_are(serv
     ports = set(re.findall(r'portMappings = \[\{name = "(\w+)"', text))
     assert {plain(s["port_name"]) for s in connect.get("service", ())} == ports
     assert "appProtocol" not in text
+
+
+def test_the_api_asks_for_tokens_whose_secret_only_the_start_of_tasks_reads() -> None:
+    api = definitions()["api"]
+    assert 'command = ["api"]' in api
+    assert 'secrets = [{name = "COPILOT_API__TOKENS", valueFrom = var.api_tokens_secret_arn}]' in api
+    assert {n: hcl.plain(r["resources"]) for n, r in secret_readers()} == {"execution": "${local.secret_arns}"}
+    assert re.findall(r"var\.\w+", locals_()["secret_arns"]) == ["var.api_tokens_secret_arn", "var.worker_secrets"]
+
+
+def test_whatever_the_worker_is_told_the_start_of_its_loops_is_told_too() -> None:
+    shared = str(locals_()["worker_container"])
+    assert {"local.worker_environment", "var.worker_secrets"} <= set(re.findall(r"(?:local|var)\.\w+", shared))
+    worker = definitions()["worker"]
+    assert worker.count("merge(local.worker_container") == worker.count("essential = ") == 3
+    assert "secrets = " not in worker
+    assert "environment = " not in worker
+
+
+def secret_readers() -> Iterator[tuple[str, Body]]:
+    for document in all_of("data", "aws_iam_policy_document"):
+        for statement in document.body.get("statement", ()):
+            if any("secretsmanager" in action for action in statement["actions"]):
+                yield document.name, statement
 
 
 def test_containers_of_ours_cannot_write_their_image_nor_are_root() -> None:

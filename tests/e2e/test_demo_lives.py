@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from playwright.async_api import Browser
+from playwright.async_api import Browser, expect
 from whenever import Instant
 
 from tests.e2e.running_demo import (
@@ -45,8 +45,9 @@ def states(lines: list[Line]) -> list[str]:
 
 async def look(demo: Demo, browser: Browser, name: str, *texts: str) -> None:
     """Open the demo's page, see that it says this, and keep a picture of it for the README where one is asked for."""
-    async with watched(browser, light=name == "happy") as seen:
+    async with watched(browser, light=name == "happy", width=1180, height=880) as seen:
         await seen.page.goto(demo.described().page)
+        await expect(seen.page.locator("body.linked")).to_be_attached()
         said = (await seen.page.inner_text("body")).lower()
         assert [text for text in texts if text.lower() not in said] == []
         if os.environ.get("COPILOT_SCREENSHOTS"):

@@ -111,7 +111,7 @@ def test_9_every_answer_obeys_its_schema_and_is_of_the_same_tick(
 
 @SHARED
 @given(severity=st.none() | st.sampled_from(Severity), limit=st.integers(1, 8), resolved=st.booleans())
-def test_9_issues_obey_their_filters_and_the_worst_come_first(
+def test_9_issues_obey_their_filters_and_come_the_worst_first_then_the_last_resolved(
     asked: Asked, severity: Severity | None, limit: int, resolved: bool
 ) -> None:
     every = asked.checked("/status/issues", {"limit": 500, "resolved": True})["issues"]
@@ -121,8 +121,10 @@ def test_9_issues_obey_their_filters_and_the_worst_come_first(
         i for i in every if (not severity or i["severity"] == severity) and (resolved or i["resolved_at"] is None)
     ]
     assert told == fitting[:limit]
-    ranks = [(i["resolved_at"] is not None, i["severity"]) for i in told]
-    assert ranks == sorted(ranks)
+    still = [i["severity"] for i in told if i["resolved_at"] is None]
+    assert still == sorted(i["severity"] for i in told[: len(still)])
+    over = [Instant.parse_iso(i["resolved_at"]) for i in told[len(still) :]]
+    assert over == sorted(over, reverse=True)
 
 
 @SHARED

@@ -34,6 +34,8 @@ def vector(*samples: tuple[dict[str, str], float | str]) -> bytes:
 
 
 Found = tuple[dict[str, str], float | str]
+WHOSE = "sum by (service_name) (rate("
+SERVICES: list[Found] = [({"service_name": service}, 1) for service in ("frontend", "history", "matching")]
 
 
 @dataclass
@@ -69,7 +71,8 @@ class StandIn:
         found: list[Found] = []
         for part in re.split(r" or (?=label_replace\()", query):
             if tagged := TAGGED.search(part):
-                found.extend(({**labels, "copilot_part": tagged[1]}, v) for labels, v in self.leaf(tagged[1], part))
+                asked = SERVICES if WHOSE in part else self.leaf(tagged[1], part)
+                found.extend(({**labels, "copilot_part": tagged[1]}, v) for labels, v in asked)
         return vector(*found)
 
     def _targets(self, query: str) -> bytes:

@@ -149,7 +149,7 @@ class StoreContract(ModelCallContract):
             ("no_pollers", NOON.add(minutes=2)),
             ("slots_exhausted", NOON),
         ]
-        *_, resolved = await store.issues("default", include_resolved=True)
+        (resolved,) = await store.resolved_issues("default")
         assert (resolved.finding, resolved.resolved_at) == ("no_pollers", NOON.add(minutes=1))
 
     async def test_one_finding_on_two_queues_is_two_issues(self, store: Store) -> None:
@@ -167,7 +167,7 @@ class StoreContract(ModelCallContract):
         await store.save_assessment(found(120, state="happy"))
         await store.save_assessment(found(60, POLLERS))
         assert await store.issues("default") == []
-        (kept,) = await store.issues("default", include_resolved=True)
+        (kept,) = await store.resolved_issues("default")
         assert (kept.last_seen, kept.resolved_at) == (NOON.add(minutes=1), NOON.add(minutes=2))
 
     async def test_a_late_assessment_does_not_resolve_what_is_open(self, store: Store) -> None:
@@ -187,7 +187,7 @@ class StoreContract(ModelCallContract):
         await store.save_assessment(found(120, state="happy"))
         await store.save_assessment(found(60, POLLERS))
         assert await store.issues("default") == []
-        (kept,) = await store.issues("default", include_resolved=True)
+        (kept,) = await store.resolved_issues("default")
         assert (kept.first_seen, kept.resolved_at) == (NOON.add(minutes=1), NOON.add(minutes=2))
 
     async def test_issues_come_critical_first_and_can_be_chosen_and_bounded(self, store: Store) -> None:
@@ -197,6 +197,20 @@ class StoreContract(ModelCallContract):
         warnings = await store.issues("default", severity=Severity.WARNING)
         assert [i.finding for i in warnings] == ["shard_churn", "slots_exhausted"]
         assert len(await store.issues("default", limit=1)) == 1
+
+    async def test_of_the_resolved_the_last_comes_first_whatever_its_severity(self, store: Store) -> None:
+        await store.save_assessment(found(0, POLLERS))
+        await store.save_assessment(found(60, SLOTS))
+        await store.save_assessment(found(120, POLLERS, SLOTS))
+        await store.save_assessment(found(180, state="happy"))
+        over = await store.resolved_issues("default")
+        assert [(i.finding, i.resolved_at) for i in over] == [
+            ("no_pollers", NOON.add(minutes=3)),
+            ("slots_exhausted", NOON.add(minutes=3)),
+            ("no_pollers", NOON.add(minutes=1)),
+        ]
+        assert await store.resolved_issues("default", limit=2) == over[:2]
+        assert await store.resolved_issues("default", severity=Severity.WARNING) == [over[1]]
 
     async def test_a_long_timeline_is_bounded_and_keeps_every_change(self, store: Store) -> None:
         states = ["happy"] * 400
@@ -244,7 +258,8 @@ class StoreContract(ModelCallContract):
         await store.save_assessment(found(60, POLLERS))
         assert await store.prune(NOON.add(minutes=5), batch=3) == 10 + 2 + 1
         assert len(await store.timeline("default", NOON, NOON.add(hours=1), 100)) == 10
-        assert [i.finding for i in await store.issues("default", include_resolved=True)] == ["no_pollers"]
+        assert [i.finding for i in await store.issues("default")] == ["no_pollers"]
+        assert await store.resolved_issues("default") == []
 
     async def test_one_cluster_can_be_pruned_alone(self, store: Store) -> None:
         for cluster in ("east", "west"):

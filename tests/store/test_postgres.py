@@ -1,6 +1,7 @@
 import asyncio
 import os
 import signal
+from collections.abc import Awaitable, Callable
 
 import asyncpg
 import pytest
@@ -10,6 +11,7 @@ from copilot.store.base import Store
 from copilot.store.connections import Connections
 from copilot.store.postgres import PostgresStore
 from copilot.store.raw import Connection
+from copilot.store.sql import RESOLVED_ISSUES
 from tests.evaluations import NOON, assessment, evaluation, issue, snapshot
 from tests.store.conftest import Server
 from tests.store.contract import StoreContract
@@ -31,7 +33,8 @@ async def test_assessments_written_at_once_agree_on_one_issue(database: str) -> 
     await stores[0].setup_schema()
     said = [assessment("stressed", NOON.add(seconds=30 * n), findings=(issue(),)) for n in range(12)]
     await asyncio.gather(*(stores[n % 4].save_assessment(a) for n, a in enumerate(said)))
-    (kept,) = await stores[0].issues("default", include_resolved=True)
+    (kept,) = await stores[0].issues("default")
+    assert await stores[0].resolved_issues("default") == []
     assert (kept.first_seen, kept.last_seen) == (said[0].time, said[-1].time)
     for s in stores:
         await s.close()
@@ -141,6 +144,26 @@ async def test_a_full_disk_is_called_that(database: str) -> None:
     await connections.close()
 
 
+@pytest.mark.parametrize(
+    ("column", "asked"),
+    [
+        ("metrics_snapshots SET evaluation", PostgresStore.latest_evaluation),
+        ("health_assessments SET assessment", PostgresStore.latest_assessment),
+        ("issues SET issue", PostgresStore.issues),
+    ],
+)
+async def test_a_row_of_another_version_is_said_to_be_that(
+    postgres_store: PostgresStore, database: str, column: str, asked: Callable[[PostgresStore, str], Awaitable[object]]
+) -> None:
+    await postgres_store.save_snapshots([snapshot(evaluation())])
+    await postgres_store.save_assessment(assessment("critical"))
+    connection = await asyncpg.connect(database)
+    await connection.execute(f"""UPDATE {column} = '{{"signals": {{}}, "new_field": 1}}'""")
+    await connection.close()
+    with pytest.raises(StoreError, match="written by another version and cannot be read"):
+        await asked(postgres_store, "default")
+
+
 async def test_a_conflicting_transaction_is_run_again_as_a_whole(database: str) -> None:
     connections = Connections(database)
     await connections.transaction(lambda c: c.execute("CREATE TABLE t (n int)"))
@@ -153,6 +176,23 @@ async def test_a_conflicting_transaction_is_run_again_as_a_whole(database: str) 
     await asyncio.gather(*(connections.transaction(add_one) for _ in range(4)))
     assert await connections.transaction(lambda c: c.fetchval("SELECT n FROM t")) == 4
     await connections.close()
+
+
+@pytest.mark.parametrize("severity", [None, "warning"])
+async def test_the_last_resolved_issues_are_found_without_reading_those_of_a_week(
+    postgres_store: PostgresStore, database: str, severity: str | None
+) -> None:
+    assert await postgres_store.resolved_issues("default") == []
+    connection = await asyncpg.connect(database)
+    await connection.execute(
+        """INSERT INTO issues SELECT gen_random_uuid(), 'default', 'no_pollers', n::text,
+           CASE n % 9 WHEN 0 THEN 'critical' ELSE 'warning' END, '', now(), now(), now() - n * interval '30 s', '{}'
+           FROM generate_series(1, 5000) AS n"""
+    )
+    await connection.execute("ANALYZE issues")
+    plan = "\n".join(r[0] for r in await connection.fetch(f"EXPLAIN {RESOLVED_ISSUES}", "default", severity, 100))
+    assert "Index Scan Backward using issues_by_resolution" in plan, plan
+    await connection.close()
 
 
 async def test_what_is_written_in_one_transaction_stays_under_the_limit(postgres_store: PostgresStore) -> None:

@@ -7,7 +7,7 @@ from copilot.api_settings import ApiSettings
 from copilot.core.signals import LogPattern
 from tests.api.conftest import client
 from tests.api.standin import ToldLoop, deps
-from tests.evaluations import NOON, evaluation
+from tests.evaluations import NOON, evaluation, issue
 from tests.web.chromium import served, watched
 from tests.web.stories import story
 
@@ -84,6 +84,18 @@ async def test_a_models_words_stand_below_what_the_rules_say() -> None:
     rules = "Critical since 11:57:00 UTC: 0 % of what arrives is served."
     assert 0 < page.index(rules) < page.index("MODEL-WORDS")
     assert "explained by the model" in page
+
+
+async def test_the_hero_names_the_worst_once_and_leaves_out_nothing_of_the_summary() -> None:
+    loop, worst = ToldLoop(), issue(title="No worker polls orders", likely_cause="They are gone. Leave the server.")
+    told = evaluation("critical", summary=f"{worst.title}. {worst.likely_cause}", findings=(worst,))
+    shown = []
+    for summary in (told.summary, "Recovering. Nothing is over its limit."):
+        loop.tell(told.model_copy(update={"summary": summary}))
+        async with client(deps(loop)) as api:
+            shown.append((await api.get("/")).text.partition("<main>")[0])
+    assert (shown[0].count(worst.title), shown[0].count(worst.likely_cause)) == (1, 1)
+    assert shown[1].index("Recovering. Nothing is over its limit.") < shown[1].index(worst.title)
 
 
 async def test_a_guide_opens_over_the_page_and_is_a_page_of_its_own_without_javascript(browser: Browser) -> None:

@@ -84,6 +84,7 @@ async def test_a_verdict_nobody_renews_becomes_stale_and_then_blind_before_the_r
         await expect(seen.page.locator(".loud")).to_have_count(0)
         clock.now = NOON.add(seconds=50)
         await expect(seen.page.locator(".loud")).to_contain_text("Stale")
+        await expect(seen.page.locator(".means")).to_contain_text("when last seen: making progress")
         clock.now = NOON.add(minutes=7)
         await expect(seen.page.locator(".loud")).to_contain_text("Unknown since 12:01:30 UTC")
         await expect(seen.page.locator(".loud")).to_contain_text("Before that: happy")
@@ -101,6 +102,7 @@ async def test_a_page_whose_copilot_is_gone_says_so_and_finds_it_again(browser: 
             await expect(seen.page.locator("body.linked")).to_be_attached()
         await expect(seen.page.locator("#connection")).to_contain_text("Connection to the Copilot lost")
         await expect(seen.page.locator("body.lost")).to_be_attached()
+        await expect(seen.page.locator("#announcer")).to_contain_text("Connection to the Copilot lost")
         await expect(seen.page).to_have_title("Connection lost · Happy · default · Temporal SRE Copilot")
         await expect(seen.page.locator("#icon")).to_have_attribute("href", "/static/icons/unknown.svg")
         loop.tell(evaluation("stressed", NOON.add(seconds=1)))
@@ -165,6 +167,9 @@ async def test_several_clusters_can_be_switched_and_show_their_state(browser: Br
             "us & ca",
             "eu",
         ]
+        await expect(seen.page.locator(".cluster-card .do")).to_have_text(
+            "Do this first: Start workers for task queue orders; scaling history would not help"
+        )
         await seen.page.get_by_role("link", name="us & ca").click()
         await expect(seen.page.locator("h1")).to_contain_text("Critical")
         await expect(seen.page.locator("body.linked")).to_be_attached()
@@ -174,6 +179,21 @@ async def test_several_clusters_can_be_switched_and_show_their_state(browser: Br
         loop.tell(evaluation("stressed", NOON.add(seconds=1), cluster="us & ca"))
         await expect(seen.page.locator("h1")).to_have_text("1 stressed")
         seen.nothing_wrong()
+
+
+async def test_of_many_clusters_only_those_in_trouble_are_named_beside_the_one_shown() -> None:
+    names = [f"c{i}" for i in range(12)]
+    loop = ToldLoop()
+    for name in names:
+        loop.tell(evaluation("critical" if name == "c7" else "happy", cluster=name))
+    async with client(deps(loop, clusters=tuple(names))) as api:
+        many = (await api.get("/?cluster=c3")).text
+    async with client(deps(loop, clusters=tuple(names[:8]))) as api:
+        few = (await api.get("/?cluster=c3")).text
+    tabs = [
+        re.findall(r'class="tab"[^>]*>(?:\s*<svg.*?</svg>\s*<span>)?([^<]+)', page, re.DOTALL) for page in (many, few)
+    ]
+    assert tabs == [["all 12", "c3", "c7"], names[:8]]
 
 
 HOSTILE = (

@@ -1,4 +1,4 @@
-"""The pictures of the README: taken anew with COPILOT_SCREENSHOTS=1."""
+"""The pictures of the README: taken anew with COPILOT_SCREENSHOTS=1 (those of the demo by tests/e2e)."""
 
 import os
 from pathlib import Path
@@ -53,6 +53,6 @@ async def test_a_picture_can_be_taken(browser: Browser, name: str, tmp_path: Pat
     assert 10_000 < (folder / f"{name}.png").stat().st_size < MOST_BYTES
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", [*PICTURES, "demo-happy", "demo-critical"])
 def test_pictures_are_there_and_not_huge(name: str) -> None:
     assert 10_000 < (IMAGES / f"{name}.png").stat().st_size < MOST_BYTES

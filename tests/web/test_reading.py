@@ -1,5 +1,6 @@
 """Who reads the page: by ear, by keyboard, on a telephone, on paper, in the dark."""
 
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -37,6 +38,8 @@ async def test_nothing_stands_in_anybodys_way_in_any_theme_and_width(browser: Br
 async def test_nothing_stands_in_anybodys_way_beside_the_main_page(browser: Browser) -> None:
     loop = ToldLoop()
     said = evaluation("critical", cluster="eu", explained_by="model")
+    judged = tuple(replace(g, evidence={"matching.backlog_count": 1204.0}) for g in said.verdict.gates)
+    said = said.model_copy(update={"verdict": said.verdict.model_copy(update={"gates": judged})})
     logs = (
         LogPattern(pattern="database locked", count=128, service="history", last_seen=NOON, sample="it was locked"),
     )
@@ -60,6 +63,8 @@ async def test_nothing_stands_in_anybodys_way_beside_the_main_page(browser: Brow
             await seen.page.goto(open_address + path)
             await seen.page.evaluate(OPEN_ALL)
             await readable()
+        await seen.page.set_viewport_size({"width": 390, "height": 1000})
+        await readable()
         await seen.page.goto(open_address + "/?cluster=eu")
         await seen.page.locator(".callout .guide-link").click()
         await expect(seen.page.locator("#guide h1")).to_be_visible()
@@ -101,4 +106,5 @@ async def test_who_wants_no_motion_gets_none_and_paper_gets_ink(browser: Browser
         await expect(seen.page.locator(".filter")).to_be_hidden()
         background = "getComputedStyle(document.querySelector('.hero')).backgroundImage"
         assert await seen.page.evaluate(background) == "none"
+        await expect(seen.page.locator(".story dl")).to_be_visible()
         await expect(seen.page.locator("h1")).to_be_visible()

@@ -7,7 +7,6 @@ a fence inside the data is broken up."""
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
 
 from copilot.core.assessment import Evaluation, GateResult, Issue
 from copilot.core.evidence import Evidence, Passage
@@ -23,7 +22,6 @@ MOST_ROWS = 5
 MOST_FINDINGS = 8
 MOST_SHORT_FINDINGS = 4
 MOST_SHORT_LOGS = 6
-NOTHING: Mapping[str, str] = MappingProxyType({})
 
 _LAWS = """\
 You help the people who operate a Temporal cluster. Rules have already decided its state from metrics; you explain, you
@@ -80,7 +78,7 @@ def dispatcher_prompt(evaluation: Evaluation, evidence: Evidence) -> str:
     return _prompt("How much explanation does this situation need?", parts, evidence, LONGEST_SHORT_PROMPT)
 
 
-def researcher_prompt(evaluation: Evaluation, evidence: Evidence, moved: Mapping[str, str] = NOTHING) -> str:
+def researcher_prompt(evaluation: Evaluation, evidence: Evidence, moved: Mapping[str, str]) -> str:
     """Everything that is known about a situation, with the passages of runbooks that `evidence` holds. `moved`: signals
     and how they moved of late (core/moving.py)."""
     parts = (

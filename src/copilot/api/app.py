@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from copilot.api import (
     login,
@@ -25,6 +26,7 @@ from copilot.api.cross_origin import CrossOrigin
 from copilot.api.deps import Deps
 from copilot.api.headers import HeadAsGet, SecurityHeaders, security_headers
 from copilot.api.live import LiveCopies
+from copilot.api.readable_errors import ReadableErrors
 from copilot.api.request_ids import RequestIds
 from copilot.api.tokens import Tokens
 from copilot.api_settings import ApiSettings
@@ -87,5 +89,7 @@ def _stand_before(app: FastAPI, settings: ApiSettings, open_paths: frozenset[str
     app.add_middleware(problems.Unexpected)
     if settings.cors_origins:
         app.add_middleware(CrossOrigin, origins=settings.cors_origins)
+    app.add_middleware(ReadableErrors)
     app.add_middleware(SecurityHeaders, headers=security_headers(settings.frame_ancestors))
     app.add_middleware(RequestIds, access_log=settings.access_log)
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))

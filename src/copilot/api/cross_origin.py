@@ -15,7 +15,8 @@ KEPT_SEC = 600
 
 
 class CrossOrigin(CORSMiddleware):
-    """Starlette's, but a browser that is refused is told so in the envelope. No cookies: there are none."""
+    """Starlette's, but a browser that is refused is told so in the envelope. No cookies: a login is for our own
+    page, others show a token."""
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
         super().__init__(

@@ -89,6 +89,8 @@ SERVICES: Example = {
 }
 ISSUES: Example = {
     **_SAID,
+    "open": {"critical": 1, "warning": 0},
+    "truncated": False,
     "issues": [
         {
             "id": "0b5c9f5e-6a53-5c2f-8b5f-2f6f2c6b7a10",

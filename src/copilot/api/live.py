@@ -3,7 +3,7 @@ so that they all say the same and none of them waits for anything."""
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -24,11 +24,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """What was heard of one cluster. `heard`: when the evaluation first was, by the clock nobody sets. The problems say
+    """What was heard of one cluster. `evaluation` is the newest, first heard at `heard` by the clock nobody sets;
+    `live` what the loop said when last asked, `assessment` the newest the store is known to hold. The problems say
     why the loop or the store could not be asked the last time."""
 
     evaluation: Evaluation | None = None
     heard: float = 0.0
+    live: Evaluation | None = None
+    assessment: HealthAssessment | None = None
     trigger: Trigger | None = None
     cycle_sec: float | None = None
     loop_problem: str | None = None
@@ -41,7 +44,8 @@ class Said:
     """A cluster's verdict as it must be read now. `evaluation` None: nothing was heard yet; `as_made` is the same as it
     was before it grew old, for what tells of its own moment. `age_sec`: seconds since the evaluation was made;
     `cycle_sec`: how long the loop took to make it, where that is known.
-    `degraded_because`: what is away, in a sentence; None when all is well."""
+    `degraded_because`: what is away, in a sentence; None when all is well. `store_problem` is the store's part of it:
+    who has it need not ask the store, which may hang."""
 
     cluster: str
     now: Instant
@@ -51,6 +55,7 @@ class Said:
     trigger: Trigger | None
     degraded_because: str | None
     cycle_sec: float | None = None
+    store_problem: str | None = None
 
     @property
     def revision(self) -> tuple[object, ...]:
@@ -91,6 +96,7 @@ class LiveCopies:
             trigger=copy.trigger,
             degraded_because="; ".join(problems) or None,
             cycle_sec=copy.cycle_sec,
+            store_problem=copy.store_problem,
         )
 
     def ready(self) -> bool:
@@ -100,38 +106,18 @@ class LiveCopies:
         )
 
     async def refresh(self, cluster: str) -> None:
-        """Ask the loop, and the store for what the loop does not know; the newest tick wins."""
-        old = self._copies[cluster]
-        asked = self._answer(self._deps.live.evaluation(cluster), "the observing loop")
-        assessed = self._answer(self._deps.store.latest_assessment(cluster), "the state store")
-        waiting = self._answer(self._deps.unsaved(cluster), "the Copilot's own Temporal")
-        (live, loop_problem), (assessment, store_problem), (unsaved, _) = await asyncio.gather(asked, assessed, waiting)
-        kept = None
-        if live is None and store_problem is None:
-            kept, store_problem = await self._answer(self._deps.store.latest_evaluation(cluster), "the state store")
-        newest = _newest(old.evaluation, kept, live, assessment)
-        if newest is not None and live is not None and _of_a_clock_that_went_back(newest, live, self._deps.now()):
-            newest = _newest(live, assessment if assessment and assessment.time == live.time else None)
-        same = (
-            old.evaluation is not None and newest is not None and newest.evaluation_id == old.evaluation.evaluation_id
-        )
-        self._copies[cluster] = replace(
-            old,
-            evaluation=None if newest is None else still_said(newest, assessment),
-            heard=old.heard if same else self._deps.elapsed(),
-            trigger=_trigger(newest, assessment, old),
-            loop_problem=loop_problem,
-            store_problem=store_problem,
-            unsaved=unsaved,
-        )
-        if live is not None and not same:
-            took, _ = await self._answer(self._deps.live.cycle_sec(cluster), "the observing loop")
-            self._copies[cluster] = replace(self._copies[cluster], cycle_sec=took)
+        """Ask the loop, and then the store for what the loop does not know; the newest tick wins."""
+        await self._hear_loop(cluster)
+        await self._hear_store(cluster)
 
     async def run(self) -> None:
-        """Refresh every second until closed. A copy that cannot be refreshed grows old, and is then read as stale."""
+        """Refresh every second until closed. The loop is heard though the store hangs, and the store though the loop
+        does. A copy that cannot be refreshed grows old, and is then read as stale."""
+        await asyncio.gather(self._every_second(self._hear_loop), self._every_second(self._hear_store))
+
+    async def _every_second(self, hear: Callable[[str], Awaitable[None]]) -> None:
         while not self._closing.is_set():
-            results = await asyncio.gather(*(self.refresh(c) for c in self._copies), return_exceptions=True)
+            results = await asyncio.gather(*(hear(c) for c in self._copies), return_exceptions=True)
             for cluster, result in zip(self._copies, results, strict=True):
                 if isinstance(result, Exception):
                     log.error("the copy of %s could not be refreshed", cluster, exc_info=result)
@@ -141,6 +127,39 @@ class LiveCopies:
                 await asyncio.wait_for(self._closing.wait(), REFRESH_SEC)
             except TimeoutError:
                 continue
+
+    async def _hear_loop(self, cluster: str) -> None:
+        asked = self._answer(self._deps.live.evaluation(cluster), "the observing loop")
+        waiting = self._answer(self._deps.unsaved(cluster), "the Copilot's own Temporal")
+        (live, problem), (unsaved, _) = await asyncio.gather(asked, waiting)
+        old = self._copies[cluster]
+        new = self._with(replace(old, live=live, loop_problem=problem, unsaved=unsaved))
+        self._copies[cluster] = new
+        if live is not None and not _of_one_tick(old.evaluation, new.evaluation):
+            took, _ = await self._answer(self._deps.live.cycle_sec(cluster), "the observing loop")
+            self._copies[cluster] = replace(self._copies[cluster], cycle_sec=took)
+
+    async def _hear_store(self, cluster: str) -> None:
+        assessment, problem = await self._answer(self._deps.store.latest_assessment(cluster), "the state store")
+        kept = None
+        if problem is None and self._copies[cluster].live is None:
+            kept, problem = await self._answer(self._deps.store.latest_evaluation(cluster), "the state store")
+        old = self._copies[cluster]
+        heard = replace(old, assessment=assessment if problem is None else old.assessment, store_problem=problem)
+        self._copies[cluster] = self._with(heard, kept)
+
+    def _with(self, heard: Copy, kept: Evaluation | None = None) -> Copy:
+        """The copy with the newest of all that was heard."""
+        old, live, assessment = heard.evaluation, heard.live, heard.assessment
+        newest = _newest(old, kept, live, assessment)
+        if newest is not None and live is not None and _of_a_clock_that_went_back(newest, live, self._deps.now()):
+            newest = _newest(live, assessment if assessment and assessment.time == live.time else None)
+        return replace(
+            heard,
+            evaluation=None if newest is None else still_said(newest, assessment),
+            heard=heard.heard if _of_one_tick(old, newest) else self._deps.elapsed(),
+            trigger=_trigger(newest, assessment, heard.trigger),
+        )
 
     async def changes(self, cluster: str) -> AsyncGenerator[Said]:
         """The verdict now, and again after every refresh, until closed."""
@@ -174,14 +193,18 @@ def _newest(*candidates: Evaluation | None) -> Evaluation | None:
     return newest
 
 
+def _of_one_tick(one: Evaluation | None, other: Evaluation | None) -> bool:
+    return one is not None and other is not None and one.evaluation_id == other.evaluation_id
+
+
 def _of_a_clock_that_went_back(newest: Evaluation, live: Evaluation, now: Instant) -> bool:
     """Whether the newest tick lies in the future, and the loop is by now at an earlier one."""
     return live.time < newest.time and newest.time > now.add(seconds=newest.interval_sec)
 
 
-def _trigger(newest: Evaluation | None, assessment: HealthAssessment | None, old: Copy) -> Trigger | None:
+def _trigger(newest: Evaluation | None, assessment: HealthAssessment | None, old: Trigger | None) -> Trigger | None:
     if isinstance(newest, HealthAssessment):
         return newest.trigger
     if newest is not None and newest.verdict.transition is not None:
         return Trigger.STATE_CHANGE
-    return assessment.trigger if assessment else old.trigger
+    return assessment.trigger if assessment else old

@@ -8,6 +8,7 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.responses import Response
 
+from copilot.api.readable_errors import prefers_html
 from copilot.api.tokens import Tokens
 from copilot.web import STATIC
 from copilot.web.page import render_login
@@ -68,7 +69,7 @@ def token_of(headers: Headers) -> str:
 
 def wants_login(method: str, headers: Headers) -> bool:
     """Whether a person is there to log in: a browser goes to a page."""
-    return method == "GET" and "text/html" in headers.get("accept", "")
+    return method == "GET" and prefers_html(headers.get("accept", ""))
 
 
 def to_login(path: str, query: bytes) -> RedirectResponse:

@@ -39,11 +39,16 @@ def chosen_cluster(clusters: tuple[str, ...]) -> Callable[[ClusterQuery], str]:
             if len(clusters) > 1:
                 raise Problem(422, "bad_parameter", f"say which cluster: {', '.join(clusters)}", "cluster")
             return clusters[0]
-        if cluster not in clusters:
-            raise Problem(404, "unknown_cluster", f"there is no cluster {cluster[:60]!r} here", "cluster")
-        return cluster
+        return known(cluster, clusters)
 
     return choose
+
+
+def known(cluster: str, clusters: tuple[str, ...]) -> str:
+    """The cluster; 404 if it is not one of ours."""
+    if cluster not in clusters:
+        raise Problem(404, "unknown_cluster", f"there is no cluster {cluster[:60]!r} here", "cluster")
+    return cluster
 
 
 def time_range(start: Instant | None, end: Instant | None, now: Instant, default_hours: int) -> tuple[Instant, Instant]:

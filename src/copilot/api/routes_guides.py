@@ -14,6 +14,7 @@ from copilot.api.problems import Problem
 from copilot.sources.runbooks import Runbook, files, runbook
 from copilot.sources.sections import title_of
 from copilot.web.guide import guide_html
+from copilot.web.page import render_guide
 
 NameParameter = Annotated[str, Path(description="A finding's name, or a guide's", examples=["no_pollers"])]
 
@@ -37,6 +38,11 @@ def routes(deps: Deps) -> APIRouter:
     async def fragment(name: NameParameter) -> HTMLResponse:
         """A runbook as a piece of HTML, to be put into a page."""
         return HTMLResponse(guide_html(await _found(name, deps.runbooks)))
+
+    @router.get("/guides/{name}/page", include_in_schema=False)
+    async def page(name: NameParameter) -> HTMLResponse:
+        found = await _found(name, deps.runbooks)
+        return HTMLResponse(render_guide(found.title, guide_html(found)))
 
     return router
 

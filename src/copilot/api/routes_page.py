@@ -1,8 +1,7 @@
 """The built-in page: `/`, and its live part `/fragment`. What keeps it alive is /events (routes_events.py)."""
 
 import asyncio
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -11,23 +10,21 @@ from whenever import Instant
 
 from copilot.api import login
 from copilot.api.deps import Deps
+from copilot.api.issues import MAX_ISSUES, as_the_newest_sees_them, stored_issues
 from copilot.api.live import LiveCopies, Said
-from copilot.api.parameters import FIRST_END, AtQuery
+from copilot.api.parameters import FIRST_END, AtQuery, known
 from copilot.api.past import said_at
 from copilot.api.problems import Problem
-from copilot.api.routes_status import MAX_ISSUES, as_the_newest_sees_them
 from copilot.core.assessment import ReportedState, StoredIssue
 from copilot.core.errors import StoreError
-from copilot.sources.runbooks import files, runbook
+from copilot.sources.runbooks import files
 from copilot.store.base import TimelinePoint
-from copilot.web.guide import guide_html
 from copilot.web.overview import Overview
 from copilot.web.overview import said as cards
 from copilot.web.page import (
     PAST_HOURS,
     Page,
     render_fragment,
-    render_guide,
     render_overview,
     render_page,
 )
@@ -87,13 +84,6 @@ def routes(deps: Deps, live: LiveCopies) -> APIRouter:
     ) -> HTMLResponse:
         return await drawn(request, _view(deps, cluster, at, show, sort), whole=False)
 
-    @router.get("/guides/{name}/page")
-    async def guide(name: str) -> HTMLResponse:
-        found = await asyncio.to_thread(partial(runbook, name, deps.runbooks))
-        if found is None:
-            raise Problem(404, "unknown_guide", f"there is no guide {name[:80]!r}", "name")
-        return HTMLResponse(render_guide(found.title, guide_html(found)))
-
     return router
 
 
@@ -105,8 +95,8 @@ def _view(deps: Deps, cluster: str | None, at: Instant | None, show: str | None,
     """What an address means; a state or a column it misspells is passed over, and what is yet to come is now."""
     if cluster is None and len(deps.clusters) == 1:
         cluster = deps.clusters[0]
-    if cluster is not None and cluster not in deps.clusters:
-        raise Problem(404, "unknown_cluster", f"there is no cluster {cluster[:60]!r} here", "cluster")
+    if cluster is not None:
+        cluster = known(cluster, deps.clusters)
     if at is not None and at < FIRST_END:
         raise Problem(422, "bad_parameter", f"{at.format_iso()} is too long ago", "at")
     if at is not None and at > deps.now():
@@ -138,12 +128,15 @@ class _History:
         kept = self._kept.get(said.cluster)
         if kept is not None and kept[0] == tick:
             return kept[1]
-        now = said.now
-        try:
-            past = await self._read(said, now.subtract(hours=STRIP_HOURS), now)
-        except StoreError as error:
-            last = kept[1] if kept else _Past()
-            return _Past(last.trend, last.strip, last.issues, str(error))
+        now, problem, past = said.now, said.store_problem, _Past()
+        if problem is None:
+            try:
+                past = await self._read(said, now.subtract(hours=STRIP_HOURS), now)
+            except StoreError as error:
+                problem = str(error)
+        if problem is not None:
+            last = kept[1] if kept else past
+            return replace(last, problem=problem)
         if past.strip and said.evaluation and past.strip[-1].time >= said.evaluation.time:
             self._kept[said.cluster] = (tick, past)
         return past
@@ -158,7 +151,7 @@ class _History:
         store, now, cluster = self._deps.store, said.now, said.cluster
         trend = await store.timeline(cluster, now.subtract(hours=TREND_HOURS), now, TREND_POINTS, signals=True)
         strip = await store.timeline(cluster, start, end, STRIP_POINTS)
-        stored = await store.issues(cluster, limit=MAX_ISSUES, include_resolved=True) if issues else []
+        stored = await stored_issues(store, cluster, resolved=MAX_ISSUES) if issues else []
         since = now.subtract(hours=ISSUES_HOURS)
         told = as_the_newest_sees_them(said.evaluation, stored) if issues else []
         return _Past(trend, strip, [i for i in told if i.resolved_at is None or i.resolved_at >= since])

@@ -39,10 +39,11 @@ def routes(deps: Deps, live: LiveCopies) -> APIRouter:
         begin, finish = time_range(start, end, said.now, default_hours=1)
         because = said.degraded_because
         points: list[SeriesPoint] = []
-        try:
-            points = await deps.store.signal_series(cluster, signal_id, begin, finish, max_points)
-        except StoreError as error:
-            because = because or str(error)
+        if said.store_problem is None:
+            try:
+                points = await deps.store.signal_series(cluster, signal_id, begin, finish, max_points)
+            except StoreError as error:
+                because = because or str(error)
         e = said.evaluation
         if e is not None and begin <= e.time <= finish and (not points or points[-1].time < e.time):
             points = [*points, SeriesPoint(time=e.time, value=e.signals.value(signal_id))][-max_points:]

@@ -1,5 +1,6 @@
 """/status and what hangs below it, but the timeline (routes_timeline.py)."""
 
+from collections import Counter
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -7,15 +8,13 @@ from pydantic_core import to_json
 
 from copilot.api import replies, wire
 from copilot.api.deps import Deps
+from copilot.api.issues import MAX_ISSUES, as_the_newest_sees_them, stored_issues
 from copilot.api.live import LiveCopies, Said
 from copilot.api.parameters import AtQuery, chosen_cluster
 from copilot.api.past import said_at
 from copilot.api.problems import Problem
-from copilot.core.assessment import Evaluation, Severity, StoredIssue
+from copilot.core.assessment import Severity
 from copilot.core.errors import StoreError
-from copilot.store.issue_life import key, live_on
-
-MAX_ISSUES = 500
 
 
 def routes(deps: Deps, live: LiveCopies) -> APIRouter:
@@ -69,18 +68,29 @@ def routes(deps: Deps, live: LiveCopies) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=MAX_ISSUES)] = 100,
         resolved: Annotated[bool, Query(description="Resolved ones too")] = False,
     ) -> Response:
-        """The problems there are, the worst first, as the newest evaluation sees them; their life is the store's."""
+        """The problems there are as the newest evaluation sees them, the worst first; their life is the store's. With
+        `resolved` those that are over come after them, the last resolved first. `open` counts what is open whatever
+        is listed, so that `severity=warning` is never forgotten behind a long list of critical ones."""
         said = live.said(cluster)
-        problem, stored = None, []
-        try:
-            stored = await deps.store.issues(cluster, limit=MAX_ISSUES, include_resolved=resolved)
-        except StoreError as error:
-            problem = str(error)
+        problem, stored = said.store_problem, []
+        if problem is None:
+            try:
+                asked = stored_issues(deps.store, cluster, resolved=limit + 1 if resolved else 0, severity=severity)
+                stored = await asked
+            except StoreError as error:
+                problem = str(error)
         told = as_the_newest_sees_them(said.evaluation, stored)
         wanted = [
             i for i in told if (severity is None or i.severity is severity) and (resolved or i.resolved_at is None)
         ]
-        return replies.of(request, wire.Issues(**wire.verdicted(said, because=problem), issues=wanted[:limit]))
+        counted = Counter(i.severity.value for i in told if i.resolved_at is None)
+        answer = wire.Issues(
+            **wire.verdicted(said, because=problem),
+            open=wire.OpenIssues(critical=counted["critical"], warning=counted["warning"]),
+            truncated=len(wanted) > limit,
+            issues=wanted[:limit],
+        )
+        return replies.of(request, answer)
 
     return router
 
@@ -99,16 +109,3 @@ class _Written:
         told = replies.told(wire.status(said), frozenset({"age_sec"}))
         self._kept[said.cluster] = (said, told)
         return told
-
-
-def _open(issues: list[StoredIssue]) -> list[StoredIssue]:
-    return [i for i in issues if i.resolved_at is None]
-
-
-def as_the_newest_sees_them(newest: Evaluation | None, stored: list[StoredIssue]) -> list[StoredIssue]:
-    """Stored issues, each as the newest evaluation changes it, after those only it knows; worst first."""
-    changed = {i.id: i for i in live_on(newest, _open(stored))} if newest else {}
-    known = {key(i) for i in _open(stored)}
-    merged = [changed.pop(i.id, i) for i in stored]
-    new = [i for i in changed.values() if key(i) not in known]
-    return sorted([*new, *merged], key=lambda i: (i.resolved_at is not None, i.severity.value))

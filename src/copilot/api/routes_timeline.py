@@ -20,13 +20,13 @@ USUAL_POINTS = 1_200
 MAX_POINTS_WITH_SIGNALS = 200
 HOURS = 24
 KEPT_SEC = 20.0
-"""How long the last hours, asked for without bounds, are served as they were written, if nothing new is said."""
+"""How long the last hours, asked for without more words, are served as they were written, if nothing new is said."""
 
 
 def routes(deps: Deps, live: LiveCopies) -> APIRouter:
     """The route, over one set of copies."""
     router = APIRouter(tags=["status"], responses=replies.NOT_MODIFIED)
-    kept: dict[tuple[str, bool, int], _Written] = {}
+    kept: dict[tuple[str, bool], _Written] = {}
 
     @router.get("/status/timeline", response_model=wire.Timeline)
     async def timeline(
@@ -41,13 +41,13 @@ def routes(deps: Deps, live: LiveCopies) -> APIRouter:
         said = live.said(cluster)
         begin, finish = time_range(start, end, said.now, default_hours=HOURS)
         room = min(max_points or USUAL_POINTS, MAX_POINTS_WITH_SIGNALS if signals else MAX_POINTS)
-        usual = start is None and end is None
-        last = kept.get((cluster, signals, room)) if usual else None
+        usual = start is None and end is None and max_points is None
+        last = kept.get((cluster, signals)) if usual else None
         if last is None or not last.said.same_as(said) or deps.elapsed() - last.at > KEPT_SEC:
             points, problem = await _points(deps, said, begin, finish, room, signals=signals)
             last = _Written(said, deps.elapsed(), begin, finish, _told(said, points, problem))
             if usual and problem is None:
-                kept[cluster, signals, room] = last
+                kept[cluster, signals] = last
         return replies.ranged(request, last.told, last.start, last.end)
 
     return router
@@ -68,11 +68,12 @@ async def _points(
     deps: Deps, said: Said, start: Instant, end: Instant, room: int, *, signals: bool
 ) -> tuple[list[TimelinePoint], str | None]:
     """What the store knows with the newest tick after it, and why the store could not be asked, if so."""
-    problem, points = None, []
-    try:
-        points = await deps.store.timeline(said.cluster, start, end, room, signals=signals)
-    except StoreError as error:
-        problem = str(error)
+    problem, points = said.store_problem, []
+    if problem is None:
+        try:
+            points = await deps.store.timeline(said.cluster, start, end, room, signals=signals)
+        except StoreError as error:
+            problem = str(error)
     e = said.as_made
     if e is not None and start <= e.time <= end and (not points or points[-1].time < e.time):
         newest = TimelinePoint(

@@ -50,6 +50,7 @@ async def serve_on(
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # The app believes its trusted_proxies; uvicorn would believe an environment variable.
         ws="none",
         timeout_graceful_shutdown=LAST_REQUESTS_SEC,
         ssl_context_factory=None if tls is None else lambda *_: tls,

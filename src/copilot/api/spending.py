@@ -33,28 +33,30 @@ class Spending:
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
-        self._asked_at: float | None = None
+        self._asking = asyncio.Lock()
+        self._asked: tuple[Instant, float] | None = None
         self._spent: Spent | None = None
         self._problem: str | None = None
 
     async def today(self) -> ModelsToday:
-        """The newest there is, at most 15 s old."""
-        if self._asked_at is None or self._deps.elapsed() - self._asked_at > FRESH_SEC:
-            await self._ask()
-        cap = self._deps.model_cap
+        """The newest there is, at most 15 s old and of this day."""
+        since, cap = day_start(self._deps.now()), self._deps.model_cap
+        async with self._asking:
+            if self._asked is None or self._asked[0] != since or self._deps.elapsed() - self._asked[1] > FRESH_SEC:
+                self._asked = (since, self._deps.elapsed())
+                await self._ask(since)
         return ModelsToday(
-            since=day_start(self._deps.now()),
+            since=since,
             spent=self._spent,
             daily_usd=cap.usd,
             daily_tokens=cap.tokens,
             degraded_because=self._problem,
         )
 
-    async def _ask(self) -> None:
-        self._asked_at = self._deps.elapsed()
+    async def _ask(self, since: Instant) -> None:
         try:
             async with asyncio.timeout(ANSWER_SEC):
-                self._spent, self._problem = await self._deps.store.model_spend(day_start(self._deps.now())), None
+                self._spent, self._problem = await self._deps.store.model_spend(since), None
         except TimeoutError:
             self._spent, self._problem = None, f"the state store did not answer within {ANSWER_SEC:g} s"
         except CopilotError as error:

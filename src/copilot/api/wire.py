@@ -66,9 +66,19 @@ class Services(Verdicted):
     services: tuple[ServiceHealth, ...]
 
 
-class Issues(Verdicted):
-    """The problems there are."""
+class OpenIssues(BaseModel):
+    """How many problems are open."""
 
+    critical: int
+    warning: int
+
+
+class Issues(Verdicted):
+    """The problems there are. `open` counts all that are open, listed or not; `truncated`: more fit what was asked than
+    are listed."""
+
+    open: OpenIssues
+    truncated: bool
     issues: list[StoredIssue]
 
 

@@ -1,6 +1,7 @@
 """docs/configuration.md, written from the settings: `python -m copilot.cli.configuration > docs/configuration.md`."""
 
 import inspect
+import json
 import types
 import typing
 from collections.abc import Iterator
@@ -129,7 +130,7 @@ def _default(field: FieldInfo) -> str:
         return f"`{str(value).lower()}`"
     if isinstance(value, float):
         return f"`{value:g}`" if value < 1e6 else f"`{value:.0f}`"
-    return f"`{value}`"
+    return f"`{json.dumps(value)}`" if isinstance(value, tuple) else f"`{value}`"
 
 
 def _model_in(annotation: object) -> tuple[type[BaseModel] | None, bool]:

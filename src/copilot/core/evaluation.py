@@ -3,11 +3,15 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from whenever import Instant, TimeDelta
+
 from copilot.core.assessment import (
     BottleneckClassification,
     Evaluation,
+    HealthState,
     Issue,
     ReportedState,
+    Severity,
     Verdict,
     replay_line,
 )
@@ -15,7 +19,7 @@ from copilot.core.bottleneck import WorkerEvidence, classify_bottleneck, worker_
 from copilot.core.causal_chain import chain
 from copilot.core.facts import Facts, past
 from copilot.core.findings import findings
-from copilot.core.flow import cluster_flow, queue_flows
+from copilot.core.flow import cluster_flow, queue_flows, rest_of, sanitised
 from copilot.core.gates import judge
 from copilot.core.memory import Memory, demand_learned, flows_learned, slots_learned
 from copilot.core.narrative import explained
@@ -27,6 +31,7 @@ from copilot.core.unlisted import infer
 from copilot.core.view import View
 
 RULES_VERSION = "2"
+WAKE_LASTS = TimeDelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,7 @@ def _bottleneck(verdict: Verdict, evidence: WorkerEvidence) -> BottleneckClassif
 
 def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision, Memory]:
     """The verdict with its findings, and what to remember for the next tick. Same inputs, same answer."""
-    queues = queue_flows(signals, context.ignore_task_queues)
-    cluster = cluster_flow(signals)
-    infer(queues.values(), memory.queues, cluster.described, context.window_sec, signals.time)
-    view = View(signals, cluster, queues, memory, context.thresholds, context.window_sec, signals.time)
+    view = _view(signals, memory, context)
     verdict, after = evaluate_health_state(judge(view), signals, memory, context.interval_sec, context.window_sec)
     evidence = worker_evidence(view)
     facts = Facts(view, {g.name: g for g in verdict.gates}, evidence, blind=verdict.stale)
@@ -82,7 +84,7 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
     if after.last_usable is signals.time:
         since_sec = (signals.time - memory.last_tick).total("seconds") if memory.last_tick else 0.0
         starts, burst = signals.value("demand.starts_per_sec"), context.thresholds.burst_factor
-        flows = {**queues, cluster.key: cluster}
+        flows = {**view.queues, view.cluster.key: view.cluster}
         shares = {key: view.usual_share(flow) for key, flow in flows.items()}
         learned = {
             **demand_learned(after, starts, signals.time, since_sec, context.window_sec, burst),
@@ -91,6 +93,19 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
         }
         after = after.model_copy(update=learned)
     return decision, after
+
+
+def _view(signals: Signals, memory: Memory, context: Context) -> View:
+    """What the gates look at. Queues that are ignored or abandoned are no part of the cluster's flow either."""
+    every, cluster = queue_flows(signals), cluster_flow(signals)
+    ignored = {sanitised(name) for name in context.ignore_task_queues}
+    queues = {key: flow for key, flow in every.items() if sanitised(flow.task_queue) not in ignored}
+    infer(queues.values(), memory.queues, cluster.described, context.window_sec, signals.time)
+    view = View(signals, cluster, queues, memory, context.thresholds, context.window_sec, signals.time)
+    left_out = [flow for key, flow in every.items() if key not in queues or view.abandoned(flow)]
+    if not left_out:
+        return view
+    return replace(view, cluster=rest_of(cluster, left_out, view.flows[1:]))
 
 
 # What is said of waiting work when nothing points at anything else; and the readings that point.
@@ -111,6 +126,17 @@ def _blurred(signals: Signals) -> bool:
     return any(i in lost and lost[i].code is not MissingCode.ABSENT and not signals.quiet(i) for i in POINTING)
 
 
+def _in_the_wake(cause: Issue, memory: Memory, now: Instant) -> bool:
+    """Whether a cause that stresses comes within five minutes of what was critical: then that stays the cause that is
+    remembered."""
+    worse = memory.cause is not None and (memory.cause.severity, cause.severity) == (
+        Severity.CRITICAL,
+        Severity.WARNING,
+    )
+    fresh = memory.state is HealthState.CRITICAL or (memory.since is not None and now - memory.since < WAKE_LASTS)
+    return worse and fresh
+
+
 def _remembering(decision: Decision, memory: Memory) -> tuple[Decision, Memory]:
     """Happy names no cause that rests on a gate. While a state holds and no gate fires, the last cause stays named; so
     it does while a gate fires that it was found by, and nothing else explains that."""
@@ -125,6 +151,8 @@ def _remembering(decision: Decision, memory: Memory) -> tuple[Decision, Memory]:
     cause = next((issue for issue in found if issue.contributing_factors), None)
     blurred = not decision.verdict.stale and _blurred(decision.facts.view.signals) and bool(decision.verdict.fired())
     if cause is not None and not (blurred and cause.finding in WEAK and memory.cause is not None):
+        if _in_the_wake(cause, memory, decision.facts.view.now):
+            return decision, memory
         return decision, memory.model_copy(update={"cause": cause, "bottleneck": decision.bottleneck})
     if memory.cause is None or memory.bottleneck is None:
         return decision, memory

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from copilot.core.assessment import BottleneckClassification, Evaluation, ReportedState, ServiceHealth
+from copilot.core.knowledge import MOST_PASSAGES
 from copilot.core.quantities import Dimension, Measured, said
 from copilot.core.redaction import Redactor
 from copilot.core.signals import BreakdownRow, Frozen, LogPattern, Signals
+from copilot.core.state_machine import USABLE_COVERAGE
 from copilot.core.taxonomy import SPECS, Unit
 
 MOST_ROWS = 20
 MOST_LOGS = 20
-MOST_PASSAGES = 5
 MOST_NAMES = 2_000
 LONGEST_LOG = 400
 LONGEST_PASSAGE = 4_000
@@ -188,7 +189,7 @@ def _measured(evaluation: Evaluation, logs: Iterable[LogPattern]) -> Iterator[Me
         if share is not None:
             yield Measured(share, "share", "coverage", share)
             yield Measured(1 - share, "share", "coverage", 1 - share)
-    yield Measured(_USABLE, "share", "coverage", _USABLE)
+    yield Measured(USABLE_COVERAGE, "share", "coverage", USABLE_COVERAGE)
     for role, count in signals.targets.items():
         yield Measured(count, "count", f"{role} target", count)
     queues = {row.labels.get("task_queue", "") for rows in signals.breakdowns.values() for row in rows} - {""}
@@ -202,9 +203,6 @@ def _measured(evaluation: Evaluation, logs: Iterable[LogPattern]) -> Iterator[Me
     for log in logs:
         yield Measured(log.count, "count", "log", log.count)
         yield Measured(log.count, "times", "log", log.count)
-
-
-_USABLE = 0.6
 
 
 def _reading(signal_id: str, value: float) -> Measured:

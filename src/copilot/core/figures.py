@@ -33,14 +33,7 @@ def quantity(value: float | None, unit: str) -> str:
 
 def number(value: float) -> str:
     """Three digits that matter, thousands apart."""
-    size = abs(value)
-    if size >= 100 or value == int(value):
-        return f"{value:,.0f}"
-    if size >= 10:
-        return f"{value:.1f}".removesuffix(".0")
-    if size >= 0.01:
-        return f"{value:.2f}".rstrip("0").rstrip(".")
-    return _tiny(value)
+    return _rounded(value, 100, 10)
 
 
 def duration(seconds: float) -> str:
@@ -57,14 +50,7 @@ def duration(seconds: float) -> str:
 
 def brief(value: float) -> str:
     """Two digits that matter, as prose has them: 0.07, 0.4, 2.2, 17, 110, 1,200."""
-    size = abs(value)
-    if size >= 9.95 or value == int(value):
-        return f"{value:,.0f}"
-    if size >= 0.995:
-        return f"{value:.1f}".removesuffix(".0")
-    if size >= 0.01:
-        return f"{value:.2f}".rstrip("0").rstrip(".")
-    return _tiny(value)
+    return _rounded(value, 9.95, 0.995)
 
 
 def rate(value: float) -> str:
@@ -143,8 +129,14 @@ def lowered(text: str) -> str:
     return f"{text[:1].lower()}{text[1:]}"
 
 
-def _tiny(value: float) -> str:
-    return f"{value:.6f}".rstrip("0").rstrip(".") if abs(value) < 0.0005 else f"{value:.3f}".rstrip("0").rstrip(".")
+def _rounded(value: float, whole_from: float, tenths_from: float) -> str:
+    size = abs(value)
+    if size >= whole_from or value == int(value):
+        return f"{value:,.0f}"
+    if size >= tenths_from:
+        return f"{value:.1f}".removesuffix(".0")
+    digits = 2 if size >= 0.01 else 3 if size >= 0.0005 else 6
+    return f"{value:.{digits}f}".rstrip("0").rstrip(".")
 
 
 def _bytes(value: float) -> str:

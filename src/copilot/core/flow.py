@@ -5,7 +5,8 @@ queues as tally sanitises them, the API as they are: flows are joined by the san
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from copilot.core.signals import MAX_BREAKDOWN_ROWS, Signals
@@ -39,14 +40,14 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_]")
 
 
 @lru_cache(maxsize=4096)
-def _sanitised(text: str) -> str:
+def sanitised(text: str) -> str:
     """As tally spells it."""
     return _UNSAFE.sub("_", text)
 
 
 @lru_cache(maxsize=4096)
 def _key(namespace: str, task_queue: str, task_type: str) -> str:
-    return f"{_sanitised(namespace)}/{_sanitised(task_queue)}/{_sanitised(task_type)}"
+    return f"{sanitised(namespace)}/{sanitised(task_queue)}/{sanitised(task_type)}"
 
 
 @dataclass(slots=True)
@@ -102,28 +103,43 @@ def cluster_flow(signals: Signals) -> Flow:
     )
 
 
-def queue_flows(signals: Signals, ignored: tuple[str, ...] = ()) -> dict[str, Flow]:
-    """Flows by key. A queue without a row in a breakdown that is complete had none of it: zero, not unknown."""
-    skip = {_sanitised(name) for name in ignored}
+def rest_of(cluster: Flow, left_out: Sequence[Flow], others: Iterable[Flow]) -> Flow:
+    """The cluster without some of its queues, as far as it is told what they have of it."""
+
+    def less(what: str) -> float | None:
+        whole = getattr(cluster, what)
+        return None if whole is None else max(0.0, whole - sum(getattr(f, what) or 0.0 for f in left_out))
+
+    waiting = less("waiting")
+    ages = [f.age for f in others if f.age is not None]
+    age = None if cluster.age is None else max(ages, default=None if waiting else 0.0)
+    return replace(
+        cluster, arrives=less("arrives"), served=less("served"), spooled=less("spooled"), waiting=waiting, age=age
+    )
+
+
+def queue_flows(signals: Signals) -> dict[str, Flow]:
+    """Flows by key. A queue without a row in a breakdown that is complete had none of it: zero, not unknown. But one
+    that the API has no row of was not described: it may be one that it does not know."""
     flows: dict[str, Flow] = {}
     for signal_id, attribute in _ROWS.items():
         for row in signals.rows(signal_id):
             queue = row.labels.get("task_queue", "")
-            if not queue or _sanitised(queue) in skip:
+            if not queue:
                 continue
-            named = (row.labels.get("namespace", ""), queue, row.labels.get("task_type", ""))
-            key = _key(*named)
+            place = (row.labels.get("namespace", ""), queue, row.labels.get("task_type", ""))
+            key = _key(*place)
             known = flows.get(key)
             if known is None:
-                known = flows[key] = Flow(*named)
-            elif known.task_queue != queue and _sanitised(queue) != queue:
+                known = flows[key] = Flow(*place)
+            elif known.task_queue != queue and sanitised(queue) != queue:
                 known.task_queue = queue
             current = getattr(known, attribute)
             setattr(known, attribute, row.value if current is None else max(current, row.value))
     for signal_id, attribute in _ROWS.items():
         total, rows = signals.value(signal_id), signals.rows(signal_id)
         complete = total == 0 or 0 < len(rows) < MAX_BREAKDOWN_ROWS
-        if total is None or not complete:
+        if total is None or not complete or attribute == "pollers":
             continue
         for flow in flows.values():
             of_other_type = attribute == "age" and flow.task_type not in signal_id

@@ -15,6 +15,7 @@ from copilot.core.bottleneck import WORK_WAITS, waiting_flows
 from copilot.core.causal_chain import WAKE
 from copilot.core.facts import Facts
 from copilot.core.figures import count, listed, lowered, per_sec, rate, sentence, span
+from copilot.core.flow import ARRIVES
 from copilot.core.log_words import beside
 from copilot.core.memory import Memory
 from copilot.core.reactions import reactions
@@ -70,20 +71,12 @@ def flow_words(facts: Facts) -> str:
 
 def _waits(facts: Facts) -> str | None:
     """What waits where somebody misses it; None where nothing says."""
-    view = facts.view
-    total = view.signals.value("matching.backlog_count")
-    if total is None:
+    waiting = facts.view.cluster.waiting
+    if waiting is None:
         return None
-    missed = abandoned = 0.0
-    for flow in view.queues.values():
-        if flow.waiting and view.abandoned(flow):
-            abandoned += flow.waiting
-        else:
-            missed += flow.waiting or 0.0
-    waiting = max(missed, total - abandoned)
     if waiting < 0.5:
         return "nothing waits"
-    oldest = max((f.age or 0.0 for f in waiting_flows(view)), default=0.0)
+    oldest = max((f.age or 0.0 for f in waiting_flows(facts.view)), default=0.0)
     verb = "waits" if round(waiting) == 1 else "wait"
     return f"{count(waiting, 'task')} {verb}" + (f", the oldest for {span(oldest)}" if oldest >= 1 else "")
 
@@ -94,7 +87,8 @@ def summary(verdict: Verdict, found: tuple[Issue, ...], facts: Facts, flow: str,
         return _blind(verdict, found, facts)
     if verdict.health_state is ReportedState.HAPPY:
         signals = facts.view.signals
-        idle = signals.value("demand.starts_per_sec") == 0 and not signals.value("matching.backlog_count")
+        arrives = any(signals.value(i) for i in ARRIVES)
+        idle = signals.value("demand.starts_per_sec") == 0 and not arrives and not facts.view.cluster.waiting
         waits = not flow.endswith("nothing waits")
         text = sentence(flow) if waits else f"Work is done as it arrives: {flow}."
         text = "Nothing arrives and nothing waits." if idle else text

@@ -1,6 +1,8 @@
 """The four ways to Critical of requirements §3.1 (unreachable, turned away, stalled, falling behind), and a stall of a
 queue that carries too little to make the cluster critical."""
 
+from whenever import Instant
+
 from copilot.core.assessment import GateResult, Severity
 from copilot.core.figures import brief, count, per_sec, percent, rate, served_words, span
 from copilot.core.flow import AGES, Flow
@@ -94,41 +96,48 @@ def _nothing_waits(view: View) -> bool:
     young = all(a is not None and a < view.window_sec / 2 for a in ages)
     spooled = signals.value("matching.tasks_spooled_per_sec")
     few = spooled is not None and spooled * view.window_sec < STORED_TASKS
-    return (young or signals.value("matching.backlog_count") == 0) and (few or view.cluster.described)
+    described = view.cluster.described and all(f.described for f in view.queues.values() if f.spooled)
+    return (young or signals.value("matching.backlog_count") == 0) and (few or described)
 
 
 def _stuck_in_history(view: View) -> GateResult | None:
-    """Starts come in, history tries and finishes next to nothing, so nothing even reaches the task queues. None: that
-    is not so. A result that is not judged: what was read cannot tell."""
+    """Work is asked for, history tries and finishes next to nothing, so nothing even reaches the task queues. None:
+    that is not so. A result that is not judged: what was read cannot tell."""
     signals, limit = view.signals, view.thresholds.stalled_served_share
     ids = (
         "demand.starts_per_sec",
+        "demand.requests_per_sec",
         "matching.tasks_dispatched_per_sec",
         "history.task_processing_rate_per_sec",
         "history.tasks_acked_per_sec",
     )
-    values = [signals.value(i) for i in ids]
-    starts, served, tried, acked = values
+    starts, requests, served, tried, acked = values = [signals.value(i) for i in ids]
+    asked = max((v for v in (starts, requests) if v is not None), default=0.0)
     excluded = (
-        (starts is not None and starts * view.window_sec < FEW)
+        (None not in (starts, requests) and asked * view.window_sec < FEW)
         or (tried is not None and tried * view.window_sec < FEW)
-        or (starts is not None and served is not None and served >= limit * starts)
+        or (None not in (starts, requests) and served is not None and served >= limit * asked)
         or (tried is not None and acked is not None and acked >= limit * tried)
     )
     if excluded:
         return None
-    if starts is None or served is None or tried is None or acked is None:
+    if starts is None or requests is None or served is None or tried is None or acked is None:
         return without(view, "work_stalled", Severity.CRITICAL, ids)
-    value = served / starts
     evidence = {i: v for i, v in zip(ids, values, strict=True) if v is not None}
     history = f"history finishes {brief(acked)} of {brief(tried)} task attempts/s"
-    sentence = f"{per_sec(starts, 'workflow start')} arrive; {history} and {served_words(served)}"
-    return measured("work_stalled", Severity.CRITICAL, value, limit, "ratio", sentence, evidence, fired=True, low=True)
+    sentence = f"{per_sec(asked, 'request')} that bring work arrive; {history} and {served_words(served)}"
+    return measured(
+        "work_stalled", Severity.CRITICAL, served / asked, limit, "ratio", sentence, evidence, fired=True, low=True
+    )
 
 
-def _rising(age: float, past: QueueMemory) -> bool:
-    """Whether the age has grown over the last minute and a half by more than noise (a second, or 2 %)."""
-    return bool(past.ages) and age > past.ages[0][1] + max(1.0, 0.02 * age)
+def _rising(age: float, past: QueueMemory, now: Instant) -> bool:
+    """Whether the age has grown over the last minute and a half by more than noise: a second or 2 %, and of an age so
+    great that 2 % of it takes long to grow by, a twentieth of the time it was watched."""
+    if not past.ages:
+        return False
+    since, before = past.ages[0]
+    return age - before > max(1.0, min(0.02 * age, 0.05 * (now - since).total("seconds")))
 
 
 def _oldest(age: float) -> str:
@@ -171,7 +180,7 @@ def falling_behind(view: View) -> GateResult:
 def _behind(view: View, flow: Flow) -> bool:
     """Whether a flow's oldest task is too old and getting older while less is served than arrives."""
     old = (flow.age or 0.0) > view.thresholds.falling_behind_age_sec
-    return old and _rising(flow.age or 0.0, view.past(flow)) and (flow.served or 0.0) < (flow.arrives or 0.0)
+    return old and _rising(flow.age or 0.0, view.past(flow), view.now) and (flow.served or 0.0) < (flow.arrives or 0.0)
 
 
 def _few_rejected(view: View) -> bool:

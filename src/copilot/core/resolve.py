@@ -13,7 +13,7 @@ from whenever import Instant
 
 from copilot.core.dialects import sample_name
 from copilot.core.expressions import Expression, Gauge, Leaf, Plus, Quantile, Ratio, Role, Scale, leaves
-from copilot.core.series import SERVER_WITNESS, WORKER_WITNESS
+from copilot.core.series import SERVER_WITNESS, SERVICES, WORKER_WITNESS, service_of
 from copilot.core.signals import MAX_BREAKDOWN_ROWS, BreakdownRow, Missing, MissingCode, Signals
 from copilot.core.taxonomy import MEASURED, SignalSpec
 from copilot.core.window import TargetScrapes, Vector, View, compute
@@ -45,8 +45,8 @@ def measurable(spec: SignalSpec, roles: Iterable[Role]) -> bool:
 
 
 def wanted_leaves(specs: Iterable[SignalSpec]) -> tuple[Leaf, ...]:
-    """All leaves of the signals' expressions and breakdowns."""
-    found: dict[Leaf, None] = {}
+    """All leaves of the signals' expressions and breakdowns, and what tells whose pages are read."""
+    found: dict[Leaf, None] = {SERVICES: None}
     for spec in specs:
         if spec.expression is not None:
             found.update(dict.fromkeys(leaves(spec.expression)))
@@ -248,9 +248,21 @@ class _Evaluation:
         if counted and (short := self._answers.too_short(role)):
             return Missing(code=MissingCode.ABSENT, detail=short)
         if witness and self._answers.witnessed(role, witness, throughout=counted):
-            return NO_TRAFFIC if isinstance(leaf, Quantile) else 0.0
+            return self._of_others(leaf) or (NO_TRAFFIC if isinstance(leaf, Quantile) else 0.0)
         lacking = f"{leaf.series.family} is not on {where}"
         return Missing(code=MissingCode.ABSENT, detail=f"{lacking}, nor is {witness}" if witness else lacking)
+
+    def _of_others(self, leaf: Leaf) -> Missing | None:
+        """Why the pages that are read are no witness for the leaf: they are all of other services. None where they
+        are one, or where too little was read to tell."""
+        service = service_of(leaf.series) if leaf.series.role == "server" else ""
+        if not service or self._answers.too_short("server"):
+            return None
+        services = self._answers.vector(SERVICES)
+        if isinstance(services, Missing):
+            return services
+        lacking = f"{leaf.series.family} is not on {self._answers.where('server')}, and none of them is {service}'s"
+        return None if (service,) in services else Missing(code=MissingCode.ABSENT, detail=lacking)
 
 
 def _why(target: TargetScrapes) -> str:

@@ -10,6 +10,16 @@ from copilot.core.expressions import Expression, Gauge, Matcher, Op, Plus, Quant
 SERVER_WITNESS = "service_requests"
 WORKER_WITNESS = "temporal_worker_task_slots_available"
 
+_EMITTED_BY = {
+    "history": "state_transition_count workflow_success workflow_failed workflow_timeout workflow_terminate"
+    " workflow_cancel task_requests task_latency_queue task_errors_throttled task_attempt pending_tasks"
+    " sharditem_created_count sharditem_removed_count shard_closed_count failed_workflow_tasks workflow_tasks_completed"
+    " workflow_task_attempt start_to_close_timeout activity_task_fail activity_success cache_miss cache_requests"
+    " lock_latency semaphore_latency",
+    "matching": "tasks_added poll_success poll_success_sync poll_timeouts pending_polls",
+}
+_SERVICE = {family: service for service, families in _EMITTED_BY.items() for family in families.split()}
+
 _OP: tuple[Op, ...] = ("!~", "!=", "=~", "=")
 LONG_POLLS = "Poll.*|GetWorkflowExecutionHistory|UpdateWorkflowExecution|QueryWorkflow"
 UPKEEP = (
@@ -63,6 +73,16 @@ def ms(of: Expression) -> Scale:
 
 def complement(of: Expression) -> Scale:
     return Scale(of, -1.0, 1.0)
+
+
+SERVICES = rate(SERVER_WITNESS, by=("service_name",))
+"""What tells whose pages are read."""
+
+
+def service_of(series: Selector) -> str:
+    """The server's service whose pages alone hold the series; empty where there is no one such."""
+    asked = (m.value for m in series.match if m.label == "service_name" and m.op == "=")
+    return _SERVICE.get(series.family) or next(asked, "")
 
 
 CLOSED = {

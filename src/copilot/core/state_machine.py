@@ -125,11 +125,10 @@ class _Tick:
 
     def _spoils_calm(self, gate: GateResult) -> bool:
         """Whether a gate that could not be judged forbids calling this tick calm."""
+        fired = self.past[gate.name].fired
         if gate.unjudged == "missing":
-            return self.lately_missing(gate)
-        if gate.unjudged == "no_traffic":
-            return self.past[gate.name].fired and not self.quiet
-        return bool(gate.fired)
+            return fired or self.lately_missing(gate)
+        return gate.unjudged == "no_traffic" and fired and not self.quiet
 
 
 def _remember_gates(gates: tuple[GateResult, ...], past: dict[str, GateMemory], now: Instant) -> dict[str, GateMemory]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import ValidationError
+from whenever import Instant
 
 from copilot.core.errors import SettingsError, SourceError
 from copilot.core.signals import Frozen, MissingCode
@@ -126,6 +127,4 @@ def _job(found: dict[str, Any]) -> Job:
 
 def _instant(moment: Any) -> str:
     """botocore gives a datetime of the standard library, in whatever zone."""
-    from whenever import Instant
-
     return Instant(moment).format_iso()

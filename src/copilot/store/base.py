@@ -129,15 +129,13 @@ class Store(Protocol):
     ) -> list[SeriesPoint]:
         """One signal's readings in a range, oldest first, at most `max_points` with peaks and gaps kept."""
 
-    async def issues(
-        self,
-        cluster: str,
-        *,
-        severity: Severity | None = None,
-        limit: int = 100,
-        include_resolved: bool = False,
+    async def issues(self, cluster: str, *, severity: Severity | None = None, limit: int = 100) -> list[StoredIssue]:
+        """Open issues: critical before warning, then the last seen first."""
+
+    async def resolved_issues(
+        self, cluster: str, *, severity: Severity | None = None, limit: int = 100
     ) -> list[StoredIssue]:
-        """Issues: open before resolved, critical before warning, then the last seen first."""
+        """Resolved issues: the last resolved first; of those resolved at once, critical before warning."""
 
     async def clusters(self) -> list[str]:
         """Names of all clusters something is kept of, sorted."""

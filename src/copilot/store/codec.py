@@ -1,15 +1,18 @@
 """Models to columns and back. The only place of the store where datetime appears, for the driver's sake."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID, uuid5
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from whenever import Instant
 
 from copilot.core.assessment import Evaluation, HealthAssessment, StoredIssue
+from copilot.core.errors import StoreError
+from copilot.core.model_call import ModelCall
 from copilot.core.snapshot import Snapshot
 
 ROWS = UUID("0d2a7c1e-6a53-5c2f-8b5f-2f6f2c6b7a10")
@@ -63,28 +66,49 @@ def split_evaluation(evaluation: Evaluation) -> tuple[str, str]:
 
 
 def join_snapshot(row: Row) -> Snapshot:
-    """A snapshot from a row of metrics_snapshots."""
-    evaluation = json.loads(row["evaluation"])
-    evaluation["signals"]["readings"] = json.loads(row["readings"])
-    return Snapshot.model_validate(
-        {
-            "evaluation": evaluation,
-            "memory_before": json.loads(row["memory_before"]),
-            "thresholds_hash": row["thresholds_hash"],
-            "taxonomy_version": row["taxonomy_version"],
-            "rules_version": row["rules_version"],
-        }
-    )
+    """A snapshot from a row of metrics_snapshots. StoreError if this version cannot read it."""
+    with _understood("a snapshot"):
+        evaluation = json.loads(row["evaluation"])
+        evaluation["signals"]["readings"] = json.loads(row["readings"])
+        return Snapshot.model_validate(
+            {
+                "evaluation": evaluation,
+                "memory_before": json.loads(row["memory_before"]),
+                "thresholds_hash": row["thresholds_hash"],
+                "taxonomy_version": row["taxonomy_version"],
+                "rules_version": row["rules_version"],
+            }
+        )
 
 
 def join_assessment(row: Row) -> HealthAssessment:
-    """An assessment from a row of health_assessments."""
-    return HealthAssessment.model_validate_json(row["assessment"])
+    """An assessment from a row of health_assessments. StoreError as above."""
+    with _understood("an assessment"):
+        return HealthAssessment.model_validate_json(row["assessment"])
 
 
 def join_issue(row: Row) -> StoredIssue:
-    """An issue from a row of issues."""
-    return StoredIssue.model_validate_json(row["issue"])
+    """An issue from a row of issues. StoreError as above."""
+    with _understood("an issue"):
+        return StoredIssue.model_validate_json(row["issue"])
+
+
+def join_call(row: Row) -> ModelCall:
+    """A model's call from a row of model_calls. StoreError as above."""
+    with _understood("a model's call"):
+        return ModelCall.model_validate_json(row["call"])
+
+
+@contextmanager
+def _understood(what: str) -> Iterator[None]:
+    """Another version's rows may hold what this one does not know: then the store cannot be used, not the program."""
+    try:
+        yield
+    except (ValidationError, KeyError) as error:
+        why = type(error).__name__
+        raise StoreError(
+            f"{what} in the state store was written by another version and cannot be read ({why}): use the newer one"
+        ) from error
 
 
 def _storable(value: Any) -> Any:

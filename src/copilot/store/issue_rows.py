@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from copilot.core.assessment import HealthAssessment, Severity, StoredIssue
+from copilot.core.assessment import HealthAssessment
 from copilot.core.explanation import Explanation, readvised
 from copilot.store import sql
 from copilot.store.codec import join_assessment, join_issue, to_column, to_jsonb, to_text
@@ -40,11 +40,3 @@ async def reword_in(connection: Connection, assessment: HealthAssessment, explan
         said = readvised(issue, explanation)
         if said != issue:
             await connection.execute(sql.REWORD_ISSUE, UUID(issue.id), to_jsonb(said))
-
-
-async def listed(
-    connection: Connection, cluster: str, severity: Severity | None, limit: int, include_resolved: bool
-) -> list[StoredIssue]:
-    """Issues in the order Store.issues promises ("critical" sorts before "warning")."""
-    rows = await connection.fetch(sql.ISSUES, cluster, severity.value if severity else None, include_resolved, limit)
-    return [join_issue(r) for r in rows]

@@ -1,6 +1,7 @@
 """The state store in memory: for tests, and for whoever tries things out without a database. Ends with the process."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from whenever import Instant
@@ -142,25 +143,15 @@ class MemoryStore:
         ]
         return thin_series(points, max_points)
 
-    async def issues(
-        self,
-        cluster: str,
-        *,
-        severity: Severity | None = None,
-        limit: int = 100,
-        include_resolved: bool = False,
+    async def issues(self, cluster: str, *, severity: Severity | None = None, limit: int = 100) -> list[StoredIssue]:
+        return [i for i in self._worst_first(cluster, severity) if i.resolved_at is None][:limit]
+
+    async def resolved_issues(
+        self, cluster: str, *, severity: Severity | None = None, limit: int = 100
     ) -> list[StoredIssue]:
-        chosen = [
-            i
-            for c, i in self._issues.values()
-            if c == cluster
-            and (severity is None or i.severity is severity)
-            and (include_resolved or i.resolved_at is None)
-        ]
-        chosen.sort(key=lambda i: (i.first_seen, i.finding, i.subject))
-        chosen.sort(key=lambda i: i.last_seen, reverse=True)
-        chosen.sort(key=lambda i: (i.resolved_at is not None, i.severity.value))
-        return chosen[:limit]
+        over = [(micros(i.resolved_at), i) for i in self._worst_first(cluster, severity) if i.resolved_at is not None]
+        over.sort(key=itemgetter(0), reverse=True)
+        return [i for _, i in over[:limit]]
 
     async def clusters(self) -> list[str]:
         return sorted(self._clusters)
@@ -212,6 +203,13 @@ class MemoryStore:
 
     async def close(self) -> None:
         return None
+
+    def _worst_first(self, cluster: str, severity: Severity | None) -> list[StoredIssue]:
+        found = [i for c, i in self._issues.values() if c == cluster and (severity is None or i.severity is severity)]
+        found.sort(key=lambda i: (i.first_seen, i.finding, i.subject))
+        found.sort(key=lambda i: i.last_seen, reverse=True)
+        found.sort(key=lambda i: i.severity.value)
+        return found
 
     def _kept(self, cluster: str) -> list[Snapshot]:
         return [s for s in self._snapshots.values() if s.evaluation.cluster == cluster]

@@ -5,7 +5,7 @@ from whenever import Instant
 from copilot.core.budget import Spent
 from copilot.core.model_call import SETTLED, UNSERVED, ModelCall
 from copilot.store import sql
-from copilot.store.codec import row_id, to_column, to_jsonb, to_text
+from copilot.store.codec import join_call, row_id, to_column, to_jsonb, to_text
 from copilot.store.raw import Connection
 
 
@@ -27,11 +27,11 @@ async def spend(connection: Connection, since: Instant) -> Spent:
 
 async def settled(connection: Connection, cluster: str, fingerprint: str) -> ModelCall | None:
     """The newest call that settled a situation."""
-    found = await connection.fetchval(sql.SETTLED_CALL, to_text(cluster), fingerprint, sorted(SETTLED))
-    return None if found is None else ModelCall.model_validate_json(found)
+    row = await connection.fetchrow(sql.SETTLED_CALL, to_text(cluster), fingerprint, sorted(SETTLED))
+    return None if row is None else join_call(row)
 
 
 async def listed(connection: Connection, cluster: str, start: Instant, end: Instant, limit: int) -> list[ModelCall]:
     """The newest calls of a range, oldest first."""
     rows = await connection.fetch(sql.MODEL_CALLS, to_text(cluster), to_column(start), to_column(end), limit)
-    return [ModelCall.model_validate_json(row["call"]) for row in reversed(rows)]
+    return [join_call(row) for row in reversed(rows)]

@@ -27,6 +27,7 @@ from copilot.store.base import PRUNE_BATCH, SeriesPoint, TimelinePoint, Told, ne
 from copilot.store.codec import (
     from_column,
     join_assessment,
+    join_issue,
     join_snapshot,
     row_id,
     split_evaluation,
@@ -163,17 +164,15 @@ class PostgresStore:
         points = [SeriesPoint(time=from_column(r["time"]), value=r["value"]) for r in rows]
         return thin_series(points, max_points)
 
-    async def issues(
-        self,
-        cluster: str,
-        *,
-        severity: Severity | None = None,
-        limit: int = 100,
-        include_resolved: bool = False,
+    async def issues(self, cluster: str, *, severity: Severity | None = None, limit: int = 100) -> list[StoredIssue]:
+        rows = await self._rows(sql.ISSUES, cluster, severity.value if severity else None, limit)
+        return [join_issue(r) for r in rows]
+
+    async def resolved_issues(
+        self, cluster: str, *, severity: Severity | None = None, limit: int = 100
     ) -> list[StoredIssue]:
-        return await self._connections.transaction(
-            lambda c: issue_rows.listed(c, cluster, severity, limit, include_resolved)
-        )
+        rows = await self._rows(sql.RESOLVED_ISSUES, cluster, severity.value if severity else None, limit)
+        return [join_issue(r) for r in rows]
 
     async def clusters(self) -> list[str]:
         return [r["cluster"] for r in await self._rows(sql.CLUSTERS)]

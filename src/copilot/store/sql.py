@@ -85,10 +85,15 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb)
 ON CONFLICT (id) DO UPDATE SET severity = excluded.severity, title = excluded.title, first_seen = excluded.first_seen,
     last_seen = excluded.last_seen, resolved_at = excluded.resolved_at, issue = excluded.issue
 """
+# "critical" sorts before "warning".
 ISSUES = """
-SELECT issue FROM issues
-WHERE cluster = $1 AND ($2::text IS NULL OR severity = $2) AND ($3 OR resolved_at IS NULL)
-ORDER BY resolved_at IS NOT NULL, severity, last_seen DESC, first_seen, finding, subject LIMIT $4
+SELECT issue FROM issues WHERE cluster = $1 AND resolved_at IS NULL AND ($2::text IS NULL OR severity = $2)
+ORDER BY severity, last_seen DESC, first_seen, finding, subject LIMIT $3
+"""
+# Read backwards along issues_by_resolution: sorted by anything else first, all of a week would be read and sorted.
+RESOLVED_ISSUES = """
+SELECT issue FROM issues WHERE cluster = $1 AND resolved_at IS NOT NULL AND ($2::text IS NULL OR severity = $2)
+ORDER BY resolved_at DESC, severity, last_seen DESC, first_seen, finding, subject LIMIT $3
 """
 
 SAVE_MODEL_CALL = """

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from whenever import Instant
+
 from copilot.core.figures import quantity
 from copilot.core.signals import Missing, MissingCode, Signals
 from copilot.core.taxonomy import SPECS, SignalSpec
@@ -55,22 +57,29 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Card(Row):
-    """A key signal with its name for people and its last hour."""
+    """A key signal with its name for people and its course."""
 
     label: str
     spark: Spark
 
 
-def key_signals(signals: Signals | None, trend: Sequence[TimelinePoint]) -> list[tuple[str, list[Card]]]:
-    """The key signals by what they are about; those that are not expected here are left out."""
+def key_signals(
+    signals: Signals, trend: Sequence[TimelinePoint], now: Instant, lasts_sec: float
+) -> list[tuple[str, list[Card]]]:
+    """The key signals by what they are about, with their course from the first point of `trend` to now; those that are
+    not expected here are left out. A point lasts `lasts_sec`."""
+    start = trend[0].time if trend else now
+    at = [(p.time - start).total("seconds") for p in trend]
+    whole = max(1.0, (now - start).total("seconds"))
     groups = []
     for title, members in KEY_SIGNALS:
         cards = []
         for signal_id, label in members:
-            if signals is not None and not _expected(signals, signal_id):
+            if not _expected(signals, signal_id):
                 continue
             row = _row(signals, SPECS[signal_id])
-            history = spark([p.signals.get(signal_id) if p.signals else None for p in trend])
+            course = [p.signals.get(signal_id) if p.signals else None for p in trend]
+            history = spark(list(zip(at, course, strict=True)), whole, lasts_sec)
             cards.append(Card(row.spec, row.reading, row.text, row.why, label, history))
         if cards:
             groups.append((title, cards))
@@ -108,9 +117,7 @@ def _nothing_measures(signals: Signals, signal_id: str) -> bool:
     return why is not None and why.code is MissingCode.NO_SOURCE
 
 
-def _row(signals: Signals | None, spec: SignalSpec) -> Row:
-    if signals is None:
-        return Row(spec, "missing", "–", "nothing heard yet")
+def _row(signals: Signals, spec: SignalSpec) -> Row:
     if signals.quiet(spec.id):
         return Row(spec, "quiet", "no traffic", "read, but nothing happened that could be measured")
     value = signals.value(spec.id)

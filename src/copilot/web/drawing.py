@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 from whenever import Instant
 
-from copilot.core.assessment import ReportedState
 from copilot.store.base import TimelinePoint
 
 SPARK_WIDTH, SPARK_HEIGHT = 120.0, 30.0
@@ -35,26 +33,33 @@ class Stretch:
     factor: str | None = None
 
 
-def spark(values: Sequence[float | None]) -> Spark:
-    """A sparkline over evenly spaced values; gaps stay gaps. The scale begins at zero and ends at the highest value."""
-    some = [v for v in values if v is not None]
+def spark(values: Sequence[tuple[float, float | None]], whole: float, lasts: float) -> Spark:
+    """A sparkline over values at seconds of `whole`. One that is missing is a gap, and so is more than `lasts` seconds
+    without any. The scale begins at zero and ends at the highest value."""
+    runs: list[list[tuple[float, float]]] = [[]]
+    before = 0.0
+    for at, value in values:
+        if runs[-1] and (value is None or at - before > lasts):
+            runs.append([])
+        if value is not None:
+            runs[-1].append((at, value))
+        before = at
+    some = [value for run in runs for _, value in run]
     if not some:
         return Spark((), ())
     low, high = min(0.0, *some), max(some)
     span = (high - low) or 1.0
-    step = SPARK_WIDTH / max(1, len(values) - 1)
 
-    def place(i: int, value: float) -> tuple[float, float]:
-        return round(i * step, 1), round(SPARK_HEIGHT - 2 - (SPARK_HEIGHT - 4) * (value - low) / span, 1)
+    def place(at: float, value: float) -> tuple[float, float]:
+        y = SPARK_HEIGHT - 2 - (SPARK_HEIGHT - 4) * (value - low) / span
+        return round(SPARK_WIDTH * at / whole, 1), round(y, 1)
 
     lines, areas = [], []
-    for there, run in groupby(enumerate(values), key=lambda pair: pair[1] is not None):
-        if not there:
-            continue
-        points = [place(i, v) for i, v in run if v is not None]
+    for run in filter(None, runs):
+        points = [place(at, value) for at, value in run]
         if len(points) == 1:
             x, y = points[0]
-            points = [(max(0.0, x - step / 3), y), (min(SPARK_WIDTH, x + step / 3), y)]
+            points = [(max(0.0, x - 1), y), (min(SPARK_WIDTH, x + 1), y)]
         line = " ".join(f"{x:g},{y:g}" for x, y in points)
         lines.append(line)
         areas.append(f"{points[0][0]:g},{SPARK_HEIGHT:g} {line} {points[-1][0]:g},{SPARK_HEIGHT:g}")
@@ -83,11 +88,3 @@ def strip(points: Sequence[TimelinePoint], start: Instant, end: Instant, lasts_s
             stretches.pop()
         stretches.append(Stretch(x(begin), max(1.5, x(until) - x(begin)), state, point.stale, begin, until, factor))
     return tuple(stretches)
-
-
-SHAPES = {
-    ReportedState.HAPPY: "check",
-    ReportedState.STRESSED: "triangle",
-    ReportedState.CRITICAL: "octagon",
-    ReportedState.UNKNOWN: "question",
-}

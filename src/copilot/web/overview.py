@@ -28,6 +28,12 @@ class ClusterCard:
         """Whether the state is held without fresh evidence."""
         return self.evaluation.verdict.stale if self.evaluation else True
 
+    @property
+    def first_action(self) -> str | None:
+        """What to do first, where something is wrong and fresh."""
+        actions = self.evaluation.findings[0].suggested_actions if self.evaluation and self.evaluation.findings else ()
+        return actions[0].description if actions and not self.stale else None
+
 
 @dataclass(frozen=True, slots=True)
 class Overview:

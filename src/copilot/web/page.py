@@ -1,8 +1,9 @@
 """From what was said to HTML. Pure: the same page for the same input."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from whenever import Instant
@@ -14,6 +15,7 @@ from copilot.core.staleness import unknown_after_sec
 from copilot.core.taxonomy import SPECS
 from copilot.store.base import TimelinePoint
 from copilot.web import drawing, wording
+from copilot.web.callout import Callout, callout
 from copilot.web.cards import Card, Row, all_signals, key_signals, unread
 from copilot.web.overview import ClusterCard, Overview
 from copilot.web.remedies import Remedy, remedies
@@ -21,13 +23,15 @@ from copilot.web.view import LOG_COLUMNS, View
 
 LONGEST_STEP_SEC = 600.0
 GATES_AT_ONCE = 9
-CHANGES_AT_ONCE = 8
+CHANGES_AT_ONCE = 32
+TABS_AT_ONCE = 8
+"""Of more clusters only those that are not happy are named beside the one that is shown."""
 SPANS_MIN = (5, 15, 60, 360)
 PAST_HOURS = 3
 """How much of the timeline a page about the past shows before and after its moment."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Page:
     """Everything the page shows. `evaluation` as it must be read at `now` (None: nothing heard yet); where
     `view.at` says a moment of the past, `now` is that moment and `today` is the clock. `trend` are the last points with
@@ -63,16 +67,15 @@ class Page:
 
     @property
     def loud(self) -> str | None:
-        """The sentence that must not be overlooked: how old this is; None when it is fresh."""
+        """The sentence that must not be overlooked: that this is old; None when it is fresh."""
         e = self.evaluation
         if e is None:
             return "Nothing is kept of this moment." if self.past else "Nothing has been heard of this cluster yet."
-        heard = f"The last evaluation is of {wording.clock(e.time, self.now)}, {wording.ago(e.time, self.now)}."
         if e.verdict.health_state is ReportedState.UNKNOWN:
             before = f" Before that: {e.verdict.last_known_state}." if e.verdict.last_known_state else ""
-            return f"Unknown since {wording.clock(e.verdict.since, self.now)}. {heard}{before}"
+            return f"Unknown since {wording.clock(e.verdict.since, self.now)}.{before}"
         if e.verdict.stale:
-            return f"Stale: this state is held without fresh evidence. {heard}"
+            return "Stale: this state is held without fresh evidence."
         return None
 
     @property
@@ -80,6 +83,11 @@ class Page:
         """Whether the evaluation is so old that what it read is the past."""
         e = self.evaluation
         return e is not None and self.age_sec is not None and self.age_sec > unknown_after_sec(e.interval_sec)
+
+    @cached_property
+    def callout(self) -> Callout | None:
+        """The worst finding; None where what was read is the past."""
+        return callout(self.evaluation) if self.evaluation and not self.outlived else None
 
     @property
     def rules_say(self) -> str:
@@ -91,7 +99,7 @@ class Page:
         why = "; ".join(fired) if fired else "no gate fires"
         return f"{wording.words(self.state.value)} since {wording.clock(e.verdict.since, self.now)}: {why}."
 
-    @property
+    @cached_property
     def gates(self) -> list[GateResult]:
         """Gates: fired first (critical before warning), then those whose readings are missing, then the rest, the
         nearest to its threshold first."""
@@ -99,25 +107,32 @@ class Page:
 
     @property
     def gates_shown(self) -> int:
-        """How many of them are shown at once: all that fire or miss their readings, and some more."""
-        return max(GATES_AT_ONCE, sum(_interest(g)[0] < 2 for g in self.gates))
+        """How many of them are shown at once: all that fire, and some more."""
+        return max(GATES_AT_ONCE, sum(g.fired is True for g in self.gates))
 
-    @property
+    @cached_property
     def remedies(self) -> list[Remedy]:
         """What to do, first things first."""
         return remedies(self.evaluation.findings) if self.evaluation else []
 
-    @property
+    @cached_property
     def cards(self) -> list[tuple[str, list[Card]]]:
         """Key signals by what they are about."""
-        return key_signals(self.evaluation.signals if self.evaluation else None, self.trend)
+        if self.evaluation is None:
+            return []
+        return key_signals(self.evaluation.signals, self.trend, self.now, self._lasts_sec(self.trend))
+
+    @property
+    def trend_sec(self) -> int:
+        """How long a time the courses of the key signals cover, in whole minutes."""
+        return 60 * math.ceil((self.now - self.trend[0].time).total("minutes")) if self.trend else 0
 
     @property
     def rows(self) -> list[tuple[str, list[Row]]]:
         """All signals by kind."""
         return all_signals(self.evaluation.signals) if self.evaluation else []
 
-    @property
+    @cached_property
     def unread(self) -> list[Row]:
         """Expected signals that could not be read, with the reason."""
         return unread(self.evaluation.signals) if self.evaluation else []
@@ -136,7 +151,7 @@ class Page:
                 told.sort(key=lambda p: p.last_seen, reverse=True)
         return told
 
-    @property
+    @cached_property
     def issues_shown(self) -> list[StoredIssue]:
         """Issues of the last day; where only one state is asked for, those that make it."""
         of = {ReportedState.CRITICAL: Severity.CRITICAL, ReportedState.STRESSED: Severity.WARNING}
@@ -145,29 +160,24 @@ class Page:
 
     @property
     def window(self) -> tuple[Instant, Instant]:
-        """What the timeline covers: up to now as far back as there is something to show, or around the past moment."""
+        """What the timeline covers: up to now, or around the past moment, as far as there is something to show."""
         if self.past:
-            return self.now.subtract(hours=PAST_HOURS), min(self.today, self.now.add(hours=PAST_HOURS))
+            return self.now.subtract(minutes=self.span_min), min(self.today, self.now.add(minutes=self.span_min))
         return self.now.subtract(minutes=self.span_min), self.now
 
     @property
     def span_min(self) -> int:
-        """Minutes the timeline of a page about now covers."""
-        if not self.strip:
-            return SPANS_MIN[0]
-        lived = (self.now - self.strip[0].time).total("minutes")
-        return next((span for span in SPANS_MIN if lived <= span), SPANS_MIN[-1])
+        """Minutes the timeline covers before now; of the past moment before and after it."""
+        spans = (*SPANS_MIN[:-1], 60 * PAST_HOURS) if self.past else SPANS_MIN
+        far = [abs((self.now - p.time).total("minutes")) for p in (*self.strip[:1], *self.strip[-1:])]
+        return next((span for span in spans if max(far, default=0.0) <= span), spans[-1])
 
-    @property
+    @cached_property
     def stretches(self) -> tuple[drawing.Stretch, ...]:
-        """The timeline as stretches of one state. A hole is longer than a verdict lasts and than two steps of it."""
-        lasts = unknown_after_sec(self.evaluation.interval_sec) if self.evaluation else LONGEST_STEP_SEC
-        if len(self.strip) > 1:
-            step = (self.strip[-1].time - self.strip[0].time).total("seconds") / (len(self.strip) - 1)
-            lasts = max(lasts, 2 * step)
-        return drawing.strip(self.strip, *self.window, lasts)
+        """The timeline as stretches of one state."""
+        return drawing.strip(self.strip, *self.window, self._lasts_sec(self.strip))
 
-    @property
+    @cached_property
     def changes(self) -> list[drawing.Stretch]:
         """The stretches the reader asked for, the newest first."""
         wanted = [s for s in self.stretches if self.view.show is None or s.state == self.view.show.value]
@@ -196,9 +206,16 @@ class Page:
         start, end = self.window
         if self.past:
             part = (end - start).total("seconds") / 6
-            return [wording.clock(start.add(seconds=i * part), start)[:5] for i in range(6)]
+            digits = 5 if self.span_min > 15 else 8
+            return [wording.clock(start.add(seconds=i * part), start)[:digits] for i in range(6)]
         parts = 6 if self.span_min % 60 == 0 else 5
         return [f"−{figures.duration(60 * self.span_min * (parts - i) / parts)}" for i in range(parts)]
+
+    def _lasts_sec(self, points: Sequence[TimelinePoint]) -> float:
+        """How long a point holds: a hole is longer than a verdict lasts, and than two steps between points."""
+        lasts = unknown_after_sec(self.evaluation.interval_sec) if self.evaluation else LONGEST_STEP_SEC
+        step = (points[-1].time - points[0].time).total("seconds") / (len(points) - 1) if len(points) > 1 else 0.0
+        return max(lasts, 2 * step)
 
 
 def _interest(gate: GateResult) -> tuple[int, bool, float]:
@@ -236,6 +253,17 @@ def render_login(target: str, *, refused: bool) -> str:
     return _environment().get_template("login.html").render(target=target, refused=refused)
 
 
+def render_error(
+    title: str, message: str, what_to_do: str, *, status: int, field: str | None, request_id: str | None
+) -> str:
+    """An error for a reader: what went wrong (about the parameter `field`, if any) and what to do about it."""
+    return (
+        _environment()
+        .get_template("error.html")
+        .render(title=title, message=message, what_to_do=what_to_do, status=status, field=field, request_id=request_id)
+    )
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -254,6 +282,7 @@ def _environment() -> Environment:
     }
     environment.globals |= {
         "CHANGES_AT_ONCE": CHANGES_AT_ONCE,
+        "TABS_AT_ONCE": TABS_AT_ONCE,
         "LOG_COLUMNS": LOG_COLUMNS,
         "MEANS": wording.MEANS,
         "NOTHING": figures.NOTHING,

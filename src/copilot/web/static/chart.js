@@ -6,6 +6,7 @@
   const note = document.getElementById("chart-note");
   const ranges = [...dialog.querySelectorAll("[data-hours]")];
   const cluster = document.body.dataset.cluster;
+  const UNITS = { count: "", bool: " (1: yes)", ratio: " (1 is all)", percent: ", in %", "1/s": ", a second", "1/min": ", a minute" };
   let shown = null;
   let hours = 1;
   let chart = null;
@@ -20,7 +21,7 @@
     const response = await fetch(`/signals/${encodeURIComponent(shown.id)}?${asked}`);
     if (!response.ok) { note.textContent = "The Copilot did not answer."; return; }
     const series = await response.json();
-    document.getElementById("chart-meaning").textContent = `${series.id}: ${series.meaning}, in ${series.unit}`;
+    document.getElementById("chart-meaning").textContent = `${series.id}: ${series.meaning}${UNITS[series.unit] ?? `, in ${series.unit}`}`;
     note.textContent = series.degraded_because || (series.points.length ? "" : "Nothing was kept of this range.");
     chart?.destroy();
     const ink = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
@@ -33,6 +34,7 @@
       axes: [{ ...ink, space: 80, values: (_, marks) => marks.map(when) }, { ...ink, size: 70 }],
       series: [{ label: "UTC", value: (_, at) => (at == null ? "" : iso(at).slice(0, 19).replace("T", " ")) }, { label: shown.label, stroke: colour("--accent"), width: 2, spanGaps: false, points: { show: series.points.length < 60 } }],
     }, [series.points.map((p) => Date.parse(p.time) / 1000), series.points.map((p) => p.value)], plot);
+    chart.setScale("x", { min: end / 1000 - hours * 3600, max: end / 1000 });
   }
 
   document.addEventListener("click", (event) => {

@@ -39,11 +39,14 @@ function label(up) {
 }
 
 function showLink(up) {
+  const lost = document.body.classList.contains("lost");
   document.body.classList.toggle("linked", up);
   document.body.classList.toggle("lost", !up);
   connection.hidden = up;
   label(up);
   if (up) return;
+  // Said once: what counts the seconds is no live region.
+  if (!lost) announcer.textContent = "Connection to the Copilot lost. What you see is old.";
   const silence = inWords((Date.now() - heardAt) / 1000);
   connection.textContent = `Connection to the Copilot lost: nothing heard for ${silence}. What you see is old. Reconnecting…`;
 }
@@ -108,8 +111,7 @@ else listen();
 
 setInterval(() => {
   countAges();
-  if (Date.now() - heardAt > SILENCE_MS) showLink(false);
-  else if (document.body.classList.contains("lost")) showLink(false);
+  if (Date.now() - heardAt > SILENCE_MS || document.body.classList.contains("lost")) showLink(false);
   if (source && Math.min(Date.now() - heardAt, Date.now() - listenedAt) > 2 * SILENCE_MS) listen();
 }, 1000);
 
