@@ -39,6 +39,12 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert f"Example: copilot {command}" in " ".join(shown.output.replace("│", " ").split())
 
 
+def test_the_configuration_in_a_help_can_be_copied() -> None:
+    shown = CliRunner().invoke(app, ["up", "--help"]).output
+    assert '  [[clusters]]\n  name = "production"\n' in shown
+    assert "a [temporal] address" in " ".join(shown.split())
+
+
 @pytest.mark.parametrize(
     ("words", "config", "why"),
     [
