@@ -15,6 +15,7 @@ OUTCOMES = {
     "resumed": "started again, with what it knew",
     "redefined": "runs already, and takes up what has changed",
     "moved": "started again on another task queue, with what it knew",
+    "forgotten": "runs, but its cluster is not configured: `temporal workflow cancel` ends it",
 }
 
 
