@@ -12,6 +12,7 @@ import trustme
 from typer.testing import CliRunner
 
 from copilot.alive import STALE_AFTER_SEC, api_silent, touched, worker_silent
+from copilot.api_settings import ApiSettings
 from copilot.cli.main import app
 from copilot.core.errors import StartError
 from copilot.local.ports import free_ports
@@ -47,9 +48,16 @@ async def test_without_a_file_nothing_is_touched() -> None:
         pass
 
 
+@pytest.mark.parametrize(
+    ("host", "here"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]"), ("box.example", "box.example")]
+)
+def test_an_api_is_asked_where_it_listens_here(host: str, here: str) -> None:
+    assert ApiSettings(host=host).host_here == here
+
+
 def test_an_api_that_is_not_there_is_said() -> None:
     port = free_ports(1)[0]
-    assert f"the API at 127.0.0.1:{port} does not answer" in str(api_silent("0.0.0.0", port))
+    assert f"the API at 127.0.0.1:{port} does not answer" in str(api_silent(f"127.0.0.1:{port}"))
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
@@ -74,7 +82,7 @@ def test_an_api_that_answers_is_alive_over_http_and_https(tls: bool, status: int
             server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        assert (api_silent("0.0.0.0", server.server_port) is None) == alive
+        assert (api_silent(f"127.0.0.1:{server.server_port}") is None) == alive
         server.shutdown()
         thread.join()
 

@@ -67,6 +67,12 @@ class ApiSettings(Section):
         """http or https."""
         return "https" if self.cert_file is not None else "http"
 
+    @property
+    def host_here(self) -> str:
+        """The host as an address on this machine has it."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"[{host}]" if ":" in host else host
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.cert_file is None) != (self.key_file is None):

@@ -24,6 +24,7 @@ from copilot.workflows.observe import ObserveClusterWorkflow
 from copilot.workflows.prune import PruneStoreWorkflow
 from copilot.workflows.scheduled import ScheduledAssessmentWorkflow
 from copilot.workflows.shared import (
+    CLUSTER_MEMO,
     DEFINITION_MEMO,
     Definition,
     ObserveCluster,
@@ -48,7 +49,7 @@ FREED = "stuck in a workflow task: begun anew by `copilot start`"
 
 Before = Callable[[Client, str, str, WorkflowExecutionDescription], Awaitable[Any]]
 
-Outcome = Literal["started", "resumed", "running", "redefined", "moved", "freed"]
+Outcome = Literal["started", "resumed", "running", "redefined", "moved", "freed", "forgotten"]
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ LOOPS = (OBSERVING, SCHEDULING, LOGGING, PRUNING)
 @dataclass(frozen=True)
 class Started:
     """What became of one loop: `started` for the first time, `resumed` after it had ended, found `running`, `redefined`
-    while it ran, `moved` to another task queue, or `freed`: it ran and could not go on."""
+    while it ran, `moved` to another task queue, or `freed`: it ran and could not go on; `forgotten`: it runs on this
+    queue for a cluster that is not configured (any more)."""
 
     cluster: str
     workflow_id: str
@@ -132,8 +134,8 @@ def loops_of(cluster: ClusterSettings, settings: Settings) -> tuple[Loop, ...]:
 
 async def start_loops(settings: Settings, *, allow_self: bool = False) -> list[Started]:
     """Start the loops of every cluster, or find them running; and make this release the one they run on, where workers
-    are versioned. StartError when Temporal cannot be reached, or, without `allow_self`, when it is one of the clusters
-    to be watched."""
+    are versioned. Loops of other clusters are named and left alone. StartError when Temporal cannot be reached, or,
+    without `allow_self`, when it is one of the clusters to be watched."""
     if not settings.clusters:
         raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
     client = await bootstrap.connected(settings.temporal)
@@ -144,10 +146,24 @@ async def start_loops(settings: Settings, *, allow_self: bool = False) -> list[S
         )
     await release.make_current(client, settings.worker)
     return [
-        await start_loop(client, settings.task_queue, c, loop)
-        for c in settings.clusters
-        for loop in loops_of(c, settings)
+        *[
+            await start_loop(client, settings.task_queue, c, loop)
+            for c in settings.clusters
+            for loop in loops_of(c, settings)
+        ],
+        *await _forgotten(client, settings),
     ]
+
+
+async def _forgotten(client: Client, settings: Settings) -> list[Started]:
+    """Nothing where Temporal cannot list them now."""
+    configured = {cluster.name for cluster in settings.clusters}
+    running = f"ExecutionStatus = 'Running' AND TaskQueue = '{settings.task_queue}'"
+    try:
+        loops = [((await e.memo()).get(CLUSTER_MEMO), e.id) async for e in client.list_workflows(running)]
+    except RPCError:
+        return []
+    return [Started(of, each, "forgotten") for of, each in loops if of is not None and of not in configured]
 
 
 async def start_loop(

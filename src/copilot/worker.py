@@ -2,9 +2,11 @@
 
 import asyncio
 import signal
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
+from typing import Any, TypeVar
 
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
@@ -35,6 +37,7 @@ from copilot.workflows.observe import ObserveClusterWorkflow
 from copilot.workflows.prune import PruneStoreWorkflow
 from copilot.workflows.scheduled import ScheduledAssessmentWorkflow
 
+T = TypeVar("T")
 WORKFLOWS = (
     ObserveClusterWorkflow,
     ScheduledAssessmentWorkflow,
@@ -144,7 +147,9 @@ async def run_worker(settings: Settings) -> None:
         explain = bootstrap.explain_deps(settings, deps.store)
         logs = bootstrap.log_deps(settings)
         closing.push_async_callback(bootstrap.close_logs, logs)
-        client = await bootstrap.connected(settings.temporal, waiting=partial(say, form=form))
+        client = await _unless(stop, bootstrap.connected(settings.temporal, waiting=partial(say, form=form)))
+        if client is None:
+            return
         worker = build_worker(
             client,
             settings.task_queue,
@@ -160,6 +165,17 @@ async def run_worker(settings: Settings) -> None:
         await closing.enter_async_context(touched(settings.worker.alive_file))
         say(f"copilot worker is ready: task queue {settings.task_queue}, watching {names}", form)
         await stop.wait()
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """What the work comes to; None where we are told to stop before."""
+    done, told = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((done, told), return_when=asyncio.FIRST_COMPLETED)
+        return await done if done.done() else None
+    finally:
+        done.cancel()
+        told.cancel()
 
 
 def _stop_signals() -> asyncio.Event:

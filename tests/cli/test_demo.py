@@ -57,7 +57,7 @@ def test_a_port_given_and_taken_is_one_line_and_exit_2() -> None:
         port = taken.getsockname()[1]
         done = copilot("demo", "--port", str(port))
     assert done.returncode == 2
-    assert done.stderr.startswith(f"copilot demo: port {port} cannot be used")
+    assert done.stderr.startswith(f"copilot: port {port} cannot be used")
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -108,7 +108,7 @@ def test_a_demo_gives_a_verdict_takes_a_fault_from_a_second_terminal_and_ends_on
     again = copilot("fault", "idle")
     assert (again.returncode, again.stderr) == (
         2,
-        "copilot fault: idle is on already: clear idle first\n",
+        "copilot: idle is on already: clear idle first\n",
     )
     assert copilot("fault", "--clear").stdout == "idle is cleared\n"
 

@@ -1,6 +1,8 @@
 """The command line as a person or a script sees it."""
 
+import asyncio
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +39,12 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     shown = CliRunner().invoke(app, [*command.split(), "--help"])
     assert shown.exit_code == 0
     assert f"Example: copilot {command}" in " ".join(shown.output.replace("│", " ").split())
+
+
+def test_the_configuration_in_a_help_can_be_copied() -> None:
+    shown = CliRunner().invoke(app, ["up", "--help"]).output
+    assert '  [[clusters]]\n  name = "production"\n' in shown
+    assert "a [temporal] address" in " ".join(shown.split())
 
 
 @pytest.mark.parametrize(
@@ -107,3 +115,16 @@ def test_help_does_not_import_what_it_does_not_need() -> None:
     code = f"import sys, copilot.cli.main; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"
+
+
+async def test_a_worker_that_waits_for_its_temporal_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    (tmp_path / "copilot.toml").write_text('temporal.address = "127.0.0.1:1"\n' + UNREACHABLE + CLUSTER)
+    worker = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "copilot", "worker"), cwd=tmp_path, stdout=asyncio.subprocess.PIPE
+    )
+    assert worker.stdout is not None
+    async with asyncio.timeout(60):
+        assert b"waiting for Temporal" in await worker.stdout.readline()
+        worker.send_signal(signal.SIGTERM)
+        await worker.communicate()
+    assert worker.returncode == 0

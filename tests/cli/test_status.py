@@ -12,10 +12,15 @@ from contextlib import AbstractContextManager, contextmanager
 from io import StringIO
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 import uvicorn
 from rich.console import Console
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 from typer.testing import CliRunner, Result
 from whenever import Instant
 
@@ -24,10 +29,12 @@ from copilot.api.deps import Deps
 from copilot.api.serve import listening_socket
 from copilot.api.tokens import token_hash
 from copilot.api_settings import ApiSettings
+from copilot.cli.asking import Asking
 from copilot.cli.main import app
 from copilot.cli.status_view import print_status
 from copilot.cli.status_watch import view
 from copilot.core.assessment import Evaluation
+from copilot.core.errors import SettingsError, SourceError
 from copilot.local.data_folder import owned_folder
 from copilot.store.memory import MemoryStore
 from tests.evaluations import evaluation
@@ -54,8 +61,14 @@ def served(settings: ApiSettings | None = None, **states: str) -> AbstractContex
 @contextmanager
 def served_of(states: dict[str, str], settings: ApiSettings | None = None) -> Iterator[str]:
     deps = Deps(store=MemoryStore(), live=Said(states), clusters=tuple(states), now=Instant.now)
+    with serving(create_app(deps, settings)) as base:
+        yield base
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
     listening = listening_socket("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(create_app(deps, settings), log_config=None, log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="error"))
     thread = Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -130,6 +143,30 @@ def watching(*words: str) -> list[str]:
 
 
 @pytest.mark.servers
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(200, {"status": "ok"}), (200, {"clusters": None}), (200, {"clusters": [{"name": "x"}]}), (502, {"error": "bad"})],
+    ids=["a health page", "no clusters", "other clusters", "a gateway"],
+)
+def test_another_api_is_told_in_one_line(status: int, body: dict[str, Any]) -> None:
+    async def stranger(_: Request) -> JSONResponse:
+        return JSONResponse(body, status)
+
+    with (
+        serving(Starlette(routes=[Route("/{path:path}", stranger)])) as base,
+        pytest.raises(SourceError, match=rf"{base} \(HTTP {status}\) is not the Copilot's API"),
+    ):
+        Asking(base).statuses()
+
+
+def test_what_is_no_address_and_what_is_no_token_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match="no address"):
+        Asking("http://[::1")
+    monkeypatch.setenv("COPILOT_TOKEN", "schlüssel")
+    with pytest.raises(SettingsError, match="COPILOT_TOKEN"):
+        Asking("http://127.0.0.1:1")
+
+
 def test_watching_through_a_pipe_prints_a_line_for_each_change_until_told_to_end() -> None:
     states = {"east": "happy", "west": "critical"}
     with served_of(states) as url, subprocess.Popen(

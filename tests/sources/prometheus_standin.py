@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,8 +29,8 @@ class Request:
 
 
 def vector(*samples: tuple[dict[str, str], float | str]) -> bytes:
-    """A successful answer."""
-    result = [{"metric": labels, "value": [1.5, str(value)]} for labels, value in samples]
+    """A successful answer about now."""
+    result = [{"metric": labels, "value": [time.time(), str(value)]} for labels, value in samples]
     return json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import httpx
@@ -32,7 +33,7 @@ LABELS = {
     "taskqueue": ["orders", ""],
 }
 SAMPLE = st.builds(
-    lambda labels, value: {"metric": labels, "value": [1.5, value]},
+    lambda labels, value: {"metric": labels, "value": value},
     st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in LABELS.items()}),
     st.sampled_from(NUMBERS),
 )
@@ -49,7 +50,8 @@ async def cycle(answers: list[list[Any]]) -> Signals:
     def answer(_: httpx.Request) -> httpx.Response:
         nonlocal turn
         turn += 1
-        whole = {"status": "success", "data": {"resultType": "vector", "result": answers[turn % len(answers)]}}
+        result = [{**sample, "value": [time.time(), sample["value"]]} for sample in answers[turn % len(answers)]]
+        whole = {"status": "success", "data": {"resultType": "vector", "result": result}}
         return httpx.Response(200, stream=httpx.ByteStream(json.dumps(whole).encode()))
 
     there = PrometheusSettings(url="http://there")
@@ -64,9 +66,9 @@ def up(value: str) -> list[Any]:
     names = ("service_requests", "service_latency_count")
     target: dict[str, Any] = {"job": "temporal", "instance": "s:1"}
     return [
-        *({"metric": target | {"__name__": n, "copilot_part": "names"}, "value": [1.5, "1"]} for n in names),
-        {"metric": {"copilot_part": "samples", **target}, "value": [1.5, value]},
-        {"metric": {"copilot_part": "up", **target}, "value": [1.5, value]},
+        *({"metric": target | {"__name__": n, "copilot_part": "names"}, "value": "1"} for n in names),
+        {"metric": {"copilot_part": "samples", **target}, "value": value},
+        {"metric": {"copilot_part": "up", **target}, "value": value},
     ]
 
 

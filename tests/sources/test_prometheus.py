@@ -93,6 +93,11 @@ FAILURES = [  # what is said of a failure in its body, and shapes only this API 
         MissingCode.TARGET_DOWN, "503.*query timed out", id="503"),
     pytest.param({"body": b"[" * 100_000}, MissingCode.PARSE, "no whole JSON", id="deep JSON"),
     pytest.param({"body": answer_of("vector", {"a": 1})}, MissingCode.PARSE, "no samples", id="no list"),
+    pytest.param({"body": answer_of("vector", [], isPartial=True)}, MissingCode.DROPPED, "incomplete: isPartial",
+                 id="a part, says VictoriaMetrics"),
+    pytest.param(
+        {"body": answer_of("vector", [{"metric": {}, "value": [time.time() - 3600, "1"]}])},
+        MissingCode.PARSE, "of another time", id="an old answer"),
     pytest.param({"body": b'{"status": "success"}'}, MissingCode.PARSE, "no data", id="no data"),
 ]  # fmt: skip
 
@@ -126,7 +131,7 @@ async def test_nobody_there_is_target_down() -> None:
 
 
 async def test_remarks_on_style_do_not_spoil_an_answer() -> None:
-    assert samples(answer_of("vector", [], warnings=["PromQL info: metric might not be a counter"])) == []
+    assert samples(answer_of("vector", [], warnings=["PromQL info: metric might not be a counter"]), at=0.0) == []
 
 
 async def test_what_answered_within_the_deadline_is_used() -> None:
@@ -310,7 +315,7 @@ def test_any_bytes_are_samples_or_our_error(body: bytes) -> None:
     said = ""
     found = []
     try:
-        found = samples(body)
+        found = samples(body, at=0.0)
     except SourceError as error:
         said = error.detail
     assert "\n" not in said

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from copilot.core.errors import RecordingError
 from copilot.core.signals import RecordingHeader, Signals
 from copilot.core.taxonomy import SPECS, TAXONOMY_VERSION
-from copilot.sources.recorded import RecordedSource, read_recording, recording_to, tick_line, write_recording
+from copilot.sources.recorded import read_recording, recording_to, tick_line, write_recording
 from tests.evaluations import NOON, signals
 
 HEADER = RecordingHeader(
@@ -87,15 +87,6 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str) -> Non
     (tmp_path / "broken.jsonl.gz").write_bytes(b"plain")
     with pytest.raises(RecordingError, match="cannot be read"):
         read_recording(tmp_path / name)
-
-
-async def test_a_recorded_source_gives_its_ticks_as_of_now_and_then_nothing() -> None:
-    source = RecordedSource([signals(NOON)])
-    later = NOON.add(hours=1)
-    assert await source.read(later) == signals(NOON).model_copy(update={"time": later})
-    after = await source.read(later)
-    assert set(after.readings) == set(source.expected)
-    assert not any(after.covered(i) for i in after.readings)
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])

@@ -152,6 +152,21 @@ async def test_what_stops_answering_is_down_after_two_failed_reads_and_back_by_i
         assert (await scraping.read(Instant.now())).targets == {"server": 1}
 
 
+async def test_a_servers_page_that_never_changes_is_not_read_as_a_calm_server() -> None:
+    clock = iter(range(0, 100_000, 130))
+    async with MetricsServer.start(recorded("server")) as server:
+        page = MetricsEndpoint(url=server.url, role="server")
+        scraping = ScrapeSource(
+            ClusterSettings(interval_sec=2, window_sec=10, metrics=(page,)),
+            now=lambda: Instant.from_timestamp(next(clock)),
+        )
+        async with asyncio.timeout(30):
+            while (signals := await scraping.read(Instant.from_timestamp(0))).targets["server"]:
+                await server.until_asked(1)
+        await scraping.aclose()
+    assert "has not changed" in signals.missing["state_transitions.throughput_per_sec"].detail
+
+
 async def test_credentials_in_an_address_are_sent_and_never_said() -> None:
     url = f"http://me:secret@127.0.0.1:{free_ports(1)[0]}/metrics"
     async with source(url) as scraping:

@@ -83,6 +83,13 @@ async def test_a_cluster_with_logs_has_a_loop_that_reads_them(client: Client, tm
         *(loop_id(logged.cluster.name) for loop_id in (observe_id, scheduled_id, log_watcher_id, prune_id)),
         *(loop_id("without") for loop_id in (observe_id, scheduled_id, prune_id)),
     ]
+
+    async def forgotten() -> list[str] | None:
+        again = await start_loops(settings.model_copy(update={"clusters": (watched,)}))
+        found = [loop.workflow_id for loop in again if loop.outcome == "forgotten"]
+        return sorted(found) if len(found) == 3 else None
+
+    assert await eventually(forgotten) == ["observe-without", "prune-without", "scheduled-without"]
     await logged.watch()
     async with logged.both():
         await logged.readings(2)

@@ -34,7 +34,7 @@ def alive(
             raise SettingsError(["worker.alive_file is not set: the worker touches no file by which it could be asked"])
         wrong = worker_silent(settings.worker.alive_file)
     else:
-        wrong = api_silent(settings.api.host, settings.api.port)
+        wrong = api_silent(f"{settings.api.host_here}:{settings.api.port}")
     typer.echo(wrong or f"the {process.value} is alive")
     if wrong:
         raise typer.Exit(1)

@@ -19,7 +19,9 @@ class Asking:
     def __init__(self, base: str, cert_file: Path | None = None) -> None:
         import httpx
 
-        token = os.environ.get("COPILOT_TOKEN")
+        token = os.environ.get("COPILOT_TOKEN", "").strip()
+        if not token.isascii():
+            raise SettingsError(["COPILOT_TOKEN is no token: `copilot token new NAME` makes one"])
         trusted = httpx.create_ssl_context()
         if cert_file is not None and base.startswith("https:"):
             with contextlib.suppress(OSError):  # ours may not be readable to whoever asks, and need not be
@@ -27,9 +29,12 @@ class Asking:
                 trusted.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         headers = {"authorization": f"Bearer {token}"} if token else {}
         self.base = base
-        self._client: httpx.Client = httpx.Client(
-            base_url=base, timeout=ANSWER_SEC, trust_env=False, headers=headers, verify=trusted
-        )
+        try:
+            self._client: httpx.Client = httpx.Client(
+                base_url=base, timeout=ANSWER_SEC, trust_env=False, headers=headers, verify=trusted
+            )
+        except httpx.InvalidURL as error:
+            raise SettingsError([f"--api {base} is no address: write http://127.0.0.1:8765, say"]) from error
 
     def statuses(self, cluster: str | None = None) -> list[dict[str, Any]]:
         """/status of one cluster, or of all, the worst first. SourceError when nobody answers or there is no such
@@ -38,7 +43,10 @@ class Asking:
 
         try:
             names = [cluster] if cluster else [c["cluster"] for c in self._answer("/clusters", {})["clusters"]]
-            return [self._answer("/status", {"cluster": name}) for name in names]
+            answers = [self._answer("/status", {"cluster": name}) for name in names]
+            return [answer for answer in answers if answer["health_state"]]
+        except (KeyError, TypeError) as error:
+            raise self._stranger(200) from error
         except httpx.HTTPError as error:
             raise SourceError(
                 MissingCode.TARGET_DOWN,
@@ -66,7 +74,7 @@ class Asking:
         except ValueError:
             body = None
         if not isinstance(body, dict):
-            raise SourceError(MissingCode.PARSE, f"what answers at {self.base} is not the Copilot's API")
+            raise self._stranger(answer.status_code)
         if answer.status_code == 401:
             shown = "authorization" in self._client.headers
             why = (
@@ -74,6 +82,11 @@ class Asking:
             )
             raise SettingsError([f"{self.base} {why}"])
         if answer.status_code != 200:
-            message = body.get("error", {}).get("message") or f"{path}: {answer.status_code}"
-            raise SourceError(MissingCode.ABSENT, message)
+            error = body.get("error")
+            if not isinstance(error, dict) or "message" not in error:
+                raise self._stranger(answer.status_code)
+            raise SourceError(MissingCode.ABSENT, str(error["message"]))
         return body
+
+    def _stranger(self, status: int) -> SourceError:
+        return SourceError(MissingCode.PARSE, f"what answers at {self.base} (HTTP {status}) is not the Copilot's API")

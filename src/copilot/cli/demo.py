@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from copilot.core.errors import CopilotError
-
 
 def demo(
     fault: Annotated[
@@ -35,15 +33,11 @@ def demo(
     from copilot.local.fault_plan import planned_fault, seconds
     from copilot.local.stack import DemoOptions
 
-    try:
-        plan = [planned_fault(text) for text in fault or []]
-        for_sec = None if for_ is None else seconds(for_)
-        options = DemoOptions(data_dir=data_dir, port=port, interval_sec=seconds(interval))
-        if as_json:
-            until_told_to_end(run_demo(options, plan, for_sec, JsonScreen()))
-        else:
-            with person_screen() as screen:
-                until_told_to_end(run_demo(options, plan, for_sec, screen))
-    except CopilotError as error:
-        typer.echo(f"copilot demo: {error}", err=True)
-        raise typer.Exit(2) from error
+    plan = [planned_fault(text) for text in fault or []]
+    for_sec = None if for_ is None else seconds(for_)
+    options = DemoOptions(data_dir=data_dir, port=port, interval_sec=seconds(interval))
+    if as_json:
+        until_told_to_end(run_demo(options, plan, for_sec, JsonScreen()))
+        return
+    with person_screen() as screen:
+        until_told_to_end(run_demo(options, plan, for_sec, screen))

@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from copilot.core.errors import CopilotError
-
-EXAMPLE = "Example: copilot fault workers-down, and then copilot fault workers-down --clear"
+from copilot.core.errors import SettingsError, StartError
 
 
 def fault(
@@ -29,27 +27,23 @@ def fault(
     from copilot.local.data_folder import find_demo
     from copilot.local.faults import FAULTS, fault_named
 
-    try:
-        if list_:
-            _print_list({each.name: each.what for each in FAULTS.values()}, _active_faults(data_dir), as_json)
-            return
-        if name is None and not clear:
-            raise typer.Exit(_refuse("say which fault: `copilot fault --list` names them"))
-        if name is not None:
-            fault_named(name)
-        answer: Answer = asyncio.run(ask(find_demo(data_dir).socket, Wish(fault=name, clear=clear)))
-    except CopilotError as error:
-        raise typer.Exit(_refuse(str(error))) from error
+    if list_:
+        _print_list({each.name: each.what for each in FAULTS.values()}, _active_faults(data_dir), as_json)
+        return
+    if name is None and not clear:
+        raise SettingsError(["say which fault: `copilot fault --list` names them"])
+    if name is not None:
+        fault_named(name)
+    answer: Answer = asyncio.run(ask(find_demo(data_dir).socket, Wish(fault=name, clear=clear)))
     if as_json:
         typer.echo(answer.model_dump_json())
-    elif answer.done:
-        typer.echo(answer.text)
     if not answer.done:
-        raise typer.Exit(_refuse(answer.text))
+        raise StartError(answer.text)
+    if not as_json:
+        typer.echo(answer.text)
 
 
 def _active_faults(data_dir: Path | None) -> list[str]:
-    from copilot.core.errors import StartError
     from copilot.local.control import Wish, ask
     from copilot.local.data_folder import find_demo
 
@@ -68,8 +62,3 @@ def _print_list(faults: dict[str, str], active: list[str], as_json: bool) -> Non
         return
     for name, what in faults.items():
         typer.echo(f"{name:<24}{what}{'  [on]' if name in active else ''}")
-
-
-def _refuse(why: str) -> int:
-    typer.echo(f"copilot fault: {why}", err=True)
-    return 2

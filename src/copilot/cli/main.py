@@ -32,6 +32,7 @@ app = typer.Typer(
     epilog="Begin with: copilot demo",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (demo.demo, fault.fault, up.up, processes.worker, processes.api, processes.start, alive.alive,

@@ -16,6 +16,7 @@ OUTCOMES = {
     "redefined": "runs already, and takes up what has changed",
     "moved": "started again on another task queue, with what it knew",
     "freed": "was stuck and is started again, with what it knew",
+    "forgotten": "runs, but its cluster is not configured: `temporal workflow cancel` ends it",
 }
 
 

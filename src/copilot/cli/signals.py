@@ -58,7 +58,9 @@ def signals(
         from copilot.core.signal_promql import expressions
         from copilot.local.fault_plan import seconds
 
-        found = expressions(SPECS.values(), dialect or (), seconds(window))
+        if not (window_sec := seconds(window)):
+            raise SettingsError(["--window 0s is no rate window: write 60s"])
+        found = expressions(SPECS.values(), dialect or (), window_sec)
         lines = (f"# {SPECS[i].meaning}, {SPECS[i].unit}\n{i} = {text}\n" for i, text in found.items())
         typer.echo(json.dumps(found) if as_json else "\n".join(lines))
     elif as_json:

@@ -48,8 +48,7 @@ def status(
     if loops:
         _loops(settings, cluster, as_json=as_json)
         return
-    host = "127.0.0.1" if settings.api.host in ("0.0.0.0", "::") else settings.api.host
-    base = api or f"{settings.api.scheme}://{f'[{host}]' if ':' in host else host}:{settings.api.port}"
+    base = api or f"{settings.api.scheme}://{settings.api.host_here}:{settings.api.port}"
     asking = Asking(base.rstrip("/"), settings.api.cert_file)
     if watch:
         from copilot.cli.status_watch import watch_status

@@ -24,6 +24,7 @@ def up(
 
     Example: copilot up --config copilot.toml, with as little in it as
 
+    \b
     [[clusters]]
     name = "production"
     metrics = [{ url = "http://127.0.0.1:9090/metrics", role = "server" }]

@@ -171,8 +171,6 @@ SERVER = (
 )
 
 SCENARIOS: dict[str, Scenario] = {each.name: each for each in (*HEALTHY, *WORKERS_AND_CODE, *SERVER)}
-# Scenarios of labels.toml that cannot be produced here, each with the reason.
-NOT_PRODUCIBLE: dict[str, str] = {}
 
 
 def scenario_named(name: str) -> Scenario:

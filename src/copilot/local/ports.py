@@ -28,8 +28,7 @@ def claim_port(port: int, *, option: str = "--port") -> int:
         return free_ports(1)[0]
     if (reason := _why_not(port)) is not None:
         raise StartError(
-            f"port {port} cannot be used ({reason}): give another with {option}, or leave {option} out "
-            "to have a free one chosen"
+            f"port {port} cannot be used ({reason}): give another with {option}, or 0 to have a free one chosen"
         )
     return port
 

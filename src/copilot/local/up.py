@@ -11,7 +11,7 @@ from copilot.bootstrap import temporal_given
 from copilot.core.errors import SettingsError
 from copilot.local.copilot_processes import OWN_SERVER, STAGE_SERVERS, CopilotProcesses
 from copilot.local.data_folder import locked
-from copilot.local.ports import LOOPBACK, claim_port, free_ports
+from copilot.local.ports import claim_port, free_ports
 from copilot.local.postgres import prepare
 from copilot.local.supervisor import Event, Supervisor, together
 from copilot.local.temporal_server import DevServer
@@ -70,8 +70,7 @@ async def everything_up(
                 await together(*wanted)
             if address := environment.get("COPILOT_TEMPORAL__ADDRESS"):
                 temporal = f"{address} ({EMBEDDED.format(folder)})"
-            host = LOOPBACK if settings.api.host in ("0.0.0.0", "::") else settings.api.host
-            page = f"{settings.api.scheme}://{host}:{port}"
+            page = f"{settings.api.scheme}://{settings.api.host_here}:{port}"
             processes = CopilotProcesses(supervisor, config, page, environment=environment)
             await processes.set_up_store()
             await processes.start()

@@ -5,6 +5,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import httpx
@@ -18,6 +19,8 @@ from copilot.sources.pages import ENCODING, beginning, body, failed
 MAX_ANSWER_BYTES = 32_000_000
 PARSE_INLINE_BYTES = 200_000
 MAX_ERROR_BYTES = 4_000
+MOST_OFF_SEC = 30.0
+"""How far an answer's time may lie from the one asked about: some servers round it."""
 Points = dict[int, float]
 """Milliseconds since the epoch → value."""
 Series = tuple[Mapping[str, str], Points]
@@ -50,9 +53,10 @@ async def instant_query(
     """The vector a query gives at a time (seconds since the epoch), asked by POST: a long query is no long address.
 
     Raises SourceError: refused, redirected and 5xx target_down, 401/403 forbidden, 404 absent, 429, incomplete answers
-    and more than `max_bytes` dropped, what cannot be understood parse. The caller sets the time limit."""
+    and more than `max_bytes` dropped, what cannot be understood or is of another time parse. The caller sets the time
+    limit."""
     form = {"query": query, "time": f"{at:.3f}", **(more or {})}
-    return await _asked(client, url, form, max_bytes, samples)
+    return await _asked(client, url, form, max_bytes, partial(samples, at=at))
 
 
 async def range_query(
@@ -98,9 +102,10 @@ async def _asked(
     return read(answer, kind)
 
 
-def samples(text: bytes, kind: str = "application/json") -> list[Sample]:
-    """The samples of an answer. Raises SourceError (parse, dropped) for anything but a whole vector."""
-    return _entries(text, kind, "vector", _sample)
+def samples(text: bytes, kind: str = "application/json", *, at: float) -> list[Sample]:
+    """The samples of an answer about the time `at`. Raises SourceError (parse, dropped) for anything but a whole vector
+    of that time."""
+    return _entries(text, kind, "vector", partial(_sample, at=at))
 
 
 def series(text: bytes, kind: str = "application/json") -> list[Series]:
@@ -123,6 +128,8 @@ def _entries(text: bytes, kind: str, wanted: str, read: Callable[[Any], T]) -> l
         raise _unreadable(f"status: error, {_said(answer)}")
     warnings = answer.get("warnings") or []
     serious = [str(w) for w in warnings if not str(w).startswith(ANNOTATIONS)] if isinstance(warnings, list) else []
+    if answer.get("isPartial") is True:  # VictoriaMetrics, where a vmstorage does not answer
+        serious.append("isPartial")
     if serious:
         raise SourceError(MissingCode.DROPPED, f"the answer is incomplete: {_short(serious[0])}")
     data = answer.get("data")
@@ -135,9 +142,12 @@ def _entries(text: bytes, kind: str, wanted: str, read: Callable[[Any], T]) -> l
         raise _unreadable(f"the {wanted} has entries that are no samples") from error
 
 
-def _sample(entry: Any) -> Sample:
-    _, value = entry["value"]
-    return _labels(entry), _number(value)
+def _sample(entry: Any, at: float) -> Sample:
+    time, value = entry["value"]
+    sample = _labels(entry), _number(value)
+    if not abs(time - at) <= MOST_OFF_SEC:
+        raise _unreadable("the answer is of another time than the one asked for: does a proxy keep answers?")
+    return sample
 
 
 def _series(entry: Any) -> Series:

@@ -16,6 +16,8 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.service import RPCError, RPCStatusCode
 from whenever import Instant
 
+from copilot.core.errors import SourceError
+from copilot.core.signals import MissingCode
 from copilot.sources.paced_calls import PacedCalls, source_error
 from copilot.sources.task_queues import KINDS, UNVERSIONED, Description, Part, Poller, QueueKey
 
@@ -66,7 +68,8 @@ class QueueCalls:
             report_pollers=True,
         )
         answer = await self._calls.call(self._calls.service.describe_task_queue, request)
-        if not answer.versions_info:
+        told = [found for by_type in answer.versions_info.values() for found in by_type.types_info.values()]
+        if not any(found.HasField("stats") for found in told):
             raise RPCError("no versions are told", RPCStatusCode.UNIMPLEMENTED, b"")
         parts = {
             (kind, version or UNVERSIONED): _part(by_type.types_info[number].stats, by_type.types_info[number].pollers)
@@ -82,6 +85,8 @@ class QueueCalls:
                 namespace=key.namespace, task_queue=_queue(key), task_queue_type=TYPES[kind], report_stats=True
             )
             answer = await self._calls.ask(self._calls.service.describe_task_queue, request, asked)
+            if not answer.HasField("stats"):
+                raise SourceError(MissingCode.ABSENT, "this server does not tell what waits", asked=asked)
             return _part(answer.stats, answer.pollers)
 
         found = await asyncio.gather(*(of_type(kind) for kind in KINDS))

@@ -20,9 +20,11 @@ from copilot.sources.queue_calls import version_of
 from copilot.sources.task_queues import QueueKey
 
 REMEMBER_SEC = 24 * 3600.0
+MOST_PAGES = 3
 LIST_EVERY_SEC = 60.0
 CURRENT_VERSIONS_EVERY_SEC = 1.0
 QUEUES_OF_VERSION_EVERY_SEC = 300.0
+_QUOTED = frozenset("'\\")
 SYSTEM_NAMESPACES = frozenset({"temporal-system", "temporal_system", "system"})
 JOBS = ("namespaces", "running", "closed", "deployments", "deployment", "version", "workers", "activities")
 OF_NAMESPACE = ("running", "closed", "deployments", "workers", "activities")
@@ -95,11 +97,18 @@ class QueueLists:
             "running": 'ExecutionStatus = "Running"',
             "closed": f'ExecutionStatus != "Running" AND CloseTime > "{since}"',
         }[job.what]
-        request = ListWorkflowExecutionsRequest(namespace=job.namespace, page_size=200, query=query)
         asked = f"the workflows of namespace {job.namespace}"
-        answer = await self._calls.ask(self._calls.service.list_workflow_executions, request, asked)
-        for execution in answer.executions:
-            self._known.saw(job.namespace, execution.task_queue, now)
+        found: set[str] = set()
+        for _ in range(MOST_PAGES):  # A page may be all of one busy queue: the next one is of the others.
+            names = ", ".join(f"'{queue}'" for queue in sorted(found) if not _QUOTED.intersection(queue))
+            others = f" AND TaskQueue NOT IN ({names})" if names else ""
+            request = ListWorkflowExecutionsRequest(namespace=job.namespace, page_size=200, query=query + others)
+            answer = await self._calls.ask(self._calls.service.list_workflow_executions, request, asked)
+            found.update(execution.task_queue for execution in answer.executions)
+            if not answer.next_page_token:
+                break
+        for queue in found:
+            self._known.saw(job.namespace, queue, now)
         return LIST_EVERY_SEC
 
     async def _activities(self, job: Job, now: Instant) -> float:

@@ -4,7 +4,7 @@ import gzip
 import json
 import logging
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
@@ -75,32 +75,6 @@ def tick_line(signals: Signals) -> str:
     """One tick as a line, without what is empty and what the format does not have."""
     document = signals.model_dump(mode="json", exclude={"sources", "server"})
     return json.dumps({k: v for k, v in document.items() if v or k in ("time", "readings")}, separators=(",", ":"))
-
-
-class RecordedSource:
-    """A source that gives the ticks of a recording one after the other as if they were read now; after the last one
-    everything is absent."""
-
-    name = "recorded"
-
-    def __init__(self, ticks: Sequence[Signals]) -> None:
-        self._ticks = list(ticks)
-        self._next = 0
-
-    @property
-    def expected(self) -> tuple[str, ...]:
-        """All ids the recording mentions."""
-        return tuple({i: None for tick in self._ticks for i in tick.readings})
-
-    async def read(self, now: Instant) -> Signals:
-        """The next tick, dated `now`."""
-        if self._next < len(self._ticks):
-            self._next += 1
-            return self._ticks[self._next - 1].model_copy(update={"time": now})
-        return Signals(time=now, readings=dict.fromkeys(self.expected))
-
-    async def aclose(self) -> None:
-        """Nothing is held."""
 
 
 def _ticks(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[Signals]:

@@ -11,7 +11,7 @@ from whenever import Instant
 from copilot.core.dialects import vocabulary
 from copilot.core.errors import SourceError
 from copilot.core.resolve import WITNESS, measurable, readings, wanted_leaves
-from copilot.core.signals import Missing, Signals
+from copilot.core.signals import Missing, MissingCode, Signals
 from copilot.core.taxonomy import SPECS, SignalSpec
 from copilot.core.window import TargetScrapes
 from copilot.settings import ClusterSettings
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 SCRAPE_TIMEOUT_SEC = 3.0
 WARM_UP_SEC = 2.0
 IDLE_INTERVALS = 5
+FROZEN_SEC = 120.0
+"""A server's page that says the same for so long is no live one's: its memory is measured every minute."""
 PARSE_INLINE_BYTES = 100_000
 
 
@@ -37,6 +39,18 @@ class _Endpoint:
         self.parser = PageParser(target)
         self.attempts = 0
         self.complaints = Complaints(log)
+        self._said = 0
+        self._since = Instant.MIN
+
+    def check_alive(self, body: bytes, at: Instant) -> None:
+        """SourceError where it is a server's page that has not changed for two minutes: it comes out of a cache, or
+        from an exporter that goes on telling the last of what is gone."""
+        if (said := hash(body)) != self._said:
+            self._said, self._since = said, at
+        unchanged = (at - self._since).total("seconds")
+        if self.target.role == "server" and unchanged > FROZEN_SEC:
+            detail = f"the page has not changed for {unchanged:.0f} s: does a proxy or an exporter keep it?"
+            raise SourceError(MissingCode.TARGET_DOWN, detail)
 
     @property
     def settled(self) -> bool:
@@ -164,6 +178,7 @@ class ScrapeSource:
                 timeout_sec=min(self._pace, SCRAPE_TIMEOUT_SEC),
                 max_bytes=self._max_bytes,
             )
+            endpoint.check_alive(body, at)
             async with self._pages:
                 if len(body) > PARSE_INLINE_BYTES:
                     page = await asyncio.to_thread(endpoint.parser.parse, body)

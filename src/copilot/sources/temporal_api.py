@@ -19,6 +19,7 @@ from whenever import Instant
 from copilot.core.errors import SettingsError, SourceError
 from copilot.core.signals import Missing, MissingCode, ServerFacts, Signals
 from copilot.settings import ClusterSettings, TemporalSettings, WatchedTemporal
+from copilot.sources.complaints import Complaints
 from copilot.sources.paced_calls import PacedCalls, connect_failure, source_error
 from copilot.sources.queue_calls import QueueCalls
 from copilot.sources.queue_discovery import QueueDiscovery, Watched
@@ -41,7 +42,6 @@ SHARE_OF_INTERVAL = 0.6
 LEAST_SEC = 2.0
 MOST_LISTS = 20
 FACTS_EVERY_SEC = 3600.0
-LOG_EVERY_SEC = 60.0
 _ANSWERS = (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.NOT_FOUND)
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class TemporalApiSource:
         self._client = client
         self._now = now
         self._reader: _Reader | None = None
-        self._logged: float | None = None
+        self._complaints = Complaints(log)
 
     async def read(self, now: Instant) -> Signals:
         """The readings at `now`; within ten seconds, three when the server does not answer."""
@@ -145,10 +145,7 @@ class TemporalApiSource:
 
     def _lacking(self, now: Instant, readings: dict[str, float], code: MissingCode, detail: str) -> Signals:
         """What was read, everything else this source is for missing with the reason, which is logged once a minute."""
-        clock = time.monotonic()
-        if self._logged is None or clock - self._logged >= LOG_EVERY_SEC:
-            self._logged = clock
-            log.warning("cluster %s, Temporal's API: %s", self._cluster.name, detail)
+        self._complaints.say("cluster %s, Temporal's API: %s", self._cluster.name, detail)
         lacking = [i for i in self.expected if i not in readings]
         why = Missing(code=code, detail=detail)
         return Signals(time=now, readings={**dict.fromkeys(lacking), **readings}, missing=dict.fromkeys(lacking, why))
