@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from io import StringIO
 from pathlib import Path
 from threading import Thread
@@ -154,9 +154,10 @@ def test_another_api_is_told_in_one_line(status: int, body: dict[str, Any]) -> N
 
     with (
         serving(Starlette(routes=[Route("/{path:path}", stranger)])) as base,
+        closing(Asking(base)) as asking,
         pytest.raises(SourceError, match=rf"{base} \(HTTP {status}\) is not the Copilot's API"),
     ):
-        Asking(base).statuses()
+        asking.statuses()
 
 
 def test_what_is_no_address_and_what_is_no_token_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

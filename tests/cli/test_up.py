@@ -1,6 +1,7 @@
 """`copilot up` over a real, idle cluster: what it starts, what a killed worker costs, and that nothing stays behind."""
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -105,11 +106,20 @@ address = "{watched.address}"
             assert times == sorted(set(times))
             assert "unknown" not in {p["health_state"] for p in points[2:]}
 
+        for words in (["status", "--loops", "--json"], ["db", "list-tables", "--json"]):
+            beside = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "copilot", *words, "--config", str(config), stdout=asyncio.subprocess.PIPE,
+                env={**os.environ, "COPILOT_DATA_DIR": str(folder / "data")},
+            )  # fmt: skip
+            said, _ = await beside.communicate()
+            assert (beside.returncode, bool(said)) == (0, True), words
+
         family = psutil.Process(up.pid).children(recursive=True)
         assert len(family) >= 4
         up.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(up.wait(), 20) == 0
         assert psutil.wait_procs(family, timeout=10)[1] == []
+        assert not (folder / "data" / "up.json").exists()
     finally:
         if up.returncode is None:
             up.kill()

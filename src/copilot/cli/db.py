@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from copilot.cli.options import ConfigOption, JsonOption
+from copilot.cli.up_found import settings_beside_up
 
 if TYPE_CHECKING:
     from whenever import Instant
@@ -28,10 +29,9 @@ def setup_schema(config: ConfigOption = None, as_json: JsonOption = False) -> No
 
     Example: copilot db setup-schema --config copilot.toml"""
     from copilot.bootstrap import store
-    from copilot.settings import load_settings
 
     async def set_up() -> int:
-        kept = store(load_settings(config))
+        kept = store(settings_beside_up(config))
         try:
             return await kept.setup_schema()
         finally:
@@ -50,10 +50,9 @@ def check_connection(config: ConfigOption = None, as_json: JsonOption = False) -
     Example: copilot db check-connection"""
     from copilot.bootstrap import store_url
     from copilot.cli.db_view import print_connected
-    from copilot.settings import load_settings
     from copilot.store.connection_check import check_connection as check
 
-    found = asyncio.run(check(store_url(load_settings(config))))
+    found = asyncio.run(check(store_url(settings_beside_up(config))))
     if as_json:
         typer.echo(json.dumps({"place": found.place, "server": found.server, "schema_version": found.schema_version,
                                "newest_version": found.newest_version,
@@ -71,10 +70,9 @@ def list_tables(config: ConfigOption = None, as_json: JsonOption = False) -> Non
     Example: copilot db list-tables --json"""
     from copilot.bootstrap import store_url
     from copilot.cli.db_view import print_tables
-    from copilot.settings import load_settings
     from copilot.store.inspection import inspect
 
-    found = asyncio.run(inspect(store_url(load_settings(config))))
+    found = asyncio.run(inspect(store_url(settings_beside_up(config))))
     if as_json:
         typer.echo(json.dumps(found.tables))
     else:
@@ -96,9 +94,8 @@ def prune(
     Example: copilot db prune --older-than 30d --dry-run"""
     from copilot.bootstrap import store
     from copilot.cli.db_view import deleting_shown, print_rows
-    from copilot.settings import load_settings
 
-    settings = load_settings(config)
+    settings = settings_beside_up(config)
     before = _before(older_than, settings.store.retention_days)
 
     async def delete() -> tuple[dict[str, int], int]:

@@ -73,9 +73,10 @@ def status(
 
 def _loops(settings: "Settings", cluster: str | None, *, as_json: bool) -> None:
     from copilot.cli.status_view import print_loops
+    from copilot.local.brought import with_brought
     from copilot.loops import seen
 
-    found = asyncio.run(seen(settings, cluster))
+    found = asyncio.run(seen(with_brought(settings), cluster))
     if not found:
         raise SettingsError(
             [f"the configuration has no cluster named {cluster!r}" if cluster else "no cluster is configured"]

@@ -32,8 +32,9 @@ def up(
     address = "127.0.0.1:7233"
     """
     # Not at the top: they bring Temporal's SDK along, which other commands need not wait for.
+    from copilot.local.brought import default_folder
     from copilot.local.demo_run import until_told_to_end
-    from copilot.local.up import default_folder, run_up
+    from copilot.local.up import run_up
     from copilot.settings import CONFIG_FILE, load_settings
 
     settings = load_settings(config)

@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from copilot.bootstrap import temporal_given
 from copilot.core.errors import SettingsError
+from copilot.local.brought import LOCK, Brought, described
 from copilot.local.copilot_processes import OWN_SERVER, STAGE_SERVERS, CopilotProcesses
 from copilot.local.data_folder import locked
 from copilot.local.ports import claim_port, free_ports
@@ -30,12 +30,6 @@ class Up:
     store: str
 
 
-def default_folder() -> Path:
-    """Where data are kept unless the settings say otherwise: the user's data folder."""
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "temporal-sre-copilot"
-
-
 @contextlib.asynccontextmanager
 async def everything_up(
     settings: Settings, config: Path | None, folder: Path, on_event: Callable[[Event], None]
@@ -44,7 +38,7 @@ async def everything_up(
     if not settings.clusters:
         raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
     port = claim_port(settings.api.port, option="[api] port")
-    with locked(folder, "up.lock", "`copilot up`"):
+    with locked(folder, LOCK, "`copilot up`"):
         async with Supervisor(folder / "logs", on_event) as supervisor:
             environment: dict[str, str | None] = {"COPILOT_API__PORT": str(port)}
             temporal, store = settings.temporal.address, "your own"
@@ -74,7 +68,11 @@ async def everything_up(
             processes = CopilotProcesses(supervisor, config, page, environment=environment)
             await processes.set_up_store()
             await processes.start()
-            yield Up(page=page, data_dir=folder, temporal=temporal, store=store)
+            brought = Brought(
+                temporal=environment.get("COPILOT_TEMPORAL__ADDRESS"), store=environment.get("COPILOT_STORE__URL")
+            )
+            with described(folder, brought):
+                yield Up(page=page, data_dir=folder, temporal=temporal, store=store)
 
 
 async def run_up(
