@@ -1,5 +1,6 @@
 """Doctor at a cluster whose answers are chosen, over real sockets, and at a real one."""
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from copilot.starter import start_loops
 from tests.scraped import recorded
 from tests.sources.metrics_server import MetricsServer
 from tests.sources.prometheus_server import prometheus
+from tests.sources.prometheus_standin import StandIn
 from tests.sources.test_temporal_api import watched
 
 
@@ -161,6 +163,24 @@ async def test_a_prometheus_says_whose_metrics_it_has_and_how_often_it_reads_the
     assert (found.coverage.primary, found.distrust) == (1.0, ())
     workers = check(half.checks, "its worker metrics")
     assert (workers.status, workers.found) == (CheckStatus.WARNING, "no target")
+
+
+class SlowlyScraped(StandIn):
+    """Knows one target, read every minute."""
+
+    def _targets(self, query: str) -> bytes:
+        window = re.search(r"count_over_time\(.*?\[(\d+)s\]", query)
+        assert window is not None
+        self.counts = {"s:1": int(window[1]) // 60}
+        return super()._targets(query)
+
+
+async def test_a_window_too_short_for_the_scrapes_is_told_with_one_that_is_not() -> None:
+    async with SlowlyScraped().run() as slow:
+        cluster = ClusterSettings(prometheus=PrometheusSettings(url=slow.url))
+        (found,) = (await diagnose(Settings(), [cluster], quick=True)).clusters
+    told = check(found.checks, "its server metrics")
+    assert (told.status, told.fix) == (CheckStatus.WARNING, "it is scraped every 60 s: set window_sec = 240")
 
 
 @pytest.mark.parametrize(

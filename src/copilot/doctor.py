@@ -17,7 +17,7 @@ from copilot.recording import record, ticks
 from copilot.settings import ClusterSettings, MetricsEndpoint, PrometheusSettings, Settings
 from copilot.sources.frontend_check import Frontend
 from copilot.sources.page_check import PageFound, check_page
-from copilot.sources.prometheus_check import RoleFound, check_prometheus
+from copilot.sources.prometheus_check import ENOUGH, RoleFound, check_prometheus
 from copilot.sources.temporal_api import watched_client
 from copilot.store.inspection import inspect
 
@@ -152,9 +152,11 @@ def _role(found: RoleFound, window_sec: float) -> Check:
     if not found.living:
         said = f"all {found.down} targets are down" if found.down else "no target"
         status, fix = CheckStatus.WARNING, f"let it scrape every {found.role}, or mend selector and prefix"
-    elif found.samples < 2:
+    elif found.samples < ENOUGH:
         said += f", {found.samples} samples of a counter in the rate window of {window_sec:g} s"
-        status, fix = CheckStatus.WARNING, "set window_sec to at least four of its scrape intervals"
+        status, fix = CheckStatus.WARNING, "set window_sec to four of its scrape intervals"
+        if (every := found.scraped_every_sec) is not None:
+            fix = f"it is scraped every {every:g} s: set window_sec = {4 * every:g}"
     return Check(name=name, status=status, found=said, fix=fix)
 
 

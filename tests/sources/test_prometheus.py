@@ -238,7 +238,7 @@ async def test_one_sample_in_the_window_says_to_widen_it() -> None:
     signals = await read(StandIn(counts={"s:1": 1}, leaf=answered()))
     why = signals.missing["frontend.error_rate_per_sec"]
     assert why.code == MissingCode.ABSENT
-    assert "set window_sec to at least twice the scrape interval" in why.detail
+    assert "set window_sec to four scrape intervals" in why.detail
 
 
 async def test_a_first_event_counts_and_is_no_zero_where_births_are_unknown() -> None:

@@ -226,8 +226,8 @@ class Asked:
             return ""
         found = "one sample" if standing.samples else "no sample"
         return (
-            f"{found} of {self._witnesses[role]} in {self._window:g} s, a rate needs two: set window_sec to at least "
-            "twice the scrape interval"
+            f"{found} of {self._witnesses[role]} in {self._window:g} s, a rate needs two: "
+            "set window_sec to four scrape intervals"
         )
 
     def witnessed(self, role: Role, witness: str, *, throughout: bool) -> bool:

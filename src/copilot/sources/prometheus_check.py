@@ -21,18 +21,22 @@ from copilot.sources.prometheus import ROLES
 from copilot.sources.promroles import RoleQuestions
 
 MAX_VERSION_BYTES = 100_000
+ENOUGH = 2
+REACHES_SEC = (120.0, 300.0, 900.0)
+"""How far back is looked for two samples, the shortest first: a target may be young."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoleFound:
     """The targets of a role: how many live, how many are down, their dialects, and the most samples a counter of one
-    had in the rate window (a rate needs two, four are good)."""
+    had in the rate window (a rate needs two, four are good). `scraped_every_sec`: told where these are too few."""
 
     role: Role
     living: int
     down: int
     dialects: tuple[str, ...]
     samples: int
+    scraped_every_sec: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,21 @@ async def _role(
     at = seconds(Instant.now())
     found = questions.understood(await instant_query(client, url, questions.targets(), at), at)
     heard = tuple(d.name for d in questions.dialects)
-    return RoleFound(role, len(found.living), len(found.down), heard, found.samples)
+    every = None if found.samples >= ENOUGH or not found.living else await _scraped_every(client, url, role, settings)
+    return RoleFound(role, len(found.living), len(found.down), heard, found.samples, every)
+
+
+async def _scraped_every(
+    client: httpx.AsyncClient, url: httpx.URL, role: Role, settings: PrometheusSettings
+) -> float | None:
+    """Seconds between two samples, to five; None where the last quarter of an hour does not tell."""
+    for reach_sec in REACHES_SEC:
+        questions = RoleQuestions(role, settings, reach_sec)
+        at = seconds(Instant.now())
+        found = questions.understood(await instant_query(client, url, questions.targets(), at), at)
+        if found.samples >= ENOUGH:
+            return 5.0 * max(1, round(reach_sec / found.samples / 5))
+    return None
 
 
 async def _version(client: httpx.AsyncClient, url: str) -> str:

@@ -39,7 +39,7 @@ class _Endpoint:
         self.parser = PageParser(target)
         self.attempts = 0
         self.complaints = Complaints(log)
-        self._said = 0
+        self._said: int | None = None
         self._since = Instant.MIN
 
     def check_alive(self, body: bytes, at: Instant) -> None:
