@@ -17,7 +17,7 @@ from copilot.core.assessment import (
 )
 from copilot.core.bottleneck import WorkerEvidence, classify_bottleneck, worker_evidence
 from copilot.core.causal_chain import chain
-from copilot.core.facts import Facts, past
+from copilot.core.facts import Facts, past, unsure
 from copilot.core.findings import findings
 from copilot.core.flow import cluster_flow, queue_flows, rest_of, sanitised
 from copilot.core.gates import judge
@@ -165,7 +165,8 @@ def _remembering(decision: Decision, memory: Memory) -> tuple[Decision, Memory]:
     if blurred:
         others = tuple(issue for issue in found if issue.finding not in (memory.cause.finding, *WEAK))
         return replace(decision, findings=(memory.cause, *others), bottleneck=memory.bottleneck), memory
-    return replace(decision, findings=(past(memory.cause), *found), bottleneck=memory.bottleneck), memory
+    last = past(memory.cause) if memory.last_usable == decision.facts.view.now else unsure(memory.cause)
+    return replace(decision, findings=(last, *found), bottleneck=memory.bottleneck), memory
 
 
 def evaluate(signals: Signals, memory: Memory, context: Context) -> tuple[Evaluation, Memory]:
