@@ -26,6 +26,7 @@ from copilot.core.narrative import explained
 from copilot.core.services import services
 from copilot.core.signals import MissingCode, Signals
 from copilot.core.state_machine import evaluate_health_state
+from copilot.core.stuck_tasks import stuck_learned
 from copilot.core.thresholds import Thresholds
 from copilot.core.unlisted import infer
 from copilot.core.view import View
@@ -89,6 +90,7 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
         learned = {
             **demand_learned(after, starts, signals.time, since_sec, context.window_sec, burst),
             **slots_learned(signals),
+            **stuck_learned(view),
             "queues": flows_learned(after, flows, shares, signals.time),
         }
         after = after.model_copy(update=learned)
