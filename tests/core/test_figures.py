@@ -34,6 +34,7 @@ from copilot.core.quantities import Measured, said
         (per_sec(0.4, "workflow"), "0.4 workflows/s"), (percent(0.12), "12 %"), (percent(0.996), "99.6 %"),
         (percent(0.004), "0.4 %"), (percent(1.0), "100 %"), (span(58.4), "58 s"), (span(217.0), "3 min 37 s"),
         (span(9.97), "10 s"), (took(359.0), "359 ms"), (took(4960.0), "5 s"), (took(70_000.0), "1 min 10 s"),
+        (measure(0.99, "attempts"), "1 attempt"), (measure(9.06, "attempts"), "10 attempts"),
         (measure(0.5, "ratio"), "50 %"), (measure(30.0, "s"), "30 s"), (number(1204.0), "1,204"),
         (quantity(99.25, "percent"), "99.2 %"), (quantity(None, "s"), "–"), (duration(7200.0), "2 h"),
     ],

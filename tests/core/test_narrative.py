@@ -89,6 +89,22 @@ def test_what_is_over_is_told_as_past_and_needs_no_deed() -> None:
     assert action.description.startswith("Nothing needs doing now")
 
 
+def test_while_too_little_is_read_nothing_is_said_to_be_over() -> None:
+    evaluations, _ = play([healthy()] * 5 + [workers_down(60.0)] * 8 + [healthy()] + [blind()] * 4)
+    assert {e.verdict.health_state.value for e in evaluations[12:]} == {"critical"}
+    assert any(e.verdict.stale for e in evaluations[14:])
+    assert not all(e.verdict.stale for e in evaluations[14:])
+    for evaluation in evaluations[14:]:
+        said = " ".join(texts(evaluation))
+        for over in ("Nothing needs doing", "Nothing is over its limit", "Not seen any more", "looks over"):
+            assert over not in said, said
+        assert evaluation.findings[0].finding == "no_pollers"
+        assert "look by hand" in evaluation.findings[0].suggested_actions[0].description
+        assert "ritical" in evaluation.summary
+    happy = play([healthy()] * 5 + [blind()])[0][-1]
+    assert happy.summary == "Too little could be read this time for a verdict: happy is held."
+
+
 def test_a_queue_is_told_once_and_by_its_name() -> None:
     rows = {
         "demand.tasks_added_per_sec": 4.0,

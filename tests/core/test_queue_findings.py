@@ -99,6 +99,7 @@ def test_an_abandoned_queue_is_listed_and_moves_nothing() -> None:
     evaluation = after(with_queues(signals, orders=busy, attic=old), ticks=12)
     assert evaluation.verdict.health_state.value == "happy"
     assert [(f.finding, f.subject) for f in evaluation.findings] == [("abandoned_queue", "attic")]
+    assert evaluation.findings[0].suggested_actions[0].risk_level == "high"
 
 
 IDLE = {

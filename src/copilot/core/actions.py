@@ -39,7 +39,7 @@ _ACTIONS: dict[str, tuple[_Action, ...]] = {
         (ActionType.ALERT, "workers", "Wait and watch it go down; leave workers and server alone.", 0.8, "low"),
     ),
     "abandoned_queue": (
-        (ActionType.CONFIGURE, "application", "End the workflows that wait there, or name the queue in ignore_task_queues.", 0.6, "low"),
+        (ActionType.CONFIGURE, "application", "End the workflows that wait there, or name the queue in ignore_task_queues.", 0.6, "high"),
     ),
     "membership_change": (
         (ActionType.ALERT, "server", "If nobody deployed or scaled, see why the process ended; else wait two minutes.", 0.7, "low"),
@@ -106,6 +106,10 @@ WAIT_AND_SEE = SuggestedAction(
     risk_level="low",
 )
 """What is to be done about what is over."""
+LOOK_BY_HAND = WAIT_AND_SEE.model_copy(
+    update={"description": "Too little can be read to say whether it is over: look by hand until more can."}
+)
+"""What is to be done about what may be over, or not."""
 
 
 def actions_for(finding: str, parameters: dict[str, str | int | float]) -> tuple[SuggestedAction, ...]:

@@ -17,7 +17,7 @@ from copilot.core.assessment import (
 )
 from copilot.core.bottleneck import WorkerEvidence, classify_bottleneck, worker_evidence
 from copilot.core.causal_chain import chain
-from copilot.core.facts import Facts, past
+from copilot.core.facts import Facts, past, unsure
 from copilot.core.findings import findings
 from copilot.core.flow import cluster_flow, queue_flows, rest_of, sanitised
 from copilot.core.gates import judge
@@ -26,6 +26,7 @@ from copilot.core.narrative import explained
 from copilot.core.services import services
 from copilot.core.signals import MissingCode, Signals
 from copilot.core.state_machine import evaluate_health_state
+from copilot.core.stuck_tasks import stuck_learned
 from copilot.core.thresholds import Thresholds
 from copilot.core.unlisted import infer
 from copilot.core.view import View
@@ -89,6 +90,7 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
         learned = {
             **demand_learned(after, starts, signals.time, since_sec, context.window_sec, burst),
             **slots_learned(signals),
+            **stuck_learned(view),
             "queues": flows_learned(after, flows, shares, signals.time),
         }
         after = after.model_copy(update=learned)
@@ -165,7 +167,8 @@ def _remembering(decision: Decision, memory: Memory) -> tuple[Decision, Memory]:
     if blurred:
         others = tuple(issue for issue in found if issue.finding not in (memory.cause.finding, *WEAK))
         return replace(decision, findings=(memory.cause, *others), bottleneck=memory.bottleneck), memory
-    return replace(decision, findings=(past(memory.cause), *found), bottleneck=memory.bottleneck), memory
+    last = past(memory.cause) if memory.last_usable == decision.facts.view.now else unsure(memory.cause)
+    return replace(decision, findings=(last, *found), bottleneck=memory.bottleneck), memory
 
 
 def evaluate(signals: Signals, memory: Memory, context: Context) -> tuple[Evaluation, Memory]:

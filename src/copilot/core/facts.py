@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from copilot.core.actions import WAIT_AND_SEE, actions_for
+from copilot.core.actions import LOOK_BY_HAND, WAIT_AND_SEE, actions_for
 from copilot.core.assessment import GateResult, Issue, Severity, SuggestedAction
 from copilot.core.bottleneck import SERVER_REFUSES, WorkerEvidence
 from copilot.core.figures import count, listed, lowered, span
@@ -74,6 +74,17 @@ def past(cause: Issue) -> Issue:
             "description": "Nothing is over its limit now.",
             "likely_cause": words,
             "suggested_actions": (WAIT_AND_SEE.model_copy(update={"runbook": cause.finding}),),
+        }
+    )
+
+
+def unsure(cause: Issue) -> Issue:
+    """A cause that was seen last, when too little can be read to say whether it is still there."""
+    return cause.model_copy(
+        update={
+            "description": "Too little can be read to say whether anything is over its limit.",
+            "likely_cause": f"The cause seen last: {lowered(cause.likely_cause)}",
+            "suggested_actions": (LOOK_BY_HAND.model_copy(update={"runbook": cause.finding}),),
         }
     )
 

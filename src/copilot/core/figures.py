@@ -4,6 +4,7 @@ Prose: 110, 1,200, 0.4, 12 %, 2.2/s, 1 task, 38 tasks, 3 min 20 s.
 """
 
 from functools import lru_cache
+from math import ceil
 
 NOTHING = "–"
 
@@ -108,6 +109,8 @@ def measure(value: float, unit: str) -> str:
             return percent(value)
         case "1/s":
             return rate(value)
+        case "attempts":
+            return count(max(1, ceil(value)), "attempt")
         case _:
             return quantity(value, unit)
 

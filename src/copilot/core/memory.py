@@ -18,6 +18,8 @@ QUIET_OVER_SEC = 86_400.0
 EARLY_TICKS = 12
 USUAL_AFTER_SEC = 50.0
 BURST_STARTS = 10.0
+TENTH_RETRY_SEC = 330.0
+LONGEST_RETRY_SEC = 610.0
 _SLOTS = tuple((k, f"workers.{k}_slots_available", f"workers.{k}_slots_used") for k in ("activity", "workflow"))
 
 
@@ -64,7 +66,8 @@ class Memory(Frozen):
     """`Memory()` remembers nothing. `state` is the last real state, `reported` what was last said; `waiting_since` is
     the first usable tick of a verdict that still waits; `full_slots` the type of slots last seen all taken;
     `cause` and `bottleneck` what was last found while a gate fired, until the cluster is happy again;
-    `burst_since` when the burst of load that goes on began, `burst_at` when one was last seen."""
+    `burst_since` when the burst of load that goes on began, `burst_at` when one was last seen; `stuck_at` when
+    workflow tasks were last seen to fail again and again, at `stuck_attempts`."""
 
     state: HealthState | None = None
     since: Instant | None = None
@@ -88,6 +91,16 @@ class Memory(Frozen):
     usual_starts: FiniteFloat | None = None
     demand_ticks: Annotated[int, Field(ge=0)] = 0
     last_tick: Instant | None = None
+    stuck_attempts: FiniteFloat | None = None
+    stuck_at: Instant | None = None
+
+    def stuck_for_sec(self, now: Instant) -> float:
+        """For how long workflow tasks that failed again and again may not be tried again, in seconds: the server's
+        back-off after a tenth attempt, and its longest (core.stuck_tasks). 0 where none does."""
+        if self.stuck_at is None or self.stuck_attempts is None:
+            return 0.0
+        retry = LONGEST_RETRY_SEC if self.stuck_attempts > 10 else TENTH_RETRY_SEC
+        return max(0.0, retry - (now - self.stuck_at).total("seconds"))
 
 
 def flows_learned(

@@ -85,6 +85,9 @@ def summary(verdict: Verdict, found: tuple[Issue, ...], facts: Facts, flow: str,
     """One to three sentences for the hero of the page. `flow`: `flow_words`; `trigger`: what fired (`telling.told`)."""
     if verdict.health_state is ReportedState.UNKNOWN or verdict.stale:
         return _blind(verdict, found, facts)
+    if _unread(verdict, facts) and not trigger:
+        seen = f" {found[0].likely_cause}" if found else ""
+        return f"Too little could be read this time for a verdict: {verdict.health_state.value} is held.{seen}"
     if verdict.health_state is ReportedState.HAPPY:
         signals = facts.view.signals
         arrives = any(signals.value(i) for i in ARRIVES)
@@ -103,6 +106,11 @@ def summary(verdict: Verdict, found: tuple[Issue, ...], facts: Facts, flow: str,
     if found and found[0].finding == "backlog_draining":
         what = f"Recovering: {lowered(found[0].title)}"
     return f"{what}. Nothing is over its limit any more: {flow}."
+
+
+def _unread(verdict: Verdict, facts: Facts) -> bool:
+    """Whether too little was read at this tick to carry a verdict."""
+    return verdict.usable_at != facts.view.now
 
 
 def _guess(facts: Facts) -> str:
@@ -148,14 +156,14 @@ def explained(
     has fired."""
     flow, trigger = flow_words(facts), told(verdict.gates)
     short = summary(verdict, found, facts, flow, trigger)
-    trigger = trigger or ("Nothing fresh was read." if verdict.stale else "Nothing is over its limit.")
+    trigger = trigger or ("Too little was read." if _unread(verdict, facts) else "Nothing is over its limit.")
     return short, Narrative(
         setting=sentence(flow),
         trigger=trigger,
         reactions=reactions(actors, facts),
         why=_why(verdict, found, links, facts, after),
         meaning=_meaning(verdict, bottleneck, facts),
-        watch_next=_watch(verdict, found),
+        watch_next=_watch(verdict, found, facts),
     )
 
 
@@ -190,6 +198,8 @@ def _meaning(verdict: Verdict, bottleneck: BottleneckClassification, facts: Fact
         return f"{_MEANS[state]}{seen}"
     if verdict.stale:
         return f"It is not known whether it still is {state.value}. If it stays so, unknown will be reported."
+    if _unread(verdict, facts) and not verdict.fired():
+        return f"It is not known whether it still is {state.value}."
     outage = next((_OUTAGES[g.name] for g in verdict.gates if g.fired and g.name in _OUTAGES), "")
     if outage and _bad(verdict):
         soon = " If it goes on the state becomes critical." if state is ReportedState.STRESSED else ""
@@ -201,8 +211,9 @@ def _meaning(verdict: Verdict, bottleneck: BottleneckClassification, facts: Fact
     return f"{_MEANS[state]} {_LIMIT[bottleneck]}"
 
 
-def _watch(verdict: Verdict, found: tuple[Issue, ...]) -> str:
-    if verdict.health_state is ReportedState.UNKNOWN or verdict.stale:
+def _watch(verdict: Verdict, found: tuple[Issue, ...], facts: Facts) -> str:
+    unread = _unread(verdict, facts) and not verdict.fired()
+    if verdict.health_state is ReportedState.UNKNOWN or verdict.stale or unread:
         return "Watch for the metrics to be readable again, and until then the workflows themselves."
     if _bad(verdict):
         return (

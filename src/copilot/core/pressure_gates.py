@@ -5,6 +5,7 @@ from dataclasses import replace
 from copilot.core.assessment import GateResult, Severity
 from copilot.core.figures import measure, per_sec, percent, rate, served_words, span
 from copilot.core.flow import AGES, Flow
+from copilot.core.stuck_tasks import ATTEMPTS
 from copilot.core.thresholds import Tolerance
 from copilot.core.view import COMFORT, View, flow_evidence, lost, measured, of_queue, over, unjudged, without
 
@@ -192,9 +193,16 @@ def workflow_task_failures(view: View) -> GateResult:
 
 
 def workflow_task_attempts(view: View) -> GateResult:
-    """Workflow tasks need several attempts: each has failed before, so it takes no volume to tell."""
-    limit, signal_id = view.thresholds.workflow_task_attempts_p99, "workflow_tasks.attempts_p99"
-    return _quantile_gate(view, "workflow_task_attempts", signal_id, limit, "attempts", "workflow tasks need")
+    """Workflow tasks need several attempts: each has failed before, so it takes no volume to tell. Those that failed
+    for a minute still count while their next attempt is not due."""
+    name, limit = "workflow_task_attempts", view.thresholds.workflow_task_attempts_p99
+    seen = _quantile_gate(view, name, ATTEMPTS, limit, "attempts", "workflow tasks need")
+    stuck, left = view.memory.stuck_attempts, view.stuck_for_sec
+    if seen.fired or seen.unjudged not in (None, "no_traffic") or stuck is None or not left:
+        return seen
+    sentence = f"workflow tasks failed at attempt {11 if stuck > 10 else 6} or later and are tried again within "
+    sentence += span(left)
+    return measured(name, Severity.WARNING, stuck, limit, "attempts", sentence, seen.evidence, fired=True)
 
 
 def activity_failures(view: View) -> GateResult:

@@ -35,6 +35,11 @@ class View:
         until = self.memory.recovering_until
         return until is not None and self.now < until
 
+    @property
+    def stuck_for_sec(self) -> float:
+        """For how long workflow tasks that failed again and again may not be tried again, in seconds."""
+        return self.memory.stuck_for_sec(self.now)
+
     def past(self, flow: Flow) -> QueueMemory:
         """What is remembered of a flow."""
         return self.memory.queues.get(flow.key, NEVER_SEEN)

@@ -71,6 +71,8 @@ def workflow_task_failures(facts: Facts) -> Issue | None:
     row = facts.top_row("worker_tasks.workflow_task_failures_per_sec")
     where = f" of type {row.labels['workflow_type']}" if row and row.labels.get("workflow_type") else ""
     why = f"Workflow code{where} raises or hangs; its tasks are retried for ever: executions are stuck, not failed."
+    if facts.view.stuck_for_sec:
+        why += " Some have failed for minutes: the workers' log names them and says why."
     if facts.fired(*sorted(SERVER_REFUSES | SERVER_SLOW)):
         why = "They may fail only because the server is slow or refuses; the workflow code need not be at fault."
     return issue("workflow_task_failures", facts, gates, "Workflow tasks fail in the workers", why)
