@@ -31,7 +31,7 @@ from copilot.core.thresholds import Thresholds
 from copilot.core.unlisted import infer
 from copilot.core.view import View
 
-RULES_VERSION = "2"
+RULES_VERSION = "3"
 WAKE_LASTS = TimeDelta(minutes=5)
 
 
