@@ -6,6 +6,7 @@ does not answer. Then both readings are taken at every step: the Prometheus sour
 direct computation over the samples and failures (`up` 0) that Prometheus had until then."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -117,7 +118,8 @@ class Clock:
 @dataclass
 class Step:
     """Both readings right after a scrape of one target; how many scrapes in a row were good, or failed; and the ids of
-    which a series was born (or died) in the window: a birth has its time to within a scrape only."""
+    which a series was born (or died) in the window or up to two scrapes before: a birth has its time to within a scrape
+    only, and one that a busy machine made late lies as far off as two."""
 
     ours: Signals
     theirs: Signals
@@ -143,7 +145,7 @@ async def steps(watching: PrometheusServer, scene: str, target: str, end: float)
     known = Direct(role, await watching.samples(f"{{{job}}}[120s]", end))
     found: list[Step] = []
     good = failed = 0
-    before: frozenset[str] = frozenset()
+    before: deque[frozenset[str]] = deque(maxlen=2)
     try:
         for time, read in known.scrapes:
             clock.moment = Instant.from_timestamp(round(time * 1000), unit="millisecond")
@@ -151,8 +153,8 @@ async def steps(watching: PrometheusServer, scene: str, target: str, end: float)
             ours = readings(SPECS.values(), [known.until(time)], clock.moment, WINDOW, interval_sec=1.0)
             good, failed = (good + 1, 0) if read else (0, failed + 1)
             young = frozenset(s.id for s in SPECS.values() if changed(known.target, s))
-            found.append(Step(ours, theirs, good, failed, young | before))
-            before = young
+            found.append(Step(ours, theirs, good, failed, young.union(*before)))
+            before.append(young)
     finally:
         await source.aclose()
     return found
