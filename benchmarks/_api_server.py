@@ -10,7 +10,7 @@ from whenever import Instant
 from benchmarks._api_past import CLUSTER, newest
 from copilot.api.app import create_app
 from copilot.api.deps import Deps
-from copilot.api.serve import listening_socket, serve_on
+from copilot.api.serve import keep_for_good, listening_socket, serve_on
 from copilot.core.assessment import Evaluation
 from copilot.store.postgres import PostgresStore
 
@@ -38,6 +38,7 @@ async def run(store_url: str) -> None:
     """Serve until cancelled."""
     app = create_app(Deps(store=PostgresStore(store_url), live=Loop(), clusters=(CLUSTER,), now=Instant.now))
     listening = listening_socket("127.0.0.1", 0)
+    keep_for_good()
     print(listening.getsockname()[1], flush=True)
     await serve_on(app, listening)
 

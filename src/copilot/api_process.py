@@ -8,7 +8,7 @@ from whenever import Instant
 from copilot import bootstrap
 from copilot.api.app import create_app
 from copilot.api.deps import Deps
-from copilot.api.serve import listening_socket, loopback, serve_on, tls_context, told_to_end
+from copilot.api.serve import keep_for_good, listening_socket, loopback, serve_on, tls_context, told_to_end
 from copilot.core.errors import SettingsError
 from copilot.settings import Settings
 from copilot.telemetry.process_log import say
@@ -50,6 +50,7 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
         host, port = listening.getsockname()[:2]
         if tls is None and api.tokens and not loopback(host):
             log.warning("tokens travel in the clear to %s: set cert_file and key_file of [api]", host)
+        keep_for_good()
         shown = f"[{host}]" if ":" in host else host
         say(f"copilot api is ready: {api.scheme}://{shown}:{port}", form)
         await serve_on(app, listening, until=told, tls=tls)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import signal
 import socket
@@ -64,6 +65,13 @@ async def serve_on(
         told.cancel()
         server.should_exit = True
         await serving
+
+
+def keep_for_good() -> None:
+    """Tell the garbage collector that what a process has by now it keeps. Going through it takes 45 ms, in which nothing
+    is answered. For a process that serves and does nothing else, right before it does."""
+    gc.collect()
+    gc.freeze()
 
 
 def tls_context(cert_file: Path, key_file: Path) -> ssl.SSLContext:
