@@ -68,8 +68,8 @@ async def serve_on(
 
 
 def keep_for_good() -> None:
-    """Tell the garbage collector that what a process has by now it keeps. Going through it takes 45 ms, in which nothing
-    is answered. For a process that serves and does nothing else, right before it does."""
+    """Tell the garbage collector that what a process has by now it keeps. Going through it takes 45 ms, in which
+    nothing is answered. For a process that serves and does nothing else, right before it does."""
     gc.collect()
     gc.freeze()
 
