@@ -10,9 +10,11 @@ from typer.testing import CliRunner, Result
 from whenever import Instant
 
 from copilot.cli.main import app
+from copilot.local.data_folder import owned_folder
 from copilot.store.inspection import inspect
 from copilot.store.postgres import PostgresStore
 from tests.evaluations import assessment, evaluation, snapshot
+from tests.local.test_data_folder import described
 from tests.store.conftest import Dsql
 
 pytestmark = pytest.mark.servers
@@ -94,3 +96,17 @@ async def test_a_table_too_large_to_count_in_time_is_estimated(postgres_store: P
         found = await inspect(database, count_within_sec=0.2)
     await holder.close()
     assert (found.estimated, found.tables["metrics_snapshots"]) == (frozenset({"metrics_snapshots"}), 1)
+
+
+def test_without_a_configuration_it_asks_the_store_of_the_demo_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.chdir(tmp_path)
+    with owned_folder(tmp_path / "demo") as folder:
+        described(folder).write()
+        (folder / "copilot.toml").write_text('[store]\nurl = "postgresql://127.0.0.1:1/demo"\n', encoding="utf-8")
+        done = CliRunner().invoke(app, ["db", "check-connection", "--json"])
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["place"].startswith("127.0.0.1:1")
+    assert "looking at the demo" in done.stderr

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from copilot.cli.options import ConfigOption, JsonOption
-from copilot.cli.up_found import settings_beside_up
+from copilot.cli.up_found import settings_here
 
 if TYPE_CHECKING:
     from whenever import Instant
@@ -31,7 +31,7 @@ def setup_schema(config: ConfigOption = None, as_json: JsonOption = False) -> No
     from copilot.bootstrap import store
 
     async def set_up() -> int:
-        kept = store(settings_beside_up(config))
+        kept = store(settings_here(config))
         try:
             return await kept.setup_schema()
         finally:
@@ -52,7 +52,7 @@ def check_connection(config: ConfigOption = None, as_json: JsonOption = False) -
     from copilot.cli.db_view import print_connected
     from copilot.store.connection_check import check_connection as check
 
-    found = asyncio.run(check(store_url(settings_beside_up(config))))
+    found = asyncio.run(check(store_url(settings_here(config))))
     if as_json:
         typer.echo(json.dumps({"place": found.place, "server": found.server, "schema_version": found.schema_version,
                                "newest_version": found.newest_version,
@@ -72,7 +72,7 @@ def list_tables(config: ConfigOption = None, as_json: JsonOption = False) -> Non
     from copilot.cli.db_view import print_tables
     from copilot.store.inspection import inspect
 
-    found = asyncio.run(inspect(store_url(settings_beside_up(config))))
+    found = asyncio.run(inspect(store_url(settings_here(config))))
     if as_json:
         typer.echo(json.dumps(found.tables))
     else:
@@ -95,7 +95,7 @@ def prune(
     from copilot.bootstrap import store
     from copilot.cli.db_view import deleting_shown, print_rows
 
-    settings = settings_beside_up(config)
+    settings = settings_here(config)
     before = _before(older_than, settings.store.retention_days)
 
     async def delete() -> tuple[dict[str, int], int]:
