@@ -45,10 +45,12 @@ class _Endpoint:
     def check_alive(self, body: bytes, at: Instant) -> None:
         """SourceError where it is a server's page that has not changed for two minutes: it comes out of a cache, or
         from an exporter that goes on telling the last of what is gone."""
+        if self.target.role != "server":
+            return
         if (said := hash(body)) != self._said:
             self._said, self._since = said, at
         unchanged = (at - self._since).total("seconds")
-        if self.target.role == "server" and unchanged > FROZEN_SEC:
+        if unchanged > FROZEN_SEC:
             detail = f"the page has not changed for {unchanged:.0f} s: does a proxy or an exporter keep it?"
             raise SourceError(MissingCode.TARGET_DOWN, detail)
 
