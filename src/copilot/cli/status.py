@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from copilot.cli.asking import Asking
-from copilot.cli.demo_found import demo_settings, told_nothing
 from copilot.cli.options import ConfigOption, JsonOption
-from copilot.core.errors import SettingsError, StartError
+from copilot.cli.up_found import settings_here
+from copilot.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from copilot.settings import Settings
@@ -41,10 +41,7 @@ def status(
     Example: copilot status --watch"""
     from copilot.settings import load_settings
 
-    settings = load_settings(config)
-    if api is None and told_nothing(settings, config):
-        with contextlib.suppress(StartError):
-            settings = demo_settings()
+    settings = settings_here(config) if api is None or loops else load_settings(config)
     if loops:
         _loops(settings, cluster, as_json=as_json)
         return
@@ -73,10 +70,9 @@ def status(
 
 def _loops(settings: "Settings", cluster: str | None, *, as_json: bool) -> None:
     from copilot.cli.status_view import print_loops
-    from copilot.local.brought import with_brought
     from copilot.loops import seen
 
-    found = asyncio.run(seen(with_brought(settings), cluster))
+    found = asyncio.run(seen(settings, cluster))
     if not found:
         raise SettingsError(
             [f"the configuration has no cluster named {cluster!r}" if cluster else "no cluster is configured"]

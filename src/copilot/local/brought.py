@@ -1,7 +1,6 @@
 """The Temporal and the store that a running `copilot up` brought, for commands in other terminals."""
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from copilot.bootstrap import temporal_given
+from copilot.local.data_folder import is_locked
 from copilot.settings import Settings
 
 LOCK = "up.lock"
@@ -46,13 +46,7 @@ def described(folder: Path, brought: Brought) -> Iterator[None]:
 def with_brought(settings: Settings) -> Settings:
     """The settings, with what a `copilot up` that runs in their data folder brought where they name none."""
     folder = settings.data_dir or default_folder()
-    try:
-        with (folder / LOCK).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return settings  # Nobody holds it: what stands there is of one that was killed.
-    except BlockingIOError:
-        pass
-    except OSError:
+    if not is_locked(folder, LOCK):
         return settings
     try:
         brought = Brought.model_validate_json((folder / BROUGHT).read_bytes())

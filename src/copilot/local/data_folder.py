@@ -71,6 +71,18 @@ def locked(folder: Path, name: str, who: str) -> Iterator[None]:
         yield
 
 
+def is_locked(folder: Path, name: str) -> bool:
+    """Whether somebody has the folder `locked` by that file now; a file that is left over says nothing."""
+    try:
+        with (folder / name).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 @contextlib.contextmanager
 def owned_folder(chosen: Path | None) -> Iterator[Path]:
     """The data folder, locked for us: `chosen`, kept at the end, or a temporary one, removed at the end (but for the
@@ -110,13 +122,9 @@ def find_demo(data_dir: Path | None) -> RunningDemo:
 def _read(file: Path) -> RunningDemo | None:
     try:
         demo = RunningDemo.model_validate_json(file.read_bytes())
-        with (demo.data_dir / LOCK).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return demo
     except (OSError, ValidationError):
         return None
-    return None
+    return demo if is_locked(demo.data_dir, LOCK) else None
 
 
 def _list_of_demos() -> Path:
