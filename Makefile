@@ -31,7 +31,7 @@ demo: $(VENV)/.run  ## a Temporal cluster with workers and load, and the Copilot
 	@$(BIN)/copilot demo $(ARGS)
 
 lab: $(VENV)/.run  ## all incidents of the lab afresh, which takes hours; ARGS="--at-once 2"
-	@$(BIN)/copilot lab run --all --out src/copilot/lab/recordings $(ARGS)
+	@$(BIN)/copilot lab run --all --out lab/recordings $(ARGS)
 
 test-llm: $(VENV)/.dev  ## dispatcher and researcher asked of a real model: COPILOT_LLM_BASE_URL, COPILOT_LLM_MODEL
 	@$(BIN)/python -m pytest -m llm tests/agents/test_real_model.py $(ARGS)
@@ -53,10 +53,10 @@ format: $(VENV)/.dev  ## put the code into shape
 
 docs: $(VENV)/.run  ## write the documents that are made from the code
 	@$(BIN)/python -m copilot.cli.signals > docs/signals.md
-	@$(BIN)/python -m copilot.cli.explanations > docs/explanations.md
-	@$(BIN)/python -m copilot.cli.rules > docs/rules.md
-	@$(BIN)/python -m copilot.cli.configuration > docs/configuration.md
-	@$(BIN)/python -m copilot.cli.lab_score > docs/benchmark.md
+	@$(BIN)/python -m tools.docs.explanations > docs/explanations.md
+	@$(BIN)/python -m tools.docs.rules > docs/rules.md
+	@$(BIN)/python -m tools.docs.configuration > docs/configuration.md
+	@$(BIN)/python -m lab.cli_score > docs/benchmark.md
 	@$(BIN)/python -m copilot.grafana.files deploy/grafana
 
 bench: $(VENV)/.dev  ## what speed and memory are, as a table

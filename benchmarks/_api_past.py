@@ -7,10 +7,9 @@ from pathlib import Path
 from whenever import Instant
 
 from copilot import pipeline
-from copilot.core.assessment import Evaluation
-from copilot.core.evaluation import Context, evaluate
-from copilot.core.memory import Memory
-from copilot.core.snapshot import Snapshot
+from copilot.rules.evaluate import Context, evaluate
+from copilot.rules.memory import Memory
+from copilot.rules.model import Evaluation, Snapshot
 from copilot.sources.recorded import read_recording
 
 CLUSTER = "load"

@@ -11,7 +11,7 @@ from benchmarks._api_past import CLUSTER, newest
 from copilot.api.app import create_app
 from copilot.api.deps import Deps
 from copilot.api.serve import keep_for_good, listening_socket, serve_on
-from copilot.core.assessment import Evaluation
+from copilot.rules.model import Evaluation
 from copilot.store.postgres import PostgresStore
 
 NEW_EVERY_SEC = 5

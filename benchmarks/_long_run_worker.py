@@ -12,12 +12,12 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from whenever import Instant
 
-from copilot.activities.observe import ObserveDeps
-from copilot.core.evaluation import Context
-from copilot.core.signals import Signals
+from copilot.loops.activities.observe import ObserveDeps
+from copilot.loops.worker import build_worker
+from copilot.rules.evaluate import Context
+from copilot.rules.signals.readings import Signals
 from copilot.sources.recorded import read_recording
 from copilot.store.postgres import PostgresStore
-from copilot.worker import build_worker
 
 INTERVAL_SEC = 1.0
 WINDOW_SEC = 60.0

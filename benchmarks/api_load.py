@@ -18,12 +18,12 @@ from whenever import Instant
 
 from benchmarks import Row
 from benchmarks._api_past import INTERVAL_SEC, judged
-from copilot.core.assessment import HealthAssessment, Trigger
-from copilot.local.copilot_processes import STAGE_SERVERS
-from copilot.local.demo_run import until_told_to_end
-from copilot.local.ports import free_ports
-from copilot.local.postgres import prepare
-from copilot.local.supervisor import Supervisor
+from copilot.demo.run import until_told_to_end
+from copilot.embedded.ports import free_ports
+from copilot.embedded.postgres import prepare
+from copilot.embedded.processes import STAGE_SERVERS
+from copilot.embedded.supervisor import Supervisor
+from copilot.rules.model import HealthAssessment, Trigger
 from copilot.store.postgres import PostgresStore
 
 SECONDS = int(os.environ.get("SECONDS", "5"))

@@ -14,11 +14,11 @@ from pathlib import Path
 from whenever import Instant
 
 from benchmarks import Row
-from copilot.core.log_counting import LogMemory, counted
-from copilot.core.log_lines import LogLine, read_line
-from copilot.core.log_patterns import KnownPattern, PatternBook, checked_regex
-from copilot.core.redaction import redacted
-from copilot.sources.logfile import FileLogs
+from copilot.logs.counting import LogMemory, counted
+from copilot.logs.lines import LogLine, read_line
+from copilot.logs.patterns import KnownPattern, PatternBook, checked_regex
+from copilot.redaction.redactor import redacted
+from copilot.sources.logs.file import FileLogs
 from tests.recorded_logs import raw_lines
 
 NOON = Instant.from_utc(2026, 11, 22, 12)

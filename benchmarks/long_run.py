@@ -21,16 +21,15 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from benchmarks import Row
 from benchmarks._histories import Run, runs
 from benchmarks._long_run_worker import INTERVAL_SEC
-from copilot.local.child import Child
-from copilot.local.copilot_processes import start_own_servers
-from copilot.local.demo_run import until_told_to_end
-from copilot.local.ports import free_ports
-from copilot.local.supervisor import Supervisor
-from copilot.settings import ClusterSettings, WatchedTemporal
-from copilot.starter import start_loop
+from copilot.demo.run import until_told_to_end
+from copilot.embedded.ports import free_ports
+from copilot.embedded.processes import start_own_servers
+from copilot.embedded.supervisor import Child, Supervisor
+from copilot.loops.definitions import OBSERVE, Definition, observe_id
+from copilot.loops.observe import ObserveClusterWorkflow
+from copilot.loops.starter import start_loop
+from copilot.settings.load import ClusterSettings, WatchedTemporal
 from copilot.store.postgres import PostgresStore
-from copilot.workflows.observe import ObserveClusterWorkflow
-from copilot.workflows.shared import OBSERVE, Definition, observe_id
 
 CYCLES = int(os.environ.get("CYCLES", "10000"))
 LOOPS = 8

@@ -13,28 +13,28 @@ from statistics import mean
 
 import copilot
 from benchmarks import Row
-from copilot.activities.explain import ExplainActivities, ExplainDeps
-from copilot.activities.explain_messages import FetchRagContext
-from copilot.agents.asking import SCHEMA_CHARACTERS
-from copilot.agents.dispatcher import MOST_TOKENS as SHORT_ANSWER
-from copilot.agents.prices import price_of
-from copilot.agents.prompts import (
+from copilot.explain.model.agent import MOST_TOKENS as SHORT_ANSWER
+from copilot.explain.model.agent import RESEARCHER_MOST_TOKENS as LONG_ANSWER
+from copilot.explain.model.agent import SCHEMA_CHARACTERS
+from copilot.explain.model.build import price_of
+from copilot.explain.model.evidence import Passage, evidence
+from copilot.explain.model.fingerprint import fingerprint, worth_explaining
+from copilot.explain.model.prompt import (
     DISPATCHER_INSTRUCTIONS,
     RESEARCHER_INSTRUCTIONS,
     dispatcher_prompt,
     researcher_prompt,
 )
-from copilot.agents.researcher import MOST_TOKENS as LONG_ANSWER
-from copilot.core.assessment import Evaluation
-from copilot.core.budget import Price
-from copilot.core.evaluation import Context
-from copilot.core.evidence import Passage, evidence
-from copilot.core.fingerprint import fingerprint, worth_explaining
-from copilot.model_settings import BEDROCK_DISPATCHER, BEDROCK_RESEARCHER
+from copilot.explain.model.usage import Price
+from copilot.loops.activities.explain import ExplainActivities, ExplainDeps
+from copilot.loops.messages import FetchRagContext
 from copilot.pipeline import replay
+from copilot.rules.evaluate import Context
+from copilot.rules.model import Evaluation
+from copilot.settings.models import BEDROCK_DISPATCHER, BEDROCK_RESEARCHER
+from copilot.sources.knowledge.local import LocalKnowledge, files
 from copilot.sources.recorded import read_recording
-from copilot.sources.runbooks import LocalKnowledge, files
-from copilot.store.memory import MemoryStore
+from tests.fakes.memory_store import MemoryStore
 
 CHANGES, SCHEDULED, EVERY_SEC = 50, 288, 300.0
 PER_TOKEN = 4.0

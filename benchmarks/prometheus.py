@@ -18,9 +18,9 @@ import httpx
 from whenever import Instant
 
 from benchmarks import Row
-from copilot.core.signals import MissingCode
-from copilot.settings import ClusterSettings, PrometheusSettings
-from copilot.sources.prometheus import PrometheusSource
+from copilot.rules.signals.readings import MissingCode
+from copilot.settings.load import ClusterSettings, PrometheusSettings
+from copilot.sources.prometheus.instant import PrometheusSource
 from tests.scraped import recorded
 from tests.sources.metrics_server import MetricsServer
 from tests.sources.prometheus_server import prometheus

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 
 from benchmarks import Row
-from copilot.core.redaction import redacted
+from copilot.redaction.redactor import redacted
 
 _LINE = (
     '{"level":"error","ts":"2026-11-22T14:31:24.720Z","msg":"Operation failed with internal error.","error":"'

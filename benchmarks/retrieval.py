@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 
 from benchmarks import Row
-from copilot.core.findings import FINDINGS
-from copilot.sources.runbooks import LEAST_SCORE, LocalKnowledge
+from copilot.rules.findings.registry import FINDINGS
+from copilot.sources.knowledge.local import LEAST_SCORE, LocalKnowledge
 from tests.asked_of_runbooks import PEOPLE, SOMETHING_ELSE, asked
 
 MOST_RANK, MISSED = 3, 99

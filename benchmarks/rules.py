@@ -13,7 +13,7 @@ from pathlib import Path
 from whenever import Instant
 
 from benchmarks import Row
-from copilot.core.signals import RecordingHeader, Signals
+from copilot.rules.signals.readings import RecordingHeader, Signals
 from copilot.sources.recorded import read_recording, write_recording
 from tests.cluster_signals import healthy, play, workers_down
 

@@ -10,11 +10,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from whenever import Instant
 
 from benchmarks import Row
-from copilot.core.dialects import vocabulary
-from copilot.core.resolve import WITNESS, readings, wanted_leaves
-from copilot.core.taxonomy import SPECS
-from copilot.core.window import TargetScrapes
-from copilot.sources.exposition import PageParser
+from copilot.metrics.dialects import vocabulary
+from copilot.metrics.resolve import WITNESS, readings, wanted_leaves
+from copilot.metrics.window import TargetScrapes
+from copilot.rules.signals.taxonomy import SPECS
+from copilot.sources.scrape.pages import PageParser
 
 DATA = Path(__file__).resolve().parent.parent / "tests" / "data"
 START = Instant.from_utc(2026, 11, 22, 3)

@@ -10,8 +10,8 @@ from pathlib import Path
 from whenever import Instant
 
 from benchmarks import Row
-from copilot.settings import ClusterSettings, WatchedTemporal
-from copilot.sources.temporal_api import TemporalApiSource
+from copilot.settings.load import ClusterSettings, WatchedTemporal
+from copilot.sources.temporal.source import TemporalApiSource
 from tests.sources.watched_frontend import Counted, dev_server, start_on
 
 QUEUES = (1, 50, 120)

@@ -6,8 +6,8 @@ import sys
 
 from chaos.report import Report
 from chaos.run import LONG, SHORT, run
-from copilot.core.errors import CopilotError
-from copilot.local.demo_run import until_told_to_end
+from copilot.demo.run import until_told_to_end
+from copilot.errors import CopilotError
 
 EXAMPLE = "Example: python -m chaos --short --seed 7, which does again what a run with that seed did."
 

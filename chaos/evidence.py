@@ -15,7 +15,7 @@ from temporalio.service import RPCError
 from chaos.readers import tick_of
 from chaos.stack import CLUSTER
 from chaos.waiting import ANSWER, InVainError, at_most, until
-from copilot.workflows.shared import Definition, observe_id
+from copilot.loops.definitions import Definition, observe_id
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from chaos.readers import Readers
 from chaos.report import Deed, Report
 from chaos.stack import API, CLUSTER, EVALUATING, INTERVAL_SEC, VICTIMS, Stack, stack
 from chaos.waiting import at_most, until
-from copilot.local.supervisor import Backoff
-from copilot.starter import LOOPS
+from copilot.embedded.supervisor import Backoff
+from copilot.loops.starter import LOOPS
 
 FIRST_VERDICT_SEC = 90.0
 CLOCK_OFFSETS = (120, 0, -45, 0)

@@ -12,12 +12,11 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from chaos.waiting import until
-from copilot.local.copilot_processes import OWN_SERVER, CopilotProcesses, start_own_servers
-from copilot.local.ports import LOOPBACK, free_ports
-from copilot.local.postgres import Postgres, accepts_connections
-from copilot.local.probes import Probe, http_answers
-from copilot.local.supervisor import Backoff, Event, Supervisor
-from copilot.local.temporal_server import DevServer, frontend_serves
+from copilot.embedded.ports import LOOPBACK, free_ports
+from copilot.embedded.postgres import Postgres, accepts_connections
+from copilot.embedded.processes import OWN_SERVER, CopilotProcesses, start_own_servers
+from copilot.embedded.supervisor import Backoff, Event, Probe, Supervisor, http_answers
+from copilot.embedded.temporal import DevServer, frontend_serves
 
 WORKER, API, STORE, SERVER = "copilot-worker", "copilot-api", "postgres", OWN_SERVER
 VICTIMS = (WORKER, API, STORE, SERVER)

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from copilot.core.errors import CopilotError
-from copilot.local.probes import Probe
+from copilot.embedded.supervisor import Probe
+from copilot.errors import CopilotError
 
 ANSWER = timedelta(seconds=20)
 """What one question to Temporal may take."""

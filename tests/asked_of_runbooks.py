@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from copilot.core.assessment import Evaluation, Issue
-from copilot.core.evaluation import Context
-from copilot.core.knowledge import question
-from copilot.core.signals import BreakdownRow, Signals
+from copilot.explain.model.knowledge import question
 from copilot.pipeline import replay
+from copilot.rules.evaluate import Context
+from copilot.rules.model import Evaluation, Issue
+from copilot.rules.signals.readings import BreakdownRow, Signals
 from copilot.sources.recorded import read_recording
 from tests.cluster_signals import blind, healthy, play, with_queues, workers_down
 from tests.observed_faults import FOLDER, observed

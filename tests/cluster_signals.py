@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from whenever import Instant, TimeDelta
 
-from copilot.core.assessment import Evaluation
-from copilot.core.evaluation import Context, evaluate
-from copilot.core.memory import Memory
-from copilot.core.signals import BreakdownRow, Missing, MissingCode, Signals
-from copilot.core.taxonomy import SPECS
+from copilot.rules.evaluate import Context, evaluate
+from copilot.rules.memory import Memory
+from copilot.rules.model import Evaluation
+from copilot.rules.signals.readings import BreakdownRow, Missing, MissingCode, Signals
+from copilot.rules.signals.taxonomy import SPECS
 
 START = Instant.from_utc(2026, 11, 22, 3)
 CONTEXT = Context(cluster="test", interval_sec=10.0, window_sec=30.0)

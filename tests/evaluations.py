@@ -4,7 +4,7 @@ from typing import Any
 
 from whenever import Instant
 
-from copilot.core.assessment import (
+from copilot.rules.model import (
     ActionType,
     BottleneckClassification,
     Coverage,
@@ -17,13 +17,13 @@ from copilot.core.assessment import (
     ReportedState,
     ServiceHealth,
     Severity,
+    Snapshot,
     SuggestedAction,
     Transition,
     Trigger,
     Verdict,
 )
-from copilot.core.signals import Missing, MissingCode, Signals
-from copilot.core.snapshot import Snapshot
+from copilot.rules.signals.readings import Missing, MissingCode, Signals
 
 NOON = Instant.from_utc(2026, 11, 22, 12)
 

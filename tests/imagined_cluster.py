@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from copilot.core.evaluation import Context
-from copilot.core.signals import MAX_BREAKDOWN_ROWS, BreakdownRow, Missing, MissingCode, Signals
+from copilot.rules.evaluate import Context
+from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS, BreakdownRow, Missing, MissingCode, Signals
 from tests.cluster_signals import START, healthy
 
 Curve = Callable[[float], float]

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from copilot.core.assessment import Evaluation
 from copilot.pipeline import replay
+from copilot.rules.model import Evaluation
 from tests.imagined_cluster import Imagined
 
 FAULT = 120.0

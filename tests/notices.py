@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from whenever import Instant
 
-from copilot.core.assessment import ReportedState
-from copilot.core.notices import ChannelRules, Outcome, Say, Seen, Told, after, decide, seen_after
+from copilot.notify.decide import ChannelRules, Outcome, Say, Seen, Told, after, decide, seen_after
+from copilot.rules.model import ReportedState
 
 NOON = Instant.from_utc(2026, 11, 22, 12)
 DELIVERED = Outcome(delivered=True)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from whenever import Instant
 
-from copilot.core.assessment import Evaluation
-from copilot.core.evaluation import Context, evaluate
-from copilot.core.memory import Memory
-from copilot.core.signals import BreakdownRow, Missing, MissingCode, Signals
+from copilot.rules.evaluate import Context, evaluate
+from copilot.rules.memory import Memory
+from copilot.rules.model import Evaluation
+from copilot.rules.signals.readings import BreakdownRow, Missing, MissingCode, Signals
 
 FOLDER = Path(__file__).parent / "data" / "observed"
 WINDOW_SEC = 30.0

@@ -4,7 +4,7 @@ import gzip
 from functools import cache
 from pathlib import Path
 
-from copilot.core.log_lines import LogLine, read_line
+from copilot.logs.lines import LogLine, read_line
 
 DATA = Path(__file__).parent / "data" / "logs"
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
 
-from copilot.core.expressions import Role
-from copilot.core.resolve import readings
-from copilot.core.signals import Missing, MissingCode, Signals
-from copilot.core.taxonomy import SPECS
+from copilot.metrics.resolve import readings
+from copilot.rules.signals.expressions import Role
+from copilot.rules.signals.readings import Missing, MissingCode, Signals
+from copilot.rules.signals.taxonomy import SPECS
 from tests.data.record_pages import ABSENT, EVERY_SEC, HERE
 from tests.scraped import START, Pages
 

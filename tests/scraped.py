@@ -6,13 +6,13 @@ from pathlib import Path
 
 from whenever import Instant
 
-from copilot.core.dialects import vocabulary
-from copilot.core.expressions import Leaf, Role
-from copilot.core.resolve import WITNESS, readings, wanted_leaves
-from copilot.core.signals import Signals
-from copilot.core.taxonomy import SPECS
-from copilot.core.window import Page, TargetScrapes
-from copilot.sources.exposition import PageParser
+from copilot.metrics.dialects import vocabulary
+from copilot.metrics.resolve import WITNESS, readings, wanted_leaves
+from copilot.metrics.window import Page, TargetScrapes
+from copilot.rules.signals.expressions import Leaf, Role
+from copilot.rules.signals.readings import Signals
+from copilot.rules.signals.taxonomy import SPECS
+from copilot.sources.scrape.pages import PageParser
 
 START = Instant.from_utc(2026, 11, 22, 3)
 DATA = Path(__file__).parent / "data"

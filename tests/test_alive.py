@@ -11,11 +11,11 @@ import pytest
 import trustme
 from typer.testing import CliRunner
 
-from copilot.alive import STALE_AFTER_SEC, api_silent, touched, worker_silent
-from copilot.api_settings import ApiSettings
 from copilot.cli.main import app
-from copilot.core.errors import StartError
-from copilot.local.ports import free_ports
+from copilot.embedded.ports import free_ports
+from copilot.errors import StartError
+from copilot.healthcheck import STALE_AFTER_SEC, api_silent, touched, worker_silent
+from copilot.settings.api import ApiSettings
 
 
 async def test_a_running_worker_touches_its_file_again_and_again_and_takes_it_away(tmp_path: Path) -> None:

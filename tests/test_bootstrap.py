@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from copilot import bootstrap
-from copilot.core.errors import SettingsError, SourceError, StartError
-from copilot.core.signals import MissingCode
-from copilot.settings import (
+from copilot.errors import SettingsError, SourceError, StartError
+from copilot.rules.signals.readings import MissingCode
+from copilot.settings.load import (
     ClusterSettings,
     MetricsEndpoint,
     Settings,

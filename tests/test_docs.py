@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from copilot.cli.main import app
-from copilot.settings import Settings
+from copilot.settings.load import Settings
 from tests.test_tree import ROOT, tracked
 
 PAGES = [p for p in tracked("*.md") if "tests" not in p.parts]

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from whenever import Instant
 
-from copilot.core.diagnosis import Check, CheckStatus, ClusterDiagnosis, Diagnosis, SignalStatus
-from copilot.core.errors import StartError
+from copilot.diagnosis import Check, CheckStatus, ClusterDiagnosis, Diagnosis, SignalStatus
 from copilot.doctor import diagnose, record_cluster
-from copilot.local.ports import free_ports
-from copilot.settings import (
+from copilot.embedded.ports import free_ports
+from copilot.errors import StartError
+from copilot.loops.starter import start_loops
+from copilot.settings.load import (
     ClusterSettings,
     MetricsEndpoint,
     PrometheusSettings,
@@ -21,7 +22,6 @@ from copilot.settings import (
     WatchedTemporal,
 )
 from copilot.sources.recorded import read_recording
-from copilot.starter import start_loops
 from tests.scraped import recorded
 from tests.sources.metrics_server import MetricsServer
 from tests.sources.prometheus_server import prometheus

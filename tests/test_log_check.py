@@ -3,13 +3,12 @@
 import asyncio
 from pathlib import Path
 
-from copilot.core.diagnosis import CheckStatus
-from copilot.core.logs import TOP_PATTERN
-from copilot.core.signals import MissingCode
-from copilot.doctor import diagnose
-from copilot.log_check import LogsChecked, check_logs
-from copilot.settings import ClusterSettings, MetricsEndpoint, Settings
-from copilot.source_settings import LogSettings, LokiSettings
+from copilot.diagnosis import CheckStatus
+from copilot.doctor import LogsChecked, check_logs, diagnose
+from copilot.rules.signals.logs import TOP_PATTERN
+from copilot.rules.signals.readings import MissingCode
+from copilot.settings.load import ClusterSettings, MetricsEndpoint, Settings
+from copilot.settings.sources import LogSettings, LokiSettings
 from tests.sources.loki_server import LokiServer
 
 NOWHERE = MetricsEndpoint(url="http://127.0.0.1:1/metrics", role="server")

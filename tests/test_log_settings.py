@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from copilot.core.errors import SettingsError
-from copilot.core.log_lines import LogLine
-from copilot.core.log_patterns import PatternBook
-from copilot.settings import Settings, load_settings
+from copilot.errors import SettingsError
+from copilot.logs.lines import LogLine
+from copilot.logs.patterns import PatternBook
+from copilot.settings.load import Settings, load_settings
 
 CLUSTER = '[[clusters]]\nname = "prod"\n[clusters.temporal]\naddress = "127.0.0.1:7233"\n'
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from copilot.core.assessment import ReportedState
-from copilot.core.errors import SettingsError
-from copilot.settings import load_settings
+from copilot.errors import SettingsError
+from copilot.rules.model import ReportedState
+from copilot.settings.load import load_settings
 
 CLUSTER = '[[clusters]]\nname = "east"\nmetrics = [{ url = "http://127.0.0.1:1/metrics", role = "server" }]\n'
 SLACK = 'name = "ops"\nkind = "slack"\n'

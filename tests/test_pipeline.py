@@ -4,13 +4,13 @@ import pytest
 from whenever import Instant
 
 from copilot import pipeline
-from copilot.core.assessment import ReportedState
-from copilot.core.errors import SettingsError
-from copilot.core.evaluation import Context, evaluate
-from copilot.core.memory import Memory
-from copilot.core.signals import MissingCode
-from copilot.core.thresholds import Thresholds
-from copilot.settings import ClusterSettings, MetricsEndpoint, Settings
+from copilot.errors import SettingsError
+from copilot.rules.evaluate import Context, evaluate
+from copilot.rules.memory import Memory
+from copilot.rules.model import ReportedState
+from copilot.rules.signals.readings import MissingCode
+from copilot.rules.thresholds import Thresholds
+from copilot.settings.load import ClusterSettings, MetricsEndpoint, Settings
 from tests.evaluations import NOON, signals
 
 CONTEXT = Context(cluster="night", interval_sec=30, window_sec=60)

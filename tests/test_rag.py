@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from temporalio.worker import Worker
 
-from copilot.core.actions import actions_for
-from copilot.core.dialects import DIALECTS, vocabulary
-from copilot.core.findings import FINDINGS
-from copilot.core.knowledge import promql_in
-from copilot.core.resolve import wanted_leaves
-from copilot.core.taxonomy import SPECS
-from copilot.sources.runbooks import runbook
-from copilot.sources.sections import sections
+from copilot.explain.actions import actions_for
+from copilot.explain.model.knowledge import promql_in
+from copilot.metrics.dialects import DIALECTS, vocabulary
+from copilot.metrics.resolve import wanted_leaves
+from copilot.rules.findings.registry import FINDINGS
+from copilot.rules.signals.taxonomy import SPECS
+from copilot.sources.knowledge.local import runbook
+from copilot.sources.knowledge.sections import sections
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "rag"
 GUIDES = ("worker_scaling", "sticky_cache_tuning", "poller_configuration")

@@ -7,10 +7,10 @@ import pytest
 from whenever import Instant
 
 from copilot import pipeline
-from copilot.core.errors import RecordingError, SettingsError
-from copilot.core.signals import Signals
-from copilot.recording import header, record, ticks, with_interval
-from copilot.settings import ClusterSettings, MetricsEndpoint
+from copilot.errors import RecordingError, SettingsError
+from copilot.replay import header, record, ticks, with_interval
+from copilot.rules.signals.readings import Signals
+from copilot.settings.load import ClusterSettings, MetricsEndpoint
 from copilot.sources.recorded import read_recording
 from tests.cluster_signals import CONTEXT, healthy
 

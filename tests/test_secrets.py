@@ -8,26 +8,26 @@ import pytest
 from whenever import Instant
 
 from copilot import bootstrap, pipeline
-from copilot.activities.log_messages import QueryLogs
-from copilot.activities.logs import LogActivities, LogDeps, WatchedLogs
-from copilot.core.assessment import Evaluation, HealthAssessment, Trigger
-from copilot.core.cleaning import cleaned
-from copilot.core.errors import SettingsError, SourceError, StoreError
-from copilot.core.evaluation import evaluate
-from copilot.core.log_patterns import PatternBook
-from copilot.core.logs import LogsSeen, with_logs
-from copilot.core.memory import Memory
-from copilot.core.redaction import redacted
-from copilot.core.signals import BreakdownRow, MissingCode, RecordingHeader, Signals
-from copilot.local.ports import free_ports
-from copilot.settings import ClusterSettings, MetricsEndpoint
-from copilot.sources.logfile import FileLogs
+from copilot.embedded.ports import free_ports
+from copilot.errors import SettingsError, SourceError, StoreError
+from copilot.logs.patterns import PatternBook
+from copilot.loops.activities.logs import LogActivities, LogDeps, WatchedLogs
+from copilot.loops.messages import QueryLogs
+from copilot.pipeline import cleaned
+from copilot.redaction.redactor import redacted
+from copilot.rules.evaluate import evaluate
+from copilot.rules.memory import Memory
+from copilot.rules.model import Evaluation, HealthAssessment, Trigger
+from copilot.rules.signals.logs import LogsSeen, with_logs
+from copilot.rules.signals.readings import BreakdownRow, MissingCode, RecordingHeader, Signals
+from copilot.settings.load import ClusterSettings, MetricsEndpoint
+from copilot.sources.logs.file import FileLogs
 from copilot.sources.recorded import write_recording
-from copilot.store.codec import split_evaluation, to_jsonb
-from copilot.store.memory import MemoryStore
+from copilot.store.rows import split_evaluation, to_jsonb
 from tests.api.conftest import client
 from tests.api.standin import Clock, ToldLoop, deps
 from tests.cluster_signals import at, healthy, with_queues, workers_down
+from tests.fakes.memory_store import MemoryStore
 
 PASSWORD, TOKEN, KEY = "corr3ct-horse", "x8Hj2kLq9ZpW3vT6bNmR", "AKIAIOSFODNN7EXAMPLE"
 PAGE = MetricsEndpoint(url="http://127.0.0.1:1/metrics", role="server")

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from copilot import bootstrap
-from copilot.core.errors import SettingsError
-from copilot.settings import ClusterSettings, MetricsEndpoint, PrometheusSettings, Settings, load_settings
+from copilot.errors import SettingsError
+from copilot.settings.load import ClusterSettings, MetricsEndpoint, PrometheusSettings, Settings, load_settings
 
 
 def loaded(content: bytes) -> Settings:

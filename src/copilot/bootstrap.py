@@ -14,37 +14,35 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError, RPCStatusCode
 
 from copilot import pipeline
-from copilot.activities.explain import ExplainDeps, Models
-from copilot.activities.logs import LogDeps, WatchedLogs
-from copilot.activities.measures import Measures
-from copilot.activities.messages import Document
-from copilot.activities.notify import NotifyDeps
-from copilot.activities.observe import ObserveDeps
-from copilot.core.assessment import Evaluation
-from copilot.core.errors import SettingsError, SourceError, StartError
-from copilot.core.log_patterns import PatternBook
-from copilot.core.redaction import redacted
-from copilot.core.signals import MissingCode
-from copilot.knowledge_settings import KnowledgeSettings
-from copilot.model_settings import ModelSettings
+from copilot.errors import SettingsError, SourceError, StartError
+from copilot.logs.patterns import PatternBook
+from copilot.loops.activities.explain import ExplainDeps, Models
+from copilot.loops.activities.logs import LogDeps, WatchedLogs
+from copilot.loops.activities.notify import NotifyDeps
+from copilot.loops.activities.observe import Measures, ObserveDeps
+from copilot.loops.definitions import LoopStatus, observe_id
+from copilot.loops.messages import Document
 from copilot.notify.channels import channel
-from copilot.settings import ClusterSettings, Settings, TemporalSettings
-from copilot.source_settings import LogSettings
+from copilot.redaction.redactor import redacted
+from copilot.rules.model import Evaluation
+from copilot.rules.signals.readings import MissingCode
+from copilot.settings.load import ClusterSettings, Settings, TemporalSettings
+from copilot.settings.models import KnowledgeSettings, ModelSettings
+from copilot.settings.sources import LogSettings
 from copilot.sources import Source
-from copilot.sources.bedrock_kb import BedrockKnowledge
-from copilot.sources.frontend_check import Frontend
-from copilot.sources.knowledge import Knowledge
-from copilot.sources.logfile import FileLogs
-from copilot.sources.logs import LogSource
-from copilot.sources.loki import LokiLogs
-from copilot.sources.prometheus import PrometheusSource
-from copilot.sources.runbooks import LocalKnowledge
-from copilot.sources.scrape import ScrapeSource
-from copilot.sources.temporal_api import TemporalApiSource, connect_config, watched_client
+from copilot.sources.knowledge.base import Knowledge
+from copilot.sources.knowledge.bedrock import BedrockKnowledge
+from copilot.sources.knowledge.local import LocalKnowledge
+from copilot.sources.logs.base import LogSource
+from copilot.sources.logs.file import FileLogs
+from copilot.sources.logs.loki import LokiLogs
+from copilot.sources.prometheus.instant import PrometheusSource
+from copilot.sources.scrape.source import ScrapeSource
+from copilot.sources.temporal.health import Frontend
+from copilot.sources.temporal.source import TemporalApiSource, connect_config, watched_client
 from copilot.store.base import Store
 from copilot.store.postgres import PostgresStore
 from copilot.telemetry.switch import client_plugins
-from copilot.workflows.shared import LoopStatus, observe_id
 
 PATIENCE_SEC = 30.0
 TRY_EVERY_SEC = 0.5
@@ -156,7 +154,7 @@ def models(settings: ModelSettings) -> Models | None:
     if not settings.any:
         return None
     try:
-        from copilot.agents.building import explainers
+        from copilot.explain.model.build import explainers
     except ImportError as error:
         raise SettingsError(
             [f"models: {error.name} is not installed: install temporal-sre-copilot with its extra `models`"]

@@ -1,25 +1,88 @@
-"""`copilot doctor`: every connection checked, every signal read over one rate window, and what that is good for."""
+"""`copilot doctor` on logs: can they be read, are they a Temporal server's, and what do they say."""
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 from whenever import Instant
 
 from copilot import bootstrap, pipeline
-from copilot.core.diagnosis import Check, CheckStatus, Diagnosis, diagnosed
-from copilot.core.errors import SettingsError, SourceError, StoreError
-from copilot.core.logs import with_logs
-from copilot.core.signals import MissingCode, Signals
-from copilot.log_check import check_logs
-from copilot.recording import record, ticks
-from copilot.settings import ClusterSettings, MetricsEndpoint, PrometheusSettings, Settings
-from copilot.sources.frontend_check import Frontend
-from copilot.sources.page_check import PageFound, check_page
-from copilot.sources.prometheus_check import ENOUGH, RoleFound, check_prometheus
-from copilot.sources.temporal_api import watched_client
-from copilot.store.inspection import inspect
+from copilot.diagnosis import Check, CheckStatus, Diagnosis, diagnosed
+from copilot.errors import SettingsError, SourceError, StoreError
+from copilot.logs.counting import LogMemory, counted
+from copilot.logs.lines import NO_LEVEL
+from copilot.logs.patterns import PatternBook
+from copilot.redaction.redactor import redacted
+from copilot.replay import record, ticks
+from copilot.rules.signals.logs import LogsSeen, with_logs
+from copilot.rules.signals.readings import MissingCode, Signals
+from copilot.settings.load import ClusterSettings, MetricsEndpoint, PrometheusSettings, Settings
+from copilot.sources.prometheus.check import ENOUGH, RoleFound, check_prometheus
+from copilot.sources.scrape.check import PageFound, check_page
+from copilot.sources.temporal.health import Frontend
+from copilot.sources.temporal.source import watched_client
+from copilot.store.check import inspect
+
+DEADLINE_SEC = 10.0
+_FIXES = {
+    MissingCode.TARGET_DOWN: "does the Loki run, and listen there? Without logs the Copilot judges by metrics alone",
+    MissingCode.FORBIDDEN: "let this account read them; for a Loki give tenant and credentials",
+    MissingCode.ABSENT: "check the path, or the url (what stands before /loki/api/v1/query_range)",
+    MissingCode.PARSE: "check the url and the query, which selects lines and computes nothing",
+    MissingCode.TIMEOUT: "is the network open from here? Select fewer lines",
+    MissingCode.DROPPED: "select fewer lines, or raise the Loki's limits",
+}
+
+
+@dataclass(frozen=True)
+class LogsChecked:
+    """What was found; `seen` is None where no logs are configured."""
+
+    checks: tuple[Check, ...] = ()
+    seen: LogsSeen | None = None
+
+
+async def check_logs(cluster: ClusterSettings, quick: bool) -> LogsChecked:
+    """Read a cluster's logs for one rate window (`quick`: two seconds)."""
+    if cluster.logs is None:
+        return LogsChecked()
+    where = f"logs of {cluster.logs.loki.url}" if cluster.logs.loki else f"logs {cluster.logs.files[0]}"
+    try:
+        source = bootstrap.log_source(cluster.logs)
+    except SettingsError as error:
+        return LogsChecked((Check(name=where, status=CheckStatus.WARNING, found=str(error)),))
+    try:
+        began = Instant.now()
+        first = await source.read(None, began, DEADLINE_SEC)
+        await asyncio.sleep(2.0 if quick else cluster.window)
+        now = Instant.now()
+        batch = await source.read(first.cursor, now, DEADLINE_SEC)
+    finally:
+        await source.aclose()
+    if batch.missing is not None:
+        fix = _FIXES.get(batch.missing.code, "")
+        seen = LogsSeen(time=now, missing=batch.missing)
+        return LogsChecked((Check(name=where, status=CheckStatus.WARNING, found=batch.missing.detail, fix=fix),), seen)
+    span = batch.span_sec or 1.0
+    _, seen = counted(
+        LogMemory(),
+        batch.lines,
+        now,
+        span_sec=span,
+        window_sec=cluster.window,
+        book=PatternBook([p.pattern() for p in cluster.logs.patterns]),
+        redact=redacted,
+    )
+    levelled = sum(line.level != NO_LEVEL for line in batch.lines)
+    found = f"{len(batch.lines)} lines in {span:.0f} s" + (f", {levelled} with a level" if batch.lines else "")
+    if batch.lines and not levelled:
+        fix = "is it a Temporal server's log? Its lines are JSON or text with a level"
+        return LogsChecked((Check(name=where, status=CheckStatus.WARNING, found=found, fix=fix),), seen)
+    said = f"; most of all {seen.patterns[0].pattern}" if seen.patterns else ""
+    return LogsChecked((Check(name=where, status=CheckStatus.OK, found=found + said),), seen)
+
 
 SKEW_SEC = 5.0
 NAMED_QUEUES = 5

@@ -1,6 +1,7 @@
-"""The steps of a tick in order: collect → judge → keep. What workflows, command line and replay share."""
+"""Readings without secrets: labels can hold anything, and a reason may quote an address with its password."""
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,17 +11,61 @@ from typing import Any, TypeAlias
 from pydantic import ValidationError
 from whenever import Instant, TimeDelta
 
-from copilot.core.assessment import Evaluation
-from copilot.core.cleaning import cleaned, names_of
-from copilot.core.errors import SettingsError, SourceError
-from copilot.core.evaluation import RULES_VERSION, Context, decide, evaluate
-from copilot.core.memory import Memory
-from copilot.core.signals import Missing, MissingCode, Signals, merge
-from copilot.core.snapshot import Snapshot
-from copilot.core.state_machine import MEMORY_LASTS
-from copilot.core.taxonomy import SPECS, TAXONOMY_VERSION
-from copilot.settings import ClusterSettings, Settings
+from copilot.errors import SettingsError, SourceError
+from copilot.redaction.redactor import redacted, redacted_name
+from copilot.rules.evaluate import RULES_VERSION, Context, decide, evaluate
+from copilot.rules.memory import Memory
+from copilot.rules.model import Evaluation, Snapshot
+from copilot.rules.signals.readings import BreakdownRow, Missing, MissingCode, ServerFacts, Signals, merge
+from copilot.rules.signals.taxonomy import SPECS, TAXONOMY_VERSION
+from copilot.rules.state_machine import MEMORY_LASTS
+from copilot.settings.load import ClusterSettings, Settings
 from copilot.sources import Source
+
+_UNSAFE = re.compile(r"\W", re.ASCII)
+
+
+def cleaned(signals: Signals, *, addresses: bool = False) -> Signals:
+    """The signals as they may be judged, kept and shown. `addresses`: without IP addresses too."""
+    update: dict[str, object] = {}
+    if renamed := _renamed(signals, addresses):
+        update["breakdowns"] = {i: tuple(_row(r, renamed) for r in rows) for i, rows in signals.breakdowns.items()}
+    if addresses and signals.missing:
+        update["missing"] = {i: _missing(m) for i, m in signals.missing.items()}
+    if signals.server is not None and (server := _server(signals.server, addresses)) != signals.server:
+        update["server"] = server
+    return signals.model_copy(update=update) if update else signals
+
+
+def names_of(name: str) -> tuple[str, ...]:
+    """What a name the operator wrote may be called in cleaned signals."""
+    return (name, redacted_name(name), redacted_name(name, addresses=True))
+
+
+def _renamed(signals: Signals, addresses: bool) -> dict[str, str]:
+    """New names of the labels that held a secret, as the API spells them and as metrics do."""
+    names = {value for rows in signals.breakdowns.values() for row in rows for value in row.labels.values()}
+    changed = {n: clean for n in names if (clean := redacted_name(n, addresses=addresses)) != n}
+    if not changed:
+        return {}
+    spelled = {s: clean for name, clean in changed.items() if (s := _UNSAFE.sub("_", name)) != name}
+    return {**changed, **{n: spelled[n] for n in names if n in spelled}}
+
+
+def _row(row: BreakdownRow, renamed: dict[str, str]) -> BreakdownRow:
+    if renamed.keys().isdisjoint(row.labels.values()):
+        return row
+    return row.model_copy(update={"labels": {k: renamed.get(v, v) for k, v in row.labels.items()}})
+
+
+def _missing(missing: Missing) -> Missing:
+    return missing.model_copy(update={"detail": redacted(missing.detail, addresses=True)})
+
+
+def _server(server: ServerFacts, addresses: bool) -> ServerFacts:
+    said = {"version": server.version, "cluster_name": server.cluster_name}
+    return server.model_copy(update={k: redacted(v, addresses=addresses) for k, v in said.items()})
+
 
 API_LAST = frozenset(i for i, spec in SPECS.items() if spec.source == "metrics or api")
 Rules: TypeAlias = Callable[[Signals, Memory, Context], tuple[Evaluation, Memory]]

@@ -8,23 +8,18 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.usage import RequestUsage
 from whenever import Instant
 
-from copilot.activities.explain import ExplainActivities, ExplainDeps
-from copilot.activities.explain_messages import AskModel, FetchRagContext, ModelAsked
-from copilot.activities.messages import ExplainAssessment, Explained
-from copilot.agents.asking import Asker
-from copilot.agents.dispatcher import dispatcher
-from copilot.agents.explainers import Explainers
-from copilot.agents.researcher import researcher
-from copilot.core.assessment import Evaluation
-from copilot.core.budget import Cap, Price, Spent, day_start
-from copilot.core.errors import StoreError
-from copilot.core.explanation import Explanation
-from copilot.core.knowledge import Passage, Retrieved
-from copilot.core.model_call import ModelCall, Outcome
-from copilot.sources.runbooks import LocalKnowledge
-from copilot.store.memory import MemoryStore
+from copilot.errors import StoreError
+from copilot.explain.model.agent import Asker, Explainers, dispatcher, researcher
+from copilot.explain.model.answer import Explanation
+from copilot.explain.model.knowledge import Passage, Retrieved
+from copilot.explain.model.usage import Cap, ModelCall, Outcome, Price, Spent, day_start
+from copilot.loops.activities.explain import ExplainActivities, ExplainDeps
+from copilot.loops.messages import AskModel, ExplainAssessment, Explained, FetchRagContext, ModelAsked
+from copilot.rules.model import Evaluation
+from copilot.sources.knowledge.local import LocalKnowledge
 from tests.agents.answers import critical, sound, told
 from tests.evaluations import NOON, evaluation, signals, snapshot
+from tests.fakes.memory_store import MemoryStore
 
 PRICE = Price(2.0, 10.0)
 DEEP = ("final_result_NeedsDeepExplanation", {"look_into": "matching"})

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from copilot.core.assessment import Evaluation
-from copilot.core.signals import LogPattern
+from copilot.rules.model import Evaluation
+from copilot.rules.signals.readings import LogPattern
 from tests.evaluations import NOON, assessment
 
 SECRET = "AKIA" + "Q3Z7" * 4

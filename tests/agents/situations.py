@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from copilot.agents.prompts import (
+from copilot.explain.model.evidence import Passage, evidence
+from copilot.explain.model.prompt import (
     DISPATCHER_INSTRUCTIONS,
     RESEARCHER_INSTRUCTIONS,
     dispatcher_prompt,
     researcher_prompt,
 )
-from copilot.core.assessment import Evaluation
-from copilot.core.evidence import Passage, evidence
-from copilot.core.signals import BreakdownRow
+from copilot.rules.model import Evaluation
+from copilot.rules.signals.readings import BreakdownRow
 from tests.agents.answers import INJECTION, SECRET, critical, logged
 from tests.evaluations import evaluation
 

@@ -6,12 +6,11 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from copilot.agents.building import explainers, model
-from copilot.agents.prices import price_of
 from copilot.bootstrap import models
-from copilot.core.budget import NO_MODEL, Cap, Price
-from copilot.core.errors import SettingsError
-from copilot.model_settings import BEDROCK_DISPATCHER, BEDROCK_RESEARCHER, ModelSettings
+from copilot.errors import SettingsError
+from copilot.explain.model.build import explainers, model, price_of
+from copilot.explain.model.usage import NO_MODEL, Cap, Price
+from copilot.settings.models import BEDROCK_DISPATCHER, BEDROCK_RESEARCHER, ModelSettings
 
 
 def test_deployments_defaults_are_built_without_asking_aws(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +70,7 @@ def test_an_unknown_model_has_no_price_and_builds_all_the_same() -> None:
 
 def test_a_worker_without_a_model_imports_no_agent() -> None:
     code = (
-        "import sys, copilot.worker; from copilot import bootstrap; from copilot.settings import Settings;"
+        "import sys, copilot.loops.worker; from copilot import bootstrap; from copilot.settings.load import Settings;"
         "bootstrap.models(Settings().models);"
         "heavy = {'pydantic_ai', 'genai_prices', 'openai', 'anthropic', 'boto3'};"
         "print(*sorted(heavy & {name.partition('.')[0] for name in sys.modules}))"

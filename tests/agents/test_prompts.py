@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copilot.agents.prompts import LONGEST_PROMPT, LONGEST_SHORT_PROMPT, dispatcher_prompt, researcher_prompt
-from copilot.core.assessment import Evaluation, ReportedState
-from copilot.core.evidence import Passage, evidence
-from copilot.core.redaction import redacted
-from copilot.core.signals import BreakdownRow
+from copilot.explain.model.evidence import Passage, evidence
+from copilot.explain.model.prompt import LONGEST_PROMPT, LONGEST_SHORT_PROMPT, dispatcher_prompt, researcher_prompt
+from copilot.redaction.redactor import redacted
+from copilot.rules.model import Evaluation, ReportedState
+from copilot.rules.signals.readings import BreakdownRow
 from tests.agents.answers import critical, logged
 from tests.agents.situations import FOLDER, nobody_polls, prompts
 from tests.evaluations import evaluation

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from copilot.agents.building import explainers
-from copilot.core.evidence import evidence
-from copilot.core.model_call import Outcome, Told
-from copilot.model_settings import BEDROCK_RESEARCHER, ModelSettings
+from copilot.explain.model.build import explainers
+from copilot.explain.model.evidence import evidence
+from copilot.explain.model.usage import Outcome, Told
+from copilot.settings.models import BEDROCK_RESEARCHER, ModelSettings
 from tests.agents.answers import critical, sound
 from tests.agents.answers import told as as_told
 from tests.agents.model_server import ModelServer, Wire

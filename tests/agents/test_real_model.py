@@ -5,16 +5,16 @@ import os
 
 import pytest
 
-from copilot.activities.explain import ExplainActivities, ExplainDeps
-from copilot.activities.explain_messages import FetchRagContext
-from copilot.agents.building import explainers
-from copilot.core.evidence import Passage, evidence
-from copilot.core.grounding import Grounded, Refused, grounded
-from copilot.core.model_call import Outcome
-from copilot.model_settings import ModelSettings
-from copilot.sources.runbooks import LocalKnowledge
-from copilot.store.memory import MemoryStore
+from copilot.explain.model.build import explainers
+from copilot.explain.model.evidence import Passage, evidence
+from copilot.explain.model.grounding import Grounded, Refused, grounded
+from copilot.explain.model.usage import Outcome
+from copilot.loops.activities.explain import ExplainActivities, ExplainDeps
+from copilot.loops.messages import FetchRagContext
+from copilot.settings.models import ModelSettings
+from copilot.sources.knowledge.local import LocalKnowledge
 from tests.core.grounding_situations import evaluation
+from tests.fakes.memory_store import MemoryStore
 
 URL, NAME = os.environ.get("COPILOT_LLM_BASE_URL", ""), os.environ.get("COPILOT_LLM_MODEL", "")
 KEY, TIMEOUT = os.environ.get("COPILOT_LLM_KEY", ""), float(os.environ.get("COPILOT_LLM_TIMEOUT", "120"))

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from copilot.api.app import create_app
 from copilot.api.deps import Deps
-from copilot.api_settings import ApiSettings
+from copilot.settings.api import ApiSettings
 
 
 @asynccontextmanager

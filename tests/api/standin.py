@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from whenever import Instant
 
 from copilot.api.deps import Deps
-from copilot.core.assessment import Evaluation
-from copilot.core.errors import CopilotError
+from copilot.errors import CopilotError
+from copilot.rules.model import Evaluation
 from copilot.store.base import Store
-from copilot.store.memory import MemoryStore
 from copilot.store.postgres import PostgresStore
 from tests.evaluations import NOON
+from tests.fakes.memory_store import MemoryStore
 
 
 @dataclass

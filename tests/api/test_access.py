@@ -10,10 +10,10 @@ import trustme
 from pydantic import ValidationError
 
 from copilot.api.app import create_app
+from copilot.api.auth import Tokens, new_token, token_hash
 from copilot.api.serve import serve, tls_context
-from copilot.api.tokens import Tokens, new_token, token_hash
-from copilot.api_settings import ApiSettings
-from copilot.core.errors import StartError
+from copilot.errors import StartError
+from copilot.settings.api import ApiSettings
 from tests.api.conftest import client
 from tests.api.standin import deps
 from tests.api.test_status import telling

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from copilot.sources.runbooks import Runbook, files
-from copilot.sources.sections import sections
-from copilot.web.guide import guide_html
+from copilot.sources.knowledge.local import Runbook, files
+from copilot.sources.knowledge.sections import sections
+from copilot.web.page import guide_html
 from tests.api.conftest import client
 from tests.api.standin import deps
 

@@ -5,9 +5,8 @@ import logging
 import pytest
 from playwright.async_api import Browser, expect
 
-from copilot.api.login import within
-from copilot.api.tokens import new_token, token_hash
-from copilot.api_settings import ApiSettings
+from copilot.api.auth import new_token, token_hash, within
+from copilot.settings.api import ApiSettings
 from tests.api.conftest import client
 from tests.api.standin import deps
 from tests.api.test_status import telling

@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 from schemathesis.checks import not_a_server_error
 
 from copilot.api.app import create_app
-from copilot.api.times import parse_time
+from copilot.api.parameters import parse_time
 from tests.api.conftest import client
 from tests.api.standin import deps
 from tests.api.test_status import telling

@@ -3,12 +3,12 @@
 import pytest
 from whenever import Instant
 
-from copilot.api.readable_errors import prefers_html
+from copilot.api.errors import prefers_html
 from copilot.store.base import TimelinePoint
-from copilot.store.memory import MemoryStore
 from tests.api.conftest import client
 from tests.api.standin import deps
 from tests.api.test_status import telling
+from tests.fakes.memory_store import MemoryStore
 
 CHROME = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 

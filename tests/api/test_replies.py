@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from copilot.store.memory import MemoryStore
 from tests.api.conftest import client
 from tests.api.standin import Clock, deps
 from tests.api.test_status import telling
 from tests.evaluations import NOON, assessment, evaluation
+from tests.fakes.memory_store import MemoryStore
 from tests.web.stories import lived
 
 PATHS = ("/status", "/status/services", "/status/issues", "/status/summary", "/status/timeline", "/status/evaluation",

@@ -8,16 +8,16 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from copilot.api.app import create_app
 from copilot.api.deps import Deps
+from copilot.api.parameters import parse_time
 from copilot.api.serve import listening_socket, serve
-from copilot.api.times import parse_time
-from copilot.api_settings import ApiSettings
-from copilot.core.assessment import Severity, StoredIssue
-from copilot.core.errors import StartError
-from copilot.store.memory import MemoryStore
+from copilot.errors import StartError
+from copilot.rules.model import Severity, StoredIssue
+from copilot.settings.api import ApiSettings
 from tests.api.conftest import client
 from tests.api.standin import Clock, ToldLoop, away_store, deps
 from tests.api.test_status import LOOP_AWAY, telling
 from tests.evaluations import NOON, evaluation, gates
+from tests.fakes.memory_store import MemoryStore
 from tests.web.chromium import served
 from tests.web.stories import lived
 

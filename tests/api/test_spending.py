@@ -5,18 +5,16 @@ from io import StringIO
 
 from rich.console import Console
 
-from copilot.cli.status_view import print_models
-from copilot.core.assessment import HealthAssessment
-from copilot.core.budget import Cap
-from copilot.core.explanation import reworded
-from copilot.core.model_answer import ModelExplanation
-from copilot.core.model_call import Outcome
-from copilot.core.wording import served
-from copilot.store.memory import MemoryStore
+from copilot.cli.status import print_models
+from copilot.explain.model.answer import ModelExplanation, reworded
+from copilot.explain.model.usage import Cap, Outcome
+from copilot.explain.model.wording import served
+from copilot.rules.model import HealthAssessment
 from tests.agents.answers import critical, sound
 from tests.api.conftest import client
 from tests.api.standin import Clock, ToldLoop, away_store, deps
 from tests.evaluations import NOON, assessment, evaluation
+from tests.fakes.memory_store import MemoryStore
 from tests.store.model_call_contract import called
 
 

@@ -1,14 +1,14 @@
 import pytest
 
 from copilot.api.live import LiveCopies
-from copilot.core.assessment import Severity, Trigger
-from copilot.core.errors import SourceError
-from copilot.core.signals import MissingCode
-from copilot.core.taxonomy import ids
-from copilot.store.memory import MemoryStore
+from copilot.errors import SourceError
+from copilot.rules.model import Severity, Trigger
+from copilot.rules.signals.readings import MissingCode
+from copilot.rules.signals.taxonomy import ids
 from tests.api.conftest import client
 from tests.api.standin import Clock, ToldLoop, away_store, deps
 from tests.evaluations import NOON, assessment, evaluation, issue, snapshot
+from tests.fakes.memory_store import MemoryStore
 from tests.web.stories import lived
 
 LOOP_AWAY = SourceError(MissingCode.TIMEOUT, "the Copilot's own Temporal does not answer", asked="query verdict")

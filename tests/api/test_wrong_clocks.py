@@ -1,11 +1,11 @@
 """What is read when somebody sets the clock: no old verdict passes for a fresh one, and no newer one is held back."""
 
 from copilot.api.live import LiveCopies, Said
-from copilot.core.errors import SourceError
-from copilot.core.signals import MissingCode
-from copilot.store.memory import MemoryStore
+from copilot.errors import SourceError
+from copilot.rules.signals.readings import MissingCode
 from tests.api.standin import Clock, ToldLoop, deps
 from tests.evaluations import NOON, assessment, evaluation, snapshot
+from tests.fakes.memory_store import MemoryStore
 
 AWAY = SourceError(MissingCode.TIMEOUT, "the Copilot's own Temporal does not answer", asked="query verdict")
 

@@ -9,8 +9,8 @@ from chaos import promises
 from chaos.evidence import gathered
 from chaos.stack import CLUSTER
 from chaos.waiting import InVainError, until
+from copilot.loops.definitions import observe_id, scheduled_id
 from copilot.store.postgres import PostgresStore
-from copilot.workflows.shared import observe_id, scheduled_id
 from tests.workflows.conftest import Observed, a_cluster
 
 

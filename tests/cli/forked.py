@@ -45,9 +45,8 @@ def _serve() -> None:
     # What the commands would load when they run.
     import copilot.bootstrap
     import copilot.cli.main
+    import copilot.demo.run
     import copilot.doctor
-    import copilot.lab.scenarios
-    import copilot.local.demo_run
 
     for line in sys.stdin:
         if (pid := os.fork()) == 0:

@@ -3,9 +3,9 @@
 import re
 import tomllib
 
-from copilot.cli.configuration import markdown
-from copilot.settings import Settings
+from copilot.settings.load import Settings
 from tests.test_tree import ROOT
+from tools.docs.configuration import markdown
 
 DOCUMENT = ROOT / "docs" / "configuration.md"
 

@@ -10,8 +10,8 @@ from typer.testing import CliRunner, Result
 from whenever import Instant
 
 from copilot.cli.main import app
-from copilot.local.data_folder import owned_folder
-from copilot.store.inspection import inspect
+from copilot.embedded.data_folder import owned_folder
+from copilot.store.check import inspect
 from copilot.store.postgres import PostgresStore
 from tests.evaluations import assessment, evaluation, snapshot
 from tests.local.test_data_folder import described

@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 
-from copilot.local.data_folder import find_demo
+from copilot.embedded.data_folder import find_demo
 from tests.cli.forked import forked
 
 COPILOT = (sys.executable, "-m", "copilot")

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from copilot.cli.main import app
-from copilot.local.data_folder import owned_folder
+from copilot.embedded.data_folder import owned_folder
 from copilot.sources.recorded import read_recording
 from tests.cli.forked import forked
 from tests.local.test_data_folder import described

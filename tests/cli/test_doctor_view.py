@@ -6,10 +6,10 @@ import re
 import pytest
 from rich.console import Console
 
-from copilot.cli.doctor_view import print_diagnosis
-from copilot.core.diagnosis import Check, CheckStatus, Diagnosis, diagnosed
-from copilot.core.signals import Missing, MissingCode, Signals
-from copilot.core.taxonomy import SPECS
+from copilot.cli.doctor import print_diagnosis
+from copilot.diagnosis import Check, CheckStatus, Diagnosis, diagnosed
+from copilot.rules.signals.readings import Missing, MissingCode, Signals
+from copilot.rules.signals.taxonomy import SPECS
 from tests.cluster_signals import healthy
 
 URL = "https://aps-workspaces.eu-central-1.amazonaws.com/workspaces/ws-0a1b2c3d-4e5f-6789-abcd-ef0123456789"

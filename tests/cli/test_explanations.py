@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from copilot.cli.explanations import document
+from tools.docs.explanations import document
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "explanations.md"
 

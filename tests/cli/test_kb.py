@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from copilot.cli.main import app
-from copilot.core.errors import CopilotError, SettingsError, SourceError
+from copilot.errors import CopilotError, SettingsError, SourceError
 from tests.kb.aws_servers import BASE, BUCKET, REGION, SOURCE, BedrockStandIn, S3Server, aws_environment
 from tests.kb.conftest import bedrock, s3, s3_server
 

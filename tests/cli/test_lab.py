@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from copilot.lab.scenarios import SCENARIOS
+from lab.scenarios import SCENARIOS
 from tests.cli.forked import forked
 
 

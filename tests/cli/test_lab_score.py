@@ -8,8 +8,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from copilot.cli.lab_score import markdown, score
-from copilot.core.errors import CopilotError
+from copilot.errors import CopilotError
+from lab.cli_score import markdown, score
 from tests.lab.runs import FOLDER, RECORDED
 
 app = typer.Typer()

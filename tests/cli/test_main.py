@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from copilot.cli.main import app
-from copilot.core.signals import RecordingHeader
+from copilot.rules.signals.readings import RecordingHeader
 from copilot.sources.recorded import write_recording
 from tests.cli.forked import forked
 from tests.evaluations import NOON, signals

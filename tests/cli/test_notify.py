@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from copilot.cli.main import app
-from copilot.core.errors import CopilotError, SettingsError
-from copilot.local.ports import free_ports
+from copilot.embedded.ports import free_ports
+from copilot.errors import CopilotError, SettingsError
 from tests.notify.standin import standing_in
 
 CLUSTER = '[[clusters]]\nname = "east"\nmetrics = [{ url = "http://127.0.0.1:1/metrics", role = "server" }]\n'

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from whenever import Instant
 
-from copilot.cli.moments import moment, span
-from copilot.core.errors import SettingsError
-from copilot.past import cluster_at, steps
-from copilot.settings import ClusterSettings, PrometheusSettings, Settings
+from copilot.cli.options import moment, span
+from copilot.errors import SettingsError
+from copilot.replay import cluster_at, steps
+from copilot.settings.load import ClusterSettings, PrometheusSettings, Settings
 from tests.cli.test_main import copilot
 from tests.evaluations import NOON
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from copilot.cli.rules import markdown
-from copilot.core.actions import actions_for
-from copilot.core.assessment import Severity
-from copilot.core.findings import FINDINGS
-from copilot.core.gates import CRITICAL, GATES
+from copilot.explain.actions import actions_for
+from copilot.rules.findings.registry import FINDINGS
+from copilot.rules.gates.registry import CRITICAL, GATES
+from copilot.rules.model import Severity
 from tests.cluster_signals import healthy, play
+from tools.docs.rules import markdown
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "rules.md"
 

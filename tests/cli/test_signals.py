@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 from copilot.cli.main import app
 from copilot.cli.signals import markdown
-from copilot.core.dialects import DIALECTS
-from copilot.core.errors import SettingsError
-from copilot.core.signal_promql import expressions
-from copilot.core.taxonomy import SPECS
+from copilot.errors import SettingsError
+from copilot.metrics.dialects import DIALECTS
+from copilot.metrics.promql import expressions
+from copilot.rules.signals.taxonomy import SPECS
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "signals.md"
 

@@ -25,19 +25,17 @@ from typer.testing import CliRunner, Result
 from whenever import Instant
 
 from copilot.api.app import create_app
+from copilot.api.auth import token_hash
 from copilot.api.deps import Deps
 from copilot.api.serve import listening_socket
-from copilot.api.tokens import token_hash
-from copilot.api_settings import ApiSettings
-from copilot.cli.asking import Asking
 from copilot.cli.main import app
-from copilot.cli.status_view import print_status
-from copilot.cli.status_watch import view
-from copilot.core.assessment import Evaluation
-from copilot.core.errors import SettingsError, SourceError
-from copilot.local.data_folder import owned_folder
-from copilot.store.memory import MemoryStore
+from copilot.cli.status import Asking, print_status, view
+from copilot.embedded.data_folder import owned_folder
+from copilot.errors import SettingsError, SourceError
+from copilot.rules.model import Evaluation
+from copilot.settings.api import ApiSettings
 from tests.evaluations import evaluation
+from tests.fakes.memory_store import MemoryStore
 from tests.local.test_data_folder import described
 
 

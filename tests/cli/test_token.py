@@ -10,10 +10,10 @@ import pytest
 import trustme
 from typer.testing import CliRunner, Result
 
-from copilot.api.tokens import Tokens
-from copilot.api_settings import ApiSettings
+from copilot.api.auth import Tokens
 from copilot.cli.main import app
-from copilot.core.errors import SettingsError
+from copilot.errors import SettingsError
+from copilot.settings.api import ApiSettings
 
 
 def token(*words: str) -> Result:

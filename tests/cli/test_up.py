@@ -13,9 +13,9 @@ import httpx
 import psutil
 import pytest
 
-from copilot.local.ports import free_ports
-from copilot.local.supervisor import Supervisor
-from copilot.local.temporal_server import DevServer
+from copilot.embedded.ports import free_ports
+from copilot.embedded.supervisor import Supervisor
+from copilot.embedded.temporal import DevServer
 from tests.folders import passable_folder
 
 pytestmark = pytest.mark.servers

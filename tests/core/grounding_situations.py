@@ -6,12 +6,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from copilot.core.assessment import ActionType, Evaluation, Narrative, SuggestedAction
-from copilot.core.evaluation import Context
-from copilot.core.evidence import Evidence, Passage, evidence
-from copilot.core.model_answer import Factor, ModelExplanation
-from copilot.core.signals import LogPattern
+from copilot.explain.model.answer import Factor, ModelExplanation
+from copilot.explain.model.evidence import Evidence, Passage, evidence
 from copilot.pipeline import replay
+from copilot.rules.evaluate import Context
+from copilot.rules.model import ActionType, Evaluation, Narrative, SuggestedAction
+from copilot.rules.signals.readings import LogPattern
 from copilot.sources.recorded import read_recording
 from tests.cluster_signals import healthy, play, with_queues, workers_down
 

@@ -5,14 +5,14 @@ Prometheus."""
 
 import pytest
 
-from copilot.core.expressions import Gauge, Quantile, Rate, leaves
-from copilot.core.flow import SERVED, WAITS, cluster_flow, queue_flows
-from copilot.core.gates import FINISHED_WORK, judge
-from copilot.core.memory import Memory
-from copilot.core.signals import MissingCode, Signals
-from copilot.core.taxonomy import SPECS, ids
-from copilot.core.thresholds import Thresholds
-from copilot.core.view import View
+from copilot.rules.flow import SERVED, WAITS, cluster_flow, queue_flows
+from copilot.rules.gates.context import View
+from copilot.rules.gates.registry import FINISHED_WORK, judge
+from copilot.rules.memory import Memory
+from copilot.rules.signals.expressions import Gauge, Quantile, Rate, leaves
+from copilot.rules.signals.readings import MissingCode, Signals
+from copilot.rules.signals.taxonomy import SPECS, ids
+from copilot.rules.thresholds import Thresholds
 from tests.recorded_pages import WINDOW_SEC, played, roll
 
 SERVER_IDS = tuple(i for i, s in SPECS.items() if s.role == "server" and s.source in ("metrics", "api or metrics"))

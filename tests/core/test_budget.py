@@ -3,9 +3,19 @@
 import pytest
 from whenever import Instant
 
-from copilot.core.budget import Cap, Price, Spent, day_start, tokens_at_most, why_over
-from copilot.core.ledger import settled, within
-from copilot.core.model_call import LONGEST_KEPT, ModelCall, Outcome, Told
+from copilot.explain.model.ledger import settled, within
+from copilot.explain.model.usage import (
+    LONGEST_KEPT,
+    Cap,
+    ModelCall,
+    Outcome,
+    Price,
+    Spent,
+    Told,
+    day_start,
+    tokens_at_most,
+    why_over,
+)
 from tests.agents.answers import SECRET
 from tests.evaluations import NOON
 

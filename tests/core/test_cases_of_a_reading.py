@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from copilot.core.errors import SourceError
-from copilot.core.expressions import Expression, Gauge, Plus, Quantile, Ratio
-from copilot.core.resolve import NO_TRAFFIC, NoTraffic, readings, wanted_leaves
-from copilot.core.series import rate, server
-from copilot.core.signals import Missing, MissingCode
-from copilot.core.taxonomy import SignalSpec
+from copilot.errors import SourceError
+from copilot.metrics.resolve import NO_TRAFFIC, NoTraffic, readings, wanted_leaves
+from copilot.rules.signals.expressions import Expression, Gauge, Plus, Quantile, Ratio, rate, server
+from copilot.rules.signals.readings import Missing, MissingCode
+from copilot.rules.signals.taxonomy import SignalSpec
 from tests.scraped import START, Pages
 
 EVERY, READS = 5.0, 7

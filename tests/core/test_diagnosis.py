@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from whenever import Instant
 
-from copilot.core.diagnosis import MEND, Check, CheckStatus, Diagnosis, SignalStatus, diagnosed, found, too_little
-from copilot.core.signals import Missing, MissingCode, Signals
-from copilot.core.state_machine import coverage, usable
-from copilot.core.taxonomy import SPECS, ids
+from copilot.diagnosis import MEND, Check, CheckStatus, Diagnosis, SignalStatus, diagnosed, found, too_little
+from copilot.rules.signals.readings import Missing, MissingCode, Signals
+from copilot.rules.signals.taxonomy import SPECS, ids
+from copilot.rules.state_machine import coverage, usable
 from tests.cluster_signals import healthy
 
 NOW = Instant.from_utc(2026, 11, 22, 3)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from copilot.core.dialects import ANCHORS, BYTES, DIALECTS, NUMBERS, marks, named, raw_name, spoken
-from copilot.core.expressions import Quantile, Rate, Role
-from copilot.core.resolve import wanted_leaves
-from copilot.core.taxonomy import SPECS
+from copilot.metrics.dialects import ANCHORS, BYTES, DIALECTS, NUMBERS, marks, named, raw_name, spoken
+from copilot.metrics.resolve import wanted_leaves
+from copilot.rules.signals.expressions import Quantile, Rate, Role
+from copilot.rules.signals.taxonomy import SPECS
 from tests.scraped import recorded
 
 

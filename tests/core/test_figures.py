@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copilot.core.figures import (
+from copilot.explain.model.quantities import Measured, said
+from copilot.explain.numbers import (
     brief,
     count,
     duration,
@@ -20,7 +21,6 @@ from copilot.core.figures import (
     span,
     took,
 )
-from copilot.core.quantities import Measured, said
 
 
 @pytest.mark.parametrize(

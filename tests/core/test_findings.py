@@ -2,9 +2,9 @@
 
 import pytest
 
-from copilot.core.assessment import ActionType, BottleneckClassification, Evaluation, SuggestedAction
-from copilot.core.scaling import ScalingRule, broken_rule, permitted
-from copilot.core.signals import Missing, MissingCode, Signals
+from copilot.rules.model import ActionType, BottleneckClassification, Evaluation, SuggestedAction
+from copilot.rules.scaling import ScalingRule, broken_rule, permitted
+from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from tests.cluster_signals import blind, healthy, play, workers_down
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from copilot.core.assessment import BottleneckClassification, Evaluation, GateResult, ReportedState, Severity
-from copilot.core.fingerprint import fingerprint
-from copilot.core.signals import LogPattern
+from copilot.explain.model.fingerprint import fingerprint
+from copilot.rules.model import BottleneckClassification, Evaluation, GateResult, ReportedState, Severity
+from copilot.rules.signals.readings import LogPattern
 from tests.evaluations import NOON, evaluation, issue, signals
 
 BASE = evaluation("critical")

@@ -2,13 +2,13 @@
 
 import pytest
 
-from copilot.core.assessment import GateResult, Severity
-from copilot.core.flow import Flow, cluster_flow, queue_flows
-from copilot.core.gates import GATES, judge
-from copilot.core.memory import Memory, QueueMemory
-from copilot.core.signals import Signals
-from copilot.core.thresholds import Thresholds
-from copilot.core.view import View
+from copilot.rules.flow import Flow, cluster_flow, queue_flows
+from copilot.rules.gates.context import View
+from copilot.rules.gates.registry import GATES, judge
+from copilot.rules.memory import Memory, QueueMemory
+from copilot.rules.model import GateResult, Severity
+from copilot.rules.signals.readings import Signals
+from copilot.rules.thresholds import Thresholds
 from tests.cluster_signals import START, healthy, play, with_queues, workers_down
 
 

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from copilot.core.advice import as_meant
-from copilot.core.assessment import ActionType, SuggestedAction
-from copilot.core.evidence import LONGEST_LOG, MOST_LOGS, MOST_NAMES, Passage, evidence
-from copilot.core.grounding import CHECKS, Grounded, Reason, Refused, grounded, parsed
-from copilot.core.model_answer import ModelExplanation
-from copilot.core.quantities import said
-from copilot.core.signals import LogPattern
+from copilot.explain.model.advice import as_meant
+from copilot.explain.model.answer import ModelExplanation
+from copilot.explain.model.evidence import LONGEST_LOG, MOST_LOGS, MOST_NAMES, Passage, evidence
+from copilot.explain.model.grounding import CHECKS, Grounded, Reason, Refused, grounded, parsed
+from copilot.explain.model.quantities import said
+from copilot.rules.model import ActionType, SuggestedAction
+from copilot.rules.signals.readings import LogPattern
 from tests.core.grounding_situations import answer_of, evaluation, evidence_of, hostile, sound
 
 SOUND, HOSTILE = sound(), hostile()

@@ -2,8 +2,7 @@
 
 import pytest
 
-from copilot.core.hints import HINTS
-from copilot.core.taxonomy import SPECS, SignalSpec
+from copilot.rules.signals.taxonomy import HINTS, SPECS, SignalSpec
 
 ALL = [pytest.param(spec, id=spec.id) for spec in SPECS.values()]
 

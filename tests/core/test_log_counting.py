@@ -7,19 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from whenever import Instant
 
-from copilot.core.log_counting import (
-    MAX_SAMPLE,
-    MOST_TRACKED,
-    READINGS,
-    SPIKE_AFTER,
-    SPIKE_LINES,
-    LogMemory,
-    counted,
-)
-from copilot.core.log_lines import LEVELS, LogLine
-from copilot.core.log_patterns import PATTERNS, PatternBook
-from copilot.core.logs import LogsSeen
-from copilot.core.signals import MAX_BREAKDOWN_ROWS, Missing, MissingCode
+from copilot.logs.counting import MAX_SAMPLE, MOST_TRACKED, READINGS, SPIKE_AFTER, SPIKE_LINES, LogMemory, counted
+from copilot.logs.lines import LEVELS, LogLine
+from copilot.logs.patterns import PATTERNS, PatternBook
+from copilot.rules.signals.logs import LogsSeen
+from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS, Missing, MissingCode
 from tests.recorded_logs import read_lines
 
 NOON = Instant.from_utc(2026, 11, 22, 12)

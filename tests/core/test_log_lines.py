@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from whenever import Instant
 
-from copilot.core.log_lines import LEVELS, MAX_TEXT, NO_LEVEL, LogLine, read_line
+from copilot.logs.lines import LEVELS, MAX_TEXT, NO_LEVEL, LogLine, read_line
 from tests.recorded_logs import raw_lines, read_lines
 
 NOON = Instant.from_utc(2026, 11, 22, 12)

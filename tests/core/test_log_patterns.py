@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copilot.core.log_lines import LEVELS, LogLine, read_line
-from copilot.core.log_patterns import PATTERNS, KnownPattern, PatternBook, checked_regex
+from copilot.logs.lines import LEVELS, LogLine, read_line
+from copilot.logs.patterns import PATTERNS, KnownPattern, PatternBook, checked_regex
 from tests.recorded_logs import read_lines
 
 INFO, WARN, ERROR = (LEVELS.index(name) for name in ("info", "warn", "error"))

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copilot.core.log_templates import MAX_WORDS, VARIES, Templates, words_of
+from copilot.logs.counting import MAX_WORDS, VARIES, Templates, words_of
 
 
 def test_what_varies_by_nature_is_masked() -> None:

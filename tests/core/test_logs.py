@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from whenever import Instant
 
-from copilot.core.assessment import ReportedState
-from copilot.core.logs import TOP_PATTERN, LogsSeen, correlated, with_logs
-from copilot.core.signals import LogPattern, Missing, MissingCode, Signals
+from copilot.rules.model import ReportedState
+from copilot.rules.signals.logs import TOP_PATTERN, LogsSeen, correlated, with_logs
+from copilot.rules.signals.readings import LogPattern, Missing, MissingCode, Signals
 from tests.cluster_signals import blind, healthy, play, workers_down
 
 NOON = Instant.from_utc(2026, 11, 22, 12)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from copilot.core.moving import moving, worth_following
+from copilot.explain.model.fingerprint import moving, worth_following
 from tests.evaluations import evaluation
 
 

@@ -7,12 +7,12 @@ import pytest
 from whenever import Instant
 
 from copilot import pipeline
-from copilot.core.assessment import Evaluation
-from copilot.core.gates import GATES
-from copilot.core.signals import LogPattern, Signals
-from copilot.core.taxonomy import SPECS
-from copilot.core.telling import _OVER_WHEN, BEGAN
-from copilot.lab.recorded_run import RECORDINGS, find_runs, load_run
+from copilot.explain.conditions import _OVER_WHEN, BEGAN
+from copilot.rules.gates.registry import GATES
+from copilot.rules.model import Evaluation
+from copilot.rules.signals.readings import LogPattern, Signals
+from copilot.rules.signals.taxonomy import SPECS
+from lab.recorded_run import RECORDINGS, find_runs, load_run
 from tests.cluster_signals import START, at, blind, healthy, play, with_queues, workers_down
 
 RUNS = find_runs(RECORDINGS)

@@ -2,9 +2,9 @@
 
 from whenever import Instant
 
-from copilot.core.assessment import ReportedState
-from copilot.core.notice_words import notice, read_evaluation
-from copilot.core.notices import Say, Seen
+from copilot.notify.decide import Say, Seen
+from copilot.notify.messages import notice, read_evaluation
+from copilot.rules.model import ReportedState
 from tests.evaluations import NOON, issue
 from tests.notify.messages import a_notice
 

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 import pytest
 from whenever import Time
 
-from copilot.core.assessment import ReportedState
-from copilot.core.notices import ChannelRules, Outcome, Say, Seen, decide
-from copilot.core.quiet_hours import QuietHours
+from copilot.notify.decide import ChannelRules, Outcome, QuietHours, Say, Seen, decide
+from copilot.rules.model import ReportedState
 from tests.notices import DELIVERED, NOON, Channel
 
 CRITICAL, UNKNOWN, STRESSED = ReportedState.CRITICAL, ReportedState.UNKNOWN, ReportedState.STRESSED

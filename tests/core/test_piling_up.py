@@ -2,9 +2,9 @@
 
 import pytest
 
-from copilot.core.flow import cluster_flow
-from copilot.core.memory import Memory, QueueMemory
-from copilot.core.signals import Missing, MissingCode, Signals
+from copilot.rules.flow import cluster_flow
+from copilot.rules.memory import Memory, QueueMemory
+from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from tests.cluster_signals import START, healthy
 from tests.core.test_gates import gates
 

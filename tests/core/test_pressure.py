@@ -3,9 +3,9 @@
 import pytest
 from pydantic import ValidationError
 
-from copilot.core.pressure import GRADES, Grade, pressure_on
-from copilot.core.taxonomy import SPECS
-from copilot.core.thresholds import Thresholds
+from copilot.rules.pressure import GRADES, Grade, pressure_on
+from copilot.rules.signals.taxonomy import SPECS
+from copilot.rules.thresholds import Thresholds
 from tests.cluster_signals import healthy, play
 
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from copilot.core.assessment import Evaluation
-from copilot.core.signals import BreakdownRow, Signals
+from copilot.rules.model import Evaluation
+from copilot.rules.signals.readings import BreakdownRow, Signals
 from tests.cluster_signals import CONTEXT, healthy, play, with_queues, workers_down
 
 QUEUE = {"namespace": "default", "task_queue": "orders", "task_type": "workflow"}

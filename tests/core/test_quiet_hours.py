@@ -3,8 +3,8 @@
 import pytest
 from whenever import Instant, Time
 
-from copilot.core.assessment import ReportedState
-from copilot.core.quiet_hours import QuietHours
+from copilot.notify.decide import QuietHours
+from copilot.rules.model import ReportedState
 
 NIGHT = QuietHours(
     start=Time(22), end=Time(7), timezone="Europe/Berlin", but=frozenset({ReportedState.CRITICAL})

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from copilot.core.redaction import Redactor, redacted
-from copilot.core.taxonomy import SPECS
+from copilot.redaction.redactor import Redactor, redacted
+from copilot.rules.signals.taxonomy import SPECS
 
 REPLACED = {
     "AWS key": ("key AKIAIOSFODNN7EXAMPLE.", "key ‹aws-1›."),

@@ -1,10 +1,10 @@
 import pytest
 
-from copilot.core.assessment import BottleneckClassification, Evaluation, HealthState, ReportedState, Transition
-from copilot.core.evaluation import Context, evaluate
-from copilot.core.memory import Memory
-from copilot.core.staleness import age_sec, as_of
 from copilot.pipeline import blind
+from copilot.rules.evaluate import Context, evaluate
+from copilot.rules.memory import Memory
+from copilot.rules.model import BottleneckClassification, Evaluation, HealthState, ReportedState, Transition
+from copilot.rules.staleness import age_sec, as_of
 from tests.evaluations import NOON, evaluation, signals
 
 

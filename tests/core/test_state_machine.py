@@ -1,6 +1,6 @@
 """How a state ends where some readings are lost; the laws are in tests/properties."""
 
-from copilot.core.signals import Missing, MissingCode
+from copilot.rules.signals.readings import Missing, MissingCode
 from tests.cluster_signals import every, healthy, states, workers_down
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from copilot.core.store_address import DsqlAddress, PostgresAddress, store_address
+from copilot.settings.store_address import DsqlAddress, PostgresAddress, store_address
 
 ENDPOINT = "abc.dsql.eu-west-1.on.aws"
 

@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from copilot.core.flow import cluster_flow
-from copilot.core.memory import Memory
-from copilot.core.pressure_gates import workflow_task_attempts
-from copilot.core.signals import Signals
-from copilot.core.stuck_tasks import stuck_learned
-from copilot.core.thresholds import Thresholds
-from copilot.core.view import View
+from copilot.rules.flow import cluster_flow
+from copilot.rules.gates.context import View, stuck_learned
+from copilot.rules.gates.pressure import workflow_task_attempts
+from copilot.rules.memory import Memory
+from copilot.rules.signals.readings import Signals
+from copilot.rules.thresholds import Thresholds
 from tests.cluster_signals import CONTEXT, START, healthy, play, states
 
 EACH_HALF_MINUTE = replace(CONTEXT, interval_sec=30.0, window_sec=60.0)

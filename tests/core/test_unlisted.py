@@ -2,9 +2,9 @@
 
 import pytest
 
-from copilot.core.flow import Flow
-from copilot.core.memory import QueueMemory
-from copilot.core.unlisted import infer
+from copilot.rules.flow import Flow
+from copilot.rules.gates.context import infer
+from copilot.rules.memory import QueueMemory
 from tests.cluster_signals import START
 
 TEN_SEC_AGO, THIRTY_SEC_AGO = START.subtract(seconds=10), START.subtract(seconds=30)

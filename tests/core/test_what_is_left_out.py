@@ -5,12 +5,11 @@ import re
 
 import pytest
 
-from copilot.core.dialects import named, raw_name
-from copilot.core.expressions import Leaf, Matcher, Rate
-from copilot.core.rates import histogram_quantile
-from copilot.core.resolve import wanted_leaves
-from copilot.core.series import SERVICES
-from copilot.core.taxonomy import SPECS
+from copilot.metrics.dialects import named, raw_name
+from copilot.metrics.resolve import wanted_leaves
+from copilot.metrics.window import histogram_quantile
+from copilot.rules.signals.expressions import SERVICES, Leaf, Matcher, Rate
+from copilot.rules.signals.taxonomy import SPECS
 from tests.recorded_pages import WINDOW_SEC, Roll, played, roll
 
 SYSTEM = ("temporal_system", "system", "_unknown_")

@@ -4,9 +4,8 @@ import math
 
 import pytest
 
-from copilot.core.expressions import Gauge, Matcher, Op, Quantile, Rate, Selector
-from copilot.core.rates import extrapolated_rate, histogram_quantile
-from copilot.core.window import View, compute, seconds
+from copilot.metrics.window import View, compute, extrapolated_rate, histogram_quantile, seconds
+from copilot.rules.signals.expressions import Gauge, Matcher, Op, Quantile, Rate, Selector
 from tests.scraped import START, Pages
 
 T0 = seconds(START)

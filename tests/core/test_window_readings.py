@@ -2,7 +2,7 @@
 
 import pytest
 
-from copilot.core.signals import Missing, MissingCode
+from copilot.rules.signals.readings import Missing, MissingCode
 from tests.scraped import Pages, read, recorded
 
 WITNESS = 'service_requests{service_name="frontend",operation="StartWorkflowExecution",namespace="default"}'

@@ -1,9 +1,8 @@
 """Whose words are served, and that they stand below the rules' sentence about the state."""
 
-from copilot.core.assessment import GateResult, Narrative, Severity
-from copilot.core.explanation import reworded
-from copilot.core.model_answer import ModelExplanation
-from copilot.core.wording import carried, rules_stand, served, still_said
+from copilot.explain.model.answer import ModelExplanation, reworded
+from copilot.explain.model.wording import carried, rules_stand, served, still_said
+from copilot.rules.model import GateResult, Narrative, Severity
 from tests.agents.answers import critical, sound
 from tests.evaluations import NOON, evaluation, signals
 

@@ -14,11 +14,10 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from copilot.core.log_lines import read_line
-from copilot.local.child import Child
-from copilot.local.supervisor import Supervisor
-from copilot.local.temporal_server import DevServer, DynamicConfig
-from copilot.local.watched import SERVER, WatchedCluster
+from copilot.demo.watched import SERVER, WatchedCluster
+from copilot.embedded.supervisor import Child, Supervisor
+from copilot.embedded.temporal import DevServer, DynamicConfig
+from copilot.logs.lines import read_line
 
 HERE = Path(__file__).parent / "logs"
 OF_A_KIND = 12

@@ -22,19 +22,19 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 from whenever import Instant
 
-from copilot.core.dialects import ANCHORS, named, raw_name
-from copilot.core.errors import SourceError
-from copilot.core.expressions import Gauge, Role
-from copilot.core.promql import birth_sign
-from copilot.core.resolve import WITNESS, wanted_leaves
-from copilot.core.taxonomy import SPECS
-from copilot.local.load import Profile
-from copilot.local.supervisor import Supervisor
-from copilot.local.watched import Usual, WatchedCluster
-from copilot.settings import ClusterSettings, WatchedTemporal
-from copilot.sources.pages import MAX_PAGE_BYTES, fetch_page
-from copilot.sources.scrape import SCRAPE_TIMEOUT_SEC
-from copilot.sources.temporal_api import TemporalApiSource
+from copilot.demo.load import Profile
+from copilot.demo.watched import Usual, WatchedCluster
+from copilot.embedded.supervisor import Supervisor
+from copilot.errors import SourceError
+from copilot.metrics.dialects import ANCHORS, named, raw_name
+from copilot.metrics.promql import birth_sign
+from copilot.metrics.resolve import WITNESS, wanted_leaves
+from copilot.rules.signals.expressions import Gauge, Role
+from copilot.rules.signals.taxonomy import SPECS
+from copilot.settings.load import ClusterSettings, WatchedTemporal
+from copilot.sources.scrape.pages import MAX_PAGE_BYTES, fetch_page
+from copilot.sources.scrape.source import SCRAPE_TIMEOUT_SEC
+from copilot.sources.temporal.source import TemporalApiSource
 
 HERE = Path(__file__).parent / "pages"
 EVERY_SEC, API_EVERY_SEC = 5.0, 10.0

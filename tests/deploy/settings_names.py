@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from copilot.settings import Settings
+from copilot.settings.load import Settings
 
 PREFIX = "COPILOT_"
 

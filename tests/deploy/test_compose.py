@@ -13,7 +13,7 @@ import yaml
 from typer.testing import CliRunner
 
 from copilot.cli.main import app
-from copilot.settings import load_settings
+from copilot.settings.load import load_settings
 from tests.deploy.dockerfile import DEPLOY, DOCKERFILE, stages
 from tests.deploy.schemas import schema
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from copilot.api.tokens import new_token, token_hash
-from copilot.local.ports import free_ports
-from copilot.local.supervisor import Supervisor
-from copilot.local.temporal_server import DevServer
+from copilot.api.auth import new_token, token_hash
+from copilot.embedded.ports import free_ports
+from copilot.embedded.supervisor import Supervisor
+from copilot.embedded.temporal import DevServer
 from tests.deploy.dockerfile import DOCKERFILE, environment, stages, words_of
 
 pytestmark = pytest.mark.servers
@@ -99,7 +99,7 @@ async def test_the_wheel_alone_has_every_entry_point_and_its_health_check(tmp_pa
         done = subprocess.run([by, *words], env=settings, cwd="/", capture_output=True, text=True, check=False)
         return done.returncode, done.stdout + done.stderr
 
-    where = "import copilot, copilot.web.page, copilot.sources.runbooks as r; print(copilot.__file__, len(r.files()))"
+    where = "import copilot, copilot.web.page, copilot.sources.knowledge.local as r; print(copilot.__file__, len(r.files()))"
     place, runbooks = answer("-c", where, by=program.parent / "python")[1].split()
     assert Path(place).is_relative_to(tmp_path)
     assert int(runbooks) == len(list((ROOT / "docs/rag").glob("*.md")))

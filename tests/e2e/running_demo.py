@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import psutil
 
-from copilot.local.data_folder import RunningDemo
+from copilot.embedded.data_folder import RunningDemo
 
 Line = dict[str, Any]
 INTERVAL_SEC, WINDOW_SEC = 5.0, 30.0

@@ -7,11 +7,11 @@ import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
-from copilot.core.assessment import Evaluation, SuggestedAction
-from copilot.core.evaluation import Context
-from copilot.lab.recorded_run import RECORDINGS, find_runs
 from copilot.pipeline import replay
+from copilot.rules.evaluate import Context
+from copilot.rules.model import Evaluation, SuggestedAction
 from copilot.sources.recorded import read_recording
+from lab.recorded_run import RECORDINGS, find_runs
 
 HERE = Path(__file__).parent
 FILE = HERE / "verdicts.txt.gz"

@@ -8,13 +8,13 @@ from typing import Any
 import promql_parser
 import pytest
 
-from copilot.core.dialects import named
-from copilot.core.errors import SettingsError
-from copilot.core.taxonomy import SPECS
+from copilot.errors import SettingsError
 from copilot.grafana.copilot_dashboard import copilot_dashboard
 from copilot.grafana.files import committed, dashboards, files, write
 from copilot.grafana.panels import laid_out, row
 from copilot.grafana.signal_dashboards import INTERVAL
+from copilot.metrics.dialects import named
+from copilot.rules.signals.taxonomy import SPECS
 from tests.api.conftest import client
 from tests.api.standin import deps
 from tests.evaluations import HEALTHY, NOON

@@ -18,18 +18,18 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
-from copilot.core.assessment import Evaluation
-from copilot.core.evaluation import Context, evaluate
-from copilot.core.memory import Memory
-from copilot.core.signals import Signals
-from copilot.starter import PRUNING, start_loop
-from copilot.store.memory import MemoryStore
-from copilot.workflows.observe import ObserveClusterWorkflow
-from copilot.workflows.prune import PruneStoreWorkflow
-from copilot.workflows.scheduled import ScheduledAssessmentWorkflow
-from copilot.workflows.shared import Definition, assess_id, prune_id, scheduled_id
+from copilot.loops.definitions import Definition, assess_id, prune_id, scheduled_id
+from copilot.loops.observe import ObserveClusterWorkflow
+from copilot.loops.prune import PruneStoreWorkflow
+from copilot.loops.scheduled import ScheduledAssessmentWorkflow
+from copilot.loops.starter import PRUNING, start_loop
+from copilot.rules.evaluate import Context, evaluate
+from copilot.rules.memory import Memory
+from copilot.rules.model import Evaluation
+from copilot.rules.signals.readings import Signals
 from tests.agents.answers import sound, told
 from tests.agents.model_server import ModelServer, calls
+from tests.fakes.memory_store import MemoryStore
 from tests.notify.standin import OK
 from tests.workflows.assessing import Assessing
 from tests.workflows.conftest import EVER, Observed, a_cluster, eventually

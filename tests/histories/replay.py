@@ -9,8 +9,8 @@ from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
-from copilot.core.thresholds import Thresholds
-from copilot.worker import WORKFLOWS, workflow_runner
+from copilot.loops.worker import WORKFLOWS, workflow_runner
+from copilot.rules.thresholds import Thresholds
 
 HERE = Path(__file__).parent
 TIMED = sorted(HERE.glob("*.json"))

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from botocore import session, validate
 
-from copilot.knowledge_settings import KnowledgeSettings
+from copilot.settings.models import KnowledgeSettings
 
 BUCKET, REGION = "runbooks-of-tests", "eu-central-1"
 BASE, SOURCE = "KB12345678", "DS12345678"

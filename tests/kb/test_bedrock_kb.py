@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from copilot.sources.bedrock_kb import BedrockKnowledge
+from copilot.sources.knowledge.bedrock import BedrockKnowledge
 from tests.kb.aws_servers import BASE, BedrockStandIn, aws_environment, knowledge_settings
 
 

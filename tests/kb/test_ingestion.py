@@ -2,9 +2,9 @@
 
 import pytest
 
-from copilot.core.errors import SettingsError, SourceError
-from copilot.core.signals import MissingCode
-from copilot.kb.ingestion import Ingestion
+from copilot.errors import SettingsError, SourceError
+from copilot.rules.signals.readings import MissingCode
+from copilot.sources.knowledge.ingestion import Ingestion
 from tests.kb.aws_servers import BASE, SOURCE, BedrockStandIn, knowledge_settings
 
 

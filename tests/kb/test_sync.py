@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from copilot.core.errors import SettingsError, SourceError
-from copilot.core.signals import MissingCode
-from copilot.kb.sync import sync
-from copilot.sources.runbooks import files
+from copilot.errors import SettingsError, SourceError
+from copilot.rules.signals.readings import MissingCode
+from copilot.sources.knowledge.local import files
+from copilot.sources.knowledge.sync import sync
 from tests.kb.aws_servers import BUCKET, S3Server, aws_environment, knowledge_settings
 
 OWN = "# Zebras\n\nCall the zoo keeper.\n"

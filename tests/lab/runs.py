@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from copilot.core.assessment import Evaluation
-from copilot.core.signals import RecordingHeader, Signals
-from copilot.lab.judge import RunScore, judge
-from copilot.lab.labels import Label
-from copilot.lab.recorded_run import RECORDINGS, RecordedRun, find_runs
-from copilot.lab.taken import Marks, Taken
+from copilot.rules.model import Evaluation
+from copilot.rules.signals.readings import RecordingHeader, Signals
+from lab.judge import RunScore, judge
+from lab.labels import Label
+from lab.recorded_run import RECORDINGS, Marks, RecordedRun, Taken, find_runs
 from tests.evaluations import NOON, evaluation, signals
 
 # Until the lab has recorded its scenarios, the first recordings are scored.

@@ -14,15 +14,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from whenever import Instant
 
-from copilot.cli.status_view import print_status
-from copilot.core.assessment import Evaluation, ReportedState
-from copilot.lab.judge import play
-from copilot.lab.page_seen import read_page
-from copilot.lab.recorded_run import load_run
-from copilot.store.memory import MemoryStore
+from copilot.cli.status import print_status
+from copilot.rules.model import Evaluation, ReportedState
+from lab.judge import play
+from lab.page_seen import read_page
+from lab.recorded_run import load_run
 from tests.api.conftest import client_of
 from tests.api.standin import Clock, ToldLoop, deps
 from tests.evaluations import snapshot
+from tests.fakes.memory_store import MemoryStore
 from tests.lab.runs import RECORDED
 
 SINCE = re.compile(r'class="since">since <time datetime="([^"]+)"')

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from copilot.core.assessment import ActionType, BottleneckClassification, ReportedState
-from copilot.lab.judge import Miss, Share, judge
-from copilot.lab.labels import Label
+from copilot.rules.model import ActionType, BottleneckClassification, ReportedState
+from lab.judge import Miss, Share, judge
+from lab.labels import Label
 from tests.evaluations import issue, scale_workers
 from tests.lab.runs import run, said, scored
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from copilot.core.assessment import BottleneckClassification, ReportedState
-from copilot.lab.labels import FILE, LabelError, label_of, labels, read_labels
+from copilot.rules.model import BottleneckClassification, ReportedState
+from lab.labels import FILE, LabelError, label_of, labels, read_labels
 
 
 def test_a_label_says_what_may_and_must_be_said() -> None:

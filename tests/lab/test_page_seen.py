@@ -3,9 +3,9 @@
 import pytest
 from whenever import Instant
 
-from copilot.core.assessment import BottleneckClassification, ReportedState
-from copilot.lab.labels import Label
-from copilot.lab.page_seen import Look, read_page, seen_in
+from copilot.rules.model import BottleneckClassification, ReportedState
+from lab.labels import Label
+from lab.page_seen import Look, read_page, seen_in
 from tests.api.conftest import client
 from tests.api.standin import ToldLoop, deps
 from tests.evaluations import NOON, evaluation, issue, scale_workers

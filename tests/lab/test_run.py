@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from copilot.lab.run import Phases, Show, run_scenario
-from copilot.lab.scenarios import SCENARIOS
-from copilot.lab.taken import Taken, Took
 from copilot.sources.recorded import read_recording
+from lab.recorded_run import Taken, Took
+from lab.run import Phases, Show, run_scenario
+from lab.scenarios import SCENARIOS
 
 pytestmark = pytest.mark.servers
 

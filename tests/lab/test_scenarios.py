@@ -2,10 +2,10 @@
 
 import pytest
 
-from copilot.lab.labels import labels
-from copilot.lab.scenarios import SCENARIOS, Scenario, ScenarioError, scenario_named
-from copilot.local.demo_workflows import BILLING, ORDERS
-from copilot.local.watched import WORKERS
+from copilot.demo.watched import WORKERS
+from copilot.demo.workflows import BILLING, ORDERS
+from lab.labels import labels
+from lab.scenarios import SCENARIOS, Scenario, ScenarioError, scenario_named
 
 
 def test_every_label_has_a_scenario() -> None:

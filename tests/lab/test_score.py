@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from copilot.core.assessment import Evaluation
-from copilot.core.errors import RecordingError
-from copilot.core.thresholds import Thresholds
-from copilot.lab.judge import RunScore, Share, judge, play
-from copilot.lab.labels import LabelError, label_of
-from copilot.lab.recorded_run import RecordedRun, load_run
-from copilot.lab.score import ACCURACY, TOP_CAUSE, percent, score_lab, total
+from copilot.errors import RecordingError
+from copilot.rules.model import Evaluation
+from copilot.rules.thresholds import Thresholds
+from lab.judge import RunScore, Share, judge, play
+from lab.labels import LabelError, label_of
+from lab.recorded_run import RecordedRun, load_run
+from lab.score import ACCURACY, TOP_CAUSE, percent, score_lab, total
 from tests.lab.runs import FOLDER, RECORDED, scored
 from tests.lab.watched_thresholds import watched
 

@@ -2,7 +2,7 @@
 
 from whenever import TimeDelta
 
-from copilot.lab.taken import Marks, Taken
+from lab.recorded_run import Marks, Taken
 from tests.evaluations import NOON
 
 

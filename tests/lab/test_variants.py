@@ -2,10 +2,10 @@
 
 import pytest
 
-from copilot.core.signals import BreakdownRow, MissingCode
-from copilot.core.taxonomy import SPECS
-from copilot.lab.recorded_run import RecordedRun, load_run
-from copilot.lab.variants import dropped, loaded, scales_with_load, thinned, variants, without_sdk
+from copilot.rules.signals.readings import BreakdownRow, MissingCode
+from copilot.rules.signals.taxonomy import SPECS
+from lab.recorded_run import RecordedRun, load_run
+from lab.variants import dropped, loaded, scales_with_load, thinned, variants, without_sdk
 from tests.lab.runs import RECORDED, run
 
 

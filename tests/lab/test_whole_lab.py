@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from copilot.cli.lab_score import document
-from copilot.lab.score import LabScore, score_lab
+from lab.cli_score import document
+from lab.score import LabScore, score_lab
 from tests.lab.runs import RECORDED
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "benchmark.md"
@@ -32,7 +32,7 @@ def lab() -> LabScore:
 
 def test_the_document_is_fresh(lab: LabScore) -> None:
     assert DOCUMENT.read_text(encoding="utf-8") == document(lab), (
-        "make it anew: python -m copilot.cli.lab_score > docs/benchmark.md"
+        "make it anew: python -m lab.cli_score > docs/benchmark.md"
     )
 
 

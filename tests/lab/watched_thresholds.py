@@ -9,7 +9,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from copilot.core.thresholds import Thresholds, Tolerance
+from copilot.rules.thresholds import Thresholds, Tolerance
 
 Operation = Callable[[Any, Any], Any]
 

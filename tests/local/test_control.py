@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from copilot.core.errors import StartError
-from copilot.local.control import Answer, Wish, ask, listening
+from copilot.demo.faults import Answer, Wish, ask, listening
+from copilot.errors import StartError
 
 
 async def _grant(wish: Wish) -> Answer:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from copilot.core.errors import StartError
-from copilot.local.data_folder import RunningDemo, find_demo, owned_folder
+from copilot.embedded.data_folder import RunningDemo, find_demo, owned_folder
+from copilot.errors import StartError
 
 
 @pytest.fixture(autouse=True)

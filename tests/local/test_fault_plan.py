@@ -2,8 +2,8 @@
 
 import pytest
 
-from copilot.core.errors import CopilotError
-from copilot.local.fault_plan import PlannedFault, planned_fault, seconds
+from copilot.demo.faults import PlannedFault, planned_fault, seconds
+from copilot.errors import CopilotError
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The table of faults."""
 
-from copilot.local.faults import FAULTS
+from copilot.demo.faults import FAULTS
 
 ASKED_FOR = {
     "workers-down",

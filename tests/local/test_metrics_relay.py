@@ -5,8 +5,8 @@ import asyncio
 import httpx
 import pytest
 
-from copilot.local.metrics_relay import MetricsRelay
-from copilot.local.ports import free_ports
+from copilot.demo.watched import MetricsRelay
+from copilot.embedded.ports import free_ports
 
 PAGE = b"x" * 3_000_000
 

@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from copilot.core.errors import StartError
-from copilot.local.ports import claim_port, free_ports
+from copilot.embedded.ports import claim_port, free_ports
+from copilot.errors import StartError
 
 
 def test_free_ports_differ_and_can_be_listened_on() -> None:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from copilot.local.postgres import accepts_connections
+from copilot.embedded.postgres import accepts_connections
 
 NO_TLS = b"N"
 VERSION = b"server_version\0" + b"18.6\0"

@@ -13,14 +13,13 @@ import psutil
 import pytest
 from temporalio.client import Client
 
-from copilot.core.errors import StartError
-from copilot.local.faults import FaultDesk, FaultError
-from copilot.local.ports import free_ports
-from copilot.local.postgres import accepts_connections, prepare
-from copilot.local.probes import Probe
-from copilot.local.supervisor import Backoff, Event, Supervisor
-from copilot.local.temporal_server import DevServer, frontend_serves
-from copilot.local.watched import WORKERS, WatchedCluster
+from copilot.demo.faults import FaultDesk, FaultError
+from copilot.demo.watched import WORKERS, WatchedCluster
+from copilot.embedded.ports import free_ports
+from copilot.embedded.postgres import accepts_connections, prepare
+from copilot.embedded.supervisor import Backoff, Event, Probe, Supervisor
+from copilot.embedded.temporal import DevServer, frontend_serves
+from copilot.errors import StartError
 from tests.folders import passable_folder
 
 pytestmark = pytest.mark.servers

@@ -15,10 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
-from copilot.core.errors import StartError
-from copilot.local.child import Child
-from copilot.local.probes import Probe
-from copilot.local.supervisor import Backoff, Event, Supervisor
+from copilot.embedded.supervisor import Backoff, Child, Event, Probe, Supervisor
+from copilot.errors import StartError
 
 SLEEPER = "import time; time.sleep(60)"
 QUICK = Backoff(first_sec=0.05, most_sec=0.2, steady_sec=30)
@@ -222,8 +220,8 @@ def test_killing_us_outright_leaves_no_child(tmp_path: Path) -> None:
     code = f"""
         import asyncio, sys
         from pathlib import Path
-        from copilot.local.child import Child
-        from copilot.local.supervisor import Supervisor
+        from copilot.embedded.supervisor import Child
+        from copilot.embedded.supervisor import Supervisor
 
         async def main():
             async with Supervisor(Path({str(tmp_path)!r}), lambda event: None) as supervisor:

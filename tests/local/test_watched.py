@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from copilot.local.demo_calls import FORGOTTEN
-from copilot.local.demo_workflows import BILLING, ORDERS, Job, OrderWorkflow
-from copilot.local.load import Profile
-from copilot.local.supervisor import Supervisor
-from copilot.local.watched import WORKERS, Usual, WatchedCluster
-from copilot.local.worker_tuning import WorkerTuning
+from copilot.demo.load import Profile
+from copilot.demo.watched import FORGOTTEN, WORKERS, Usual, WatchedCluster
+from copilot.demo.worker import WorkerTuning
+from copilot.demo.workflows import BILLING, ORDERS, Job, OrderWorkflow
+from copilot.embedded.supervisor import Supervisor
 
 pytestmark = pytest.mark.servers
 

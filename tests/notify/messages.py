@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from copilot.core.assessment import ReportedState
-from copilot.core.notice_words import Notice, notice, read_evaluation
-from copilot.core.notices import Kind, Say, Seen
+from copilot.notify.decide import Kind, Say, Seen
+from copilot.notify.messages import Notice, notice, read_evaluation
+from copilot.rules.model import ReportedState
 from tests.evaluations import NOON, evaluation
 
 PAGE = "https://copilot.example.org/"

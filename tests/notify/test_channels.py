@@ -11,15 +11,15 @@ from jsonschema import validate
 from pydantic import SecretStr
 from whenever import Instant
 
-from copilot.core.errors import SettingsError
-from copilot.core.notices import Outcome
-from copilot.local.ports import free_ports
+from copilot.embedded.ports import free_ports
+from copilot.errors import SettingsError
 from copilot.notify import Channel
 from copilot.notify.channels import channel
+from copilot.notify.decide import Outcome
 from copilot.notify.pagerduty import PagerDuty
 from copilot.notify.slack import Slack
 from copilot.notify.webhook import Webhook
-from copilot.notify_settings import NotifySettings
+from copilot.settings.notify import NotifySettings
 from tests.evaluations import SUMMARIES, issue
 from tests.notify.messages import a_notice
 from tests.notify.standin import Answer, standing_in

@@ -3,13 +3,13 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copilot.core.flow import cluster_flow, queue_flows
-from copilot.core.gates import judge
-from copilot.core.memory import Memory
-from copilot.core.signals import Signals
-from copilot.core.taxonomy import SPECS, SignalSpec
-from copilot.core.thresholds import Thresholds
-from copilot.core.view import View
+from copilot.rules.flow import cluster_flow, queue_flows
+from copilot.rules.gates.context import View
+from copilot.rules.gates.registry import judge
+from copilot.rules.memory import Memory
+from copilot.rules.signals.readings import Signals
+from copilot.rules.signals.taxonomy import SPECS, SignalSpec
+from copilot.rules.thresholds import Thresholds
 from tests.properties.test_state_machine import EXPLAINING, MANY, rates, ticks, with_readings
 
 GROUPS = {

@@ -7,13 +7,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from copilot.core.expressions import Plus, Ratio, Scale
-from copilot.core.rates import extrapolated_rate, histogram_quantile
-from copilot.core.resolve import measurable, readings
-from copilot.core.series import rate, server
-from copilot.core.signals import MissingCode
-from copilot.core.taxonomy import SPECS, SignalSpec
-from copilot.core.window import View, compute
+from copilot.metrics.resolve import measurable, readings
+from copilot.metrics.window import View, compute, extrapolated_rate, histogram_quantile
+from copilot.rules.signals.expressions import Plus, Ratio, Scale, rate, server
+from copilot.rules.signals.readings import MissingCode
+from copilot.rules.signals.taxonomy import SPECS, SignalSpec
 from tests.core.test_window import T0
 from tests.scraped import START, Pages, recorded
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copilot.core import promql
-from copilot.core.dialects import DIALECTS
-from copilot.core.expressions import Gauge
-from copilot.core.knowledge import MOST_PASSAGES, Passage, chosen, promql_in
-from copilot.core.resolve import wanted_leaves
-from copilot.core.taxonomy import SPECS
-from copilot.sources.runbooks import LocalKnowledge
+from copilot.explain.model.knowledge import MOST_PASSAGES, Passage, chosen, promql_in
+from copilot.metrics import promql
+from copilot.metrics.dialects import DIALECTS
+from copilot.metrics.resolve import wanted_leaves
+from copilot.rules.signals.expressions import Gauge
+from copilot.rules.signals.taxonomy import SPECS
+from copilot.sources.knowledge.local import LocalKnowledge
 from tests.asked_of_runbooks import PEOPLE
 
 LEAVES = wanted_leaves(SPECS.values())

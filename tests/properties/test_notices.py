@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from whenever import Time
 
-from copilot.core.assessment import ReportedState
-from copilot.core.notices import ChannelRules, Outcome
-from copilot.core.quiet_hours import QuietHours
+from copilot.notify.decide import ChannelRules, Outcome, QuietHours
+from copilot.rules.model import ReportedState
 from tests.notices import DELIVERED, Channel
 
 STATES = st.sampled_from(["happy", "stressed", "critical", "unknown"])

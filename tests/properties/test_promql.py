@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copilot.core import promql
-from copilot.core.dialects import DIALECTS, Dialect, named, raw_name, vocabulary
-from copilot.core.expressions import Gauge, Leaf, Matcher, Rate
-from copilot.core.resolve import wanted_leaves
-from copilot.core.series import rate, server
-from copilot.core.taxonomy import SPECS
+from copilot.metrics import promql
+from copilot.metrics.dialects import DIALECTS, Dialect, named, raw_name, vocabulary
+from copilot.metrics.resolve import wanted_leaves
+from copilot.rules.signals.expressions import Gauge, Leaf, Matcher, Rate, rate, server
+from copilot.rules.signals.taxonomy import SPECS
 from tests.core.test_dialects import names_on
 
 LEAVES = wanted_leaves(SPECS.values())

@@ -7,8 +7,8 @@ import string
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copilot.core.lookalikes import made_plain
-from copilot.core.redaction import PLACEHOLDER_PATTERN, Redactor, redacted, redacted_name
+from copilot.redaction.confusables import made_plain
+from copilot.redaction.redactor import PLACEHOLDER_PATTERN, Redactor, redacted, redacted_name
 
 BASE62 = string.ascii_letters + string.digits
 SYMBOLS = BASE62 + "!#$%*+,./:?@^_|~-"

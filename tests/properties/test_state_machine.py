@@ -4,12 +4,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from copilot.core.assessment import Evaluation, ReportedState
-from copilot.core.evaluation import evaluate
-from copilot.core.memory import Memory
-from copilot.core.signals import Missing, MissingCode, Signals
-from copilot.core.taxonomy import SPECS, ids
-from copilot.core.thresholds import Thresholds, Tolerance
+from copilot.rules.evaluate import evaluate
+from copilot.rules.memory import Memory
+from copilot.rules.model import Evaluation, ReportedState
+from copilot.rules.signals.readings import Missing, MissingCode, Signals
+from copilot.rules.signals.taxonomy import SPECS, ids
+from copilot.rules.thresholds import Thresholds, Tolerance
 from tests.cluster_signals import CONTEXT, at, blind, healthy, play, workers_down
 
 BADNESS = {

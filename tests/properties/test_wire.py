@@ -14,11 +14,11 @@ from jsonschema import Draft202012Validator
 from whenever import Instant
 
 from copilot.api.app import create_app
-from copilot.core.assessment import ActionType, Evaluation, HealthAssessment, Severity, SuggestedAction, Trigger
-from copilot.core.signals import Signals
-from copilot.core.taxonomy import ids
-from copilot.sources.runbooks import runbook
-from copilot.store.codec import join_snapshot, split_evaluation
+from copilot.rules.model import ActionType, Evaluation, HealthAssessment, Severity, SuggestedAction, Trigger
+from copilot.rules.signals.readings import Signals
+from copilot.rules.signals.taxonomy import ids
+from copilot.sources.knowledge.local import runbook
+from copilot.store.rows import join_snapshot, split_evaluation
 from tests.api.standin import deps
 from tests.cluster_signals import play
 from tests.evaluations import NOON, assessment, issue, snapshot

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from whenever import Instant, TimeDelta
 
-from copilot.core.assessment import Evaluation
-from copilot.core.evaluation import Context
-from copilot.lab import labels
 from copilot.pipeline import replay
+from copilot.rules.evaluate import Context
+from copilot.rules.model import Evaluation
 from copilot.sources.recorded import read_recording
+from lab import labels
 
 HERE = Path(__file__).parent
 LABELS: dict[str, dict[str, Any]] = tomllib.loads(labels.FILE.read_text(encoding="utf-8"))
@@ -103,6 +103,6 @@ def test_after_the_fault_the_cluster_becomes_happy_again(played: Played) -> None
 
 def test_every_fault_of_the_demo_has_a_recording_or_a_live_test() -> None:
     live = {"workers-down", "server-frozen"}
-    from copilot.local.faults import FAULTS
+    from copilot.demo.faults import FAULTS
 
     assert set(FAULTS) - live <= set(SCENARIOS)

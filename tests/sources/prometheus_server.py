@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from copilot.local.ports import free_ports
+from copilot.embedded.ports import free_ports
 
 Samples = dict[tuple[tuple[str, str], ...], list[tuple[float, str]]]
 """Labels with `__name__` → time and value as Prometheus writes it."""

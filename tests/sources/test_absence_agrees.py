@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 from whenever import Instant
 
-from copilot.core.dialects import vocabulary
-from copilot.core.expressions import Role, leaves
-from copilot.core.resolve import WITNESS, readings, wanted_leaves
-from copilot.core.signals import Missing, MissingCode, Signals
-from copilot.core.taxonomy import SPECS, SignalSpec
-from copilot.core.window import Page, TargetScrapes, seconds
-from copilot.settings import ClusterSettings, PrometheusSettings
-from copilot.sources.prometheus import PrometheusSource
+from copilot.metrics.dialects import vocabulary
+from copilot.metrics.resolve import WITNESS, readings, wanted_leaves
+from copilot.metrics.window import Page, TargetScrapes, seconds
+from copilot.rules.signals.expressions import Role, leaves
+from copilot.rules.signals.readings import Missing, MissingCode, Signals
+from copilot.rules.signals.taxonomy import SPECS, SignalSpec
+from copilot.settings.load import ClusterSettings, PrometheusSettings
+from copilot.sources.prometheus.instant import PrometheusSource
 from tests.recorded_pages import TARGETS, Roll, roll
 from tests.sources.metrics_server import MetricsServer
 from tests.sources.prometheus_server import PrometheusServer, Samples, prometheus

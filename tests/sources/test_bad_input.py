@@ -17,12 +17,12 @@ import pytest
 import trustme
 from whenever import Instant
 
-from copilot.core.signals import MissingCode
 from copilot.pipeline import collect
-from copilot.settings import ClusterSettings, MetricsEndpoint, PrometheusSettings
+from copilot.rules.signals.readings import MissingCode
+from copilot.settings.load import ClusterSettings, MetricsEndpoint, PrometheusSettings
 from copilot.sources import Source
-from copilot.sources.prometheus import PrometheusSource
-from copilot.sources.scrape import ScrapeSource
+from copilot.sources.prometheus.instant import PrometheusSource
+from copilot.sources.scrape.source import ScrapeSource
 from tests.sources.metrics_server import MetricsServer
 from tests.sources.misbehaving import Misbehaving
 

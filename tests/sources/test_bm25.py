@@ -2,7 +2,7 @@
 
 import pytest
 
-from copilot.sources.bm25 import Index, stem, words
+from copilot.sources.knowledge.local import Index, stem, words
 
 TEXTS = ("the database is slow and the disk is full", "workers poll a task queue", "a task queue without pollers")
 

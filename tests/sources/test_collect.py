@@ -4,9 +4,9 @@ import asyncio
 
 from whenever import Instant
 
-from copilot.core.errors import SourceError
-from copilot.core.signals import BreakdownRow, Missing, MissingCode, Signals
+from copilot.errors import SourceError
 from copilot.pipeline import collect
+from copilot.rules.signals.readings import BreakdownRow, Missing, MissingCode, Signals
 
 NOW = Instant.from_utc(2026, 11, 22, 3)
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from copilot.core.errors import SourceError
-from copilot.core.series import rate
-from copilot.core.signals import MissingCode
+from copilot.errors import SourceError
+from copilot.rules.signals.expressions import rate
+from copilot.rules.signals.readings import MissingCode
 from tests.scraped import Pages, recorded
 
 LEAF = rate("hits")

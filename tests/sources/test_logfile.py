@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from whenever import Instant
 
-from copilot.core.signals import MissingCode
-from copilot.sources.logfile import MAX_LINE, FileLogs
-from copilot.sources.logs import Cursor, LogBatch
+from copilot.rules.signals.readings import MissingCode
+from copilot.sources.logs.base import Cursor, LogBatch
+from copilot.sources.logs.file import MAX_LINE, FileLogs
 from tests.recorded_logs import raw_lines, read_lines
 
 NOON = Instant.from_utc(2026, 11, 22, 12)

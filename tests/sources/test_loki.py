@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from whenever import Instant
 
 from copilot import bootstrap
-from copilot.core.errors import SettingsError
-from copilot.core.signals import MissingCode
-from copilot.source_settings import LogSettings, LokiSettings
-from copilot.sources.logs import Cursor, LogBatch
-from copilot.sources.loki import NS, LokiLogs
+from copilot.errors import SettingsError
+from copilot.rules.signals.readings import MissingCode
+from copilot.settings.sources import LogSettings, LokiSettings
+from copilot.sources.logs.base import Cursor, LogBatch
+from copilot.sources.logs.loki import NS, LokiLogs
 from tests.sources.loki_server import LokiServer
 from tests.sources.misbehaving import Misbehaving
 from tests.sources.test_prometheus_auth import authority, server_side

@@ -8,11 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from copilot.core.diagnosis import ClusterDiagnosis
-from copilot.core.taxonomy import SPECS
+from copilot.diagnosis import ClusterDiagnosis
 from copilot.doctor import diagnose
-from copilot.local.ports import free_ports
-from copilot.settings import ClusterSettings, MetricsEndpoint, PrometheusSettings, Settings
+from copilot.embedded.ports import free_ports
+from copilot.rules.signals.taxonomy import SPECS
+from copilot.settings.load import ClusterSettings, MetricsEndpoint, PrometheusSettings, Settings
 from tests.sources.prometheus_server import prometheus
 from tests.sources.test_temporal_api import LOAD, process, watched
 

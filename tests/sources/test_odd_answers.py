@@ -10,10 +10,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from whenever import Instant
 
-from copilot.core.errors import SourceError
-from copilot.core.signals import Signals
-from copilot.settings import ClusterSettings, PrometheusSettings
-from copilot.sources.prometheus import PrometheusSource
+from copilot.errors import SourceError
+from copilot.rules.signals.readings import Signals
+from copilot.settings.load import ClusterSettings, PrometheusSettings
+from copilot.sources.prometheus.instant import PrometheusSource
 from tests.scraped import Pages, read
 
 NUMBERS = ["0", "1", "-1", "2.5", "NaN", "+Inf", "-Inf", "1e308", "-1e308", "1e999", "1_0"]

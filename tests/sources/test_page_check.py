@@ -4,11 +4,11 @@ import pytest
 from pydantic import ValidationError
 from whenever import Instant
 
-from copilot.core.errors import SourceError
-from copilot.core.signals import MissingCode
-from copilot.local.ports import free_ports
-from copilot.settings import MetricsEndpoint
-from copilot.sources.page_check import PageFound, check_page
+from copilot.embedded.ports import free_ports
+from copilot.errors import SourceError
+from copilot.rules.signals.readings import MissingCode
+from copilot.settings.load import MetricsEndpoint
+from copilot.sources.scrape.check import PageFound, check_page
 from tests.scraped import recorded
 from tests.sources.metrics_server import MetricsServer
 

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from whenever import Instant
 
-from copilot.core.errors import SourceError
-from copilot.core.signals import MissingCode, Signals
-from copilot.settings import ClusterSettings, PrometheusSettings
-from copilot.sources.promapi import samples
-from copilot.sources.prometheus import PrometheusSource
+from copilot.errors import SourceError
+from copilot.rules.signals.readings import MissingCode, Signals
+from copilot.settings.load import ClusterSettings, PrometheusSettings
+from copilot.sources.prometheus.client import samples
+from copilot.sources.prometheus.instant import PrometheusSource
 from tests.sources.prometheus_standin import Found, StandIn, answer_of, error
 
 WORKER = {

@@ -17,16 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from whenever import Instant
 
-from copilot.core import promql
-from copilot.core.asked import Part, grouped, merged
-from copilot.core.dialects import Dialect, named, raw_name, vocabulary
-from copilot.core.expressions import Gauge, Leaf, Quantile, Rate, Role
-from copilot.core.resolve import WITNESS, readings, wanted_leaves
-from copilot.core.series import rate, server
-from copilot.core.taxonomy import SPECS
-from copilot.core.window import TargetScrapes, Vector, View, compute, seconds
-from copilot.settings import ClusterSettings, PrometheusSettings
-from copilot.sources.prometheus import PrometheusSource
+from copilot.metrics import promql
+from copilot.metrics.answers import Part, grouped, merged
+from copilot.metrics.dialects import Dialect, named, raw_name, vocabulary
+from copilot.metrics.resolve import WITNESS, readings, wanted_leaves
+from copilot.metrics.window import TargetScrapes, Vector, View, compute, seconds
+from copilot.rules.signals.expressions import Gauge, Leaf, Quantile, Rate, Role, rate, server
+from copilot.rules.signals.taxonomy import SPECS
+from copilot.settings.load import ClusterSettings, PrometheusSettings
+from copilot.sources.prometheus.instant import PrometheusSource
 from tests.scraped import recorded
 from tests.sources.metrics_server import MetricsServer
 from tests.sources.prometheus_server import PrometheusServer, Samples, prometheus

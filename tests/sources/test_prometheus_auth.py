@@ -18,11 +18,11 @@ from pydantic import ValidationError
 from whenever import Instant
 
 from copilot import bootstrap
-from copilot.core.errors import SettingsError
-from copilot.core.signals import MissingCode, Signals
-from copilot.settings import ClusterSettings, PrometheusSettings, load_settings
-from copilot.sources.prometheus import PrometheusSource
-from copilot.sources.prometheus_check import check_prometheus
+from copilot.errors import SettingsError
+from copilot.rules.signals.readings import MissingCode, Signals
+from copilot.settings.load import ClusterSettings, PrometheusSettings, load_settings
+from copilot.sources.prometheus.check import check_prometheus
+from copilot.sources.prometheus.instant import PrometheusSource
 from tests.sources.prometheus_standin import Request, StandIn, error
 
 READ = "frontend.request_rate_per_sec"

@@ -10,12 +10,12 @@ import httpx
 import pytest
 from whenever import Instant
 
-from copilot.core.dialects import named
-from copilot.core.errors import SourceError
-from copilot.core.signals import Signals
-from copilot.settings import ClusterSettings, PrometheusSettings
-from copilot.sources.prometheus import PrometheusSource
-from copilot.sources.prometheus_range import PrometheusRange
+from copilot.errors import SourceError
+from copilot.metrics.dialects import named
+from copilot.rules.signals.readings import Signals
+from copilot.settings.load import ClusterSettings, PrometheusSettings
+from copilot.sources.prometheus.instant import PrometheusSource
+from copilot.sources.prometheus.range import PrometheusRange
 from tests.scraped import recorded
 from tests.sources.metrics_server import MetricsServer
 from tests.sources.prometheus_server import PrometheusServer, prometheus, victoria_metrics

@@ -8,10 +8,10 @@ import httpx
 import pytest
 from whenever import Instant
 
-from copilot.core.signals import MissingCode
 from copilot.pipeline import collect
-from copilot.settings import ClusterSettings, WatchedTemporal
-from copilot.sources.temporal_api import TemporalApiSource
+from copilot.rules.signals.readings import MissingCode
+from copilot.settings.load import ClusterSettings, WatchedTemporal
+from copilot.sources.temporal.source import TemporalApiSource
 from tests.sources.watched_frontend import Counted, DevServer, dev_server, start_on
 
 

@@ -14,12 +14,11 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client
 from whenever import Instant
 
-from copilot.core.errors import SourceError
-from copilot.core.signals import MissingCode
-from copilot.sources.paced_calls import PacedCalls
-from copilot.sources.queue_calls import QueueCalls
-from copilot.sources.queue_lists import Job, Known, QueueLists
-from copilot.sources.task_queues import QueueKey
+from copilot.errors import SourceError
+from copilot.rules.signals.readings import MissingCode
+from copilot.sources.temporal.calls import PacedCalls, QueueCalls
+from copilot.sources.temporal.discovery import Job, Known, QueueLists
+from copilot.sources.temporal.queues import QueueKey
 
 
 @pytest.mark.parametrize("enhanced", [False, True], ids=["neither mode", "versions without what waits"])

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 import pytest
 from whenever import Instant
 
-from copilot.core.errors import SourceError
-from copilot.core.signals import MissingCode
-from copilot.sources.queue_turns import QueueTurns
-from copilot.sources.task_queues import Description, Part, QueueKey
+from copilot.errors import SourceError
+from copilot.rules.signals.readings import MissingCode
+from copilot.sources.temporal.calls import QueueTurns
+from copilot.sources.temporal.queues import Description, Part, QueueKey
 
 NOON = Instant.from_utc(2026, 11, 22, 12)
 KEYS = tuple(QueueKey("default", f"queue-{n:03}") for n in range(120))

@@ -18,9 +18,9 @@ from temporalio.service import RPCStatusCode
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
 from whenever import Instant
 
-from copilot.core.signals import MissingCode, Signals
-from copilot.settings import ClusterSettings, WatchedTemporal
-from copilot.sources.temporal_api import TemporalApiSource
+from copilot.rules.signals.readings import MissingCode, Signals
+from copilot.settings.load import ClusterSettings, WatchedTemporal
+from copilot.sources.temporal.source import TemporalApiSource
 from tests.sources.watched_frontend import Counted, answered, dev_server, start_on
 
 TASKS, POLLERS = "version.backlog_count", "version.pollers"

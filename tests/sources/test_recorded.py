@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copilot.core.errors import RecordingError
-from copilot.core.signals import RecordingHeader, Signals
-from copilot.core.taxonomy import SPECS, TAXONOMY_VERSION
+from copilot.errors import RecordingError
+from copilot.rules.signals.readings import RecordingHeader, Signals
+from copilot.rules.signals.taxonomy import SPECS, TAXONOMY_VERSION
 from copilot.sources.recorded import read_recording, recording_to, tick_line, write_recording
 from tests.evaluations import NOON, signals
 

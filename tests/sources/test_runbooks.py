@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.retrieval import MOST_RANK, rank
-from copilot.core.findings import FINDINGS
-from copilot.sources.runbooks import LocalKnowledge, files, runbook, shipped_folder
+from copilot.rules.findings.registry import FINDINGS
+from copilot.sources.knowledge.local import LocalKnowledge, files, runbook, shipped_folder
 from tests.asked_of_runbooks import PEOPLE, SOMETHING_ELSE, asked
 
 NAMES = [f.__name__ for f in FINDINGS]

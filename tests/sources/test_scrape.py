@@ -10,12 +10,12 @@ import httpx
 import pytest
 from whenever import Instant
 
-from copilot.core.errors import SourceError
-from copilot.core.signals import MissingCode
-from copilot.local.ports import free_ports
-from copilot.settings import ClusterSettings, MetricsEndpoint
-from copilot.sources.pages import fetch_page
-from copilot.sources.scrape import ScrapeSource
+from copilot.embedded.ports import free_ports
+from copilot.errors import SourceError
+from copilot.rules.signals.readings import MissingCode
+from copilot.settings.load import ClusterSettings, MetricsEndpoint
+from copilot.sources.scrape.pages import fetch_page
+from copilot.sources.scrape.source import ScrapeSource
 from tests.scraped import recorded
 from tests.sources.metrics_server import MetricsServer
 
@@ -127,7 +127,7 @@ async def test_a_dead_and_a_hanging_endpoint_do_not_keep_the_others_from_being_r
         hanging.hang = True
         async with source(well.url, dead, hanging.url + "?role=worker") as scraping:
             began = time.monotonic()
-            with caplog.at_level(logging.WARNING, "copilot.sources.scrape"):
+            with caplog.at_level(logging.WARNING, "copilot.sources.scrape.source"):
                 signals = await scraping.read(Instant.now())
                 await well.until_asked(3)
             assert time.monotonic() - began < 10

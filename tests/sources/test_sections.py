@@ -1,6 +1,6 @@
 """How a runbook is cut."""
 
-from copilot.sources.sections import MOST_CHARACTERS, anchor, sections, title_of
+from copilot.sources.knowledge.sections import MOST_CHARACTERS, anchor, sections, title_of
 
 TEXT = """# No pollers
 

@@ -2,7 +2,7 @@
 
 from whenever import Instant
 
-from copilot.sources.task_queues import (
+from copilot.sources.temporal.queues import (
     ACTIVITY_AGE,
     ADDED,
     BACKLOG_COUNT,

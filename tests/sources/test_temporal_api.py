@@ -14,13 +14,13 @@ import pytest
 from temporalio.client import Client
 from whenever import Instant
 
-from copilot.core.signals import MissingCode, Signals
-from copilot.local.ports import free_ports
-from copilot.local.temporal_server import temporal_binary
+from copilot.embedded.ports import free_ports
+from copilot.embedded.temporal import temporal_binary
 from copilot.pipeline import collect
-from copilot.settings import ClusterSettings, MetricsEndpoint, WatchedTemporal
-from copilot.sources.scrape import ScrapeSource
-from copilot.sources.temporal_api import TemporalApiSource
+from copilot.rules.signals.readings import MissingCode, Signals
+from copilot.settings.load import ClusterSettings, MetricsEndpoint, WatchedTemporal
+from copilot.sources.scrape.source import ScrapeSource
+from copilot.sources.temporal.source import TemporalApiSource
 from tests.sources.metrics_server import MetricsServer
 
 LOAD = Path(__file__).with_name("small_load.py")

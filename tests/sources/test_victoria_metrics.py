@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from whenever import Instant
 
-from copilot.core.dialects import named
-from copilot.settings import ClusterSettings, PrometheusSettings
-from copilot.sources.prometheus import PrometheusSource
+from copilot.metrics.dialects import named
+from copilot.settings.load import ClusterSettings, PrometheusSettings
+from copilot.sources.prometheus.instant import PrometheusSource
 from tests.scraped import recorded
 from tests.sources.metrics_server import MetricsServer
 from tests.sources.prometheus_server import victoria_metrics

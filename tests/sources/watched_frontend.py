@@ -14,8 +14,8 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, Register
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from copilot.local.ports import free_ports
-from copilot.local.temporal_server import temporal_binary
+from copilot.embedded.ports import free_ports
+from copilot.embedded.temporal import temporal_binary
 
 Refuses = Callable[[str, Any], RPCStatusCode | None]
 

@@ -1,6 +1,7 @@
 """What every store must do, whatever it is made of."""
 
-from copilot.core.assessment import (
+from copilot.explain.model.answer import ActionsFor, Explanation
+from copilot.rules.model import (
     ActionType,
     HealthAssessment,
     Issue,
@@ -10,7 +11,6 @@ from copilot.core.assessment import (
     SuggestedAction,
     Trigger,
 )
-from copilot.core.explanation import ActionsFor, Explanation
 from copilot.store.base import Store
 from tests.evaluations import NOON, assessment, evaluation, issue, signals, snapshot
 from tests.store.model_call_contract import ModelCallContract

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from copilot.core.budget import Spent
-from copilot.core.model_call import ModelCall, Outcome
+from copilot.explain.model.usage import ModelCall, Outcome, Spent
 from copilot.store.base import Store
 from tests.evaluations import NOON, assessment
 

@@ -12,9 +12,9 @@ import asyncpg
 import pytest
 import trustme
 
-from copilot.core.diagnosis import CheckStatus
-from copilot.core.errors import StoreError
-from copilot.store.connection_check import STEPS, Connected, check_connection
+from copilot.diagnosis import CheckStatus
+from copilot.errors import StoreError
+from copilot.store.check import STEPS, Connected, check_connection
 from copilot.store.postgres import PostgresStore
 from tests.store.conftest import Dsql, Server, new_server
 from tests.store.tls_front import TlsFront

@@ -11,7 +11,7 @@ import pytest
 import trustme
 from whenever import Instant
 
-from copilot.core.errors import StoreError
+from copilot.errors import StoreError
 from copilot.store.base import Store
 from copilot.store.connections import Connections
 from copilot.store.postgres import PostgresStore

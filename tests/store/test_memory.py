@@ -1,7 +1,7 @@
 import pytest
 
 from copilot.store.base import Store
-from copilot.store.memory import MemoryStore
+from tests.fakes.memory_store import MemoryStore
 from tests.store.contract import StoreContract
 
 

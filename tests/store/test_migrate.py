@@ -3,7 +3,7 @@ import re
 import asyncpg
 import pytest
 
-from copilot.core.errors import StoreError
+from copilot.errors import StoreError
 from copilot.store.migrate import VERSIONS, in_words_of, migrations, statements
 from copilot.store.postgres import PostgresStore
 from tests.store.dsql_rules import complaints

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 import pytest
 
-from copilot.core.errors import StoreError
+from copilot.errors import StoreError
 from copilot.store.base import Store
 from copilot.store.connections import Connections
 from copilot.store.postgres import PostgresStore
-from copilot.store.raw import Connection
+from copilot.store.rows import Connection
 from copilot.store.sql import RESOLVED_ISSUES
 from tests.evaluations import NOON, assessment, evaluation, issue, snapshot
 from tests.store.conftest import Server

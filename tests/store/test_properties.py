@@ -7,12 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from copilot.core.assessment import ReportedState
+from copilot.rules.model import ReportedState
 from copilot.store.base import SeriesPoint, Store, TimelinePoint
 from copilot.store.downsample import thin_series, thin_timeline
-from copilot.store.memory import MemoryStore
 from copilot.store.postgres import PostgresStore
 from tests.evaluations import NOON, assessment, evaluation
+from tests.fakes.memory_store import MemoryStore
 
 offsets = st.integers(min_value=0, max_value=3_000_000)
 times = st.lists(offsets, max_size=6, unique=True)

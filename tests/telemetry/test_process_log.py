@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from copilot.activities.facts import worker_facts
-from copilot.core.errors import StoreError
-from copilot.settings import LogFormat
+from copilot.errors import StoreError
+from copilot.loops.worker import worker_facts
+from copilot.settings.load import LogFormat
 from copilot.telemetry.process_log import Facts, handler_on, nothing_more
 
 SECRET = "postgresql://copilot:hunter2hunter2@db.example.com/copilot"

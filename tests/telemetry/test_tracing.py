@@ -11,8 +11,7 @@ from pydantic_ai import Agent
 from pydantic_ai.models.test import TestModel
 
 from copilot.api.app import create_app
-from copilot.telemetry.http_client import SourceClient
-from copilot.telemetry.spans import span, trace_with
+from copilot.telemetry.spans import SourceClient, span, trace_with
 from copilot.telemetry.tracing import OpenTelemetryTracing
 from tests.api.standin import deps
 
@@ -104,7 +103,7 @@ def test_opentelemetry_is_imported_only_where_an_endpoint_is_set(environment: di
     code = """
 import os, sys
 sys.path[:0] = os.environ["OUR_PATH"].split(os.pathsep)
-import copilot.worker
+import copilot.loops.worker
 from copilot.telemetry.switch import client_plugins, traced
 with traced("worker"):
     print(any(m.startswith("opentelemetry") for m in sys.modules), bool(client_plugins()))

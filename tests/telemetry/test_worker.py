@@ -14,9 +14,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from copilot.local.ports import free_ports
-from copilot.settings import Settings, load_settings
-from copilot.starter import start_loops
+from copilot.embedded.ports import free_ports
+from copilot.loops.starter import start_loops
+from copilot.settings.load import Settings, load_settings
 from copilot.store.postgres import PostgresStore
 from tests.sources.prometheus_standin import StandIn
 from tests.telemetry.otlp_receiver import Receiver, otlp_receiver

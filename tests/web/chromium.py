@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Page, async_playwright
 from copilot.api.app import create_app
 from copilot.api.deps import Deps
 from copilot.api.serve import listening_socket, serve_on
-from copilot.api_settings import ApiSettings
+from copilot.settings.api import ApiSettings
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [

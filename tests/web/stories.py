@@ -5,11 +5,10 @@ import math
 from whenever import Instant
 
 from copilot.api.deps import Deps
-from copilot.core.assessment import Evaluation, HealthState, ReportedState
-from copilot.core.snapshot import Snapshot
-from copilot.store.memory import MemoryStore
+from copilot.rules.model import Evaluation, HealthState, ReportedState, Snapshot
 from tests.api.standin import Clock, ToldLoop, deps
 from tests.evaluations import HEALTHY, NOON, WORKERS_GONE, evaluation, signals, snapshot
+from tests.fakes.memory_store import MemoryStore
 
 STEP_SEC = 60
 

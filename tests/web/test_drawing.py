@@ -2,11 +2,11 @@
 
 import re
 
-from copilot.store.memory import MemoryStore
 from copilot.web.drawing import spark
 from tests.api.conftest import client
 from tests.api.standin import Clock, ToldLoop, deps
 from tests.evaluations import NOON, evaluation, snapshot
+from tests.fakes.memory_store import MemoryStore
 
 
 def test_a_sparkline_places_values_in_time_and_leaves_holes_where_nobody_looked() -> None:

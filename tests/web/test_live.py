@@ -3,8 +3,8 @@
 import pytest
 from playwright.async_api import Browser, expect
 
-from copilot.api_settings import ApiSettings
-from copilot.core.signals import LogPattern
+from copilot.rules.signals.readings import LogPattern
+from copilot.settings.api import ApiSettings
 from tests.api.conftest import client
 from tests.api.standin import ToldLoop, deps
 from tests.evaluations import NOON, evaluation, issue

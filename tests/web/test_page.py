@@ -6,8 +6,8 @@ import httpx
 import pytest
 from playwright.async_api import Browser, expect
 
-from copilot.core.logs import TOP_PATTERN
-from copilot.core.signals import LogPattern, Missing, MissingCode, Signals
+from copilot.rules.signals.logs import TOP_PATTERN
+from copilot.rules.signals.readings import LogPattern, Missing, MissingCode, Signals
 from tests.api.conftest import client
 from tests.api.standin import Clock, ToldLoop, away_store, deps
 from tests.evaluations import NOON, assessment, evaluation, issue, scale_workers

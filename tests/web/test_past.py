@@ -3,10 +3,10 @@
 import pytest
 from playwright.async_api import Browser, expect
 
-from copilot.store.memory import MemoryStore
 from tests.api.conftest import client
 from tests.api.standin import ToldLoop, deps
 from tests.evaluations import NOON, assessment, evaluation
+from tests.fakes.memory_store import MemoryStore
 from tests.web.chromium import served, watched
 from tests.web.stories import story
 

@@ -6,9 +6,9 @@ from typing import Literal
 import pytest
 from playwright.async_api import Browser, expect
 
-from copilot.api.tokens import new_token, token_hash
-from copilot.api_settings import ApiSettings
-from copilot.core.signals import LogPattern
+from copilot.api.auth import new_token, token_hash
+from copilot.rules.signals.readings import LogPattern
+from copilot.settings.api import ApiSettings
 from tests.api.standin import ToldLoop, deps
 from tests.evaluations import NOON, evaluation
 from tests.web.axe import barriers

@@ -5,18 +5,18 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowHandle
 
-from copilot.activities.explain import ExplainDeps
-from copilot.activities.observe import ObserveDeps
-from copilot.agents.building import explainers
-from copilot.core.assessment import Evaluation, HealthAssessment
-from copilot.core.model_call import ModelCall
-from copilot.model_settings import ModelSettings
-from copilot.sources.runbooks import LocalKnowledge
-from copilot.store.memory import MemoryStore
-from copilot.worker import build_worker
-from copilot.workflows.assess import AssessHealthWorkflow
-from copilot.workflows.shared import AssessHealth
+from copilot.explain.model.build import explainers
+from copilot.explain.model.usage import ModelCall
+from copilot.loops.activities.explain import ExplainDeps
+from copilot.loops.activities.observe import ObserveDeps
+from copilot.loops.assess import AssessHealthWorkflow
+from copilot.loops.definitions import AssessHealth
+from copilot.loops.worker import build_worker
+from copilot.rules.model import Evaluation, HealthAssessment
+from copilot.settings.models import ModelSettings
+from copilot.sources.knowledge.local import LocalKnowledge
 from tests.agents.answers import INJECTION, SECRET, critical, logged
+from tests.fakes.memory_store import MemoryStore
 from tests.workflows.conftest import EVER
 
 MODEL = "openai-chat:gpt-5-mini"

@@ -15,25 +15,24 @@ from temporalio.worker import Worker
 from whenever import Instant
 
 from copilot import pipeline
-from copilot.activities.observe import ObserveDeps
 from copilot.bootstrap import LoopLive
-from copilot.core.assessment import Evaluation, HealthAssessment
-from copilot.core.errors import StoreError
-from copilot.core.evaluation import Context, evaluate
-from copilot.core.memory import Memory
-from copilot.core.signals import Signals
-from copilot.core.snapshot import Snapshot
-from copilot.core.thresholds import Thresholds
-from copilot.local.ports import LOOPBACK, free_ports
-from copilot.local.temporal_server import frontend_serves, temporal_binary
-from copilot.settings import ClusterSettings, MetricsEndpoint, WorkerSettings
-from copilot.starter import SCHEDULING, Started, start_loop
+from copilot.embedded.ports import LOOPBACK, free_ports
+from copilot.embedded.temporal import frontend_serves, temporal_binary
+from copilot.errors import StoreError
+from copilot.loops.activities.observe import ObserveDeps
+from copilot.loops.definitions import LoopStatus, observe_id
+from copilot.loops.observe import ObserveClusterWorkflow
+from copilot.loops.starter import SCHEDULING, Started, start_loop
+from copilot.loops.worker import UNVERSIONED, build_worker
+from copilot.rules.evaluate import Context, evaluate
+from copilot.rules.memory import Memory
+from copilot.rules.model import Evaluation, HealthAssessment, Snapshot
+from copilot.rules.signals.readings import Signals
+from copilot.rules.thresholds import Thresholds
+from copilot.settings.load import ClusterSettings, MetricsEndpoint, WorkerSettings
 from copilot.store.base import PRUNE_BATCH, Store, Told
-from copilot.store.memory import MemoryStore
-from copilot.worker import UNVERSIONED, build_worker
-from copilot.workflows.observe import ObserveClusterWorkflow
-from copilot.workflows.shared import LoopStatus, observe_id
 from tests.evaluations import signals
+from tests.fakes.memory_store import MemoryStore
 
 T = TypeVar("T")
 EVER = (Instant.from_utc(2020, 1, 1), Instant.from_utc(2100, 1, 1))

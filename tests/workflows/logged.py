@@ -7,16 +7,16 @@ from pathlib import Path
 
 from temporalio.client import WorkflowHandle
 
-from copilot.activities.logs import LogDeps, WatchedLogs
-from copilot.activities.observe import ObserveDeps
-from copilot.core.assessment import Evaluation
-from copilot.core.evaluation import Context
-from copilot.core.log_patterns import PatternBook
-from copilot.sources.logfile import FileLogs
-from copilot.starter import LOGGING, Started, start_loop
-from copilot.worker import build_worker
-from copilot.workflows.log_shared import LogWatcherStatus, log_watcher_id
-from copilot.workflows.log_watcher import LogWatcherWorkflow
+from copilot.logs.patterns import PatternBook
+from copilot.loops.activities.logs import LogDeps, WatchedLogs
+from copilot.loops.activities.observe import ObserveDeps
+from copilot.loops.definitions import LogWatcherStatus, log_watcher_id
+from copilot.loops.log_watcher import LogWatcherWorkflow
+from copilot.loops.starter import LOGGING, Started, start_loop
+from copilot.loops.worker import build_worker
+from copilot.rules.evaluate import Context
+from copilot.rules.model import Evaluation
+from copilot.sources.logs.file import FileLogs
 from tests.workflows.conftest import Observed, eventually
 
 LOCKED = '{"level":"error","msg":"Error acquiring shard","shard-id":1,"error":"database is locked"}\n'

@@ -8,17 +8,16 @@ from pydantic import SecretStr
 from temporalio.client import WorkflowHandle
 from temporalio.worker import Worker
 
-from copilot.activities.notify import NotifyDeps
-from copilot.activities.observe import ObserveDeps
-from copilot.core.evaluation import Context
+from copilot.loops.activities.notify import NotifyDeps
+from copilot.loops.activities.observe import ObserveDeps
+from copilot.loops.definitions import NotifyStatus, notify_id
+from copilot.loops.notify import NotifyWorkflow
+from copilot.loops.starter import NOTIFYING, OBSERVING_AND_TELLING, Started, start_loop
+from copilot.loops.worker import UNVERSIONED, build_worker
 from copilot.notify.channels import channel
-from copilot.notify_settings import NotifySettings, StateName
-from copilot.settings import WorkerSettings
-from copilot.starter import NOTIFYING, OBSERVING_AND_TELLING, Started, start_loop
-from copilot.worker import UNVERSIONED, build_worker
-from copilot.workflows.notify import NotifyWorkflow
-from copilot.workflows.notify_shared import NotifyStatus
-from copilot.workflows.shared import notify_id
+from copilot.rules.evaluate import Context
+from copilot.settings.load import WorkerSettings
+from copilot.settings.notify import NotifySettings, StateName
 from tests.notify.standin import Answer, StandIn, standing_in
 from tests.workflows.conftest import Observed, eventually
 

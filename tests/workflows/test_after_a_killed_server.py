@@ -16,7 +16,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from whenever import Instant
 
-from copilot.worker import WORKFLOWS, workflow_runner
+from copilot.loops.worker import WORKFLOWS, workflow_runner
 from tests.histories.replay import TIMED
 from tests.test_tree import ROOT
 

@@ -9,12 +9,11 @@ import pytest
 from temporalio.client import Client
 from whenever import Instant
 
-from copilot.core.budget import Spent
-from copilot.core.errors import StoreError
-from copilot.core.model_call import Outcome
-from copilot.store.memory import MemoryStore
+from copilot.errors import StoreError
+from copilot.explain.model.usage import Outcome, Spent
 from tests.agents.answers import SECRET, sound, told
 from tests.agents.model_server import NOT_NEEDED, ModelServer, Wire, calls, refuses, says
+from tests.fakes.memory_store import MemoryStore
 from tests.workflows.assessing import Assessing, judged
 
 # case → what the researcher's model does, and what is to come of it.

@@ -12,8 +12,8 @@ import pytest
 from temporalio.worker import Replayer
 
 import copilot
-from copilot.core.thresholds import Thresholds
-from copilot.worker import WORKFLOWS, workflow_runner
+from copilot.loops.worker import WORKFLOWS, workflow_runner
+from copilot.rules.thresholds import Thresholds
 from tests.histories.replay import HISTORIES, replay
 from tests.workflows.conftest import Observed, eventually
 
@@ -55,7 +55,7 @@ def with_other_thresholds(source: str) -> str:
 async def test_the_histories_replay_under_a_release_whose_thresholds_all_differ(tmp_path: Path) -> None:
     package = tmp_path / "copilot"
     shutil.copytree(Path(copilot.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__", "recordings"))
-    for module in (package / "core" / "thresholds.py", package / "core" / "pressure.py"):
+    for module in (package / "rules" / "thresholds.py", package / "rules" / "pressure.py"):
         module.write_text(with_other_thresholds(module.read_text(encoding="utf-8")), encoding="utf-8")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.histories.replay",

@@ -18,12 +18,12 @@ from whenever import Instant
 
 from copilot import bootstrap
 from copilot.api.deps import Deps
-from copilot.core.errors import SourceError
-from copilot.core.signals import MissingCode
-from copilot.store.memory import MemoryStore
+from copilot.errors import SourceError
+from copilot.loops.status import Unsaved
+from copilot.rules.signals.readings import MissingCode
 from copilot.store.postgres import PostgresStore
-from copilot.unsaved import Unsaved
 from tests.api import conftest as api_of
+from tests.fakes.memory_store import MemoryStore
 from tests.store.conftest import Server, new_server
 from tests.workflows.conftest import EVER, Observed, a_cluster, eventually
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 
-from copilot.core.assessment import Evaluation, Trigger
-from copilot.core.logs import TOP_PATTERN
-from copilot.core.signals import MissingCode
-from copilot.workflows.log_shared import LogWatcherStatus
-from copilot.workflows.log_watcher import LogWatcherWorkflow
+from copilot.loops.definitions import LogWatcherStatus
+from copilot.loops.log_watcher import LogWatcherWorkflow
+from copilot.rules.model import Evaluation, Trigger
+from copilot.rules.signals.logs import TOP_PATTERN
+from copilot.rules.signals.readings import MissingCode
 from tests.workflows.conftest import EVER, a_cluster, eventually
 from tests.workflows.logged import Logged
 

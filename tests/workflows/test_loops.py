@@ -11,14 +11,13 @@ from temporalio.client import Client
 from typer.testing import CliRunner
 
 from copilot.cli.main import app
-from copilot.cli.status_view import print_loops
-from copilot.core.errors import StartError
-from copilot.loops import LoopSeen, seen
-from copilot.settings import ClusterSettings, Settings, TemporalSettings, WatchedTemporal
-from copilot.source_settings import LogSettings
-from copilot.starter import PRUNING, start_loop, start_loops
-from copilot.workflows.log_shared import log_watcher_id
-from copilot.workflows.shared import observe_id, prune_id, scheduled_id
+from copilot.cli.status import print_loops
+from copilot.errors import StartError
+from copilot.loops.definitions import log_watcher_id, observe_id, prune_id, scheduled_id
+from copilot.loops.starter import PRUNING, start_loop, start_loops
+from copilot.loops.status import LoopSeen, seen
+from copilot.settings.load import ClusterSettings, Settings, TemporalSettings, WatchedTemporal
+from copilot.settings.sources import LogSettings
 from tests.workflows.conftest import Observed, a_cluster, eventually
 from tests.workflows.logged import Logged
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowHandle
 
-from copilot.loops import seen
-from copilot.settings import Settings, TemporalSettings, WatchedTemporal
-from copilot.starter import start_loops
-from copilot.workflows.shared import observe_id
+from copilot.loops.definitions import observe_id
+from copilot.loops.starter import start_loops
+from copilot.loops.status import seen
+from copilot.settings.load import Settings, TemporalSettings, WatchedTemporal
 from tests.notify.standin import OK, Answer, StandIn, standing_in
 from tests.workflows.conftest import Observed, eventually
 from tests.workflows.notified import SECRET, Notified, a_channel, hooked

@@ -11,13 +11,13 @@ from temporalio.worker import Worker
 from whenever import Instant
 
 from copilot import pipeline
-from copilot.core.assessment import Evaluation, ReportedState, Trigger
-from copilot.core.evaluation import Context, evaluate
-from copilot.core.memory import Memory
-from copilot.core.signals import Signals
-from copilot.starter import STUCK_ATTEMPTS
-from copilot.workflows.observe import ObserveClusterWorkflow
-from copilot.workflows.shared import OBSERVE, ObserveCluster
+from copilot.loops.definitions import OBSERVE, ObserveCluster
+from copilot.loops.observe import ObserveClusterWorkflow
+from copilot.loops.starter import STUCK_ATTEMPTS
+from copilot.rules.evaluate import Context, evaluate
+from copilot.rules.memory import Memory
+from copilot.rules.model import Evaluation, ReportedState, Trigger
+from copilot.rules.signals.readings import Signals
 from tests.evaluations import signals
 from tests.workflows.conftest import EVER, Observed, eventually, no_rules
 

@@ -7,13 +7,13 @@ from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
 from whenever import Instant
 
-from copilot.activities.prune import PruneActivities
-from copilot.activities.prune_messages import PruneStore
-from copilot.starter import PRUNING, Loop, start_loop
-from copilot.store.memory import MemoryStore
-from copilot.workflows.prune import PruneStoreWorkflow, first_pause
-from copilot.workflows.shared import Definition, PruningStatus, prune_id
+from copilot.loops.activities.schedule import PruneActivities
+from copilot.loops.definitions import Definition, PruningStatus, prune_id
+from copilot.loops.messages import PruneStore
+from copilot.loops.prune import PruneStoreWorkflow, first_pause
+from copilot.loops.starter import PRUNING, Loop, start_loop
 from tests.evaluations import NOON, evaluation, snapshot
+from tests.fakes.memory_store import MemoryStore
 from tests.workflows.conftest import EVER, Observed, a_cluster, eventually
 
 DAY = 86_400

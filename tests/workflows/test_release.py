@@ -5,9 +5,9 @@ import uuid
 import pytest
 from temporalio.client import Client
 
-from copilot.core.errors import StartError
-from copilot.release import make_current
-from copilot.settings import WorkerSettings
+from copilot.errors import StartError
+from copilot.loops.starter import make_current
+from copilot.settings.load import WorkerSettings
 from tests.workflows.conftest import Observed, a_cluster
 
 pytestmark = pytest.mark.servers

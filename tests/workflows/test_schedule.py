@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copilot.activities.messages import CheckRecentAssessment
-from copilot.activities.schedule import ScheduleActivities, ScheduleDeps
-from copilot.core.assessment import Evaluation
-from copilot.store.memory import MemoryStore
-from copilot.workflows.schedule import due, newest, next_look
+from copilot.loops.activities.schedule import ScheduleActivities, ScheduleDeps
+from copilot.loops.loop import due, newest, next_look
+from copilot.loops.messages import CheckRecentAssessment
+from copilot.rules.model import Evaluation
 from tests.evaluations import NOON, assessment
+from tests.fakes.memory_store import MemoryStore
 
 INTERVAL, WINDOW = 30, 300
 

@@ -3,9 +3,9 @@
 import pytest
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 
-from copilot.core.assessment import HealthAssessment, Trigger
-from copilot.workflows.scheduled import ScheduledAssessmentWorkflow
-from copilot.workflows.shared import ScheduleStatus, scheduled_id
+from copilot.loops.definitions import ScheduleStatus, scheduled_id
+from copilot.loops.scheduled import ScheduledAssessmentWorkflow
+from copilot.rules.model import HealthAssessment, Trigger
 from tests.workflows.conftest import EVER, Observed, eventually
 
 pytestmark = pytest.mark.servers

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copilot.workflows.storing import BYTES_PER_WRITE, SNAPSHOTS_PER_WRITE, first_batch
+from copilot.loops.storing import BYTES_PER_WRITE, SNAPSHOTS_PER_WRITE, first_batch
 
 
 @given(sizes=st.lists(st.integers(min_value=0, max_value=2 * BYTES_PER_WRITE), max_size=2 * SNAPSHOTS_PER_WRITE))

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copilot.workflows.shared import WINDOW_TICKS, Window
-from copilot.workflows.ticks import next_tick, slack, tick_time
+from copilot.loops.definitions import WINDOW_TICKS, Window
+from copilot.loops.loop import next_tick, slack, tick_time
 
 INTERVALS = st.floats(min_value=2, max_value=600)
 NOW = st.floats(min_value=1.7e9, max_value=2.0e9)

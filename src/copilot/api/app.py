@@ -8,10 +8,10 @@ from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from copilot.api import auth as login
+from copilot.api import errors as problems
 from copilot.api import (
-    login,
     openapi,
-    problems,
     routes_events,
     routes_guides,
     routes_page,
@@ -21,15 +21,12 @@ from copilot.api import (
     routes_timeline,
     spending,
 )
-from copilot.api.authentication import ALWAYS_OPEN, Authentication
-from copilot.api.cross_origin import CrossOrigin
+from copilot.api.auth import ALWAYS_OPEN, Authentication, CrossOrigin, Tokens
 from copilot.api.deps import Deps
+from copilot.api.errors import ReadableErrors, RequestIds
 from copilot.api.headers import HeadAsGet, SecurityHeaders, security_headers
 from copilot.api.live import LiveCopies
-from copilot.api.readable_errors import ReadableErrors
-from copilot.api.request_ids import RequestIds
-from copilot.api.tokens import Tokens
-from copilot.api_settings import ApiSettings
+from copilot.settings.api import ApiSettings
 from copilot.web import STATIC
 
 

@@ -9,8 +9,8 @@ from typing import Protocol
 from prometheus_client.registry import Collector
 from whenever import Instant
 
-from copilot.core.assessment import Evaluation
-from copilot.core.budget import NO_MODEL, Cap
+from copilot.explain.model.usage import NO_MODEL, Cap
+from copilot.rules.model import Evaluation
 from copilot.store.base import Store
 
 

@@ -2,7 +2,7 @@
 
 from operator import itemgetter
 
-from copilot.core.assessment import Evaluation, Severity, StoredIssue
+from copilot.rules.model import Evaluation, Severity, StoredIssue
 from copilot.store.base import Store
 from copilot.store.issue_life import key, live_on
 

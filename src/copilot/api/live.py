@@ -10,10 +10,10 @@ from typing import TypeVar
 from whenever import Instant
 
 from copilot.api.deps import Deps
-from copilot.core.assessment import Evaluation, HealthAssessment, Trigger
-from copilot.core.errors import CopilotError
-from copilot.core.staleness import age_sec, as_of
-from copilot.core.wording import still_said
+from copilot.errors import CopilotError
+from copilot.explain.model.wording import still_said
+from copilot.rules.model import Evaluation, HealthAssessment, Trigger
+from copilot.rules.staleness import age_sec, as_of
 
 REFRESH_SEC = 1.0
 ANSWER_SEC = 3.0

@@ -7,7 +7,7 @@ from prometheus_client.registry import Collector
 
 from copilot.api.deps import Deps
 from copilot.api.live import LiveCopies, Said
-from copilot.core.assessment import Evaluation, ReportedState
+from copilot.rules.model import Evaluation, ReportedState
 
 
 class VerdictCollector(Collector):

@@ -6,9 +6,9 @@ from typing import Any
 from fastapi import FastAPI
 
 from copilot import __version__
-from copilot.api.authentication import SCHEMES
+from copilot.api.auth import SCHEMES
+from copilot.api.errors import ErrorBody
 from copilot.api.examples import BY_MODEL
-from copilot.api.problems import ErrorBody
 
 HEADLINE: dict[str, Any] = {
     "title": "Temporal SRE Copilot",

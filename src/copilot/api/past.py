@@ -3,10 +3,10 @@
 from whenever import Instant
 
 from copilot.api.deps import Deps
+from copilot.api.errors import Problem
 from copilot.api.live import Said
-from copilot.api.problems import Problem
-from copilot.core.assessment import HealthAssessment, Trigger
-from copilot.core.staleness import age_sec, as_of
+from copilot.rules.model import HealthAssessment, Trigger
+from copilot.rules.staleness import age_sec, as_of
 
 
 async def said_at(deps: Deps, cluster: str, at: Instant) -> Said:

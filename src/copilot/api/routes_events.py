@@ -10,7 +10,8 @@ from fastapi import APIRouter, Depends, Header
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from copilot.api import problems, wire
+from copilot.api import errors as problems
+from copilot.api import schemas as wire
 from copilot.api.deps import Deps
 from copilot.api.live import LiveCopies, Said
 from copilot.api.parameters import chosen_cluster

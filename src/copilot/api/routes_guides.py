@@ -8,13 +8,13 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import HTMLResponse
 
-from copilot.api import replies, wire
+from copilot.api import caching as replies
+from copilot.api import schemas as wire
 from copilot.api.deps import Deps
-from copilot.api.problems import Problem
-from copilot.sources.runbooks import Runbook, files, runbook
-from copilot.sources.sections import title_of
-from copilot.web.guide import guide_html
-from copilot.web.page import render_guide
+from copilot.api.errors import Problem
+from copilot.sources.knowledge.local import Runbook, files, runbook
+from copilot.sources.knowledge.sections import title_of
+from copilot.web.page import guide_html, render_guide
 
 NameParameter = Annotated[str, Path(description="A finding's name, or a guide's", examples=["no_pollers"])]
 

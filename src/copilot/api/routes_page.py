@@ -8,27 +8,20 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from whenever import Instant
 
-from copilot.api import login
+from copilot.api import auth as login
 from copilot.api.deps import Deps
+from copilot.api.errors import Problem
 from copilot.api.issues import MAX_ISSUES, as_the_newest_sees_them, stored_issues
 from copilot.api.live import LiveCopies, Said
 from copilot.api.parameters import FIRST_END, AtQuery, known
 from copilot.api.past import said_at
-from copilot.api.problems import Problem
-from copilot.core.assessment import ReportedState, StoredIssue
-from copilot.core.errors import StoreError
-from copilot.sources.runbooks import files
+from copilot.errors import StoreError
+from copilot.rules.model import ReportedState, StoredIssue
+from copilot.sources.knowledge.local import files
 from copilot.store.base import TimelinePoint
 from copilot.web.overview import Overview
 from copilot.web.overview import said as cards
-from copilot.web.page import (
-    PAST_HOURS,
-    Page,
-    render_fragment,
-    render_overview,
-    render_page,
-)
-from copilot.web.view import LOG_COLUMNS, View
+from copilot.web.page import LOG_COLUMNS, PAST_HOURS, Page, View, render_fragment, render_overview, render_page
 
 TREND_HOURS, TREND_POINTS = 1, 90
 STRIP_HOURS, STRIP_POINTS = 6, 400

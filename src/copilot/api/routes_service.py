@@ -6,11 +6,11 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
 
-from copilot.api import wire
+from copilot.api import schemas as wire
 from copilot.api.deps import Deps
+from copilot.api.errors import ErrorBody, Problem
 from copilot.api.live import LiveCopies
 from copilot.api.metrics import VerdictCollector
-from copilot.api.problems import ErrorBody, Problem
 from copilot.api.spending import Spending, SpendingCollector
 
 METRICS: dict[int | str, dict[str, Any]] = {

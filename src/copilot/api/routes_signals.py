@@ -4,13 +4,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from copilot.api import replies, wire
+from copilot.api import caching as replies
+from copilot.api import schemas as wire
 from copilot.api.deps import Deps
+from copilot.api.errors import Problem
 from copilot.api.live import LiveCopies
 from copilot.api.parameters import EndQuery, StartQuery, chosen_cluster, time_range
-from copilot.api.problems import Problem
-from copilot.core.errors import StoreError
-from copilot.core.taxonomy import SPECS
+from copilot.errors import StoreError
+from copilot.rules.signals.taxonomy import SPECS
 from copilot.store.base import SeriesPoint
 from copilot.web.overview import WORST_FIRST
 

@@ -6,15 +6,16 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic_core import to_json
 
-from copilot.api import replies, wire
+from copilot.api import caching as replies
+from copilot.api import schemas as wire
 from copilot.api.deps import Deps
+from copilot.api.errors import Problem
 from copilot.api.issues import MAX_ISSUES, as_the_newest_sees_them, stored_issues
 from copilot.api.live import LiveCopies, Said
 from copilot.api.parameters import AtQuery, chosen_cluster
 from copilot.api.past import said_at
-from copilot.api.problems import Problem
-from copilot.core.assessment import Severity
-from copilot.core.errors import StoreError
+from copilot.errors import StoreError
+from copilot.rules.model import Severity
 
 
 def routes(deps: Deps, live: LiveCopies) -> APIRouter:

@@ -7,11 +7,12 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic_core import to_json
 from whenever import Instant
 
-from copilot.api import replies, wire
+from copilot.api import caching as replies
+from copilot.api import schemas as wire
 from copilot.api.deps import Deps
 from copilot.api.live import LiveCopies, Said
 from copilot.api.parameters import EndQuery, StartQuery, chosen_cluster, time_range
-from copilot.core.errors import StoreError
+from copilot.errors import StoreError
 from copilot.store.base import TimelinePoint
 
 MAX_POINTS = 2_000

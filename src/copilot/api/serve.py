@@ -13,7 +13,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
-from copilot.core.errors import StartError
+from copilot.errors import StartError
 
 LAST_REQUESTS_SEC = 3
 

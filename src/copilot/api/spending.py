@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from whenever import Instant
 
 from copilot.api.deps import Deps
-from copilot.core.budget import Spent, day_start
-from copilot.core.errors import CopilotError
+from copilot.errors import CopilotError
+from copilot.explain.model.usage import Spent, day_start
 
 ANSWER_SEC = 2.0
 FRESH_SEC = 15.0

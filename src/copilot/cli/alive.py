@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from copilot.cli.options import ConfigOption
-from copilot.core.errors import SettingsError
+from copilot.errors import SettingsError
 
 
 class Process(StrEnum):
@@ -25,8 +25,8 @@ def alive(
     The worker is asked by `alive_file` of [worker], which it touches; the API by its /healthz.
 
     Example: copilot alive api"""
-    from copilot.alive import api_silent, worker_silent
-    from copilot.settings import load_settings
+    from copilot.healthcheck import api_silent, worker_silent
+    from copilot.settings.load import load_settings
 
     settings = load_settings(config)
     if process is Process.WORKER:

@@ -1,14 +1,64 @@
-"""`copilot db`: the state store's schema, connection, tables and age."""
+"""The state store for people."""
 
 import asyncio
 import json
 import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
 
-from copilot.cli.options import ConfigOption, JsonOption
-from copilot.cli.up_found import settings_here
+from copilot.cli.doctor import check_lines
+from copilot.cli.options import ConfigOption, JsonOption, settings_here
+from copilot.cli.output import plain_console, print_lines, width_of
+
+if TYPE_CHECKING:
+    from copilot.store.check import Connected, Found
+
+
+def print_connected(connected: "Connected") -> None:
+    """The steps of the way to the store, and what to do about the one that failed."""
+    out = plain_console()
+    print_lines(out, check_lines(f"The store {connected.place}", connected.checks, width_of(out)))
+
+
+def print_tables(found: "Found") -> None:
+    """The tables with their rows."""
+    out = plain_console()
+    if not found.tables:
+        out.print(f"{found.place} has no tables yet: run `copilot db setup-schema`", soft_wrap=True)
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("table", no_wrap=True)
+    table.add_column("rows", justify="right", no_wrap=True)
+    for name, rows in found.tables.items():
+        table.add_row(name, Text(f"~{rows:,}" if name in found.estimated else f"{rows:,}"))
+    out.print(table)
+
+
+def print_rows(rows: dict[str, int], said: str) -> None:
+    """A line, and rows by table."""
+    out = plain_console()
+    out.print(said, soft_wrap=True)
+    for name, count in rows.items():
+        out.print(f"  {name:<20}{count:>12,}", soft_wrap=True)
+
+
+@contextmanager
+def deleting_shown(rows: dict[str, int]) -> Iterator[Callable[[str, int], None]]:
+    """Show on stderr how far the deletion is: a bar per table on a terminal, else nothing."""
+    columns = (TextColumn("{task.description:<20}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True, highlight=False)
+    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bars:
+        tasks = {table: bars.add_task(table, total=count) for table, count in rows.items()}
+        yield lambda table, count: bars.advance(tasks[table], count)
+
 
 if TYPE_CHECKING:
     from whenever import Instant
@@ -49,8 +99,7 @@ def check_connection(config: ConfigOption = None, as_json: JsonOption = False) -
 
     Example: copilot db check-connection"""
     from copilot.bootstrap import store_url
-    from copilot.cli.db_view import print_connected
-    from copilot.store.connection_check import check_connection as check
+    from copilot.store.check import check_connection as check
 
     found = asyncio.run(check(store_url(settings_here(config))))
     if as_json:
@@ -69,8 +118,7 @@ def list_tables(config: ConfigOption = None, as_json: JsonOption = False) -> Non
 
     Example: copilot db list-tables --json"""
     from copilot.bootstrap import store_url
-    from copilot.cli.db_view import print_tables
-    from copilot.store.inspection import inspect
+    from copilot.store.check import inspect
 
     found = asyncio.run(inspect(store_url(settings_here(config))))
     if as_json:
@@ -93,7 +141,6 @@ def prune(
 
     Example: copilot db prune --older-than 30d --dry-run"""
     from copilot.bootstrap import store
-    from copilot.cli.db_view import deleting_shown, print_rows
 
     settings = settings_here(config)
     before = _before(older_than, settings.store.retention_days)
@@ -122,8 +169,8 @@ def prune(
 def _before(older_than: str | None, retention_days: float) -> "Instant":
     from whenever import Instant
 
-    from copilot.cli.moments import moment
-    from copilot.core.errors import SettingsError
+    from copilot.cli.options import moment
+    from copilot.errors import SettingsError
 
     now = Instant.now()
     text = (older_than or f"{retention_days}d").strip()

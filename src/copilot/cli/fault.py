@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from copilot.core.errors import SettingsError, StartError
+from copilot.errors import SettingsError, StartError
 
 
 def fault(
@@ -23,9 +23,8 @@ def fault(
 
     Example: copilot fault workers-down, and then copilot fault workers-down --clear"""
     # Not at the top: they bring Temporal's SDK along, which other commands need not wait for.
-    from copilot.local.control import Answer, Wish, ask
-    from copilot.local.data_folder import find_demo
-    from copilot.local.faults import FAULTS, fault_named
+    from copilot.demo.faults import FAULTS, Answer, Wish, ask, fault_named
+    from copilot.embedded.data_folder import find_demo
 
     if list_:
         _print_list({each.name: each.what for each in FAULTS.values()}, _active_faults(data_dir), as_json)
@@ -44,8 +43,8 @@ def fault(
 
 
 def _active_faults(data_dir: Path | None) -> list[str]:
-    from copilot.local.control import Wish, ask
-    from copilot.local.data_folder import find_demo
+    from copilot.demo.faults import Wish, ask
+    from copilot.embedded.data_folder import find_demo
 
     try:
         return asyncio.run(ask(find_demo(data_dir).socket, Wish())).active

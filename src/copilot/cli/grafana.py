@@ -19,7 +19,7 @@ def grafana(
     says which dialect your metrics speak.
 
     Example: copilot grafana ./grafana --dialect "server opentelemetry" --dialect "sdk opentelemetry" """
-    from copilot.core.errors import SettingsError
+    from copilot.errors import SettingsError
     from copilot.grafana.files import files, write
 
     try:

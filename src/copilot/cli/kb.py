@@ -1,19 +1,122 @@
-"""`copilot kb`: the runbooks, here and in an Amazon Bedrock Knowledge Base."""
+"""How `copilot kb` shows what it found and did. Progress goes to stderr, so that what is printed can be piped."""
 
 import asyncio
 import json
+import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from copilot.cli import kb_view as view
 from copilot.cli.options import ConfigOption, JsonOption
+from copilot.cli.output import plain_console, print_lines, width_of, wrapped
 
 if TYPE_CHECKING:
-    from copilot.kb.ingestion import Ingestion
-    from copilot.knowledge_settings import KnowledgeSettings
+    from copilot.explain.model.knowledge import Passage
+    from copilot.sources.knowledge.ingestion import Base, Job
+    from copilot.sources.knowledge.sync import Sync
+
+
+def show_passages(passages: Sequence["Passage"]) -> None:
+    """Each passage under its title, with its place and score."""
+    console = plain_console()
+    for passage in passages:
+        console.print(passage.title, style="bold", soft_wrap=True)
+        console.print(f"{passage.source}  {passage.score:.2f}", style="dim", soft_wrap=True)
+        for line in passage.text.splitlines():
+            print_lines(console, wrapped(line, width_of(console), "  ", "  "))
+        console.print()
+    if not passages:
+        console.print("nothing fits", soft_wrap=True)
+
+
+def show_sync(result: "Sync") -> None:
+    """What was done, name by name where something changed."""
+    console = plain_console()
+    would = "would be " if result.dry_run else ""
+    for names, what in ((result.uploaded, "uploaded"), (result.deleted, "deleted")):
+        for name in names:
+            console.print(f"{would}{what}: {name}", soft_wrap=True)
+    for name in result.stale:
+        console.print(f"no longer a runbook, and still there (--delete removes it): {name}", soft_wrap=True)
+    for name, query in result.refused.items():
+        console.print(f"refused: {name} holds PromQL ({query})", soft_wrap=True)
+    place = f"s3://{result.bucket}/{result.prefix}"
+    new, same, gone = len(result.uploaded), len(result.unchanged), len(result.deleted)
+    console.print(f"{place}: {new} {would}uploaded, {same} unchanged, {gone} {would}deleted", soft_wrap=True)
+    if (result.uploaded or result.deleted) and not result.dry_run:
+        console.print("next: copilot kb start-ingestion", soft_wrap=True)
+
+
+def show_base(source: str, base: "Base") -> None:
+    """The knowledge base in a line, and why it is not well."""
+    console = plain_console()
+    used = "runbooks are looked up there" if source == "bedrock" else 'not looked up: [knowledge] source is "local"'
+    console.print(f"knowledge base {base.id} ({base.name}): {base.status}; {used}", soft_wrap=True)
+    for reason in base.reasons:
+        console.print(f"  {reason}", soft_wrap=True)
+
+
+def show_job(job: "Job") -> None:
+    """A job in a line, and why it failed."""
+    console = plain_console()
+    console.print(f"ingestion {job.id}, started {job.started_at}: {job.status}; {_counts(job)}", soft_wrap=True)
+    for reason in job.reasons:
+        console.print(f"  {reason}", soft_wrap=True)
+
+
+def show_jobs(jobs: Sequence["Job"]) -> None:
+    """A line a job."""
+    console = plain_console()
+    for job in jobs:
+        console.print(f"{job.id:<12}{job.started_at:<29}{job.status:<13}{_counts(job)}", soft_wrap=True)
+
+
+def _counts(job: "Job") -> str:
+    changes = f"{job.added} new, {job.changed} changed, {job.removed} removed, {job.failed} failed"
+    return f"{job.scanned} documents read: {changes}"
+
+
+@contextmanager
+def files_shown() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar over the files on a terminal, else nothing."""
+    if not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    columns = (TextColumn("runbooks"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as bars:
+        task = bars.add_task("", total=None)
+        yield lambda name, done, total: bars.update(task, completed=done, total=total, description=name)
+
+
+@contextmanager
+def job_shown() -> Iterator[Callable[["Job"], None]]:
+    """How far an ingestion is: on a terminal in place, else a line for each new state. Bedrock does not say how many
+    documents there will be, so there is no bar to fill."""
+    console, said = Console(stderr=True, highlight=False), set[str]()
+    if not sys.stderr.isatty():
+
+        def say(job: "Job") -> None:
+            if job.status not in said:
+                said.add(job.status)
+                console.print(f"ingestion {job.id}: {job.status}", soft_wrap=True)
+
+        yield say
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bars:
+        task = bars.add_task("ingestion", total=None)
+        yield lambda job: bars.update(task, description=f"ingestion {job.id}: {job.status}; {_counts(job)}")
+
+
+if TYPE_CHECKING:
+    from copilot.settings.models import KnowledgeSettings
+    from copilot.sources.knowledge.ingestion import Ingestion
 
 app = typer.Typer(help="The runbooks, here and in an Amazon Bedrock Knowledge Base.", no_args_is_help=True)
 
@@ -30,8 +133,8 @@ def search(
 
     Example: copilot kb search workers crashed, tasks pile up"""
     from copilot.bootstrap import knowledge
-    from copilot.core.errors import SourceError
-    from copilot.core.signals import MissingCode
+    from copilot.errors import SourceError
+    from copilot.rules.signals.readings import MissingCode
 
     found = asyncio.run(knowledge(_settings(config)).retrieve(" ".join(question)))
     if found.reason:
@@ -40,7 +143,7 @@ def search(
     if as_json:
         typer.echo(json.dumps({"passages": [p.model_dump() for p in passages]}))
     else:
-        view.show_passages(passages)
+        show_passages(passages)
     if not passages:
         raise typer.Exit(1)
 
@@ -56,14 +159,14 @@ def sync(
     name, and then the exit code is 1. Start an ingestion afterwards.
 
     Example: copilot kb sync --delete --config copilot.toml"""
-    from copilot.kb.sync import sync as run
+    from copilot.sources.knowledge.sync import sync as run
 
-    with view.files_shown() as shown:
+    with files_shown() as shown:
         result = run(_settings(config), delete=delete, dry_run=dry_run, done=shown)
     if as_json:
         typer.echo(json.dumps(asdict(result)))
     else:
-        view.show_sync(result)
+        show_sync(result)
     if result.refused:
         raise typer.Exit(1)
 
@@ -83,7 +186,7 @@ def start_ingestion(
     source = _ingestion(config)
     job = source.start()
     if wait:
-        with view.job_shown() as shown:
+        with job_shown() as shown:
             shown(job)
             while job.running:
                 time.sleep(every)
@@ -92,7 +195,7 @@ def start_ingestion(
     if as_json:
         typer.echo(job.model_dump_json())
     else:
-        view.show_job(job)
+        show_job(job)
     if not job.well:
         raise typer.Exit(1)
 
@@ -120,9 +223,9 @@ def status(
             json.dumps({"source": settings.source, "knowledge_base": base.model_dump(), "job": next(iter(jobs), None)})
         )
     else:
-        view.show_base(settings.source, base)
+        show_base(settings.source, base)
         for found in newest:
-            view.show_job(found)
+            show_job(found)
         if not newest:
             typer.echo("no ingestion yet: run `copilot kb sync`, then `copilot kb start-ingestion`")
     if base.status not in ("ACTIVE", "UPDATING") or not all(j.well for j in newest):
@@ -142,14 +245,14 @@ def list_jobs(
     if as_json:
         typer.echo(json.dumps([j.model_dump() for j in jobs]))
     elif jobs:
-        view.show_jobs(jobs)
+        show_jobs(jobs)
     else:
         typer.echo("no ingestion yet: run `copilot kb sync`, then `copilot kb start-ingestion`")
 
 
 def _local_status(settings: "KnowledgeSettings", as_json: bool) -> None:
-    from copilot.core.errors import SettingsError
-    from copilot.sources.runbooks import LocalKnowledge, shipped_folder
+    from copilot.errors import SettingsError
+    from copilot.sources.knowledge.local import LocalKnowledge, shipped_folder
 
     try:
         runbooks, passages = LocalKnowledge(settings.folder).size()
@@ -163,12 +266,12 @@ def _local_status(settings: "KnowledgeSettings", as_json: bool) -> None:
 
 
 def _settings(config: ConfigOption) -> "KnowledgeSettings":
-    from copilot.settings import load_settings
+    from copilot.settings.load import load_settings
 
     return load_settings(config).knowledge
 
 
 def _ingestion(config: ConfigOption) -> "Ingestion":
-    from copilot.kb.ingestion import Ingestion
+    from copilot.sources.knowledge.ingestion import Ingestion
 
     return Ingestion(_settings(config))

@@ -25,7 +25,7 @@ from copilot.cli import (
     token,
     up,
 )
-from copilot.core.errors import CopilotError
+from copilot.errors import CopilotError
 
 app = typer.Typer(
     help="Tells you whether a Temporal cluster is making forward progress on the work it has, and why not.",
@@ -40,7 +40,7 @@ for command in (demo.demo, fault.fault, up.up, processes.worker, processes.api, 
                 grafana.grafana):  # fmt: skip
     app.command()(command)
 app.add_typer(db.app, name="db")
-app.add_typer(lab.app, name="lab")
+app.add_typer(lab.lab_app(), name="lab")
 app.add_typer(kb.app, name="kb")
 app.add_typer(token.app, name="token")
 app.add_typer(notify.app, name="notify")

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from copilot.cli.options import ConfigOption, JsonOption
-from copilot.core.errors import CopilotError, SettingsError
+from copilot.errors import CopilotError, SettingsError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from copilot.core.notices import Outcome
-    from copilot.notify_settings import NotifySettings
-    from copilot.settings import Settings
+    from copilot.notify.decide import Outcome
+    from copilot.settings.load import Settings
+    from copilot.settings.notify import NotifySettings
 
 app = typer.Typer(help="The channels people are told on.", no_args_is_help=True)
 
@@ -50,7 +50,7 @@ def send_tests(
 
 
 def _configured(config: "Path | None", name: str | None = None) -> "tuple[Settings, list[NotifySettings]]":
-    from copilot.settings import load_settings
+    from copilot.settings.load import load_settings
 
     settings = load_settings(config)
     names = ", ".join(c.name for c in settings.notify)
@@ -65,10 +65,10 @@ def _configured(config: "Path | None", name: str | None = None) -> "tuple[Settin
 async def _tested(settings: "Settings", channels: "list[NotifySettings]") -> "list[Outcome]":
     from whenever import Instant
 
-    from copilot.core.assessment import ReportedState
-    from copilot.core.notice_words import notice
-    from copilot.core.notices import Outcome, Say, Seen
     from copilot.notify.channels import channel
+    from copilot.notify.decide import Outcome, Say, Seen
+    from copilot.notify.messages import notice
+    from copilot.rules.model import ReportedState
 
     now = Instant.now().round("second", mode="floor")
     seen = Seen(state=ReportedState.HAPPY, since=now, time=now)

@@ -25,10 +25,9 @@ def worker(config: ConfigOption = None) -> None:
 
     Example: copilot worker --config copilot.toml"""
     # Here and below: Temporal's SDK and FastAPI take a second to import, which --help need not wait for.
-    from copilot.activities.facts import worker_facts
-    from copilot.settings import load_settings
+    from copilot.loops.worker import run_worker, worker_facts
+    from copilot.settings.load import load_settings
     from copilot.telemetry.process_log import log_to_stderr
-    from copilot.worker import run_worker
 
     settings = load_settings(config)
     facts = worker_facts(c.name for c in settings.clusters)
@@ -45,9 +44,9 @@ def api(
     """Serve the JSON API and the page, until SIGTERM or Ctrl-C.
 
     Example: copilot api --config copilot.toml, then open http://127.0.0.1:8765"""
-    from copilot.api.request_ids import request_facts
-    from copilot.api_process import run_api
-    from copilot.settings import load_settings
+    from copilot.api.errors import request_facts
+    from copilot.api.process import run_api
+    from copilot.settings.load import load_settings
     from copilot.telemetry.process_log import log_to_stderr
 
     settings = load_settings(config)
@@ -66,8 +65,8 @@ def start(
     changed; where workers are versioned, all are handed to this release.
 
     Example: copilot start --config copilot.toml"""
-    from copilot.settings import load_settings
-    from copilot.starter import start_loops
+    from copilot.loops.starter import start_loops
+    from copilot.settings.load import load_settings
 
     for loop in asyncio.run(start_loops(load_settings(config), allow_self=allow_self)):
         line = f"{loop.cluster}: {loop.workflow_id} {OUTCOMES[loop.outcome]}"

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from copilot.cli.options import ConfigOption
-from copilot.core.errors import SettingsError
+from copilot.errors import SettingsError
 
 DEFAULT_STEP = "30s"
 
@@ -68,8 +68,8 @@ def replay(
 
 def _replay_recording(recording: Path, config: Path | None) -> None:
     from copilot import pipeline
-    from copilot.core.evaluation import Context
-    from copilot.settings import load_settings
+    from copilot.rules.evaluate import Context
+    from copilot.settings.load import load_settings
     from copilot.sources.recorded import read_recording
 
     header, ticks = read_recording(recording)
@@ -83,9 +83,9 @@ def _replay_recording(recording: Path, config: Path | None) -> None:
 def _replay_prometheus(url: str, start: str, end: str, step: str, cluster: str | None, config: Path | None) -> None:
     from whenever import Instant
 
-    from copilot.cli.moments import moment, span
-    from copilot.past import cluster_at, judged, steps
-    from copilot.settings import load_settings
+    from copilot.cli.options import moment, span
+    from copilot.replay import cluster_at, judged, steps
+    from copilot.settings.load import load_settings
 
     now, step_sec = Instant.now(), span("--step", step)
     chosen = cluster_at(load_settings(config), url, cluster, step_sec)

@@ -11,7 +11,7 @@ from copilot.cli.options import JsonOption
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from copilot.core.taxonomy import Kind, SignalSpec
+    from copilot.rules.signals.taxonomy import Kind, SignalSpec
 
 KINDS: dict["Kind", str] = {
     "primary": "Primary signals decide the state",
@@ -49,14 +49,14 @@ def signals(
     """Print every signal: what it means, its unit, where it comes from, and what would turn it on if it is missing.
 
     Example: copilot signals --json, or copilot signals --promql --dialect "server opentelemetry" """
-    from copilot.core.errors import SettingsError
-    from copilot.core.taxonomy import SPECS
+    from copilot.errors import SettingsError
+    from copilot.rules.signals.taxonomy import SPECS
 
     if dialect and not promql:
         raise SettingsError(["--dialect goes with --promql"])
     if promql:
-        from copilot.core.signal_promql import expressions
-        from copilot.local.fault_plan import seconds
+        from copilot.demo.faults import seconds
+        from copilot.metrics.promql import expressions
 
         if not (window_sec := seconds(window)):
             raise SettingsError(["--window 0s is no rate window: write 60s"])
@@ -85,7 +85,7 @@ def _document(spec: "SignalSpec") -> dict[str, Any]:
 
 def _families(spec: "SignalSpec") -> list[str]:
     """The metric families it is computed from, as the server's own endpoint and the SDK's default reporter say them."""
-    from copilot.core.expressions import leaves
+    from copilot.rules.signals.expressions import leaves
 
     if spec.expression is None:
         return []
@@ -93,7 +93,7 @@ def _families(spec: "SignalSpec") -> list[str]:
 
 
 def _print_table(specs: list["SignalSpec"]) -> None:
-    from copilot.cli.lines import plain_console, print_lines, width_of
+    from copilot.cli.output import plain_console, print_lines, width_of
 
     console = plain_console()
     print_lines(console, _lines(specs, width_of(console)))
@@ -104,8 +104,8 @@ def _lines(specs: list["SignalSpec"], width: int) -> Iterator["Text"]:
     on all of its source, which is said once at the end."""
     from rich.text import Text
 
-    from copilot.cli.lines import wrapped
-    from copilot.core.hints import BY_SOURCE
+    from copilot.cli.output import wrapped
+    from copilot.rules.signals.taxonomy import BY_SOURCE
 
     for kind, title in KINDS.items():
         yield Text(title, style="bold")
@@ -141,7 +141,7 @@ def markdown() -> str:
 
 
 def _sections() -> Iterator[str]:
-    from copilot.core.taxonomy import SPECS
+    from copilot.rules.signals.taxonomy import SPECS
 
     for kind, title in KINDS.items():
         yield f"## {title}\n"

@@ -26,9 +26,9 @@ def new(
     Example: copilot token new grafana"""
     from pydantic import TypeAdapter, ValidationError
 
-    from copilot.api.tokens import new_token, token_hash
-    from copilot.api_settings import TokenName
-    from copilot.core.errors import SettingsError
+    from copilot.api.auth import new_token, token_hash
+    from copilot.errors import SettingsError
+    from copilot.settings.api import TokenName
 
     try:
         TypeAdapter(TokenName).validate_python(name)

@@ -8,8 +8,8 @@ import typer
 from copilot.cli.options import ConfigOption
 
 if TYPE_CHECKING:
-    from copilot.local.supervisor import Event
-    from copilot.local.up import Up
+    from copilot.embedded.supervisor import Event
+    from copilot.embedded.up import Up
 
 
 def up(
@@ -32,10 +32,9 @@ def up(
     address = "127.0.0.1:7233"
     """
     # Not at the top: they bring Temporal's SDK along, which other commands need not wait for.
-    from copilot.local.brought import default_folder
-    from copilot.local.demo_run import until_told_to_end
-    from copilot.local.up import run_up
-    from copilot.settings import CONFIG_FILE, load_settings
+    from copilot.demo.run import until_told_to_end
+    from copilot.embedded.up import default_folder, run_up
+    from copilot.settings.load import CONFIG_FILE, load_settings
 
     settings = load_settings(config)
     used = config or (Path(CONFIG_FILE) if Path(CONFIG_FILE).exists() else None)

@@ -1,6 +1,5 @@
 """The Copilot's own view: state, why, what to do, and the past."""
 
-from copilot.core.taxonomy import SPECS
 from copilot.grafana.infinity import CLUSTER, RANGE, SOURCE, Columns, ask
 from copilot.grafana.panels import (
     COLOURS,
@@ -19,6 +18,7 @@ from copilot.grafana.panels import (
 )
 from copilot.grafana.variables import CLUSTER as CLUSTER_VARIABLE
 from copilot.grafana.variables import COPILOT, PAGE, STATE
+from copilot.rules.signals.taxonomy import SPECS
 
 UID = "temporal-copilot"
 SHOWN = (

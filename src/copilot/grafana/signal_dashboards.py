@@ -4,10 +4,10 @@ dialect, over the rate interval of the panel."""
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from copilot.core.signal_promql import expressions
-from copilot.core.taxonomy import SPECS, SignalSpec
 from copilot.grafana.panels import Json, dashboard, laid_out, lines, row
 from copilot.grafana.variables import PROMETHEUS
+from copilot.metrics.promql import expressions
+from copilot.rules.signals.taxonomy import SPECS, SignalSpec
 
 SOURCE: Json = {"type": "prometheus", "uid": "${prometheus}"}
 WINDOW_SEC = 60.0

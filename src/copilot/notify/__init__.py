@@ -1,9 +1,9 @@
-"""Ways to tell people: one module a channel, each over its own protocol. What is told, when, is core/notices.py."""
+"""Ways to tell people: one module a channel, each over its own protocol. What is told, when, is notify/decide.py."""
 
 from typing import Protocol
 
-from copilot.core.notice_words import Notice
-from copilot.core.notices import Outcome
+from copilot.notify.decide import Outcome
+from copilot.notify.messages import Notice
 
 
 class Channel(Protocol):

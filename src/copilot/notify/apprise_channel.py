@@ -4,12 +4,11 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-from copilot.core.errors import SettingsError
-from copilot.core.notice_words import Notice
-from copilot.core.notices import Outcome
-from copilot.notify.posting import WITHIN_SEC
-from copilot.notify.secrets import secret
-from copilot.notify_settings import NotifySettings
+from copilot.errors import SettingsError
+from copilot.notify.decide import Outcome
+from copilot.notify.messages import Notice
+from copilot.notify.posting import WITHIN_SEC, secret
+from copilot.settings.notify import NotifySettings
 
 TYPES = {"happy": "success", "stressed": "warning", "critical": "failure", "unknown": "warning"}
 

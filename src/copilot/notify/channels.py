@@ -5,7 +5,7 @@ from copilot.notify.apprise_channel import AppriseChannel
 from copilot.notify.pagerduty import PagerDuty
 from copilot.notify.slack import Slack
 from copilot.notify.webhook import Webhook
-from copilot.notify_settings import NotifySettings
+from copilot.settings.notify import NotifySettings
 
 KINDS = {"webhook": Webhook, "slack": Slack, "pagerduty": PagerDuty, "apprise": AppriseChannel}
 

@@ -4,12 +4,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from copilot.core.assessment import ReportedState
-from copilot.core.notice_words import Notice, bounded
-from copilot.core.notices import Outcome
-from copilot.notify.posting import WITHIN_SEC, post
-from copilot.notify.secrets import secret
-from copilot.notify_settings import NotifySettings
+from copilot.notify.decide import Outcome
+from copilot.notify.messages import Notice, bounded
+from copilot.notify.posting import WITHIN_SEC, post, secret
+from copilot.rules.model import ReportedState
+from copilot.settings.notify import NotifySettings
 
 ENQUEUE = "https://events.pagerduty.com/v2/enqueue"
 # Limits of the Events API v2: dedup_key and payload.summary.

@@ -1,15 +1,33 @@
-"""Posts a message over HTTP and says what came of it."""
+"""Addresses and keys of channels, read when they are needed: a file that is changed counts from the next message on."""
 
 import asyncio
 from collections.abc import Collection, Mapping
+from pathlib import Path
 
 import httpx
+from pydantic import SecretStr
 from whenever import Instant
 
-from copilot.core.notice_words import bounded
-from copilot.core.notices import Outcome
-from copilot.core.redaction import redacted
-from copilot.notify_settings import http_address
+from copilot.errors import SettingsError
+from copilot.notify.decide import Outcome
+from copilot.notify.messages import bounded
+from copilot.redaction.redactor import redacted
+from copilot.settings.notify import http_address
+
+
+def secret(given: SecretStr | None, file: Path | None) -> str:
+    """What was given, or stands in the file. SettingsError if the file cannot be read or is empty."""
+    if file is None:
+        return given.get_secret_value() if given is not None else ""
+    try:
+        text = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise SettingsError([f"{file} cannot be read: {why}"]) from None
+    if not text:
+        raise SettingsError([f"{file} is empty"])
+    return text
+
 
 WITHIN_SEC = 10.0
 TRY_AGAIN = (408, 425, 429)

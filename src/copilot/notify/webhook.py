@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 from whenever import Instant
 
-from copilot.core.notice_words import Notice
-from copilot.core.notices import Outcome
-from copilot.notify.posting import WITHIN_SEC, post
-from copilot.notify.secrets import secret
-from copilot.notify_settings import NotifySettings
+from copilot.notify.decide import Outcome
+from copilot.notify.messages import Notice
+from copilot.notify.posting import WITHIN_SEC, post, secret
+from copilot.settings.notify import NotifySettings
 
 EVENT_ID, TIMESTAMP, SIGNATURE = "Copilot-Event-Id", "Copilot-Timestamp", "Copilot-Signature"
 

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from whenever import Instant
 
-from copilot.core.signals import Signals
+from copilot.rules.signals.readings import Signals
 
 
 class Source(Protocol):

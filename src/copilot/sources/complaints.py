@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from copilot.core.redaction import redacted
+from copilot.redaction.redactor import redacted
 
 EVERY_SEC = 60.0
 

@@ -12,9 +12,9 @@ from typing import IO, Any, cast
 from pydantic import ValidationError
 from whenever import Instant
 
-from copilot.core.errors import RecordingError
-from copilot.core.signals import RecordingHeader, Signals
-from copilot.core.taxonomy import SPECS
+from copilot.errors import RecordingError
+from copilot.rules.signals.readings import RecordingHeader, Signals
+from copilot.rules.signals.taxonomy import SPECS
 
 log = logging.getLogger(__name__)
 _KNOWN = frozenset(SPECS)

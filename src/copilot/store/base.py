@@ -11,20 +11,19 @@ from typing import Any, Protocol
 from pydantic import FiniteFloat
 from whenever import Instant
 
-from copilot.core.assessment import (
+from copilot.explain.model.answer import Explanation
+from copilot.explain.model.usage import ModelCall, Spent
+from copilot.rules.model import (
     BottleneckClassification,
     Evaluation,
     HealthAssessment,
     ReportedState,
     Severity,
+    Snapshot,
     StoredIssue,
     Trigger,
 )
-from copilot.core.budget import Spent
-from copilot.core.explanation import Explanation
-from copilot.core.model_call import ModelCall
-from copilot.core.signals import Frozen
-from copilot.core.snapshot import Snapshot
+from copilot.rules.signals.readings import Frozen
 
 
 @dataclass(frozen=True, slots=True)

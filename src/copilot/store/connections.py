@@ -1,26 +1,127 @@
-"""Connections to PostgreSQL (or Aurora DSQL) and whole transactions over them, tried again where that is right.
-
-DSQL ends a session after 60 minutes, so a connection is given up after 50. It has no row locks to wait for: a conflict
-is an error at commit (40001, OC000, OC001) and the transaction must be run again from its first statement. The same is
-done for PostgreSQL's own serialization failures and deadlocks, and up to three times for a connection that broke (every
-write of ours is idempotent).
-"""
+"""A span for each statement of the store, by the name it has in sql.py; values are never told."""
 
 import asyncio
 import contextlib
 import random
+import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import asyncpg
+from asyncpg.connection import LoggedQuery
 
-from copilot.core.errors import StoreError
-from copilot.core.store_address import StoreAddress, store_address
-from copilot.store.connecting import connect_to
-from copilot.store.raw import Connection, Pool, RawConnection
-from copilot.store.statement_spans import trace_statements
+from copilot.errors import StoreError
+from copilot.settings.store_address import DsqlAddress, StoreAddress, store_address
+from copilot.store import sql
+from copilot.store.rows import Connection, Pool, RawConnection
+from copilot.telemetry.spans import tracing
+
+
+def trace_statements(connection: RawConnection) -> None:
+    """Trace what is sent over this connection, where this process is traced."""
+    if tracing() is not None:
+        connection.add_query_logger(_told)
+
+
+def _told(query: LoggedQuery) -> None:
+    traced = tracing()
+    if traced is None:
+        return
+    name = NAMES.get(query.query)
+    if name is None:
+        return
+    error = None if query.exception is None else type(query.exception).__name__
+    traced.ended(f"store {name}", {"db.system.name": "postgresql", "db.operation.name": name}, query.elapsed, error)
+
+
+def _named(statements: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in statements.items():
+        if not name.isupper() or name.startswith("_"):
+            continue
+        if isinstance(value, str):
+            yield value, name
+        elif isinstance(value, dict):
+            yield from ((text, f"{name} {table}") for table, text in value.items())
+
+
+NAMES = {**dict(_named(vars(sql))), "COMMIT;": "COMMIT"}
+
+
+Connect = Callable[..., Awaitable[RawConnection]]
+
+
+class CredentialsRefused(StoreError):
+    """AWS credentials cannot be found, or no token can be made of them."""
+
+
+class CertificatesRefused(StoreError):
+    """The certificates to trust cannot be read."""
+
+
+def connect_to(address: StoreAddress) -> Connect:
+    """A function that makes connections, with asyncpg.connect's keywords (timeout, connection_class, …).
+
+    It raises what asyncpg and the sockets raise, and StoreError for what stands before them."""
+    if isinstance(address, DsqlAddress):
+        return _dsql(address)
+
+    async def connect(**keywords: Any) -> RawConnection:
+        try:
+            return await asyncpg.connect(address.url, **keywords)
+        except (FileNotFoundError, ssl.SSLError) as error:
+            if address.hosts and getattr(error, "library", "X509") == "X509":
+                raise _unreadable(error) from error
+            raise
+        except asyncpg.ClientConfigurationError as error:
+            raise _unreadable(error) from error
+
+    return connect
+
+
+def _dsql(address: DsqlAddress) -> Connect:
+    try:
+        from botocore.exceptions import BotoCoreError
+        from dsql_core.connection_utils import ConnectionUtilities
+    except ImportError as error:
+        raise StoreError(
+            "dsql:// needs AWS's connector: install it with `pip install 'temporal-sre-copilot[aws]'`"
+        ) from error
+    asked = {"host": address.host, "port": address.port, "user": address.user, "region": address.region}
+    if address.profile is not None:
+        asked["profile"] = address.profile
+
+    async def connect(**keywords: Any) -> RawConnection:
+        context = _verifying(address.ca_file)
+        try:
+            made = await asyncio.to_thread(ConnectionUtilities.parse_properties_and_set_token, None, asked, "asyncpg")
+        except BotoCoreError as error:
+            raise CredentialsRefused(f"no IAM token can be made for {address.place}: {error}") from error
+        return await asyncpg.connect(
+            host=address.host,
+            port=address.port,
+            user=address.user,
+            password=made["password"],
+            database=address.database,
+            ssl=context,
+            server_settings={"application_name": made["application_name"]},
+            **keywords,
+        )
+
+    return connect
+
+
+def _verifying(ca_file: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> CertificatesRefused:
+    return CertificatesRefused(f"the certificates to trust cannot be read: {error}")
+
 
 T = TypeVar("T")
 

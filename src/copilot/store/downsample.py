@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeVar
 
-from copilot.core.assessment import ReportedState
+from copilot.rules.model import ReportedState
 from copilot.store.base import SeriesPoint
 
 WORSE = {

@@ -5,7 +5,7 @@ from uuid import UUID, uuid5
 
 from whenever import Instant
 
-from copilot.core.assessment import Evaluation, Issue, ReportedState, StoredIssue
+from copilot.rules.model import Evaluation, Issue, ReportedState, StoredIssue
 
 ISSUES = UUID("6f0c1d52-0b7e-5d0a-9a3c-3d1f6f1c9b11")
 

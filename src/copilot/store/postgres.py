@@ -8,23 +8,28 @@ from typing import Any
 import asyncpg
 from whenever import Instant
 
-from copilot.core.assessment import (
+from copilot.errors import StoreError
+from copilot.explain.model.answer import Explanation, reworded
+from copilot.explain.model.usage import ModelCall, Spent
+from copilot.rules.model import (
     BottleneckClassification,
     Evaluation,
     HealthAssessment,
     ReportedState,
     Severity,
+    Snapshot,
     StoredIssue,
     Trigger,
 )
-from copilot.core.budget import Spent
-from copilot.core.errors import StoreError
-from copilot.core.explanation import Explanation, reworded
-from copilot.core.model_call import ModelCall
-from copilot.core.snapshot import Snapshot
-from copilot.store import issue_rows, model_rows, sql
+from copilot.store import rows as issue_rows
+from copilot.store import rows as model_rows
+from copilot.store import sql
 from copilot.store.base import PRUNE_BATCH, SeriesPoint, TimelinePoint, Told, newest_told
-from copilot.store.codec import (
+from copilot.store.connections import Connections
+from copilot.store.downsample import thin_series, thin_timeline
+from copilot.store.migrate import migrate
+from copilot.store.rows import (
+    Connection,
     from_column,
     join_assessment,
     join_issue,
@@ -35,10 +40,6 @@ from copilot.store.codec import (
     to_jsonb,
     to_text,
 )
-from copilot.store.connections import Connections
-from copilot.store.downsample import thin_series, thin_timeline
-from copilot.store.migrate import migrate
-from copilot.store.raw import Connection
 
 ROWS_PER_TRANSACTION = 3_000
 BYTES_PER_TRANSACTION = 8 * 2**20

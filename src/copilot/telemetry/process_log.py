@@ -10,9 +10,9 @@ from pythonjsonlogger.core import merge_record_extra
 from pythonjsonlogger.json import JsonFormatter
 from whenever import Instant
 
-from copilot.core.errors import CopilotError
-from copilot.core.redaction import redacted
-from copilot.settings import LogFormat, LogLevel
+from copilot.errors import CopilotError
+from copilot.redaction.redactor import redacted
+from copilot.settings.load import LogFormat, LogLevel
 
 Facts = Callable[[str | None], Mapping[str, str]]
 """What holds where a line is logged: an activity's ids, a request's id. It is told the id of the workflow that logs,

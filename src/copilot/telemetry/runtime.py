@@ -1,11 +1,15 @@
-"""Temporal's runtime as our processes use it: its log goes into ours, its metrics where settings or the standard OTEL_*
-variables say."""
+"""Memory and processor time of this process, on the meter of its Temporal runtime."""
 
+import asyncio
+import contextlib
 import logging
 import os
+from collections.abc import AsyncIterator
 from urllib.parse import unquote
 
+import psutil
 from temporalio import activity, workflow
+from temporalio.common import MetricMeter
 from temporalio.runtime import (
     LogForwardingConfig,
     LoggingConfig,
@@ -16,8 +20,35 @@ from temporalio.runtime import (
     TelemetryFilter,
 )
 
-from copilot.core.errors import StartError
-from copilot.settings import LogFormat, WorkerSettings
+from copilot.errors import StartError
+from copilot.settings.load import LogFormat, WorkerSettings
+
+EVERY_SEC = 10.0
+
+
+@contextlib.asynccontextmanager
+async def process_measured(meter: MetricMeter) -> AsyncIterator[None]:
+    """Measure while under way."""
+    if meter is MetricMeter.noop:
+        yield
+        return
+    task = asyncio.create_task(_measure(meter), name="measure the process")
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def _measure(meter: MetricMeter) -> None:
+    process = psutil.Process()
+    memory = meter.create_gauge("process_resident_memory_bytes", "Resident memory size in bytes")
+    spent = meter.create_gauge_float("process_cpu_seconds_total", "User and system CPU time spent in seconds")
+    while True:
+        memory.set(process.memory_info().rss)
+        times = process.cpu_times()
+        spent.set(times.user + times.system)
+        await asyncio.sleep(EVERY_SEC)
+
 
 CYCLE_SEC = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0)
 BUCKETS = {"copilot_worker_cycle": CYCLE_SEC}

@@ -18,7 +18,7 @@ from temporalio.client import Plugin
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_provider
 
 from copilot import __version__
-from copilot.core.redaction import redacted
+from copilot.redaction.redactor import redacted
 from copilot.telemetry.spans import Kind, Value
 
 NOT_SENT = ("QueryWorkflow:", "HandleQuery:")

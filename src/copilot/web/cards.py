@@ -1,16 +1,56 @@
-"""Signals as the page shows them: the key ones as cards with a sparkline, all of them as rows."""
+"""The worst finding, as the hero names it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from whenever import Instant
 
-from copilot.core.figures import quantity
-from copilot.core.signals import Missing, MissingCode, Signals
-from copilot.core.taxonomy import SPECS, SignalSpec
+from copilot.explain.numbers import quantity
+from copilot.rules.model import Evaluation, Issue, SuggestedAction
+from copilot.rules.signals.readings import Missing, MissingCode, Signals
+from copilot.rules.signals.taxonomy import SPECS, SignalSpec
 from copilot.store.base import TimelinePoint
 from copilot.web.drawing import Spark, spark
+
+
+@dataclass(frozen=True, slots=True)
+class Callout:
+    """A finding and what is said of it. `beside_summary`: the summary says something else and stands above it; where it
+    does not, the callout says all of it."""
+
+    finding: Issue
+    words: str
+    beside_summary: bool
+
+
+def callout(e: Evaluation) -> Callout | None:
+    """The first finding, without what the summary says already; None where there is none."""
+    if not e.findings:
+        return None
+    worst = e.findings[0]
+    if e.explained_by == "rules" and e.summary.startswith(f"{worst.title}. "):
+        return Callout(worst, e.summary.removeprefix(f"{worst.title}. "), beside_summary=False)
+    return Callout(worst, worst.description if worst.likely_cause in e.summary else worst.likely_cause, True)
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """An action and the finding it is for."""
+
+    action: SuggestedAction
+    finding: Issue
+
+
+def remedies(findings: Iterable[Issue]) -> list[Remedy]:
+    """The findings' actions as they are ranked, each once."""
+    found: list[Remedy] = []
+    for finding in findings:
+        for action in finding.suggested_actions:
+            if all(action != known.action for known in found):
+                found.append(Remedy(action, finding))
+    return found
+
 
 KEY_SIGNALS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("Arrives", (("demand.starts_per_sec", "Workflow starts"), ("demand.tasks_added_per_sec", "Tasks added"))),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from whenever import Instant
 
-from copilot.core.assessment import Evaluation, ReportedState
+from copilot.rules.model import Evaluation, ReportedState
 
 WORST_FIRST = (ReportedState.CRITICAL, ReportedState.STRESSED, ReportedState.UNKNOWN, ReportedState.HAPPY)
 """As /clusters has it."""

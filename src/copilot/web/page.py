@@ -1,25 +1,109 @@
-"""From what was said to HTML. Pure: the same page for the same input."""
+"""Numbers and instants as people read them."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
+from itertools import pairwise
+from typing import Any
+from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markdown_it import MarkdownIt
 from whenever import Instant
 
-from copilot.core import figures
-from copilot.core.assessment import Evaluation, GateResult, ReportedState, Severity, StoredIssue
-from copilot.core.signals import LogPattern
-from copilot.core.staleness import unknown_after_sec
-from copilot.core.taxonomy import SPECS
+from copilot.explain import numbers as figures
+from copilot.explain.numbers import duration
+from copilot.rules.model import Evaluation, GateResult, ReportedState, Severity, StoredIssue
+from copilot.rules.signals.readings import LogPattern
+from copilot.rules.signals.taxonomy import SPECS
+from copilot.rules.staleness import unknown_after_sec
+from copilot.sources.knowledge.local import Runbook
+from copilot.sources.knowledge.sections import anchor
 from copilot.store.base import TimelinePoint
-from copilot.web import drawing, wording
-from copilot.web.callout import Callout, callout
-from copilot.web.cards import Card, Row, all_signals, key_signals, unread
+from copilot.web import drawing
+from copilot.web.cards import Callout, Card, Remedy, Row, all_signals, callout, key_signals, remedies, unread
 from copilot.web.overview import ClusterCard, Overview
-from copilot.web.remedies import Remedy, remedies
-from copilot.web.view import LOG_COLUMNS, View
+
+
+def ago(time: Instant, now: Instant) -> str:
+    """How long ago, in words."""
+    seconds = (now - time).total("seconds")
+    return "just now" if seconds < 1 else f"{duration(round(seconds))} ago"
+
+
+def clock(time: Instant, now: Instant) -> str:
+    """The time of day in UTC, with the date if it is another day."""
+    text = time.round("second", mode="floor").format_iso().removesuffix("Z")
+    day, _, hour = text.partition("T")
+    return f"{hour} UTC" if now.format_iso().startswith(day) else f"{day} {hour} UTC"
+
+
+def words(name: str) -> str:
+    """A name of ours (work_stalled) as words."""
+    text = name.replace("_", " ").replace(".", " · ")
+    return text[:1].upper() + text[1:]
+
+
+UNJUDGED = {
+    None: "could not be judged",
+    "missing": "not judged: readings are missing",
+    "no_traffic": "not judged: no traffic",
+    "not_expected": "not judged: nothing here measures it",
+    "recovering": "not judged: just recovered",
+}
+
+MEANS = {
+    ReportedState.HAPPY: "making progress",
+    ReportedState.STRESSED: "progress, but with pain",
+    ReportedState.CRITICAL: "no forward progress",
+    ReportedState.UNKNOWN: "this cluster cannot be seen",
+}
+
+
+LOG_COLUMNS = ("count", "service", "level", "pattern", "first", "last")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """`cluster` None: the overview. `at`: a moment of the past, None: now. `show`: only what was in this state.
+    `sort`: the column log patterns are sorted by, one of LOG_COLUMNS."""
+
+    cluster: str | None = None
+    at: Instant | None = None
+    show: ReportedState | None = None
+    sort: str = "count"
+
+    def href(self, **changed: Any) -> str:
+        """The address of this view with some of it changed."""
+        to = replace(self, **changed)
+        asked = {
+            "cluster": to.cluster,
+            "at": to.at.round("second", mode="ceil").format_iso() if to.at else None,
+            "show": to.show.value if to.show else None,
+            "sort": to.sort if to.sort != "count" else None,
+        }
+        query = urlencode({name: value for name, value in asked.items() if value is not None})
+        return f"/?{query}" if query else "/"
+
+
+def guide_html(runbook: Runbook) -> str:
+    """The runbook as an `<article>`; its headings bear the anchors that passages of runbooks are cited by."""
+    markdown = _markdown()
+    tokens = markdown.parse(runbook.markdown)
+    for opening, inline in pairwise(tokens):
+        if opening.type == "heading_open":
+            opening.attrSet("id", anchor(inline.content))
+    for token in (child for t in tokens for child in t.children or ()):
+        if token.type == "link_open" and not str(token.attrGet("href") or "").startswith("#"):
+            token.attrSet("rel", "noopener noreferrer")
+    return f'<article class="guide">\n{markdown.renderer.render(tokens, markdown.options, {})}</article>\n'
+
+
+@cache
+def _markdown() -> MarkdownIt:
+    return MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+
 
 LONGEST_STEP_SEC = 600.0
 GATES_AT_ONCE = 9
@@ -73,7 +157,7 @@ class Page:
             return "Nothing is kept of this moment." if self.past else "Nothing has been heard of this cluster yet."
         if e.verdict.health_state is ReportedState.UNKNOWN:
             before = f" Before that: {e.verdict.last_known_state}." if e.verdict.last_known_state else ""
-            return f"Unknown since {wording.clock(e.verdict.since, self.now)}.{before}"
+            return f"Unknown since {clock(e.verdict.since, self.now)}.{before}"
         if e.verdict.stale:
             return "Stale: this state is held without fresh evidence."
         return None
@@ -95,9 +179,9 @@ class Page:
         e = self.evaluation
         if e is None:
             return ""
-        fired = [g.sentence or wording.words(g.name) for g in e.verdict.gates if g.fired]
+        fired = [g.sentence or words(g.name) for g in e.verdict.gates if g.fired]
         why = "; ".join(fired) if fired else "no gate fires"
-        return f"{wording.words(self.state.value)} since {wording.clock(e.verdict.since, self.now)}: {why}."
+        return f"{words(self.state.value)} since {clock(e.verdict.since, self.now)}: {why}."
 
     @cached_property
     def gates(self) -> list[GateResult]:
@@ -207,7 +291,7 @@ class Page:
         if self.past:
             part = (end - start).total("seconds") / 6
             digits = 5 if self.span_min > 15 else 8
-            return [wording.clock(start.add(seconds=i * part), start)[:digits] for i in range(6)]
+            return [clock(start.add(seconds=i * part), start)[:digits] for i in range(6)]
         parts = 6 if self.span_min % 60 == 0 else 5
         return [f"−{figures.duration(60 * self.span_min * (parts - i) / parts)}" for i in range(parts)]
 
@@ -275,19 +359,19 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "quantity": figures.quantity,
-        "words": wording.words,
-        "clock": wording.clock,
-        "ago": wording.ago,
+        "words": words,
+        "clock": clock,
+        "ago": ago,
         "duration": figures.duration,
     }
     environment.globals |= {
         "CHANGES_AT_ONCE": CHANGES_AT_ONCE,
         "TABS_AT_ONCE": TABS_AT_ONCE,
         "LOG_COLUMNS": LOG_COLUMNS,
-        "MEANS": wording.MEANS,
+        "MEANS": MEANS,
         "NOTHING": figures.NOTHING,
         "STATES": tuple(ReportedState),
-        "UNJUDGED": wording.UNJUDGED,
+        "UNJUDGED": UNJUDGED,
         "SPECS": SPECS,
     }
     return environment

@@ -1,0 +1,203 @@
+"""The load of the demo: `python -m copilot.demo.load --address HOST:PORT --profile FILE`.
+
+Starts workflows at the rates of the profile, a JSON file read again whenever it changes. The rates are those of
+arrivals: a slow server does not slow them, up to a bound on requests under way.
+"""
+
+import argparse
+import asyncio
+import itertools
+import random
+import secrets
+import signal
+import sys
+from collections.abc import Coroutine
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from temporalio.client import Client, WorkflowHandle
+from temporalio.exceptions import TemporalError
+from temporalio.service import RPCError
+
+from copilot.demo.workflows import (
+    BILLING,
+    ORDERS,
+    InvoiceWorkflow,
+    Job,
+    OrderWorkflow,
+    Subscription,
+    SubscriptionWorkflow,
+)
+
+TICK_SEC = 0.1
+REQUEST_TIMEOUT = timedelta(seconds=10)
+MOST_UNDER_WAY = 400
+QUERIED_SHARE = 0.25
+
+
+class Profile(BaseModel):
+    """What the load does. Rates are per second. `billing_share` of the workflows go to that queue, the rest to orders.
+    Of the short ones `failing_share` fail by their own code and `special_share` are special (demo_workflows.Job). A
+    long one lives for `long_periods` of 15 s. `mistakes_per_sec`: calls for workflows that are not there, and second
+    starts of one that runs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    short_per_sec: float = Field(default=3.0, ge=0)
+    long_per_sec: float = Field(default=0.25, ge=0)
+    failing_share: float = Field(default=0.01, ge=0, le=1)
+    special_share: float = Field(default=0.0, ge=0, le=1)
+    billing_share: float = Field(default=0.2, ge=0, le=1)
+    long_periods: int = Field(default=4, gt=0)
+    mistakes_per_sec: float = Field(default=0.0, ge=0)
+
+    def times(self, factor: float) -> "Profile":
+        """The same, so many times as much."""
+        return self.model_copy(
+            update={
+                "short_per_sec": factor * self.short_per_sec,
+                "long_per_sec": factor * self.long_per_sec,
+            }
+        )
+
+    def write(self, file: Path) -> None:
+        """Put it where the load reads it, all at once."""
+        draft = file.with_suffix(".draft")
+        draft.write_text(self.model_dump_json(), encoding="utf-8")
+        draft.replace(file)
+
+
+class ProfileFile:
+    """The profile in a file, read when it has changed."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._changed = -1
+        self._profile = Profile()
+
+    def current(self) -> Profile:
+        """What the file says now."""
+        changed = self._file.stat().st_mtime_ns
+        if changed != self._changed:
+            self._profile = Profile.model_validate_json(self._file.read_bytes())
+            self._changed = changed
+        return self._profile
+
+
+class Load:
+    """Starts workflows and talks to the long-running ones."""
+
+    def __init__(self, client: Client, profile: ProfileFile) -> None:
+        self._client = client
+        self._profile = profile
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._run = secrets.token_hex(3)
+        self._numbers = itertools.count(1)
+
+    async def go_on(self, done: asyncio.Event) -> None:
+        """Keep the rates until `done`."""
+        loop = asyncio.get_running_loop()
+        last, due = loop.time(), [0.0, 0.0, 0.0]
+        while not done.is_set():
+            profile, now = self._profile.current(), loop.time()
+            rates = (profile.short_per_sec, profile.long_per_sec, profile.mistakes_per_sec)
+            due = [left + (now - last) * rate for left, rate in zip(due, rates, strict=True)]
+            last = now
+            for kind, work in enumerate((self._start_short, self._live_long, self._mistake)):
+                for _ in range(int(due[kind])):
+                    self._begin(work(profile))
+                due[kind] %= 1
+            try:
+                await asyncio.wait_for(done.wait(), TICK_SEC * random.uniform(0.5, 1.5))
+            except TimeoutError:
+                continue
+        for task in self._under_way:
+            task.cancel()
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        if len(self._under_way) >= MOST_UNDER_WAY:
+            work.close()
+            return
+        task = asyncio.create_task(_tolerating(work))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    def _id(self, kind: str) -> str:
+        return f"{kind}-{self._run}-{next(self._numbers)}"
+
+    async def _start_short(self, profile: Profile) -> None:
+        job = Job(fails=random.random() < profile.failing_share, special=random.random() < profile.special_share)
+        queue = _queue(profile)
+        await self._client.start_workflow(
+            InvoiceWorkflow.run if queue == BILLING else OrderWorkflow.run,
+            job,
+            id=self._id("invoice" if queue == BILLING else "order"),
+            task_queue=queue,
+            rpc_timeout=REQUEST_TIMEOUT,
+        )
+
+    async def _live_long(self, profile: Profile) -> None:
+        handle: WorkflowHandle[SubscriptionWorkflow, int] = await self._client.start_workflow(
+            SubscriptionWorkflow.run,
+            Subscription(periods=profile.long_periods),
+            id=self._id("subscription"),
+            task_queue=_queue(profile),
+            rpc_timeout=REQUEST_TIMEOUT,
+        )
+        await asyncio.sleep(random.uniform(3, 12))
+        await handle.signal(SubscriptionWorkflow.note, "hello", rpc_timeout=REQUEST_TIMEOUT)
+        await asyncio.sleep(random.uniform(3, 12))
+        await handle.execute_update(SubscriptionWorkflow.change_plan, "premium", rpc_timeout=REQUEST_TIMEOUT)
+        if random.random() < QUERIED_SHARE:
+            await asyncio.sleep(random.uniform(1, 5))
+            await handle.query(SubscriptionWorkflow.plan, rpc_timeout=REQUEST_TIMEOUT)
+
+    async def _mistake(self, profile: Profile) -> None:
+        if random.random() < 0.5:
+            await self._client.get_workflow_handle(self._id("nobody")).signal(
+                "note", "hello", rpc_timeout=REQUEST_TIMEOUT
+            )
+            return
+        for _ in range(2):
+            await self._client.start_workflow(
+                SubscriptionWorkflow.run,
+                Subscription(periods=1, period_sec=5.0),
+                id=f"subscription-{self._run}-again",
+                task_queue=_queue(profile),
+                rpc_timeout=REQUEST_TIMEOUT,
+            )
+
+
+def _queue(profile: Profile) -> str:
+    return BILLING if random.random() < profile.billing_share else ORDERS
+
+
+async def _tolerating(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except (RPCError, TemporalError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+
+
+async def run(address: str, profile: Path) -> None:
+    """Load until SIGTERM or SIGINT."""
+    client = await Client.connect(address)
+    done = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, done.set)
+    await Load(client, ProfileFile(profile)).go_on(done)
+
+
+def main() -> None:
+    """Read the command line and load."""
+    parser = argparse.ArgumentParser(prog="python -m copilot.demo.load")
+    parser.add_argument("--address", required=True)
+    parser.add_argument("--profile", required=True, type=Path)
+    options = parser.parse_args()
+    asyncio.run(run(options.address, options.profile))
+
+
+if __name__ == "__main__":
+    main()

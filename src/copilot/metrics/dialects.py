@@ -1,0 +1,151 @@
+"""How reporters spell a family. One row per dialect; everything else reads names through this table.
+
+The taxonomy spells families as the server's own endpoint (tally) and the SDK's default reporter do. A dialect adds its
+suffixes and says how many of its time units make a second.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+
+from copilot.rules.signals.expressions import Gauge, Leaf, Quantile, Rate, Role
+
+NUMBERS = frozenset({"state_transition_count", "workflow_task_attempt", "task_attempt", "pending_tasks"})
+"""Histograms of plain numbers; all other histograms but `BYTES` hold durations."""
+BYTES = frozenset({"history_size", "event_blob_size", "mutable_state_size"})
+
+NAMESPACE_ALIASES = ("exported_namespace", "temporal_namespace")
+"""What becomes of the label `namespace` where a scrape's target has one of its own, or a relabelling renames it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One reporter's spelling. `units_per_second` None: told by the lowest bucket bound of each timer. `prefix` stands
+    before every name; `namespace` is the name of the label `namespace`."""
+
+    name: str
+    role: Role
+    counter: str = ""
+    timer: str = ""
+    units_per_second: float | None = None
+    number: str = ""
+    size: str = ""
+    prefix: str = ""
+    namespace: str = "namespace"
+
+    def scale(self, lowest_bound: float) -> float:
+        """Time units in a second, for a timer whose lowest bucket bound is `lowest_bound`."""
+        if self.units_per_second is not None:
+            return self.units_per_second
+        return 1000.0 if lowest_bound >= 1.0 else 1.0
+
+    def histogram(self, family: str) -> str:
+        """The family's name before `_bucket`, `_count` and `_sum`."""
+        unit = self.number if family in NUMBERS else self.size if family in BYTES else self.timer
+        return self.prefix + family + unit
+
+    def label(self, name: str) -> str:
+        """Our label's name in this dialect."""
+        return self.namespace if name == "namespace" else name
+
+
+DIALECTS = (
+    Dialect("server", "server"),
+    Dialect("server opentelemetry", "server", "_total", "_milliseconds", 1000.0, "_ratio", "_bytes"),
+    Dialect("server opentelemetry seconds", "server", "_total", "_seconds", 1.0, "_ratio", "_bytes"),
+    Dialect("server opentelemetry without units", "server", "_total"),
+    Dialect("server opentelemetry without _total", "server", "", "_milliseconds", 1000.0, "_ratio", "_bytes"),
+    Dialect("sdk default", "worker"),
+    Dialect("sdk suffixed", "worker", "_total", "_seconds", 1.0),
+    Dialect("sdk opentelemetry", "worker", "_total", "_milliseconds", 1000.0),
+    Dialect("sdk with _total", "worker", "_total"),
+)
+
+ANCHORS: dict[Role, tuple[str, str]] = {
+    "server": ("service_requests", "service_latency"),
+    "worker": ("temporal_request", "temporal_request_latency"),
+}
+"""A counter and a timer of each role that are there as soon as anything is: their spelling tells the dialect."""
+
+
+def named(name: str) -> Dialect:
+    """The dialect of that name; KeyError if there is none."""
+    return {d.name: d for d in DIALECTS}[name]
+
+
+def marks(dialect: Dialect) -> tuple[str, str]:
+    """The two sample names by which the dialect is known."""
+    counter, timer = ANCHORS[dialect.role]
+    return dialect.prefix + counter + dialect.counter, f"{dialect.histogram(timer)}_count"
+
+
+def spoken(names: Collection[str], role: Role, *, prefix: str = "", namespace: str = "namespace") -> list[Dialect]:
+    """The dialects of a role that sample names show, several in a mixed fleet: those whose counter and timer are there
+    and tell something new; where no timer is yet, those whose counter is."""
+    known = [replace(d, prefix=prefix, namespace=namespace) for d in DIALECTS if d.role == role]
+    found: list[Dialect] = []
+    explained: set[str] = set()
+    for enough in (2, 1):
+        for dialect in known:
+            present = [mark for mark in marks(dialect)[:enough] if mark in names]
+            if len(present) == enough and not explained.issuperset(present):
+                found.append(dialect)
+                explained.update(present)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Spelled:
+    """What a raw sample name of a page means: our name for it, in which dialect, and whether it only ever grows."""
+
+    name: str
+    dialect: Dialect
+    cumulative: bool
+
+
+def raw_name(leaf: Leaf, dialect: Dialect) -> str:
+    """The sample name a leaf reads in a dialect."""
+    family = leaf.series.family
+    match leaf:
+        case Quantile():
+            return f"{dialect.histogram(family)}_bucket"
+        case Gauge():
+            return dialect.prefix + family
+        case Rate(suffix=""):
+            return dialect.prefix + family + dialect.counter
+        case Rate(suffix=suffix):
+            return dialect.histogram(family) + suffix
+
+
+def sample_name(leaf: Leaf) -> str:
+    """Our name of the samples a leaf reads."""
+    match leaf:
+        case Rate(suffix=suffix):
+            return leaf.series.family + suffix
+        case Quantile():
+            return f"{leaf.series.family}_bucket"
+        case Gauge():
+            return leaf.series.family
+
+
+def spelled(leaf: Leaf, dialect: Dialect) -> Spelled:
+    """What the leaf's sample name means."""
+    cumulative = isinstance(leaf, Quantile) or (isinstance(leaf, Rate) and leaf.suffix != "_sum")
+    return Spelled(sample_name(leaf), dialect, cumulative)
+
+
+def vocabulary(
+    role: Role, leaves: Iterable[Leaf], witnesses: Iterable[str], dialect_name: str | None = None
+) -> dict[str, Spelled]:
+    """Every raw sample name worth reading on a page of `role`, in every dialect or in the one named. A name that two
+    dialects share has the first one's meaning, which `Dialect.scale` must tell apart by the bounds."""
+    known: dict[str, Spelled] = {}
+    wanted = [leaf for leaf in leaves if leaf.series.role == role]
+    for dialect in DIALECTS:
+        if dialect.role != role or dialect_name not in (None, dialect.name):
+            continue
+        for leaf in wanted:
+            known.setdefault(raw_name(leaf, dialect), spelled(leaf, dialect))
+        for witness in witnesses:
+            known.setdefault(witness, Spelled(witness, dialect, False))
+            known.setdefault(witness + dialect.counter, Spelled(witness, dialect, False))
+    return known

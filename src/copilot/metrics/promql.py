@@ -1,0 +1,197 @@
+"""Leaves of the algebra as PromQL, in the spelling of a dialect. Text only; nothing is asked here.
+
+`compiled` is what a person would write and what docs and dashboards show. The Prometheus source asks `question`
+instead: the same but for quantiles, which it asks as bucket rates (docs/adr/0007).
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from copilot.errors import SettingsError
+from copilot.metrics.dialects import DIALECTS, Dialect, named, raw_name
+from copilot.rules.signals.expressions import (
+    Expression,
+    Gauge,
+    Leaf,
+    Matcher,
+    Op,
+    Plus,
+    Quantile,
+    Rate,
+    Ratio,
+    Role,
+    Scale,
+)
+from copilot.rules.signals.taxonomy import SignalSpec
+
+TAG = "copilot_part"
+"""The label that says which of several joined expressions a sample answers."""
+
+NAME = "copilot_name"
+"""The label that holds a sample name where `__name__` itself would be dropped."""
+
+_MATCHER = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*"((?:[^"\\\n]|\\.)*)"\s*(,|$)')
+_ESCAPE = re.compile(r"\\(.)")
+_OPS: dict[str, Op] = {"=": "=", "!=": "!=", "=~": "=~", "!~": "!~"}
+
+
+def quoted(text: str) -> str:
+    """A PromQL string."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def parse_matchers(text: str) -> tuple[Matcher, ...]:
+    """`cluster="prod", env!="dev"` (as inside `{…}`) → matchers. ValueError says what is wrong."""
+    found: list[Matcher] = []
+    position = 0
+    while text[position:].strip():
+        match = _MATCHER.match(text, position)
+        if match is None:
+            raise ValueError(f'{text!r} is no list of label matchers such as cluster="prod", env!="dev"')
+        label, op, value, _ = match.groups()
+        if label == "__name__":
+            raise ValueError("a selector chooses by labels, not by __name__")
+        value = _ESCAPE.sub(lambda m: "\n" if m.group(1) == "n" else str(m.group(1)), value)
+        if op in ("=~", "!~"):
+            try:
+                re.compile(value)
+            except re.error as error:
+                raise ValueError(f"{value!r} is no regular expression: {error}") from error
+        found.append(Matcher(label, _OPS[op], value))
+        position = match.end()
+    return tuple(found)
+
+
+def selector(name: str, matchers: Iterable[Matcher]) -> str:
+    """`name{label="value",…}`."""
+    inside = ",".join(f"{m.label}{m.op}{quoted(m.value)}" for m in matchers)
+    return f"{name}{{{inside}}}" if inside else name
+
+
+def duration(window_sec: float) -> str:
+    """A window in PromQL, to the millisecond."""
+    whole = round(window_sec * 1000)
+    return f"{whole // 1000}s" if whole % 1000 == 0 else f"{whole}ms"
+
+
+def series(leaf: Leaf, dialect: Dialect, matchers: Sequence[Matcher] = ()) -> str:
+    """The series a leaf reads."""
+    own = (replace(m, label=dialect.label(m.label)) for m in leaf.series.match)
+    return selector(raw_name(leaf, dialect), (*own, *matchers))
+
+
+def group_labels(leaf: Leaf, dialect: Dialect) -> tuple[str, ...]:
+    """The labels an answer to `question` is grouped by, in the order of the leaf's `by`, after `le` for quantiles."""
+    by = tuple(dialect.label(label) for label in leaf.by)
+    return ("le", *by) if isinstance(leaf, Quantile) else by
+
+
+def question(leaf: Leaf, dialect: Dialect, window_sec: float, matchers: Sequence[Matcher] = ()) -> str:
+    """What is asked for a leaf: sums of rates, aggregated gauges, and for a quantile the rates of its buckets."""
+    chosen = series(leaf, dialect, matchers)
+    labels = group_labels(leaf, dialect)
+    by = f" by ({', '.join(labels)})" if labels else ""
+    match leaf:
+        case Gauge(agg=agg):
+            return f"{agg}{by} ({chosen})"
+        case _:
+            return f"sum{by} (rate({chosen}[{duration(window_sec)}]))"
+
+
+def compiled(
+    leaf: Leaf, dialect: Dialect, window_sec: float, matchers: Sequence[Matcher] = (), *, lowest_bound: float = 0.0
+) -> str:
+    """The leaf as one PromQL expression; timers in seconds. `lowest_bound` (the timer's lowest `le`) tells the unit
+    where the dialect does not say it."""
+    asked = question(leaf, dialect, window_sec, matchers)
+    if not isinstance(leaf, Quantile):
+        return asked
+    units = dialect.scale(lowest_bound) if leaf.timer else 1.0
+    quantile = f"histogram_quantile({leaf.q:g}, {asked})"
+    return quantile if units == 1.0 else f"{quantile} / {units:g}"
+
+
+def birth_sign(leaf: Rate | Quantile, dialect: Dialect) -> str:
+    """The sample name whose new series tell that the leaf has some."""
+    name = raw_name(leaf, dialect)
+    return f"{name.removesuffix('_bucket')}_count" if isinstance(leaf, Quantile) else name
+
+
+def births(
+    leaf: Rate | Quantile, dialect: Dialect, window_sec: float, witness: str, matchers: Sequence[Matcher] = ()
+) -> str:
+    """What `rate()` leaves out: the first values of counters that were born within the window, in 1/s.
+
+    A series that was not there a window ago, on a target whose witness was, began at zero, so its first sample (its
+    least, but after a reset) is events of the window too. `witness` is the witness's series a window ago."""
+    chosen, window = series(leaf, dialect, matchers), duration(window_sec)
+    labels = group_labels(leaf, dialect)
+    by = f" by ({', '.join(labels)})" if labels else ""
+    born = f"(min_over_time({chosen}[{window}]) unless {chosen} offset {window})"
+    return f"sum{by} ({born} and on (job, instance) {witness}) / {window_sec:g}"
+
+
+def born_names(names: Iterable[str], window_sec: float, witness: str, matchers: Sequence[Matcher] = ()) -> str:
+    """How many series of each of these sample names were born within the window, by `copilot_name`."""
+    chosen = selector("", (Matcher("__name__", "=~", "|".join(names)), *matchers))
+    before = f"{chosen} offset {duration(window_sec)}"
+    now, then = (f'label_replace({s}, "{NAME}", "$1", "__name__", "(.+)")' for s in (chosen, before))
+    return f"count by ({NAME}) ({now} unless {then} and on (job, instance) {witness})"
+
+
+def tagged(expression: str, tag: str) -> str:
+    """The expression with a label that tells its samples from those of others in one answer."""
+    return f'label_replace({expression}, "{TAG}", {quoted(tag)}, "", "")'
+
+
+def joined(expressions: Iterable[tuple[str, str]]) -> str:
+    """Tag and expression of several as one query: a request costs more than an expression."""
+    return " or ".join(tagged(expression, tag) for tag, expression in expressions)
+
+
+DEFAULT: dict[Role, str] = {"server": "server", "worker": "sdk default"}
+SECONDS, MILLISECONDS = 0.001, 1.0
+"""Lowest bucket bounds of timers in seconds and in milliseconds."""
+
+
+def expressions(specs: Iterable[SignalSpec], dialects: Iterable[str], window_sec: float) -> dict[str, str]:
+    """Id → PromQL of all signals metrics can give; where dialects are named, of those of their roles. SettingsError: a
+    dialect is unknown, or a role has two."""
+    chosen: dict[Role, Dialect] = {}
+    for name in dialects:
+        if name not in {d.name for d in DIALECTS}:
+            raise SettingsError([f"no dialect is named {name!r}: there are {', '.join(d.name for d in DIALECTS)}"])
+        dialect = named(name)
+        if chosen.setdefault(dialect.role, dialect) is not dialect:
+            raise SettingsError([f"{chosen[dialect.role].name!r} and {name!r} are both dialects of the {dialect.role}"])
+    chosen = chosen or {role: named(name) for role, name in DEFAULT.items()}
+    return {
+        s.id: _text(s.expression, chosen, window_sec) for s in specs if s.expression is not None and s.role in chosen
+    }
+
+
+def _text(expression: Expression, dialects: dict[Role, Dialect], window_sec: float) -> str:
+    match expression:
+        case Plus(terms):
+            return " + ".join(_inner(term, dialects, window_sec) for term in terms)
+        case Ratio(part, whole):
+            return f"{_inner(part, dialects, window_sec)} / {_inner(whole, dialects, window_sec)}"
+        case Scale(of, factor, offset):
+            inner = _inner(of, dialects, window_sec)
+            if factor == -1:
+                return f"{offset:g} - {inner}"
+            return f"{inner} * {factor:g}" + (f" + {offset:g}" if offset else "")
+        case _:
+            return _leaf(expression, dialects[expression.series.role], window_sec)
+
+
+def _inner(expression: Expression, dialects: dict[Role, Dialect], window_sec: float) -> str:
+    text = _text(expression, dialects, window_sec)
+    return f"({text})" if isinstance(expression, Plus | Ratio | Scale) or " / " in text else text
+
+
+def _leaf(leaf: Leaf, dialect: Dialect, window_sec: float) -> str:
+    """Where a dialect leaves the unit open, a server's own endpoint says seconds and everybody else milliseconds."""
+    return compiled(leaf, dialect, window_sec, lowest_bound=SECONDS if dialect.name == "server" else MILLISECONDS)

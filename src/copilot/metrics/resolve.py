@@ -1,0 +1,317 @@
+"""From numbers to readings: a leaf is a value, no traffic, or missing with the reason; then arithmetic over leaves.
+
+The common step after either computation: a counter that is not there is zero only while its witness is (law 1), a first
+event counts, a quantile or ratio of nothing is no traffic.
+"""
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from whenever import Instant
+
+from copilot.metrics.dialects import sample_name
+from copilot.metrics.window import TargetScrapes, Vector, View, compute
+from copilot.rules.signals.expressions import (
+    SERVER_WITNESS,
+    SERVICES,
+    WORKER_WITNESS,
+    Expression,
+    Gauge,
+    Leaf,
+    Plus,
+    Quantile,
+    Ratio,
+    Role,
+    Scale,
+    leaves,
+    service_of,
+)
+from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS, BreakdownRow, Missing, MissingCode, Signals
+from copilot.rules.signals.taxonomy import MEASURED, SignalSpec
+
+WITNESS: dict[Role, str] = {"server": SERVER_WITNESS, "worker": WORKER_WITNESS}
+ZERO_TELLS = frozenset({"pending_polls", "temporal_worker_task_slots_available", "temporal_worker_task_slots_used"})
+"""Families whose breakdown keeps rows of zero: nobody polls, no slot is free."""
+
+TOLERATED_FAILURES = 1
+STALE_INTERVALS = 2.5
+_LABELS = {"taskqueue": "task_queue"}
+
+
+@dataclass(frozen=True, slots=True)
+class NoTraffic:
+    """Read, and nothing happened that could be measured."""
+
+
+NO_TRAFFIC = NoTraffic()
+Resolved = float | NoTraffic | Missing
+
+
+def measurable(spec: SignalSpec, roles: Iterable[Role]) -> bool:
+    """Whether pages of these roles are where the signal is measured."""
+    if spec.expression is None or spec.source not in MEASURED:
+        return False
+    configured = set(roles)
+    return all(leaf.series.role in configured for leaf in leaves(spec.expression))
+
+
+def wanted_leaves(specs: Iterable[SignalSpec]) -> tuple[Leaf, ...]:
+    """All leaves of the signals' expressions and breakdowns, and what tells whose pages are read."""
+    found: dict[Leaf, None] = {SERVICES: None}
+    for spec in specs:
+        if spec.expression is not None:
+            found.update(dict.fromkeys(leaves(spec.expression)))
+        if spec.breakdown is not None:
+            found[spec.breakdown] = None
+    return tuple(found)
+
+
+class Answers(Protocol):
+    """What either computation knows of the leaves and the targets: the rest is common to both."""
+
+    @property
+    def roles(self) -> Collection[Role]:
+        """Whose signals can be expected here."""
+        ...
+
+    def vector(self, leaf: Leaf) -> Vector | Missing:
+        """The leaf as PromQL has it, by group; empty where no series is, missing where it could not be asked."""
+        ...
+
+    def living(self, role: Role) -> bool:
+        """Whether a target of the role is read."""
+        ...
+
+    def targets(self) -> dict[Role, int]:
+        """How many targets of each role are read; without roles of which that cannot be said."""
+        ...
+
+    def down(self, role: Role) -> Missing:
+        """Why no target of a role is read."""
+        ...
+
+    def unread(self, role: Role) -> str:
+        """Why a target of the role is not read though others are; empty when all are."""
+        ...
+
+    def too_short(self, role: Role) -> str:
+        """Why no rate can be had of any target of the role; empty when one can."""
+        ...
+
+    def witnessed(self, role: Role, witness: str, *, throughout: bool) -> bool:
+        """Whether a target has the witness now, and (`throughout`) had it when its window began."""
+        ...
+
+    def where(self, role: Role) -> str:
+        """Where series of the role are looked for, in words."""
+        ...
+
+
+def readings(
+    specs: Iterable[SignalSpec],
+    targets: Sequence[TargetScrapes],
+    now: Instant,
+    window_sec: float,
+    *,
+    interval_sec: float,
+) -> Signals:
+    """The signals the targets' pages give at `now`, every rate over `window_sec`, read every `interval_sec` seconds.
+
+    A target is down when its last good read is older than two and a half intervals, or two failed ones followed."""
+    return resolved(specs, Scraped(targets, now, window_sec, interval_sec), now)
+
+
+def resolved(specs: Iterable[SignalSpec], answers: Answers, now: Instant) -> Signals:
+    """The common step: from what a source answered to readings."""
+    evaluation = _Evaluation(answers)
+    values: dict[str, float | None] = {}
+    quiet: list[str] = []
+    missing: dict[str, Missing] = {}
+    rows: dict[str, tuple[BreakdownRow, ...]] = {}
+    for spec in specs:
+        if not measurable(spec, answers.roles) or spec.expression is None:
+            continue
+        found = evaluation.resolve(spec.expression)
+        values[spec.id] = found if isinstance(found, float) else None
+        if isinstance(found, NoTraffic):
+            quiet.append(spec.id)
+        elif isinstance(found, Missing):
+            missing[spec.id] = found
+        if spec.breakdown is not None and not isinstance(found, Missing):
+            vector = answers.vector(spec.breakdown)
+            breakdown = () if isinstance(vector, Missing) else breakdown_rows(spec.breakdown, vector)
+            if breakdown:
+                rows[spec.id] = breakdown
+    return Signals(
+        time=now,
+        readings=values,
+        no_traffic=tuple(quiet),
+        missing=missing,
+        targets=dict(sorted(answers.targets().items())),
+        breakdowns=rows,
+    )
+
+
+class Scraped:
+    """What scraped targets answer: the views of those that live."""
+
+    def __init__(self, targets: Sequence[TargetScrapes], now: Instant, window_sec: float, interval_sec: float) -> None:
+        self._targets = targets
+        oldest = now.timestamp(unit="nanosecond") / 1e9 - STALE_INTERVALS * interval_sec
+        self._views = [
+            View.latest(t, window_sec, births=WITNESS[t.role])
+            for t in targets
+            if t.times and t.failures <= TOLERATED_FAILURES and t.times[-1] >= oldest
+        ]
+
+    @property
+    def roles(self) -> Collection[Role]:
+        return {t.role for t in self._targets}
+
+    def vector(self, leaf: Leaf) -> Vector | Missing:
+        return compute(leaf, self._views)
+
+    def living(self, role: Role) -> bool:
+        return bool(self._of(role))
+
+    def targets(self) -> dict[Role, int]:
+        return {role: len(self._of(role)) for role in self.roles}
+
+    def down(self, role: Role) -> Missing:
+        down = [t for t in self._targets if t.role == role]
+        reason = _why(down[0]) if down else f"no {role} page is configured"
+        more = f" (and {len(down) - 1} more)" if len(down) > 1 else ""
+        failure = down[0].failure if down else None
+        # A page that is not there (404) was not read; absent is said of what a page that was read lacks.
+        told = failure is not None and failure.code is not MissingCode.ABSENT
+        return Missing(code=failure.code if failure and told else MissingCode.TARGET_DOWN, detail=reason + more)
+
+    def unread(self, role: Role) -> str:
+        views = self._of(role)
+        unread = [t for t in self._targets if t.role == role and all(v.target is not t for v in views)]
+        return _why(unread[0]) if unread else ""
+
+    def too_short(self, role: Role) -> str:
+        if any(len(v.pages) > 1 for v in self._of(role)):
+            return ""
+        return f"the {role} pages were read once so far, a rate needs two"
+
+    def witnessed(self, role: Role, witness: str, *, throughout: bool) -> bool:
+        return any(
+            v.has(witness) and (not throughout or (len(v.pages) > 1 and v.has(witness, 0))) for v in self._of(role)
+        )
+
+    def where(self, role: Role) -> str:
+        return f"the {role} pages"
+
+    def _of(self, role: Role) -> list[View]:
+        return [v for v in self._views if v.target.role == role]
+
+
+class _Evaluation:
+    """One evaluation: what each leaf came to."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        self._resolved: dict[Leaf, Resolved] = {}
+
+    def resolve(self, expression: Expression) -> Resolved:
+        match expression:
+            case Plus(terms):
+                return _plus([self.resolve(t) for t in terms])
+            case Ratio(part, whole):
+                return _ratio(self.resolve(part), self.resolve(whole))
+            case Scale(of, factor, offset):
+                found = self.resolve(of)
+                return factor * found + offset if isinstance(found, float) else found
+            case _:
+                if expression not in self._resolved:
+                    self._resolved[expression] = self._leaf(expression)
+                return self._resolved[expression]
+
+    def _leaf(self, leaf: Leaf) -> Resolved:
+        role = leaf.series.role
+        if not self._answers.living(role):
+            return self._answers.down(role)
+        vector = self._answers.vector(leaf)
+        if isinstance(vector, Missing):
+            return vector
+        if vector:
+            value = next(iter(vector.values())) if not leaf.by else math.fsum(vector.values())
+            if math.isfinite(value):
+                return value
+            if math.isnan(value) and isinstance(leaf, Quantile):
+                return NO_TRAFFIC
+            where = self._answers.where(role)
+            return Missing(code=MissingCode.PARSE, detail=f"{sample_name(leaf)} is {value} on {where}")
+        return self._absent(leaf)
+
+    def _absent(self, leaf: Leaf) -> Resolved:
+        """What a leaf without any sample is."""
+        role, where = leaf.series.role, self._answers.where(leaf.series.role)
+        witness = WITNESS[role] if isinstance(leaf, Quantile) else leaf.witness
+        unread = self._answers.unread(role)
+        if witness and role == "server" and unread:
+            return Missing(
+                code=MissingCode.TARGET_DOWN, detail=f"{leaf.series.family} is on no page read, and {unread}"
+            )
+        counted = not isinstance(leaf, Gauge)
+        if counted and (short := self._answers.too_short(role)):
+            return Missing(code=MissingCode.ABSENT, detail=short)
+        if witness and self._answers.witnessed(role, witness, throughout=counted):
+            return self._of_others(leaf) or (NO_TRAFFIC if isinstance(leaf, Quantile) else 0.0)
+        lacking = f"{leaf.series.family} is not on {where}"
+        return Missing(code=MissingCode.ABSENT, detail=f"{lacking}, nor is {witness}" if witness else lacking)
+
+    def _of_others(self, leaf: Leaf) -> Missing | None:
+        """Why the pages that are read are no witness for the leaf: they are all of other services. None where they
+        are one, or where too little was read to tell."""
+        service = service_of(leaf.series) if leaf.series.role == "server" else ""
+        if not service or self._answers.too_short("server"):
+            return None
+        services = self._answers.vector(SERVICES)
+        if isinstance(services, Missing):
+            return services
+        lacking = f"{leaf.series.family} is not on {self._answers.where('server')}, and none of them is {service}'s"
+        return None if (service,) in services else Missing(code=MissingCode.ABSENT, detail=lacking)
+
+
+def _why(target: TargetScrapes) -> str:
+    if target.failure is not None:
+        return f"{target.name}: {target.failure.detail or target.failure.code}"
+    return f"{target.name}: " + ("not read lately" if target.times else "not read yet")
+
+
+def _plus(terms: Sequence[Resolved]) -> Resolved:
+    for term in terms:
+        if isinstance(term, Missing):
+            return term
+    values = [t for t in terms if isinstance(t, float)]
+    return math.fsum(values) if values else NO_TRAFFIC
+
+
+def _ratio(part: Resolved, whole: Resolved) -> Resolved:
+    for side in (part, whole):
+        if isinstance(side, Missing):
+            return side
+    if not isinstance(part, float) or not isinstance(whole, float) or whole == 0:
+        return NO_TRAFFIC
+    return part / whole
+
+
+def breakdown_rows(leaf: Leaf, vector: Vector) -> tuple[BreakdownRow, ...]:
+    """The rows of a grouped leaf, at most 20, largest first; where zero tells something, the smallest 20."""
+    zero_tells = leaf.series.family in ZERO_TELLS
+    found = [(group, v) for group, v in vector.items() if math.isfinite(v) and (v != 0 or zero_tells)]
+    found.sort(key=lambda item: (item[1] if zero_tells else -item[1], item[0]))
+    chosen = sorted(found[:MAX_BREAKDOWN_ROWS], key=lambda item: (-item[1], item[0]))
+    return tuple(BreakdownRow(labels=_row_labels(leaf.by, group), value=value) for group, value in chosen)
+
+
+def _row_labels(names: Sequence[str], values: Sequence[str]) -> dict[str, str]:
+    return {
+        _LABELS.get(name, name): value.lower() if name == "task_type" else value
+        for name, value in zip(names, values, strict=True)
+    }

@@ -1,0 +1,329 @@
+"""PromQL's `rate()` and `histogram_quantile()` over plain numbers, as Prometheus computes them."""
+
+import math
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from whenever import Instant
+
+from copilot.metrics.dialects import Dialect, Spelled, sample_name
+from copilot.rules.signals.expressions import Gauge, Leaf, Matcher, Quantile, Rate, Role
+from copilot.rules.signals.readings import Missing
+
+
+def extrapolated_rate(times: Sequence[float], values: Sequence[float], start: float, end: float) -> float | None:
+    """`rate()` of one counter whose samples lie in [start, end] (seconds), in 1/s; None with fewer than two samples.
+
+    A fall is a reset. The increase is extrapolated to the window's ends where the samples come near enough (1.1 of
+    their average distance), else by half a distance; never below the point where the counter would have been zero."""
+    count = len(values)
+    if count < 2 or end <= start:
+        return None
+    increase = values[-1] - values[0]
+    previous = values[0]
+    for value in values:
+        if value < previous:
+            increase += previous
+        previous = value
+    sampled = times[-1] - times[0]
+    if sampled <= 0:
+        return None
+    average = sampled / (count - 1)
+    to_start = times[0] - start
+    to_end = end - times[-1]
+    if increase > 0 and values[0] >= 0:
+        to_start = min(to_start, sampled * (values[0] / increase))
+    near = average * 1.1
+    span = sampled + (to_start if to_start < near else average / 2) + (to_end if to_end < near else average / 2)
+    return increase * (span / sampled) / (end - start)
+
+
+def histogram_quantile(q: float, buckets: Mapping[float, float]) -> float:
+    """`histogram_quantile()` of upper bound → cumulative count (or rate). NaN without observations, without a +Inf
+    bucket, or with that bucket alone. Linear within a bucket, the lowest starts at 0, counts that fall are levelled."""
+    bounds = sorted(buckets)
+    if len(bounds) < 2 or bounds[-1] != math.inf:
+        return math.nan
+    counts: list[float] = []
+    highest = -math.inf
+    for bound in bounds:
+        highest = max(highest, buckets[bound])
+        counts.append(highest)
+    observations = counts[-1]
+    if observations == 0 or math.isnan(observations):
+        return math.nan
+    rank = q * observations
+    index = next((i for i, c in enumerate(counts[:-1]) if c >= rank), len(counts) - 1)
+    if index == len(counts) - 1:
+        return bounds[-2]
+    if index == 0 and bounds[0] <= 0:
+        return bounds[0]
+    lower, below = (bounds[index - 1], counts[index - 1]) if index else (0.0, 0.0)
+    if counts[index] == below:
+        return math.nan
+    return lower + (bounds[index] - lower) * ((rank - below) / (counts[index] - below))
+
+
+def merged_buckets(histograms: Iterable[Mapping[float, float]]) -> dict[float, float]:
+    """The buckets (upper bound → cumulative count or rate) of several histograms as one, over all their bounds. At a
+    bound that a histogram lacks it has counted what it has at its next lower one."""
+    all_of_them = list(histograms)
+    if len(all_of_them) == 1:
+        return dict(all_of_them[0])
+    merged = dict.fromkeys(sorted({bound for buckets in all_of_them for bound in buckets}), 0.0)
+    for buckets in all_of_them:
+        counted = 0.0
+        for bound in merged:
+            counted = buckets.get(bound, counted)
+            merged[bound] += counted
+    return merged
+
+
+Vector = dict[tuple[str, ...], float]
+"""Group (the values of a leaf's `by` labels) → number."""
+
+
+class Series:
+    """One series of one target: our name for it, its labels, its bucket bound. Interned: identity is equality."""
+
+    __slots__ = ("bound", "labels", "spelled")
+
+    def __init__(self, spelled: Spelled, labels: Mapping[str, str]) -> None:
+        self.spelled = spelled
+        self.labels = labels
+        self.bound = _bound(labels.get("le"))
+
+
+def _bound(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
+
+
+Page = dict[Series, float]
+
+
+_TESTS: dict[Matcher, Callable[[str], bool]] = {}
+
+
+def _test(matcher: Matcher) -> Callable[[str], bool]:
+    found = _TESTS.get(matcher)
+    if found is None:
+        value = matcher.value
+        if matcher.op in ("=", "!="):
+            found = value.__eq__ if matcher.op == "=" else value.__ne__
+        else:
+            full = re.compile(value, re.DOTALL).fullmatch
+            positive = matcher.op == "=~"
+            found = lambda text: (full(text) is not None) == positive  # noqa: E731
+        _TESTS[matcher] = found
+    return found
+
+
+@dataclass(slots=True)
+class Plan:
+    """The series of a target a leaf reads, each with its group and bound (seconds for timers), out of `seen` ones."""
+
+    seen: int
+    rows: tuple[tuple[Series, tuple[str, ...], float], ...]
+
+
+class TargetScrapes:
+    """What was read of one target in the last `window_sec` seconds, and the failures since its last good read.
+
+    `generation` changes when series that left all pages were forgotten: who holds series by other keys drops them then.
+    """
+
+    def __init__(self, role: Role, name: str, vocabulary: Mapping[str, Spelled], *, window_sec: float) -> None:
+        self.role: Role = role
+        self.name = name
+        self.vocabulary = vocabulary
+        self.window_sec = window_sec
+        self.times: list[float] = []
+        self.pages: list[Page] = []
+        self.failures = 0
+        self.failure: Missing | None = None
+        self.generation = 0
+        self._interned: dict[tuple[str, tuple[tuple[str, str], ...]], Series] = {}
+        self._named: dict[str, list[Series]] = {}
+        self._plans: dict[Leaf, Plan] = {}
+
+    def intern(self, raw_name: str, labels: Mapping[str, str]) -> Series:
+        """The series of a raw sample name of the vocabulary with these labels."""
+        key = (raw_name, tuple(sorted(labels.items())))
+        series = self._interned.get(key)
+        if series is None:
+            spelled = self.vocabulary[raw_name]
+            series = self._interned[key] = Series(spelled, dict(labels))
+            self._named.setdefault(spelled.name, []).append(series)
+        return series
+
+    def record(self, at: Instant, page: Page) -> None:
+        """Take in a page read at `at`. Earlier pages that left the window, or claim to be from later, are dropped."""
+        time = seconds(at)
+        kept = slice(bisect_left(self.times, time - self.window_sec), bisect_left(self.times, time))
+        self.times = [*self.times[kept], time]
+        self.pages = [*self.pages[kept], page]
+        self.failures, self.failure = 0, None
+        if len(self._interned) > 2 * len(page) + 2000:
+            self._forget()
+
+    def fail(self, why: Missing) -> None:
+        """Note a read that failed."""
+        self.failures += 1
+        self.failure = why
+
+    def named(self, name: str) -> Sequence[Series]:
+        """All series of our sample name seen lately."""
+        return self._named.get(name, ())
+
+    def plan(self, leaf: Leaf) -> Plan:
+        """Which series the leaf reads here."""
+        series = self.named(sample_name(leaf))
+        plan = self._plans.get(leaf)
+        if plan is None or plan.seen != len(series):
+            plan = self._plans[leaf] = _plan(leaf, series)
+        return plan
+
+    def _forget(self) -> None:
+        alive = set().union(*self.pages)
+        self._interned = {k: s for k, s in self._interned.items() if s in alive}
+        self._named = {}
+        for series in self._interned.values():
+            self._named.setdefault(series.spelled.name, []).append(series)
+        self._plans = {}
+        self.generation += 1
+
+
+def seconds(at: Instant) -> float:
+    """Seconds since the epoch."""
+    return at.timestamp(unit="nanosecond") / 1e9
+
+
+def _plan(leaf: Leaf, series: Sequence[Series]) -> Plan:
+    matchers = [(m.label, _test(m)) for m in leaf.series.match]
+    chosen = [s for s in series if all(test(s.labels.get(label, "")) for label, test in matchers)]
+    if isinstance(leaf, Quantile):
+        chosen = [s for s in chosen if s.bound is not None]
+    units = _units(series) if isinstance(leaf, Quantile) and leaf.timer else {}
+    rows = tuple(
+        (
+            s,
+            tuple(s.labels.get(label, "") for label in leaf.by),
+            (s.bound or 0.0) / units.get(s.spelled.dialect.name, 1.0),
+        )
+        for s in chosen
+    )
+    return Plan(len(series), rows)
+
+
+def _units(series: Sequence[Series]) -> dict[str, float]:
+    """Dialect → its time units per second, for the buckets of one family."""
+    lowest: dict[Dialect, float] = {}
+    for s in series:
+        if s.bound is not None:
+            lowest[s.spelled.dialect] = min(s.bound, lowest.get(s.spelled.dialect, math.inf))
+    return {dialect.name: dialect.scale(bound) for dialect, bound in lowest.items()}
+
+
+class View:
+    """One target's pages in [start, end], in seconds since the epoch, and the rates over them.
+
+    `births`: a counter that appears while its page was already being read (its `witness` there) started from zero, so
+    its first value counts too, also when the process was started anew since. PromQL does not know that; leave it None
+    to agree with PromQL."""
+
+    def __init__(self, target: TargetScrapes, start: float, end: float, *, births: str | None = None) -> None:
+        self.target = target
+        self.start = start
+        self.end = end
+        inside = slice(bisect_left(target.times, start), bisect_right(target.times, end))
+        self.times = target.times[inside]
+        self.pages = target.pages[inside]
+        self._witness = births
+        self._rates: dict[Series, float | None] = {}
+
+    @classmethod
+    def latest(cls, target: TargetScrapes, window_sec: float, *, births: str | None = None) -> Self:
+        """The window that ends at the last good read. It starts `window_sec` earlier, or at the first page where the
+        target was not read before: a rate over time nobody looked at would be too low."""
+        end = target.times[-1]
+        view = cls(target, end - window_sec, end, births=births)
+        if len(view.times) > 1:
+            average = (view.times[-1] - view.times[0]) / (len(view.times) - 1)
+            if view.times[0] - view.start >= average * 1.1:
+                view.start = view.times[0]
+        return view
+
+    def has(self, name: str, page: int = -1) -> bool:
+        """Whether a page of the view (default: the newest) has samples of that name."""
+        return bool(self.pages) and any(s in self.pages[page] for s in self.target.named(name))
+
+    def rate(self, series: Series) -> float | None:
+        """The series' rate in 1/s; None with fewer than two samples."""
+        if series not in self._rates:
+            self._rates[series] = self._rate(series)
+        return self._rates[series]
+
+    def _rate(self, series: Series) -> float | None:
+        times: list[float] = []
+        values: list[float] = []
+        first = 0
+        for index, page in enumerate(self.pages):
+            value = page.get(series)
+            if value is not None:
+                if not values:
+                    first = index
+                times.append(self.times[index])
+                values.append(value)
+        if first and self._born(first):
+            times.insert(0, self.times[first - 1])
+            values.insert(0, 0.0)
+        return extrapolated_rate(times, values, self.start, self.end)
+
+    def _born(self, index: int) -> bool:
+        return bool(self._witness) and self.has(self._witness or "", index - 1)
+
+
+def compute(leaf: Leaf, views: Sequence[View]) -> Vector:
+    """The leaf over the views of its role: group → number, without groups that have no samples.
+
+    A quantile of a group without observations is NaN."""
+    views = [v for v in views if v.target.role == leaf.series.role]
+    match leaf:
+        case Quantile(q=q):
+            histograms: dict[tuple[str, ...], dict[str, dict[float, float]]] = {}
+            for view in views:
+                for series, group, bound in view.target.plan(leaf).rows:
+                    rate = view.rate(series)
+                    if rate is not None:
+                        dialects = histograms.setdefault(group, {})
+                        buckets = dialects.setdefault(series.spelled.dialect.name, {})
+                        buckets[bound] = buckets.get(bound, 0.0) + rate
+            return {group: histogram_quantile(q, merged_buckets(h.values())) for group, h in histograms.items()}
+        case Rate():
+            return _gather(views, leaf, View.rate, "sum")
+        case Gauge(agg=agg):
+            return _gather(views, leaf, lambda view, series: view.pages[-1].get(series) if view.pages else None, agg)
+
+
+def _gather(
+    views: Sequence[View], leaf: Leaf, sample: Callable[[View, Series], float | None], agg: Literal["sum", "max", "min"]
+) -> Vector:
+    vector: Vector = {}
+    for view in views:
+        for series, group, _ in view.target.plan(leaf).rows:
+            value = sample(view, series)
+            if value is None:
+                continue
+            if group not in vector:
+                vector[group] = value
+            elif agg == "sum":
+                vector[group] += value
+            else:
+                vector[group] = max(vector[group], value) if agg == "max" else min(vector[group], value)
+    return vector

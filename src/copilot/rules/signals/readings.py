@@ -1,0 +1,186 @@
+"""What was read at one tick, and how sure we are of it.
+
+A reading is a *value*, *no traffic* (the target was read, nothing happened that could be measured) or *missing* with a
+code. Law 1: missing is never zero. `Signals` has the shape of one line of a recording (design.md §4), so the same
+model crosses workflows, lies in the store, and is replayed.
+"""
+
+from collections.abc import Collection
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from whenever import Instant
+
+from copilot.redaction.redactor import Clean
+
+
+class MissingCode(StrEnum):
+    """Why a reading is missing."""
+
+    TARGET_DOWN = "target_down"  # the target that holds it was not read
+    ABSENT = "absent"  # read, and not there
+    TIMEOUT = "timeout"  # did not answer before the deadline
+    FORBIDDEN = "forbidden"  # 401 or 403
+    PARSE = "parse"  # the answer could not be understood
+    NO_SOURCE = "no_source"  # nothing configured (or nothing in existence) measures it
+    DROPPED = "dropped"  # left out on purpose: over budget or over a limit
+
+
+class Frozen(BaseModel):
+    """Base of the value models: immutable, and strict about fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Missing(Frozen):
+    """Why a reading is missing: a code for machines, a detail for people, without secrets."""
+
+    code: MissingCode
+    detail: Clean = ""
+
+
+class BreakdownRow(Frozen):
+    """One part of a reading: its labels (task queue, cause, operation, version …) and its value in the id's unit."""
+
+    labels: dict[str, str]
+    value: FiniteFloat
+
+    def said(self, name: str) -> str:
+        """A label as people say it: without what the server puts before the names of its errors."""
+        return self.labels.get(name, "").removeprefix("serviceerror_")
+
+
+class LogPattern(Frozen):
+    """A log pattern seen of late: how often, where, since when and when last (narrative signal; never moves the state).
+
+    `count`: lines of the last twenty readings. `level`: the worst it was logged at; empty: the lines do not say.
+    `mined`: a template of lines no known pattern matches. `sample`: one of its lines, redacted and cut short."""
+
+    pattern: str
+    count: Annotated[int, Field(ge=0)]
+    service: str
+    last_seen: Instant
+    first_seen: Instant | None = None
+    level: Literal["", "debug", "info", "warn", "error", "fatal"] = ""
+    mined: bool = False
+    sample: str = ""
+
+
+class ServerFacts(Frozen):
+    """Who the watched cluster says it is. Empty or 0: it does not say."""
+
+    version: str = ""
+    cluster_name: str = ""
+    cluster_id: str = ""
+    history_shards: Annotated[int, Field(ge=0)] = 0
+
+
+MAX_BREAKDOWN_ROWS = 20
+
+
+class Signals(Frozen):
+    """Everything read at one tick. An id in `readings` with None is missing unless it is in `no_traffic`; an id that is
+    not mentioned is not expected from the sources there are (outside the coverage denominator). `sources` names whose
+    reading was taken where two sources know an id."""
+
+    time: Instant
+    readings: dict[str, FiniteFloat | None]
+    no_traffic: tuple[str, ...] = ()
+    missing: dict[str, Missing] = Field(default_factory=dict)
+    targets: dict[str, int] = Field(default_factory=dict)
+    breakdowns: dict[str, tuple[BreakdownRow, ...]] = Field(default_factory=dict)
+    logs: tuple[LogPattern, ...] = ()
+    sources: dict[str, str] = Field(default_factory=dict)
+    server: ServerFacts | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        unmentioned = [i for i in (*self.no_traffic, *self.missing) if self.readings.get(i) is not None]
+        if unmentioned:
+            raise ValueError(f"these ids have a value and are also missing or without traffic: {unmentioned}")
+        return self
+
+    def value(self, signal_id: str) -> float | None:
+        """The value, or None where there is none (missing or no traffic)."""
+        return self.readings.get(signal_id)
+
+    def quiet(self, signal_id: str) -> bool:
+        """Whether the id was read and had no traffic."""
+        return signal_id in self.no_traffic
+
+    def covered(self, signal_id: str) -> bool:
+        """Whether the id counts as covered: a value, or no traffic."""
+        return self.readings.get(signal_id) is not None or signal_id in self.no_traffic
+
+    def why_missing(self, signal_id: str) -> Missing | None:
+        """Why an expected id has neither value nor no-traffic; None if it is covered or not expected."""
+        if self.covered(signal_id) or (signal_id not in self.readings and signal_id not in self.missing):
+            return None
+        return self.missing.get(signal_id, Missing(code=MissingCode.ABSENT))
+
+    def rows(self, signal_id: str) -> tuple[BreakdownRow, ...]:
+        """The breakdown of an id, largest first; empty where none was read."""
+        return self.breakdowns.get(signal_id, ())
+
+
+class RecordingHeader(Frozen):
+    """The first line of a recording."""
+
+    recording: Annotated[int, Field(ge=1, le=1)] = 1
+    cluster: str
+    interval_sec: FiniteFloat
+    window_sec: FiniteFloat
+    sources: tuple[str, ...]
+    taxonomy: str
+
+
+def nested(flat: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """`{"a.b": 1}` → `{"a": {"b": 1}}`, the shape of the API's signal groups."""
+    groups: dict[str, dict[str, Any]] = {}
+    for signal_id, value in flat.items():
+        group, _, name = signal_id.partition(".")
+        groups.setdefault(group, {})[name] = value
+    return groups
+
+
+def merge(preferred: Signals, fallback: Signals, *, better: Collection[str] = ()) -> Signals:
+    """One reading of two sources: per id the preferred source wins unless only the other has a value, or only the other
+    was read at all. Breakdowns follow the same rule; targets add up. `better`: ids of which the fallback is
+    preferred."""
+    readings: dict[str, float | None] = {}
+    no_traffic: list[str] = []
+    missing: dict[str, Missing] = {}
+    breakdowns: dict[str, tuple[BreakdownRow, ...]] = dict(fallback.breakdowns)
+    for signal_id in {**preferred.readings, **fallback.readings}:
+        first, second = (fallback, preferred) if signal_id in better else (preferred, fallback)
+        winner = next(
+            (s for s in (first, second) if s.value(signal_id) is not None),
+            next((s for s in (first, second) if s.quiet(signal_id)), None),
+        )
+        readings[signal_id] = winner.value(signal_id) if winner else None
+        if winner is None:
+            why = first.why_missing(signal_id) or second.why_missing(signal_id)
+            if why is not None:
+                missing[signal_id] = why
+        elif winner.quiet(signal_id):
+            no_traffic.append(signal_id)
+        if winner is preferred:
+            breakdowns.pop(signal_id, None)
+            if rows := preferred.rows(signal_id):
+                breakdowns[signal_id] = rows
+    targets = {
+        role: preferred.targets.get(role, 0) + fallback.targets.get(role, 0)
+        for role in {**preferred.targets, **fallback.targets}
+    }
+    return Signals(
+        time=max(preferred.time, fallback.time),
+        readings=readings,
+        no_traffic=tuple(sorted(no_traffic)),
+        missing=missing,
+        targets=targets,
+        breakdowns=breakdowns,
+        logs=preferred.logs + fallback.logs,
+        sources={**fallback.sources, **preferred.sources},
+        server=preferred.server or fallback.server,
+    )

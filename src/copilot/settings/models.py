@@ -1,0 +1,101 @@
+"""`[models]` of copilot.toml: which language models explain, and what they may cost."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from copilot.explain.model.usage import NO_MODEL, Cap
+from copilot.settings.sources import HttpUrl
+
+_MODEL = re.compile(r"test|[a-z][a-z0-9/_-]{0,40}:[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,160}")
+
+
+def _named(name: str) -> str:
+    if _MODEL.fullmatch(name) is None:
+        raise ValueError(f'{name!r} names no model: say provider:model, like "anthropic:claude-sonnet-5-5"')
+    return name
+
+
+ModelName = Annotated[str, AfterValidator(_named)]
+"""As pydantic-ai names models: `provider:model`."""
+
+BEDROCK_DISPATCHER = "bedrock:us.anthropic.claude-sonnet-5-5"
+BEDROCK_RESEARCHER = "bedrock:us.anthropic.claude-opus-5-5"
+"""What deployments use unless told otherwise: Claude by its inference profiles of the US; `eu.` and `global.` exist."""
+
+
+class ModelSettings(BaseModel):
+    """Which models explain. None: the rules' own words, and nothing leaves this machine.
+
+    `dispatcher` is a fast model that decides whether an explanation is worth having, `researcher` writes the deep ones;
+    with only one of them named it does both. `region` is for Bedrock, `base_url` for a server that speaks OpenAI's
+    protocol (a local one, say). Keys are never written here: providers take them from the environment they document.
+    `daily_usd` and `daily_tokens` cap what all clusters together may use in a UTC day. `timeout_sec` is for one
+    explanation altogether: the workflow ends within 30 s. `redact_addresses`: IP addresses do not leave either."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dispatcher: ModelName | None = None
+    researcher: ModelName | None = None
+    region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] | None = None
+    base_url: HttpUrl | None = None
+    daily_usd: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] = 5.0
+    daily_tokens: Annotated[int, Field(gt=0, le=1_000_000_000)] = 2_000_000
+    timeout_sec: Annotated[float, Field(ge=1, le=23)] = 22.0
+    redact_addresses: bool = True
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        named = [m for m in (self.dispatcher, self.researcher) if m]
+        if any(m.startswith("bedrock:") for m in named) and self.region is None:
+            raise ValueError("models on Bedrock need region")
+        speaks = ("openai:", "openai-chat:", "ollama:")
+        if self.base_url is not None and not any(m.startswith(speaks) for m in named):
+            raise ValueError("base_url is for models of openai:, openai-chat: or ollama:")
+        return self
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a model to ask."""
+        return self.dispatcher is not None or self.researcher is not None
+
+    @property
+    def cap(self) -> Cap:
+        """The most a UTC day may take; nothing without a model."""
+        return Cap(self.daily_usd, self.daily_tokens) if self.any else NO_MODEL
+
+
+AwsId = Annotated[str, Field(pattern=r"^[0-9a-zA-Z]{10}$")]
+
+
+class KnowledgeSettings(BaseModel):
+    """Where runbooks are looked up: those beside us (`local`), or a Bedrock Knowledge Base.
+
+    `folder` has runbooks of your own, beside or in place of the shipped ones. `least_score` is the similarity from 0 to
+    1 below which a passage is not used; unset, each source has its own. `bucket` and `prefix` are where `copilot kb
+    sync` puts the files and `data_source_id` reads them; the prefix is empty or ends with `/`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: Literal["local", "bedrock"] = "local"
+    folder: Path | None = None
+    least_score: Annotated[float, Field(ge=0, le=1)] | None = None
+    timeout_sec: Annotated[float, Field(gt=0, le=30)] = 5.0
+    knowledge_base_id: AwsId | None = None
+    data_source_id: AwsId | None = None
+    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] | None = None
+    prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9!_.*'()-][A-Za-z0-9!_.*'()/-]*/)?$")] = "runbooks/"
+    region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] | None = None
+    profile: str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.source == "bedrock" and self.knowledge_base_id is None:
+            raise ValueError('source = "bedrock" needs knowledge_base_id')
+        if self.data_source_id is not None and self.knowledge_base_id is None:
+            raise ValueError("data_source_id needs knowledge_base_id")
+        if (self.knowledge_base_id or self.bucket) and self.region is None:
+            raise ValueError("knowledge_base_id and bucket need region")
+        return self

@@ -1,0 +1,128 @@
+"""What the operator says of sources asked over HTTP, and of logs. Values only; settings.py holds the rest."""
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Self
+
+import httpx
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from copilot.logs.lines import LevelName
+from copilot.logs.patterns import KnownPattern, checked_regex
+
+
+def _http_url(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"{url!r} is no http:// or https:// address")
+    try:
+        parsed = httpx.URL(url)
+        parsed.raw_host.decode("ascii")
+    except (httpx.InvalidURL, ValueError) as error:
+        raise ValueError(f"{url!r} is no address: {error}") from error
+    if not parsed.host:
+        raise ValueError(f"{url!r} names no host")
+    if not 0 < (parsed.port or 1) < 65536:
+        raise ValueError(f"{url!r} has no port there can be")
+    return url
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+
+class Section(BaseModel):
+    """Base of the sections: a key nobody knows is an error, not a silence."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HttpSourceSettings(Section):
+    """A server asked over HTTP, and how it is told who asks: a bearer token, a user with a password, a certificate."""
+
+    section: ClassVar[str] = "source"
+    ways: ClassVar[tuple[str, ...]] = ("bearer_token", "bearer_token_file", "basic_user")
+
+    url: HttpUrl
+    bearer_token: SecretStr | None = None
+    bearer_token_file: Path | None = None
+    basic_user: str | None = None
+    basic_password: SecretStr | None = None
+    basic_password_file: Path | None = None
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(chosen := [name for name in self.ways if getattr(self, name) is not None]) > 1:
+            raise ValueError(f"choose one of {' and '.join(chosen)}")
+        passwords = [p for p in (self.basic_password, self.basic_password_file) if p is not None]
+        if self.basic_user is not None and len(passwords) != 1:
+            raise ValueError("basic_user needs one of basic_password and basic_password_file")
+        if self.basic_user is None and passwords:
+            raise ValueError("a basic password needs basic_user")
+        if self.key_file is not None and self.cert_file is None:
+            raise ValueError("key_file needs cert_file")
+        if (self.ca_file or self.cert_file) and not self.url.startswith("https://"):
+            raise ValueError("ca_file and cert_file need an https:// url")
+        if "@" in self.url.split("//", 1)[1].split("/", 1)[0]:
+            raise ValueError("user and password go into basic_user and basic_password, not into the url")
+        return self
+
+
+def _header_value(text: str) -> str:
+    if not text.isascii() or not text.isprintable():
+        raise ValueError("only printable ASCII characters can be sent in a header")
+    return text
+
+
+class LokiSettings(HttpSourceSettings):
+    """A Loki. `url` is what stands before `/loki/api/v1/query_range`. `query` selects the watched servers' lines, as
+    in `{app="temporal"}`; `tenant` is sent as X-Scope-OrgID. `max_entries` are asked for at once: no more than the
+    server's max_entries_limit_per_query. Lines are read once they are `delay_sec` old, so that those under way are not
+    missed."""
+
+    section = "logs.loki"
+
+    query: Annotated[str, Field(pattern=r"^\s*\{.*\w.*\}")]
+    tenant: Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_header_value)] | None = None
+    max_entries: Annotated[int, Field(ge=10, le=100_000)] = 5_000
+    delay_sec: Annotated[float, Field(ge=0, le=300)] = 5.0
+
+
+class LogPatternSettings(Section):
+    """A pattern of the operator's own: lines that hold one of `words` (case does not matter) or match `regex` (of which
+    case matters, and which looks at a message's first 500 characters). Lines under `level` do not count."""
+
+    name: Annotated[str, Field(min_length=1, max_length=60)]
+    words: tuple[Annotated[str, Field(min_length=3, max_length=200)], ...] = ()
+    regex: str | None = None
+    level: LevelName = "info"
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if not self.words and self.regex is None:
+            raise ValueError(f"pattern {self.name!r} has neither words nor a regex")
+        if self.regex is not None:
+            checked_regex(self.regex)
+        return self
+
+    def pattern(self) -> KnownPattern:
+        """The pattern as the rules know it."""
+        regex = checked_regex(self.regex) if self.regex is not None else None
+        return KnownPattern(self.name, tuple(word.lower() for word in self.words), regex, self.level)
+
+
+class LogSettings(Section):
+    """Where the watched servers' logs are: `files` (paths, * and ? allowed in the last part) or a Loki."""
+
+    files: tuple[Path, ...] = ()
+    loki: LokiSettings | None = None
+    patterns: tuple[LogPatternSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if bool(self.files) == (self.loki is not None):
+            raise ValueError("give one of files and loki")
+        names = [p.name for p in self.patterns]
+        if doubled := sorted({n for n in names if names.count(n) > 1}):
+            raise ValueError(f"two patterns are named {', '.join(doubled)}")
+        return self

@@ -1,0 +1,228 @@
+"""The state store in memory: for tests, and for whoever tries things out without a database. Ends with the process."""
+
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any
+
+from whenever import Instant
+
+from copilot.explain.model.answer import Explanation, readvised, reworded
+from copilot.explain.model.usage import SETTLED, UNSERVED, ModelCall, Spent
+from copilot.rules.model import Evaluation, HealthAssessment, Severity, Snapshot, StoredIssue, Trigger
+from copilot.store.base import PRUNE_BATCH, SeriesPoint, TimelinePoint, Told, newest_told
+from copilot.store.downsample import thin_series, thin_timeline
+from copilot.store.issue_life import live_on
+from copilot.store.rows import micros
+
+
+class MemoryStore:
+    """A Store that keeps everything in this process."""
+
+    def __init__(self) -> None:
+        self._snapshots: dict[str, Snapshot] = {}
+        self._assessments: dict[tuple[str, Trigger], HealthAssessment] = {}
+        self._issues: dict[str, tuple[str, StoredIssue]] = {}
+        self._thresholds: dict[str, dict[str, Any]] = {}
+        self._clusters: set[str] = set()
+        self._calls: dict[tuple[str, ...], ModelCall] = {}
+
+    async def setup_schema(self) -> int:
+        return 0
+
+    async def save_snapshots(self, snapshots: Sequence[Snapshot]) -> int:
+        before = len(self._snapshots)
+        for snapshot in snapshots:
+            self._clusters.add(snapshot.evaluation.cluster)
+            self._snapshots.setdefault(snapshot.evaluation.evaluation_id, snapshot)
+        return len(self._snapshots) - before
+
+    async def save_thresholds(self, thresholds_hash: str, thresholds: dict[str, Any]) -> None:
+        self._thresholds.setdefault(thresholds_hash, dict(thresholds))
+
+    async def thresholds(self, thresholds_hash: str) -> dict[str, Any] | None:
+        return self._thresholds.get(thresholds_hash)
+
+    async def save_assessment(self, assessment: HealthAssessment) -> bool:
+        self._clusters.add(assessment.cluster)
+        kept_as = (assessment.evaluation_id, assessment.trigger)
+        if kept_as in self._assessments:
+            return False
+        time = micros(assessment.time)
+        later = [a for a in self._assessed(assessment.cluster) if micros(a.time) > time]
+        known = [
+            i
+            for cluster, i in self._issues.values()
+            if cluster == assessment.cluster and (i.resolved_at is None or micros(i.resolved_at) > time)
+        ]
+        for issue in live_on(assessment, known, later[0] if later else None):
+            self._issues[issue.id] = (assessment.cluster, issue)
+        self._assessments[kept_as] = assessment
+        return True
+
+    async def improve_explanation(self, evaluation_id: str, trigger: Trigger, explanation: Explanation) -> bool:
+        kept = self._assessments.get((evaluation_id, trigger))
+        if kept is None:
+            return False
+        self._assessments[evaluation_id, trigger] = reworded(kept, explanation)
+        for key, (cluster, issue) in self._issues.items():
+            if cluster == kept.cluster and micros(issue.last_seen) == micros(kept.time):
+                self._issues[key] = (cluster, readvised(issue, explanation))
+        return True
+
+    async def save_model_call(self, call: ModelCall) -> None:
+        self._calls[call.key] = call
+
+    async def model_spend(self, since: Instant) -> Spent:
+        calls = [c for c in self._calls.values() if micros(c.time) >= micros(since)]
+        return Spent(
+            calls=len(calls),
+            input_tokens=sum(c.input_tokens for c in calls),
+            output_tokens=sum(c.output_tokens for c in calls),
+            cost_usd=sum(c.cost_usd for c in calls),
+            unserved=sum(c.outcome in UNSERVED for c in calls),
+        )
+
+    async def settled_call(self, cluster: str, fingerprint: str) -> ModelCall | None:
+        about = (c for c in self._calls.values() if c.cluster == cluster and c.fingerprint == fingerprint)
+        return max((c for c in about if c.outcome in SETTLED), key=lambda c: c.time, default=None)
+
+    async def model_calls(self, cluster: str, start: Instant, end: Instant, limit: int = 100) -> list[ModelCall]:
+        inside = [c for c in self._calls.values() if c.cluster == cluster and _inside(c.time, start, end)]
+        return sorted(inside, key=lambda c: c.time)[-limit:]
+
+    async def latest_snapshot(self, cluster: str) -> Snapshot | None:
+        return max(self._kept(cluster), key=lambda s: s.evaluation.time, default=None)
+
+    async def latest_evaluation(self, cluster: str) -> Evaluation | None:
+        snapshot = await self.latest_snapshot(cluster)
+        return newest_told(snapshot.evaluation if snapshot else None, await self.latest_assessment(cluster))
+
+    async def evaluation_at(self, cluster: str, at: Instant) -> Evaluation | None:
+        limit = micros(at)
+        ticks = [s.evaluation for s in self._kept(cluster) if micros(s.evaluation.time) <= limit]
+        assessed = [a for a in self._assessed(cluster) if micros(a.time) <= limit]
+        return newest_told(max(ticks, key=lambda e: e.time, default=None), assessed[-1] if assessed else None)
+
+    async def latest_assessment(self, cluster: str) -> HealthAssessment | None:
+        return next(reversed(self._assessed(cluster)), None)
+
+    async def assessments_in_range(
+        self, cluster: str, start: Instant, end: Instant, limit: int = 1000
+    ) -> list[HealthAssessment]:
+        inside = [a for a in self._assessed(cluster) if _inside(a.time, start, end)]
+        return inside[-limit:]
+
+    async def recent_assessment(self, cluster: str, now: Instant, within_sec: float) -> Instant | None:
+        after, last = micros(now.subtract(seconds=within_sec)), micros(now)
+        times = [micros(a.time) for a in self._assessed(cluster)]
+        return max((t for t in times if after < t <= last), default=None)
+
+    async def timeline(
+        self, cluster: str, start: Instant, end: Instant, max_points: int, *, signals: bool = False
+    ) -> list[TimelinePoint]:
+        points = [
+            TimelinePoint(
+                time=micros(e.time),
+                health_state=e.verdict.health_state,
+                stale=e.verdict.stale,
+                bottleneck=e.bottleneck,
+                top_factor=e.top_factor,
+                signals=dict(e.signals.readings) if signals else None,
+            )
+            for e in self._told(cluster, start, end)
+        ]
+        return thin_timeline(points, max_points)
+
+    async def signal_series(
+        self, cluster: str, signal_id: str, start: Instant, end: Instant, max_points: int
+    ) -> list[SeriesPoint]:
+        points = [
+            SeriesPoint(time=micros(e.time), value=e.signals.value(signal_id)) for e in self._told(cluster, start, end)
+        ]
+        return thin_series(points, max_points)
+
+    async def issues(self, cluster: str, *, severity: Severity | None = None, limit: int = 100) -> list[StoredIssue]:
+        return [i for i in self._worst_first(cluster, severity) if i.resolved_at is None][:limit]
+
+    async def resolved_issues(
+        self, cluster: str, *, severity: Severity | None = None, limit: int = 100
+    ) -> list[StoredIssue]:
+        over = [(micros(i.resolved_at), i) for i in self._worst_first(cluster, severity) if i.resolved_at is not None]
+        over.sort(key=itemgetter(0), reverse=True)
+        return [i for _, i in over[:limit]]
+
+    async def clusters(self) -> list[str]:
+        return sorted(self._clusters)
+
+    async def prunable(self, before: Instant) -> dict[str, int]:
+        limit = micros(before)
+        ended = [i.resolved_at for _, i in self._issues.values() if i.resolved_at is not None]
+        return {
+            "metrics_snapshots": sum(micros(s.evaluation.time) < limit for s in self._snapshots.values()),
+            "health_assessments": sum(micros(a.time) < limit for a in self._assessments.values()),
+            "issues": sum(micros(time) < limit for time in ended),
+            "model_calls": sum(micros(c.time) < _a_day_before(limit) for c in self._calls.values()),
+        }
+
+    async def prune(
+        self,
+        before: Instant,
+        batch: int = PRUNE_BATCH,  # noqa: ARG002
+        told: Told | None = None,
+        cluster: str | None = None,
+    ) -> int:
+        limit = micros(before)
+
+        def old(name: str, time: Instant | None) -> bool:
+            return cluster in (None, name) and time is not None and micros(time) < limit
+
+        snapshots = [k for k, s in self._snapshots.items() if old(s.evaluation.cluster, s.evaluation.time)]
+        assessments = [k for k, a in self._assessments.items() if old(a.cluster, a.time)]
+        issues = [k for k, (name, i) in self._issues.items() if old(name, i.resolved_at)]
+        calls = [k for k, c in self._calls.items() if old(c.cluster, c.time.add(hours=24))]
+        for call in calls:
+            del self._calls[call]
+        for snapshot in snapshots:
+            del self._snapshots[snapshot]
+        for assessment in assessments:
+            del self._assessments[assessment]
+        for issue in issues:
+            del self._issues[issue]
+        found = {
+            "metrics_snapshots": len(snapshots),
+            "health_assessments": len(assessments),
+            "issues": len(issues),
+            "model_calls": len(calls),
+        }
+        for table, rows in found.items():
+            if told and rows:
+                told(table, rows)
+        return sum(found.values())
+
+    async def close(self) -> None:
+        return None
+
+    def _worst_first(self, cluster: str, severity: Severity | None) -> list[StoredIssue]:
+        found = [i for c, i in self._issues.values() if c == cluster and (severity is None or i.severity is severity)]
+        found.sort(key=lambda i: (i.first_seen, i.finding, i.subject))
+        found.sort(key=lambda i: i.last_seen, reverse=True)
+        found.sort(key=lambda i: i.severity.value)
+        return found
+
+    def _kept(self, cluster: str) -> list[Snapshot]:
+        return [s for s in self._snapshots.values() if s.evaluation.cluster == cluster]
+
+    def _told(self, cluster: str, start: Instant, end: Instant) -> list[Evaluation]:
+        inside = [s.evaluation for s in self._kept(cluster) if _inside(s.evaluation.time, start, end)]
+        return sorted(inside, key=lambda e: e.time)
+
+    def _assessed(self, cluster: str) -> list[HealthAssessment]:
+        return sorted((a for a in self._assessments.values() if a.cluster == cluster), key=lambda a: a.time)
+
+
+def _a_day_before(limit: Instant) -> Instant:
+    return limit.subtract(hours=24)
+
+
+def _inside(time: Instant, start: Instant, end: Instant) -> bool:
+    return micros(start) <= micros(time) <= micros(end)

@@ -1,0 +1,103 @@
+"""docs/rules.md, written from the rules themselves: `python -m tools.docs.rules > docs/rules.md`."""
+
+from collections.abc import Iterator
+
+from pydantic_core import PydanticUndefined
+
+from copilot.explain.actions import actions_for
+from copilot.rules import state_machine
+from copilot.rules.evaluate import RULES_VERSION
+from copilot.rules.findings.registry import FINDINGS
+from copilot.rules.gates.context import COMFORT
+from copilot.rules.gates.registry import CRITICAL, GATES, IMMEDIATE
+from copilot.rules.pressure import GRADES
+from copilot.rules.signals.taxonomy import SPECS
+from copilot.rules.thresholds import Thresholds, Tolerance
+
+INTRODUCTION = f"""# Rules
+
+What decides the state, what is said about it, and every number that can be set. Made from the code by `make docs`;
+rules version {RULES_VERSION}.
+
+Only primary signals decide ([signals.md](signals.md)); the reasons behind the rules stand in [adr/](adr/). A gate that
+cannot be judged, because its reading is missing or there was no traffic, neither fires nor clears.
+"""
+
+STATES = f"""## States
+
+| from | to | when |
+|---|---|---|
+| happy | stressed | a gate fires at {state_machine.TICKS_TO_STRESS} evaluations in a row; at 1 if it is {", ".join(sorted(IMMEDIATE))} |
+| stressed | critical | a critical gate fires at {state_machine.TICKS_TO_CRITICAL} evaluations in a row, or at {state_machine.TICKS_TO_STRESS} over {state_machine.HOLD_CRITICAL.total("seconds"):.0f} s |
+| critical | stressed | no critical gate fires at {state_machine.TICKS_TO_UNCRITICAL} evaluations in a row |
+| stressed | happy | {state_machine.TICKS_TO_CALM} evaluations in a row with every gate at least {COMFORT:.0%} inside its threshold, and work is served (or nothing is wrong for {state_machine.QUIET_FOR.total("minutes"):.0f} min) |
+| any | unknown | less than {state_machine.USABLE_COVERAGE:.0%} of the primaries readable, or nothing of what arrives, waits or is served, for max(3 intervals, 90 s); stale from 1.5 intervals on |
+
+Happy never becomes critical directly. One bad sample makes no incident; one good one ends none.
+"""
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(_cell(cell) for cell in cells)} |"
+
+
+def _gates() -> Iterator[str]:
+    yield "## Gates\n"
+    yield "| gate | can make it | fires when |"
+    yield "|---|---|---|"
+    for gate in GATES:
+        state = "critical" if gate.__name__ in CRITICAL else "stressed"
+        yield _row(f"`{gate.__name__}`", state, gate.__doc__ or "")
+    yield ""
+
+
+def _findings() -> Iterator[str]:
+    yield "## Findings\n"
+    yield "In the order in which they are named: the earliest broken link is the cause, the rest its wake.\n"
+    yield "| finding | what is found | what is advised |"
+    yield "|---|---|---|"
+    for find in FINDINGS:
+        advice = " ".join(action.description for action in actions_for(find.__name__, {}))
+        yield _row(f"`{find.__name__}`", find.__doc__ or "", advice)
+    yield ""
+
+
+def _thresholds() -> Iterator[str]:
+    yield "## Thresholds\n"
+    yield "Set in `copilot.toml` under `[clusters.thresholds]`. A tolerance is so many events in a rate window and a\nshare of the demand.\n"
+    yield "| threshold | default | meaning |"
+    yield "|---|---|---|"
+    for name, field in Thresholds.model_fields.items():
+        default = field.default
+        if isinstance(default, Tolerance):
+            text = f"{default.events:g} in a window + {default.share:.0%}"
+        else:
+            text = "none" if default is PydanticUndefined else f"{default:g}"
+        yield _row(f"`{name}`", text, field.description or "")
+    yield ""
+
+
+def _grades() -> Iterator[str]:
+    yield "## Pressure on actors\n"
+    yield "These colour frontend, history, matching, persistence and workers, and never move the state.\n"
+    yield "| signal | moderate | high |"
+    yield "|---|---|---|"
+    for signal_id, grade in GRADES.items():
+        sign = "<" if grade.less_is_worse else ">"
+        unit = SPECS[signal_id].unit if signal_id in SPECS else "share of all slots"
+        at = "≤" if grade.less_is_worse else ">"
+        yield _row(f"`{signal_id}`", f"{sign} {grade.moderate:g} {unit}", f"{at} {grade.high:g} {unit}")
+    yield ""
+
+
+def markdown() -> str:
+    """docs/rules.md."""
+    return "\n".join([INTRODUCTION, STATES, *_gates(), *_findings(), *_thresholds(), *_grades()])
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")
