@@ -23,7 +23,7 @@ def rank(knowledge: LocalKnowledge, finding: str, asked_for: str) -> tuple[int, 
 def rows() -> Iterator[Row]:
     """The worst rank of each finding over all that is asked; the scores that the threshold parts; the time."""
     knowledge = LocalKnowledge()
-    for finding in (find.__name__ for find in FINDINGS):
+    for finding in (f.name for f in FINDINGS):
         questions = asked().get(finding, frozenset())
         ranks = [rank(knowledge, finding, q) for q in questions]
         worst = max((place for place, _ in ranks), default=MISSED)

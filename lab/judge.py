@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
+from copilot.explain import explained
 from copilot.pipeline import replay
 from copilot.rules.model import ActionType, BottleneckClassification, Evaluation, ReportedState, SuggestedAction
 from copilot.rules.signals.readings import Frozen, Signals
@@ -200,7 +201,9 @@ _TARGETS = {"workers": {"workers"}, "history": {"history"}, "server": {"server",
 
 def _forbidden(label: Label, evaluations: Iterable[Evaluation]) -> tuple[str, ...]:
     """The label's phrases that some suggested action said, in words or in kind."""
-    actions = {a.model_dump_json(): a for e in evaluations for f in e.findings for a in f.suggested_actions}.values()
+    actions = {
+        a.model_dump_json(): a for e in evaluations for f in explained(e).findings for a in f.suggested_actions
+    }.values()
     return tuple(phrase for phrase in label.not_said if any(_says(a, phrase) for a in actions))
 
 

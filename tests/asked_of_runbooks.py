@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
+from copilot.explain import explained
 from copilot.explain.model.knowledge import question
 from copilot.pipeline import replay
 from copilot.rules.evaluate import Context
@@ -147,4 +148,4 @@ def asked() -> Mapping[str, frozenset[str]]:
 
 def _issues() -> Iterator[Issue]:
     for evaluation in _evaluations():
-        yield from evaluation.findings
+        yield from explained(evaluation).findings

@@ -11,9 +11,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from copilot.explain.actions import actions_for
 from temporalio.worker import Worker
 
-from copilot.explain.actions import actions_for
 from copilot.explain.model.knowledge import promql_in
 from copilot.metrics.dialects import DIALECTS, vocabulary
 from copilot.metrics.resolve import wanted_leaves

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pydantic import FiniteFloat
 
 from copilot.redaction.redactor import Clean
-from copilot.rules.flow import ARRIVES, SERVED, WAITS
+from copilot.rules.flow import BACKLOG, DEMAND, PROGRESS
 from copilot.rules.model import Coverage
 from copilot.rules.signals.readings import Frozen, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS, Kind, SignalSpec, Unit
@@ -130,7 +130,7 @@ def too_little(signals: Signals) -> tuple[str, ...]:
     reasons = []
     if share < USABLE_COVERAGE:
         reasons.append(f"{share:.0%} of the primary signals were read, a verdict needs {USABLE_COVERAGE:.0%}")
-    for what, part in (("arrives", ARRIVES), ("waits", WAITS), ("is served", SERVED)):
+    for what, part in (("arrives", DEMAND), ("waits", BACKLOG), ("is served", PROGRESS)):
         if not any(signals.covered(i) for i in part):
             reasons.append(f"nothing tells what {what}: one of {', '.join(part)} is needed")
     return tuple(reasons)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from copilot.explain.actions import actions_for
+
 from copilot.rules.findings.registry import FINDINGS
 from copilot.rules.gates.registry import CRITICAL, GATES
 from copilot.rules.model import Severity

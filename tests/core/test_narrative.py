@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from copilot.explain.conditions import _OVER_WHEN, BEGAN
 from whenever import Instant
 
 from copilot import pipeline
-from copilot.explain.conditions import _OVER_WHEN, BEGAN
 from copilot.rules.gates.registry import GATES
 from copilot.rules.model import Evaluation
 from copilot.rules.signals.readings import LogPattern, Signals

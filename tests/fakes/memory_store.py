@@ -6,9 +6,9 @@ from typing import Any
 
 from whenever import Instant
 
-from copilot.explain.model.answer import Explanation, readvised, reworded
+from copilot.explain.model.answer import Explanation
 from copilot.explain.model.usage import SETTLED, UNSERVED, ModelCall, Spent
-from copilot.rules.model import Evaluation, HealthAssessment, Severity, Snapshot, StoredIssue, Trigger
+from copilot.rules.model import DetectedIssue, Evaluation, HealthAssessment, Severity, Snapshot, Trigger
 from copilot.store.base import PRUNE_BATCH, SeriesPoint, TimelinePoint, Told, newest_told
 from copilot.store.downsample import thin_series, thin_timeline
 from copilot.store.issue_life import live_on
@@ -21,7 +21,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._snapshots: dict[str, Snapshot] = {}
         self._assessments: dict[tuple[str, Trigger], HealthAssessment] = {}
-        self._issues: dict[str, tuple[str, StoredIssue]] = {}
+        self._issues: dict[str, tuple[str, DetectedIssue]] = {}
         self._thresholds: dict[str, dict[str, Any]] = {}
         self._clusters: set[str] = set()
         self._calls: dict[tuple[str, ...], ModelCall] = {}
@@ -63,10 +63,8 @@ class MemoryStore:
         kept = self._assessments.get((evaluation_id, trigger))
         if kept is None:
             return False
-        self._assessments[evaluation_id, trigger] = reworded(kept, explanation)
-        for key, (cluster, issue) in self._issues.items():
-            if cluster == kept.cluster and micros(issue.last_seen) == micros(kept.time):
-                self._issues[key] = (cluster, readvised(issue, explanation))
+        words = explanation.model_dump(mode="json")
+        self._assessments[evaluation_id, trigger] = kept.model_copy(update={"explanation": words})
         return True
 
     async def save_model_call(self, call: ModelCall) -> None:
@@ -141,12 +139,12 @@ class MemoryStore:
         ]
         return thin_series(points, max_points)
 
-    async def issues(self, cluster: str, *, severity: Severity | None = None, limit: int = 100) -> list[StoredIssue]:
+    async def issues(self, cluster: str, *, severity: Severity | None = None, limit: int = 100) -> list[DetectedIssue]:
         return [i for i in self._worst_first(cluster, severity) if i.resolved_at is None][:limit]
 
     async def resolved_issues(
         self, cluster: str, *, severity: Severity | None = None, limit: int = 100
-    ) -> list[StoredIssue]:
+    ) -> list[DetectedIssue]:
         over = [(micros(i.resolved_at), i) for i in self._worst_first(cluster, severity) if i.resolved_at is not None]
         over.sort(key=itemgetter(0), reverse=True)
         return [i for _, i in over[:limit]]
@@ -202,7 +200,7 @@ class MemoryStore:
     async def close(self) -> None:
         return None
 
-    def _worst_first(self, cluster: str, severity: Severity | None) -> list[StoredIssue]:
+    def _worst_first(self, cluster: str, severity: Severity | None) -> list[DetectedIssue]:
         found = [i for c, i in self._issues.values() if c == cluster and (severity is None or i.severity is severity)]
         found.sort(key=lambda i: (i.first_seen, i.finding, i.subject))
         found.sort(key=lambda i: i.last_seen, reverse=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from copilot.pipeline import replay
 from copilot.rules.evaluate import Context
-from copilot.rules.model import Evaluation, SuggestedAction
+from copilot.rules.findings.registry import action
+from copilot.rules.model import Evaluation
 from copilot.sources.recorded import read_recording
 from lab.recorded_run import RECORDINGS, find_runs
 
@@ -18,7 +19,7 @@ FILE = HERE / "verdicts.txt.gz"
 
 
 def recordings() -> dict[str, Path]:
-    """All recordings in the repository by name: the lab's, the earlier shorter set, and public and multi-process cases."""
+    """All recordings by name: the lab's, the earlier shorter set, and public and multi-process cases."""
     lab = {f"lab/{name}": path for name, path in find_runs(RECORDINGS).items()}
     scenarios = {f"scenarios/{name}": path for name, path in find_runs(HERE.parent / "scenarios").items()}
     return {**lab, **scenarios, **{f"golden/{n}": p for n, p in find_runs(HERE / "recordings").items()}}
@@ -36,15 +37,17 @@ def _line(evaluation: Evaluation) -> str:
     verdict = evaluation.verdict
     gates = " ".join(f"{g.name}={_number(g.value)}/{_number(g.threshold)}" for g in verdict.gates if g.fired)
     found = " ".join(
-        f"{f.finding}@{f.subject.replace(' ', '')}[{','.join(_key(a) for a in f.suggested_actions)}]"
+        f"{f.finding}@{f.subject.replace(' ', '')}[{','.join(_key(f.finding, a.key) for a in f.actions)}]"
         for f in evaluation.findings
     )
     stale = " stale" if verdict.stale else ""
     return f"{evaluation.time} {verdict.health_state}{stale} {evaluation.bottleneck} | {gates} | {found}"
 
 
-def _key(action: SuggestedAction) -> str:
-    return f"{action.action_type}:{action.target_service}"
+def _key(finding: str, key: str) -> str:
+    offered = action(finding, key)
+    assert offered is not None
+    return f"{offered.kind}:{offered.target}"
 
 
 def _number(value: float | None) -> str:

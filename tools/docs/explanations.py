@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from copilot import pipeline
+from copilot.explain import explained
 from copilot.rules.model import Evaluation, ReportedState
 from lab.recorded_run import RECORDINGS, RecordedRun, find_runs, load_run
 from lab.scenarios import SCENARIOS
@@ -23,7 +24,7 @@ def document() -> str:
 
 
 def _scenario(run: RecordedRun) -> Iterator[str]:
-    told = list(pipeline.replay(run.ticks, run.context()))
+    told = [explained(e) for e in pipeline.replay(run.ticks, run.context())]
     marks = run.taken.marks
     middle = next(e for e in told if e.time >= marks.fault + (marks.after - marks.fault) * 0.5)
     what = next((s.what for s in SCENARIOS.values() if s.name == run.name), "")

@@ -4,23 +4,24 @@ from collections.abc import Iterator
 
 from pydantic_core import PydanticUndefined
 
-from copilot.explain.actions import actions_for
+from copilot.explain.templates import fill
 from copilot.rules import state_machine
 from copilot.rules.evaluate import RULES_VERSION
-from copilot.rules.findings.registry import FINDINGS
-from copilot.rules.gates.context import COMFORT
-from copilot.rules.gates.registry import CRITICAL, GATES, IMMEDIATE
-from copilot.rules.pressure import GRADES
+from copilot.rules.findings.registry import EXPLAINS, FINDINGS
+from copilot.rules.gates.context import RECOVERY_MARGIN
+from copilot.rules.gates.registry import GATES, IMMEDIATE
+from copilot.rules.model import Severity
 from copilot.rules.signals.taxonomy import SPECS
-from copilot.rules.thresholds import Thresholds, Tolerance
+from copilot.rules.thresholds import GRADES, Thresholds, Tolerance
 
 INTRODUCTION = f"""# Rules
 
-What decides the state, what is said about it, and every number that can be set. Made from the code by `make docs`;
+What decides the state, what is found, and every number that can be set. `make docs` writes this page from the code;
 rules version {RULES_VERSION}.
 
-Only primary signals decide ([signals.md](signals.md)); the reasons behind the rules stand in [adr/](adr/). A gate that
-cannot be judged, because its reading is missing or there was no traffic, neither fires nor clears.
+Only primary signals decide ([signals.md](signals.md)); [adr/](adr/) has the reasons behind the rules. A gate that cannot
+be judged, because its reading is missing or there is no traffic, neither fires nor clears. Rates are taken over one rate
+window. Names in `code` are signals and thresholds.
 """
 
 STATES = f"""## States
@@ -29,11 +30,11 @@ STATES = f"""## States
 |---|---|---|
 | happy | stressed | a gate fires at {state_machine.TICKS_TO_STRESS} evaluations in a row; at 1 if it is {", ".join(sorted(IMMEDIATE))} |
 | stressed | critical | a critical gate fires at {state_machine.TICKS_TO_CRITICAL} evaluations in a row, or at {state_machine.TICKS_TO_STRESS} over {state_machine.HOLD_CRITICAL.total("seconds"):.0f} s |
-| critical | stressed | no critical gate fires at {state_machine.TICKS_TO_UNCRITICAL} evaluations in a row |
-| stressed | happy | {state_machine.TICKS_TO_CALM} evaluations in a row with every gate at least {COMFORT:.0%} inside its threshold, and work is served (or nothing is wrong for {state_machine.QUIET_FOR.total("minutes"):.0f} min) |
-| any | unknown | less than {state_machine.USABLE_COVERAGE:.0%} of the primaries readable, or nothing of what arrives, waits or is served, for max(3 intervals, 90 s); stale from 1.5 intervals on |
+| critical | stressed | no critical gate fires at {state_machine.NOT_CRITICAL_TICKS} evaluations in a row |
+| stressed | happy | {state_machine.CLEAR_TICKS} evaluations in a row with every gate at least {RECOVERY_MARGIN:.0%} inside its threshold, and work progresses (or nothing is wrong for {state_machine.QUIET_FOR.total("minutes"):.0f} min) |
+| any | unknown | less than {state_machine.USABLE_COVERAGE:.0%} of the primaries can be read, or nothing of demand, backlog or progress, for max(3 intervals, 90 s); stale from 1.5 intervals on |
 
-Happy never becomes critical directly. One bad sample makes no incident; one good one ends none.
+Happy never becomes critical directly. A single sample neither opens nor closes an incident.
 """
 
 
@@ -50,25 +51,26 @@ def _gates() -> Iterator[str]:
     yield "| gate | can make it | fires when |"
     yield "|---|---|---|"
     for gate in GATES:
-        state = "critical" if gate.__name__ in CRITICAL else "stressed"
-        yield _row(f"`{gate.__name__}`", state, gate.__doc__ or "")
+        state = "critical" if gate.worst is Severity.CRITICAL else "stressed"
+        yield _row(f"`{gate.name}`", state, gate.judge.__doc__ or "")
     yield ""
 
 
 def _findings() -> Iterator[str]:
     yield "## Findings\n"
-    yield "In the order in which they are named: the earliest broken link is the cause, the rest its wake.\n"
-    yield "| finding | what is found | what is advised |"
-    yield "|---|---|---|"
-    for find in FINDINGS:
-        advice = " ".join(action.description for action in actions_for(find.__name__, {}))
-        yield _row(f"`{find.__name__}`", find.__doc__ or "", advice)
+    yield "In the order in which they are named: the earliest failing step is the cause, the others are its consequences.\n"
+    yield "| finding | what is found | advice | explains |"
+    yield "|---|---|---|---|"
+    for finding in FINDINGS:
+        advice = " ".join(fill(action.text, {}) for action in finding.actions)
+        explains = ", ".join(sorted(EXPLAINS.get(finding.name, ())))
+        yield _row(f"`{finding.name}`", finding.meaning, advice, explains)
     yield ""
 
 
 def _thresholds() -> Iterator[str]:
     yield "## Thresholds\n"
-    yield "Set in `copilot.toml` under `[clusters.thresholds]`. A tolerance is so many events in a rate window and a\nshare of the demand.\n"
+    yield "Set in `copilot.toml` under `[clusters.thresholds]`. A tolerance is a number of events in a rate\nwindow plus a share of the demand.\n"
     yield "| threshold | default | meaning |"
     yield "|---|---|---|"
     for name, field in Thresholds.model_fields.items():
@@ -82,8 +84,8 @@ def _thresholds() -> Iterator[str]:
 
 
 def _grades() -> Iterator[str]:
-    yield "## Pressure on actors\n"
-    yield "These colour frontend, history, matching, persistence and workers, and never move the state.\n"
+    yield "## Pressure on components\n"
+    yield "These color frontend, history, matching, persistence and workers, and never move the state.\n"
     yield "| signal | moderate | high |"
     yield "|---|---|---|"
     for signal_id, grade in GRADES.items():

@@ -11,9 +11,11 @@ from whenever import Instant
 
 from copilot.api.deps import Deps
 from copilot.errors import CopilotError
+from copilot.explain import ExplainedEvaluation, explained_as_of
+from copilot.explain.model.answer import in_words
 from copilot.explain.model.wording import still_said
-from copilot.rules.model import Evaluation, HealthAssessment, Trigger
-from copilot.rules.staleness import age_sec, as_of
+from copilot.rules.model import Evaluation, Trigger
+from copilot.rules.staleness import age_sec
 
 REFRESH_SEC = 1.0
 ANSWER_SEC = 3.0
@@ -28,10 +30,10 @@ class Copy:
     `live` what the loop said when last asked, `assessment` the newest the store is known to hold. The problems say
     why the loop or the store could not be asked the last time."""
 
-    evaluation: Evaluation | None = None
+    evaluation: ExplainedEvaluation | None = None
     heard: float = 0.0
-    live: Evaluation | None = None
-    assessment: HealthAssessment | None = None
+    live: ExplainedEvaluation | None = None
+    assessment: ExplainedEvaluation | None = None
     trigger: Trigger | None = None
     cycle_sec: float | None = None
     loop_problem: str | None = None
@@ -49,8 +51,8 @@ class Said:
 
     cluster: str
     now: Instant
-    evaluation: Evaluation | None
-    as_made: Evaluation | None
+    evaluation: ExplainedEvaluation | None
+    as_made: ExplainedEvaluation | None
     age_sec: float | None
     trigger: Trigger | None
     degraded_because: str | None
@@ -90,7 +92,7 @@ class LiveCopies:
         return Said(
             cluster=cluster,
             now=now,
-            evaluation=None if said is None else as_of(said, at),
+            evaluation=None if said is None else explained_as_of(said, at),
             as_made=said,
             age_sec=None if said is None else age_sec(said, at),
             trigger=copy.trigger,
@@ -133,7 +135,8 @@ class LiveCopies:
         waiting = self._answer(self._deps.unsaved(cluster), "the Copilot's own Temporal")
         (live, problem), (unsaved, _) = await asyncio.gather(asked, waiting)
         old = self._copies[cluster]
-        new = self._with(replace(old, live=live, loop_problem=problem, unsaved=unsaved))
+        words = _words_of(live, old.live)
+        new = self._with(replace(old, live=words, loop_problem=problem, unsaved=unsaved))
         self._copies[cluster] = new
         if live is not None and not _of_one_tick(old.evaluation, new.evaluation):
             took, _ = await self._answer(self._deps.live.cycle_sec(cluster), "the observing loop")
@@ -145,10 +148,11 @@ class LiveCopies:
         if problem is None and self._copies[cluster].live is None:
             kept, problem = await self._answer(self._deps.store.latest_evaluation(cluster), "the state store")
         old = self._copies[cluster]
-        heard = replace(old, assessment=assessment if problem is None else old.assessment, store_problem=problem)
-        self._copies[cluster] = self._with(heard, kept)
+        words = old.assessment if problem is not None else in_words(assessment) if assessment else None
+        heard = replace(old, assessment=words, store_problem=problem)
+        self._copies[cluster] = self._with(heard, in_words(kept) if kept else None)
 
-    def _with(self, heard: Copy, kept: Evaluation | None = None) -> Copy:
+    def _with(self, heard: Copy, kept: ExplainedEvaluation | None = None) -> Copy:
         """The copy with the newest of all that was heard."""
         old, live, assessment = heard.evaluation, heard.live, heard.assessment
         newest = _newest(old, kept, live, assessment)
@@ -184,26 +188,35 @@ class LiveCopies:
             return None, str(error)
 
 
-def _newest(*candidates: Evaluation | None) -> Evaluation | None:
+def _words_of(live: Evaluation | None, before: ExplainedEvaluation | None) -> ExplainedEvaluation | None:
+    """The live evaluation in words, which stay the same until there is a newer one."""
+    if live is None or (before is not None and before.evaluation_id == live.evaluation_id):
+        return before if live is not None else None
+    return in_words(live)
+
+
+def _newest(*candidates: ExplainedEvaluation | None) -> ExplainedEvaluation | None:
     """The newest; of one tick the last named, which knows more."""
-    newest: Evaluation | None = None
+    newest: ExplainedEvaluation | None = None
     for candidate in candidates:
         if candidate is not None and (newest is None or candidate.time >= newest.time):
             newest = candidate
     return newest
 
 
-def _of_one_tick(one: Evaluation | None, other: Evaluation | None) -> bool:
+def _of_one_tick(one: ExplainedEvaluation | None, other: ExplainedEvaluation | None) -> bool:
     return one is not None and other is not None and one.evaluation_id == other.evaluation_id
 
 
-def _of_a_clock_that_went_back(newest: Evaluation, live: Evaluation, now: Instant) -> bool:
+def _of_a_clock_that_went_back(newest: ExplainedEvaluation, live: ExplainedEvaluation, now: Instant) -> bool:
     """Whether the newest tick lies in the future, and the loop is by now at an earlier one."""
     return live.time < newest.time and newest.time > now.add(seconds=newest.interval_sec)
 
 
-def _trigger(newest: Evaluation | None, assessment: HealthAssessment | None, old: Trigger | None) -> Trigger | None:
-    if isinstance(newest, HealthAssessment):
+def _trigger(
+    newest: ExplainedEvaluation | None, assessment: ExplainedEvaluation | None, old: Trigger | None
+) -> Trigger | None:
+    if newest is not None and newest.trigger is not None:
         return newest.trigger
     if newest is not None and newest.verdict.transition is not None:
         return Trigger.STATE_CHANGE

@@ -7,7 +7,8 @@ from prometheus_client.registry import Collector
 
 from copilot.api.deps import Deps
 from copilot.api.live import LiveCopies, Said
-from copilot.rules.model import Evaluation, ReportedState
+from copilot.explain import ExplainedEvaluation
+from copilot.rules.model import ReportedState
 
 
 class VerdictCollector(Collector):
@@ -46,7 +47,7 @@ def _degraded(heard: list[Said]) -> GaugeMetricFamily:
     return family
 
 
-def _verdicts(evaluated: list[tuple[Said, Evaluation]]) -> Iterator[GaugeMetricFamily]:
+def _verdicts(evaluated: list[tuple[Said, ExplainedEvaluation]]) -> Iterator[GaugeMetricFamily]:
     stale = GaugeMetricFamily("copilot_stale", "1 while the verdict is held without fresh evidence", labels=["cluster"])
     age = GaugeMetricFamily("copilot_evaluation_age_seconds", "Seconds since the newest evaluation", labels=["cluster"])
     since = GaugeMetricFamily(
@@ -67,7 +68,7 @@ def _verdicts(evaluated: list[tuple[Said, Evaluation]]) -> Iterator[GaugeMetricF
     yield from (stale, age, since, confidence, cycle)
 
 
-def _coverage(evaluated: list[Evaluation]) -> GaugeMetricFamily:
+def _coverage(evaluated: list[ExplainedEvaluation]) -> GaugeMetricFamily:
     family = GaugeMetricFamily(
         "copilot_coverage_ratio", "Share of expected signals that were read, 0 to 1", labels=["cluster", "kind"]
     )
@@ -80,7 +81,7 @@ def _coverage(evaluated: list[Evaluation]) -> GaugeMetricFamily:
     return family
 
 
-def _gates(evaluated: list[Evaluation]) -> Iterator[GaugeMetricFamily]:
+def _gates(evaluated: list[ExplainedEvaluation]) -> Iterator[GaugeMetricFamily]:
     labels = ["cluster", "gate", "severity", "subject"]
     fired = GaugeMetricFamily(
         "copilot_gate_fired", "1 while the gate fires, 0 while it does not; left out while it cannot be judged",

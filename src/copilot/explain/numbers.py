@@ -55,7 +55,7 @@ def brief(value: float) -> str:
 
 
 def rate(value: float) -> str:
-    """So many a second: 2.2/s."""
+    """A rate: 2.2/s."""
     return f"{brief(value)}/s"
 
 
@@ -65,22 +65,17 @@ def _plural(thing: str) -> str:
 
 
 def count(value: float, thing: str) -> str:
-    """So many of a thing, which is named in the singular: 1 task, 38 tasks, no task."""
+    """A count of a thing named in the singular: 1 task, 38 tasks, no tasks."""
     whole = round(value)
     if whole == 0:
-        return f"no {thing}"
+        return f"no {_plural(thing)}"
     return f"{whole:,} {thing if whole == 1 else _plural(thing)}"
 
 
 def per_sec(value: float, thing: str) -> str:
-    """So many of a thing a second: 1 workflow/s, 2.2 workflows/s."""
-    said = brief(value)
-    return f"{said} {thing if said == '1' else _plural(thing)}/s"
-
-
-def served_words(served: float | None) -> str:
-    """How many tasks a second are served, after how many arrive: `3/s are served`, `none is served`."""
-    return f"{rate(served)} are served" if served else "none is served"
+    """A rate of a thing named in the singular: 1 workflow/s, 2.2 workflows/s."""
+    shown = brief(value)
+    return f"{shown} {thing if shown == '1' else _plural(thing)}/s"
 
 
 def span(seconds: float) -> str:

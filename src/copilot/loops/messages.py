@@ -46,7 +46,8 @@ class EvaluateHealth(Message):
 
 
 class HealthEvaluated(Message):
-    """`evaluation` is an Evaluation, `memory` what to remember; the rest says by which rules, for the snapshot."""
+    """`evaluation` is an Evaluation, `memory` what to remember; `words` what of it in words a notification needs; the
+    rest says by which rules, for the snapshot."""
 
     evaluation: Document
     memory: Document
@@ -54,6 +55,7 @@ class HealthEvaluated(Message):
     thresholds_hash: str
     taxonomy_version: str
     rules_version: str
+    words: Document = {}
 
 
 class StoreSnapshots(Message):
@@ -174,11 +176,12 @@ class GetLiveVerdict(Message):
 
 
 class LiveVerdict(Message):
-    """The newest Evaluation document (None: there is none) and its time; whether it is so old at `now` that it is no
-    longer the present; when the observer last had an evaluation assessed (unix seconds; None: never); and, where the
-    observer could not be asked, why."""
+    """The newest Evaluation document (None: there is none), its words for a notification, and its time; whether it is
+    too old at `now` to be current; when the observer last had an evaluation assessed (unix seconds; None: never); and
+    why the observer could not be asked, where it could not."""
 
     evaluation: Document | None = None
+    words: Document | None = None
     time: int | None = None
     stale: bool = True
     assessed: int | None = None
@@ -255,13 +258,8 @@ class LogsQueried(Message):
     spikes: list[str] = []
 
 
-# What of an Evaluation document a message needs.
 NEEDED = ("evaluation_id", "cluster", "time", "verdict", "summary", "findings")
-
-
-def to_be_told(evaluation: Document) -> Document:
-    """An Evaluation document without what messages do not need, its signals above all."""
-    return {name: evaluation[name] for name in NEEDED if name in evaluation}
+"""What of an ExplainedEvaluation a notification needs; its signals are the largest part that it does not."""
 
 
 class PlanNotices(Message):

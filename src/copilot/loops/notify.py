@@ -14,7 +14,7 @@ from temporalio.exceptions import ActivityError
 from copilot.loops import calls
 from copilot.loops.definitions import NOTIFY, TOLD_MEMO, VERDICT_CHANGED, KnownNotices, Notify, NotifyStatus
 from copilot.loops.loop import Loop
-from copilot.loops.messages import Document, GetLiveVerdict, Planned, PlanNotices, SendNotice, to_be_told
+from copilot.loops.messages import Document, GetLiveVerdict, Planned, PlanNotices, SendNotice
 
 MOST_UNSEEN = 50
 # Between looks until there is a first verdict.
@@ -81,8 +81,8 @@ class NotifyWorkflow(Loop[KnownNotices]):
         except ActivityError as error:
             self._went_wrong(error)
             return
-        if said.evaluation is not None:
-            self._hear(to_be_told(said.evaluation))
+        if said.words:
+            self._hear(said.words)
 
     async def _plan(self) -> None:
         known = self._known

@@ -35,7 +35,7 @@ from copilot.loops.loop import (
     slack,
     tick_time,
 )
-from copilot.loops.messages import Document, EvaluateHealth, FetchSignals, HealthEvaluated, ResumeMemory, to_be_told
+from copilot.loops.messages import Document, EvaluateHealth, FetchSignals, HealthEvaluated, ResumeMemory
 from copilot.loops.storing import Storing, snapshot, start_child, to_its_end, told
 
 
@@ -228,7 +228,7 @@ class ObserveClusterWorkflow(Loop[Known]):
             known.assessed_state = judged.health_state
             await self._assess(judged.evaluation, tick, "state_change" if changed else "log_spike")
         if changed and self._notifies:
-            telling = asyncio.create_task(self._tell(judged.evaluation))
+            telling = asyncio.create_task(self._tell(judged.words))
             self._telling = [*(task for task in self._telling if not task.done()), telling]
 
     async def _assess(self, evaluation: Document, tick: int, trigger: str) -> None:
@@ -236,9 +236,9 @@ class ObserveClusterWorkflow(Loop[Known]):
         given = AssessHealth(cluster=self._cluster, evaluation=evaluation, trigger=trigger)
         await start_child(AssessHealthWorkflow.run, given, assess_id(self._cluster, tick, trigger))
 
-    async def _tell(self, evaluation: Document) -> bool:
+    async def _tell(self, words: Document) -> bool:
         """Have people told, if there is somebody who does: it finds out by itself what it was not told."""
-        return await told(notify_id(self._cluster), VERDICT_CHANGED, to_be_told(evaluation))
+        return await told(notify_id(self._cluster), VERDICT_CHANGED, words)
 
     async def _all_told(self) -> None:
         """Whoever waits for an answer has it, and who was to be told is."""

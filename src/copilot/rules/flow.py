@@ -1,7 +1,7 @@
-"""The cluster as a flow: what arrives, what waits, what is served, and who could serve it (requirements §3.0).
+"""The cluster as a flow: add rate, backlog and dispatch rate, and the pollers, per task queue and for the cluster.
 
-Flows are seen per (namespace, task queue, task type) where breakdowns exist, and for the cluster. Metrics spell task
-queues as tally sanitises them, the API as they are: flows are joined by the sanitised name and named by the real one.
+Flows are kept per (namespace, task queue, task type) where breakdowns exist. Metrics spell task queues as tally
+sanitizes them, the API as they are: flows are joined by the sanitized name and named by the real one.
 """
 
 import re
@@ -11,15 +11,15 @@ from functools import lru_cache
 
 from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS, Signals
 
-ARRIVES = ("demand.tasks_added_per_sec", "demand.starts_per_sec", "demand.requests_per_sec")
-WAITS = (
+DEMAND = ("demand.tasks_added_per_sec", "demand.starts_per_sec", "demand.requests_per_sec")
+BACKLOG = (
     "matching.backlog_count",
     "matching.workflow_backlog_age_sec",
     "matching.activity_backlog_age_sec",
     "matching.tasks_spooled_per_sec",
 )
-AGES = WAITS[1:3]
-SERVED = (
+AGES = BACKLOG[1:3]
+PROGRESS = (
     "matching.tasks_dispatched_per_sec",
     "workflow_tasks.completed_per_sec",
     "activity_tasks.completed_per_sec",
@@ -27,122 +27,123 @@ SERVED = (
     "workflow_completion.success_per_sec",
 )
 _ROWS = {
-    "demand.tasks_added_per_sec": "arrives",
-    "matching.tasks_dispatched_per_sec": "served",
+    "demand.tasks_added_per_sec": "add_rate",
+    "matching.tasks_dispatched_per_sec": "dispatch_rate",
     "matching.tasks_spooled_per_sec": "spooled",
-    "matching.backlog_count": "waiting",
-    "matching.workflow_backlog_age_sec": "age",
-    "matching.activity_backlog_age_sec": "age",
-    "poller.pending_polls": "polls",
+    "matching.backlog_count": "backlog",
+    "matching.workflow_backlog_age_sec": "backlog_age",
+    "matching.activity_backlog_age_sec": "backlog_age",
+    "poller.pending_polls": "pending_polls",
     "poller.recent_pollers": "pollers",
 }
 _UNSAFE = re.compile(r"[^A-Za-z0-9_]")
 
 
 @lru_cache(maxsize=4096)
-def sanitised(text: str) -> str:
+def sanitized(text: str) -> str:
     """As tally spells it."""
     return _UNSAFE.sub("_", text)
 
 
 @lru_cache(maxsize=4096)
 def _key(namespace: str, task_queue: str, task_type: str) -> str:
-    return f"{sanitised(namespace)}/{sanitised(task_queue)}/{sanitised(task_type)}"
+    return f"{sanitized(namespace)}/{sanitized(task_queue)}/{sanitized(task_type)}"
 
 
 @dataclass(slots=True)
 class Flow:
-    """One queue's (or the cluster's) flow. Rates in 1/s, `waiting` in tasks, `age` in seconds; None is not known."""
+    """The flow of one task queue, or of the cluster. Rates in 1/s, `backlog` in tasks, `backlog_age` in seconds;
+    `spooled`: the rate of tasks stored because no poller took them. None: unknown."""
 
     namespace: str = ""
     task_queue: str = ""
     task_type: str = ""
-    arrives: float | None = None
-    served: float | None = None
+    add_rate: float | None = None
+    dispatch_rate: float | None = None
     spooled: float | None = None
-    waiting: float | None = None
-    age: float | None = None
-    polls: float | None = None
+    backlog: float | None = None
+    backlog_age: float | None = None
+    pending_polls: float | None = None
     pollers: float | None = None
 
     @property
-    def described(self) -> bool:
-        """Whether Temporal's API told of it in this tick: then `waiting` and `age` are of now; a stock server's
-        gauges are up to a minute old (signals.md E6)."""
+    def has_api_stats(self) -> bool:
+        """Whether Temporal's API described it at this tick: then `backlog` and `backlog_age` are current; a stock
+        server's gauges are up to a minute old."""
         return self.pollers is not None
 
     @property
     def key(self) -> str:
-        """What the machine's memory knows it by."""
+        """Its key in the memory."""
         return _key(self.namespace, self.task_queue, self.task_type)
 
     @property
     def name(self) -> str:
-        """What people know it by."""
+        """Its name for people."""
         return f"{self.task_queue} ({self.task_type})"
 
     @property
     def labels(self) -> dict[str, str]:
-        """The labels of a gate that fired for it."""
+        """Labels of a gate that fires for it."""
         return {"namespace": self.namespace, "task_queue": self.task_queue, "task_type": self.task_type}
 
 
 def cluster_flow(signals: Signals) -> Flow:
     """The whole cluster as one flow."""
-    ages = [signals.value(i) for i in AGES]
-    known = [a for a in ages if a is not None]
+    ages = [a for i in AGES if (a := signals.value(i)) is not None]
     return Flow(
-        task_queue="the cluster",
-        arrives=signals.value("demand.tasks_added_per_sec"),
-        served=signals.value("matching.tasks_dispatched_per_sec"),
+        add_rate=signals.value("demand.tasks_added_per_sec"),
+        dispatch_rate=signals.value("matching.tasks_dispatched_per_sec"),
         spooled=signals.value("matching.tasks_spooled_per_sec"),
-        waiting=signals.value("matching.backlog_count"),
-        age=max(known) if known else None,
-        polls=signals.value("poller.pending_polls"),
+        backlog=signals.value("matching.backlog_count"),
+        backlog_age=max(ages) if ages else None,
+        pending_polls=signals.value("poller.pending_polls"),
         pollers=signals.value("poller.recent_pollers"),
     )
 
 
-def rest_of(cluster: Flow, left_out: Sequence[Flow], others: Iterable[Flow]) -> Flow:
-    """The cluster without some of its queues, as far as it is told what they have of it."""
+def subtract(cluster: Flow, left_out: Sequence[Flow], others: Iterable[Flow]) -> Flow:
+    """The cluster's flow without that of some queues, as far as their part is known."""
 
-    def less(what: str) -> float | None:
-        whole = getattr(cluster, what)
-        return None if whole is None else max(0.0, whole - sum(getattr(f, what) or 0.0 for f in left_out))
+    def less(field: str) -> float | None:
+        whole = getattr(cluster, field)
+        return None if whole is None else max(0.0, whole - sum(getattr(f, field) or 0.0 for f in left_out))
 
-    waiting = less("waiting")
-    ages = [f.age for f in others if f.age is not None]
-    age = None if cluster.age is None else max(ages, default=None if waiting else 0.0)
+    backlog = less("backlog")
+    ages = [f.backlog_age for f in others if f.backlog_age is not None]
+    age = None if cluster.backlog_age is None else max(ages, default=None if backlog else 0.0)
     return replace(
-        cluster, arrives=less("arrives"), served=less("served"), spooled=less("spooled"), waiting=waiting, age=age
+        cluster,
+        add_rate=less("add_rate"),
+        dispatch_rate=less("dispatch_rate"),
+        spooled=less("spooled"),
+        backlog=backlog,
+        backlog_age=age,
     )
 
 
 def queue_flows(signals: Signals) -> dict[str, Flow]:
-    """Flows by key. A queue without a row in a breakdown that is complete had none of it: zero, not unknown. But one
-    that the API has no row of was not described: it may be one that it does not know."""
+    """Flows by key. A queue without a row in a complete breakdown had none of it: zero, not unknown. A queue without a
+    row from the API was not described: the API may not know it."""
     flows: dict[str, Flow] = {}
-    for signal_id, attribute in _ROWS.items():
+    for signal_id, field in _ROWS.items():
         for row in signals.rows(signal_id):
             queue = row.labels.get("task_queue", "")
             if not queue:
                 continue
             place = (row.labels.get("namespace", ""), queue, row.labels.get("task_type", ""))
-            key = _key(*place)
-            known = flows.get(key)
-            if known is None:
-                known = flows[key] = Flow(*place)
-            elif known.task_queue != queue and sanitised(queue) != queue:
-                known.task_queue = queue
-            current = getattr(known, attribute)
-            setattr(known, attribute, row.value if current is None else max(current, row.value))
-    for signal_id, attribute in _ROWS.items():
+            flow = flows.setdefault(_key(*place), Flow(*place))
+            if flow.task_queue != queue and sanitized(queue) != queue:
+                flow.task_queue = queue
+            current = getattr(flow, field)
+            setattr(flow, field, row.value if current is None else max(current, row.value))
+    for signal_id, field in _ROWS.items():
         total, rows = signals.value(signal_id), signals.rows(signal_id)
         complete = total == 0 or 0 < len(rows) < MAX_BREAKDOWN_ROWS
-        if total is None or not complete or attribute == "pollers":
+        if total is None or not complete or field == "pollers":
             continue
         for flow in flows.values():
-            of_other_type = attribute == "age" and flow.task_type not in signal_id
-            if getattr(flow, attribute) is None and not of_other_type:
-                setattr(flow, attribute, 0.0)
+            of_other_type = field == "backlog_age" and flow.task_type not in signal_id
+            if getattr(flow, field) is None and not of_other_type:
+                setattr(flow, field, 0.0)
     return flows

@@ -1,14 +1,23 @@
-"""What the rules remember between ticks. It is carried by the loop, stored with every snapshot, and bounded."""
+"""What the rules remember between ticks: carried by the loop, stored with every snapshot, versioned, and bounded.
 
+Workflow tasks that fail attempt after attempt need memory. A task that fails is retried at once, and from its fourth
+attempt on the server adds 5 s, 10 s, 20 s … 10 min to the task's timeout (10 s unless set otherwise) before the next.
+So the sixth attempt begins a minute after the first failed, and a window without an attempt proves nothing: the next
+may not be due yet. The histogram of attempts has bounds at 5, 10 and 20 and is written when an attempt begins, so it
+does not tell whether that attempt fails too.
+"""
+
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from pydantic import ConfigDict, Field, FiniteFloat
+from pydantic import ConfigDict, Field, FiniteFloat, model_validator
 from whenever import Instant, TimeDelta
 
 from copilot.rules.flow import Flow
-from copilot.rules.model import BottleneckClassification, HealthState, Issue, ReportedState
+from copilot.rules.model import BottleneckClassification, Detected, HealthState, ReportedState
 from copilot.rules.signals.readings import Frozen, Signals
+from copilot.rules.thresholds import Thresholds
 
 REMEMBERED_QUEUES = 60
 AGES_REACH = TimeDelta(seconds=90)
@@ -20,12 +29,14 @@ USUAL_AFTER_SEC = 50.0
 BURST_STARTS = 10.0
 TENTH_RETRY_SEC = 330.0
 LONGEST_RETRY_SEC = 610.0
+ONE_MOMENT_ATTEMPTS = 5.0
+UNDISPATCHED_AGING = 0.9
 _SLOTS = tuple((k, f"workers.{k}_slots_available", f"workers.{k}_slots_used") for k in ("activity", "workflow"))
 
 
 @dataclass(frozen=True, slots=True)
 class GateMemory:
-    """One gate's past: consecutive evaluations it fired, since when, and since when its input is missing."""
+    """One gate's past: evaluations in a row at which it fired, since when, and since when its input is missing."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -40,21 +51,21 @@ NEVER_FIRED = GateMemory()
 
 @dataclass(frozen=True, slots=True)
 class QueueMemory:
-    """One flow's past: tasks waiting at the last tick; its usual share of arrivals; when a task last arrived; ages of
-    its oldest task (seconds) over the last minute and a half, as (when, age), oldest first: so a gauge written once a
-    minute shows a rise too."""
+    """One flow's past: its backlog at the last tick (tasks); its usual share of the add rate; when a task was last
+    added; when it was last seen; ages of its oldest task (seconds) over the last minute and a half, as (when, age),
+    oldest first, so that a gauge written once a minute shows a rise too."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    waiting: FiniteFloat | None = None
+    backlog: FiniteFloat | None = None
     ages: tuple[tuple[Instant, FiniteFloat], ...] = ()
     usual_share: FiniteFloat | None = None
-    last_arrival: Instant | None = None
+    last_added: Instant | None = None
     last_seen: Instant | None = None
 
-    def ageing(self, age: float | None, window_sec: float, now: Instant) -> float | None:
-        """How fast the oldest task has grown older of late, in seconds a second, over half a window at least: in a
-        queue served in order, the share of what arrives that is not served. None where it was not seen for so long."""
+    def aging(self, age: float | None, window_sec: float, now: Instant) -> float | None:
+        """How fast the oldest task has aged over at least half a window, in seconds a second: in a queue dispatched in
+        order, the share of added tasks that is not dispatched. None where it was not seen for that long."""
         then = next((s for s in reversed(self.ages) if (now - s[0]).total("seconds") >= window_sec / 2), None)
         return None if then is None or age is None else (age - then[1]) / (now - then[0]).total("seconds")
 
@@ -62,13 +73,17 @@ class QueueMemory:
 NEVER_SEEN = QueueMemory()
 
 
-class Memory(Frozen):
-    """`Memory()` remembers nothing. `state` is the last real state, `reported` what was last said; `waiting_since` is
-    the first usable tick of a verdict that still waits; `full_slots` the type of slots last seen all taken;
-    `cause` and `bottleneck` what was last found while a gate fired, until the cluster is happy again;
-    `burst_since` when the burst of load that goes on began, `burst_at` when one was last seen; `stuck_at` when
-    workflow tasks were last seen to fail again and again, at `stuck_attempts`."""
+MEMORY_VERSION = 2
 
+
+class Memory(Frozen):
+    """`Memory()` remembers nothing. `state` is the last real state, `reported` the last reported one; `pending_since`
+    the first usable tick while the first verdict is pending; `clear_ticks` and `not_critical_ticks` count evaluations
+    in a row; `full_slots` is the type of slots last seen all in use; `cause` and `bottleneck` what was last found while
+    a gate fired, until the cluster is happy again; `burst_since` when the present burst of load began, `burst_at` when
+    one was last seen; `stuck_at` when workflow tasks were last seen to fail again and again, at `stuck_attempts`."""
+
+    version: int = MEMORY_VERSION
     state: HealthState | None = None
     since: Instant | None = None
     reported: ReportedState | None = None
@@ -76,12 +91,12 @@ class Memory(Frozen):
     last_usable: Instant | None = None
     gates: dict[str, GateMemory] = Field(default_factory=dict)
     queues: dict[str, QueueMemory] = Field(default_factory=dict)
-    calm: Annotated[int, Field(ge=0)] = 0
-    uncritical: Annotated[int, Field(ge=0)] = 0
+    clear_ticks: Annotated[int, Field(ge=0)] = 0
+    not_critical_ticks: Annotated[int, Field(ge=0)] = 0
     quiet_since: Instant | None = None
     recovering_until: Instant | None = None
-    waiting_since: Instant | None = None
-    cause: Issue | None = None
+    pending_since: Instant | None = None
+    cause: Detected | None = None
     bottleneck: BottleneckClassification | None = None
     full_slots: str | None = None
     full_at: Instant | None = None
@@ -94,13 +109,62 @@ class Memory(Frozen):
     stuck_attempts: FiniteFloat | None = None
     stuck_at: Instant | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version_1(cls, document: Any) -> Any:
+        return _of_version_1(document) if isinstance(document, dict) and "calm" in document else document
+
     def stuck_for_sec(self, now: Instant) -> float:
-        """For how long workflow tasks that failed again and again may not be tried again, in seconds: the server's
-        back-off after a tenth attempt, and its longest (rules/gates/context.py). 0 where none does."""
+        """Seconds for which workflow tasks that fail again and again may not be retried: the server's back-off after
+        a tenth attempt, and its longest. 0 where none does."""
         if self.stuck_at is None or self.stuck_attempts is None:
             return 0.0
         retry = LONGEST_RETRY_SEC if self.stuck_attempts > 10 else TENTH_RETRY_SEC
         return max(0.0, retry - (now - self.stuck_at).total("seconds"))
+
+
+_VERSION_1 = {"calm": "clear_ticks", "uncritical": "not_critical_ticks", "waiting_since": "pending_since"}
+_VERSION_1_QUEUE = {"waiting": "backlog", "last_arrival": "last_added"}
+
+
+def _of_version_1(document: dict[str, Any]) -> dict[str, Any]:
+    """A memory of the first format in today's. The cause is left out: it held sentences, and the next tick that finds
+    one remembers it again. Gates that have another name today begin a new streak."""
+    today = {_VERSION_1.get(name, name): value for name, value in document.items()}
+    today["queues"] = {
+        "//" if key == "/the_cluster/" else key: {
+            _VERSION_1_QUEUE.get(name, name): value for name, value in queue.items()
+        }
+        for key, queue in document.get("queues", {}).items()
+    }
+    return {**today, "version": MEMORY_VERSION, "cause": None, "bottleneck": None}
+
+
+def infer_unlisted(
+    flows: Iterable[Flow], past: Mapping[str, QueueMemory], described: bool, window_sec: float, now: Instant
+) -> None:
+    """Fill in the rates of queues that a full breakdown leaves out (it holds the 20 largest). A queue without pollers
+    dispatches nothing; in a queue dispatched in order the oldest task ages as fast as the clock only while nothing is
+    dispatched; and while nothing is dispatched, the backlog grows by what is added. `described`: Temporal's API
+    described queues at this tick, so counts and ages are current."""
+    for flow in flows:
+        before = past.get(flow.key, NEVER_SEEN)
+        if flow.dispatch_rate is None and (flow.pollers == 0 or (described and _stands(flow, before, window_sec, now))):
+            flow.dispatch_rate = 0.0
+        if flow.add_rate is None and flow.dispatch_rate == 0 and described and flow.backlog is not None:
+            flow.add_rate = _added(flow.backlog, before, now)
+
+
+def _stands(flow: Flow, past: QueueMemory, window_sec: float, now: Instant) -> bool:
+    aging = past.aging(flow.backlog_age, window_sec, now)
+    return aging is not None and aging >= UNDISPATCHED_AGING
+
+
+def _added(backlog: float, past: QueueMemory, now: Instant) -> float | None:
+    """The add rate since the queue was last seen, in 1/s; None where it was not."""
+    if past.backlog is None or past.last_seen is None or now <= past.last_seen:
+        return None
+    return max(0.0, backlog - past.backlog) / (now - past.last_seen).total("seconds")
 
 
 def flows_learned(
@@ -110,10 +174,10 @@ def flows_learned(
     queues = dict(memory.queues)
     for key, flow in flows.items():
         past = queues.get(key, NEVER_SEEN)
-        waiting = past.waiting if flow.waiting is None else flow.waiting
-        ages = past.ages if flow.age is None else _ages(past.ages, flow.age, now)
-        arrived = now if flow.arrives else past.last_arrival
-        queues[key] = QueueMemory(waiting, ages, shares[key], arrived, now)
+        backlog = past.backlog if flow.backlog is None else flow.backlog
+        ages = past.ages if flow.backlog_age is None else _ages(past.ages, flow.backlog_age, now)
+        added = now if flow.add_rate else past.last_added
+        queues[key] = QueueMemory(backlog, ages, shares[key], added, now)
     if len(queues) <= REMEMBERED_QUEUES:
         return queues
     newest = sorted(queues, key=lambda k: queues[k].last_seen or Instant.MIN, reverse=True)[:REMEMBERED_QUEUES]
@@ -128,8 +192,28 @@ def _ages(past: tuple[tuple[Instant, float], ...], age: float, now: Instant) -> 
     return kept if kept and now - kept[-1][0] < AGES_APART else (*kept, (now, age))
 
 
+def stuck_learned(
+    memory: Memory, signals: Signals, thresholds: Thresholds, window_sec: float, recovering: bool
+) -> dict[str, Any]:
+    """What memory learns of workflow tasks that have failed for a minute and more and still fail: at how many attempts,
+    and when they were last seen. Where tasks are attempted as often and none has failed in the workers for a window,
+    none is stuck."""
+    now, value = signals.time, signals.value("workflow_tasks.attempts_p99")
+    before = memory.stuck_attempts if memory.stuck_for_sec(now) else None
+    few = value is not None and value <= max(ONE_MOMENT_ATTEMPTS, thresholds.workflow_task_attempts_p99)
+    if value is None or few or recovering:
+        return {}
+    if signals.value("worker_tasks.workflow_task_failures_per_sec") != 0:
+        failed = sum(signals.value(f"workflow_tasks.{how}_per_sec") or 0.0 for how in ("failed", "timed_out"))
+        several = failed > thresholds.workflow_task_failures.at(0.0, window_sec)
+        return {"stuck_attempts": max(value, before or value), "stuck_at": now} if several else {}
+    seen = memory.stuck_at
+    over = seen is not None and (now - seen).total("seconds") > window_sec
+    return {"stuck_attempts": None, "stuck_at": None} if over else {}
+
+
 def full_slots(signals: Signals) -> str | None:
-    """`activity` or `workflow` where all slots of that type are taken, else None."""
+    """`activity` or `workflow` where all slots of that type are in use, else None."""
     for kind, available, taken in _SLOTS:
         free = signals.readings.get(available)
         if free is not None and free < 1 and (signals.value(taken) or 0) > 0:
@@ -138,13 +222,13 @@ def full_slots(signals: Signals) -> str | None:
 
 
 def slots_learned(signals: Signals) -> dict[str, Any]:
-    """What memory learns of the type of slots that are all taken now."""
+    """What memory learns of the type of slots that are all in use now."""
     kind = full_slots(signals)
     return {} if kind is None else {"full_slots": kind, "full_at": signals.time}
 
 
 def bursting(memory: Memory, starts: float | None, now: Instant, window_sec: float, burst_factor: float) -> bool:
-    """Whether far more workflows are started than usual, where long enough was seen to know what is usual."""
+    """Whether far more workflows are started than usual. False until the usual rate is known."""
     usual = memory.usual_starts
     if starts is None or not usual or memory.demand_since is None or starts <= burst_factor * usual:
         return False

@@ -1,8 +1,8 @@
-"""What is said about a cluster: the verdict, its gates, the findings, and the words."""
+"""What the rules decide about a cluster: the verdict, its gates, the findings and their evidence. No sentences."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, FiniteFloat
 from whenever import Instant
@@ -21,23 +21,34 @@ class HealthState(StrEnum):
 
 
 class ReportedState(StrEnum):
-    """What is reported: a health state, or unknown when there is too little fresh evidence to stand by one."""
+    """What is reported: a health state, or unknown when there is too little fresh evidence for one."""
 
     HAPPY = "happy"
     STRESSED = "stressed"
     CRITICAL = "critical"
     UNKNOWN = "unknown"
 
+    @property
+    def rank(self) -> int:
+        """The one order of states, from best (0) to worst (3): happy, stressed, unknown, critical. Not enough data is
+        worse than stressed, because it may hide an outage, and better than a known one."""
+        return _RANK[self]
+
+
+_RANK = {
+    state: rank for rank, state in enumerate(ReportedState(s) for s in ("happy", "stressed", "unknown", "critical"))
+}
+
 
 class Severity(StrEnum):
-    """How bad a gate or an issue is: a warning stresses, a critical one can make the cluster critical."""
+    """How bad a gate or a finding is: a warning makes the cluster stressed, a critical one can make it critical."""
 
     WARNING = "warning"
     CRITICAL = "critical"
 
 
 class ActionType(StrEnum):
-    """What kind of act is suggested."""
+    """The kind of a suggested action."""
 
     SCALE = "scale"
     RESTART = "restart"
@@ -46,7 +57,7 @@ class ActionType(StrEnum):
 
 
 class BottleneckClassification(StrEnum):
-    """Whose capacity ends first."""
+    """Which side runs out of capacity first."""
 
     HEALTHY = "healthy"
     SERVER_LIMITED = "server_limited"
@@ -69,25 +80,30 @@ Unjudged = Literal["missing", "no_traffic", "not_expected", "recovering"]
 
 @dataclass(slots=True)
 class GateResult:
-    """One gate at one tick; nobody changes it. `fired` None: it could not be judged, `unjudged` says why. `margin` is
-    how far the value is inside its threshold, as a share of the threshold (negative when over). `evidence` are the
-    readings it used.
+    """One gate at one tick. `fired` None: it could not be judged, `unjudged` says why, and `lacking` which signal it
+    lacks. `margin`: how far the value is inside its threshold, as a share of the threshold (negative when over).
+    `evidence`: the readings it used, by signal id. `aspect`: which of several ways of looking at the problem it fired
+    by; empty for the usual one. `since`: the first of the evaluations in a row at which it fired. `sentence` is empty
+    until `explain` fills it.
 
-    No pydantic model because a tick makes some twenty; checked where it comes in from outside like all the rest."""
+    Not a pydantic model, because a tick makes some twenty; validated like one where it comes from outside."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    name: str
-    severity: Severity
-    fired: bool | None
+    name: str = ""
+    severity: Severity = Severity.WARNING
+    fired: bool | None = False
     unjudged: Unjudged | None = None
     value: FiniteFloat | None = None
     threshold: FiniteFloat | None = None
     margin: FiniteFloat | None = None
     unit: str = ""
-    sentence: str = ""
     evidence: dict[str, FiniteFloat] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
+    aspect: str = ""
+    lacking: str = ""
+    since: Instant | None = None
+    sentence: str = ""
 
 
 class Coverage(Frozen):
@@ -126,9 +142,46 @@ class Verdict(Frozen):
         return tuple(g.name for g in self.gates if g.fired)
 
 
-class SuggestedAction(Frozen):
-    """Something a person could do about it."""
+EvidenceValue: TypeAlias = str | FiniteFloat | tuple[str, ...]
+Evidence: TypeAlias = dict[str, EvidenceValue]
+"""What a finding rests on: names (task queues, types, causes), counts, ages in seconds, rates in 1/s, by key."""
 
+
+class OfferedAction(Frozen):
+    """An action the rules offer: `key` of the finding's catalogue. `rule`: the scaling rule it comes with, if any."""
+
+    key: str
+    rule: str = ""
+
+
+class Detected(Frozen):
+    """A finding that was detected: one contributing factor. `finding` is its stable name (no_pollers, …); `subject`
+    tells two of one finding apart (a task queue, say; empty for the cluster). `contributing_factors`: the gates it
+    explains. `phase`: seen now; `past`: no gate fires any more; `unsure`: too little was read to tell."""
+
+    finding: str
+    subject: str = ""
+    severity: Severity
+    contributing_factors: tuple[str, ...] = ()
+    related_signals: tuple[str, ...] = ()
+    evidence: Evidence = Field(default_factory=dict)
+    actions: tuple[OfferedAction, ...] = ()
+    phase: Literal["now", "past", "unsure"] = "now"
+
+
+class DetectedIssue(Detected):
+    """A detected finding with its life: the same (cluster, finding, subject) is one issue for as long as it lasts."""
+
+    id: str
+    first_seen: Instant
+    last_seen: Instant
+    resolved_at: Instant | None = None
+
+
+class SuggestedAction(Frozen):
+    """Something a person can do about a finding. `key` names it in the finding's catalogue."""
+
+    key: str = ""
     action_type: ActionType
     target_service: str
     description: str
@@ -139,33 +192,21 @@ class SuggestedAction(Frozen):
     source: Literal["rules", "model"] = "rules"
 
 
-class Issue(Frozen):
-    """A finding: one contributing factor, ranked. `finding` is its stable name (no_pollers, slots_exhausted, …);
-    `subject` tells two issues of one finding apart (a task queue, say; empty for the cluster). The same problem is the
-    same (cluster, finding, subject) for as long as it lasts: the store gives it an id and the three instants."""
+class Issue(Detected):
+    """A detected finding in words."""
 
-    finding: str
-    subject: str = ""
-    severity: Severity
     title: str
     description: str
     likely_cause: str
-    contributing_factors: tuple[str, ...] = ()
-    related_signals: tuple[str, ...] = ()
     suggested_actions: tuple[SuggestedAction, ...] = ()
 
 
-class StoredIssue(Issue):
-    """An issue with its life."""
-
-    id: str
-    first_seen: Instant
-    last_seen: Instant
-    resolved_at: Instant | None = None
+class StoredIssue(Issue, DetectedIssue):
+    """An issue's life, in words."""
 
 
 class Narrative(Frozen):
-    """The explanation in six parts (requirements §4.1)."""
+    """The explanation in six parts."""
 
     setting: str
     trigger: str
@@ -177,7 +218,8 @@ class Narrative(Frozen):
 
 @dataclass(slots=True)
 class ServiceHealth:
-    """How one actor does: frontend, history, matching, persistence or workers. Nobody changes it."""
+    """Health of one component: frontend, history, matching, persistence or workers. `artifact_signals` look odd and are
+    expected where another component is the cause."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -188,9 +230,30 @@ class ServiceHealth:
     artifact_signals: tuple[str, ...] = ()
 
 
+class QueueBacklog(Frozen):
+    """The backlog of one task queue: tasks, and the age of the oldest in seconds. Empty names: the cluster's."""
+
+    task_queue: str = ""
+    task_type: str = ""
+    backlog: FiniteFloat = 0.0
+    backlog_age_sec: FiniteFloat = 0.0
+
+
+class Work(Frozen):
+    """What an evaluation knows of work and who could do it. `backlog`: tasks on all queues that count. `queues`: those
+    with a backlog, oldest first. `draining`: each is dispatched at least as fast as tasks are added. `no_pollers`,
+    `slots_exhausted`: None where nothing tells. `full_slots`: the type of slots that are all in use."""
+
+    backlog: FiniteFloat | None = None
+    queues: tuple[QueueBacklog, ...] = ()
+    draining: bool = False
+    no_pollers: bool | None = None
+    slots_exhausted: bool | None = None
+    full_slots: str | None = None
+
+
 class Evaluation(Frozen):
-    """Everything said at one tick. The newest `time` wins everywhere. `explanation_note`: a sentence on whose words
-    these are and why, where that needs saying."""
+    """Everything decided at one tick. The newest `time` wins everywhere."""
 
     evaluation_id: str
     cluster: str
@@ -199,12 +262,9 @@ class Evaluation(Frozen):
     window_sec: FiniteFloat
     verdict: Verdict
     bottleneck: BottleneckClassification
-    findings: tuple[Issue, ...]
+    findings: tuple[Detected, ...]
     services: tuple[ServiceHealth, ...]
-    summary: str
-    narrative: Narrative
-    explained_by: Literal["rules", "model"] = "rules"
-    explanation_note: str = ""
+    work: Work = Work()
     signals: Signals
 
     @property
@@ -213,14 +273,14 @@ class Evaluation(Frozen):
         return self.findings[0].finding if self.findings else None
 
     def replay_line(self) -> dict[str, Any]:
-        """The replay contract's object (design.md §4), ready for JSON."""
+        """The replay contract's object (docs/architecture.md), ready for JSON."""
         return replay_line(self.verdict, self.bottleneck, self.top_factor, self.signals)
 
 
 def replay_line(
     verdict: Verdict, bottleneck: BottleneckClassification, top_factor: str | None, signals: Signals
 ) -> dict[str, Any]:
-    """The replay contract's object (design.md §4), ready for JSON."""
+    """The replay contract's object (docs/architecture.md), ready for JSON."""
     return {
         "time": signals.time.format_iso(),
         "health_state": verdict.health_state.value,
@@ -234,9 +294,11 @@ def replay_line(
 
 
 class HealthAssessment(Evaluation):
-    """An evaluation worth keeping with its issues: made on a change, on schedule, on a log spike or by hand."""
+    """An evaluation that is stored with its issues: made on a change, on schedule, on a log spike or by hand.
+    `explanation`: a model's explanation of it (explain/model/answer.py), None without one."""
 
     trigger: Trigger
+    explanation: dict[str, Any] | None = None
 
 
 class Snapshot(Frozen):

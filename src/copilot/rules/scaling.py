@@ -1,18 +1,19 @@
-"""Worker scaling rules (requirements §3.7): no suggestion from any source may break them.
+"""Worker scaling rules: no suggestion from any source may break them.
 
-- NEVER_SCALE_DOWN_AT_ZERO: workers are not scaled down while no slot is free, nobody polls, or nothing says so.
-- STICKY_QUEUE_WARNING: a cached workflow's tasks go to the worker that holds it. Workers added take new work only, and
-  workers removed leave their workflows to be replayed: a suggestion to scale workers says so where caches are in use.
-- RESTART_TO_REDISTRIBUTE: what old workers hold reaches added ones only when the old ones are restarted one by one, so
+- NEVER_SCALE_DOWN_AT_ZERO: workers are not scaled down while no slot is free, there are no pollers, or nothing tells.
+- STICKY_QUEUE_WARNING: tasks of a cached workflow go to the worker that caches it. Added workers take new work only,
+  and workflows of removed workers are replayed: a suggestion to scale workers says so where caches are in use.
+- RESTART_TO_REDISTRIBUTE: what old workers cache reaches added ones only when the old ones restart one by one, so
   scaling up full workers comes with that suggestion, after the scaling and never instead of it.
-- POLLER_EXECUTOR_MISMATCH: pollers are not to outnumber slots; a suggestion that would raise pollers alone is dropped
-  while they do.
+- POLLER_EXECUTOR_MISMATCH: pollers must not outnumber slots; a suggestion that raises only pollers is dropped while
+  they do.
 """
 
 from collections.abc import Iterable
 from enum import StrEnum
 
-from copilot.rules.model import ActionType, SuggestedAction
+from copilot.rules.findings.context import Action
+from copilot.rules.model import ActionType, OfferedAction, SuggestedAction
 from copilot.rules.signals.readings import Signals
 
 
@@ -25,20 +26,21 @@ class ScalingRule(StrEnum):
     POLLER_EXECUTOR_MISMATCH = "poller_executor_mismatch"
 
 
+RESTART_TO_REDISTRIBUTE = Action(
+    "restart_to_redistribute", ActionType.RESTART, "workers",
+    "If the added workers stay idle, restart the old ones one by one, so that work spreads.", 0.4,
+)  # fmt: skip
+
+
 def pollers_over_slots(signals: Signals) -> str | None:
-    """`workflow` or `activity` where pollers are not fewer than slots, else None. SDKs let only as many poll as there
-    are free slots, so a surplus shows as pollers on every slot of idle workers."""
+    """`workflow` or `activity` where there are at least as many pollers as slots, else None. SDKs let only as many poll
+    as there are free slots, so a surplus shows as pollers on every slot of idle workers."""
     for kind in ("workflow", "activity"):
         pollers = signals.value(f"workers.{kind}_pollers")
         free, used = signals.value(f"workers.{kind}_slots_available"), signals.value(f"workers.{kind}_slots_used")
         if None not in (pollers, free, used) and (pollers or 0) >= (free or 0) + (used or 0) > 0:
             return kind
     return None
-
-
-def slots_used_up(signals: Signals) -> bool:
-    """Whether the workers have no slot left of one type or the other."""
-    return any(signals.value(f"workers.{kind}_slots_available") == 0 for kind in ("workflow", "activity"))
 
 
 def broken_rule(action: SuggestedAction, signals: Signals) -> ScalingRule | None:
@@ -54,41 +56,17 @@ def broken_rule(action: SuggestedAction, signals: Signals) -> ScalingRule | None
     return None if idle else ScalingRule.NEVER_SCALE_DOWN_AT_ZERO
 
 
-def permitted(actions: Iterable[SuggestedAction], signals: Signals) -> tuple[SuggestedAction, ...]:
-    """The actions that break no rule, with what the rules have to add to them."""
-    kept: list[SuggestedAction] = []
-    for action in actions:
-        if broken_rule(action, signals) is None:
-            kept.extend(_advised(action, signals))
-    return tuple(kept)
-
-
-def _advised(action: SuggestedAction, signals: Signals) -> list[SuggestedAction]:
-    """The action; where workers that hold cached workflows are scaled, with the sticky queue warning, and the restart
-    that lets added workers share what full ones hold."""
+def offered(actions: Iterable[Action], signals: Signals) -> tuple[OfferedAction, ...]:
+    """The actions with what the rules add to them: where workers that cache workflows are scaled up, the sticky queue
+    warning, and for full workers the restart that spreads their work."""
     cached = (signals.value("worker_cache.sticky_size") or 0) >= 1
-    if action.action_type is not ActionType.SCALE or action.target_service != "workers" or not cached:
-        return [action]
-    up = action.parameters.get("direction") != "down"
-    moves = (
-        "workflows that run stay with the workers that cache them"
-        if up
-        else "what they cache is replayed by the others"
-    )
-    warned = action.model_copy(
-        update={
-            "description": f"{action.description} Mind the sticky queues: {moves}.",
-            "parameters": {**action.parameters, "rule": ScalingRule.STICKY_QUEUE_WARNING.value},
-        }
-    )
-    if not up or not slots_used_up(signals):
-        return [warned]
-    restart = action.model_copy(
-        update={
-            "action_type": ActionType.RESTART,
-            "description": "If the added workers stay idle, restart the old ones one by one, so that work spreads.",
-            "confidence": round(action.confidence / 2, 2),
-            "parameters": {"rule": ScalingRule.RESTART_TO_REDISTRIBUTE.value},
-        }
-    )
-    return [warned, restart]
+    full = any(signals.value(f"workers.{kind}_slots_available") == 0 for kind in ("workflow", "activity"))
+    result: list[OfferedAction] = []
+    for action in actions:
+        scales = cached and action.kind is ActionType.SCALE and action.target == "workers"
+        rule = ScalingRule.STICKY_QUEUE_WARNING.value if scales else ""
+        result.append(OfferedAction(key=action.key, rule=rule))
+        if scales and full:
+            rule = ScalingRule.RESTART_TO_REDISTRIBUTE.value
+            result.append(OfferedAction(key=RESTART_TO_REDISTRIBUTE.key, rule=rule))
+    return tuple(result)

@@ -1,10 +1,9 @@
-"""How an evaluation must be read some time after it was made (requirements §3.3).
+"""How an evaluation must be read some time after it was made.
 
-Nobody may see last hour's verdict as today's: a verdict that nobody renews is first stale, then unknown. Readers (API,
-page, command line) pass every evaluation through `as_of` before they show it.
-
-What counts is the time since the newest evaluation with enough evidence. One that had too little renews nothing, so a
-loop that went blind and then died is unknown no later than one that goes on blind.
+Last hour's verdict must not pass for today's: a verdict that is not renewed is first stale, then unknown. Readers (API,
+page, command line) pass every evaluation through `as_of` before they show it. What counts is the time since the newest
+evaluation with enough evidence: one that had too little renews nothing, so a loop that lost its data and then died is
+unknown no later than one that keeps running without data.
 """
 
 from typing import TypeVar
@@ -38,9 +37,9 @@ def age_sec(evaluation: Evaluation, now: Instant) -> float:
 def as_of(evaluation: E, now: Instant) -> E:
     """The same evaluation as a reader must see it at `now`, if it is still the newest one.
 
-    Fresh: as it is. More than 1.5 intervals after the newest with enough evidence: stale. After max(3 intervals, 90 s):
-    unknown since that moment, with the state it had as `last_known_state`, no confidence, no bottleneck, and a summary
-    that says so first; readings, gates and findings stay as they were at its time."""
+    Fresh: unchanged. More than 1.5 intervals after the newest with enough evidence: stale. After max(3 intervals,
+    90 s): unknown since that moment, with the state it had as `last_known_state`, no confidence and no bottleneck;
+    readings, gates and findings stay as they were."""
     verdict = evaluation.verdict
     renewed = verdict.usable_at or evaluation.time
     age = (now - renewed).total("seconds")
@@ -60,12 +59,4 @@ def as_of(evaluation: E, now: Instant) -> E:
             "transition": Transition(before=verdict.health_state, after=ReportedState.UNKNOWN, time=since),
         }
     )
-    missed = "Nothing has been heard" if renewed == evaluation.time else "Too little has been read to judge by"
-    heard = renewed.round("second", mode="floor").format_iso()
-    return evaluation.model_copy(
-        update={
-            "verdict": unknown,
-            "bottleneck": BottleneckClassification.UNKNOWN,
-            "summary": f"{missed} since {heard}. Before that: {evaluation.summary}",
-        }
-    )
+    return evaluation.model_copy(update={"verdict": unknown, "bottleneck": BottleneckClassification.UNKNOWN})

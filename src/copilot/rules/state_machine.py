@@ -1,4 +1,4 @@
-"""From gates and memory to a state (requirements §3.3). Time comes from the signals; same inputs, same verdict."""
+"""From gates and memory to a state. Time comes from the signals; the same inputs give the same verdict."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -6,9 +6,9 @@ from functools import lru_cache
 
 from whenever import Instant, TimeDelta
 
-from copilot.rules.flow import ARRIVES, SERVED, WAITS
-from copilot.rules.gates.context import COMFORT
-from copilot.rules.gates.registry import CRITICAL, FINISHED_WORK, IMMEDIATE
+from copilot.rules.flow import BACKLOG, DEMAND, PROGRESS
+from copilot.rules.gates.context import RECOVERY_MARGIN
+from copilot.rules.gates.registry import CRITICAL, IMMEDIATE, OF_FINISHED_WORK
 from copilot.rules.memory import NEVER_FIRED, GateMemory, Memory
 from copilot.rules.model import Coverage, GateResult, HealthState, ReportedState, Severity, Transition, Verdict
 from copilot.rules.signals.readings import Signals
@@ -18,8 +18,8 @@ from copilot.rules.staleness import stale_after_sec, unknown_after_sec
 USABLE_COVERAGE = 0.60
 TICKS_TO_STRESS = 2
 TICKS_TO_CRITICAL = 3
-TICKS_TO_CALM = 3
-TICKS_TO_UNCRITICAL = 2
+CLEAR_TICKS = 3
+NOT_CRITICAL_TICKS = 2
 HOLD_CRITICAL = TimeDelta(seconds=60)
 QUIET_FOR = TimeDelta(minutes=5)
 MEMORY_LASTS = TimeDelta(minutes=15)
@@ -51,25 +51,25 @@ def coverage(signals: Signals) -> Coverage:
 
 
 def usable(signals: Signals, covered: Coverage) -> bool:
-    """Whether a tick can carry a verdict: enough primaries, with arrives, waits and served among them. A frontend that
-    was asked and does not answer is evidence enough by itself."""
+    """Whether a tick can carry a verdict: enough primaries, with demand, backlog and progress among them. A frontend
+    that does not answer its health check is evidence enough by itself."""
     if signals.value("frontend.reachable") == 0:
         return True
-    parts = (ARRIVES, WAITS, SERVED)
+    parts = (DEMAND, BACKLOG, PROGRESS)
     return covered.primary >= USABLE_COVERAGE and all(any(signals.covered(i) for i in part) for part in parts)
 
 
 @dataclass(slots=True)
 class _Tick:
-    """What the transition looks at: `fired` are the gates that fire or are held, `unjudged` those that could not be
-    judged, and `close` whether one that does not fire is not well inside its threshold."""
+    """What a transition looks at: `fired` are the gates that fire or are held, `unjudged` those that could not be
+    judged, and `close` says whether one that does not fire is within the recovery margin."""
 
     fired: list[GateResult]
     unjudged: list[GateResult]
     close: bool
-    past: dict[str, GateMemory]
+    memory: dict[str, GateMemory]
     now: Instant
-    served: bool
+    progress: bool
     quiet: bool
     window: TimeDelta
 
@@ -77,9 +77,9 @@ class _Tick:
         """Whether a gate asks for stressed. One slow moment stays in a p99 for a whole window, so a quantile must have
         been over its threshold for that long to be more than one bad sample."""
         for gate in self.fired:
-            past = self.past[gate.name]
+            past = self.memory[gate.name]
             twice = past.streak >= TICKS_TO_STRESS
-            if gate.name in FINISHED_WORK and past.first_fired is not None:
+            if gate.name in OF_FINISHED_WORK and past.first_fired is not None:
                 twice = twice and self.now - past.first_fired >= self.window
             if gate.name in IMMEDIATE or twice:
                 return True
@@ -88,7 +88,7 @@ class _Tick:
     def critical(self) -> bool:
         """Whether a critical gate has held long enough, with fresh evidence."""
         for gate in self.fired:
-            past = self.past[gate.name]
+            past = self.memory[gate.name]
             if gate.unjudged or gate.severity is not Severity.CRITICAL or past.first_fired is None:
                 continue
             held = past.streak >= TICKS_TO_CRITICAL or self.now - past.first_fired >= HOLD_CRITICAL
@@ -97,35 +97,35 @@ class _Tick:
         return False
 
     def lately_missing(self, gate: GateResult) -> bool:
-        """Whether the gate's input is missing, and not for so long that it is simply not to be had here."""
-        since = self.past[gate.name].missing_since
+        """Whether the gate's input is missing, and has not been for so long that it is simply not available here."""
+        since = self.memory[gate.name].missing_since
         return gate.unjudged == "missing" and (since is None or self.now - since < MEMORY_LASTS)
 
-    def calm(self) -> bool:
-        """Whether nothing fires and every gate that was judged is well inside its threshold. A missing input forbids
-        calm, for a while: nothing becomes happy because data went away."""
+    def clear(self) -> bool:
+        """Whether nothing fires and every judged gate is inside its threshold by the recovery margin. A missing input
+        prevents that for a while: nothing becomes happy because data went away."""
         if self.close or any(not g.unjudged for g in self.fired):
             return False
-        return not any(self._spoils_calm(g) for g in self.unjudged)
+        return not any(self._prevents_clear(g) for g in self.unjudged)
 
-    def relieved(self) -> bool:
+    def not_critical(self) -> bool:
         """Whether no critical gate fires, or might."""
         return not any(
             g.fired or self.lately_missing(g) for g in (*self.fired, *self.unjudged) if g.severity is Severity.CRITICAL
         )
 
     def fires_critically(self) -> bool:
-        """Whether a critical gate fires afresh. Where none does and one could not be judged, the tick counts neither
-        for nor against relief, whatever else is wrong."""
+        """Whether a critical gate fires on fresh evidence. Where none does and one could not be judged, the tick counts
+        neither for nor against leaving critical."""
         return any(not g.unjudged and g.severity is Severity.CRITICAL for g in self.fired)
 
-    def only_absence_spoils(self) -> bool:
-        """Whether nothing fired afresh or came close: what spoils the tick is absence, which decides nothing."""
+    def only_absence(self) -> bool:
+        """Whether nothing fired newly or came close: only absence keeps the tick from being clear."""
         return not self.close and all(g.unjudged for g in self.fired)
 
-    def _spoils_calm(self, gate: GateResult) -> bool:
-        """Whether a gate that could not be judged forbids calling this tick calm."""
-        fired = self.past[gate.name].fired
+    def _prevents_clear(self, gate: GateResult) -> bool:
+        """Whether a gate that could not be judged prevents the tick from counting as clear."""
+        fired = self.memory[gate.name].fired
         if gate.unjudged == "missing":
             return fired or self.lately_missing(gate)
         return gate.unjudged == "no_traffic" and fired and not self.quiet
@@ -151,9 +151,7 @@ def _hold(gates: tuple[GateResult, ...], past: dict[str, GateMemory]) -> tuple[G
     if not past:
         return gates
     return tuple(
-        replace(g, fired=True, sentence=f"held: it fired, and since then {g.sentence}")
-        if g.unjudged in ("missing", "no_traffic") and past.get(g.name, NEVER_FIRED).fired
-        else g
+        replace(g, fired=True) if g.unjudged in ("missing", "no_traffic") and past.get(g.name, NEVER_FIRED).fired else g
         for g in gates
     )
 
@@ -169,23 +167,23 @@ def _nothing_wrong(signals: Signals) -> bool:
 
 
 def _next_state(tick: _Tick, memory: Memory) -> HealthState | None:
-    """The transition. Happy never goes straight to critical. The first verdict is stressed or happy, or waits, for a
-    window at most, while a gate that would stress at once cannot be judged. Only a tick that is itself calm, or
-    relieved, ends a state."""
+    """The transition. Happy never goes straight to critical. The first verdict is stressed or happy, or stays pending
+    for up to a window while an immediate gate cannot be judged. Only a tick that is itself clear, or not critical,
+    ends a state."""
     before = memory.state
     if before is None:
-        early = memory.waiting_since is None or tick.now - memory.waiting_since < tick.window
-        waits = early and any(tick.lately_missing(g) for g in tick.unjudged if g.name in IMMEDIATE)
-        return HealthState.STRESSED if tick.stressing() else (None if waits else HealthState.HAPPY)
+        early = memory.pending_since is None or tick.now - memory.pending_since < tick.window
+        pending = early and any(tick.lately_missing(g) for g in tick.unjudged if g.name in IMMEDIATE)
+        return HealthState.STRESSED if tick.stressing() else (None if pending else HealthState.HAPPY)
     if before is HealthState.HAPPY:
         return HealthState.STRESSED if tick.stressing() else HealthState.HAPPY
     if before is HealthState.STRESSED:
         if tick.critical():
             return HealthState.CRITICAL
-        calm = tick.calm() and memory.calm >= TICKS_TO_CALM and (tick.served or tick.quiet)
-        return HealthState.HAPPY if calm else HealthState.STRESSED
-    relieved = tick.relieved() and memory.uncritical >= TICKS_TO_UNCRITICAL
-    return HealthState.STRESSED if relieved else HealthState.CRITICAL
+        clear = tick.clear() and memory.clear_ticks >= CLEAR_TICKS and (tick.progress or tick.quiet)
+        return HealthState.HAPPY if clear else HealthState.STRESSED
+    not_critical = tick.not_critical() and memory.not_critical_ticks >= NOT_CRITICAL_TICKS
+    return HealthState.STRESSED if not_critical else HealthState.CRITICAL
 
 
 def _confidence(gates: tuple[GateResult, ...], covered: Coverage) -> float:
@@ -194,14 +192,14 @@ def _confidence(gates: tuple[GateResult, ...], covered: Coverage) -> float:
     fired = [g for g in gates if g.fired]
     deciding = fired or [g for g in gates if g.unjudged != "not_expected"]
     share = sum(g.unjudged != "missing" for g in deciding) / len(deciding) if deciding else 0.0
-    close = any(g.margin is not None and abs(g.margin) < COMFORT for g in deciding)
+    close = any(g.margin is not None and abs(g.margin) < RECOVERY_MARGIN for g in deciding)
     return round((share if fired else min(share, covered.primary)) / (2 if close else 1), 4)
 
 
 def evaluate_health_state(
     judged: tuple[GateResult, ...], signals: Signals, memory: Memory, interval_sec: float, window_sec: float
 ) -> tuple[Verdict, Memory]:
-    """The verdict of one tick and the machine's memory after it (queues and demand are remembered elsewhere)."""
+    """The verdict of one tick and the machine's memory after it (`memory.py` learns queues and demand)."""
     now, covered = signals.time, coverage(signals)
     if usable(signals, covered):
         if memory.last_usable is not None and now - memory.last_usable >= MEMORY_LASTS:
@@ -240,26 +238,28 @@ def _usable_tick(
     gates = _hold(judged, memory.gates)
     past = _remember_gates(judged, memory.gates, now)
     quiet_since = (memory.quiet_since or now) if _nothing_wrong(signals) else None
-    served = any((signals.value(i) or 0) > 0 for i in SERVED)
+    progress = any((signals.value(i) or 0) > 0 for i in PROGRESS)
     quiet, window = quiet_since is not None and now - quiet_since >= QUIET_FOR, TimeDelta(seconds=window_sec)
     tick = _Tick(
         fired=[g for g in gates if g.fired],
         unjudged=[g for g in gates if g.unjudged],
-        close=any(g.fired is False and g.margin is not None and g.margin < COMFORT for g in gates),
-        past=past,
+        close=any(g.fired is False and g.margin is not None and g.margin < RECOVERY_MARGIN for g in gates),
+        memory=past,
         now=now,
-        served=served,
+        progress=progress,
         quiet=quiet,
         window=window,
     )
+    for gate in gates:
+        gate.since = past[gate.name].first_fired if gate.fired else None
     ended = any(m.fired and name in CRITICAL and not past[name].fired for name, m in memory.gates.items())
-    absent = tick.only_absence_spoils()
-    uncritical = 0 if tick.fires_critically() else memory.uncritical + int(tick.relieved())
+    absent = tick.only_absence()
+    not_critical = 0 if tick.fires_critically() else memory.not_critical_ticks + int(tick.not_critical())
     memory = memory.model_copy(
         update={
             "gates": {name: m for name, m in past.items() if m is not NEVER_FIRED},
-            "calm": memory.calm + 1 if tick.calm() else (memory.calm if absent else 0),
-            "uncritical": uncritical,
+            "clear_ticks": memory.clear_ticks + 1 if tick.clear() else (memory.clear_ticks if absent else 0),
+            "not_critical_ticks": not_critical,
             "quiet_since": quiet_since,
             "last_usable": now,
             "last_tick": now,
@@ -267,9 +267,9 @@ def _usable_tick(
         }
     )
     state = _next_state(tick, memory)
-    waiting_since = (memory.waiting_since or now) if state is None else None
-    if waiting_since is not memory.waiting_since:
-        memory = memory.model_copy(update={"waiting_since": waiting_since})
+    pending_since = (memory.pending_since or now) if state is None else None
+    if pending_since is not memory.pending_since:
+        memory = memory.model_copy(update={"pending_since": pending_since})
     if state is not memory.state:
-        memory = memory.model_copy(update={"state": state, "since": now, "calm": 0, "uncritical": 0})
+        memory = memory.model_copy(update={"state": state, "since": now, "clear_ticks": 0, "not_critical_ticks": 0})
     return gates, memory

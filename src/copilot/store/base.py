@@ -15,12 +15,12 @@ from copilot.explain.model.answer import Explanation
 from copilot.explain.model.usage import ModelCall, Spent
 from copilot.rules.model import (
     BottleneckClassification,
+    DetectedIssue,
     Evaluation,
     HealthAssessment,
     ReportedState,
     Severity,
     Snapshot,
-    StoredIssue,
     Trigger,
 )
 from copilot.rules.signals.readings import Frozen
@@ -128,12 +128,12 @@ class Store(Protocol):
     ) -> list[SeriesPoint]:
         """One signal's readings in a range, oldest first, at most `max_points` with peaks and gaps kept."""
 
-    async def issues(self, cluster: str, *, severity: Severity | None = None, limit: int = 100) -> list[StoredIssue]:
+    async def issues(self, cluster: str, *, severity: Severity | None = None, limit: int = 100) -> list[DetectedIssue]:
         """Open issues: critical before warning, then the last seen first."""
 
     async def resolved_issues(
         self, cluster: str, *, severity: Severity | None = None, limit: int = 100
-    ) -> list[StoredIssue]:
+    ) -> list[DetectedIssue]:
         """Resolved issues: the last resolved first; of those resolved at once, critical before warning."""
 
     async def clusters(self) -> list[str]:

@@ -5,19 +5,21 @@ from uuid import UUID, uuid5
 
 from whenever import Instant
 
-from copilot.rules.model import Evaluation, Issue, ReportedState, StoredIssue
+from copilot.rules.model import Detected, DetectedIssue, Evaluation, ReportedState
 
 ISSUES = UUID("6f0c1d52-0b7e-5d0a-9a3c-3d1f6f1c9b11")
 
 Key = tuple[str, str]
 
 
-def key(issue: Issue) -> Key:
+def key(issue: Detected) -> Key:
     """What makes two findings of one cluster the same problem."""
     return issue.finding, issue.subject
 
 
-def live_on(evaluation: Evaluation, known: Iterable[StoredIssue], newer: Evaluation | None = None) -> list[StoredIssue]:
+def live_on(
+    evaluation: Evaluation, known: Iterable[DetectedIssue], newer: Evaluation | None = None
+) -> list[DetectedIssue]:
     """The issues that an evaluation opens, sees again or resolves; those it leaves as they are are not among them.
 
     `known` are the cluster's issues that were not resolved at the evaluation's time. `newer`: the next later evaluation
@@ -55,12 +57,12 @@ def could_see(evaluation: Evaluation) -> bool:
     return not evaluation.verdict.stale and evaluation.verdict.health_state is not ReportedState.UNKNOWN
 
 
-def _new_id(evaluation: Evaluation, finding: Issue) -> str:
+def _new_id(evaluation: Evaluation, finding: Detected) -> str:
     return str(uuid5(ISSUES, "\n".join((evaluation.cluster, *key(finding), evaluation.evaluation_id))))
 
 
 def _stored(
-    finding: Issue, issue_id: str, first_seen: Instant, last_seen: Instant, resolved_at: Instant | None
-) -> StoredIssue:
-    fields = {name: getattr(finding, name) for name in Issue.model_fields}
-    return StoredIssue(**fields, id=issue_id, first_seen=first_seen, last_seen=last_seen, resolved_at=resolved_at)
+    finding: Detected, issue_id: str, first_seen: Instant, last_seen: Instant, resolved_at: Instant | None
+) -> DetectedIssue:
+    fields = {name: getattr(finding, name) for name in Detected.model_fields}
+    return DetectedIssue(**fields, id=issue_id, first_seen=first_seen, last_seen=last_seen, resolved_at=resolved_at)

@@ -9,16 +9,16 @@ import asyncpg
 from whenever import Instant
 
 from copilot.errors import StoreError
-from copilot.explain.model.answer import Explanation, reworded
+from copilot.explain.model.answer import Explanation
 from copilot.explain.model.usage import ModelCall, Spent
 from copilot.rules.model import (
     BottleneckClassification,
+    DetectedIssue,
     Evaluation,
     HealthAssessment,
     ReportedState,
     Severity,
     Snapshot,
-    StoredIssue,
     Trigger,
 )
 from copilot.store import rows as issue_rows
@@ -93,12 +93,11 @@ class PostgresStore:
             if row is None:
                 return False
             kept = join_assessment(row)
-            said = reworded(kept, explanation)
-            if said != kept:
+            improved = kept.model_copy(update={"explanation": explanation.model_dump(mode="json")})
+            if improved != kept:
                 await connection.execute(
-                    sql.REWORD_ASSESSMENT, key, said.explained_by, to_text(said.summary), to_jsonb(said)
+                    sql.REWORD_ASSESSMENT, key, explanation.explained_by, _summary(improved), to_jsonb(improved)
                 )
-            await issue_rows.reword_in(connection, kept, explanation)
             return True
 
         return await self._connections.transaction(write)
@@ -165,13 +164,13 @@ class PostgresStore:
         points = [SeriesPoint(time=from_column(r["time"]), value=r["value"]) for r in rows]
         return thin_series(points, max_points)
 
-    async def issues(self, cluster: str, *, severity: Severity | None = None, limit: int = 100) -> list[StoredIssue]:
+    async def issues(self, cluster: str, *, severity: Severity | None = None, limit: int = 100) -> list[DetectedIssue]:
         rows = await self._rows(sql.ISSUES, cluster, severity.value if severity else None, limit)
         return [join_issue(r) for r in rows]
 
     async def resolved_issues(
         self, cluster: str, *, severity: Severity | None = None, limit: int = 100
-    ) -> list[StoredIssue]:
+    ) -> list[DetectedIssue]:
         rows = await self._rows(sql.RESOLVED_ISSUES, cluster, severity.value if severity else None, limit)
         return [join_issue(r) for r in rows]
 
@@ -267,9 +266,14 @@ def _snapshot_row(snapshot: Snapshot) -> tuple[Any, ...]:
 def _assessment_row(said: HealthAssessment) -> tuple[Any, ...]:
     return (
         row_id(said.evaluation_id, said.trigger), to_text(said.cluster), to_text(said.evaluation_id),
-        said.trigger.value, to_column(said.time), *_said_columns(said), said.explained_by, to_text(said.summary),
+        said.trigger.value, to_column(said.time), *_said_columns(said), "rules", _summary(said),
         to_jsonb(said),
     )  # fmt: skip
+
+
+def _summary(assessment: HealthAssessment) -> str:
+    """What the summary column holds: the first finding's name, and no sentence (those are made when it is read)."""
+    return to_text(assessment.top_factor or "")
 
 
 def _said_columns(said: Evaluation) -> tuple[str, bool, str, str | None]:

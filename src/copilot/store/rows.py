@@ -12,9 +12,8 @@ from pydantic import BaseModel, ValidationError
 from whenever import Instant
 
 from copilot.errors import StoreError
-from copilot.explain.model.answer import Explanation, readvised
 from copilot.explain.model.usage import SETTLED, UNSERVED, ModelCall, Spent
-from copilot.rules.model import Evaluation, HealthAssessment, Snapshot, StoredIssue
+from copilot.rules.model import DetectedIssue, Evaluation, HealthAssessment, Snapshot
 from copilot.store import sql
 from copilot.store.issue_life import live_on
 
@@ -100,10 +99,10 @@ def join_assessment(row: Row) -> HealthAssessment:
         return HealthAssessment.model_validate_json(row["assessment"])
 
 
-def join_issue(row: Row) -> StoredIssue:
+def join_issue(row: Row) -> DetectedIssue:
     """An issue from a row of issues. StoreError as above."""
     with _understood("an issue"):
-        return StoredIssue.model_validate_json(row["issue"])
+        return DetectedIssue.model_validate_json(row["issue"])
 
 
 def join_call(row: Row) -> ModelCall:
@@ -147,23 +146,12 @@ async def live_on_in(connection: Connection, assessment: HealthAssessment) -> No
             to_text(issue.finding),
             to_text(issue.subject),
             issue.severity.value,
-            to_text(issue.title),
+            to_text(issue.finding),
             to_column(issue.first_seen),
             to_column(issue.last_seen),
             None if issue.resolved_at is None else to_column(issue.resolved_at),
             to_jsonb(issue),
         )
-
-
-async def reword_in(connection: Connection, assessment: HealthAssessment, explanation: Explanation) -> None:
-    """Give the issues that an assessment was the last to see the explanation's advice."""
-    if not explanation.actions:
-        return
-    cluster, time = to_text(assessment.cluster), to_column(assessment.time)
-    for issue in [join_issue(r) for r in await connection.fetch(sql.ISSUES_SEEN_AT, cluster, time)]:
-        said = readvised(issue, explanation)
-        if said != issue:
-            await connection.execute(sql.REWORD_ISSUE, UUID(issue.id), to_jsonb(said))
 
 
 async def save(connection: Connection, call: ModelCall) -> None:

@@ -77,8 +77,6 @@ INSERT_THRESHOLDS = "INSERT INTO threshold_sets (hash, thresholds) VALUES ($1, $
 THRESHOLDS = "SELECT thresholds FROM threshold_sets WHERE hash = $1"
 
 ISSUES_UNRESOLVED_AT = "SELECT issue FROM issues WHERE cluster = $1 AND (resolved_at IS NULL OR resolved_at > $2)"
-ISSUES_SEEN_AT = "SELECT issue FROM issues WHERE cluster = $1 AND last_seen = $2"
-REWORD_ISSUE = "UPDATE issues SET issue = $2::jsonb WHERE id = $1"
 UPSERT_ISSUE = """
 INSERT INTO issues (id, cluster, finding, subject, severity, title, first_seen, last_seen, resolved_at, issue)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb)

@@ -6,8 +6,9 @@ from typing import Literal
 
 from whenever import Instant
 
+from copilot.explain import ExplainedEvaluation
 from copilot.explain.numbers import quantity
-from copilot.rules.model import Evaluation, Issue, SuggestedAction
+from copilot.rules.model import Issue, SuggestedAction
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS, SignalSpec
 from copilot.store.base import TimelinePoint
@@ -24,7 +25,7 @@ class Callout:
     beside_summary: bool
 
 
-def callout(e: Evaluation) -> Callout | None:
+def callout(e: ExplainedEvaluation) -> Callout | None:
     """The first finding, without what the summary says already; None where there is none."""
     if not e.findings:
         return None

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from whenever import Instant
 
-from copilot.rules.model import Evaluation, ReportedState
+from copilot.explain import ExplainedEvaluation
+from copilot.rules.model import ReportedState
 
 WORST_FIRST = (ReportedState.CRITICAL, ReportedState.STRESSED, ReportedState.UNKNOWN, ReportedState.HAPPY)
 """As /clusters has it."""
@@ -16,7 +17,7 @@ class ClusterCard:
     """One cluster; `evaluation` as it must be read now, None before the first."""
 
     name: str
-    evaluation: Evaluation | None
+    evaluation: ExplainedEvaluation | None
 
     @property
     def state(self) -> ReportedState:
@@ -61,6 +62,6 @@ class Overview:
         return [(state, n) for state, n in counted if n]
 
 
-def said(cards: Iterable[tuple[str, Evaluation | None]]) -> tuple[ClusterCard, ...]:
+def said(cards: Iterable[tuple[str, ExplainedEvaluation | None]]) -> tuple[ClusterCard, ...]:
     """Cards of names with evaluations."""
     return tuple(ClusterCard(name, evaluation) for name, evaluation in cards)

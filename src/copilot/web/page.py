@@ -12,9 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markdown_it import MarkdownIt
 from whenever import Instant
 
+from copilot.explain import ExplainedEvaluation
 from copilot.explain import numbers as figures
 from copilot.explain.numbers import duration
-from copilot.rules.model import Evaluation, GateResult, ReportedState, Severity, StoredIssue
+from copilot.rules.model import GateResult, ReportedState, Severity, StoredIssue
 from copilot.rules.signals.readings import LogPattern
 from copilot.rules.signals.taxonomy import SPECS
 from copilot.rules.staleness import unknown_after_sec
@@ -123,7 +124,7 @@ class Page:
 
     view: View
     tabs: tuple[ClusterCard, ...]
-    evaluation: Evaluation | None
+    evaluation: ExplainedEvaluation | None
     now: Instant
     today: Instant
     age_sec: float | None

@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator
 
 from copilot.explain.model.evidence import Evidence
-from copilot.rules.bottleneck import SERVER_REFUSES, SERVER_SLOW
+from copilot.rules.gates.registry import SERVER_REFUSES, SERVER_SLOW
 from copilot.rules.model import ActionType, BottleneckClassification, SuggestedAction
-from copilot.rules.scaling import broken_rule, slots_used_up
+from copilot.rules.scaling import broken_rule
 
 TARGETS = frozenset(
     {"workers", "frontend", "history", "matching", "persistence", "server", "metrics", "application", "clients"}
@@ -104,7 +104,7 @@ def _told_not_to_help(part: str) -> bool:
 
 def _server_is_to_blame(evidence: Evidence) -> bool:
     limits = (BottleneckClassification.SERVER_LIMITED, BottleneckClassification.MIXED)
-    return evidence.bottleneck in limits or bool({*evidence.fired} & (SERVER_REFUSES | SERVER_SLOW))
+    return evidence.bottleneck in limits or bool({*evidence.fired} & (frozenset((*SERVER_REFUSES, *SERVER_SLOW))))
 
 
 def _full(evidence: Evidence) -> bool:
@@ -125,7 +125,7 @@ def as_meant(action: SuggestedAction) -> SuggestedAction:
 
 def broken_guards(actions: tuple[SuggestedAction, ...], evidence: Evidence) -> Iterator[tuple[int, str]]:
     """Actions that break a guard, and which."""
-    refused = SERVER_REFUSES & {*evidence.fired}
+    refused = {*SERVER_REFUSES} & {*evidence.fired}
     scaled = False
     for number, action in enumerate(actions):
         kind, target = action.action_type, action.target_service
@@ -141,7 +141,12 @@ def broken_guards(actions: tuple[SuggestedAction, ...], evidence: Evidence) -> I
             if not down and not _UP.search(action.description) and meant.parameters.get("direction") != "up":
                 yield number, "a scaling that does not say which way"
             scaled = scaled or (target == "workers" and not down)
-        if kind is ActionType.RESTART and target == "workers" and not scaled and slots_used_up(evidence.signals):
+        if (
+            kind is ActionType.RESTART
+            and target == "workers"
+            and not scaled
+            and any(evidence.signals.value(f"workers.{k}_slots_available") == 0 for k in ("workflow", "activity"))
+        ):
             yield number, "a restart of full workers before others were added"
         for name in action.parameters:
             if name not in PARAMETERS:

@@ -25,6 +25,7 @@ from pydantic_ai.models import Model
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import UsageLimits
 
+from copilot.explain.explanation import ExplainedEvaluation
 from copilot.explain.model.answer import Factor, ModelExplanation
 from copilot.explain.model.evidence import Evidence
 from copilot.explain.model.prompt import (
@@ -34,7 +35,7 @@ from copilot.explain.model.prompt import (
     researcher_prompt,
 )
 from copilot.explain.model.usage import AgentName, Cap, Outcome, Price, Told, tokens_at_most
-from copilot.rules.model import ActionType, Evaluation, Narrative, Share, SuggestedAction
+from copilot.rules.model import ActionType, Narrative, Share, SuggestedAction
 from copilot.rules.signals.readings import Frozen
 
 log = logging.getLogger(__name__)
@@ -291,11 +292,11 @@ class Explainers:
     timeout_sec: float
     addresses: bool
 
-    def dispatching(self, evaluation: Evaluation, evidence: Evidence) -> Question:
+    def dispatching(self, evaluation: ExplainedEvaluation, evidence: Evidence) -> Question:
         """How much explanation does it need?"""
         return _question("dispatcher", self.dispatcher, dispatcher_prompt(evaluation, evidence), _dispatched)
 
-    def research(self, evaluation: Evaluation, evidence: Evidence, moved: Mapping[str, str]) -> Question:
+    def research(self, evaluation: ExplainedEvaluation, evidence: Evidence, moved: Mapping[str, str]) -> Question:
         """What is the explanation?"""
         return _question("researcher", self.researcher, researcher_prompt(evaluation, evidence, moved), _researched)
 

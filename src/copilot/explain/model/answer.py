@@ -5,7 +5,8 @@ from typing import Literal, TypeVar
 
 from pydantic import FiniteFloat
 
-from copilot.rules.model import Evaluation, Issue, Narrative, SuggestedAction
+from copilot.explain.explanation import ExplainedEvaluation, explained
+from copilot.rules.model import Evaluation, HealthAssessment, Issue, Narrative, SuggestedAction
 from copilot.rules.signals.readings import Frozen
 
 
@@ -61,7 +62,7 @@ class Explanation(Frozen):
     note: str = ""
 
 
-E = TypeVar("E", bound=Evaluation)
+E = TypeVar("E", bound=ExplainedEvaluation)
 I = TypeVar("I", bound=Issue)  # noqa: E741
 
 
@@ -76,6 +77,14 @@ def reworded(evaluation: E, explanation: Explanation) -> E:
             "findings": tuple(readvised(finding, explanation) for finding in evaluation.findings),
         }
     )
+
+
+def in_words(evaluation: Evaluation) -> ExplainedEvaluation:
+    """The evaluation in words: the rules', and those of a model where an assessment has them."""
+    words = explained(evaluation)
+    if isinstance(evaluation, HealthAssessment) and evaluation.explanation is not None:
+        return reworded(words, Explanation.model_validate(evaluation.explanation))
+    return words
 
 
 def readvised(issue: I, explanation: Explanation) -> I:

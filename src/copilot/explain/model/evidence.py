@@ -5,10 +5,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from copilot.explain.explanation import ExplainedEvaluation
 from copilot.explain.model.knowledge import MOST_PASSAGES
 from copilot.explain.model.quantities import Dimension, Measured, said
 from copilot.redaction.redactor import Redactor
-from copilot.rules.model import BottleneckClassification, Evaluation, ReportedState, ServiceHealth
+from copilot.rules.model import BottleneckClassification, ReportedState, ServiceHealth
 from copilot.rules.signals.readings import BreakdownRow, Frozen, LogPattern, Signals
 from copilot.rules.signals.taxonomy import SPECS, Unit
 from copilot.rules.state_machine import USABLE_COVERAGE
@@ -73,7 +74,7 @@ class Evidence:
 
 
 def evidence(
-    evaluation: Evaluation,
+    evaluation: ExplainedEvaluation,
     logs: Sequence[LogPattern] = (),
     passages: Sequence[Passage] = (),
     *,
@@ -123,7 +124,7 @@ def evidence(
     )
 
 
-def _labels(evaluation: Evaluation) -> Iterator[str]:
+def _labels(evaluation: ExplainedEvaluation) -> Iterator[str]:
     for rows in evaluation.signals.breakdowns.values():
         for row in rows[:MOST_ROWS]:
             yield from (value[:200] for value in row.labels.values())
@@ -133,7 +134,7 @@ def _labels(evaluation: Evaluation) -> Iterator[str]:
     yield from (issue.subject[:200] for issue in evaluation.findings if issue.subject)
 
 
-def _told(evaluation: Evaluation) -> Iterator[str]:
+def _told(evaluation: ExplainedEvaluation) -> Iterator[str]:
     """What the rules themselves say in words."""
     said_by_rules = evaluation.narrative
     yield evaluation.summary
@@ -151,7 +152,7 @@ def _of_text(text: str) -> Iterator[Measured]:
         yield Measured(middle, number.dimension or "count", number.noun, middle)
 
 
-def _moments(evaluation: Evaluation, logs: Iterable[LogPattern]) -> Iterator[str]:
+def _moments(evaluation: ExplainedEvaluation, logs: Iterable[LogPattern]) -> Iterator[str]:
     verdict = evaluation.verdict
     yield from (evaluation.time.format_iso(), verdict.since.format_iso())
     if verdict.transition:
@@ -159,7 +160,7 @@ def _moments(evaluation: Evaluation, logs: Iterable[LogPattern]) -> Iterator[str
     yield from (log.last_seen.format_iso() for log in logs)
 
 
-def _measured(evaluation: Evaluation, logs: Iterable[LogPattern]) -> Iterator[Measured]:
+def _measured(evaluation: ExplainedEvaluation, logs: Iterable[LogPattern]) -> Iterator[Measured]:
     signals, verdict = evaluation.signals, evaluation.verdict
     for signal_id, value in signals.readings.items():
         if value is not None:

@@ -21,7 +21,7 @@ from copilot.explain.model.foreign import in_another_language
 from copilot.explain.model.quantities import Said, said
 from copilot.redaction.confusables import made_plain
 from copilot.redaction.redactor import redacted
-from copilot.rules.scaling import broken_rule, permitted
+from copilot.rules.scaling import broken_rule
 
 LONGEST_TEXT = 1_200
 LONGEST_ANSWER = 9_000
@@ -92,7 +92,7 @@ def grounded(answer: ModelExplanation, evidence: Evidence) -> Grounded | Refused
     if objections:
         return Refused(objections)
     marked = [a.model_copy(update={"source": "model"}) for a in answer.actions]
-    return Grounded(answer.model_copy(update={"actions": permitted(marked, evidence.signals)}))
+    return Grounded(answer.model_copy(update={"actions": tuple(marked)}))
 
 
 def _objection(reason: Reason, place: str, found: str) -> Objection:

@@ -8,9 +8,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 
+from copilot.explain.explanation import ExplainedEvaluation
 from copilot.explain.model.evidence import Evidence, Passage
 from copilot.redaction.redactor import Redactor
-from copilot.rules.model import Evaluation, GateResult, Issue
+from copilot.rules.model import GateResult, Issue
 from copilot.rules.signals.readings import LogPattern
 from copilot.rules.signals.taxonomy import SPECS
 
@@ -65,7 +66,7 @@ Write the explanation, at most 350 words in all:
 - confidence: between 0 and 1, how sure you are of the cause."""
 
 
-def dispatcher_prompt(evaluation: Evaluation, evidence: Evidence) -> str:
+def dispatcher_prompt(evaluation: ExplainedEvaluation, evidence: Evidence) -> str:
     """The situation in short, for the decision how much explanation it needs."""
     parts = (
         ("STATE, decided by rules", _state(evaluation)),
@@ -78,7 +79,7 @@ def dispatcher_prompt(evaluation: Evaluation, evidence: Evidence) -> str:
     return _prompt("How much explanation does this situation need?", parts, evidence, LONGEST_SHORT_PROMPT)
 
 
-def researcher_prompt(evaluation: Evaluation, evidence: Evidence, moved: Mapping[str, str]) -> str:
+def researcher_prompt(evaluation: ExplainedEvaluation, evidence: Evidence, moved: Mapping[str, str]) -> str:
     """Everything that is known about a situation, with the passages of runbooks that `evidence` holds. `moved`: signals
     and how they moved of late (explain/model/fingerprint.py)."""
     parts = (
@@ -136,7 +137,7 @@ def _number(value: float | None) -> str:
     return "none" if value is None else f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
 
 
-def _state(evaluation: Evaluation) -> Iterator[str]:
+def _state(evaluation: ExplainedEvaluation) -> Iterator[str]:
     verdict = evaluation.verdict
     held = ", held without fresh evidence" if verdict.stale else ""
     since, now = (t.round("second", mode="floor").format_iso() for t in (verdict.since, evaluation.time))
@@ -149,14 +150,14 @@ def _state(evaluation: Evaluation) -> Iterator[str]:
     yield f"share of primary signals that were read {_number(verdict.coverage.primary)}"
 
 
-def _said(evaluation: Evaluation) -> Iterator[str]:
+def _said(evaluation: ExplainedEvaluation) -> Iterator[str]:
     said = evaluation.narrative
     yield f"summary: {_line(evaluation.summary)}"
     for name in ("setting", "trigger", "why", "meaning", "watch_next"):
         yield f"{name}: {_line(getattr(said, name))}"
 
 
-def _gates(evaluation: Evaluation) -> Iterator[str]:
+def _gates(evaluation: ExplainedEvaluation) -> Iterator[str]:
     for gate in evaluation.verdict.gates:
         if gate.fired:
             yield _line(f"{gate.name} ({gate.severity.value}){_measured(gate)}: {gate.sentence}")
@@ -181,25 +182,25 @@ def _findings(findings: Iterable[Issue]) -> Iterator[str]:
             )
 
 
-def _actors(evaluation: Evaluation) -> Iterator[str]:
+def _actors(evaluation: ExplainedEvaluation) -> Iterator[str]:
     for actor in evaluation.services:
         mostly = f", mostly {actor.dominant_signal}" if actor.dominant_signal else ""
         yield _line(f"{actor.name}: progress {actor.forward_progress}, pressure {actor.pressure}{mostly}")
 
 
-def _signals(evaluation: Evaluation) -> Iterator[str]:
+def _signals(evaluation: ExplainedEvaluation) -> Iterator[str]:
     for signal_id, value in sorted(evaluation.signals.readings.items()):
         if value is not None:
             unit = SPECS[signal_id].unit if signal_id in SPECS else ""
             yield f"{signal_id} {_number(value)} {unit}".rstrip()
 
 
-def _missing(evaluation: Evaluation) -> Iterator[str]:
+def _missing(evaluation: ExplainedEvaluation) -> Iterator[str]:
     if missing := sorted(evaluation.verdict.coverage.missing):
         yield _line(", ".join(missing))
 
 
-def _rows(evaluation: Evaluation) -> Iterator[str]:
+def _rows(evaluation: ExplainedEvaluation) -> Iterator[str]:
     for signal_id, rows in sorted(evaluation.signals.breakdowns.items()):
         for row in rows[:MOST_ROWS]:
             labels = {name: _line(value, 120) for name, value in row.labels.items()}

@@ -2,16 +2,17 @@
 
 import re
 
+from copilot.explain.explanation import ExplainedEvaluation
 from copilot.explain.model.advice import as_meant
 from copilot.explain.model.answer import ActionsFor, Explanation, ModelExplanation
 from copilot.explain.model.fingerprint import same_story
-from copilot.rules.model import Evaluation, Issue, Narrative, SuggestedAction
+from copilot.rules.model import Issue, Narrative, SuggestedAction
 from copilot.rules.scaling import broken_rule
 
 _SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+")
 
 
-def rules_stand(evaluation: Evaluation, why: str) -> Explanation:
+def rules_stand(evaluation: ExplainedEvaluation, why: str) -> Explanation:
     """The rules' own words, with a sentence that says why there are no others."""
     return Explanation(
         explained_by="rules",
@@ -21,7 +22,7 @@ def rules_stand(evaluation: Evaluation, why: str) -> Explanation:
     )
 
 
-def served(evaluation: Evaluation, answer: ModelExplanation) -> Explanation:
+def served(evaluation: ExplainedEvaluation, answer: ModelExplanation) -> Explanation:
     """A checked answer about an evaluation that is in the rules' words. What the model left empty the rules say."""
     said, rules = answer.narrative, evaluation.narrative
     factors = " ".join(factor.words.strip() for factor in answer.factors if factor.words.strip())
@@ -40,7 +41,7 @@ def served(evaluation: Evaluation, answer: ModelExplanation) -> Explanation:
     )
 
 
-def carried(evaluation: Evaluation, answer: ModelExplanation, told: str) -> Explanation:
+def carried(evaluation: ExplainedEvaluation, answer: ModelExplanation, told: str) -> Explanation:
     """A checked answer of before (`told`: when, ISO 8601), about an evaluation at which nothing has changed but the
     numbers: the rules say what is now, the model why."""
     explained = served(evaluation, answer)
@@ -48,7 +49,7 @@ def carried(evaluation: Evaluation, answer: ModelExplanation, told: str) -> Expl
     return explained.model_copy(update={"summary": evaluation.summary, "note": note})
 
 
-def still_said(evaluation: Evaluation, explained: Evaluation | None) -> Evaluation:
+def still_said(evaluation: ExplainedEvaluation, explained: ExplainedEvaluation | None) -> ExplainedEvaluation:
     """The evaluation with the model's words of an earlier one, where there are some and they are about the same."""
     if (
         explained is None
@@ -72,7 +73,9 @@ def still_said(evaluation: Evaluation, explained: Evaluation | None) -> Evaluati
     )
 
 
-def _still_permitted(actions: tuple[SuggestedAction, ...], evaluation: Evaluation) -> tuple[SuggestedAction, ...]:
+def _still_permitted(
+    actions: tuple[SuggestedAction, ...], evaluation: ExplainedEvaluation
+) -> tuple[SuggestedAction, ...]:
     return tuple(a for a in actions if broken_rule(as_meant(a), evaluation.signals) is None)
 
 
@@ -80,7 +83,7 @@ def _both(first: str, second: str) -> str:
     return f"{first.strip()} {second.strip()}".strip()
 
 
-def _advice(evaluation: Evaluation, answer: ModelExplanation) -> tuple[ActionsFor, ...]:
+def _advice(evaluation: ExplainedEvaluation, answer: ModelExplanation) -> tuple[ActionsFor, ...]:
     """The model's actions stand with the finding it ranks first, before those of the rules it has none in place of."""
     if not answer.actions or not evaluation.findings:
         return ()
@@ -90,7 +93,7 @@ def _advice(evaluation: Evaluation, answer: ModelExplanation) -> tuple[ActionsFo
     return (ActionsFor(finding=issue.finding, subject=issue.subject, actions=actions),)
 
 
-def _first(evaluation: Evaluation, answer: ModelExplanation) -> Issue:
+def _first(evaluation: ExplainedEvaluation, answer: ModelExplanation) -> Issue:
     known = {i.finding: i for i in reversed(evaluation.findings)}
     ranked = (known[f.finding] for f in answer.factors if f.finding in known)
     return next(ranked, evaluation.findings[0])

@@ -11,6 +11,7 @@ from temporalio import activity
 from whenever import Instant
 
 from copilot.errors import StoreError
+from copilot.explain import ExplainedEvaluation, explained
 from copilot.explain.model import ledger
 from copilot.explain.model.answer import Explanation, ModelExplanation
 from copilot.explain.model.evidence import Evidence, Passage, evidence
@@ -74,10 +75,10 @@ class Models(Protocol):
     @property
     def addresses(self) -> bool: ...
 
-    def dispatching(self, evaluation: Evaluation, evidence: Evidence) -> Question:
+    def dispatching(self, evaluation: ExplainedEvaluation, evidence: Evidence) -> Question:
         """How much explanation does it need?"""
 
-    def research(self, evaluation: Evaluation, evidence: Evidence, moved: Mapping[str, str]) -> Question:
+    def research(self, evaluation: ExplainedEvaluation, evidence: Evidence, moved: Mapping[str, str]) -> Question:
         """What is the explanation? `moved`: signals and how they moved of late."""
 
 
@@ -128,7 +129,7 @@ class ExplainActivities:
     @activity.defn
     async def fetch_rag_context(self, ask: FetchRagContext) -> RagContext:
         """The passages of runbooks for the first findings: at most five, best first."""
-        judged = Evaluation.model_validate(ask.evaluation)
+        judged = explained(Evaluation.model_validate(ask.evaluation))
         questions = [question(issue) for issue in judged.findings[:ASKED_ABOUT]]
         try:
             async with asyncio.timeout(ask.deadline_sec):
@@ -152,15 +153,15 @@ class ExplainActivities:
         kept = await self._deps.store.improve_explanation(ask.evaluation_id, Trigger(ask.trigger), explanation)
         return ExplanationImproved(kept=kept)
 
-    def _given(self, ask: AskModel) -> tuple[Models, Evaluation, Evidence]:
+    def _given(self, ask: AskModel) -> tuple[Models, ExplainedEvaluation, Evidence]:
         models = self._deps.models
         if models is None:
             raise ValueError("this worker has no model to ask")
-        judged = Evaluation.model_validate(ask.evaluation)
+        judged = explained(Evaluation.model_validate(ask.evaluation))
         passages = [Passage.model_validate(p) for p in ask.passages]
         return models, judged, evidence(judged, judged.signals.logs, passages, addresses=models.addresses)
 
-    async def _moved(self, judged: Evaluation) -> dict[str, str]:
+    async def _moved(self, judged: ExplainedEvaluation) -> dict[str, str]:
         """How the signals that matter moved, as far as the store says so at once."""
         since, moved = judged.time.subtract(seconds=HISTORY_SEC), {}
         try:
@@ -175,7 +176,7 @@ class ExplainActivities:
             log.warning("without history: %s", str(error) or "the state store did not answer in time")
         return moved
 
-    async def _asked(self, what: Question, judged: Evaluation, known: Evidence, ask: AskModel) -> ModelAsked:
+    async def _asked(self, what: Question, judged: ExplainedEvaluation, known: Evidence, ask: AskModel) -> ModelAsked:
         call = await self._begun(what, judged, ask.trigger)
         if call.outcome is Outcome.OVER_BUDGET:
             return _kept(rules_stand(judged, f"No model was asked, for {call.why}"))
@@ -192,7 +193,7 @@ class ExplainActivities:
         log.warning("%s, %s %s: %s", judged.evaluation_id, what.agent, call.outcome.value, call.why)
         return _kept(rules_stand(judged, call.why))
 
-    async def _begun(self, what: Question, judged: Evaluation, trigger: str) -> ModelCall:
+    async def _begun(self, what: Question, judged: ExplainedEvaluation, trigger: str) -> ModelCall:
         """Reserve what the call can cost. Where the store cannot be asked nobody knows what was spent: then no model is
         asked. Workers of several processes may each reserve the last of a day at once."""
         deps = self._deps
@@ -216,15 +217,15 @@ class ExplainActivities:
             log.warning("what a call of %s came to is not kept: %s", call.model, error)
 
 
-def _readable(document: Document) -> Evaluation | None:
+def _readable(document: Document) -> ExplainedEvaluation | None:
     fields: dict[str, Any] = {name: document[name] for name in Evaluation.model_fields if name in document}
     try:
-        return Evaluation.model_validate(fields)
+        return explained(Evaluation.model_validate(fields))
     except ValidationError:
         return None
 
 
-def _said_before(judged: Evaluation, before: ModelCall, addresses: bool) -> Explanation:
+def _said_before(judged: ExplainedEvaluation, before: ModelCall, addresses: bool) -> Explanation:
     """The model's words of before if nothing in them is wrong by now but what is of then, else the rules'."""
     told = before.time.format_iso()
     if before.outcome is Outcome.SERVED:

@@ -13,7 +13,9 @@ from whenever import Instant
 
 from copilot import pipeline
 from copilot.errors import SettingsError
+from copilot.explain import explained
 from copilot.loops.messages import (
+    NEEDED,
     AssessmentStored,
     Document,
     EvaluateHealth,
@@ -28,7 +30,7 @@ from copilot.loops.messages import (
 )
 from copilot.rules.evaluate import Context, evaluate
 from copilot.rules.memory import Memory
-from copilot.rules.model import HealthAssessment, Snapshot
+from copilot.rules.model import Evaluation, HealthAssessment, Snapshot
 from copilot.rules.signals.logs import LogsSeen, with_logs
 from copilot.rules.signals.readings import Signals
 from copilot.sources import Source
@@ -111,6 +113,7 @@ class ObserveActivities:
             evaluation=evaluation.model_dump(mode="json"),
             memory=after.model_dump(mode="json"),
             health_state=evaluation.verdict.health_state.value,
+            words=words_of(evaluation),
             **kept.model_dump(include={"thresholds_hash", "taxonomy_version", "rules_version"}),
         )
 
@@ -162,6 +165,11 @@ class ObserveActivities:
         if ours not in self._deps.saved_thresholds and any(s.thresholds_hash == ours for s in snapshots):
             await self._deps.store.save_thresholds(ours, thresholds.model_dump(mode="json"))
             self._deps.saved_thresholds.add(ours)
+
+
+def words_of(evaluation: Evaluation) -> Document:
+    """What of an evaluation in words a notification needs."""
+    return explained(evaluation).model_dump(mode="json", include=set(NEEDED))
 
 
 def _of(cluster: str, known: Mapping[str, T]) -> T:

@@ -9,6 +9,7 @@ from temporalio import activity
 from whenever import Instant
 
 from copilot.errors import SourceError
+from copilot.loops.activities.observe import words_of
 from copilot.loops.messages import (
     AssessmentsInRange,
     CheckRecentAssessment,
@@ -65,6 +66,7 @@ class ScheduleActivities:
         age = age_sec(said, Instant.from_timestamp(ask.now))
         return LiveVerdict(
             evaluation=said.model_dump(mode="json", include=set(Evaluation.model_fields)),
+            words=words_of(said),
             time=said.time.timestamp(),
             stale=age > stale_after_sec(said.interval_sec),
             assessed=assessed,

@@ -1,120 +1,127 @@
-"""What findings look at, and how one is written down."""
+"""What a finding is, what it looks at, and what it detects."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
-from copilot.explain.actions import LOOK_BY_HAND, WAIT_AND_SEE, actions_for
-from copilot.explain.conditions import told
-from copilot.explain.numbers import count, listed, lowered, span
-from copilot.rules.bottleneck import SERVER_REFUSES, WorkerEvidence
+from copilot.rules.bottleneck import WorkerEvidence
 from copilot.rules.flow import Flow
-from copilot.rules.gates.context import View
-from copilot.rules.model import GateResult, Issue, Severity, SuggestedAction
-from copilot.rules.scaling import permitted
+from copilot.rules.gates.context import Component, Gate, GateContext
+from copilot.rules.gates.registry import SERVER_REFUSES
+from copilot.rules.model import ActionType, Evidence, GateResult
 from copilot.rules.signals.readings import BreakdownRow
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What findings look at: the view, the gates by name, what the workers show, and whether evidence is lacking."""
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something a person can do: its key in the finding's catalogue, kind, target, the template of its text, and how
+    sure (0 to 1) and how risky it is. Scaling is always up."""
 
-    view: View
+    key: str
+    kind: ActionType
+    target: str
+    text: str
+    confidence: float
+    risk: Literal["low", "medium", "high"] = "low"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What `detect` returns: the gates it explains (none: worth knowing only), the evidence its texts are made from,
+    what tells it apart from another finding of its kind, and signals beyond the gates' own."""
+
+    gates: list[GateResult]
+    evidence: Evidence = field(default_factory=dict)
+    subject: str = ""
+    signals: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One kind of finding. `title`, `cause` and the actions' texts are templates of the evidence
+    (explain/templates.py). `note`: worth knowing, never a cause. `weak`: named when nothing points at anything else.
+    The runbook is docs/rag/`name`.md."""
+
+    name: str
+    detect: Callable[["FindingContext"], Found | None]
+    component: Component
+    title: str
+    cause: str
+    actions: tuple[Action, ...]
+    note: bool = False
+    weak: bool = False
+
+    @property
+    def meaning(self) -> str:
+        """What is found, in a sentence."""
+        return self.detect.__doc__ or ""
+
+
+@dataclass(frozen=True)
+class FindingContext:
+    """What findings look at: what gates look at, the gates' results by name, what the workers show, and whether there
+    is too little evidence for a verdict."""
+
+    view: GateContext
     gates: dict[str, GateResult]
     workers: WorkerEvidence
-    blind: bool
+    stale: bool
 
-    def fired(self, *names: str) -> list[GateResult]:
-        """Those of the named gates that fired."""
-        gates = self._fired
-        return [gates[n] for n in names if n in gates] if gates else []
+    def firing(self, *gates: Gate | str) -> list[GateResult]:
+        """Those of the gates that fire."""
+        firing = self._firing
+        if not firing:
+            return []
+        names = (gate if isinstance(gate, str) else gate.name for gate in gates)
+        return [firing[name] for name in names if name in firing]
 
     @cached_property
-    def _fired(self) -> dict[str, GateResult]:
+    def _firing(self) -> dict[str, GateResult]:
         return {name: gate for name, gate in self.gates.items() if gate.fired}
 
-    def lasts(self, name: str) -> bool:
+    @cached_property
+    def server_refuses(self) -> bool:
+        """Whether the server refuses or fails work."""
+        return bool(self.firing(*SERVER_REFUSES))
+
+    def lasts(self, gate: str) -> bool:
         """Whether the gate has fired for a whole window."""
-        past = self.view.memory.gates.get(name)
+        past = self.view.memory.gates.get(gate)
         since = past.first_fired if past else None
         return since is not None and (self.view.now - since).total("seconds") >= self.view.window_sec
 
+    def value(self, signal_id: str) -> float | None:
+        """A signal's value; None where there is none."""
+        return self.view.signals.value(signal_id)
+
     def top_row(self, signal_id: str) -> BreakdownRow | None:
-        """The largest row of a breakdown."""
-        rows = self.view.signals.rows(signal_id)
-        return max(rows, key=lambda r: r.value, default=None)
+        """The largest row of a breakdown; None where there is none."""
+        return max(self.view.signals.rows(signal_id), key=lambda r: r.value, default=None)
 
-    def throttle_cause(self) -> str:
-        """The commonest cause history's attempts are refused for."""
-        row = self.top_row("history.throttled_per_sec")
-        return row.labels.get("resource_exhausted_cause", "") if row else ""
+    def top_label(self, signal_id: str, label: str) -> str:
+        """A label of the largest row of a breakdown; empty where there is none."""
+        row = self.top_row(signal_id)
+        return row.said(label) if row else ""
 
-
-def queues_named(queues: list[str]) -> str:
-    """`task queue a`, `task queues a, b and c`."""
-    return f"task queue{'s' if len(queues) > 1 else ''} {listed(queues)}"
-
-
-def waiting_words(flows: list[Flow], where: str = "") -> str:
-    """How many tasks wait (` on` where) and how long the oldest has, in words."""
-    waiting = sum(f.waiting or 0.0 for f in flows)
-    oldest = max((f.age or 0.0 for f in flows), default=0.0)
-    some = f"{count(waiting, 'task')} {'waits' if round(waiting) == 1 else 'wait'}" if waiting else "tasks wait"
-    return f"{some}{where}, the oldest for {span(oldest)}" if oldest else f"{some}{where}"
+    @property
+    def throttled_by_persistence(self) -> bool:
+        """Whether most of history's throttled attempts are throttled by a persistence limit."""
+        return self.top_label("history.throttled_per_sec", "resource_exhausted_cause").startswith("Persistence")
 
 
-def past(cause: Issue) -> Issue:
-    """A cause that was seen while something was over its limit, when nothing is any more."""
-    title, words = cause.title, f"Not seen any more. The cause seen last: {lowered(cause.likely_cause)}"
-    if cause.finding == "backlog_draining":
-        title, words = "A backlog has drained", "What had piled up is done."
-    return cause.model_copy(
-        update={
-            "severity": Severity.WARNING,
-            "title": title,
-            "description": "Nothing is over its limit now.",
-            "likely_cause": words,
-            "suggested_actions": (WAIT_AND_SEE.model_copy(update={"runbook": cause.finding}),),
-        }
-    )
+def present(**values: str | float | tuple[str, ...] | bool | None) -> Evidence:
+    """Evidence of those values that are there: neither None, empty, zero nor false. True becomes a flag."""
+    return {key: "yes" if value is True else value for key, value in values.items() if value}
 
 
-def unsure(cause: Issue) -> Issue:
-    """A cause that was seen last, when too little can be read to say whether it is still there."""
-    return cause.model_copy(
-        update={
-            "description": "Too little can be read to say whether anything is over its limit.",
-            "likely_cause": f"The cause seen last: {lowered(cause.likely_cause)}",
-            "suggested_actions": (LOOK_BY_HAND.model_copy(update={"runbook": cause.finding}),),
-        }
-    )
-
-
-def issue(
-    finding: str,
-    facts: Facts,
-    gates: list[GateResult],
-    title: str,
-    why: str,
-    *,
-    subject: str = "",
-    description: str = "Worth knowing; it does not move the state.",
-    signals: tuple[str, ...] = (),
-    parameters: dict[str, str | int | float] | None = None,
-) -> Issue:
-    critical = any(g.severity is Severity.CRITICAL for g in gates)
-    related = tuple(dict.fromkeys((*signals, *(i for g in gates for i in g.evidence))))
-    refused = bool(facts.fired(*SERVER_REFUSES))
-    offered: tuple[SuggestedAction, ...] = actions_for(finding, parameters or {})
-    if refused:
-        offered = tuple(a for a in offered if a.target_service != "workers")
-    return Issue(
-        finding=finding,
-        subject=subject,
-        severity=Severity.CRITICAL if critical else Severity.WARNING,
-        title=title,
-        description=told(gates) or description,
-        likely_cause=why,
-        contributing_factors=tuple(g.name for g in gates),
-        related_signals=related,
-        suggested_actions=permitted(offered, facts.view.signals),
+def backlog_of(flows: Iterable[Flow], *, name_at_most: int | None = None) -> Evidence:
+    """The backlog of flows as evidence: tasks, age of the oldest in seconds, and the task queues' names (all of them,
+    or none when they are more than `name_at_most`)."""
+    flows = list(flows)
+    queues = tuple(sorted({f.task_queue for f in flows if f.task_type}))
+    return present(
+        backlog=sum(f.backlog or 0.0 for f in flows),
+        age=max((f.backlog_age or 0.0 for f in flows), default=0.0),
+        queues=queues if name_at_most is None or len(queues) <= name_at_most else None,
     )

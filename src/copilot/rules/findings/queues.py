@@ -1,52 +1,43 @@
-"""Findings about task queues: who polls them, which version waits, what nobody wants any more."""
+"""Findings about task queues: who polls them, which version has a backlog, which queues are abandoned."""
 
-from copilot.explain.numbers import count, listed, per_sec, rate
-from copilot.rules.bottleneck import SERVER_REFUSES, WORK_WAITS, draining, exhausted_slots, polled, waiting_flows
-from copilot.rules.findings.context import Facts, issue, queues_named, waiting_words
+from copilot.rules.bottleneck import backlog_flows, draining, exhausted_slots, polled
+from copilot.rules.findings.context import Action, Finding, FindingContext, Found, backlog_of, present
 from copilot.rules.flow import Flow
-from copilot.rules.model import Issue
+from copilot.rules.gates.registry import BACKLOG
+from copilot.rules.model import ActionType
 
-NOT_THE_SERVER = "The server is not the problem."
 UNVERSIONED = "unversioned"
 
 
-def _unpolled(facts: Facts) -> list[Flow]:
-    """Flows that wait, are hardly served, and that nobody polls; where the API knows of no poller, what was served is
-    of earlier in the rate window."""
-    limit = facts.view.thresholds.stalled_served_share
+def _unpolled(context: FindingContext) -> list[Flow]:
+    """Flows with a backlog, hardly dispatched, and without pollers. Where the API knows of no poller, what was
+    dispatched is from earlier in the rate window."""
+    limit = context.view.thresholds.stalled_dispatch_share
     return [
         f
-        for f in waiting_flows(facts.view)
-        if polled(f, facts.view.signals) is False
-        and f.served is not None
-        and (f.pollers == 0 or f.served <= max(limit * (f.arrives or 0.0), 1e-9))
+        for f in backlog_flows(context.view)
+        if polled(f, context.view.signals) is False
+        and f.dispatch_rate is not None
+        and (f.pollers == 0 or f.dispatch_rate <= max(limit * (f.add_rate or 0.0), 1e-9))
     ]
 
 
-def no_pollers(facts: Facts) -> Issue | None:
-    """Work waits on task queues that no worker polls."""
-    gates = facts.fired(*WORK_WAITS)
-    unpolled = _unpolled(facts)
-    if not gates or not unpolled or exhausted_slots(facts.view) or facts.fired(*SERVER_REFUSES):
+def _no_pollers(context: FindingContext) -> Found | None:
+    """Task queues with a backlog have no pollers."""
+    gates, unpolled = context.firing(*BACKLOG), _unpolled(context)
+    if not gates or not unpolled or exhausted_slots(context.view) or context.server_refuses:
         return None
-    queues = sorted({f.task_queue for f in unpolled if f.task_type})
-    where = queues_named(queues) if queues else "the task queues"
-    seen = " Their metrics pages are gone too." if facts.view.signals.targets.get("worker") == 0 else ""
-    return issue(
-        "no_pollers",
-        facts,
-        gates,
-        f"No worker polls {where}: {waiting_words(unpolled)}",
-        f"The workers are gone, cannot connect, or poll another queue.{seen} {NOT_THE_SERVER}",
-        subject=", ".join(queues),
-        signals=("poller.pending_polls",),
-        parameters={"task_queue": ", ".join(queues)} if queues else None,
-    )
+    evidence = backlog_of(unpolled) | present(pages_gone=context.view.signals.targets.get("worker") == 0)
+    return Found(gates, evidence, _subject(unpolled), signals=("poller.pending_polls",))
 
 
-def version_without_pollers(facts: Facts) -> Issue | None:
-    """Tasks wait for a worker version nobody runs, while other versions are polled for."""
-    signals = facts.view.signals
+def _subject(flows: list[Flow]) -> str:
+    return ", ".join(sorted({f.task_queue for f in flows if f.task_type}))
+
+
+def _version_without_pollers(context: FindingContext) -> Found | None:
+    """A worker version that has a backlog has no pollers, while other versions have."""
+    signals = context.view.signals
     polled_by: dict[tuple[str, str, str], set[str]] = {}
     for row in signals.rows("version.pollers"):
         if row.value > 0:
@@ -58,72 +49,80 @@ def version_without_pollers(facts: Facts) -> Issue | None:
         and (others := polled_by.get(_queue_of(row.labels)))
         and row.labels.get("worker_version", "") not in others
     ]
-    gates = facts.fired(*WORK_WAITS)
-    if not stranded or not gates or facts.fired(*SERVER_REFUSES):
+    gates = context.firing(*BACKLOG)
+    if not stranded or not gates or context.server_refuses:
         return None
-    versions = sorted({row.labels.get("worker_version", "") for row in stranded})
-    queues = sorted({row.labels.get("task_queue", "") for row in stranded})
-    waiting = round(sum(row.value for row in stranded))
-    polling = sorted(set().union(*(polled_by[_queue_of(row.labels)] for row in stranded)))
-    return issue(
-        "version_without_pollers",
-        facts,
-        gates,
-        f"{_whom(versions)} {queues_named(queues)}: {count(waiting, 'task')} {'waits' if waiting == 1 else 'wait'}",
-        f"Workers there poll as {listed(polling)}; these tasks are for {_those(versions)}. {NOT_THE_SERVER}",
-        subject=", ".join(queues),
-        signals=("version.backlog_count", "version.pollers"),
-        parameters={"task_queue": ", ".join(queues), "worker_version": ", ".join(versions)},
+    versions = tuple(sorted({row.labels.get("worker_version", "") for row in stranded}))
+    queues = tuple(sorted({row.labels.get("task_queue", "") for row in stranded}))
+    unversioned = versions == (UNVERSIONED,)
+    evidence = present(
+        queues=queues,
+        versions=None if unversioned else versions,
+        unversioned=unversioned,
+        polling=tuple(sorted(set().union(*(polled_by[_queue_of(row.labels)] for row in stranded)))),
+        backlog=float(round(sum(row.value for row in stranded))),
     )
-
-
-def _whom(versions: list[str]) -> str:
-    if versions == [UNVERSIONED]:
-        return "No worker runs the version of the tasks on"
-    return f"No worker runs version {listed(versions)} on"
-
-
-def _those(versions: list[str]) -> str:
-    return (
-        "no version, or for a current one that never polled there"
-        if versions == [UNVERSIONED]
-        else f"version {listed(versions)}"
-    )
+    return Found(gates, evidence, ", ".join(queues), signals=("version.backlog_count", "version.pollers"))
 
 
 def _queue_of(labels: dict[str, str]) -> tuple[str, str, str]:
     return labels.get("namespace", ""), labels.get("task_queue", ""), labels.get("task_type", "")
 
 
-def backlog_draining(facts: Facts) -> Issue | None:
-    """Work that piled up is being served faster than new work comes."""
-    gates = facts.fired(*WORK_WAITS)
-    if not gates or not draining(facts.view) or facts.fired(*SERVER_REFUSES):
+def _backlog_draining(context: FindingContext) -> Found | None:
+    """A backlog is dispatched faster than tasks are added."""
+    gates = context.firing(*BACKLOG)
+    if not gates or not draining(context.view) or context.server_refuses:
         return None
-    flows = waiting_flows(facts.view)
-    arrives, served = (sum(rates) for rates in zip(*((f.arrives or 0.0, f.served or 0.0) for f in flows), strict=True))
-    return issue(
-        "backlog_draining",
-        facts,
-        gates,
-        f"A backlog drains: {waiting_words(flows)}",
-        f"{per_sec(served, 'task')} are served and {rate(arrives)} arrive, so what piled up goes down by itself.",
-    )
+    flows = backlog_flows(context.view)
+    rates = {"added": sum(f.add_rate or 0.0 for f in flows), "dispatched": sum(f.dispatch_rate or 0.0 for f in flows)}
+    return Found(gates, {**backlog_of(flows), **rates})
 
 
-def abandoned_queue(facts: Facts) -> Issue | None:
-    """Old tasks wait on a queue on which nothing arrives: listed, and moves nothing (requirements §3.1)."""
-    flows = [f for f in facts.view.queues.values() if (f.waiting or 0.0) > 0 and facts.view.abandoned(f)]
+def _abandoned_queue(context: FindingContext) -> Found | None:
+    """A queue to which no tasks are added holds old tasks: worth knowing, and outside the verdict."""
+    flows = [f for f in context.view.queues.values() if (f.backlog or 0.0) > 0 and context.view.abandoned(f)]
     if not flows:
         return None
-    queues = sorted({f.task_queue for f in flows})
-    return issue(
-        "abandoned_queue",
-        facts,
-        [],
-        f"Old tasks lie on {queues_named(queues)}, where nothing arrives: {waiting_words(flows)}",
-        "Nobody adds to the queue any more, so it is left out of the verdict.",
-        subject=", ".join(queues),
-        signals=("matching.backlog_count",),
-        parameters={"task_queue": ", ".join(queues)},
-    )
+    queues = tuple(sorted({f.task_queue for f in flows}))
+    evidence = {**backlog_of(flows), "queues": queues}
+    return Found([], evidence, ", ".join(queues), signals=("matching.backlog_count",))
+
+
+NO_POLLERS = Finding(
+    "no_pollers", _no_pollers, "workers",
+    title="No pollers[ on {queues:code}][: {backlog:count task} in the backlog][, oldest {age:span}]",
+    cause="The workers are down, cannot connect, or poll another queue.[{pages_gone:flag} Their metrics pages are gone "
+    "too.] The server is not the problem.",
+    actions=(
+        Action("start_workers", ActionType.SCALE, "workers", "Start workers[ for {queues:code}], or fix their deployment. The server needs no restart.", 0.9),
+    ),
+)  # fmt: skip
+VERSION_WITHOUT_POLLERS = Finding(
+    "version_without_pollers", _version_without_pollers, "workers",
+    title="No workers run [version {versions:code}][{unversioned:flag}the version of the tasks] on {queues:code}"
+    "[: {backlog:count task} in the backlog]",
+    cause="Workers there poll as {polling:code}; these tasks are for [version {versions:code}][{unversioned:flag}no "
+    "version, or for a current version that never polled there]. The server is not the problem.",
+    actions=(
+        Action("start_version", ActionType.SCALE, "workers", "Start workers of [version {versions:code}][{unversioned:flag}the current version], or make a version current that has workers. More workers of other versions do not help.", 0.9),
+    ),
+)  # fmt: skip
+BACKLOG_DRAINING = Finding(
+    "backlog_draining", _backlog_draining, "workers",
+    title="A backlog is draining[: {backlog:count task} left][, oldest {age:span}]",
+    cause="{dispatched:per_sec task} dispatched and {added:rate} added, so the backlog shrinks by itself.",
+    actions=(
+        Action("wait", ActionType.ALERT, "workers", "Wait, and watch the backlog shrink. Change neither workers nor server.", 0.8),
+    ),
+    weak=True,
+)  # fmt: skip
+ABANDONED_QUEUE = Finding(
+    "abandoned_queue", _abandoned_queue, "application",
+    title="Old tasks on {queues:code}, to which none are added[: {backlog:count task}][, oldest {age:span}]",
+    cause="No tasks are added to the queue any more, so it is outside the verdict.",
+    actions=(
+        Action("clean_up_queue", ActionType.CONFIGURE, "application", "End the workflows whose tasks are on it, or list the queue in `ignore_task_queues`.", 0.6, "high"),
+    ),
+    note=True,
+)  # fmt: skip

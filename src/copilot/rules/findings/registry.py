@@ -1,70 +1,145 @@
-"""Contributing factors, ranked by the causal chain: the earliest broken link first, its consequences after it.
+"""All findings, ranked by cause and effect: the earliest failing step is the cause, the others are its consequences.
 
-One function a finding; each looks at the facts of a tick and says an issue or nothing. Findings may look at amplifiers
-and worker signals: they explain, the state is already decided.
+Findings may look at amplifiers and worker signals: they explain, the state is already decided.
 """
 
-from collections.abc import Callable
+from copilot.rules.findings import queues, server, workers
+from copilot.rules.findings.context import Action, Finding, FindingContext, Found
+from copilot.rules.gates.registry import OF_FINISHED_WORK
+from copilot.rules.model import ActionType, Detected, OfferedAction, Severity
+from copilot.rules.scaling import RESTART_TO_REDISTRIBUTE, offered
 
-from copilot.explain.narrative import WAKE
-from copilot.rules.findings import queues as queue
-from copilot.rules.findings import server
-from copilot.rules.findings import workers as worker
-from copilot.rules.findings.context import Facts
-from copilot.rules.gates.registry import FINISHED_WORK
-from copilot.rules.model import Issue
-
-FINDINGS: tuple[Callable[[Facts], Issue | None], ...] = (
-    server.server_unreachable,
-    server.metrics_blind,
-    server.persistence_failing,
-    server.persistence_throttled,
-    server.rate_limited,
-    server.frontend_errors,
-    queue.version_without_pollers,
-    queue.no_pollers,
-    worker.load_burst,
-    worker.slots_exhausted,
-    server.membership_change,
-    server.shard_churn,
-    server.persistence_slow,
-    server.history_backlog,
-    worker.workflow_task_failures,
-    worker.retry_storm,
-    worker.sticky_cache_thrash,
-    worker.worker_slow,
-    queue.backlog_draining,
-    server.frontend_slow,
-    worker.poller_executor_mismatch,
-    worker.application_failures,
-    server.client_mistakes,
-    queue.abandoned_queue,
+FINDINGS: tuple[Finding, ...] = (
+    server.SERVER_UNREACHABLE,
+    server.METRICS_BLIND,
+    server.PERSISTENCE_FAILING,
+    server.PERSISTENCE_THROTTLED,
+    server.RATE_LIMITED,
+    server.FRONTEND_ERRORS,
+    queues.VERSION_WITHOUT_POLLERS,
+    queues.NO_POLLERS,
+    workers.LOAD_BURST,
+    workers.SLOTS_EXHAUSTED,
+    server.MEMBERSHIP_CHANGE,
+    server.SHARD_CHURN,
+    server.PERSISTENCE_SLOW,
+    server.HISTORY_BACKLOG,
+    workers.WORKFLOW_TASK_FAILURES,
+    workers.RETRY_STORM,
+    workers.STICKY_CACHE_THRASH,
+    workers.WORKER_SLOW,
+    queues.BACKLOG_DRAINING,
+    server.FRONTEND_SLOW,
+    workers.POLLER_EXECUTOR_MISMATCH,
+    workers.APPLICATION_FAILURES,
+    server.CLIENT_MISTAKES,
+    queues.ABANDONED_QUEUE,
 )
+BY_NAME = {finding.name: finding for finding in FINDINGS}
+
+_REFUSING_SERVER = (
+    server.FRONTEND_ERRORS,
+    server.MEMBERSHIP_CHANGE,
+    server.SHARD_CHURN,
+    server.PERSISTENCE_SLOW,
+    server.HISTORY_BACKLOG,
+    server.FRONTEND_SLOW,
+    workers.WORKER_SLOW,
+    workers.WORKFLOW_TASK_FAILURES,
+    workers.STICKY_CACHE_THRASH,
+)
+_LOAD = (
+    workers.SLOTS_EXHAUSTED,
+    server.PERSISTENCE_SLOW,
+    server.HISTORY_BACKLOG,
+    server.FRONTEND_SLOW,
+    workers.WORKER_SLOW,
+)
+_WORKERS = (workers.WORKER_SLOW, server.HISTORY_BACKLOG)
+# What a cause explains: found beside it, these are its consequences and not causes of their own.
+EXPLAINS: dict[str, frozenset[str]] = {
+    cause.name: frozenset(finding.name for finding in consequences)
+    for cause, consequences in (
+        (server.SERVER_UNREACHABLE, _REFUSING_SERVER),
+        (server.PERSISTENCE_FAILING, _REFUSING_SERVER),
+        (server.PERSISTENCE_THROTTLED, (*_REFUSING_SERVER, server.RATE_LIMITED)),
+        (server.RATE_LIMITED, _REFUSING_SERVER),
+        (server.FRONTEND_ERRORS, _REFUSING_SERVER),
+        (workers.LOAD_BURST, _LOAD),
+        (server.PERSISTENCE_SLOW, _LOAD),
+        (queues.NO_POLLERS, _WORKERS),
+        (queues.VERSION_WITHOUT_POLLERS, _WORKERS),
+        (workers.SLOTS_EXHAUSTED, _WORKERS),
+        (workers.STICKY_CACHE_THRASH, (workers.WORKER_SLOW,)),
+        (workers.WORKFLOW_TASK_FAILURES, (workers.WORKER_SLOW,)),
+        (
+            server.MEMBERSHIP_CHANGE,
+            (server.SHARD_CHURN, server.HISTORY_BACKLOG, server.FRONTEND_SLOW, workers.WORKER_SLOW),
+        ),
+    )
+}
+
+WAIT_AND_SEE = Action(
+    "wait_and_see", ActionType.ALERT, "server",
+    "Nothing needs to be done now. Check that it stays that way, and find out why it happened.", 0.7,
+)  # fmt: skip
+LOOK_BY_HAND = Action(
+    "look_by_hand", ActionType.ALERT, "server",
+    "Too little can be read to tell whether it is over. Check the cluster by hand until more can be read.", 0.7,
+)  # fmt: skip
 
 
-NOTES = frozenset({"client_mistakes", "abandoned_queue", "poller_executor_mismatch"})
+def action(finding: str, key: str) -> Action | None:
+    """The action of a key in a finding's catalogue, or of one that goes with every finding; None if there is none."""
+    of_all = (WAIT_AND_SEE, LOOK_BY_HAND, RESTART_TO_REDISTRIBUTE)
+    own = BY_NAME[finding].actions if finding in BY_NAME else ()
+    return next((a for a in (*own, *of_all) if a.key == key), None)
 
 
-def findings(facts: Facts) -> tuple[Issue, ...]:
-    """All that was found, the likeliest cause first; then what one slow moment may have caused; then what is worth
-    knowing and causes nothing, a burst of load under which nothing suffers among it."""
-    found = [issue for find in FINDINGS if (issue := find(facts)) is not None]
-    ranked = sorted(found, key=lambda issue: (_a_note(issue), _one_moment(issue, facts)))
-    wake = WAKE.get(ranked[0].finding, frozenset()) if ranked else frozenset()
-    return (*ranked[:1], *(_unadvised(issue) if issue.finding in wake else issue for issue in ranked[1:]))
+def detect(context: FindingContext) -> tuple[Detected, ...]:
+    """All findings, the likeliest cause first; then those that one slow moment may have caused; then notes, a burst of
+    load under which nothing suffers among them. Consequences of the first offer no actions: fixing it fixes them."""
+    found = [_detected(f, what, context) for f in FINDINGS if (what := f.detect(context)) is not None]
+    ranked = sorted(found, key=lambda d: (_is_note(d), _is_one_moment(d, context)))
+    consequences = EXPLAINS.get(ranked[0].finding, frozenset()) if ranked else frozenset()
+    return (
+        *ranked[:1],
+        *(d.model_copy(update={"actions": ()}) if d.finding in consequences else d for d in ranked[1:]),
+    )
 
 
-def _a_note(issue: Issue) -> bool:
-    return issue.finding in NOTES or (issue.finding == "load_burst" and not issue.contributing_factors)
+def _detected(finding: Finding, found: Found, context: FindingContext) -> Detected:
+    critical = any(g.severity is Severity.CRITICAL for g in found.gates)
+    related = dict.fromkeys((*found.signals, *(i for g in found.gates for i in g.evidence)))
+    actions = [a for a in finding.actions if not (context.server_refuses and a.target == "workers")]
+    return Detected(
+        finding=finding.name,
+        subject=found.subject,
+        severity=Severity.CRITICAL if critical else Severity.WARNING,
+        contributing_factors=tuple(g.name for g in found.gates),
+        related_signals=tuple(related),
+        evidence=found.evidence,
+        actions=offered(actions, context.view.signals),
+    )
 
 
-def _unadvised(issue: Issue) -> Issue:
-    """What follows from the first cause goes with it: nothing is to be done about it apart."""
-    return issue.model_copy(update={"suggested_actions": ()})
+def _is_note(detected: Detected) -> bool:
+    burst = detected.finding == workers.LOAD_BURST.name
+    return BY_NAME[detected.finding].note or (burst and not detected.contributing_factors)
 
 
-def _one_moment(issue: Issue, facts: Facts) -> bool:
-    """Whether an issue rests on quantiles alone that have not been over their thresholds for a whole window."""
-    if not issue.contributing_factors or not FINISHED_WORK.issuperset(issue.contributing_factors):
-        return False
-    return not any(facts.lasts(name) for name in issue.contributing_factors)
+def _is_one_moment(detected: Detected, context: FindingContext) -> bool:
+    """Whether a finding rests only on quantiles that have not been over their thresholds for a whole window."""
+    gates = detected.contributing_factors
+    return bool(gates) and OF_FINISHED_WORK.issuperset(gates) and not any(context.lasts(name) for name in gates)
+
+
+def as_past(cause: Detected) -> Detected:
+    """A cause that was seen while a gate fired, when none fires any more."""
+    actions = (OfferedAction(key=WAIT_AND_SEE.key),)
+    return cause.model_copy(update={"severity": Severity.WARNING, "phase": "past", "actions": actions})
+
+
+def as_unsure(cause: Detected) -> Detected:
+    """A cause that was seen last, when too little can be read to tell whether it is still there."""
+    return cause.model_copy(update={"phase": "unsure", "actions": (OfferedAction(key=LOOK_BY_HAND.key),)})

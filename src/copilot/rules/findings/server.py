@@ -1,158 +1,216 @@
-"""Findings about the server, its database, and our sight of it."""
+"""Findings about the server, its database, and our view of it."""
 
 from collections import Counter
 
-from copilot.explain.numbers import count, per_sec, took
-from copilot.rules.bottleneck import SERVER_REFUSES, STUCK_IN_HISTORY
-from copilot.rules.findings.context import Facts, issue
-from copilot.rules.model import Issue
-
-_STARVE = "Polls go first, so workers starve while idle."
-_LIMITS = {
-    "RpsLimit": "The limit of requests a second (RpsLimit)",
-    "ConcurrentLimit": "The limit of concurrent requests (ConcurrentLimit)",
-    "PersistenceLimit": "The limit of database calls (PersistenceLimit)",
-    "SystemOverloaded": "The server, which is overloaded (SystemOverloaded),",
-}
+from copilot.rules.findings.context import Action, Finding, FindingContext, Found, present
+from copilot.rules.gates import pressure, progress
+from copilot.rules.model import ActionType
 
 
-def server_unreachable(facts: Facts) -> Issue | None:
+def _server_unreachable(context: FindingContext) -> Found | None:
     """The frontend does not answer its health check."""
-    if not (gates := facts.fired("unreachable")):
+    gates = context.firing(progress.FRONTEND_UNREACHABLE)
+    return Found(gates) if gates else None
+
+
+def _metrics_blind(context: FindingContext) -> Found | None:
+    """Too little can be read for a verdict."""
+    if not context.stale or context.firing(progress.FRONTEND_UNREACHABLE):
         return None
-    why = "The server is down, frozen, or cut off from here. What else is read now may be old."
-    return issue("server_unreachable", facts, gates, "The Temporal frontend does not answer", why)
+    reasons = Counter(m.detail or m.code.value for m in context.view.signals.missing.values())
+    evidence = present(nothing=not reasons)
+    for place, (reason, lost) in enumerate(reasons.most_common(2), start=1):
+        evidence |= {f"lost_{place}": float(lost), f"reason_{place}": reason}
+    return Found([], evidence)
 
 
-def metrics_blind(facts: Facts) -> Issue | None:
-    """Too little can be read to stand by a verdict."""
-    if not facts.blind or facts.fired("unreachable"):
-        return None
-    reasons = Counter(m.detail or m.code.value for m in facts.view.signals.missing.values())
-    lost = [f"{count(n, 'signal')} cannot be read ({reason})" for reason, n in reasons.most_common(2)]
-    why = f"{'; '.join(lost)}." if lost else "Nothing was read."
-    title, said = (
-        "Too much of the cluster's metrics cannot be read",
-        "Whether the cluster makes progress cannot be told.",
-    )
-    return issue("metrics_blind", facts, [], title, why, description=said)
-
-
-def persistence_failing(facts: Facts) -> Issue | None:
-    """Calls to the database fail."""
-    if not (gates := facts.fired("persistence_errors")):
-        return None
-    row = facts.top_row("persistence.error_rate_per_sec")
-    what = f" Most often {row.said('operation')} fails ({row.said('error_type')})." if row else ""
-    why = f"The database is locked, full, away, or refuses the server.{what}"
-    consequences = facts.fired("turned_away", "frontend_errors", "work_stalled")
-    return issue("persistence_failing", facts, [*gates, *consequences], "Database calls fail", why)
-
-
-def persistence_throttled(facts: Facts) -> Issue | None:
-    """The server's own persistence rate limit refuses database calls."""
-    gates = facts.fired("persistence_throttled")
-    if facts.throttle_cause().startswith("Persistence"):
-        gates += facts.fired("history_throttled")
+def _persistence_failing(context: FindingContext) -> Found | None:
+    """Database calls fail."""
+    gates = context.firing(pressure.PERSISTENCE_ERRORS)
     if not gates:
         return None
-    why = (
-        "The server refuses its own database calls by its persistence rate limit: tasks are retried inside history "
-        "while workers sit idle. An empty backlog is expected here and means nothing."
-    )
-    return issue("persistence_throttled", facts, gates, "The persistence rate limit holds work back", why)
+    consequences = context.firing(progress.REQUESTS_REJECTED, pressure.FRONTEND_ERRORS, progress.WORK_STALLED)
+    row = context.top_row("persistence.error_rate_per_sec")
+    evidence = present(operation=row.said("operation"), error_type=row.said("error_type")) if row else {}
+    return Found([*gates, *consequences], evidence)
 
 
-def rate_limited(facts: Facts) -> Issue | None:
+def _persistence_throttled(context: FindingContext) -> Found | None:
+    """The server's persistence rate limit refuses its own database calls."""
+    gates = context.firing(pressure.PERSISTENCE_THROTTLED)
+    if context.throttled_by_persistence:
+        gates += context.firing(pressure.HISTORY_THROTTLED)
+    return Found(gates) if gates else None
+
+
+def _rate_limited(context: FindingContext) -> Found | None:
     """A request rate limit refuses requests and polls."""
-    gates = facts.fired("rate_limited")
-    if not facts.throttle_cause().startswith("Persistence") and not facts.fired("persistence_throttled"):
-        gates += facts.fired("history_throttled")
+    gates = context.firing(pressure.RATE_LIMITED)
+    if not context.throttled_by_persistence and not context.firing(pressure.PERSISTENCE_THROTTLED):
+        gates += context.firing(pressure.HISTORY_THROTTLED)
     if not gates:
         return None
-    row = facts.top_row("frontend.throttled_per_sec")
-    cause = (row.labels.get("resource_exhausted_cause", "") if row else "") or facts.throttle_cause()
-    operation = f", most often {row.labels['operation']}" if row and row.labels.get("operation") else ""
-    limit = _LIMITS.get(cause, f"A rate limit ({cause or 'unnamed'})")
-    why = f"{limit} refuses requests{operation}. {_STARVE}"
-    return issue("rate_limited", facts, gates, "A rate limit refuses requests and polls", why)
-
-
-def frontend_errors(facts: Facts) -> Issue | None:
-    """Requests fail by the server's fault, and nothing says that the database does."""
-    gates = facts.fired("turned_away", "frontend_errors")
-    if not gates or facts.fired("persistence_errors") or facts.fired("rate_limited"):
-        return None
-    row = facts.top_row("frontend.error_rate_per_sec")
-    most = f" Most often: {row.said('operation')}." if row else ""
-    why = f"The server fails requests by its own fault, often because its database or a shard is away.{most}"
-    return issue("frontend_errors", facts, gates, "Requests fail by the server's fault", why)
-
-
-def membership_change(facts: Facts) -> Issue | None:
-    """A server process started or left: what follows for a minute is its wake."""
-    changes = facts.view.signals.value("deploy.membership_changes_per_min")
-    gates = [g for g in facts.gates.values() if g.fired]
-    if not changes or not gates:
-        return None
-    why = "A server process started or left less than a window ago: caches are cold, polls come back one by one."
-    ids = ("deploy.membership_changes_per_min",)
-    return issue("membership_change", facts, gates, "A server process started or left", why, signals=ids)
-
-
-def shard_churn(facts: Facts) -> Issue | None:
-    """Shards are opened and closed on history hosts."""
-    if not (gates := facts.fired("shard_churn")):
-        return None
-    why = "Shards are opened and closed: history hosts come and go, or lose their leases."
-    return issue("shard_churn", facts, gates, "Shards move between history hosts", why)
-
-
-def persistence_slow(facts: Facts) -> Issue | None:
-    """Database calls take long."""
-    if not (gates := facts.fired("persistence_latency")):
-        return None
-    why = "Database calls take long; everything the server does waits for them."
-    return issue("persistence_slow", facts, gates, "The database is slow", why)
-
-
-def history_backlog(facts: Facts) -> Issue | None:
-    """History finishes its tasks late or not at all, and nothing refuses them."""
-    gates = facts.fired("history_latency")
-    stalled = facts.gates["work_stalled"]
-    if stalled.fired and STUCK_IN_HISTORY in stalled.evidence:
-        gates = [stalled, *gates]
-    if not gates or facts.fired(*SERVER_REFUSES):
-        return None
-    why = "History finishes its tasks late or not at all; nothing downstream can be faster."
-    return issue("history_backlog", facts, gates, "History is behind with its tasks", why)
-
-
-def frontend_slow(facts: Facts) -> Issue | None:
-    """The frontend answers slowly."""
-    gates = facts.fired("frontend_latency")
-    if not gates:
-        return None
-    wait = facts.view.signals.value("shard.semaphore_latency_p99_ms")
-    shard = f"Requests wait {took(wait)} (p99) for their turn to write to their shard." if wait and wait > 100 else ""
-    why = shard or "What the frontend waits for, history or the database, is slow."
-    return issue("frontend_slow", facts, gates, "The frontend answers slowly", why)
-
-
-def client_mistakes(facts: Facts) -> Issue | None:
-    """Clients ask for what is not there or already is: theirs to mend, no fault of the server (requirements §3.5)."""
-    signals = facts.view.signals
-    mistakes, requests = signals.value("clients.mistakes_per_sec"), signals.value("frontend.request_rate_per_sec")
-    if not mistakes or not requests or mistakes * facts.view.window_sec < 10 or mistakes < 0.1 * requests:
-        return None
-    row = facts.top_row("clients.mistakes_per_sec")
-    most = f"Most often {row.said('operation')}: {row.said('error_type')}. " if row else ""
-    why = f"{most}The server answers them as it should."
-    return issue(
-        "client_mistakes",
-        facts,
-        [],
-        f"Clients make {per_sec(mistakes, 'mistake')}",
-        why,
-        signals=("clients.mistakes_per_sec",),
+    label = "resource_exhausted_cause"
+    cause = context.top_label("frontend.throttled_per_sec", label) or context.top_label(
+        "history.throttled_per_sec", label
     )
+    operation = context.top_label("frontend.throttled_per_sec", "operation")
+    return Found(gates, present(limit=cause, unnamed=not cause, operation=operation))
+
+
+def _frontend_errors(context: FindingContext) -> Found | None:
+    """Requests fail with server errors, and nothing points at the database."""
+    gates = context.firing(progress.REQUESTS_REJECTED, pressure.FRONTEND_ERRORS)
+    if not gates or context.firing(pressure.PERSISTENCE_ERRORS, pressure.RATE_LIMITED):
+        return None
+    return Found(gates, present(operation=context.top_label("frontend.error_rate_per_sec", "operation")))
+
+
+def _membership_change(context: FindingContext) -> Found | None:
+    """A server process joined or left within the last window."""
+    gates = context.firing(*context.gates)
+    signal_id = "deploy.membership_changes_per_min"
+    return Found(gates, signals=(signal_id,)) if context.value(signal_id) and gates else None
+
+
+def _shard_churn(context: FindingContext) -> Found | None:
+    """Shards open and close on history hosts."""
+    gates = context.firing(pressure.SHARD_CHURN)
+    return Found(gates) if gates else None
+
+
+def _persistence_slow(context: FindingContext) -> Found | None:
+    """Database calls are slow."""
+    gates = context.firing(pressure.PERSISTENCE_LATENCY)
+    return Found(gates) if gates else None
+
+
+def _history_backlog(context: FindingContext) -> Found | None:
+    """History finishes its tasks late or not at all, and nothing refuses them."""
+    stuck = [g for g in context.firing(progress.WORK_STALLED) if g.aspect == progress.STUCK_IN_HISTORY]
+    gates = [*stuck, *context.firing(pressure.HISTORY_LATENCY)]
+    return Found(gates) if gates and not context.server_refuses else None
+
+
+def _frontend_slow(context: FindingContext) -> Found | None:
+    """The frontend answers slowly."""
+    gates = context.firing(pressure.FRONTEND_LATENCY)
+    if not gates:
+        return None
+    wait_ms = context.value("shard.semaphore_latency_p99_ms") or 0.0
+    of_shard = wait_ms > 100
+    return Found(gates, present(shard_ms=wait_ms if of_shard else None, other=not of_shard))
+
+
+def _client_mistakes(context: FindingContext) -> Found | None:
+    """Clients ask for what does not exist or already exists: their mistakes, not the server's."""
+    mistakes, requests = context.value("clients.mistakes_per_sec"), context.value("frontend.request_rate_per_sec")
+    if not mistakes or not requests or mistakes * context.view.window_sec < 10 or mistakes < 0.1 * requests:
+        return None
+    row = context.top_row("clients.mistakes_per_sec")
+    most = present(operation=row.said("operation"), error_type=row.said("error_type")) if row else {}
+    return Found([], {"rate": mistakes, **most}, signals=("clients.mistakes_per_sec",))
+
+
+SERVER_UNREACHABLE = Finding(
+    "server_unreachable", _server_unreachable, "frontend",
+    title="The Temporal frontend does not answer",
+    cause="The server is down, frozen, or unreachable from here. Other readings may be out of date.",
+    actions=(
+        Action("check_server", ActionType.ALERT, "frontend", "Check that the server's processes run and answer; check the host and the network. Do not restart the workers: they reconnect by themselves.", 0.9),
+        Action("restart_server", ActionType.RESTART, "frontend", "Restart the server if its process hangs or is gone.", 0.6, "medium"),
+    ),
+)  # fmt: skip
+METRICS_BLIND = Finding(
+    "metrics_blind", _metrics_blind, "frontend",
+    title="Not enough data: most of the cluster's metrics cannot be read",
+    cause="[{lost_1:count signal} cannot be read ({reason_1})][; {lost_2:count signal} cannot be read ({reason_2})]"
+    "[{nothing:flag}Nothing was read].",
+    actions=(
+        Action("restore_metrics", ActionType.CONFIGURE, "metrics", "Restore access to the metrics endpoint. Until then check the cluster by hand: this verdict says nothing either way.", 0.9),
+    ),
+)  # fmt: skip
+PERSISTENCE_FAILING = Finding(
+    "persistence_failing", _persistence_failing, "persistence",
+    title="Database calls fail",
+    cause="The database is locked, full, down, or refuses the server.[ Most failures: {operation:code} ({error_type}).]",
+    actions=(
+        Action("check_database", ActionType.ALERT, "persistence", "Check the database: locks, disk space, failover, credentials. Restarting the workers or the server does not help.", 0.85),
+    ),
+)  # fmt: skip
+PERSISTENCE_THROTTLED = Finding(
+    "persistence_throttled", _persistence_throttled, "persistence",
+    title="The persistence rate limit holds work back",
+    cause="The server's persistence rate limit refuses its own database calls: history retries its tasks while workers "
+    "are idle. An empty backlog is expected here and proves nothing.",
+    actions=(
+        Action("raise_persistence_limit", ActionType.CONFIGURE, "history", "Raise the persistence rate limit, if the database has capacity for it. More workers do not help.", 0.8, "medium"),
+    ),
+)  # fmt: skip
+RATE_LIMITED = Finding(
+    "rate_limited", _rate_limited, "frontend",
+    title="A rate limit refuses requests and polls",
+    cause="[The limit {limit:code} refuses requests][{unnamed:flag}A rate limit refuses requests]"
+    "[, most often {operation:code}]. Polls are refused too, so workers starve while idle.",
+    actions=(
+        Action("raise_request_limit", ActionType.CONFIGURE, "frontend", "Raise the namespace's request rate limit, or reduce the calls. More workers only poll more.", 0.85, "medium"),
+    ),
+)  # fmt: skip
+FRONTEND_ERRORS = Finding(
+    "frontend_errors", _frontend_errors, "frontend",
+    title="Requests fail with server errors",
+    cause="The server fails requests, often because its database or a shard is unavailable.[ Most failures: {operation:code}.]",
+    actions=(
+        Action("check_database_and_history", ActionType.ALERT, "persistence", "Check the database and the history service's log first. Restarting the workers does not help.", 0.75),
+    ),
+)  # fmt: skip
+MEMBERSHIP_CHANGE = Finding(
+    "membership_change", _membership_change, "history",
+    title="A server process joined or left",
+    cause="A server process joined or left within the last window: caches are cold, and polls come back one by one.",
+    actions=(
+        Action("check_process", ActionType.ALERT, "server", "If no one deployed or scaled, find out why the process ended. Otherwise wait two minutes.", 0.7),
+    ),
+)  # fmt: skip
+SHARD_CHURN = Finding(
+    "shard_churn", _shard_churn, "history",
+    title="Shards move between history hosts",
+    cause="Shards open and close: history hosts come and go, or lose their leases.",
+    actions=(
+        Action("check_history_hosts", ActionType.ALERT, "history", "Check whether history hosts restart or lose contact with each other.", 0.7),
+    ),
+)  # fmt: skip
+PERSISTENCE_SLOW = Finding(
+    "persistence_slow", _persistence_slow, "persistence",
+    title="The database is slow",
+    cause="Database calls take long, and everything the server does waits for them.",
+    actions=(
+        Action("check_database_load", ActionType.ALERT, "persistence", "Check the database's load, slow queries and disk. More workers add load.", 0.75),
+    ),
+)  # fmt: skip
+HISTORY_BACKLOG = Finding(
+    "history_backlog", _history_backlog, "history",
+    title="History is behind with its tasks",
+    cause="History finishes its tasks late or not at all; nothing downstream can be faster.",
+    actions=(
+        Action("check_history", ActionType.ALERT, "history", "Find what history's tasks wait for: database, locks, throttling.", 0.65),
+    ),
+)  # fmt: skip
+FRONTEND_SLOW = Finding(
+    "frontend_slow", _frontend_slow, "frontend",
+    title="The frontend answers slowly",
+    cause="[Requests wait {shard_ms:took} (p99) for their turn to write to a shard.]"
+    "[{other:flag}What the frontend waits for, history or the database, is slow.]",
+    actions=(
+        Action("check_behind_frontend", ActionType.ALERT, "frontend", "Check the history service and the database behind the slow calls.", 0.6),
+    ),
+)  # fmt: skip
+CLIENT_MISTAKES = Finding(
+    "client_mistakes", _client_mistakes, "application",
+    title="Clients make {rate:per_sec mistake}",
+    cause="[Most mistakes: {operation:code} ({error_type}). ]The server answers them correctly.",
+    actions=(
+        Action("tell_callers", ActionType.ALERT, "application", "Tell the team that owns the callers. The cluster needs no change.", 0.8),
+    ),
+    note=True,
+)  # fmt: skip

@@ -1,146 +1,200 @@
-"""Findings about workers, the load on them, and the code they run."""
+"""Findings about workers, their load, and the code they run."""
 
-from copilot.explain.numbers import brief, per_sec, rate, span, took
-from copilot.rules.bottleneck import SERVER_REFUSES, SERVER_SLOW, WORK_WAITS, draining, exhausted_slots, waiting_flows
-from copilot.rules.findings.context import Facts, issue, queues_named, waiting_words
+from copilot.rules.bottleneck import backlog_flows, draining, exhausted_slots
+from copilot.rules.findings.context import Action, Finding, FindingContext, Found, backlog_of, present
+from copilot.rules.flow import Flow
+from copilot.rules.gates import pressure, progress
+from copilot.rules.gates.registry import BACKLOG, SERVER_REFUSES, SERVER_SLOW
 from copilot.rules.memory import bursting
-from copilot.rules.model import Issue
+from copilot.rules.model import ActionType, Evidence
 from copilot.rules.scaling import pollers_over_slots
 
-WAKE_OF_A_BURST_SEC = 300.0
+BURST_FELT_FOR_SEC = 300.0
 NAMED_QUEUES = 3
 
 
-def load_burst(facts: Facts) -> Issue | None:
-    """Far more workflows are started than usual, or were until a while ago and the work is not done yet. One moment's
-    starts stay in their rate for a window: where nothing suffers, only what lasts longer is a burst."""
-    view, memory = facts.view, facts.view.memory
-    starts, usual = view.signals.value("demand.starts_per_sec"), memory.usual_starts or 0.0
-    gates = facts.fired(*WORK_WAITS, "frontend_latency", "persistence_latency", "history_latency")
+def _load_burst(context: FindingContext) -> Found | None:
+    """Far more workflows are started than usual, or were until a while ago and are not done yet. Starts of a single
+    moment stay in their rate for a window: where nothing suffers, only a longer burst counts."""
+    view, memory = context.view, context.view.memory
+    starts, usual = context.value("demand.starts_per_sec"), memory.usual_starts or 0.0
+    slow = (pressure.FRONTEND_LATENCY, pressure.PERSISTENCE_LATENCY, pressure.HISTORY_LATENCY)
+    gates = context.firing(*BACKLOG, *slow)
     since = memory.burst_since
     lasts = since is not None and (view.now - since).total("seconds") >= view.window_sec
+    signals = ("demand.starts_per_sec",)
     if (lasts or gates) and bursting(memory, starts, view.now, view.window_sec, view.thresholds.burst_factor):
+        retries = bool(context.firing(progress.REQUESTS_REJECTED, pressure.FRONTEND_ERRORS))
         many = starts or 0.0
-        why = f"{per_sec(many, 'workflow start')} arrive where {rate(usual)} are usual."
-        if facts.fired("turned_away", "frontend_errors"):
-            why += " Some of it may be callers that retry what failed."
-        title = f"A burst of load: {brief(many / usual)} times the usual"
-        return issue("load_burst", facts, gates, title, why, signals=("demand.starts_per_sec",))
+        return Found(gates, present(times=many / usual, starts=many, usual=usual, retries=retries), signals=signals)
     ago = (view.now - memory.burst_at).total("seconds") if memory.burst_at is not None else None
-    if ago is None or ago > WAKE_OF_A_BURST_SEC or not gates:
+    if ago is None or ago > BURST_FELT_FOR_SEC or not gates:
         return None
-    why = f"Until {span(ago)} ago far more workflows were started than the usual {rate(usual)}; they still run."
-    return issue(
-        "load_burst",
-        facts,
-        gates,
-        "A burst of load that is over, and its work is not",
-        why,
-        signals=("demand.starts_per_sec",),
-    )
+    return Found(gates, present(over=True) | {"ago": ago, "usual_before": usual}, signals=signals)
 
 
-def slots_exhausted(facts: Facts) -> Issue | None:
-    """Work waits and all slots of a type are taken."""
-    kind = exhausted_slots(facts.view)
-    gates = facts.fired(*WORK_WAITS)
+def _slots_exhausted(context: FindingContext) -> Found | None:
+    """There is a backlog and all slots of a type are in use."""
+    kind, gates = exhausted_slots(context.view), context.firing(*BACKLOG)
     if kind is None or not gates:
         return None
-    used = facts.view.signals.value(f"workers.{kind}_slots_used")
-    ms = facts.view.signals.value("workers.activity_execution_p95_ms") if kind == "activity" else None
-    slow = f" Activities take {took(ms)} (p95)." if ms else ""
-    many = f"{used:,.0f} " if used else ""
-    why = f"All {many}{kind} slots are busy, so workers stop asking for {kind} tasks.{slow}"
-    signals = (f"workers.{kind}_slots_available", f"workers.{kind}_slots_used")
-    title = f"Workers have no free {kind} slot: {_behind(facts, kind)}"
-    return issue("slots_exhausted", facts, gates, title, why, signals=signals)
-
-
-def _behind(facts: Facts, kind: str = "") -> str:
-    """What waits (of one kind), and on which task queues where that is known."""
-    flows = waiting_flows(facts.view)
-    flows = [f for f in flows if kind and f.task_type == kind] or flows
-    queues = sorted({f.task_queue for f in flows if f.task_type})
-    return waiting_words(flows, f" on {queues_named(queues)}" if 0 < len(queues) <= NAMED_QUEUES else "")
-
-
-def workflow_task_failures(facts: Facts) -> Issue | None:
-    """Workflow tasks fail or time out in workers, so executions are stuck."""
-    if not (gates := facts.fired("workflow_task_failures", "workflow_task_attempts")):
-        return None
-    row = facts.top_row("worker_tasks.workflow_task_failures_per_sec")
-    where = f" of type {row.labels['workflow_type']}" if row and row.labels.get("workflow_type") else ""
-    why = f"Workflow code{where} raises or hangs; its tasks are retried for ever: executions are stuck, not failed."
-    if facts.view.stuck_for_sec:
-        why += " Some have failed for minutes: the workers' log names them and says why."
-    if facts.fired(*sorted(SERVER_REFUSES | SERVER_SLOW)):
-        why = "They may fail only because the server is slow or refuses; the workflow code need not be at fault."
-    return issue("workflow_task_failures", facts, gates, "Workflow tasks fail in the workers", why)
-
-
-def retry_storm(facts: Facts) -> Issue | None:
-    """Activity attempts fail and are retried."""
-    if not (gates := facts.fired("activity_failures")):
-        return None
-    row = facts.top_row("activity_tasks.failed_per_sec")
-    which = f"Activity {row.labels['activityType']}" if row and row.labels.get("activityType") else "An activity"
-    why = f"{which} fails most; what it depends on is probably down. The work waits, it is not lost."
-    return issue("retry_storm", facts, gates, "Activities fail and are retried", why)
-
-
-def sticky_cache_thrash(facts: Facts) -> Issue | None:
-    """Workers push workflows out of their cache and replay them."""
-    signals = facts.view.signals
-    evicted, missed = (
-        signals.value("worker_cache.forced_evictions_per_sec"),
-        signals.value("worker_cache.sticky_miss_per_sec"),
+    evidence = {"kind": kind, **_backlog(context, kind)} | present(
+        used=context.value(f"workers.{kind}_slots_used"),
+        execution_ms=context.value("workers.activity_execution_p95_ms") if kind == "activity" else None,
     )
-    hits = signals.value("worker_cache.sticky_hit_rate")
-    if not evicted or not missed or hits is None or hits > 0.95 or min(evicted, missed) * facts.view.window_sec < 3:
+    return Found(gates, evidence, signals=(f"workers.{kind}_slots_available", f"workers.{kind}_slots_used"))
+
+
+def _backlog(context: FindingContext, kind: str = "") -> Evidence:
+    """The backlog (of one task type, if it has one), with the task queues if they are few."""
+    flows: list[Flow] = backlog_flows(context.view)
+    return backlog_of([f for f in flows if kind and f.task_type == kind] or flows, name_at_most=NAMED_QUEUES)
+
+
+def _workflow_task_failures(context: FindingContext) -> Found | None:
+    """Workflow tasks fail or time out in the workers, so executions are stuck."""
+    gates = context.firing(pressure.WORKFLOW_TASK_FAILURES, pressure.WORKFLOW_TASK_ATTEMPTS)
+    if not gates:
         return None
-    why = f"Workers push {per_sec(evicted, 'workflow')} out of their cache and replay {rate(missed)} from history."
+    if context.firing(*SERVER_REFUSES, *SERVER_SLOW):
+        return Found(gates, present(of_server=True))
+    row = context.top_row("worker_tasks.workflow_task_failures_per_sec")
+    kind = row.labels.get("workflow_type") if row else None
+    return Found(gates, present(own=True, workflow_type=kind, minutes=bool(context.view.stuck_for_sec)))
+
+
+def _retry_storm(context: FindingContext) -> Found | None:
+    """Activity attempts fail and are retried."""
+    gates = context.firing(pressure.ACTIVITY_FAILURES)
+    row = context.top_row("activity_tasks.failed_per_sec")
+    kind = row.labels.get("activityType") if row else None
+    return Found(gates, present(activity_type=kind, unnamed=not kind)) if gates else None
+
+
+def _sticky_cache_thrash(context: FindingContext) -> Found | None:
+    """Workers evict workflows from their cache and replay them."""
+    evicted = context.value("worker_cache.forced_evictions_per_sec")
+    missed, hits = context.value("worker_cache.sticky_miss_per_sec"), context.value("worker_cache.sticky_hit_rate")
+    if not evicted or not missed or hits is None or hits > 0.95:
+        return None
+    if min(evicted, missed) * context.view.window_sec < 3:
+        return None
     ids = ("worker_cache.forced_evictions_per_sec", "worker_cache.sticky_hit_rate")
-    return issue("sticky_cache_thrash", facts, [], "The workers' workflow cache is too small", why, signals=ids)
+    return Found([], {"evicted": evicted, "missed": missed}, signals=ids)
 
 
-def worker_slow(facts: Facts) -> Issue | None:
+def _worker_slow(context: FindingContext) -> Found | None:
     """Workers poll and have slots, and do not keep up."""
-    gates = facts.fired(*WORK_WAITS)
+    gates = context.firing(*BACKLOG)
     excused = (
-        facts.workers.nobody_polls
-        or facts.workers.slots_exhausted
-        or draining(facts.view)
-        or facts.fired(*SERVER_REFUSES)
-        or facts.fired("frontend_latency")
-        or any(facts.lasts(gate.name) for gate in facts.fired(*sorted(SERVER_SLOW)))
+        context.workers.no_pollers
+        or context.workers.slots_exhausted
+        or draining(context.view)
+        or context.server_refuses
+        or context.firing(pressure.FRONTEND_LATENCY)
+        or any(context.lasts(gate.name) for gate in context.firing(*SERVER_SLOW))
     )
     if not gates or excused:
         return None
-    activity = waiting_flows(facts.view)[0].task_type == "activity"
-    ms = facts.view.signals.value(f"workers.{'activity' if activity else 'wft'}_execution_p95_ms")
-    slow = f" {'An activity' if activity else 'A workflow task'} takes {took(ms)} (p95)." if ms else ""
-    free = " and have free slots" if facts.workers.slots_exhausted is False else ""
-    why = f"They poll{free}, and take less than arrives.{slow}"
-    return issue("worker_slow", facts, gates, f"Workers do not keep up: {_behind(facts)}", why)
-
-
-def poller_executor_mismatch(facts: Facts) -> Issue | None:
-    """Workers run more pollers than slots."""
-    if (kind := pollers_over_slots(facts.view.signals)) is None:
-        return None
-    why = f"Pollers hold every {kind} slot of idle workers: those configured beyond the slots can only wait."
-    ids = (f"workers.{kind}_pollers", f"workers.{kind}_slots_available")
-    return issue(
-        "poller_executor_mismatch", facts, [], f"Workers run as many {kind} pollers as slots, or more", why, signals=ids
+    activity = backlog_flows(context.view)[0].task_type == "activity"
+    evidence = _backlog(context) | present(
+        free=context.workers.slots_exhausted is False,
+        activity_ms=context.value("workers.activity_execution_p95_ms") if activity else None,
+        workflow_ms=None if activity else context.value("workers.wft_execution_p95_ms"),
     )
+    return Found(gates, evidence)
 
 
-def application_failures(facts: Facts) -> Issue | None:
+def _poller_executor_mismatch(context: FindingContext) -> Found | None:
+    """Workers run at least as many pollers as slots."""
+    kind = pollers_over_slots(context.view.signals)
+    ids = (f"workers.{kind}_pollers", f"workers.{kind}_slots_available")
+    return None if kind is None else Found([], {"kind": kind}, signals=ids)
+
+
+def _application_failures(context: FindingContext) -> Found | None:
     """Workflows fail by their own code."""
-    if not (gates := facts.fired("application_failures")):
+    gates = context.firing(pressure.APPLICATION_FAILURES)
+    if not gates:
         return None
-    row = facts.top_row("workflow_completion.failed_per_sec")
-    which = f" Most often: {row.labels['workflowType']}." if row and row.labels.get("workflowType") else ""
-    failed = facts.view.signals.value("workflow_completion.failed_per_sec") or 0.0
-    why = f"{per_sec(failed, 'workflow')} end in failure, served as they should be: no fault of the cluster.{which}"
-    return issue("application_failures", facts, gates, "Workflows fail by their own code", why)
+    row = context.top_row("workflow_completion.failed_per_sec")
+    failed = context.value("workflow_completion.failed_per_sec") or 0.0
+    return Found(gates, {"failed": failed, **present(workflow_type=row.labels.get("workflowType") if row else None)})
+
+
+_BACKLOG = "[: {backlog:count task} in the backlog][ of {queues:code}][, oldest {age:span}]"
+LOAD_BURST = Finding(
+    "load_burst", _load_burst, "application",
+    title="[A burst of load: {times:brief} times the usual][{over:flag}A burst of load is over, its work is not done]",
+    cause="[{starts:per_sec workflow} started, {usual:rate} is usual.][{retries:flag} Some may be callers that retry "
+    "failed requests.][Until {ago:span} ago far more workflows were started than the usual {usual_before:rate}; they "
+    "still run.]",
+    actions=(
+        Action("find_client", ActionType.ALERT, "clients", "Identify the client that starts these workflows, and whether the load is expected to continue.", 0.7),
+        Action("add_workers", ActionType.SCALE, "workers", "Add workers if the load is permanent.", 0.5),
+    ),
+)  # fmt: skip
+SLOTS_EXHAUSTED = Finding(
+    "slots_exhausted", _slots_exhausted, "workers",
+    title="Workers have no free {kind} slots" + _BACKLOG,
+    cause="[All {used:brief} {kind} slots are in use, so ]workers stop polling for {kind} tasks."
+    "[ Activities take {execution_ms:took} (p95).]",
+    actions=(
+        Action("add_slots", ActionType.SCALE, "workers", "Add workers or slots, and find what holds the slots. Do not stop the full workers first.", 0.85),
+    ),
+)  # fmt: skip
+WORKFLOW_TASK_FAILURES = Finding(
+    "workflow_task_failures", _workflow_task_failures, "workers",
+    title="Workflow tasks fail in the workers",
+    cause="[{of_server:flag}They may fail only because the server is slow or refuses requests; the workflow code may be "
+    "fine.][{own:flag}Workflow code][ of type {workflow_type:code}][{own:flag} fails or hangs. Its tasks are retried "
+    "forever: executions are stuck, not failed.][{minutes:flag} Some have failed for minutes: the workers' log names "
+    "them and says why.]",
+    actions=(
+        Action("roll_back_workers", ActionType.RESTART, "workers", "Roll back the last worker release. Stuck executions then continue by themselves; do not terminate them.", 0.8, "medium"),
+    ),
+)  # fmt: skip
+RETRY_STORM = Finding(
+    "retry_storm", _retry_storm, "application",
+    title="Activities fail and are retried",
+    cause="[Activity {activity_type:code} fails most][{unnamed:flag}An activity fails]; what it depends on is probably "
+    "down. The work is delayed, not lost.",
+    actions=(
+        Action("check_dependency", ActionType.ALERT, "application", "Check what the failing activity depends on; its retries are automatic. Restarting the workers does not help.", 0.8),
+    ),
+)  # fmt: skip
+STICKY_CACHE_THRASH = Finding(
+    "sticky_cache_thrash", _sticky_cache_thrash, "workers",
+    title="The workers' workflow cache is too small",
+    cause="Workers evict {evicted:per_sec workflow} from their cache and replay {missed:rate} from history.",
+    actions=(
+        Action("raise_cache", ActionType.CONFIGURE, "workers", "Raise the workers' workflow cache size, or add workers.", 0.75),
+    ),
+)  # fmt: skip
+WORKER_SLOW = Finding(
+    "worker_slow", _worker_slow, "workers",
+    title="Workers do not keep up" + _BACKLOG,
+    cause="They poll[{free:flag} and have free slots], and take fewer tasks than are added."
+    "[ Activities take {activity_ms:took} (p95).][ Workflow tasks take {workflow_ms:took} (p95).]",
+    actions=(
+        Action("add_workers", ActionType.SCALE, "workers", "Add workers, or find what their code waits for.", 0.7),
+    ),
+    weak=True,
+)  # fmt: skip
+POLLER_EXECUTOR_MISMATCH = Finding(
+    "poller_executor_mismatch", _poller_executor_mismatch, "workers",
+    title="Workers run at least as many {kind} pollers as slots",
+    cause="Pollers hold every {kind} slot of idle workers: pollers beyond the slots can only wait.",
+    actions=(
+        Action("fewer_pollers", ActionType.CONFIGURE, "workers", "Configure fewer pollers than slots.", 0.8),
+    ),
+    note=True,
+)  # fmt: skip
+APPLICATION_FAILURES = Finding(
+    "application_failures", _application_failures, "application",
+    title="Workflows fail by their own code",
+    cause="{failed:per_sec workflow} fail, and the cluster handles them as it should.[ Most failures: {workflow_type:code}.]",
+    actions=(
+        Action("tell_owner", ActionType.ALERT, "application", "Tell the team that owns the failing workflow type.", 0.85),
+    ),
+)  # fmt: skip

@@ -1,13 +1,16 @@
-"""Gates that stress and never more: work waits, answers are slow, things fail or are refused."""
+"""Gates that make the cluster stressed and never more: a backlog, slow answers, failures, refusals."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
-from copilot.explain.numbers import measure, per_sec, percent, rate, served_words, span
 from copilot.rules.flow import AGES, Flow
 from copilot.rules.gates.context import (
-    ATTEMPTS,
-    COMFORT,
-    View,
+    RECOVERY_MARGIN,
+    Component,
+    Effect,
+    Gate,
+    GateContext,
     flow_evidence,
     lost,
     measured,
@@ -16,230 +19,275 @@ from copilot.rules.gates.context import (
     unjudged,
     without,
 )
-from copilot.rules.model import GateResult, Severity
+from copilot.rules.gates.progress import FALLING_BEHIND, QUEUE_STALLED, REQUESTS_REJECTED, WORK_STALLED
+from copilot.rules.model import GateResult
 from copilot.rules.thresholds import Tolerance
 
 STORED_TASKS = 5
+ATTEMPTS = "workflow_tasks.attempts_p99"
 
 
-def work_piling_up(view: View) -> GateResult:
-    """More is stored on a queue than is served: work piles up, though no gauge may say so yet (requirements §3.0)."""
-    name, limit = "work_piling_up", view.thresholds.piling_up_share
+def _backlog_growing(context: GateContext) -> GateResult:
+    """1 − dispatch rate / add rate > `backlog_growing_share` on a queue of which at least 5 tasks were stored in the
+    window; or the age of its oldest task grows by more than that share of the time. Gauges may not show it yet."""
+    limit = context.thresholds.backlog_growing_share
     ids = ("demand.tasks_added_per_sec", "matching.tasks_dispatched_per_sec", "matching.tasks_spooled_per_sec")
-    flows = [f for f in view.queues.values() if not view.abandoned(f)] or [view.cluster]
-    if ageing := _ageing(view, flows):
-        return ageing
-    if lacking := without(view, name, Severity.WARNING, ids):
+    flows = [f for f in context.queues.values() if not context.abandoned(f)] or [context.cluster]
+    if aging := _aging(context, flows):
+        return aging
+    if lacking := without(context, ids):
         return lacking
-    shares = {f.key: _left_share(f, view.window_sec) for f in flows}
+    shares = {f.key: _left_share(f, context.window_sec) for f in flows}
     worst = max(flows, key=lambda f: shares[f.key])
     share = shares[worst.key]
     if share <= limit:
-        unsure = _ageing_unseen(view)
-        return unsure or measured(
-            name, Severity.WARNING, share, limit, "ratio", "what is stored is served", {}, fired=False
-        )
-    rates = f"{rate(worst.arrives or 0.0)} arrive, {served_words(worst.served)}, the rest is stored"
-    sentence = f"work piles up on {worst.name if worst.task_type else worst.task_queue}: {rates}"
-    result = measured(name, Severity.WARNING, share, limit, "ratio", sentence, flow_evidence(worst), fired=True)
-    return of_queue(result, worst, view)
+        return _aging_unseen(context) or measured(share, limit, "ratio", {}, fired=False)
+    return of_queue(measured(share, limit, "ratio", flow_evidence(worst), fired=True), worst, context)
 
 
 def _left_share(flow: Flow, window_sec: float) -> float:
-    """The share of what arrives that is not served; 0 where too little was stored in the window to tell, or nothing
-    waits any more."""
-    drained = flow.described and flow.waiting == 0
-    if not flow.arrives or flow.served is None or drained or (flow.spooled or 0.0) * window_sec < STORED_TASKS:
+    """The share of added tasks that is not dispatched; 0 where too few were stored in the window to tell, or where the
+    backlog has drained."""
+    drained = flow.has_api_stats and flow.backlog == 0
+    if not flow.add_rate or flow.dispatch_rate is None or drained or (flow.spooled or 0.0) * window_sec < STORED_TASKS:
         return 0.0
-    return max(0.0, 1.0 - flow.served / flow.arrives)
+    return max(0.0, 1.0 - flow.dispatch_rate / flow.add_rate)
 
 
-def _ageing(view: View, flows: list[Flow]) -> GateResult | None:
-    """The same seen by the oldest task's age, which needs no volume and no rate: in a queue served in order it grows,
-    in seconds a second, by the share of what arrives that is not served. It must have waited half a window. None: no
-    queue is seen to age so. Gauges that lag are not asked."""
-    limit, window = view.thresholds.piling_up_share, view.window_sec
-    old = [f for f in flows if f.age is not None and f.age >= window / 2] if view.cluster.described else []
-    shares = [(view.past(f).ageing(f.age, window, view.now) or 0.0, f) for f in old]
-    share, worst = max(shares, key=lambda found: found[0], default=(0.0, view.cluster))
+def _aging(context: GateContext, flows: list[Flow]) -> GateResult | None:
+    """The same seen by the oldest task's age, which needs no volume and no rate: in a queue dispatched in order it
+    grows, in seconds a second, by the share of added tasks that is not dispatched. The task must be half a window old.
+    None: no queue ages so. Gauges that lag are not used."""
+    limit, window = context.thresholds.backlog_growing_share, context.window_sec
+    old = [f for f in flows if (f.backlog_age or 0.0) >= window / 2] if context.cluster.has_api_stats else []
+    shares = [(context.remembered(f).aging(f.backlog_age, window, context.now) or 0.0, f) for f in old]
+    share, worst = max(shares, key=lambda found: found[0], default=(0.0, context.cluster))
     if share <= limit:
         return None
-    where = worst.name if worst.task_type else worst.task_queue
-    sentence = f"work piles up on {where}: its oldest task waits {span(worst.age or 0.0)} and ever longer"
-    evidence = flow_evidence(worst)
-    result = measured("work_piling_up", Severity.WARNING, share, limit, "ratio", sentence, evidence, fired=True)
-    return of_queue(result, worst, view)
+    result = measured(share, limit, "ratio", flow_evidence(worst), fired=True, aspect="aging")
+    return of_queue(result, worst, context)
 
 
-def _ageing_unseen(view: View) -> GateResult | None:
-    """An unjudged result if readings were lost without which nobody can say that no task waits and ages; None where
-    what was read suffices for that."""
-    signals = view.signals
+def _aging_unseen(context: GateContext) -> GateResult | None:
+    """An unjudged result if readings were lost without which no one can say that no backlog ages; else None."""
+    signals = context.signals
     ages = [signals.value(i) for i in AGES]
-    young = all(age is not None and age < view.window_sec / 2 for age in ages)
+    young = all(age is not None and age < context.window_sec / 2 for age in ages)
     if young or signals.value("matching.backlog_count") == 0:
         return None
-    return lost(view, "work_piling_up", Severity.WARNING, (*AGES, "poller.recent_pollers"))
+    return lost(context, (*AGES, "poller.recent_pollers"))
 
 
-def backlog_age(view: View) -> GateResult:
-    """Work waits longer than it should, on any queue that work still arrives on."""
-    name, limit = "backlog_age", view.thresholds.backlog_age_sec
-    queues = [f for f in view.queues.values() if f.age is not None]
-    flows = [f for f in queues if not view.abandoned(f)] if queues else [view.cluster]
-    if not queues and view.cluster.age is None:
-        return without(view, name, Severity.WARNING, AGES) or unjudged(name, Severity.WARNING, "missing")
-    oldest = max(flows, key=lambda f: f.age or 0.0, default=view.cluster)
-    age = (oldest.age or 0.0) if flows else 0.0
-    where = "" if age == 0 else f" on {oldest.name if oldest.task_type else oldest.task_queue}"
-    result = over(
-        view,
-        name,
-        age,
-        limit,
-        "s",
-        f"the oldest waiting task{where} is {span(age)} old" if age > 0 else "nothing waits",
-        (),
-    )
-    if not result.fired and (unsure := lost(view, name, Severity.WARNING, AGES)):
+def _backlog_age(context: GateContext) -> GateResult:
+    """The age of the oldest task > `backlog_age_sec`, on any queue to which tasks are still added."""
+    limit = context.thresholds.backlog_age_sec
+    queues = [f for f in context.queues.values() if f.backlog_age is not None]
+    flows = [f for f in queues if not context.abandoned(f)] if queues else [context.cluster]
+    if not queues and context.cluster.backlog_age is None:
+        return without(context, AGES) or unjudged("missing")
+    oldest = max(flows, key=lambda f: f.backlog_age or 0.0, default=context.cluster)
+    result = over(context, (oldest.backlog_age or 0.0) if flows else 0.0, limit, "s", ())
+    if not result.fired and (unsure := lost(context, AGES)):
         return unsure
     return replace(result, evidence=flow_evidence(oldest), labels=oldest.labels if queues else {})
 
 
-def _quantile_gate(view: View, name: str, signal_id: str, limit: float, unit: str, what: str) -> GateResult:
-    """A gate on a p99 of finished work: ignored while the outage it may tell of has just ended."""
-    if lacking := without(view, name, Severity.WARNING, (signal_id,)):
+def _quantile(context: GateContext, signal_id: str, limit: float, unit: str) -> GateResult:
+    """A gate on a p99 of finished work: unjudged while it still shows an outage that has just ended."""
+    if lacking := without(context, (signal_id,)):
         return lacking
-    value = view.signals.value(signal_id) or 0.0
-    if view.recovering:
-        return unjudged(name, Severity.WARNING, "recovering", "its p99 still tells of the outage that is over")
-    return over(view, name, value, limit, unit, f"{what} {measure(value, unit)} (p99)", (signal_id,))
+    if context.recovering:
+        return unjudged("recovering", signal_id)
+    return over(context, context.signals.value(signal_id) or 0.0, limit, unit, (signal_id,))
 
 
-def frontend_latency(view: View) -> GateResult:
-    """Answers are slow."""
-    limit = view.thresholds.frontend_latency_p99_ms
-    return _quantile_gate(view, "frontend_latency", "frontend.latency_p99_ms", limit, "ms", "answers take")
+def _frontend_latency(context: GateContext) -> GateResult:
+    """`frontend.latency_p99_ms` > `frontend_latency_p99_ms`, long polls excluded; unjudged without traffic and for one
+    window after an outage."""
+    return _quantile(context, "frontend.latency_p99_ms", context.thresholds.frontend_latency_p99_ms, "ms")
 
 
-def persistence_latency(view: View) -> GateResult:
-    """The database is slow."""
-    limit = view.thresholds.persistence_latency_p99_ms
-    return _quantile_gate(view, "persistence_latency", "persistence.latency_p99_ms", limit, "ms", "database calls take")
+def _persistence_latency(context: GateContext) -> GateResult:
+    """`persistence.latency_p99_ms` > `persistence_latency_p99_ms`; unjudged without traffic and for one window after
+    an outage."""
+    return _quantile(context, "persistence.latency_p99_ms", context.thresholds.persistence_latency_p99_ms, "ms")
 
 
-def history_latency(view: View) -> GateResult:
-    """History finishes its tasks late."""
-    limit, signal_id = view.thresholds.history_latency_p99_sec, "history.task_queue_latency_p99_sec"
-    return _quantile_gate(view, "history_latency", signal_id, limit, "s", "history's tasks are done within")
+def _history_latency(context: GateContext) -> GateResult:
+    """`history.task_queue_latency_p99_sec` > `history_latency_p99_sec`; unjudged without traffic and for one window
+    after an outage."""
+    signal_id = "history.task_queue_latency_p99_sec"
+    return _quantile(context, signal_id, context.thresholds.history_latency_p99_sec, "s")
 
 
-def _tolerance_gate(
-    view: View, name: str, ids: tuple[str, ...], tolerance: Tolerance, demand_id: str, what: tuple[str, str]
-) -> GateResult:
-    """A gate on the sum of some rates against what is tolerated at the demand there is. What is well within the
-    tolerance of no demand at all needs no reading of the demand."""
-    read = view.signals.readings.get
-    value = sum([read(i) or 0.0 for i in ids])
-    few = value <= (1 - COMFORT) * tolerance.at(0.0, view.window_sec)
-    if lacking := without(view, name, Severity.WARNING, ids if few else (*ids, demand_id)):
-        return lacking
-    limit = tolerance.at(view.signals.value(demand_id) or 0.0, view.window_sec)
-    return over(view, name, value, limit, "1/s", f"{per_sec(value, what[0])} {what[1]}", (*ids, demand_id))
-
-
-def frontend_errors(view: View) -> GateResult:
-    """Requests fail by the server's fault."""
-    ids, of = ("frontend.error_rate_per_sec",), "demand.requests_per_sec"
-    return _tolerance_gate(view, "frontend_errors", ids, view.thresholds.frontend_errors, of, ("request", "fail"))
-
-
-def rate_limited(view: View) -> GateResult:
-    """Requests or polls are refused by a rate limit (which no error counter shows)."""
-    ids, of = ("frontend.throttled_per_sec",), "demand.requests_per_sec"
-    return _tolerance_gate(
-        view, "rate_limited", ids, view.thresholds.rate_limited, of, ("request", "are refused, polls among them")
-    )
-
-
-def history_throttled(view: View) -> GateResult:
-    """History's own attempts are refused by a limit."""
-    ids, of = ("history.throttled_per_sec",), "demand.tasks_added_per_sec"
-    return _tolerance_gate(
-        view, "history_throttled", ids, view.thresholds.history_throttled, of, ("history task", "are refused")
-    )
-
-
-def persistence_errors(view: View) -> GateResult:
-    """Database calls fail."""
-    ids, of = ("persistence.error_rate_per_sec",), "demand.requests_per_sec"
-    return _tolerance_gate(
-        view, "persistence_errors", ids, view.thresholds.persistence_errors, of, ("database call", "fail")
-    )
-
-
-def persistence_throttled(view: View) -> GateResult:
-    """Database calls are refused by the server's own limit."""
-    ids, of = ("persistence.throttled_per_sec",), "demand.tasks_added_per_sec"
-    limit = view.thresholds.persistence_throttled
-    return _tolerance_gate(view, "persistence_throttled", ids, limit, of, ("database call", "are refused"))
-
-
-def shard_churn(view: View) -> GateResult:
-    """Shards move."""
+def _shard_churn(context: GateContext) -> GateResult:
+    """`history.shard_churn_rate_per_sec` > `shard_churn_per_sec`."""
     signal_id = "history.shard_churn_rate_per_sec"
-    if lacking := without(view, "shard_churn", Severity.WARNING, (signal_id,)):
+    if lacking := without(context, (signal_id,)):
         return lacking
-    value = view.signals.value(signal_id) or 0.0
-    sentence = f"{per_sec(value, 'shard')} open or close"
-    return over(view, "shard_churn", value, view.thresholds.shard_churn_per_sec, "1/s", sentence, (signal_id,))
+    value = context.signals.value(signal_id) or 0.0
+    return over(context, value, context.thresholds.shard_churn_per_sec, "1/s", (signal_id,))
 
 
-def workflow_task_failures(view: View) -> GateResult:
-    """Workflow tasks fail or time out in workers: executions are stuck, not failed."""
-    ids = ("workflow_tasks.failed_per_sec", "workflow_tasks.timed_out_per_sec")
-    of, limit = "demand.tasks_added_per_sec", view.thresholds.workflow_task_failures
-    return _tolerance_gate(view, "workflow_task_failures", ids, limit, of, ("workflow task", "fail or time out"))
+def _workflow_task_attempts(context: GateContext) -> GateResult:
+    """`workflow_tasks.attempts_p99` > `workflow_task_attempts_p99`. Each of those has failed before, so it takes no
+    volume. Tasks that failed for a minute count until their next attempt is due."""
+    limit = context.thresholds.workflow_task_attempts_p99
+    now = _quantile(context, ATTEMPTS, limit, "attempts")
+    stuck = context.memory.stuck_attempts
+    if now.fired or now.unjudged not in (None, "no_traffic") or stuck is None or not context.stuck_for_sec:
+        return now
+    return measured(stuck, limit, "attempts", now.evidence, fired=True, aspect="backing_off")
 
 
-def workflow_task_attempts(view: View) -> GateResult:
-    """Workflow tasks need several attempts: each has failed before, so it takes no volume to tell. Those that failed
-    for a minute still count while their next attempt is not due."""
-    name, limit = "workflow_task_attempts", view.thresholds.workflow_task_attempts_p99
-    seen = _quantile_gate(view, name, ATTEMPTS, limit, "attempts", "workflow tasks need")
-    stuck, left = view.memory.stuck_attempts, view.stuck_for_sec
-    if seen.fired or seen.unjudged not in (None, "no_traffic") or stuck is None or not left:
-        return seen
-    sentence = f"workflow tasks failed at attempt {11 if stuck > 10 else 6} or later and are tried again within "
-    sentence += span(left)
-    return measured(name, Severity.WARNING, stuck, limit, "attempts", sentence, seen.evidence, fired=True)
-
-
-def activity_failures(view: View) -> GateResult:
-    """Activity attempts fail and are retried."""
-    ids, of = ("activity_tasks.failed_per_sec",), "demand.tasks_added_per_sec"
-    return _tolerance_gate(
-        view, "activity_failures", ids, view.thresholds.activity_failures, of, ("activity attempt", "fail")
-    )
-
-
-def application_failures(view: View) -> GateResult:
-    """Most workflows that close do so without success: the application's problem (requirements §3.4)."""
-    name, rate = "application_failures", "workflow_completion.completion_rate"
+def _application_failures(context: GateContext) -> GateResult:
+    """`workflow_completion.completion_rate` < `completion_rate`, and at least `completion_min_closes` workflows failed
+    or timed out in the window: their own code fails, not the cluster."""
+    rate = "workflow_completion.completion_rate"
     bad = ("workflow_completion.failed_per_sec", "workflow_completion.timed_out_per_sec")
-    if lacking := without(view, name, Severity.WARNING, (rate, *bad)):
+    if lacking := without(context, (rate, *bad)):
         return lacking
-    value, limit = view.signals.value(rate) or 0.0, view.thresholds.completion_rate
-    failed = sum(view.signals.value(i) or 0.0 for i in bad)
-    enough = failed * view.window_sec >= view.thresholds.completion_min_closes
+    value, limit = context.signals.value(rate) or 0.0, context.thresholds.completion_rate
+    failed = sum(context.signals.value(i) or 0.0 for i in bad)
+    enough = failed * context.window_sec >= context.thresholds.completion_min_closes
     return GateResult(
-        name=name,
-        severity=Severity.WARNING,
         fired=value < limit and enough,
         value=value,
         threshold=limit,
         margin=(value - limit) / limit if enough or value >= limit else None,
         unit="ratio",
-        sentence=f"{percent(value)} of the workflows that closed succeeded",
-        evidence={rate: value, **{i: v for i in bad if (v := view.signals.value(i)) is not None}},
+        evidence={rate: value, **{i: v for i in bad if (v := context.signals.value(i)) is not None}},
     )
+
+
+def _tolerance(
+    context: GateContext, *, ids: tuple[str, ...], limit: Callable[[GateContext], Tolerance], demand: str
+) -> GateResult:
+    """A gate on the sum of some rates against what is tolerated at the present demand. A sum well inside the tolerance
+    at no demand at all needs no reading of the demand."""
+    read, tolerance = context.signals.readings.get, limit(context)
+    value = sum([read(i) or 0.0 for i in ids])
+    few = value <= (1 - RECOVERY_MARGIN) * tolerance.at(0.0, context.window_sec)
+    if lacking := without(context, ids if few else (*ids, demand)):
+        return lacking
+    threshold = tolerance.at(context.signals.value(demand) or 0.0, context.window_sec)
+    return over(context, value, threshold, "1/s", (*ids, demand))
+
+
+def _rate_gate(
+    name: str,
+    ids: tuple[str, ...],
+    limit: Callable[[GateContext], Tolerance],
+    demand: str,
+    component: Component,
+    counts: str,
+    verb: str,
+    began: str,
+    *,
+    effect: Effect,
+    covered_by: frozenset[str] = frozenset(),
+) -> Gate:
+    """A gate that fires when the sum of the rates `ids` exceeds the tolerance `name` at the rate `demand`."""
+    judge = partial(_tolerance, ids=ids, limit=limit, demand=demand)
+    summed = " + ".join(f"`{i}`" for i in ids)
+    judge.__doc__ = f"{summed} > tolerance `{name}` at the rate of `{demand}`."
+    sees = f"{{value:per_sec {counts}}} {verb}"
+    return Gate(
+        name, judge, component, sees=sees, clear=sees, began=began, recovered_when=f"fewer than {{threshold:per_sec {counts}}} {verb}",
+        effect=effect, counts=counts, covered_by=covered_by,
+    )  # fmt: skip
+
+
+_REQUESTS, _TASKS = "demand.requests_per_sec", "demand.tasks_added_per_sec"
+_COVER_BACKLOG = frozenset({WORK_STALLED.name, QUEUE_STALLED.name, FALLING_BEHIND.name})
+
+BACKLOG_GROWING = Gate(
+    "backlog_growing", _backlog_growing, "matching",
+    sees={
+        "": "the backlog[ of {queue}] grows: {demand.tasks_added_per_sec:rate} added, "
+        "{matching.tasks_dispatched_per_sec:rate} dispatched, the rest stored",
+        "aging": "the backlog[ of {queue}] grows: its oldest task is {matching.backlog_age_sec:span} old and aging",
+    },
+    clear="added tasks are dispatched",
+    began="the backlog grew",
+    recovered_when="tasks[ on {queue}] are dispatched as fast as they are added",
+    effect=Effect.BACKLOG, covered_by=_COVER_BACKLOG,
+)  # fmt: skip
+BACKLOG_AGE = Gate(
+    "backlog_age", _backlog_age, "matching",
+    sees="the oldest task[ on {queue}] is {value:span} old",
+    clear="the oldest task is {value:span} old",
+    began="tasks waited too long",
+    recovered_when="the oldest task[ on {queue}] is younger than {threshold:span}",
+    effect=Effect.BACKLOG, covered_by=_COVER_BACKLOG,
+)  # fmt: skip
+FRONTEND_ERRORS = _rate_gate(
+    "frontend_errors", ("frontend.error_rate_per_sec",), lambda c: c.thresholds.frontend_errors, _REQUESTS,
+    "frontend", "request", "fail with server errors", "requests failed",
+    effect=Effect.REFUSES, covered_by=frozenset({REQUESTS_REJECTED.name}),
+)  # fmt: skip
+FRONTEND_LATENCY = Gate(
+    "frontend_latency", _frontend_latency, "frontend",
+    sees="requests take {value:took} (p99)", clear="requests take {value:took} (p99)",
+    began="requests became slow", recovered_when="requests take less than {threshold:took} (p99)",
+    of_finished_work=True, effect=Effect.SLOW,
+)  # fmt: skip
+RATE_LIMITED = _rate_gate(
+    "rate_limited", ("frontend.throttled_per_sec",), lambda c: c.thresholds.rate_limited, _REQUESTS,
+    "frontend", "request", "are refused, polls included", "requests were refused", effect=Effect.REFUSES,
+)  # fmt: skip
+PERSISTENCE_ERRORS = _rate_gate(
+    "persistence_errors", ("persistence.error_rate_per_sec",), lambda c: c.thresholds.persistence_errors, _REQUESTS,
+    "persistence", "database call", "fail", "database calls failed", effect=Effect.REFUSES,
+)  # fmt: skip
+PERSISTENCE_LATENCY = Gate(
+    "persistence_latency", _persistence_latency, "persistence",
+    sees="database calls take {value:took} (p99)", clear="database calls take {value:took} (p99)",
+    began="the database became slow", recovered_when="database calls take less than {threshold:took} (p99)",
+    of_finished_work=True, effect=Effect.SLOW,
+)  # fmt: skip
+PERSISTENCE_THROTTLED = _rate_gate(
+    "persistence_throttled", ("persistence.throttled_per_sec",), lambda c: c.thresholds.persistence_throttled, _TASKS,
+    "persistence", "database call", "are refused", "database calls were refused", effect=Effect.REFUSES,
+)  # fmt: skip
+HISTORY_THROTTLED = _rate_gate(
+    "history_throttled", ("history.throttled_per_sec",), lambda c: c.thresholds.history_throttled, _TASKS,
+    "history", "history task", "are refused", "history tasks were refused", effect=Effect.REFUSES,
+)  # fmt: skip
+HISTORY_LATENCY = Gate(
+    "history_latency", _history_latency, "history",
+    sees="history finishes tasks within {value:span} (p99)", clear="history finishes tasks within {value:span} (p99)",
+    began="history fell behind", recovered_when="history finishes tasks within {threshold:span} (p99)",
+    of_finished_work=True, effect=Effect.SLOW,
+)  # fmt: skip
+SHARD_CHURN = Gate(
+    "shard_churn", _shard_churn, "history",
+    sees="{value:per_sec shard} open or close", clear="{value:per_sec shard} open or close",
+    began="shards moved", recovered_when="fewer than {threshold:per_sec shard} open or close",
+    effect=Effect.SLOW, counts="shard",
+)  # fmt: skip
+WORKFLOW_TASK_FAILURES = _rate_gate(
+    "workflow_task_failures", ("workflow_tasks.failed_per_sec", "workflow_tasks.timed_out_per_sec"),
+    lambda c: c.thresholds.workflow_task_failures, _TASKS,
+    "workers", "workflow task", "fail or time out", "workflow tasks failed", effect=Effect.CODE_FAILS,
+)  # fmt: skip
+WORKFLOW_TASK_ATTEMPTS = Gate(
+    "workflow_task_attempts", _workflow_task_attempts, "workers",
+    sees={
+        "": "workflow tasks need {value:attempts} (p99)",
+        "backing_off": "workflow tasks keep failing, at attempt {value:brief} or later, and their next attempt is not due yet",
+    },
+    clear="workflow tasks need {value:attempts} (p99)",
+    began="workflow tasks needed several attempts", recovered_when="workflow tasks need fewer than {threshold:attempts} (p99)",
+    of_finished_work=True, effect=Effect.CODE_FAILS,
+)  # fmt: skip
+ACTIVITY_FAILURES = _rate_gate(
+    "activity_failures", ("activity_tasks.failed_per_sec",), lambda c: c.thresholds.activity_failures, _TASKS,
+    "workers", "activity attempt", "fail", "activities failed", effect=Effect.CODE_FAILS,
+)  # fmt: skip
+APPLICATION_FAILURES = Gate(
+    "application_failures", _application_failures, "application",
+    sees="{value:percent} of closed workflows succeeded", clear="{value:percent} of closed workflows succeeded",
+    began="workflows failed", recovered_when="at least {threshold:percent} of closed workflows succeed",
+    effect=Effect.CODE_FAILS,
+)  # fmt: skip

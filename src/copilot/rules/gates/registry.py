@@ -1,42 +1,53 @@
-"""The gates in the order of the rules. A gate is one small function that looks at primary signals and nothing else."""
-
-from collections.abc import Callable
+"""All gates, in the order of the rules, and what follows from their records."""
 
 from copilot.rules.gates import pressure, progress
-from copilot.rules.gates.context import View
-from copilot.rules.model import GateResult
+from copilot.rules.gates.context import Component, Effect, Gate, GateContext
+from copilot.rules.model import GateResult, Severity
 
-GATES: tuple[Callable[[View], GateResult], ...] = (
-    progress.unreachable,
-    progress.turned_away,
-    progress.work_stalled,
-    progress.falling_behind,
-    progress.queue_stalled,
-    pressure.work_piling_up,
-    pressure.backlog_age,
-    pressure.frontend_errors,
-    pressure.frontend_latency,
-    pressure.rate_limited,
-    pressure.persistence_errors,
-    pressure.persistence_latency,
-    pressure.persistence_throttled,
-    pressure.history_throttled,
-    pressure.history_latency,
-    pressure.shard_churn,
-    pressure.workflow_task_failures,
-    pressure.workflow_task_attempts,
-    pressure.activity_failures,
-    pressure.application_failures,
+GATES: tuple[Gate, ...] = (
+    progress.FRONTEND_UNREACHABLE,
+    progress.REQUESTS_REJECTED,
+    progress.WORK_STALLED,
+    progress.FALLING_BEHIND,
+    progress.QUEUE_STALLED,
+    pressure.BACKLOG_GROWING,
+    pressure.BACKLOG_AGE,
+    pressure.FRONTEND_ERRORS,
+    pressure.FRONTEND_LATENCY,
+    pressure.RATE_LIMITED,
+    pressure.PERSISTENCE_ERRORS,
+    pressure.PERSISTENCE_LATENCY,
+    pressure.PERSISTENCE_THROTTLED,
+    pressure.HISTORY_THROTTLED,
+    pressure.HISTORY_LATENCY,
+    pressure.SHARD_CHURN,
+    pressure.WORKFLOW_TASK_FAILURES,
+    pressure.WORKFLOW_TASK_ATTEMPTS,
+    pressure.ACTIVITY_FAILURES,
+    pressure.APPLICATION_FAILURES,
 )
-
-# The four ways to critical (requirements §3.1).
-CRITICAL = frozenset({"unreachable", "turned_away", "work_stalled", "falling_behind"})
-# Critical gates that stress at their first firing (requirements §3.3); falling behind must be seen twice.
-IMMEDIATE = frozenset({"unreachable", "turned_away", "work_stalled"})
-# Quantiles of finished work, which tell of an outage after it is over.
-FINISHED_WORK = frozenset({"frontend_latency", "persistence_latency", "history_latency", "workflow_task_attempts"})
+BY_NAME = {gate.name: gate for gate in GATES}
+CRITICAL = frozenset(gate.name for gate in GATES if gate.worst is Severity.CRITICAL)
+IMMEDIATE = frozenset(gate.name for gate in GATES if gate.immediate)
+OF_FINISHED_WORK = frozenset(gate.name for gate in GATES if gate.of_finished_work)
 
 
-def judge(view: View) -> tuple[GateResult, ...]:
-    """All gates, in the order of the rules."""
-    return tuple(gate(view) for gate in GATES)
+def with_effect(effect: Effect) -> tuple[str, ...]:
+    """Names of the gates with an effect, in the order of the rules."""
+    return tuple(gate.name for gate in GATES if gate.effect is effect)
+
+
+SERVER_REFUSES = with_effect(Effect.REFUSES)
+SERVER_SLOW = with_effect(Effect.SLOW)
+BACKLOG = with_effect(Effect.BACKLOG)
+CODE_FAILS = with_effect(Effect.CODE_FAILS)
+
+
+def of_component(component: Component) -> tuple[str, ...]:
+    """Names of a component's own gates; a backlog is matching's symptom and no one's own."""
+    return tuple(gate.name for gate in GATES if gate.component == component and gate.effect is not Effect.BACKLOG)
+
+
+def judge(context: GateContext) -> tuple[GateResult, ...]:
+    """The results of all gates, in the order of the rules."""
+    return tuple(gate.result(context) for gate in GATES)
