@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from whenever import Instant, TimeDelta
 
+from copilot.explain import ExplainedEvaluation, explained
 from copilot.rules.evaluate import Context, evaluate
 from copilot.rules.memory import Memory
-from copilot.rules.model import Evaluation
 from copilot.rules.signals.readings import BreakdownRow, Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS
 
@@ -105,12 +105,12 @@ def with_queues(signals: Signals, **rows: dict[str, float]) -> Signals:
 
 def play(
     ticks: list[Signals], context: Context = CONTEXT, memory: Memory | None = None
-) -> tuple[list[Evaluation], Memory]:
-    """The evaluations of these signals, one interval apart, and the memory after them."""
+) -> tuple[list[ExplainedEvaluation], Memory]:
+    """The evaluations of these signals in words, one interval apart, and the memory after them."""
     memory, evaluations = memory or Memory(), []
     for number, signals in enumerate(ticks):
         evaluation, memory = evaluate(at(signals, number * context.interval_sec), memory, context)
-        evaluations.append(evaluation)
+        evaluations.append(explained(evaluation))
     return evaluations, memory
 
 

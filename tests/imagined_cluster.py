@@ -198,9 +198,9 @@ class _Life:
         for team in self._cluster.teams:
             workflow, activity = (team.queue, "workflow"), (team.queue, "activity")
             for _ in range(self._some(team.starts(now))):
-                turned_away = self._chance.random() < self._cluster.refused(now)
-                self._count("refused" if turned_away else "starts", workflow)
-                if not turned_away:
+                requests_rejected = self._chance.random() < self._cluster.refused(now)
+                self._count("refused" if requests_rejected else "starts", workflow)
+                if not requests_rejected:
                     self._add(workflow, now, 0)
             for _ in range(self._some(team.signals(now))):
                 self._count("signals", workflow)

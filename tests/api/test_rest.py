@@ -90,7 +90,7 @@ async def test_the_metrics_say_the_verdict_and_leave_out_what_is_not_known() -> 
     assert ("copilot_evaluation_age_seconds", "quiet") not in samples
     assert samples["copilot_coverage_ratio", "default", "primary"] == 0.96
     assert samples["copilot_gate_fired", "default", "work_stalled", "critical", ""] == 1
-    assert samples["copilot_gate_fired", "default", "turned_away", "critical", ""] == 0
+    assert samples["copilot_gate_fired", "default", "requests_rejected", "critical", ""] == 0
     assert ("copilot_gate_fired", "default", "frontend_slow", "warning", "") not in samples
     assert samples["copilot_gate_judged", "default", "frontend_slow", "warning", ""] == 0
 

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from copilot.explain.actions import actions_for
-
 from copilot.rules.findings.registry import FINDINGS
 from copilot.rules.gates.registry import CRITICAL, GATES
 from copilot.rules.model import Severity
@@ -18,8 +16,8 @@ def test_the_document_is_fresh() -> None:
 
 
 def test_every_gate_and_finding_says_what_it_means_and_what_to_do() -> None:
-    assert all(gate.__doc__ for gate in GATES)
-    assert all(find.__doc__ and actions_for(find.__name__, {}) for find in FINDINGS)
+    assert all(gate.judge.__doc__ for gate in GATES)
+    assert all(finding.meaning and finding.actions for finding in FINDINGS)
 
 
 def test_the_gates_named_critical_are_those_that_say_so() -> None:

@@ -5,9 +5,10 @@ Prometheus."""
 
 import pytest
 
-from copilot.rules.flow import SERVED, WAITS, cluster_flow, queue_flows
-from copilot.rules.gates.context import View
-from copilot.rules.gates.registry import FINISHED_WORK, judge
+from copilot.rules.flow import BACKLOG as WAITING
+from copilot.rules.flow import PROGRESS, cluster_flow, queue_flows
+from copilot.rules.gates.context import GateContext
+from copilot.rules.gates.registry import OF_FINISHED_WORK, judge
 from copilot.rules.memory import Memory
 from copilot.rules.signals.expressions import Gauge, Quantile, Rate, leaves
 from copilot.rules.signals.readings import MissingCode, Signals
@@ -31,11 +32,11 @@ def why(signals: Signals, signal_id: str) -> MissingCode | None:
     return found.code if found else None
 
 
-def view_of(signals: Signals) -> View:
+def view_of(signals: Signals) -> GateContext:
     """What the gates see of these readings alone."""
     cluster = cluster_flow(signals)
     queues = queue_flows(signals)
-    return View(signals, cluster, queues, Memory(), Thresholds(), WINDOW_SEC, signals.time)
+    return GateContext(signals, cluster, queues, Memory(), Thresholds(), WINDOW_SEC, signals.time)
 
 
 def reads(scene: str, target: str = "server") -> int:
@@ -178,7 +179,7 @@ def test_no_traffic_is_covered_has_no_value_and_is_not_zero() -> None:
     assert {"workers.wft_schedule_to_start_p95_ms", "workers.activity_execution_p95_ms"} <= quiet
     assert len(quiet & counted) >= 5
     assert all(signals.covered(i) and signals.value(i) is None for i in quiet)
-    assert [signals.value(i) for i in SERVED] == [0.0] * len(SERVED)
+    assert [signals.value(i) for i in PROGRESS] == [0.0] * len(PROGRESS)
     assert (signals.value("poller.pending_polls") or 0) > 10
     assert set(signals.missing) == {"connection_pool.utilization_pct"}
     page = roll("idle", "server").reads[-1].page or {}
@@ -198,7 +199,7 @@ def parts(signal_id: str) -> tuple[Rate | Gauge | Quantile, ...]:
 
 
 def test_what_is_called_served_counts_no_attempts_and_measures_no_time() -> None:
-    for signal_id in SERVED:
+    for signal_id in PROGRESS:
         assert SPECS[signal_id].worse == "down"
         assert all(isinstance(leaf, Rate) for leaf in parts(signal_id))
         assert not {leaf.series.family for leaf in parts(signal_id)} & ATTEMPTS
@@ -222,7 +223,7 @@ def test_attempts_go_on_while_nobody_works_and_the_cluster_is_stalled_all_the_sa
 
 
 def test_what_waits_is_never_a_quantile_of_what_was_finished() -> None:
-    for signal_id in WAITS:
+    for signal_id in WAITING:
         assert not any(isinstance(leaf, Quantile) for leaf in parts(signal_id))
     signals = played("workers-down")
     killed, started = after("workers-down", "workers killed"), after("workers-down", "workers started")
@@ -236,4 +237,4 @@ def test_what_waits_is_never_a_quantile_of_what_was_finished() -> None:
     assert max(v or 0 for v in handed[started:]) > 10_000
     assert killed < started
     latencies = {"frontend_latency", "persistence_latency", "history_latency"}
-    assert latencies | {"workflow_task_attempts"} == FINISHED_WORK
+    assert latencies | {"workflow_task_attempts"} == OF_FINISHED_WORK

@@ -30,7 +30,7 @@ from copilot.explain.numbers import (
         (brief(0.067), "0.07"), (brief(0.004), "0.004"), (brief(0.0), "0"), (brief(9.97), "10"), (brief(0.996), "1"),
         (rate(2.24), "2.2/s"), (count(1, "task"), "1 task"), (count(1200, "task"), "1,200 tasks"),
         (listed(list("abcdefg")), "a, b, c, d and 3 more"), (listed(["a", "b", "c"]), "a, b and c"),
-        (count(0.2, "task"), "no task"), (count(2, "query"), "2 queries"), (per_sec(1.0, "workflow"), "1 workflow/s"),
+        (count(0.2, "task"), "no tasks"), (count(2, "query"), "2 queries"), (per_sec(1.0, "workflow"), "1 workflow/s"),
         (per_sec(0.4, "workflow"), "0.4 workflows/s"), (percent(0.12), "12 %"), (percent(0.996), "99.6 %"),
         (percent(0.004), "0.4 %"), (percent(1.0), "100 %"), (span(58.4), "58 s"), (span(217.0), "3 min 37 s"),
         (span(9.97), "10 s"), (took(359.0), "359 ms"), (took(4960.0), "5 s"), (took(70_000.0), "1 min 10 s"),

@@ -2,13 +2,15 @@
 
 import pytest
 
-from copilot.rules.model import ActionType, BottleneckClassification, Evaluation, SuggestedAction
-from copilot.rules.scaling import ScalingRule, broken_rule, permitted
+from copilot.explain import ExplainedEvaluation
+from copilot.rules.findings.context import Action
+from copilot.rules.model import ActionType, BottleneckClassification, SuggestedAction
+from copilot.rules.scaling import RESTART_TO_REDISTRIBUTE, ScalingRule, broken_rule, offered
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from tests.cluster_signals import blind, healthy, play, workers_down
 
 
-def after(signals: Signals, ticks: int = 4) -> Evaluation:
+def after(signals: Signals, ticks: int = 4) -> ExplainedEvaluation:
     return play([healthy()] * 5 + [signals] * ticks)[0][-1]
 
 
@@ -82,12 +84,15 @@ def test_dead_workers_are_to_be_started_and_the_server_left_alone() -> None:
     evaluation = after(workers_down(60.0))
     (action,) = evaluation.findings[0].suggested_actions
     assert (action.action_type, action.target_service) == (ActionType.SCALE, "workers")
-    assert "240 tasks wait, the oldest for 1 min" in evaluation.summary
+    assert "240 tasks in the backlog, oldest 1 min" in evaluation.summary
 
 
 def test_a_server_that_refuses_work_gets_no_worker_advice() -> None:
     evaluation = after(CAUSES["namespace rate limit"][0])
     assert all(a.target_service != "workers" for f in evaluation.findings for a in f.suggested_actions)
+
+
+ADD = Action("add_workers", ActionType.SCALE, "workers", "Add workers.", 0.5)
 
 
 def scale(direction: str, target: str = "workers") -> SuggestedAction:
@@ -117,21 +122,22 @@ def test_14_workers_are_never_scaled_down_while_none_is_free(
     signals = healthy(**changes)
     assert broken_rule(scale("down"), signals) == rule
     assert broken_rule(scale("up"), signals) is None
-    assert len(permitted([scale("down"), scale("up"), scale("down", "history")], signals)) == (3 if rule is None else 2)
+    assert broken_rule(scale("down", "history"), signals) is None
 
 
 def test_scaling_workers_that_cache_workflows_comes_with_the_sticky_queue_warning() -> None:
     signals = healthy(worker_cache__sticky_size=40.0)
-    (up,) = permitted([scale("up")], signals)
-    assert up.parameters["rule"] == ScalingRule.STICKY_QUEUE_WARNING
-    assert permitted([scale("up")], healthy(worker_cache__sticky_size=0.0)) == (scale("up"),)
+    (up,) = offered([ADD], signals)
+    assert up.rule == ScalingRule.STICKY_QUEUE_WARNING
+    (bare,) = offered([ADD], healthy(worker_cache__sticky_size=0.0))
+    assert bare.rule == ""
 
 
 def test_full_workers_that_cache_are_scaled_first_and_restarted_to_redistribute_after() -> None:
     signals = healthy(worker_cache__sticky_size=40.0, workers__workflow_slots_available=0.0)
-    first, then = permitted([scale("up")], signals)
-    assert (first.action_type, then.action_type) == (ActionType.SCALE, ActionType.RESTART)
-    assert then.parameters["rule"] == ScalingRule.RESTART_TO_REDISTRIBUTE
+    first, then = offered([ADD], signals)
+    assert (first.key, then.key) == (ADD.key, RESTART_TO_REDISTRIBUTE.key)
+    assert then.rule == ScalingRule.RESTART_TO_REDISTRIBUTE
 
 
 def test_pollers_are_not_raised_while_they_outnumber_slots() -> None:
@@ -141,12 +147,12 @@ def test_pollers_are_not_raised_while_they_outnumber_slots() -> None:
 
 
 def test_the_chain_from_full_slots_to_work_not_done_is_told_link_by_link() -> None:
-    why = after(full).narrative.why
+    why = after(full).narrative.why.partition("Cause and effect")[2]
     links = [
-        "all 4 activity slots are busy",
+        "all 4 activity slots are in use",
         "workers stop polling",
-        "240 tasks wait, the oldest for 1 min",
-        "no workflow completes while 3/s start",
+        "240 tasks in the backlog, oldest 1 min",
+        "no workflows completed while 3/s are started",
     ]
     assert [why.index(link) for link in links] == sorted(why.index(link) for link in links)
 
@@ -157,7 +163,7 @@ def test_the_chain_of_a_server_that_refuses_goes_through_history() -> None:
         history__tasks_acked_per_sec=5.0,
         workflow_completion__success_per_sec=0.5,
     )
-    told = "the persistence rate limit refuses database calls, so history finishes 5 of 67 task attempts/s, so 0.5"
+    told = "200 database calls/s are refused → history finishes 5 of 67 task attempts/s → 0.5"
     assert told in after(stuck).narrative.why
 
 
@@ -185,7 +191,7 @@ def test_while_a_state_holds_its_last_cause_stays_named() -> None:
     holding = [e for e in after_it if e.verdict.health_state.value != "happy" and not e.verdict.fired()]
     assert holding
     assert {(e.top_factor, e.bottleneck.value) for e in holding} == {("no_pollers", "worker_limited")}
-    assert holding[0].summary.startswith("Recovering from “No worker polls the task queues”. Nothing is over its limit")
+    assert holding[0].summary.startswith("Recovering from “No pollers”. Nothing is over its limit")
     assert (after_it[-1].verdict.health_state.value, after_it[-1].top_factor) == ("happy", None)
 
 

@@ -2,8 +2,9 @@
 
 import pytest
 
+from copilot.explain.gates import gate_sentence
 from copilot.rules.flow import Flow, cluster_flow, queue_flows
-from copilot.rules.gates.context import View
+from copilot.rules.gates.context import GateContext
 from copilot.rules.gates.registry import GATES, judge
 from copilot.rules.memory import Memory, QueueMemory
 from copilot.rules.model import GateResult, Severity
@@ -13,7 +14,7 @@ from tests.cluster_signals import START, healthy, play, with_queues, workers_dow
 
 
 def gates(signals: Signals, memory: Memory | None = None) -> dict[str, GateResult]:
-    view = View(
+    view = GateContext(
         signals, cluster_flow(signals), queue_flows(signals), memory or Memory(), Thresholds(), 30.0, signals.time
     )
     return {g.name: g for g in judge(view)}
@@ -24,8 +25,8 @@ def fired(signals: Signals, memory: Memory | None = None) -> set[str]:
 
 
 BREACHED = {
-    "unreachable": healthy(frontend__reachable=0.0),
-    "turned_away": healthy(demand__rejected_per_sec=3.0, demand__requests_per_sec=5.0),
+    "frontend_unreachable": healthy(frontend__reachable=0.0),
+    "requests_rejected": healthy(demand__rejected_per_sec=3.0, demand__requests_per_sec=5.0),
     "work_stalled": workers_down(20.0),
     "backlog_age": healthy(matching__activity_backlog_age_sec=31.0, matching__backlog_count=4.0),
     "frontend_errors": healthy(frontend__error_rate_per_sec=0.5),
@@ -47,14 +48,14 @@ BREACHED = {
 def test_a_healthy_cluster_fires_nothing_and_every_gate_is_judged() -> None:
     judged = gates(healthy())
     assert {n for n, g in judged.items() if g.fired is not False} == set()
-    assert list(judged) == [gate.__name__ for gate in GATES]
+    assert list(judged) == [gate.name for gate in GATES]
 
 
 @pytest.mark.parametrize(("name", "signals"), BREACHED.items(), ids=BREACHED)
 def test_a_breached_gate_fires_and_says_why_with_its_numbers(name: str, signals: Signals) -> None:
     gate = gates(signals)[name]
     assert gate.fired
-    assert gate.sentence
+    assert gate_sentence(gate, signals)
     assert gate.threshold is not None
     assert gate.evidence
 
@@ -65,7 +66,7 @@ def test_a_gate_whose_input_is_missing_is_not_judged(name: str, signals: Signals
     gone = {i.replace(".", "__"): None for i in evidence if i in healthy().readings}
     if "matching.backlog_age_sec" in evidence:
         gone |= {f"matching__{t}_backlog_age_sec": None for t in ("workflow", "activity")}
-    if name == "turned_away":
+    if name == "requests_rejected":
         gone |= {"frontend__error_rate_per_sec": None}
     gate = gates(healthy(**gone))[name]
     assert (gate.fired, gate.unjudged) == (None, "missing")
@@ -108,16 +109,16 @@ def test_the_api_is_not_believed_of_a_queue_it_has_not_described() -> None:
         matching__tasks_dispatched_per_sec=6.0,
         matching__tasks_spooled_per_sec=4.0,
     )
-    assert fired(with_queues(now, orders=described, attic=unknown)) == {"work_stalled", "work_piling_up"}
+    assert fired(with_queues(now, orders=described, attic=unknown)) == {"work_stalled", "backlog_growing"}
     told = with_queues(now, orders=described, attic=unknown | {"poller.recent_pollers": 1.0})
     assert fired(told) == set()
 
 
 def test_work_that_waits_but_shrinks_is_not_stalled() -> None:
     signals = workers_down(100.0)
-    memory = Memory(queues={cluster_flow(signals).key: QueueMemory(waiting=signals.value("matching.backlog_count"))})
+    memory = Memory(queues={cluster_flow(signals).key: QueueMemory(backlog=signals.value("matching.backlog_count"))})
     assert "work_stalled" in fired(signals, memory)
-    bigger = Memory(queues={cluster_flow(signals).key: QueueMemory(waiting=500.0)})
+    bigger = Memory(queues={cluster_flow(signals).key: QueueMemory(backlog=500.0)})
     assert "work_stalled" not in fired(signals, bigger)
 
 
@@ -135,17 +136,17 @@ def test_without_the_api_three_stored_tasks_tell_of_a_stall(gauge: float | None)
 
 def test_the_api_is_believed_when_it_says_that_nothing_waits() -> None:
     drained = {"matching__backlog_count": 0.0, "matching__workflow_backlog_age_sec": 0.0}
-    assert not {"work_stalled", "work_piling_up"} & set(fired(workers_down(60.0, **drained)))
+    assert not {"work_stalled", "backlog_growing"} & set(fired(workers_down(60.0, **drained)))
 
 
 def test_more_stored_than_served_piles_up_before_any_gauge_says_so() -> None:
     without_api = {"poller__recent_pollers": None, "matching__backlog_count": 0.0}
     behind = healthy(matching__tasks_dispatched_per_sec=13.0, matching__tasks_spooled_per_sec=4.0, **without_api)
-    assert "work_piling_up" in fired(behind)
+    assert "backlog_growing" in fired(behind)
     in_step = healthy(matching__tasks_dispatched_per_sec=17.0, matching__tasks_spooled_per_sec=4.0, **without_api)
-    assert "work_piling_up" not in fired(in_step)
+    assert "backlog_growing" not in fired(in_step)
     few = healthy(matching__tasks_dispatched_per_sec=13.0, matching__tasks_spooled_per_sec=0.1, **without_api)
-    assert "work_piling_up" not in fired(few)
+    assert "backlog_growing" not in fired(few)
 
 
 def test_nothing_arriving_and_work_waiting_unserved_is_stalled() -> None:
@@ -225,14 +226,14 @@ def test_falling_behind_needs_age_over_two_minutes_and_rising() -> None:
     rising = Memory(
         queues={
             key: QueueMemory(
-                waiting=350.0, ages=((START.subtract(seconds=80), 100.0), (START.subtract(seconds=20), 125.0))
+                backlog=350.0, ages=((START.subtract(seconds=80), 100.0), (START.subtract(seconds=20), 125.0))
             )
         }
     )
     falling = Memory(
         queues={
             key: QueueMemory(
-                waiting=450.0, ages=((START.subtract(seconds=80), 150.0), (START.subtract(seconds=20), 125.0))
+                backlog=450.0, ages=((START.subtract(seconds=80), 150.0), (START.subtract(seconds=20), 125.0))
             )
         }
     )
@@ -258,7 +259,7 @@ def test_queues_are_joined_whether_their_name_was_sanitised_or_not() -> None:
         healthy(), **{"my-queue": {"matching.backlog_count": 3.0}, "my_queue": {"demand.tasks_added_per_sec": 1.0}}
     )
     (flow,) = queue_flows(signals).values()
-    assert (flow.task_queue, flow.waiting, flow.arrives) == ("my-queue", 3.0, 1.0)
+    assert (flow.task_queue, flow.backlog, flow.add_rate) == ("my-queue", 3.0, 1.0)
     assert Flow("my-space", "q", "workflow").key == Flow("my_space", "q", "workflow").key
 
 
@@ -277,9 +278,9 @@ def test_a_stall_in_history_is_not_cleared_by_a_reading_that_is_lost(lost: str) 
 
 def test_few_failed_and_refused_requests_tell_that_work_is_not_turned_away() -> None:
     lost: dict[str, float | None] = {"demand__rejected_per_sec": None}
-    assert gates(healthy(**lost))["turned_away"].fired is False
-    assert gates(healthy(**lost, frontend__throttled_per_sec=8.0))["turned_away"].unjudged == "missing"
-    assert gates(healthy(**lost, frontend__error_rate_per_sec=8.0))["turned_away"].unjudged == "missing"
+    assert gates(healthy(**lost))["requests_rejected"].fired is False
+    assert gates(healthy(**lost, frontend__throttled_per_sec=8.0))["requests_rejected"].unjudged == "missing"
+    assert gates(healthy(**lost, frontend__error_rate_per_sec=8.0))["requests_rejected"].unjudged == "missing"
 
 
 def test_what_is_well_within_the_tolerance_of_no_demand_needs_no_reading_of_demand() -> None:

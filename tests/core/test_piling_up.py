@@ -24,10 +24,10 @@ def test_work_is_seen_to_pile_up_by_the_age_of_its_oldest_task_however_little_it
     age: float, before: float, seconds_ago: float, piles_up: bool
 ) -> None:
     few = healthy(matching__workflow_backlog_age_sec=age, matching__backlog_count=2.0, poller__recent_pollers=2.0)
-    gate = gates(few, aged(few, before, seconds_ago))["work_piling_up"]
+    gate = gates(few, aged(few, before, seconds_ago))["backlog_growing"]
     assert gate.fired is piles_up
     lagging = few.model_copy(update={"readings": {**few.readings, "poller.recent_pollers": None}})
-    assert gates(lagging, aged(lagging, before, seconds_ago))["work_piling_up"].fired is False
+    assert gates(lagging, aged(lagging, before, seconds_ago))["backlog_growing"].fired is False
 
 
 @pytest.mark.parametrize(
@@ -39,4 +39,4 @@ def test_that_nothing_ages_is_only_said_where_what_was_read_suffices(
     unread = healthy(matching__workflow_backlog_age_sec=young, matching__backlog_count=waits)
     why = {**unread.missing, "matching.workflow_backlog_age_sec": Missing(code=MissingCode.TIMEOUT)}
     lost = unread.model_copy(update={"missing": why if young is None else {}})
-    assert (gates(lost)["work_piling_up"].fired is False) is judged
+    assert (gates(lost)["backlog_growing"].fired is False) is judged

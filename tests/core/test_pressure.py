@@ -1,11 +1,11 @@
 """How actors are coloured by their signals, and that it moves nothing."""
 
 import pytest
-from copilot.rules.pressure import GRADES, Grade, pressure_on
 from pydantic import ValidationError
 
+from copilot.rules.components import pressure_on
 from copilot.rules.signals.taxonomy import SPECS
-from copilot.rules.thresholds import Thresholds
+from copilot.rules.thresholds import GRADES, Grade, Thresholds
 from tests.cluster_signals import healthy, play
 
 

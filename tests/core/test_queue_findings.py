@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from copilot.rules.model import Evaluation
+from copilot.explain import ExplainedEvaluation
 from copilot.rules.signals.readings import BreakdownRow, Signals
 from tests.cluster_signals import CONTEXT, healthy, play, with_queues, workers_down
 
 QUEUE = {"namespace": "default", "task_queue": "orders", "task_type": "workflow"}
 
 
-def after(signals: Signals, ticks: int = 4) -> Evaluation:
+def after(signals: Signals, ticks: int = 4) -> ExplainedEvaluation:
     return play([healthy()] * 5 + [signals] * ticks)[0][-1]
 
 
@@ -27,8 +27,8 @@ def test_tasks_for_a_version_nobody_runs_are_not_a_queue_without_pollers() -> No
     stuck = workers_down(60.0, poller__pending_polls=12.0)
     found = after(of_versions(stuck, {"shop:2": 240.0, "shop:1": 0.0}, {"shop:1": 4.0})).findings[0]
     assert found.finding == "version_without_pollers"
-    assert found.title == "No worker runs version shop:2 on task queue orders: 240 tasks wait"
-    assert "Workers there poll as shop:1" in found.likely_cause
+    assert found.title == "No workers run version `shop:2` on `orders`: 240 tasks in the backlog"
+    assert "Workers there poll as `shop:1`" in found.likely_cause
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_backlog_that_is_served_faster_than_it_grows_is_said_to_drain() -> Non
     )
     evaluation = after(draining)
     assert (evaluation.verdict.health_state.value, evaluation.top_factor) == ("stressed", "backlog_draining")
-    assert "40 tasks/s are served and 31/s arrive" in evaluation.summary
+    assert "40 tasks/s dispatched and 31/s added" in evaluation.summary
 
 
 def test_workers_gone_within_a_long_rate_window_are_not_said_to_poll() -> None:
@@ -119,7 +119,7 @@ def test_what_nobody_misses_stalls_no_cluster_at_night(age: float, ignored: tupl
     context = replace(CONTEXT, ignore_task_queues=ignored)
     last = play([with_queues(night, attic=old)] * 10, context)[0][-1]
     assert last.verdict.health_state.value == state
-    assert ("Nothing arrives and nothing waits." in last.summary) is (state == "happy")
+    assert ("Idle: no demand and no backlog." in last.summary) is (state == "happy")
 
 
 def test_an_ignored_queue_is_no_part_of_what_arrives_waits_and_is_served() -> None:

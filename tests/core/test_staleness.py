@@ -1,5 +1,6 @@
 import pytest
 
+from copilot.explain import explained, explained_as_of
 from copilot.pipeline import blind
 from copilot.rules.evaluate import Context, evaluate
 from copilot.rules.memory import Memory
@@ -57,9 +58,9 @@ def test_a_blind_loop_that_died_is_unknown_since_as_long_as_one_that_lives() -> 
     context = Context("default", 30, 60)
     seen, memory = evaluate(signals(NOON), Memory(), context)
     last, _ = evaluate(blind(NOON.add(seconds=80), list(seen.signals.readings), "cut off"), memory, context)
-    read = as_of(last, NOON.add(minutes=5))
+    read = explained_as_of(explained(last), NOON.add(minutes=5))
     assert read.verdict.since == NOON.add(seconds=90)
-    assert read.summary.startswith("Too little has been read to judge by since 2026-11-22T12:00:00Z. Before that: ")
+    assert read.summary.startswith("Not enough data for a verdict since 2026-11-22T12:00:00Z. Before that: ")
 
 
 def test_becoming_unknown_keeps_the_last_known_state_and_says_since_when() -> None:
@@ -79,11 +80,11 @@ def test_an_evaluation_that_was_unknown_already_keeps_its_own_since() -> None:
 
 
 def test_a_verdict_nobody_renews_is_trusted_with_nothing_it_said() -> None:
-    said = evaluation("happy")
-    read = as_of(said, NOON.add(minutes=10))
+    said = explained(evaluation("happy"))
+    read = explained_as_of(said, NOON.add(minutes=10))
     assert read.verdict.confidence == 0
     assert read.bottleneck is BottleneckClassification.UNKNOWN
-    assert read.summary == f"Nothing has been heard since 2026-11-22T12:00:00Z. Before that: {said.summary}"
+    assert read.summary == f"No evaluation since 2026-11-22T12:00:00Z. Before that: {said.summary}"
 
 
 @pytest.mark.parametrize("minutes", [0, 1, 10])

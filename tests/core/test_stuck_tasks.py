@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from copilot.rules.flow import cluster_flow
-from copilot.rules.gates.context import View, stuck_learned
-from copilot.rules.gates.pressure import workflow_task_attempts
-from copilot.rules.memory import Memory
+from copilot.rules.gates.context import GateContext
+from copilot.rules.gates.pressure import WORKFLOW_TASK_ATTEMPTS
+from copilot.rules.memory import Memory, stuck_learned
 from copilot.rules.signals.readings import Signals
 from copilot.rules.thresholds import Thresholds
 from tests.cluster_signals import CONTEXT, START, healthy, play, states
@@ -40,7 +40,7 @@ def test_tasks_that_fail_seldom_do_not_make_a_cluster_happy_between_two_attempts
     assert between.findings[0].finding == "workflow_task_failures"
     assert between.summary.startswith("Workflow tasks fail in the workers.")
     assert between.verdict.fired() == ("workflow_task_attempts",)
-    assert "failed at attempt 6 or later and are tried again within 3 min" in between.narrative.trigger
+    assert "keep failing, at attempt 9.5 or later" in between.narrative.trigger
 
 
 def test_tasks_that_no_longer_fail_in_the_workers_are_stuck_no_more() -> None:
@@ -62,7 +62,7 @@ def test_one_or_two_tasks_that_fail_are_no_matter_of_the_cluster() -> None:
 def test_what_failed_in_an_outage_that_is_just_over_is_not_stuck() -> None:
     for seconds, learned in ((1, {}), (0, {"stuck_attempts": 9.46, "stuck_at": START})):
         memory = Memory(recovering_until=START.add(seconds=seconds))
-        assert stuck_learned(View(retried(), cluster_flow(retried()), {}, memory, Thresholds(), 30.0, START)) == learned
+        assert stuck_learned(memory, retried(), Thresholds(), 30.0, recovering=seconds > 0) == learned
 
 
 def test_a_second_or_third_attempt_is_one_slow_moment() -> None:
@@ -75,5 +75,5 @@ def test_tasks_that_wait_for_their_next_attempt_count_while_no_other_is_done() -
     for seconds, fires in ((329, True), (330, False)):
         memory = Memory(stuck_attempts=9.46, stuck_at=START.subtract(seconds=seconds))
         for tick, otherwise in ((quiet, None), (healthy(), False)):
-            view = View(tick, cluster_flow(tick), {}, memory, Thresholds(), 30.0, START)
-            assert workflow_task_attempts(view).fired is (fires or otherwise)
+            view = GateContext(tick, cluster_flow(tick), {}, memory, Thresholds(), 30.0, START)
+            assert WORKFLOW_TASK_ATTEMPTS.judge(view).fired is (fires or otherwise)

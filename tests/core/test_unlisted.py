@@ -3,8 +3,7 @@
 import pytest
 
 from copilot.rules.flow import Flow
-from copilot.rules.gates.context import infer
-from copilot.rules.memory import QueueMemory
+from copilot.rules.memory import QueueMemory, infer_unlisted
 from tests.cluster_signals import START
 
 TEN_SEC_AGO, THIRTY_SEC_AGO = START.subtract(seconds=10), START.subtract(seconds=30)
@@ -13,28 +12,28 @@ TEN_SEC_AGO, THIRTY_SEC_AGO = START.subtract(seconds=10), START.subtract(seconds
 def inferred(
     flow: Flow, past: QueueMemory | None = None, *, described: bool = True
 ) -> tuple[float | None, float | None]:
-    """What is served and arrives."""
-    infer([flow], {} if past is None else {flow.key: past}, described, 30.0, START)
-    return flow.served, flow.arrives
+    """Dispatch rate and add rate."""
+    infer_unlisted([flow], {} if past is None else {flow.key: past}, described, 30.0, START)
+    return flow.dispatch_rate, flow.add_rate
 
 
 def test_nobody_serves_what_nobody_polls_for() -> None:
-    assert inferred(Flow(waiting=9, age=40, pollers=0))[0] == 0
-    assert inferred(Flow(waiting=9, age=40, pollers=2))[0] is None
+    assert inferred(Flow(backlog=9, backlog_age_sec=40, pollers=0))[0] == 0
+    assert inferred(Flow(backlog=9, backlog_age_sec=40, pollers=2))[0] is None
 
 
 @pytest.mark.parametrize(("age", "served"), [(40.0, 0.0), (36.0, None)], ids=["as the clock", "slower"])
 def test_a_queue_whose_oldest_task_ages_as_fast_as_the_clock_is_not_served(age: float, served: float | None) -> None:
     past = QueueMemory(ages=((THIRTY_SEC_AGO, 10.0),))
-    assert inferred(Flow(waiting=9, age=age), past)[0] == served
-    assert inferred(Flow(waiting=9, age=age), past, described=False)[0] is None
+    assert inferred(Flow(backlog=9, backlog_age_sec=age), past)[0] == served
+    assert inferred(Flow(backlog=9, backlog_age_sec=age), past, described=False)[0] is None
 
 
 @pytest.mark.parametrize(("before", "arrives"), [(4.0, 0.5), (9.0, 0.0), (12.0, 0.0), (None, None)])
 def test_of_what_is_not_served_what_arrived_is_what_more_waits(before: float | None, arrives: float | None) -> None:
-    past = QueueMemory(waiting=before, last_seen=TEN_SEC_AGO)
-    assert inferred(Flow(waiting=9, age=40, pollers=0), past)[1] == arrives
+    past = QueueMemory(backlog=before, last_seen=TEN_SEC_AGO)
+    assert inferred(Flow(backlog=9, backlog_age_sec=40, pollers=0), past)[1] == arrives
 
 
 def test_what_is_listed_stays_as_it_is() -> None:
-    assert inferred(Flow(waiting=9, age=40, pollers=0, served=1.0, arrives=2.0)) == (1.0, 2.0)
+    assert inferred(Flow(backlog=9, backlog_age_sec=40, pollers=0, dispatch_rate=1.0, add_rate=2.0)) == (1.0, 2.0)

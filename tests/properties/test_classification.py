@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from copilot.rules.flow import cluster_flow, queue_flows
-from copilot.rules.gates.context import View
+from copilot.rules.gates.context import GateContext
 from copilot.rules.gates.registry import judge
 from copilot.rules.memory import Memory
 from copilot.rules.signals.readings import Signals
@@ -35,7 +35,7 @@ def test_1_a_signals_kind_is_that_of_its_group(found: SignalSpec) -> None:
 def test_1_gates_judge_by_primary_signals_and_cite_nothing_else(tick: Signals, noise: dict[str, float | None]) -> None:
     def judged(signals: Signals) -> tuple[object, ...]:
         flows = cluster_flow(signals), queue_flows(signals)
-        results = judge(View(signals, *flows, Memory(), Thresholds(), 30.0, signals.time))
+        results = judge(GateContext(signals, *flows, Memory(), Thresholds(), 30.0, signals.time))
         assert {i for r in results for i in r.evidence if i in SPECS and SPECS[i].kind != "primary"} == set()
         return results
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from whenever import Instant, TimeDelta
 
+from copilot.explain import explained
 from copilot.pipeline import replay
 from copilot.rules.evaluate import Context
 from copilot.rules.model import Evaluation
@@ -93,7 +94,9 @@ def test_the_bottleneck_is_the_labels(played: Played) -> None:
 
 
 def test_forbidden_advice_is_not_given(played: Played) -> None:
-    actions = [a.description.lower() for e in played.evaluations for f in e.findings for a in f.suggested_actions]
+    actions = [
+        a.description.lower() for e in played.evaluations for f in explained(e).findings for a in f.suggested_actions
+    ]
     assert not [a for a in actions for text in played.label.get("not_said", ()) if text in a]
 
 

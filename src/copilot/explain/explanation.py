@@ -103,11 +103,11 @@ def _issue(detected: Detected, gates: tuple[GateResult, ...]) -> Issue:
     cause = f"{cause[:1].upper()}{cause[1:]}"
     description = describe(g for g in gates if g.name in detected.contributing_factors) or _NOTE
     if detected.phase == "past":
-        description, cause = "No gate fires now.", f"No longer observed. Last known cause: {lowered(cause)}"
+        description, cause = "Nothing is over its limit now.", f"No longer observed. Last known cause: {lowered(cause)}"
         if detected.finding == BACKLOG_DRAINING.name:
             title, cause = "A backlog has drained", "The backlog is done."
     elif detected.phase == "unsure":
-        description = "Too little can be read to tell whether a gate fires."
+        description = "Too little can be read to tell whether anything is over its limit."
         cause = f"Last known cause: {lowered(cause)}"
     actions = (_suggested(detected, offered) for offered in detected.actions)
     fields = {name: getattr(detected, name) for name in Detected.model_fields}

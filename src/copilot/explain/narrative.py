@@ -73,7 +73,7 @@ class Words:
 
     def narrative(self) -> Narrative:
         """Setting, trigger, the components' reactions, why, what it means, and when it is over."""
-        no_trigger = "Too little was read." if self._unread else "No gate fires."
+        no_trigger = "Too little was read." if self._unread else "Nothing is over its limit."
         return Narrative(
             setting=sentence(self._flow),
             trigger=self._trigger or no_trigger,
@@ -105,7 +105,7 @@ class Words:
         what = f"Recovering from “{_short(issues[0])}”" if issues else "Recovering"
         if issues and issues[0].finding == BACKLOG_DRAINING.name:
             what = f"Recovering: {lowered(issues[0].title)}"
-        return f"{what}. No gate fires any more: {flow}."
+        return f"{what}. Nothing is over its limit any more: {flow}."
 
     def _fires(self, *names: str) -> bool:
         return not self._firing.isdisjoint(names)

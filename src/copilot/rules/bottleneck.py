@@ -25,7 +25,7 @@ def backlog_flows(context: GateContext) -> list[Flow]:
     """The queues with a backlog, oldest first; the cluster if no breakdown tells which."""
     flows = [f for f in context.queues.values() if (f.backlog or 0) > 0 or (f.spooled or 0) > 0]
     flows = [f for f in flows if not context.abandoned(f)]
-    return sorted(flows, key=lambda f: (f.backlog_age or 0.0, f.backlog or 0.0), reverse=True) or [context.cluster]
+    return sorted(flows, key=lambda f: (f.backlog_age_sec or 0.0, f.backlog or 0.0), reverse=True) or [context.cluster]
 
 
 def draining(context: GateContext) -> bool:

@@ -189,7 +189,7 @@ def _work(decision: Decision) -> Work:
                 task_queue=f.task_queue,
                 task_type=f.task_type,
                 backlog=f.backlog or 0.0,
-                backlog_age_sec=f.backlog_age or 0.0,
+                backlog_age_sec=f.backlog_age_sec or 0.0,
             )
             for f in flows[:MOST_QUEUES]
         ),

@@ -31,8 +31,8 @@ _ROWS = {
     "matching.tasks_dispatched_per_sec": "dispatch_rate",
     "matching.tasks_spooled_per_sec": "spooled",
     "matching.backlog_count": "backlog",
-    "matching.workflow_backlog_age_sec": "backlog_age",
-    "matching.activity_backlog_age_sec": "backlog_age",
+    "matching.workflow_backlog_age_sec": "backlog_age_sec",
+    "matching.activity_backlog_age_sec": "backlog_age_sec",
     "poller.pending_polls": "pending_polls",
     "poller.recent_pollers": "pollers",
 }
@@ -52,7 +52,7 @@ def _key(namespace: str, task_queue: str, task_type: str) -> str:
 
 @dataclass(slots=True)
 class Flow:
-    """The flow of one task queue, or of the cluster. Rates in 1/s, `backlog` in tasks, `backlog_age` in seconds;
+    """The flow of one task queue, or of the cluster. Rates in 1/s, `backlog` in tasks, `backlog_age_sec`;
     `spooled`: the rate of tasks stored because no poller took them. None: unknown."""
 
     namespace: str = ""
@@ -62,13 +62,13 @@ class Flow:
     dispatch_rate: float | None = None
     spooled: float | None = None
     backlog: float | None = None
-    backlog_age: float | None = None
+    backlog_age_sec: float | None = None
     pending_polls: float | None = None
     pollers: float | None = None
 
     @property
     def has_api_stats(self) -> bool:
-        """Whether Temporal's API described it at this tick: then `backlog` and `backlog_age` are current; a stock
+        """Whether Temporal's API described it at this tick: then `backlog` and `backlog_age_sec` are current; a stock
         server's gauges are up to a minute old."""
         return self.pollers is not None
 
@@ -96,7 +96,7 @@ def cluster_flow(signals: Signals) -> Flow:
         dispatch_rate=signals.value("matching.tasks_dispatched_per_sec"),
         spooled=signals.value("matching.tasks_spooled_per_sec"),
         backlog=signals.value("matching.backlog_count"),
-        backlog_age=max(ages) if ages else None,
+        backlog_age_sec=max(ages) if ages else None,
         pending_polls=signals.value("poller.pending_polls"),
         pollers=signals.value("poller.recent_pollers"),
     )
@@ -110,15 +110,15 @@ def subtract(cluster: Flow, left_out: Sequence[Flow], others: Iterable[Flow]) ->
         return None if whole is None else max(0.0, whole - sum(getattr(f, field) or 0.0 for f in left_out))
 
     backlog = less("backlog")
-    ages = [f.backlog_age for f in others if f.backlog_age is not None]
-    age = None if cluster.backlog_age is None else max(ages, default=None if backlog else 0.0)
+    ages = [f.backlog_age_sec for f in others if f.backlog_age_sec is not None]
+    age = None if cluster.backlog_age_sec is None else max(ages, default=None if backlog else 0.0)
     return replace(
         cluster,
         add_rate=less("add_rate"),
         dispatch_rate=less("dispatch_rate"),
         spooled=less("spooled"),
         backlog=backlog,
-        backlog_age=age,
+        backlog_age_sec=age,
     )
 
 
@@ -143,7 +143,7 @@ def queue_flows(signals: Signals) -> dict[str, Flow]:
         if total is None or not complete or field == "pollers":
             continue
         for flow in flows.values():
-            of_other_type = field == "backlog_age" and flow.task_type not in signal_id
+            of_other_type = field == "backlog_age_sec" and flow.task_type not in signal_id
             if getattr(flow, field) is None and not of_other_type:
                 setattr(flow, field, 0.0)
     return flows

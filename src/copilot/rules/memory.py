@@ -156,7 +156,7 @@ def infer_unlisted(
 
 
 def _stands(flow: Flow, past: QueueMemory, window_sec: float, now: Instant) -> bool:
-    aging = past.aging(flow.backlog_age, window_sec, now)
+    aging = past.aging(flow.backlog_age_sec, window_sec, now)
     return aging is not None and aging >= UNDISPATCHED_AGING
 
 
@@ -175,7 +175,7 @@ def flows_learned(
     for key, flow in flows.items():
         past = queues.get(key, NEVER_SEEN)
         backlog = past.backlog if flow.backlog is None else flow.backlog
-        ages = past.ages if flow.backlog_age is None else _ages(past.ages, flow.backlog_age, now)
+        ages = past.ages if flow.backlog_age_sec is None else _ages(past.ages, flow.backlog_age_sec, now)
         added = now if flow.add_rate else past.last_added
         queues[key] = QueueMemory(backlog, ages, shares[key], added, now)
     if len(queues) <= REMEMBERED_QUEUES:

@@ -10,7 +10,7 @@
 """
 
 from collections.abc import Iterable
-from enum import StrEnum
+from enum import StrEnum, auto
 
 from copilot.rules.findings.context import Action
 from copilot.rules.model import ActionType, OfferedAction, SuggestedAction
@@ -20,10 +20,10 @@ from copilot.rules.signals.readings import Signals
 class ScalingRule(StrEnum):
     """The rules' names."""
 
-    NEVER_SCALE_DOWN_AT_ZERO = "never_scale_down_at_zero"
-    STICKY_QUEUE_WARNING = "sticky_queue_warning"
-    RESTART_TO_REDISTRIBUTE = "restart_to_redistribute"
-    POLLER_EXECUTOR_MISMATCH = "poller_executor_mismatch"
+    NEVER_SCALE_DOWN_AT_ZERO = auto()
+    STICKY_QUEUE_WARNING = auto()
+    RESTART_TO_REDISTRIBUTE = auto()
+    POLLER_EXECUTOR_MISMATCH = auto()
 
 
 RESTART_TO_REDISTRIBUTE = Action(

@@ -122,6 +122,6 @@ def backlog_of(flows: Iterable[Flow], *, name_at_most: int | None = None) -> Evi
     queues = tuple(sorted({f.task_queue for f in flows if f.task_type}))
     return present(
         backlog=sum(f.backlog or 0.0 for f in flows),
-        age=max((f.backlog_age or 0.0 for f in flows), default=0.0),
+        age=max((f.backlog_age_sec or 0.0 for f in flows), default=0.0),
         queues=queues if name_at_most is None or len(queues) <= name_at_most else None,
     )

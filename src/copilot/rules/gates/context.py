@@ -121,7 +121,7 @@ class GateContext:
         if before.last_added is not None:
             return (self.now - before.last_added).total("seconds") > day
         elsewhere = any(f.add_rate for f in self.queues.values())
-        return elsewhere or (flow.backlog_age or 0.0) > day
+        return elsewhere or (flow.backlog_age_sec or 0.0) > day
 
     @cached_property
     def flows(self) -> tuple[Flow, ...]:
@@ -214,7 +214,7 @@ def flow_evidence(flow: Flow) -> dict[str, float]:
         "matching.backlog_count": flow.backlog,
         "demand.tasks_added_per_sec": flow.add_rate,
         "matching.tasks_dispatched_per_sec": flow.dispatch_rate,
-        "matching.backlog_age_sec": flow.backlog_age,
+        "matching.backlog_age_sec": flow.backlog_age_sec,
         "matching.tasks_spooled_per_sec": flow.spooled,
         "poller.pending_polls": flow.pending_polls,
     }

@@ -59,8 +59,8 @@ def _aging(context: GateContext, flows: list[Flow]) -> GateResult | None:
     grows, in seconds a second, by the share of added tasks that is not dispatched. The task must be half a window old.
     None: no queue ages so. Gauges that lag are not used."""
     limit, window = context.thresholds.backlog_growing_share, context.window_sec
-    old = [f for f in flows if (f.backlog_age or 0.0) >= window / 2] if context.cluster.has_api_stats else []
-    shares = [(context.remembered(f).aging(f.backlog_age, window, context.now) or 0.0, f) for f in old]
+    old = [f for f in flows if (f.backlog_age_sec or 0.0) >= window / 2] if context.cluster.has_api_stats else []
+    shares = [(context.remembered(f).aging(f.backlog_age_sec, window, context.now) or 0.0, f) for f in old]
     share, worst = max(shares, key=lambda found: found[0], default=(0.0, context.cluster))
     if share <= limit:
         return None
@@ -81,12 +81,12 @@ def _aging_unseen(context: GateContext) -> GateResult | None:
 def _backlog_age(context: GateContext) -> GateResult:
     """The age of the oldest task > `backlog_age_sec`, on any queue to which tasks are still added."""
     limit = context.thresholds.backlog_age_sec
-    queues = [f for f in context.queues.values() if f.backlog_age is not None]
+    queues = [f for f in context.queues.values() if f.backlog_age_sec is not None]
     flows = [f for f in queues if not context.abandoned(f)] if queues else [context.cluster]
-    if not queues and context.cluster.backlog_age is None:
+    if not queues and context.cluster.backlog_age_sec is None:
         return without(context, AGES) or unjudged("missing")
-    oldest = max(flows, key=lambda f: f.backlog_age or 0.0, default=context.cluster)
-    result = over(context, (oldest.backlog_age or 0.0) if flows else 0.0, limit, "s", ())
+    oldest = max(flows, key=lambda f: f.backlog_age_sec or 0.0, default=context.cluster)
+    result = over(context, (oldest.backlog_age_sec or 0.0) if flows else 0.0, limit, "s", ())
     if not result.fired and (unsure := lost(context, AGES)):
         return unsure
     return replace(result, evidence=flow_evidence(oldest), labels=oldest.labels if queues else {})

@@ -125,7 +125,7 @@ def _has_backlog(context: GateContext, flow: Flow) -> bool:
     """Whether there is a backlog to speak of. A task proves nothing before it is half a window old. Gauges lag by up to
     a minute: where the API did not describe the flow, three tasks stored in the window are a backlog too (no poller
     took them, or the dispatch rate would not be as low as a stall needs)."""
-    if (flow.backlog or 0.0) > 0 and (flow.backlog_age is None or flow.backlog_age >= context.window_sec / 2):
+    if (flow.backlog or 0.0) > 0 and (flow.backlog_age_sec is None or flow.backlog_age_sec >= context.window_sec / 2):
         return True
     return not flow.has_api_stats and (flow.spooled or 0.0) * context.window_sec >= STORED_TASKS
 
@@ -175,25 +175,25 @@ def _falling_behind(context: GateContext) -> GateResult:
         return measured(max(a or 0.0 for a in ages), limit, "s", {}, fired=False)
     if lacking is not None and lacking.unjudged != "no_traffic":
         return lacking
-    known = [f for f in context.flows if None not in (f.backlog_age, f.add_rate, f.dispatch_rate)]
+    known = [f for f in context.flows if None not in (f.backlog_age_sec, f.add_rate, f.dispatch_rate)]
     judged = [f for f in known if f is not context.cluster] or known
     if not judged:
         return unjudged("missing")
     behind = [f for f in judged if _behind(context, f)]
     if behind and sum(context.share(f) for f in behind) >= context.thresholds.queue_share_critical:
         first = behind[0]
-        result = measured(first.backlog_age or 0.0, limit, "s", flow_evidence(first), fired=True)
+        result = measured(first.backlog_age_sec or 0.0, limit, "s", flow_evidence(first), fired=True)
         return of_queue(result, first, context)
     if unsure := lost(context, AGES):
         return unsure
     if behind:
         return clear("s")
-    return measured(max(f.backlog_age or 0.0 for f in judged), limit, "s", {}, fired=False)
+    return measured(max(f.backlog_age_sec or 0.0 for f in judged), limit, "s", {}, fired=False)
 
 
 def _behind(context: GateContext, flow: Flow) -> bool:
     """Whether a flow's oldest task is too old and getting older while fewer tasks are dispatched than added."""
-    age = flow.backlog_age or 0.0
+    age = flow.backlog_age_sec or 0.0
     rising = _rising(age, context.remembered(flow), context.now)
     return (
         age > context.thresholds.falling_behind_age_sec
