@@ -1,0 +1,1 @@
+"""The findings: what is wrong, one record a kind."""

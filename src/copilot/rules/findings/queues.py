@@ -105,7 +105,7 @@ VERSION_WITHOUT_POLLERS = Finding(
     cause="Workers there poll as {polling:code}; these tasks are for [version {versions:code}][{unversioned:flag}no "
     "version, or for a current version that never polled there]. The server is not the problem.",
     actions=(
-        Action("start_version", ActionType.SCALE, "workers", "Start workers of [version {versions:code}][{unversioned:flag}the current version], or make a version current that has workers. More workers of other versions do not help.", 0.9),
+        Action("start_version", ActionType.SCALE, "workers", "Start workers[ of version {versions:code}][{unversioned:flag} of the current version], or make a version current that has workers. More workers of other versions do not help.", 0.9),
     ),
 )  # fmt: skip
 BACKLOG_DRAINING = Finding(

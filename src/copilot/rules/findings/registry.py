@@ -58,7 +58,7 @@ _LOAD = (
 _WORKERS = (workers.WORKER_SLOW, server.HISTORY_BACKLOG)
 # What a cause explains: found beside it, these are its consequences and not causes of their own.
 EXPLAINS: dict[str, frozenset[str]] = {
-    cause.name: frozenset(finding.name for finding in consequences)
+    cause.name: frozenset(finding.name for finding in consequences if finding is not cause)
     for cause, consequences in (
         (server.SERVER_UNREACHABLE, _REFUSING_SERVER),
         (server.PERSISTENCE_FAILING, _REFUSING_SERVER),

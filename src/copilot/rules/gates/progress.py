@@ -263,3 +263,5 @@ QUEUE_STALLED = Gate(
     effect=Effect.BACKLOG,
     covered_by=frozenset({WORK_STALLED.name}),
 )  # fmt: skip
+
+GATES = (FRONTEND_UNREACHABLE, REQUESTS_REJECTED, WORK_STALLED, FALLING_BEHIND, QUEUE_STALLED)

@@ -4,28 +4,7 @@ from copilot.rules.gates import pressure, progress
 from copilot.rules.gates.context import Component, Effect, Gate, GateContext
 from copilot.rules.model import GateResult, Severity
 
-GATES: tuple[Gate, ...] = (
-    progress.FRONTEND_UNREACHABLE,
-    progress.REQUESTS_REJECTED,
-    progress.WORK_STALLED,
-    progress.FALLING_BEHIND,
-    progress.QUEUE_STALLED,
-    pressure.BACKLOG_GROWING,
-    pressure.BACKLOG_AGE,
-    pressure.FRONTEND_ERRORS,
-    pressure.FRONTEND_LATENCY,
-    pressure.RATE_LIMITED,
-    pressure.PERSISTENCE_ERRORS,
-    pressure.PERSISTENCE_LATENCY,
-    pressure.PERSISTENCE_THROTTLED,
-    pressure.HISTORY_THROTTLED,
-    pressure.HISTORY_LATENCY,
-    pressure.SHARD_CHURN,
-    pressure.WORKFLOW_TASK_FAILURES,
-    pressure.WORKFLOW_TASK_ATTEMPTS,
-    pressure.ACTIVITY_FAILURES,
-    pressure.APPLICATION_FAILURES,
-)
+GATES: tuple[Gate, ...] = (*progress.GATES, *pressure.GATES)
 BY_NAME = {gate.name: gate for gate in GATES}
 CRITICAL = frozenset(gate.name for gate in GATES if gate.worst is Severity.CRITICAL)
 IMMEDIATE = frozenset(gate.name for gate in GATES if gate.immediate)

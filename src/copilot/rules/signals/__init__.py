@@ -1,0 +1,1 @@
+"""The signal table, readings, and expressions over metrics."""

@@ -1,7 +1,7 @@
 """What was read at one tick, and how sure we are of it.
 
 A reading is a *value*, *no traffic* (the target was read, nothing happened that could be measured) or *missing* with a
-code. Law 1: missing is never zero. `Signals` has the shape of one line of a recording (design.md §4), so the same
+code; missing is never zero. `Signals` has the shape of one line of a recording, so the same
 model crosses workflows, lies in the store, and is replayed.
 """
 
