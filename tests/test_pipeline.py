@@ -60,7 +60,7 @@ def test_memory_of_another_release_is_not_taken_up() -> None:
 
 
 def test_a_blind_tick_knows_nothing_and_says_why() -> None:
-    blind = pipeline.blind(NOON, ["frontend.reachable"], "nobody was there")
+    blind = pipeline.all_missing(NOON, ["frontend.reachable"], "nobody was there")
     why = blind.why_missing("frontend.reachable")
     assert why is not None
     assert (why.code, why.detail) == (MissingCode.TIMEOUT, "nobody was there")

@@ -1,4 +1,6 @@
-"""Readings without secrets: labels can hold anything, and a reason may quote an address with its password."""
+"""From sources to an evaluation, step by step: collect, merge, clean of secrets, evaluate, snapshot.
+
+The loops run these steps as activities; `copilot replay` and the lab run them directly."""
 
 import asyncio
 import re
@@ -71,8 +73,8 @@ API_LAST = frozenset(i for i, spec in SPECS.items() if spec.source == "metrics o
 Rules: TypeAlias = Callable[[Signals, Memory, Context], tuple[Evaluation, Memory]]
 
 
-def unheard(_parts: Mapping[str, Signals]) -> None:
-    """For who does not ask what each source gave."""
+def _ignored_parts(_parts: Mapping[str, Signals]) -> None:
+    """For callers that do not measure the sources."""
 
 
 async def collect(
@@ -81,12 +83,11 @@ async def collect(
     deadline_sec: float = 10.0,
     *,
     hide_addresses: bool = False,
-    heard: Callable[[Mapping[str, Signals]], None] = unheard,
+    on_read: Callable[[Mapping[str, Signals]], None] = _ignored_parts,
 ) -> Signals:
-    """One reading of all sources, asked at once and answered within the deadline. Where two know a signal the better
-    one wins and `sources` says which: Temporal's own API, but for `API_LAST`, then the order given; what did not answer
-    in time is missing. Secrets in what they said are replaced here, and with `hide_addresses` IP addresses. `heard` is
-    told what each source gave."""
+    """One reading of all sources, read concurrently within the deadline; signals of a source that is late are missing.
+    Where two sources have a signal, Temporal's API wins, except for `API_LAST`, then the order given; `sources` names
+    the winner. Secrets are replaced, and with `hide_addresses` IP addresses too. `on_read` gets each source's part."""
     preferred = sorted(sources, key=lambda source: source.name != "api")
     tasks = [asyncio.create_task(source.read(now), name=f"read {source.name}") for source in preferred]
     try:
@@ -97,7 +98,7 @@ async def collect(
     finally:
         for task in tasks:
             task.cancel()
-    heard({source.name: part for source, part in zip(preferred, parts, strict=True)})
+    on_read({source.name: part for source, part in zip(preferred, parts, strict=True)})
     return cleaned(_one(dict(zip(preferred, parts, strict=True)), now), addresses=hide_addresses)
 
 
@@ -165,16 +166,16 @@ def replay(
 
 
 def replay_lines(ticks: Iterable[Signals], context: Context) -> Iterator[dict[str, Any]]:
-    """The same as the replay contract's objects (design.md §4): decided alike, and not put into words."""
+    """The same as objects that `copilot replay` prints: the same decisions, without words."""
     memory = Memory()
     for signals in ticks:
         decision, memory = decide(signals, memory, context)
         yield decision.replay_line()
 
 
-def blind(time: Instant, expected: Iterable[str], why: str) -> Signals:
+def all_missing(time: Instant, expected: Iterable[str], reason: str) -> Signals:
     """A tick at which nothing could be read: every expected id is missing."""
-    missing = Missing(code=MissingCode.TIMEOUT, detail=why)
+    missing = Missing(code=MissingCode.TIMEOUT, detail=reason)
     ids = tuple(expected)
     return Signals(time=time, readings=dict.fromkeys(ids), missing=dict.fromkeys(ids, missing))
 

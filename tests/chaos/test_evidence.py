@@ -10,6 +10,7 @@ from chaos.evidence import gathered
 from chaos.stack import CLUSTER
 from chaos.waiting import InVainError, until
 from copilot.loops.definitions import observe_id, scheduled_id
+from copilot.loops.starter import SCHEDULING
 from copilot.store.postgres import PostgresStore
 from tests.workflows.conftest import Observed, a_cluster
 
@@ -24,8 +25,8 @@ async def test_the_evidence_is_read_though_loops_run_on(client: Client, database
         await observed.database.setup_schema()
         await stack.enter_async_context(observed.worker())
         await observed.start()
-        await observed.schedule()
-        await observed.ticks(2)
+        await observed.start(SCHEDULING)
+        await observed.cycles(2)
         found = await gathered(client, database, [observe_id(CLUSTER), scheduled_id(CLUSTER)])
     told = [*promises.kept_once(found), *promises.one_loop(found)]
     assert [(p.name, p.broken) for p in told if p.broken] == []

@@ -1,7 +1,7 @@
 import pytest
 
 from copilot.explain import explained, explained_as_of
-from copilot.pipeline import blind
+from copilot.pipeline import all_missing
 from copilot.rules.evaluate import Context, evaluate
 from copilot.rules.memory import Memory
 from copilot.rules.model import BottleneckClassification, Evaluation, HealthState, ReportedState, Transition
@@ -42,7 +42,7 @@ def test_a_reader_says_of_every_moment_what_a_loop_that_reads_nothing_would_say(
 
     def blind_at(sec: float) -> Evaluation:
         moment = NOON.add(seconds=sec)
-        return evaluate(blind(moment, list(seen.signals.readings), "cut off"), memory, context)[0]
+        return evaluate(all_missing(moment, list(seen.signals.readings), "cut off"), memory, context)[0]
 
     def of(e: Evaluation) -> tuple[str, bool, HealthState | None]:
         return e.verdict.health_state.value, e.verdict.stale, e.verdict.last_known_state
@@ -57,7 +57,7 @@ def test_a_reader_says_of_every_moment_what_a_loop_that_reads_nothing_would_say(
 def test_a_blind_loop_that_died_is_unknown_since_as_long_as_one_that_lives() -> None:
     context = Context("default", 30, 60)
     seen, memory = evaluate(signals(NOON), Memory(), context)
-    last, _ = evaluate(blind(NOON.add(seconds=80), list(seen.signals.readings), "cut off"), memory, context)
+    last, _ = evaluate(all_missing(NOON.add(seconds=80), list(seen.signals.readings), "cut off"), memory, context)
     read = explained_as_of(explained(last), NOON.add(minutes=5))
     assert read.verdict.since == NOON.add(seconds=90)
     assert read.summary.startswith("Not enough data for a verdict since 2026-11-22T12:00:00Z. Before that: ")

@@ -18,11 +18,9 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
-from copilot.loops.definitions import Definition, assess_id, prune_id, scheduled_id
+from copilot.loops.definitions import assess_id
 from copilot.loops.observe import ObserveClusterWorkflow
-from copilot.loops.prune import PruneStoreWorkflow
-from copilot.loops.scheduled import ScheduledAssessmentWorkflow
-from copilot.loops.starter import PRUNING, start_loop
+from copilot.loops.starter import LOGGING, NOTIFYING, PRUNING, SCHEDULING
 from copilot.rules.evaluate import Context, evaluate
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation
@@ -32,9 +30,8 @@ from tests.agents.model_server import ModelServer, calls
 from tests.fakes.memory_store import MemoryStore
 from tests.notify.standin import OK
 from tests.workflows.assessing import Assessing
-from tests.workflows.conftest import EVER, Observed, a_cluster, eventually
-from tests.workflows.logged import Logged
-from tests.workflows.notified import hooked
+from tests.workflows.conftest import Observed, a_cluster, eventually
+from tests.workflows.test_notify import hooked, sent
 
 HERE = Path(__file__).parent
 Recording = Callable[[Observed], Awaitable[dict[str, WorkflowHandle[Any, Any]]]]
@@ -44,10 +41,10 @@ async def steady(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
     """Three ticks, the frontend gone in the last: two assessments."""
     async with observed.worker():
         await observed.start()
-        await observed.ticks(2)
+        await observed.cycles(2)
         observed.source.changed = {"frontend__reachable": 0.0}
-        await observed.ticks(4)
-        first = await observed.store.assessments_in_range(observed.cluster.name, *EVER)
+        await observed.cycles(4)
+        first = await observed.assessments()
         name = assess_id(observed.cluster.name, first[0].time.timestamp(), "state_change")
         return {"observe-steady": observed.loop, "assess": observed.client.get_workflow_handle(name)}
 
@@ -58,10 +55,10 @@ async def store_away(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
     async with observed.worker():
         await observed.start(ticks_per_run=2)
         run = (await observed.loop.describe()).run_id
-        await eventually(lambda: _runs(observed, 3))
+        await observed.until(lambda status: status.runs >= 3)
         third = (await observed.loop.describe()).run_id
         observed.store.away = False
-        await eventually(lambda: _runs(observed, 4))
+        await observed.until(lambda status: status.runs >= 4)
         backlogs = [w.id async for w in observed.client.list_workflows("WorkflowType='StoreBacklogWorkflow'")]
         first, second, *_ = sorted(backlogs)
         await observed.client.get_workflow_handle(second).result()
@@ -78,11 +75,11 @@ async def asked(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
     async with observed.worker():
         await observed.start()
         run = (await observed.loop.describe()).run_id
-        await observed.ticks(1)
+        await observed.cycles(1)
         await observed.loop.execute_update(ObserveClusterWorkflow.assess_now)
         observed.cluster = observed.cluster.model_copy(update={"interval_sec": 3.0})
         await observed.start()
-        await eventually(lambda: _runs(observed, 2))
+        await observed.until(lambda status: status.runs >= 2)
         await observed.loop.cancel()
         await eventually(lambda: _closed(observed.loop))
         return {
@@ -95,30 +92,25 @@ async def blind(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
     """A read that never comes back."""
     async with observed.worker():
         await observed.start()
-        await observed.ticks(1)
+        await observed.cycles(1)
         observed.source.stuck = True
-        await observed.ticks(2)
+        await observed.cycles(2)
         return {"observe-blind": observed.loop}
 
 
 async def scheduled(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
     """Two assessments on schedule, the store away before the second; a new run; cancelled."""
     observed.cluster = observed.cluster.model_copy(update={"assess_every_sec": 3.0})
-    loop = observed.client.get_workflow_handle(scheduled_id(observed.cluster.name))
-
-    async def known(made: int, runs: int = 1) -> bool | None:
-        status = await loop.query(ScheduledAssessmentWorkflow.status)
-        return True if status.made >= made and status.runs >= runs else None
-
+    loop = observed.other(SCHEDULING)
     async with observed.worker():
         await observed.start()
-        await observed.schedule(ticks_per_run=12)
+        await observed.start(SCHEDULING, ticks_per_run=12)
         run = (await loop.describe()).run_id
-        await eventually(lambda: known(1))
+        await observed.until(lambda status: status.made >= 1, SCHEDULING)
         observed.store.away = True
-        await eventually(lambda: known(2))
+        await observed.until(lambda status: status.made >= 2, SCHEDULING)
         observed.store.away = False
-        await eventually(lambda: known(2, runs=2))
+        await observed.until(lambda status: status.made >= 2 and status.runs >= 2, SCHEDULING)
         await loop.cancel()
         await eventually(lambda: _closed(loop))
         return {
@@ -129,62 +121,59 @@ async def scheduled(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
 
 async def logs(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
     """A log that grows, over two runs of its watcher, and a spike."""
+    watcher = observed.other(LOGGING)
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        logged = Logged(observed.client, observed.cluster, file=Path("server.log"))
-        logged.file.touch()
-        async with logged.both():
-            await logged.start()
-            await logged.watch(ticks_per_run=4)
-            run = (await logged.watcher.describe()).run_id
-            await logged.readings(5)
-            logged.write(30)
-            await logged.said("database locked")
-            await logged.readings(7)
+        observed.log_file = Path("server.log")
+        observed.log_file.touch()
+        async with observed.worker():
+            await observed.start()
+            await observed.start(LOGGING, ticks_per_run=4)
+            run = (await watcher.describe()).run_id
+            await observed.cycles(5, LOGGING)
+            observed.log(30)
+            await observed.shows("database locked")
+            await observed.cycles(7, LOGGING)
             return {
-                "logs-steady": logged.client.get_workflow_handle(logged.watcher.id, run_id=run),
-                "logs-second-run": logged.watcher,
-                "observe-logs": logged.loop,
+                "logs-steady": observed.client.get_workflow_handle(watcher.id, run_id=run),
+                "logs-second-run": watcher,
+                "observe-logs": observed.loop,
             }
 
 
 async def pruned(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
     """One that fails, one that does not, and a new run; cancelled."""
-    often = replace(PRUNING, definition=lambda _: Definition(interval_sec=1, ticks_per_run=2))
-    loop = observed.client.get_workflow_handle(prune_id(observed.cluster.name))
-
-    async def known(prunings: int = 0, *, failed: bool) -> bool | None:
-        status = await loop.query(PruneStoreWorkflow.status)
-        return True if status.prunings >= prunings and (status.last_error is not None) == failed else None
-
+    often = replace(PRUNING, interval_sec=lambda _: 1)
+    loop = observed.other(often)
     observed.store.away = True
     async with observed.worker():
-        await start_loop(observed.client, observed.queue, observed.cluster, often)
+        await observed.start(often, ticks_per_run=2)
         run = (await loop.describe()).run_id
-        await eventually(lambda: known(failed=True))
+        await observed.failure(often)
         observed.store.away = False
-        await eventually(lambda: known(2, failed=True))
+        await observed.cycles(2, often)
         await loop.cancel()
         await eventually(lambda: _closed(loop))
         return {"prune": observed.client.get_workflow_handle(loop.id, run_id=run), "prune-cancelled": loop}
 
 
 async def notified(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
-    """Stressed is told at the second attempt; a new run; recovered; cancelled."""
-    async with hooked(observed, (503, {}, b""), OK) as (cluster, _), cluster.worker():
-        await cluster.start()
-        await cluster.notify(ticks_per_run=4)
-        run = (await cluster.notifier.describe()).run_id
-        await cluster.ticks(1)
-        cluster.frontend(answers=False)
-        await cluster.sent(1)
-        cluster.frontend(answers=True)
-        await cluster.sent(2)
-        await cluster.notifier.cancel()
-        await eventually(lambda: _closed(cluster.notifier))
+    """Stressed is delivered at the second attempt; a new run; recovered; cancelled."""
+    notifier = observed.other(NOTIFYING)
+    async with hooked(observed, (503, {}, b""), OK), observed.worker():
+        await observed.start()
+        await observed.start(NOTIFYING, ticks_per_run=4)
+        run = (await notifier.describe()).run_id
+        await observed.cycles(1)
+        observed.frontend(answers=False)
+        await sent(observed, 1)
+        observed.frontend(answers=True)
+        await sent(observed, 2)
+        await notifier.cancel()
+        await eventually(lambda: _closed(notifier))
         return {
-            "notify": cluster.client.get_workflow_handle(cluster.notifier.id, run_id=run),
-            "notify-cancelled": cluster.notifier,
-            "observe-notifies": cluster.loop,
+            "notify": observed.client.get_workflow_handle(notifier.id, run_id=run),
+            "notify-cancelled": notifier,
+            "observe-notifies": observed.loop,
         }
 
 
@@ -237,21 +226,17 @@ async def record(client: Client, recording: Recording) -> None:
     for name, handle in (await recording(Observed(client, a_cluster()))).items():
         history = json.loads((await handle.fetch_history()).to_json())
         file = HERE / f"{name}.json"
-        file.write_text(json.dumps(_nobody(history), separators=(",", ":")) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(_anonymous(history), separators=(",", ":")) + "\n", encoding="utf-8")
         print(f"{file.name}: {len(history['events'])} events, {file.stat().st_size // 1000} KB")
 
 
-def _nobody(node: Any) -> Any:
+def _anonymous(node: Any) -> Any:
     """The history without the names and paths of the machine that recorded it."""
     if isinstance(node, dict):
-        return {k: _nobody(v) for k, v in node.items() if k != "stackTrace"}
+        return {k: _anonymous(v) for k, v in node.items() if k != "stackTrace"}
     if isinstance(node, str):
         return node.replace(socket.gethostname(), "recorder")
-    return [_nobody(v) for v in node] if isinstance(node, list) else node
-
-
-async def _runs(observed: Observed, at_least: int) -> bool | None:
-    return True if (await observed.status()).runs >= at_least else None
+    return [_anonymous(v) for v in node] if isinstance(node, list) else node
 
 
 async def _closed(loop: WorkflowHandle[Any, Any]) -> bool | None:

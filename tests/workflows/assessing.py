@@ -10,7 +10,7 @@ from copilot.explain.model.usage import ModelCall
 from copilot.loops.activities.explain import ExplainDeps
 from copilot.loops.activities.observe import ObserveDeps
 from copilot.loops.assess import AssessHealthWorkflow
-from copilot.loops.definitions import AssessHealth
+from copilot.loops.definitions import AssessInput
 from copilot.loops.worker import build_worker
 from copilot.rules.model import Evaluation, HealthAssessment
 from copilot.settings.models import ModelSettings
@@ -44,7 +44,7 @@ class Assessing:
 
     async def assess(self, case: str) -> tuple[HealthAssessment, list[ModelCall], float]:
         """What is stored in the end, the calls that were made, and how long it took (s)."""
-        ask = AssessHealth(cluster=case, evaluation=judged(case).model_dump(mode="json"), trigger="state_change")
+        ask = AssessInput(cluster=case, evaluation=judged(case).model_dump(mode="json"), trigger="state_change")
         async with self._few:
             handle = await self._client.start_workflow(
                 AssessHealthWorkflow.run, ask, id=self._id(case), task_queue=self._queue

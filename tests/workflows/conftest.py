@@ -6,30 +6,45 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
+from pydantic import SecretStr
 from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
 from whenever import Instant
 
 from copilot import pipeline
-from copilot.bootstrap import LoopLive
 from copilot.embedded.ports import LOOPBACK, free_ports
 from copilot.embedded.temporal import frontend_serves, temporal_binary
 from copilot.errors import StoreError
+from copilot.logs.patterns import PatternBook
+from copilot.loops.activities.logs import LogDeps, WatchedLogs
+from copilot.loops.activities.notify import NotifyDeps
 from copilot.loops.activities.observe import ObserveDeps
-from copilot.loops.definitions import LoopStatus, observe_id
+from copilot.loops.definitions import TICKS_PER_RUN, LoopStatus, observe_id
+from copilot.loops.live import LoopLive
 from copilot.loops.observe import ObserveClusterWorkflow
-from copilot.loops.starter import SCHEDULING, Started, start_loop
+from copilot.loops.starter import OBSERVING, LoopKind, Started, start_loop
 from copilot.loops.worker import UNVERSIONED, build_worker
+from copilot.notify.channels import channel
 from copilot.rules.evaluate import Context, evaluate
 from copilot.rules.memory import Memory
-from copilot.rules.model import Evaluation, HealthAssessment, Snapshot
+from copilot.rules.model import Evaluation, HealthAssessment, Snapshot, Trigger
 from copilot.rules.signals.readings import Signals
 from copilot.rules.thresholds import Thresholds
-from copilot.settings.load import ClusterSettings, MetricsEndpoint, WorkerSettings
+from copilot.settings.load import (
+    ClusterSettings,
+    MetricsEndpoint,
+    Settings,
+    TemporalSettings,
+    WatchedTemporal,
+    WorkerSettings,
+)
+from copilot.settings.notify import NotifySettings, StateName
+from copilot.sources.logs.file import FileLogs
 from copilot.store.base import PRUNE_BATCH, Store, Told
 from tests.evaluations import signals
 from tests.fakes.memory_store import MemoryStore
@@ -99,10 +114,22 @@ class BreakableStore(MemoryStore):
         return await super().latest_snapshot(cluster)
 
 
+LOCKED = '{"level":"error","msg":"Error acquiring shard","shard-id":1,"error":"database is locked"}\n'
+SECRET = "wh-s3cret-that-stays-secret"
+
+
+def a_channel(name: str, url: str, *states: StateName) -> NotifySettings:
+    """A webhook."""
+    chosen: tuple[StateName, ...] = states or ("stressed", "critical", "unknown")
+    return NotifySettings(
+        name=name, kind="webhook", url=SecretStr(f"{url}/{name}"), secret=SecretStr(SECRET), states=chosen
+    )
+
+
 @dataclass
 class Observed:
-    """One cluster's loop in a test: what feeds it, where it stores (`database`, if there is one), and how to start and
-    ask it."""
+    """One cluster in a test: its source, its store (`database`, if there is one), its log file and channels if it has
+    them, its worker, and its loops."""
 
     client: Client
     cluster: ClusterSettings
@@ -111,6 +138,8 @@ class Observed:
     thresholds: Thresholds = field(default_factory=Thresholds)
     rules: pipeline.Rules = evaluate
     database: Store | None = None
+    log_file: Path | None = None
+    channels: Sequence[NotifySettings] = ()
     queue: str = ""
 
     def __post_init__(self) -> None:
@@ -119,6 +148,19 @@ class Observed:
     @property
     def loop(self) -> WorkflowHandle[ObserveClusterWorkflow, None]:
         return self.client.get_workflow_handle_for(ObserveClusterWorkflow.run, observe_id(self.cluster.name))
+
+    def other(self, loop: LoopKind) -> WorkflowHandle[Any, Any]:
+        return self.client.get_workflow_handle(loop.workflow_id(self.cluster.name))
+
+    def settings(self, *clusters: ClusterSettings) -> Settings:
+        """What `copilot start` and `copilot status` would read for this cluster, or for these."""
+        address = self.client.service_client.config.target_host
+        return Settings(
+            temporal=TemporalSettings(address=address),
+            task_queue=self.queue,
+            clusters=clusters or (watched(self.cluster.name),),
+            notify=tuple(self.channels),
+        )
 
     def worker(self, release: WorkerSettings = UNVERSIONED) -> AbstractAsyncContextManager[Worker]:
         name, cluster = self.cluster.name, self.cluster
@@ -129,29 +171,41 @@ class Observed:
             store=self.database or self.store,
             rules=self.rules,
         )
-        return build_worker(self.client, self.queue, deps, release)
+        logs = {name: WatchedLogs(FileLogs([self.log_file]), PatternBook(), cluster.window)} if self.log_file else {}
+        notify = NotifyDeps(
+            rules=tuple(c.rules() for c in self.channels), channels={c.name: channel(c) for c in self.channels}
+        )
+        return build_worker(self.client, self.queue, deps, release, LogDeps(redact=str, logs=logs), notify=notify)
 
-    async def schedule(self, ticks_per_run: int | None = None) -> Started:
-        """Start the loop of scheduled assessments."""
-        return await start_loop(self.client, self.queue, self.cluster, SCHEDULING, ticks_per_run)
-
-    async def start(self, ticks_per_run: int | None = None) -> Started:
-        return await start_loop(self.client, self.queue, self.cluster, ticks_per_run=ticks_per_run)
+    async def start(self, loop: LoopKind = OBSERVING, ticks_per_run: int = TICKS_PER_RUN) -> Started:
+        notifies = bool(self.channels) and loop is OBSERVING
+        return await start_loop(self.client, self.queue, self.cluster, loop, ticks_per_run, notifies=notifies)
 
     async def live(self) -> Evaluation | None:
         return await LoopLive(self.client, timeout_sec=10).evaluation(self.cluster.name)
 
-    async def status(self) -> LoopStatus:
-        return await self.loop.query(ObserveClusterWorkflow.status)
+    async def status(self, loop: LoopKind = OBSERVING) -> LoopStatus:
+        status: LoopStatus = await self.other(loop).query("status", result_type=LoopStatus)
+        return status
 
-    async def ticks(self, at_least: int) -> LoopStatus:
-        """Wait until the loop has evaluated so often."""
+    async def until(self, reached: Callable[[LoopStatus], bool], loop: LoopKind = OBSERVING) -> LoopStatus:
+        """Wait until a loop's status is like this."""
 
-        async def often_enough() -> LoopStatus | None:
-            status = await self.status()
-            return status if status.ticks >= at_least else None
+        async def status() -> LoopStatus | None:
+            found = await self.status(loop)
+            return found if reached(found) else None
 
-        return await eventually(often_enough)
+        return await eventually(status)
+
+    async def cycles(self, at_least: int, loop: LoopKind = OBSERVING) -> LoopStatus:
+        """Wait until a loop has had so many cycles."""
+        return await self.until(lambda status: status.cycles >= at_least, loop)
+
+    async def failure(self, loop: LoopKind) -> str:
+        """Wait until a loop has failed; how."""
+        status = await self.until(lambda status: status.last_error is not None and not status.last_error.over, loop)
+        assert status.last_error is not None
+        return status.last_error.what
 
     async def stored(self, at_least: int) -> list[str]:
         """Wait until so many snapshots have arrived; their ids in order of arrival."""
@@ -160,6 +214,43 @@ class Observed:
             return self.store.arrived if len(self.store.arrived) >= at_least else None
 
         return list(await eventually(enough))
+
+    async def assessments(self) -> list[HealthAssessment]:
+        """All that are stored, oldest first."""
+        return list(await self.store.assessments_in_range(self.cluster.name, *EVER))
+
+    async def assessed(self, trigger: Trigger, at_least: int = 1) -> list[HealthAssessment]:
+        """Wait until so many assessments of a trigger are stored; all there are, oldest first."""
+
+        async def enough() -> list[HealthAssessment] | None:
+            kept = await self.assessments()
+            return kept if sum(a.trigger is trigger for a in kept) >= at_least else None
+
+        return await eventually(enough)
+
+    def frontend(self, *, answers: bool) -> None:
+        """Whether the watched cluster's frontend answers: stressed at once if not."""
+        self.source.changed = {} if answers else {"frontend__reachable": 0.0}
+
+    def log(self, lines: int) -> None:
+        """Write to the log file."""
+        assert self.log_file is not None
+        with self.log_file.open("a", encoding="utf-8") as out:
+            out.write(LOCKED * lines)
+
+    async def shows(self, pattern: str) -> Evaluation:
+        """The first live evaluation whose logs show this pattern."""
+
+        async def named() -> Evaluation | None:
+            live = await self.live()
+            return live if live and pattern in {p.pattern for p in live.signals.logs} else None
+
+        return await eventually(named)
+
+
+def in_order(stored: list[str]) -> bool:
+    """Whether every snapshot was stored once, in the order of its tick."""
+    return stored == sorted(set(stored), key=lambda i: int(i.rpartition(":")[2]))
 
 
 def no_rules(signals: Signals, memory: Memory, context: Context) -> tuple[Evaluation, Memory]:  # noqa: ARG001
@@ -175,11 +266,16 @@ async def eventually(ask: Callable[[], Awaitable[T | None]], within: float = 40.
         return answer
 
 
-def a_cluster() -> ClusterSettings:
+def watched(name: str) -> ClusterSettings:
+    """A cluster as settings allow it."""
+    return ClusterSettings(name=name, temporal=WatchedTemporal(address="127.0.0.1:1"))
+
+
+def a_cluster(**settings: float) -> ClusterSettings:
     """A cluster of a name of its own, observed every second: faster than settings allow, for tests are to be short."""
     nowhere = MetricsEndpoint(url="http://127.0.0.1:1/metrics", role="server")
     cluster = ClusterSettings(name=f"c{uuid.uuid4().hex[:8]}", metrics=(nowhere,))
-    return cluster.model_copy(update={"interval_sec": 1.0})
+    return cluster.model_copy(update={"interval_sec": 1.0, **settings})
 
 
 @pytest.fixture(scope="session")

@@ -16,23 +16,22 @@ import pytest
 from temporalio.client import Client
 from whenever import Instant
 
-from copilot import bootstrap
 from copilot.api.deps import Deps
 from copilot.errors import SourceError
-from copilot.loops.status import Unsaved
+from copilot.loops.live import LoopLive, PendingWrites
 from copilot.rules.signals.readings import MissingCode
 from copilot.store.postgres import PostgresStore
 from tests.api import conftest as api_of
 from tests.fakes.memory_store import MemoryStore
 from tests.store.conftest import Server, new_server
-from tests.workflows.conftest import EVER, Observed, a_cluster, eventually
+from tests.workflows.conftest import EVER, Observed, a_cluster, eventually, in_order
 
 pytestmark = pytest.mark.servers
 
 
-async def test_a_loop_that_does_not_run_or_has_no_worker_is_said(client: Client) -> None:
+async def test_a_loop_that_does_not_run_or_has_no_worker_is_reported(client: Client) -> None:
     observed = Observed(client, a_cluster())
-    live = bootstrap.LoopLive(client, timeout_sec=1)
+    live = LoopLive(client, timeout_sec=1)
     with pytest.raises(SourceError, match="`copilot start` starts it") as error:
         await live.evaluation(observed.cluster.name)
     assert error.value.code is MissingCode.ABSENT
@@ -68,7 +67,7 @@ async def test_with_the_database_down_the_verdict_goes_on_and_everything_arrives
     observed = Observed(client, a_cluster(), database=PostgresStore(database.url()))
     name, reads = observed.cluster.name, PostgresStore(database.url())
     await reads.setup_schema()
-    deps = Deps(store=reads, live=bootstrap.LoopLive(client), clusters=(name,), now=Instant.now)
+    deps = Deps(store=reads, live=LoopLive(client), clusters=(name,), now=Instant.now)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(observed.database.close)  # type: ignore[union-attr]
         stack.push_async_callback(reads.close)
@@ -82,12 +81,12 @@ async def test_with_the_database_down_the_verdict_goes_on_and_everything_arrives
         observed.source.changed = {"frontend__reachable": 0.0}
         stressed = await eventually(lambda: says(api, degraded=True, health_state="stressed"))
         assert stressed["timestamp"] > degraded["timestamp"]
-        away = await observed.ticks((await observed.status()).ticks + 6)
+        away = await observed.cycles((await observed.status()).cycles + 6)
         assert away.runs >= 2
         await asyncio.to_thread(database.start)
-        status = await observed.ticks(away.ticks + 1)
-        ids = await eventually(lambda: written(database, status.ticks))
-        assert ids == sorted(set(ids))
+        status = await observed.cycles(away.cycles + 1)
+        ids = await eventually(lambda: written(database, status.cycles))
+        assert in_order(ids)
         fresh = await eventually(lambda: says(api, degraded=False))
         assert fresh["timestamp"] > stressed["timestamp"]
 
@@ -99,12 +98,10 @@ async def test_with_the_database_down_the_verdict_goes_on_and_everything_arrives
         assert (await eventually(assessed))[:2] == ["happy", "stressed"]
 
 
-async def test_a_store_that_can_be_read_but_not_written_is_said(client: Client) -> None:
+async def test_a_store_that_can_be_read_but_not_written_is_reported(client: Client) -> None:
     observed = Observed(client, a_cluster())
-    name, unsaved = observed.cluster.name, Unsaved(client, again_sec=0).why
-    deps = Deps(
-        store=MemoryStore(), live=bootstrap.LoopLive(client), clusters=(name,), now=Instant.now, unsaved=unsaved
-    )
+    name, unsaved = observed.cluster.name, PendingWrites(client, again_sec=0).why
+    deps = Deps(store=MemoryStore(), live=LoopLive(client), clusters=(name,), now=Instant.now, unsaved=unsaved)
     async with observed.worker(), api_of.client(deps) as api:
         await observed.start(ticks_per_run=2)
         await eventually(lambda: says(api, degraded=False, health_state="happy"))

@@ -1,4 +1,4 @@
-"""The loop on a real Temporal server."""
+"""The observing loop on a real Temporal server."""
 
 import asyncio
 import threading
@@ -11,7 +11,8 @@ from temporalio.worker import Worker
 from whenever import Instant
 
 from copilot import pipeline
-from copilot.loops.definitions import OBSERVE, ObserveCluster
+from copilot.loops.definitions import OBSERVE, ObserveInput
+from copilot.loops.live import LoopLive
 from copilot.loops.observe import ObserveClusterWorkflow
 from copilot.loops.starter import STUCK_ATTEMPTS
 from copilot.rules.evaluate import Context, evaluate
@@ -19,7 +20,7 @@ from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation, ReportedState, Trigger
 from copilot.rules.signals.readings import Signals
 from tests.evaluations import signals
-from tests.workflows.conftest import EVER, Observed, eventually, no_rules
+from tests.workflows.conftest import Observed, eventually, in_order, no_rules
 
 pytestmark = pytest.mark.servers
 
@@ -27,158 +28,129 @@ pytestmark = pytest.mark.servers
 async def test_the_loop_evaluates_at_once_and_answers_with_the_newest_evaluation(observed: Observed) -> None:
     async with observed.worker():
         await observed.start()
-        await observed.ticks(2)
-        live = await observed.live()
-        assert live is not None
+        await observed.cycles(2)
+        live = await eventually(observed.live)
         assert live.verdict.health_state is ReportedState.HAPPY
         assert live.evaluation_id == f"{observed.cluster.name}:{int(live.time.timestamp())}"
         window = await observed.loop.query(ObserveClusterWorkflow.window)
         assert len(window.times) >= 2
         assert window.readings["frontend.reachable"][0] == 1.0
-        assert await observed.loop.query(ObserveClusterWorkflow.last_error) is None
+        assert (await observed.status()).last_error is None
         assert len(await observed.stored(2)) >= 2
+        assert len(await observed.assessed(Trigger.STATE_CHANGE)) == 1
 
-        async def assessed() -> Trigger | None:
-            latest = await observed.store.latest_assessment(observed.cluster.name)
-            return latest.trigger if latest else None
 
-        assert await eventually(assessed) is Trigger.STATE_CHANGE
+async def test_the_revision_names_the_newest_evaluation_and_changes_with_it(observed: Observed) -> None:
+    name, live = observed.cluster.name, LoopLive(observed.client, timeout_sec=10)
+    observed.source.stuck = True
+    async with observed.worker():
+        await observed.start()
+        assert await live.revision(name) == ""
+        observed.source.stuck = False
+        await observed.cycles(1)
+        first = await live.revision(name)
+        assert first
+        await observed.cycles((await observed.status()).cycles + 1)
+        assert await live.revision(name) != first
 
 
 async def test_another_worker_goes_on_where_the_first_stopped_and_nothing_is_stored_twice(observed: Observed) -> None:
     async with observed.worker():
         await observed.start()
-        await observed.ticks(2)
+        await observed.cycles(2)
     async with observed.worker():
-        status = await observed.ticks(4)
+        status = await observed.cycles(4)
         assert status.runs == 1
-        stored = await observed.stored(status.ticks)
-    assert len(stored) == len(set(stored))
-    assert stored == sorted(stored, key=lambda i: int(i.rpartition(":")[2]))
+        assert in_order(await observed.stored(status.cycles))
 
 
-async def test_a_loop_that_was_away_goes_on_now_and_does_not_make_up_for_missed_ticks(observed: Observed) -> None:
+async def test_a_loop_without_a_worker_goes_on_now_and_does_not_make_up_for_missed_ticks(observed: Observed) -> None:
     async with observed.worker():
         await observed.start()
-        await observed.ticks(1)
+        await observed.cycles(1)
     stopped = time.time()
     await asyncio.sleep(6)  # six ticks pass without a worker
     async with observed.worker():
-        seen = len(observed.store.arrived)
-        ids = await observed.stored(seen + 2)
+        ids = await observed.stored(len(observed.store.arrived) + 2)
     ticks = [int(i.rpartition(":")[2]) for i in ids]
-    missed = [t for t in ticks if stopped + 1 < t < stopped + 5]
-    assert missed == []
+    assert [t for t in ticks if stopped + 1 < t < stopped + 5] == []
     assert ticks[-1] > stopped + 5
 
 
-async def test_verdicts_go_on_while_the_store_is_away_and_arrive_afterwards_in_order(observed: Observed) -> None:
+@pytest.mark.parametrize("ticks_per_run", [200, 2])
+async def test_verdicts_go_on_while_the_store_is_down_and_arrive_afterwards_in_order(
+    observed: Observed, ticks_per_run: int
+) -> None:
+    """In one run, or in many that hand over what they could not store."""
     observed.store.away = True
     async with observed.worker():
-        await observed.start()
-        status = await observed.ticks(4)
-        assert status.pending >= 4
+        await observed.start(ticks_per_run=ticks_per_run)
+        status = await observed.cycles(7)
+        assert status.runs >= 4 if ticks_per_run == 2 else (status.pending or 0) >= 7
         assert observed.store.arrived == []
         assert observed.store.refused > 0
         observed.store.away = False
-        stored = await observed.stored(status.ticks)
-    ticks = [int(i.rpartition(":")[2]) for i in stored]
-    assert ticks == sorted(set(ticks))
-
-
-async def test_what_runs_could_not_store_is_stored_after_them_once_and_in_order(observed: Observed) -> None:
-    observed.store.away = True
-    async with observed.worker():
-        await observed.start(ticks_per_run=2)
-
-        async def later_run() -> int | None:
-            status = await observed.status()
-            return status.ticks if status.runs >= 4 and status.ticks >= 7 else None
-
-        ticks = await eventually(later_run)
-        assert observed.store.arrived == []
-        observed.store.away = False
-        stored = await observed.stored(ticks + 1)
-    assert stored == sorted(set(stored))
+        assert in_order(await observed.stored(status.cycles + 1))
 
 
 async def test_a_new_run_carries_memory_window_and_verdict(observed: Observed) -> None:
     async with observed.worker():
         await observed.start(ticks_per_run=2)
         first = await eventually(observed.live)
-
-        async def later_run() -> int | None:
-            status = await observed.status()
-            return status.ticks if status.runs >= 2 else None
-
-        ticks = await eventually(later_run)
-        live = await observed.live()
-        assert live is not None
+        status = await observed.until(lambda status: status.runs >= 2)
+        live = await eventually(observed.live)
         assert live.verdict.since == first.verdict.since
         assert live.verdict.transition is None
-        assert len((await observed.loop.query(ObserveClusterWorkflow.window)).times) >= ticks
+        assert len((await observed.loop.query(ObserveClusterWorkflow.window)).times) >= status.cycles
         history = await observed.loop.fetch_history()
-        started = history.events[0].workflow_execution_started_event_attributes
-        assert started.input.ByteSize() < 100_000
-        assert len(await observed.stored(ticks)) == len(set(observed.store.arrived))
+        assert history.events[0].workflow_execution_started_event_attributes.input.ByteSize() < 100_000
+        assert in_order(await observed.stored(status.cycles))
 
 
-async def test_starting_twice_gives_one_loop_and_another_interval_is_taken_up_with_all_that_is_known(
+async def test_starting_twice_gives_one_loop_and_another_interval_is_taken_up_with_the_state(
     observed: Observed,
 ) -> None:
     async with observed.worker():
         assert (await observed.start()).outcome == "started"
         assert (await observed.start()).outcome == "running"
-        await observed.ticks(1)
+        await observed.cycles(1)
         observed.cluster = observed.cluster.model_copy(update={"interval_sec": 3.0})
         assert (await observed.start()).outcome == "redefined"
-
-        async def redefined() -> int | None:
-            status = await observed.status()
-            return status.ticks if status.definition.interval_sec == 3.0 and status.runs == 2 else None
-
-        assert await eventually(redefined) >= 1
+        status = await observed.until(lambda status: status.definition.interval_sec == 3.0 and status.runs == 2)
+        assert status.cycles >= 1
         assert (await observed.start()).outcome == "running"
 
 
-async def test_a_read_that_never_comes_back_leads_to_a_verdict_that_knows_nothing_and_not_to_a_stopped_loop(
-    observed: Observed,
-) -> None:
+async def test_a_read_that_never_returns_leads_to_a_stale_verdict_and_stops_no_loop(observed: Observed) -> None:
     async with observed.worker():
         await observed.start()
-        await observed.ticks(1)
+        await observed.cycles(1)
         observed.source.stuck = True
 
-        async def blind() -> Evaluation | None:
+        async def stale() -> Evaluation | None:
             live = await observed.live()
             return live if live and live.verdict.stale else None
 
-        live = await eventually(blind)
+        live = await eventually(stale)
         assert live.signals.value("frontend.reachable") is None
-        await observed.ticks((await observed.status()).ticks + 1)
+        await observed.cycles((await observed.status()).cycles + 1)
 
 
-async def test_assess_now_keeps_the_newest_evaluation_as_an_assessment_and_is_no_tick(observed: Observed) -> None:
+async def test_assess_now_stores_the_newest_evaluation_as_an_assessment_and_is_no_tick(observed: Observed) -> None:
     observed.cluster = observed.cluster.model_copy(update={"interval_sec": 600.0})
     async with observed.worker():
         await observed.start()
         document = await observed.loop.execute_update(ObserveClusterWorkflow.assess_now)
         await observed.loop.execute_update(ObserveClusterWorkflow.assess_now)
-        live = await observed.live()
-        assert live is not None
+        live = await eventually(observed.live)
         assert document["evaluation_id"] == live.evaluation_id
         status = await observed.status()
-        assert (status.ticks, status.assessed) == (1, status.last_tick)
-
-        async def manual() -> int | None:
-            kept = await observed.store.assessments_in_range(observed.cluster.name, *EVER)
-            found = [a for a in kept if a.trigger is Trigger.MANUAL]
-            return len(found) or None
-
-        assert await eventually(manual) == 1
+        assert (status.cycles, status.assessed) == (1, status.last_tick)
+        kept = await observed.assessed(Trigger.MANUAL)
+        assert sum(a.trigger is Trigger.MANUAL for a in kept) == 1
 
 
-async def test_assess_now_says_so_if_there_is_nothing_to_assess(observed: Observed) -> None:
+async def test_assess_now_fails_with_the_reason_if_there_is_nothing_to_assess(observed: Observed) -> None:
     observed.cluster = observed.cluster.model_copy(update={"interval_sec": 600.0})
     observed.rules = no_rules
     async with observed.worker():
@@ -188,9 +160,7 @@ async def test_assess_now_says_so_if_there_is_nothing_to_assess(observed: Observ
     assert "evaluate_health" in str(error.value.cause)
 
 
-async def test_a_loop_begun_anew_goes_on_after_the_newest_stored_tick_though_that_lies_ahead(
-    observed: Observed,
-) -> None:
+async def test_a_new_loop_goes_on_after_the_newest_stored_tick_even_if_that_lies_ahead(observed: Observed) -> None:
     """The clock was an hour ahead and has been set right."""
     name, ahead = observed.cluster.name, Instant.now().add(hours=1)
     context = Context(name, interval_sec=1.0, window_sec=30.0)
@@ -198,125 +168,91 @@ async def test_a_loop_begun_anew_goes_on_after_the_newest_stored_tick_though_tha
     await observed.store.save_snapshots([pipeline.snapshot(evaluation, Memory(), context)])
     async with observed.worker():
         await observed.start()
-        await observed.ticks(3)
+        await observed.cycles(3)
         first, *stored = await observed.stored(4)
         live = await eventually(observed.live)
         newest = await observed.store.latest_snapshot(name)
     assert first == evaluation.evaluation_id
     assert min(stored) > first
-    assert stored == sorted(set(stored))
+    assert in_order(stored)
     assert newest is not None
     assert newest.evaluation.time >= live.time
 
 
-async def test_a_loop_started_anew_takes_up_the_memory_of_the_newest_stored_tick(observed: Observed) -> None:
-    async with observed.worker():
-        await observed.start()
-        await observed.stored(2)
-        since = (await eventually(observed.live)).verdict.since
-        await observed.loop.terminate()
-        await observed.start()
-        await observed.ticks(1)
-        live = await observed.live()
-        assert live is not None
-        assert live.verdict.since == since
-        assert live.verdict.transition is None
-
-
-async def test_a_terminated_loop_begun_anew_knows_what_it_knew_and_what_it_had_not_stored_is_stored(
+async def test_a_terminated_loop_restarts_with_its_state_and_what_it_had_not_stored_is_stored(
     observed: Observed,
 ) -> None:
     observed.store.away = True
     async with observed.worker():
         await observed.start(ticks_per_run=3)
-        await observed.ticks(4)
+        await observed.cycles(4)
         await observed.loop.terminate()
         before = await observed.status()
         window = await observed.loop.query(ObserveClusterWorkflow.window)
         since = (await eventually(observed.live)).verdict.since
         assert (await observed.start()).outcome == "resumed"
-        status = await observed.ticks(before.ticks + 1)
+        status = await observed.cycles(before.cycles + 1)
         assert status.assessed == before.assessed
         live = await eventually(observed.live)
-        assert live.verdict.since == since
+        assert (live.verdict.since, live.verdict.transition) == (since, None)
         assert (await observed.loop.query(ObserveClusterWorkflow.window)).times[: len(window.times)] == window.times
         observed.store.away = False
-        stored = await observed.stored(status.ticks)
-    assert stored == sorted(set(stored))
-    judged = [f"{observed.cluster.name}:{time}" for time in window.times]
-    assert stored[: len(judged)] == judged
-
-
-async def test_a_loop_on_a_task_queue_nobody_serves_is_moved_with_all_it_knows(observed: Observed) -> None:
-    async with observed.worker():
-        await observed.start()
-        await observed.ticks(2)
-    before = len(observed.store.arrived)
-    observed.queue = f"other-{observed.queue}"
-    assert (await observed.start()).outcome == "moved"
-    async with observed.worker():
-        status = await observed.ticks(before + 1)
-        assert status.assessed is not None
-        assert status.runs == 2
-        stored = await observed.stored(status.ticks)
-    assert stored == sorted(set(stored))
+        stored = await observed.stored(status.cycles)
+    assert in_order(stored)
+    evaluated = [f"{observed.cluster.name}:{time}" for time in window.times]
+    assert stored[: len(evaluated)] == evaluated
 
 
 @workflow.defn(name=OBSERVE, sandboxed=False)
 class Foreign:
-    """Another workflow of the loop's name: the loop's histories do not replay under it."""
+    """Another workflow of the loop's name: it lacks the loop's queries, and the loop's histories do not replay."""
 
     @workflow.run
-    async def run(self, _: ObserveCluster) -> None:
+    async def run(self, _: ObserveInput) -> None:
         await asyncio.sleep(3600)
 
 
-async def test_a_loop_whose_history_does_not_replay_is_begun_anew_with_all_it_knows(observed: Observed) -> None:
+async def test_a_loop_of_a_release_without_revisions_has_none(observed: Observed) -> None:
+    await observed.start()
+    async with Worker(observed.client, task_queue=observed.queue, workflows=[Foreign]):
+        assert await LoopLive(observed.client, timeout_sec=10).revision(observed.cluster.name) is None
+
+
+@pytest.mark.parametrize("outcome", ["moved", "freed"])
+async def test_a_loop_on_another_task_queue_or_stuck_restarts_with_its_state(observed: Observed, outcome: str) -> None:
     async with observed.worker():
         await observed.start()
-        await observed.ticks(2)
+        await observed.cycles(2)
     before = len(observed.store.arrived)
 
     async def stuck() -> bool | None:
         task = (await observed.loop.describe()).raw_description.pending_workflow_task
         return True if task.attempt >= STUCK_ATTEMPTS else None
 
-    async with Worker(observed.client, task_queue=observed.queue, workflows=[Foreign]):
-        await eventually(stuck)
-    assert (await observed.start()).outcome == "freed"
+    if outcome == "moved":
+        observed.queue = f"other-{observed.queue}"
+    else:
+        async with Worker(observed.client, task_queue=observed.queue, workflows=[Foreign]):
+            await eventually(stuck)
+    assert (await observed.start()).outcome == outcome
     async with observed.worker():
-        status = await observed.ticks(before + 1)
+        status = await observed.cycles(before + 1)
         assert (status.runs, status.assessed is not None) == (2, True)
-        stored = await observed.stored(status.ticks)
-    assert stored == sorted(set(stored))
+        assert in_order(await observed.stored(status.cycles))
 
 
-async def test_a_cancelled_loop_ends_as_cancelled_and_loses_nothing(observed: Observed) -> None:
-    observed.store.away = True
-    async with observed.worker():
-        await observed.start()
-        status = await observed.ticks(2)
-        await observed.loop.cancel()
-        with pytest.raises(WorkflowFailureError):
-            await observed.loop.result()
-        assert (await observed.loop.describe()).status is WorkflowExecutionStatus.CANCELED
-        observed.store.away = False
-        stored = await observed.stored(status.ticks)
-    assert len(stored) == len(set(stored))
-
-
-async def test_a_tick_that_is_judged_when_the_loop_is_cancelled_is_stored_and_so_is_the_change_it_saw(
+async def test_a_loop_cancelled_in_a_tick_ends_as_cancelled_and_stores_the_tick_and_its_change(
     observed: Observed,
 ) -> None:
     address = observed.client.service_client.config.target_host
 
-    async def cancelled() -> None:
+    async def cancel() -> None:
         client = await Client.connect(address)
         await client.get_workflow_handle(observed.loop.id).cancel()
 
     def cancelled_meanwhile(signals: Signals, memory: Memory, context: Context) -> tuple[Evaluation, Memory]:
-        """Nothing else in this process goes on until the server knows of the cancellation."""
-        elsewhere = threading.Thread(target=lambda: asyncio.run(cancelled()))
+        """Nothing else in this process goes on until the server has the cancellation."""
+        elsewhere = threading.Thread(target=lambda: asyncio.run(cancel()))
         elsewhere.start()
         elsewhere.join()
         return evaluate(signals, memory, context)
@@ -328,9 +264,16 @@ async def test_a_tick_that_is_judged_when_the_loop_is_cancelled_is_stored_and_so
             await observed.loop.result()
         assert (await observed.loop.describe()).status is WorkflowExecutionStatus.CANCELED
         (stored,) = await observed.stored(1)
+        assert [a.evaluation_id for a in await observed.assessed(Trigger.STATE_CHANGE)] == [stored]
 
-        async def assessed() -> str | None:
-            latest = await observed.store.latest_assessment(observed.cluster.name)
-            return latest.evaluation_id if latest else None
 
-        assert await eventually(assessed) == stored
+async def test_a_cancelled_loop_loses_nothing_that_it_could_not_store(observed: Observed) -> None:
+    observed.store.away = True
+    async with observed.worker():
+        await observed.start()
+        status = await observed.cycles(2)
+        await observed.loop.cancel()
+        with pytest.raises(WorkflowFailureError):
+            await observed.loop.result()
+        observed.store.away = False
+        assert in_order(await observed.stored(status.cycles))

@@ -3,21 +3,19 @@
 from dataclasses import replace
 
 import pytest
-from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
 from whenever import Instant
 
 from copilot.loops.activities.schedule import PruneActivities
-from copilot.loops.definitions import Definition, PruningStatus, prune_id
-from copilot.loops.messages import PruneStore
-from copilot.loops.prune import PruneStoreWorkflow, first_pause
-from copilot.loops.starter import PRUNING, Loop, start_loop
+from copilot.loops.messages import ClusterNow
+from copilot.loops.prune import first_pause
+from copilot.loops.starter import PRUNING
 from tests.evaluations import NOON, evaluation, snapshot
 from tests.fakes.memory_store import MemoryStore
-from tests.workflows.conftest import EVER, Observed, a_cluster, eventually
+from tests.workflows.conftest import EVER, Observed
 
 DAY = 86_400
-OFTEN: Loop = replace(PRUNING, definition=lambda _: Definition(interval_sec=1, ticks_per_run=2))
+OFTEN = replace(PRUNING, interval_sec=lambda _: 1)
 
 
 def days(time: Instant, number: float) -> Instant:
@@ -44,39 +42,27 @@ async def test_what_both_clocks_call_older_than_the_retention_is_deleted(loop: i
     env.on_heartbeat = lambda *details: beats.append(details)
     await store.save_snapshots([snapshot(evaluation(time=days(NOON, n))) for n in range(10)])
     prune = PruneActivities(store, 7, now=lambda: days(NOON, machine)).prune_store
-    done = await env.run(prune, PruneStore(cluster="default", now=days(NOON, loop).timestamp()))
+    done = await env.run(prune, ClusterNow(cluster="default", now=days(NOON, loop).timestamp()))
     assert len(await store.timeline("default", *EVER, 100)) == kept
     assert done.deleted == 10 - kept
     assert beats == ([(10 - kept,)] if done.deleted else [])
 
 
 @pytest.mark.servers
-async def test_a_cluster_is_pruned_day_by_day_and_a_store_that_is_away_is_tried_the_next_day(client: Client) -> None:
-    observed = Observed(client, a_cluster())
+async def test_a_cluster_is_pruned_day_by_day_and_a_store_that_is_down_is_tried_the_next_day(
+    observed: Observed,
+) -> None:
     name, now = observed.cluster.name, Instant.now()
     aged = [days(now, -8), days(now, -7.5), days(now, -6)]
-    await observed.store.save_snapshots([snapshot(evaluation(time=t, cluster=name)) for t in aged])
-    await observed.store.save_snapshots([snapshot(evaluation(time=t, cluster="another")) for t in aged])
-    loop = client.get_workflow_handle(prune_id(name))
-
-    async def pruned(times: int) -> PruningStatus:
-        async def often_enough() -> PruningStatus | None:
-            status = await loop.query(PruneStoreWorkflow.status)
-            return status if status.prunings >= times else None
-
-        return await eventually(often_enough)
-
-    async def failed() -> str | None:
-        error = await loop.query(PruneStoreWorkflow.last_error)
-        return error.what if error and not error.over else None
-
+    for cluster in (name, "another"):
+        await observed.store.save_snapshots([snapshot(evaluation(time=t, cluster=cluster)) for t in aged])
     observed.store.away = True
     async with observed.worker():
-        assert (await start_loop(client, observed.queue, observed.cluster, OFTEN)).outcome == "started"
-        assert "the state store is away" in await eventually(failed)
+        assert (await observed.start(OFTEN, ticks_per_run=2)).outcome == "started"
+        assert "the state store is away" in await observed.failure(OFTEN)
         observed.store.away = False
-        status = await pruned(3)
-        assert (await start_loop(client, observed.queue, observed.cluster, OFTEN)).outcome == "running"
+        status = await observed.cycles(3, OFTEN)
+        assert (await observed.start(OFTEN, ticks_per_run=2)).outcome == "running"
     assert (status.deleted, status.runs >= 2) == (2, True)
     assert status.last_error is not None
     assert status.last_error.over

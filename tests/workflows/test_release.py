@@ -6,9 +6,11 @@ import pytest
 from temporalio.client import Client
 
 from copilot.errors import StartError
+from copilot.loops.live import loop_reports
 from copilot.loops.starter import make_current
+from copilot.loops.worker import UNVERSIONED
 from copilot.settings.load import WorkerSettings
-from tests.workflows.conftest import Observed, a_cluster
+from tests.workflows.conftest import Observed, a_cluster, in_order
 
 pytestmark = pytest.mark.servers
 
@@ -25,69 +27,50 @@ def new(old: WorkerSettings) -> WorkerSettings:
 
 
 async def version_of(observed: Observed) -> str:
-    described = await observed.loop.describe()
-    return described.raw_description.workflow_execution_info.versioning_info.deployment_version.build_id
+    return (await loop_reports(observed.settings()))[0].release
 
 
 async def test_a_new_release_takes_over_a_running_loop_and_no_tick_is_lost(
     client: Client, old: WorkerSettings, new: WorkerSettings
 ) -> None:
-    """Ticks lie on multiples of the interval; one that comes late bears its own second, before the next is due."""
+    """Ticks lie on multiples of the interval; one that comes late has its own second, before the next is due."""
     every = 8
-    observed = Observed(client, a_cluster().model_copy(update={"interval_sec": float(every)}))
+    observed = Observed(client, a_cluster(interval_sec=float(every)))
     async with observed.worker(old):
         await make_current(client, old)
         await observed.start()
-        await observed.ticks(2)
+        await observed.cycles(2)
         assert await version_of(observed) == "1.0.0"
         async with observed.worker(new):
             await make_current(client, new)
             await make_current(client, new)
-            status = await observed.ticks((await observed.status()).ticks + 2)
+            status = await observed.cycles((await observed.status()).cycles + 2)
             assert await version_of(observed) == "1.1.0"
             assert status.runs == 1
-            stored = await observed.stored(status.ticks)
+            stored = await observed.stored(status.cycles)
     ticks = [int(i.rpartition(":")[2]) for i in stored][1:]
     planned = range(-(-ticks[0] // every) * every, ticks[-1] + 1, every)
     assert [p for p in planned if not any(p <= tick < p + every for tick in ticks)] == []
     assert sum(tick % every == 0 for tick in ticks) > len(ticks) / 2
 
 
+@pytest.mark.parametrize("versioned", [True, False])
 async def test_a_loop_waits_for_its_new_release_and_goes_on_under_it(
-    client: Client, old: WorkerSettings, new: WorkerSettings
+    observed: Observed, old: WorkerSettings, new: WorkerSettings, versioned: bool
 ) -> None:
-    """The old release is gone before the new one is there."""
-    observed = Observed(client, a_cluster())
-    async with observed.worker(old):
-        await make_current(client, old)
+    """The old release, or the workers without a version, are gone before the new one is there."""
+    async with observed.worker(old if versioned else UNVERSIONED):
+        await make_current(observed.client, old if versioned else UNVERSIONED)
         await observed.start()
-        before = await observed.ticks(2)
+        before = await observed.cycles(2)
     async with observed.worker(new):
-        await make_current(client, new)
-        status = await observed.ticks(before.ticks + 2)
+        await make_current(observed.client, new)
+        status = await observed.cycles(before.cycles + 2)
         assert await version_of(observed) == "1.1.0"
-        stored = await observed.stored(status.ticks)
-    assert stored == sorted(set(stored))
-
-
-async def test_workers_that_had_no_version_hand_their_loops_to_one_that_has(
-    client: Client, new: WorkerSettings
-) -> None:
-    observed = Observed(client, a_cluster())
-    async with observed.worker():
-        await observed.start()
-        before = await observed.ticks(2)
-    async with observed.worker(new):
-        await make_current(client, new)
-        await observed.ticks(before.ticks + 2)
-        assert await version_of(observed) == "1.1.0"
+        assert in_order(await observed.stored(status.cycles))
 
 
 async def test_a_release_without_a_worker_is_refused_in_one_line(client: Client, old: WorkerSettings) -> None:
     with pytest.raises(StartError, match=r"release 1\.0\.0 of copilot-.* does a `copilot worker` of it run\?") as error:
         await make_current(client, old, patience_sec=1)
     assert "\n" not in str(error.value)
-
-
-async def test_without_a_deployment_nothing_is_handed_over(client: Client) -> None:
-    await make_current(client, WorkerSettings(), patience_sec=0)

@@ -1,42 +1,131 @@
-"""The loop of scheduled assessments on a real Temporal server."""
+"""Scheduled assessments: never within the window of a recent one; and the loop on a real Temporal server."""
+
+from dataclasses import dataclass, field
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 
-from copilot.loops.definitions import ScheduleStatus, scheduled_id
-from copilot.loops.scheduled import ScheduledAssessmentWorkflow
-from copilot.rules.model import HealthAssessment, Trigger
-from tests.workflows.conftest import EVER, Observed, eventually
+from copilot.loops.activities.schedule import ScheduleActivities, ScheduleDeps
+from copilot.loops.messages import CheckRecentAssessment
+from copilot.loops.scheduled import due, newest, next_look
+from copilot.loops.starter import SCHEDULING
+from copilot.rules.model import Evaluation, HealthAssessment, Trigger
+from tests.evaluations import NOON, assessment
+from tests.fakes.memory_store import MemoryStore
+from tests.workflows.conftest import Observed, a_cluster
 
-pytestmark = pytest.mark.servers
+INTERVAL, WINDOW, EVERY = 30, 300, 4
 
-EVERY = 4
+
+@pytest.mark.parametrize(
+    ("evaluated", "assessed", "expected"),
+    [
+        pytest.param(1300, 1000, True, id="a window later"),
+        pytest.param(1299, 1000, False, id="within the window"),
+        pytest.param(1000, 1000, False, id="the same evaluation"),
+        pytest.param(900, 1000, False, id="an older evaluation"),
+        pytest.param(5, None, True, id="the first of all"),
+    ],
+)
+def test_when_an_evaluation_is_due_to_be_assessed(evaluated: int, assessed: int | None, expected: bool) -> None:
+    assert due(evaluated, assessed, WINDOW) is expected
+
+
+@pytest.mark.parametrize(
+    ("assessed", "now", "seconds"),
+    [
+        pytest.param(1000, 1000.0, 300, id="a whole window, at most"),
+        pytest.param(1000, 1280.0, 30, id="not at once, though it is soon over"),
+        pytest.param(1000, 1100.0, 203, id="until the tick at its end is evaluated"),
+        pytest.param(1000, 1900.0, 30, id="soon, where nothing could be assessed"),
+        pytest.param(None, 1900.0, 30, id="soon, where nothing ever was"),
+        pytest.param(9000, 1900.0, 300, id="and where the loop's time is ahead of the clock"),
+    ],
+)
+def test_when_to_look_again(assessed: int | None, now: float, seconds: float) -> None:
+    assert next_look(assessed, now, WINDOW) == seconds
+
+
+@dataclass
+class World:
+    """An observing loop that ticks every 30 s, a store that may be down, and what was assessed when and why."""
+
+    made: list[tuple[int, str]] = field(default_factory=list)
+    stored: list[int] = field(default_factory=list)
+    observer_knows: int | None = None
+
+
+@given(
+    ticks=st.lists(
+        st.tuples(st.booleans(), st.booleans(), st.integers(0, 8), st.booleans(), st.booleans()), max_size=80
+    )
+)
+@settings(max_examples=100, deadline=None)
+def test_no_scheduled_assessment_lies_within_the_window_of_a_recent_one(
+    ticks: list[tuple[bool, bool, int, bool, bool]],
+) -> None:
+    """Each tick: does the state change, is the store up, how late is the look, does the scheduling loop restart, does
+    the observing loop answer. Stored is what was assessed while the store was up, or once it is up again."""
+    world = World()
+    assessed: int | None = None
+    since, look_at = 0, 0.0
+    for number, (changes, store_up, late, restarts, observer_answers) in enumerate(ticks, start=1):
+        tick = number * INTERVAL
+        if changes:
+            world.made.append((tick, "state_change"))
+            world.observer_knows = tick
+        if store_up:
+            world.stored = [t for t, _ in world.made]
+        now = tick + late
+        if restarts:
+            assessed, since, look_at = None, now, 0.0
+        if now < look_at or not observer_answers:
+            continue
+        assessed = newest(assessed, world.observer_knows)
+        if store_up:
+            assessed, since = newest(assessed, *world.stored), 0
+        if due(tick, newest(assessed, since), WINDOW):
+            world.made.append((tick, "scheduled"))
+            assessed = tick
+        look_at = now + next_look(newest(assessed, since), now, WINDOW)
+    for scheduled in (t for t, trigger in world.made if trigger == "scheduled"):
+        earlier = [t for t, trigger in world.made if t <= scheduled and (t, trigger) != (scheduled, "scheduled")]
+        assert all(scheduled - t >= WINDOW for t in earlier)
+
+
+class NoLoop:
+    """A loop that is not asked here."""
+
+    async def evaluation(self, cluster: str) -> Evaluation | None:
+        raise AssertionError(cluster)
+
+    async def assessed(self, cluster: str) -> int | None:
+        raise AssertionError(cluster)
+
+
+@given(kept=st.lists(st.integers(0, 1000), max_size=8, unique=True), since=st.integers(-10, 1010))
+@settings(max_examples=100, deadline=None)
+async def test_an_assessment_is_recent_if_it_is_later_than_the_moment(kept: list[int], since: int) -> None:
+    store = MemoryStore()
+    for at in kept:
+        await store.save_assessment(assessment("stressed", NOON.add(seconds=at)))
+    activities = ScheduleActivities(ScheduleDeps(store=store, live=NoLoop()))
+    noon = NOON.timestamp()
+    found = await activities.check_recent_assessment(CheckRecentAssessment(cluster="default", since=noon + since))
+    assert found.recent == any(at > since for at in kept)
+    assert found.time == (noon + max(kept) if found.recent else None)
+    latest = await activities.get_latest_assessment("default")
+    in_range = await activities.get_assessments_in_range("default", noon, noon + 1000, 3)
+    assert in_range == [assessment("stressed", NOON.add(seconds=at)) for at in sorted(kept)[-3:]]
+    assert latest == (in_range[-1] if in_range else None)
 
 
 @pytest.fixture
-def scheduled(observed: Observed) -> Observed:
+def scheduled(client: Client) -> Observed:
     """Assessed every four seconds: faster than settings allow."""
-    observed.cluster = observed.cluster.model_copy(update={"assess_every_sec": float(EVERY)})
-    return observed
-
-
-def loop(observed: Observed) -> WorkflowHandle[ScheduledAssessmentWorkflow, None]:
-    workflow_id = scheduled_id(observed.cluster.name)
-    return observed.client.get_workflow_handle_for(ScheduledAssessmentWorkflow.run, workflow_id)
-
-
-async def assessments(observed: Observed, scheduled: int) -> list[HealthAssessment]:
-    """Wait until so many were made on schedule; all there are, oldest first."""
-
-    async def enough() -> list[HealthAssessment] | None:
-        kept = await observed.store.assessments_in_range(observed.cluster.name, *EVER)
-        return kept if sum(a.trigger is Trigger.SCHEDULED for a in kept) >= scheduled else None
-
-    return await eventually(enough)
-
-
-async def status_of(observed: Observed) -> ScheduleStatus:
-    return await loop(observed).query(ScheduledAssessmentWorkflow.status)
+    return Observed(client, a_cluster(assess_every_sec=float(EVERY)))
 
 
 def apart(kept: list[HealthAssessment]) -> None:
@@ -47,76 +136,49 @@ def apart(kept: list[HealthAssessment]) -> None:
             assert all(times[n] - earlier >= EVERY for earlier in times[:n])
 
 
-async def test_what_the_observer_says_is_assessed_on_schedule_and_never_soon_after_another(
-    scheduled: Observed,
-) -> None:
+@pytest.mark.servers
+async def test_the_live_verdict_is_assessed_on_schedule_until_the_loop_is_cancelled(scheduled: Observed) -> None:
+    loop = scheduled.other(SCHEDULING)
     async with scheduled.worker():
         await scheduled.start()
-        await scheduled.schedule()
-        kept = await assessments(scheduled, 2)
+        await scheduled.start(SCHEDULING)
+        kept = await scheduled.assessed(Trigger.SCHEDULED, 2)
         apart(kept)
         assert kept[0].trigger is Trigger.STATE_CHANGE
-        told = set(await scheduled.stored(1))
-        assert {a.evaluation_id for a in kept} <= told
+        assert {a.evaluation_id for a in kept} <= set(await scheduled.stored(1))
         assert len({a.verdict.since for a in kept}) == 1
+        await loop.cancel()
+        with pytest.raises(WorkflowFailureError):
+            await loop.result()
+        assert (await loop.describe()).status is WorkflowExecutionStatus.CANCELED
 
 
-async def test_a_store_that_is_away_holds_nothing_up_and_gets_the_assessments_afterwards(scheduled: Observed) -> None:
+@pytest.mark.servers
+async def test_a_store_that_is_down_delays_no_assessment_and_gets_them_afterwards(scheduled: Observed) -> None:
     scheduled.store.away = True
     async with scheduled.worker():
         await scheduled.start()
-        await scheduled.schedule()
-
-        async def made() -> int | None:
-            status = await status_of(scheduled)
-            return status.made if status.made >= 2 else None
-
-        count = await eventually(made)
-        error = (await status_of(scheduled)).last_error
-        assert error is not None
-        assert "the state store is away" in error.what
+        await scheduled.start(SCHEDULING)
+        status = await scheduled.until(lambda status: status.made >= 2, SCHEDULING)
+        assert "the state store is away" in await scheduled.failure(SCHEDULING)
         scheduled.store.away = False
-        apart(await assessments(scheduled, count))
+        apart(await scheduled.assessed(Trigger.SCHEDULED, status.made))
 
 
-async def test_an_observer_that_does_not_run_is_said_and_nothing_is_assessed(scheduled: Observed) -> None:
+@pytest.mark.servers
+async def test_an_observing_loop_that_does_not_run_is_reported_and_nothing_is_assessed(scheduled: Observed) -> None:
     async with scheduled.worker():
-        await scheduled.schedule()
-
-        async def complained() -> str | None:
-            error = await loop(scheduled).query(ScheduledAssessmentWorkflow.last_error)
-            return error.what if error else None
-
-        assert "`copilot start` starts it" in await eventually(complained)
-        assert (await status_of(scheduled)).made == 0
+        await scheduled.start(SCHEDULING)
+        assert "`copilot start` starts it" in await scheduled.failure(SCHEDULING)
+        assert (await scheduled.status(SCHEDULING)).made == 0
 
 
-async def test_a_new_run_remembers_what_was_assessed_and_another_schedule_is_taken_up(scheduled: Observed) -> None:
+@pytest.mark.servers
+async def test_a_new_run_knows_what_was_assessed_and_another_schedule_is_taken_up(scheduled: Observed) -> None:
     async with scheduled.worker():
         await scheduled.start()
-        await scheduled.schedule(ticks_per_run=1)
-
-        async def later_run() -> ScheduleStatus | None:
-            status = await status_of(scheduled)
-            return status if status.runs >= 2 and status.made >= 1 else None
-
-        status = await eventually(later_run)
-        assert status.looks >= 2
+        await scheduled.start(SCHEDULING, ticks_per_run=1)
+        await scheduled.until(lambda status: status.runs >= 2 and status.made >= 1, SCHEDULING)
         scheduled.cluster = scheduled.cluster.model_copy(update={"assess_every_sec": 60.0})
-        assert (await scheduled.schedule()).outcome == "redefined"
-
-        async def redefined() -> bool | None:
-            return True if (await status_of(scheduled)).definition.interval_sec == 60.0 else None
-
-        assert await eventually(redefined)
-
-
-async def test_a_cancelled_schedule_ends_as_cancelled(scheduled: Observed) -> None:
-    async with scheduled.worker():
-        await scheduled.start()
-        await scheduled.schedule()
-        await assessments(scheduled, 1)
-        await loop(scheduled).cancel()
-        with pytest.raises(WorkflowFailureError):
-            await loop(scheduled).result()
-        assert (await loop(scheduled).describe()).status is WorkflowExecutionStatus.CANCELED
+        assert (await scheduled.start(SCHEDULING)).outcome == "redefined"
+        await scheduled.until(lambda status: status.definition.interval_sec == 60.0, SCHEDULING)

@@ -1,20 +1,47 @@
-"""What a loop writes at once."""
+"""What a loop writes at once, and what a message holds."""
 
 import json
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from copilot.loops.definitions import Definition, ObserveInput, ObserveState
+from copilot.loops.messages import SnapshotDocument
 from copilot.loops.storing import BYTES_PER_WRITE, SNAPSHOTS_PER_WRITE, first_batch
 
 
 @given(sizes=st.lists(st.integers(min_value=0, max_value=2 * BYTES_PER_WRITE), max_size=2 * SNAPSHOTS_PER_WRITE))
-def test_a_batch_is_the_first_of_what_waits_and_fits_a_payload_unless_one_alone_does_not(sizes: list[int]) -> None:
-    pending = [{"number": n, "text": "x" * size} for n, size in enumerate(sizes)]
+def test_a_batch_is_the_first_pending_that_fit_a_payload(sizes: list[int]) -> None:
+    versions = {"thresholds_hash": "", "taxonomy_version": "", "rules_version": ""}
+    pending = [SnapshotDocument(evaluation={"summary": "x" * n}, memory_before={}, **versions) for n in sizes]
+    written = [len(json.dumps(dict(each))) for each in pending]
     batch = first_batch(pending)
     assert batch == pending[: len(batch)]
     assert bool(batch) == bool(pending)
     assert len(batch) <= SNAPSHOTS_PER_WRITE
-    assert len(batch) <= 1 or sum(len(json.dumps(b)) for b in batch) <= BYTES_PER_WRITE
+    assert len(batch) <= 1 or sum(written[: len(batch)]) <= BYTES_PER_WRITE
     if len(batch) < min(len(pending), SNAPSHOTS_PER_WRITE):
-        assert sum(len(json.dumps(b)) for b in pending[: len(batch) + 1]) > BYTES_PER_WRITE
+        assert sum(written[: len(batch) + 1]) > BYTES_PER_WRITE
+
+
+def test_memory_and_evaluation_of_any_release_pass_through_a_run_unchanged() -> None:
+    memory = {"version": 99, "of_a_later_release": {"deep": [1, None, {"x": 2.5}]}}
+    evaluation = {
+        "evaluation_id": "east:7",
+        "time": "2026-01-01T00:00:07Z",
+        "verdict": {"health_state": "happy", "later": 1},
+        "signals": {"readings": {"a": 1.0, "b": None}, "sources": {"a": "api"}},
+        "of_a_later_release": [{"x": 1}],
+    }
+    state = ObserveState.model_validate({"memory": memory, "newest": evaluation, "resumed": True})
+    given_ = ObserveInput(cluster="east", definition=Definition(interval_sec=30), state=state)
+    again = ObserveInput.model_validate_json(given_.model_dump_json()).state
+    assert again is not None
+    assert (again.memory, again.newest) == (memory, evaluation)
+
+
+def test_the_state_of_an_older_release_is_read_by_its_names() -> None:
+    older = {"cluster": "east", "definition": {"interval_sec": 30}, "known": {"ticks": 12, "runs": 3}}
+    state = ObserveInput.model_validate(older).state
+    assert state is not None
+    assert (state.cycles, state.runs) == (12, 3)

@@ -10,7 +10,7 @@ from copilot.api.app import create_app
 from copilot.api.deps import Deps
 from copilot.api.serve import keep_for_good, listening_socket, loopback, serve_on, tls_context, told_to_end
 from copilot.errors import SettingsError
-from copilot.loops.status import Unsaved
+from copilot.loops.live import LoopLive, PendingWrites
 from copilot.settings.load import Settings
 from copilot.telemetry.process_log import say
 from copilot.telemetry.runtime import begin_runtime
@@ -25,7 +25,7 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
     if not settings.clusters:
         raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
     form = settings.logging.format
-    begin_runtime(form)
+    begin_runtime()
     api = settings.api
     tls = tls_context(api.cert_file, api.key_file) if api.cert_file and api.key_file else None
     async with AsyncExitStack() as closing:
@@ -37,10 +37,10 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
         clusters = tuple(c.name for c in settings.clusters)
         deps = Deps(
             store=store,
-            live=bootstrap.LoopLive(client),
+            live=LoopLive(client),
             clusters=clusters,
             now=Instant.now,
-            unsaved=Unsaved(client).why,
+            unsaved=PendingWrites(client).why,
             model_cap=settings.models.cap,
             runbooks=settings.knowledge.folder,
         )

@@ -108,7 +108,7 @@ class Asking:
 
 
 if TYPE_CHECKING:
-    from copilot.loops.status import LoopSeen
+    from copilot.loops.live import LoopReport
 
 COLOURS = {"happy": "green", "stressed": "yellow", "critical": "bold red", "unknown": "magenta"}
 
@@ -153,7 +153,7 @@ def print_models(today: dict[str, Any], console: Console | None = None) -> None:
     (console or Console(highlight=False)).print(Text(said, style="dim"))
 
 
-def print_loops(loops: "Iterable[LoopSeen]", console: Console | None = None) -> None:
+def print_loops(loops: "Iterable[LoopReport]", console: Console | None = None) -> None:
     """One line a loop, and under it what is wrong."""
     out = console or Console(highlight=False)
     for loop in loops:
@@ -322,9 +322,9 @@ def status(
 
 
 def _loops(settings: "Settings", cluster: str | None, *, as_json: bool) -> None:
-    from copilot.loops.status import seen
+    from copilot.loops.live import loop_reports
 
-    found = asyncio.run(seen(settings, cluster))
+    found = asyncio.run(loop_reports(settings, cluster))
     if not found:
         raise SettingsError(
             [f"the configuration has no cluster named {cluster!r}" if cluster else "no cluster is configured"]

@@ -1,13 +1,10 @@
-"""AssessHealthWorkflow: a verdict worth keeping. It is stored before anybody is asked to explain it."""
-
-from collections.abc import Awaitable, Callable
+"""AssessHealthWorkflow: stores an evaluation as an assessment, and then has it explained."""
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from copilot.loops import calls
-from copilot.loops import calls as explaining
-from copilot.loops.definitions import ASSESS, AssessHealth
+from copilot.loops.definitions import ASSESS, AssessInput
 from copilot.loops.messages import (
     LEAST_SEC,
     AskModel,
@@ -21,20 +18,20 @@ from copilot.loops.messages import (
     StoreAssessment,
 )
 
-# Of the time one explanation may take.
 DISPATCH_SHARE = 0.4
+"""Of the time one explanation may take."""
 RAG_SEC = 2.0
-# Since the verdict: what is left of 30 s for an activity's own time and for keeping the words.
 WHOLE_SEC = 25.5
+"""From the verdict on: 30 s without an activity's own time and the time to store the explanation."""
 
 
 @workflow.defn(name=ASSESS)
 class AssessHealthWorkflow:
-    """Stores a verdict with the rules' own explanation, then has it explained better if somebody can: a fast model says
-    how much explanation it needs, a deep one writes it. Runs on by itself: the loop that started it does not wait."""
+    """Stores a verdict with the rules' explanation, then asks models for a better one: a fast one decides how much
+    explanation it needs, a deep one writes it. The loop that started it does not wait."""
 
     @workflow.run
-    async def run(self, given: AssessHealth) -> AssessmentStored:
+    async def run(self, given: AssessInput) -> AssessmentStored:
         stored = await calls.store_health_assessment(
             StoreAssessment(evaluation=given.evaluation, trigger=given.trigger)
         )
@@ -42,12 +39,12 @@ class AssessHealthWorkflow:
             await self._explain(given)
         return stored
 
-    async def _explain(self, given: AssessHealth) -> None:
-        """Whatever happens here, the verdict stands with the rules' words."""
+    async def _explain(self, given: AssessInput) -> None:
+        """Whatever fails here, the rules' explanation stays."""
         try:
             explanation = await self._explained(given)
             if explanation is not None:
-                await explaining.improve_explanation(
+                await calls.improve_explanation(
                     ImproveExplanation(
                         evaluation_id=given.evaluation["evaluation_id"], trigger=given.trigger, explanation=explanation
                     )
@@ -55,10 +52,10 @@ class AssessHealthWorkflow:
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
-            workflow.logger.warning("%s: the rules' words stand: %s", given.cluster, calls.in_one_line(error))
+            _log_failure(error)
 
-    async def _explained(self, given: AssessHealth) -> Document | None:
-        """The words to be kept; None: those that are there."""
+    async def _explained(self, given: AssessInput) -> Document | None:
+        """The explanation to store; None: the stored one stays."""
         plan = await calls.explain_assessment(
             ExplainAssessment(evaluation=given.evaluation, trigger=given.trigger, left_sec=_left_sec())
         )
@@ -67,7 +64,7 @@ class AssessHealthWorkflow:
         within = max(min(plan.ask_within_sec, _left_sec()), LEAST_SEC)
         ends = workflow.time() + within
         ask = AskModel(evaluation=given.evaluation, trigger=given.trigger, deadline_sec=within * DISPATCH_SHARE)
-        said = await self._asked(explaining.ask_dispatcher, ask)
+        said = await self._asked(calls.ask_dispatcher, ask, plan.explanation)
         if not said.deeper:
             return said.explanation
         known = await self._known(
@@ -75,34 +72,36 @@ class AssessHealthWorkflow:
         )
         left = max(ends - workflow.time(), LEAST_SEC)
         ask = ask.model_copy(update={"deadline_sec": left, "passages": known.passages})
-        return (await self._asked(explaining.ask_researcher, ask)).explanation
+        return (await self._asked(calls.ask_researcher, ask, plan.explanation)).explanation
 
-    async def _asked(self, which: Callable[[AskModel], Awaitable[ModelAsked]], ask: AskModel) -> ModelAsked:
-        """The answer; where there is none, because a worker died or the store is away, say so."""
+    async def _asked(
+        self, call: calls.Call[AskModel, ModelAsked], ask: AskModel, unanswered: Document | None
+    ) -> ModelAsked:
+        """The answer; without one, because a worker died or the store is down, `unanswered`."""
         try:
-            return await which(ask)
+            return await call(ask, schedule_to_close=ask.deadline_sec + calls.AROUND_MODEL_SEC)
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
-            workflow.logger.warning("the rules' words stand: %s", calls.in_one_line(error))
-            return ModelAsked(explanation=_rules_stand(ask.evaluation, "No model could be asked"))
+            _log_failure(error)
+            return ModelAsked(explanation=unanswered)
 
     async def _known(self, ask: FetchRagContext) -> RagContext:
-        """Runbooks help, but are not waited for."""
+        """Passages of runbooks. They help, but the explanation does not wait for them."""
         try:
-            return await explaining.fetch_rag_context(ask)
+            return await calls.fetch_rag_context(ask, schedule_to_close=ask.deadline_sec + calls.AROUND_MODEL_SEC)
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
             return RagContext(reason=calls.in_one_line(error))
 
 
+def _log_failure(error: ActivityError) -> None:
+    workflow.logger.warning(
+        "the rules' explanation stays: %s", calls.in_one_line(error), extra={"event": "explanation.failed"}
+    )
+
+
 def _left_sec() -> float:
     """Seconds left for a model to be asked."""
     return WHOLE_SEC - (workflow.now() - workflow.info().start_time).total_seconds()
-
-
-def _rules_stand(evaluation: Document, why: str) -> Document:
-    """An Explanation document in the words the evaluation has."""
-    words = {name: evaluation[name] for name in ("summary", "narrative")}
-    return {"explained_by": "rules", "note": f"{why}: the rules' words.", **words}

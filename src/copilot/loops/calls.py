@@ -1,195 +1,126 @@
-"""The activities as the loops see them: one typed function each, with its deadlines and who retries.
+"""The activities as workflows call them: a table of names, results, deadlines and retries.
 
-Called by name, so that the sandbox never imports an activity's clients.
+Called by name, so that the sandbox never imports an activity's clients. All times are in seconds.
 """
 
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, TimeoutError, TimeoutType
 
-from copilot.loops.messages import (
-    AskModel,
-    AssessmentStored,
-    CheckRecentAssessment,
-    EvaluateHealth,
-    ExplainAssessment,
-    Explained,
-    ExplanationImproved,
-    FetchRagContext,
-    FetchSignals,
-    GetLiveVerdict,
-    HealthEvaluated,
-    ImproveExplanation,
-    LiveVerdict,
-    MemoryResumed,
-    Message,
-    ModelAsked,
-    NoticeSent,
-    NoticesPlanned,
-    PlanNotices,
-    PruneStore,
-    RagContext,
-    RecentAssessment,
-    ResumeMemory,
-    SendNotice,
-    SignalsFetched,
-    SnapshotsStored,
-    StoreAssessment,
-    StorePruned,
-    StoreSnapshots,
+from copilot.loops import messages as m
+
+I = TypeVar("I", bound=m.Message)  # noqa: E741
+O = TypeVar("O", bound=m.Message)  # noqa: E741
+
+
+def _after(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)
+
+
+@dataclass(frozen=True)
+class Call(Generic[I, O]):
+    """An activity. `attempts`: how often it is tried at most (0: until it succeeds); `retry`, `retry_at_most`: pause
+    before the second attempt, and the longest pause; the rest are Temporal's activity timeouts."""
+
+    name: str
+    input: type[I]
+    result: type[O]
+    attempts: int = 1
+    retry: float = 0.2
+    retry_at_most: float | None = None
+    schedule_to_start: float | None = None
+    start_to_close: float | None = None
+    schedule_to_close: float | None = None
+    heartbeat: float | None = None
+
+    async def __call__(self, given: I, **timeouts: float | None) -> O:
+        """Run it, with these timeouts besides the table's. Raises ActivityError."""
+        call = replace(self, **timeouts)  # type: ignore[arg-type]
+        answer: O = await workflow.execute_activity(
+            call.name,
+            given,
+            result_type=call.result,
+            schedule_to_start_timeout=_after(call.schedule_to_start),
+            start_to_close_timeout=_after(call.start_to_close),
+            schedule_to_close_timeout=_after(call.schedule_to_close),
+            heartbeat_timeout=_after(call.heartbeat),
+            retry_policy=RetryPolicy(
+                initial_interval=timedelta(seconds=call.retry),
+                maximum_interval=_after(call.retry_at_most),
+                maximum_attempts=call.attempts,
+            ),
+        )
+        return answer
+
+
+# Second and third attempts are for workers that die over an activity.
+fetch_signals = Call("fetch_signals", m.FetchSignals, m.SignalsFetched, attempts=2)
+evaluate_health = Call("evaluate_health", m.EvaluateHealth, m.HealthEvaluated, attempts=3, start_to_close=5)
+query_logs = Call("query_logs", m.QueryLogs, m.LogsQueried, attempts=2)
+prune_store = Call("prune_store", m.ClusterNow, m.StorePruned, attempts=3, retry=30, heartbeat=120)
+
+# Tried once: the next cycle asks again.
+resume_memory = Call("resume_memory", m.ClusterNow, m.MemoryResumed, start_to_close=3)
+get_live_verdict = Call("get_live_verdict", m.ClusterNow, m.LiveVerdict, start_to_close=8)
+check_recent_assessment = Call("check_recent_assessment", m.CheckRecentAssessment, m.RecentAssessment, start_to_close=8)
+
+# Retried by the server until they succeed, so that a store that is down does not grow a loop's history.
+store_signals_snapshot = Call(
+    "store_signals_snapshot",
+    m.StoreSnapshots,
+    m.SnapshotsStored,
+    attempts=0,
+    retry=1,
+    retry_at_most=10,
+    start_to_close=10,
+)
+store_health_assessment = Call(
+    "store_health_assessment",
+    m.StoreAssessment,
+    m.AssessmentStored,
+    attempts=0,
+    retry=1,
+    retry_at_most=30,
+    start_to_close=10,
+)
+plan_notices = Call(
+    "plan_notices", m.PlanNotifications, m.NotificationPlan, attempts=0, retry_at_most=30, start_to_close=10
+)
+# A failed delivery is a result, and the next plan decides. Only a worker that died over it leads to a retry: with the
+# same message and the same event id.
+send_notice = Call(
+    "send_notice",
+    m.SendNotification,
+    m.NotificationSent,
+    attempts=0,
+    retry=1,
+    retry_at_most=300,
+    start_to_close=30,
+    schedule_to_close=3600,
 )
 
-A = TypeVar("A", bound=Message)
-
-AT_ONCE = timedelta(milliseconds=200)
-WRITE = timedelta(seconds=10)
-ASK = timedelta(seconds=8)
-PRUNING_LIVES = timedelta(minutes=2)
-# An assessment is to end within 30 s of its verdict, 23 of which may be a model's.
-PLAN = timedelta(seconds=3)
-SEND = timedelta(seconds=30)
-SEND_PATIENCE = timedelta(hours=1)
+# An assessment ends within 30 s of its verdict, 23 of which may be a model's. Its callers give the model's deadlines.
+explain_assessment = Call("explain_assessment", m.ExplainAssessment, m.Explained, schedule_to_close=3)
+ask_dispatcher = Call("ask_dispatcher", m.AskModel, m.ModelAsked)
+ask_researcher = Call("ask_researcher", m.AskModel, m.ModelAsked)
+fetch_rag_context = Call("fetch_rag_context", m.FetchRagContext, m.RagContext)
+improve_explanation = Call(
+    "improve_explanation", m.ImproveExplanation, m.ExplanationImproved, attempts=5, schedule_to_close=2
+)
+AROUND_MODEL_SEC = 1.5
+"""For history, ledger and checks around a model's answer."""
 
 
 def fetch_deadline_sec(interval_sec: float) -> float:
-    """What all sources together may take: 10 s, half an interval if that is shorter, but never less than the health
-    check takes."""
+    """What all sources together may take: 10 s, or half a shorter interval, but at least 4 s for the health check."""
     return min(10.0, max(4.0, interval_sec / 2))
 
 
-async def _once(name: str, ask: Message, answers: type[A], within: timedelta) -> A:
-    """An activity that is tried once: who does not answer is asked again another time, or not at all."""
-    answer: A = await workflow.execute_activity(
-        name,
-        ask,
-        result_type=answers,
-        start_to_close_timeout=within,
-        retry_policy=RetryPolicy(maximum_attempts=1),
-    )
-    return answer
-
-
-async def fetch_signals(ask: FetchSignals, waits_sec: float) -> SignalsFetched:
-    """One more attempt if the worker died over it. Nobody there within `waits_sec`: `nobody_was_there` tells."""
-    answer: SignalsFetched = await workflow.execute_activity(
-        "fetch_signals",
-        ask,
-        result_type=SignalsFetched,
-        schedule_to_start_timeout=timedelta(seconds=waits_sec),
-        start_to_close_timeout=timedelta(seconds=ask.deadline_sec + 3),
-        retry_policy=RetryPolicy(initial_interval=AT_ONCE, maximum_attempts=2),
-    )
-    return answer
-
-
-async def evaluate_health(ask: EvaluateHealth, waits_sec: float) -> HealthEvaluated:
-    """The rules take milliseconds; a second and third attempt are for workers that die."""
-    answer: HealthEvaluated = await workflow.execute_activity(
-        "evaluate_health",
-        ask,
-        result_type=HealthEvaluated,
-        schedule_to_start_timeout=timedelta(seconds=waits_sec),
-        start_to_close_timeout=timedelta(seconds=5),
-        retry_policy=RetryPolicy(initial_interval=AT_ONCE, maximum_attempts=3),
-    )
-    return answer
-
-
-async def resume_memory(ask: ResumeMemory) -> MemoryResumed:
-    """Asked once, before the first tick: a store that does not answer at once is not waited for."""
-    return await _once("resume_memory", ask, MemoryResumed, timedelta(seconds=3))
-
-
-async def store_signals_snapshot(ask: StoreSnapshots, gives_up: timedelta | None) -> SnapshotsStored:
-    """Retried by the server, so that a store that is away does not grow the loop's history."""
-    answer: SnapshotsStored = await workflow.execute_activity(
-        "store_signals_snapshot",
-        ask,
-        result_type=SnapshotsStored,
-        start_to_close_timeout=WRITE,
-        schedule_to_close_timeout=gives_up,
-        retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10)),
-    )
-    return answer
-
-
-async def store_health_assessment(ask: StoreAssessment) -> AssessmentStored:
-    """Retried for as long as it takes: an assessment outlives any repair of its store."""
-    answer: AssessmentStored = await workflow.execute_activity(
-        "store_health_assessment",
-        ask,
-        result_type=AssessmentStored,
-        start_to_close_timeout=WRITE,
-        retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)),
-    )
-    return answer
-
-
-async def explain_assessment(ask: ExplainAssessment) -> Explained:
-    """Asked once: who cannot explain it now is not waited for."""
-    answer: Explained = await workflow.execute_activity(
-        "explain_assessment",
-        ask,
-        result_type=Explained,
-        schedule_to_close_timeout=PLAN,
-        retry_policy=RetryPolicy(maximum_attempts=1),
-    )
-    return answer
-
-
-async def get_live_verdict(ask: GetLiveVerdict) -> LiveVerdict:
-    """Asked once a look: the next one is soon."""
-    return await _once("get_live_verdict", ask, LiveVerdict, ASK)
-
-
-async def check_recent_assessment(ask: CheckRecentAssessment) -> RecentAssessment:
-    """Asked once a look: a store that is away is not waited for."""
-    return await _once("check_recent_assessment", ask, RecentAssessment, ASK)
-
-
-async def prune_store(ask: PruneStore, gives_up_sec: float) -> StorePruned:
-    """Three attempts, for workers that are replaced meanwhile: each goes on where the last one ended."""
-    answer: StorePruned = await workflow.execute_activity(
-        "prune_store",
-        ask,
-        result_type=StorePruned,
-        schedule_to_close_timeout=timedelta(seconds=gives_up_sec),
-        heartbeat_timeout=PRUNING_LIVES,
-        retry_policy=RetryPolicy(initial_interval=timedelta(seconds=30), maximum_attempts=3),
-    )
-    return answer
-
-
-async def plan_notices(ask: PlanNotices) -> NoticesPlanned:
-    """Retried for as long as it takes: nothing can be told without a plan."""
-    answer: NoticesPlanned = await workflow.execute_activity(
-        "plan_notices",
-        ask,
-        result_type=NoticesPlanned,
-        start_to_close_timeout=WRITE,
-        retry_policy=RetryPolicy(initial_interval=AT_ONCE, maximum_interval=timedelta(seconds=30)),
-    )
-    return answer
-
-
-async def send_notice(ask: SendNotice) -> NoticeSent:
-    """An attempt that fails says so in its answer, and the next plan decides. What is retried here is a worker that
-    died over it: the message is the same, with the same event id."""
-    answer: NoticeSent = await workflow.execute_activity(
-        "send_notice",
-        ask,
-        result_type=NoticeSent,
-        start_to_close_timeout=SEND,
-        schedule_to_close_timeout=SEND_PATIENCE,
-        retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=5)),
-    )
-    return answer
-
-
-def nobody_was_there(error: ActivityError) -> bool:
+def no_worker(error: ActivityError) -> bool:
     """Whether an activity failed because no worker took it in time."""
     cause = error.cause
     return isinstance(cause, TimeoutError) and cause.type == TimeoutType.SCHEDULE_TO_START
@@ -198,46 +129,3 @@ def nobody_was_there(error: ActivityError) -> bool:
 def in_one_line(error: ActivityError) -> str:
     """What failed and why, for a person."""
     return f"{error.activity_type}: {error.cause or error}"
-
-
-# For history, ledger and checks around a model's answer.
-AROUND_SEC = 1.5
-KEEP = timedelta(seconds=2)
-
-
-async def ask_dispatcher(ask: AskModel) -> ModelAsked:
-    """How much explanation is needed."""
-    return await _explaining_once("ask_dispatcher", ask, ModelAsked, ask.deadline_sec)
-
-
-async def ask_researcher(ask: AskModel) -> ModelAsked:
-    """A deep explanation."""
-    return await _explaining_once("ask_researcher", ask, ModelAsked, ask.deadline_sec)
-
-
-async def fetch_rag_context(ask: FetchRagContext) -> RagContext:
-    """Passages of runbooks."""
-    return await _explaining_once("fetch_rag_context", ask, RagContext, ask.deadline_sec)
-
-
-async def improve_explanation(ask: ImproveExplanation) -> ExplanationImproved:
-    """Paid for already, so tried again while there is time."""
-    improved: ExplanationImproved = await workflow.execute_activity(
-        "improve_explanation",
-        ask,
-        result_type=ExplanationImproved,
-        schedule_to_close_timeout=KEEP,
-        retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_attempts=5),
-    )
-    return improved
-
-
-async def _explaining_once(name: str, ask: Message, answers: type[A], within_sec: float) -> A:
-    answer: A = await workflow.execute_activity(
-        name,
-        ask,
-        result_type=answers,
-        schedule_to_close_timeout=timedelta(seconds=within_sec + AROUND_SEC),
-        retry_policy=RetryPolicy(maximum_attempts=1),
-    )
-    return answer

@@ -1,41 +1,43 @@
-"""When a loop evaluates. All times are unix seconds.
+"""The base of all loops: when a cycle is due, how a run ends, and what a loop remembers of failures.
 
-Ticks lie on multiples of the interval. The first one, and one the loop comes to late (its worker was away), bear the
-second in which they really happen, so that no verdict claims to be older than it is.
+Times are unix seconds. Ticks lie on multiples of the interval. The first tick, and one that starts late because its
+worker was down, has the second in which it really starts, so no verdict claims to be older than it is.
 
-The loop's time never goes back. When the clock is set back behind the last tick, the loop goes on evaluating at its
-interval and its time runs at half speed until the clock has caught up (docs/adr/0009).
+A loop's time never goes back. When the clock is set back behind the last tick, the loop keeps evaluating at its
+interval, and its time runs at half speed until the clock has caught up (docs/adr/0009).
 """
 
+import asyncio
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, Generic, NoReturn, TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, FailureError, WorkflowAlreadyStartedError, is_cancelled_exception
 
 from copilot.loops import calls
-from copilot.loops.definitions import Definition, LastError, LoopKnown, memo
+from copilot.loops.definitions import Definition, LastError, LoopInput, LoopState, LoopStatus, memo
 from copilot.loops.messages import Message
 from copilot.telemetry.spans import ROOT, span
 
 # No command of a workflow may depend on its clock: a workflow task that ran while Temporal was killed may be recorded
-# with another start than it had (docs/adr/0015). So a tick that is due already is waited for by a timer as well.
+# with another start than it had (docs/adr/0015). So a tick that is already due also waits for a timer.
 EVERY_WAIT_IS_A_TIMER = "every-wait-is-a-timer"
-"""The patch by which runs that were begun without it are known."""
+"""The patch that marks runs with it; runs without it go by their clock."""
 SOONEST_SEC = 0.001
+
+S = TypeVar("S", bound=LoopState)
+T = TypeVar("T")
 
 
 def slack(interval_sec: float) -> float:
-    """Seconds by which a tick may be late and still bear its planned time. Two planned ticks are never closer
-    than that."""
+    """Seconds by which a tick may be late and keep its planned time. Two planned ticks are never closer than that."""
     return max(1.0, interval_sec / 4)
 
 
 def next_tick(last: int | None, now: float, interval_sec: float) -> int:
-    """The next moment to evaluate: at once if there was no tick yet; one interval on if the clock went back behind
-    the last one."""
+    """When the next tick is due: at once without a last one; in one interval if the clock went back behind it."""
     if last is None:
         return math.floor(now)
     if _clock_went_back(last, now):
@@ -44,14 +46,9 @@ def next_tick(last: int | None, now: float, interval_sec: float) -> int:
     return math.floor(steps * interval_sec)
 
 
-def seconds_until(moment: float, now: float) -> float:
-    """How long to wait for it: never no time, for which no timer would be started."""
-    return max(moment - now, SOONEST_SEC)
-
-
 def tick_time(last: int | None, now: float, interval_sec: float) -> int:
-    """The time a tick bears that begins at `now`: the planned one if it is on time, else now's second, and always a
-    later one than the last tick's."""
+    """The time of a tick that starts at `now`: its planned one if it is on time, else now's second; always later than
+    the last tick."""
     if last is not None and _clock_went_back(last, now):
         return last + max(1, math.floor(interval_sec / 2))
     due = next_tick(last, now, interval_sec)
@@ -60,13 +57,110 @@ def tick_time(last: int | None, now: float, interval_sec: float) -> int:
 
 
 def _clock_went_back(last: int, now: float) -> bool:
-    """A tick is never begun before its time, so a clock that is behind the last one was set back."""
+    """A tick never starts before its time, so a clock behind the last tick was set back."""
     return last > now + 1
 
 
+class Loop(Generic[S]):
+    """A loop of one cluster. A run ends after `ticks_per_run` cycles, or when the definition changes; the next run gets
+    the state."""
+
+    def __init__(self, given: LoopInput[S], state: S) -> None:
+        self._input = given
+        self._state = state
+        self._cluster = given.cluster
+        self._definition = given.definition
+        self._cycles_left = given.definition.ticks_per_run
+        self._redefined = False
+        self._timed = workflow.patched(EVERY_WAIT_IS_A_TIMER)
+
+    @workflow.query
+    def status(self) -> LoopStatus:
+        """How the loop is doing."""
+        fields = {**dict(self._state), "definition": self._definition, "pending": self._pending()}
+        return LoopStatus.model_validate({name: fields[name] for name in LoopStatus.model_fields if name in fields})
+
+    @workflow.signal
+    def define(self, definition: Definition) -> None:
+        """Continue under another definition."""
+        self._redefined = self._redefined or definition != self._definition
+        self._definition = definition
+
+    def _pending(self) -> int | None:
+        """Snapshots that are not stored yet; None: this loop stores none."""
+        return None
+
+    def _run_is_long(self) -> bool:
+        return self._cycles_left <= 0 or workflow.info().is_continue_as_new_suggested()
+
+    def _run_ends(self) -> bool:
+        return self._redefined or self._run_is_long()
+
+    async def _wait_until(self, moment: float, wake: Callable[[], bool] = lambda: False) -> None:
+        """Wait until then, or until `wake()` is true or the definition changes."""
+        now = workflow.time()
+        if self._timed or moment > now:
+            with contextlib.suppress(TimeoutError):
+                await workflow.wait_condition(lambda: self._redefined or wake(), timeout=max(moment - now, SOONEST_SEC))
+
+    def _continue_as_new(self, memo_too: Mapping[str, Any] | None = None) -> NoReturn:
+        """Start the next run with the state."""
+        self._state.runs += 1
+        workflow.continue_as_new(
+            self._input.model_copy(update={"definition": self._definition, "state": self._state}),
+            memo={**memo(self._cluster, self._definition), **(memo_too or {})},
+        )
+
+    def _failed(self, error: ActivityError) -> str:
+        """Record a failure and return it as one line. A cancellation is no failure and is raised again."""
+        if is_cancelled_exception(error):
+            raise error
+        return self._record_error(calls.in_one_line(error))
+
+    def _record_error(self, what: str) -> str:
+        workflow.logger.warning("%s: %s", self._cluster, what, extra={"event": "loop.cycle_failed"})
+        self._state.last_error = LastError(time=int(workflow.time()), what=what)
+        return what
+
+    def _succeeded(self) -> None:
+        """The last error is over."""
+        if self._state.last_error is not None:
+            self._state.last_error = self._state.last_error.model_copy(update={"over": True})
+
+
+async def send_signal(workflow_id: str, signal: str, payload: Any) -> str:
+    """Signal a workflow. Empty when it was delivered, else why not: it does not run, or no longer."""
+    try:
+        await workflow.get_external_workflow_handle(workflow_id).signal(signal, payload)
+    except FailureError as error:
+        if is_cancelled_exception(error):
+            raise
+        return str(error)
+    return ""
+
+
+async def start_child(run: Any, given: Message, child_id: str) -> None:
+    """Start a workflow that outlives this one; one that already runs is left alone. If this workflow is cancelled
+    before the child has started, the child never starts: where that matters, use `to_the_end`."""
+    with contextlib.suppress(WorkflowAlreadyStartedError):
+        await workflow.start_child_workflow(
+            run, given, id=child_id, parent_close_policy=workflow.ParentClosePolicy.ABANDON
+        )
+
+
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Finish the work even when cancelled meanwhile, and raise the cancellation after it."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await workflow.wait([task])
+        raise
+
+
 @contextlib.contextmanager
-def cycle(cluster: str, tick: int) -> Iterator[None]:
-    """One cycle, from its beginning until its verdict is published or given up."""
+def measured_cycle(cluster: str, tick: int) -> Iterator[None]:
+    """Span and duration of one cycle, until its verdict is published or given up."""
     began = workflow.now()
     with span("cycle", {"cluster": cluster, "tick": tick}, carrier=ROOT):
         yield
@@ -74,95 +168,3 @@ def cycle(cluster: str, tick: int) -> Iterator[None]:
         "copilot_worker_cycle", "From the beginning of a cycle until its verdict is published", "duration"
     )
     duration.record(workflow.now() - began, {"cluster": cluster})
-
-
-@contextlib.contextmanager
-def storing(cluster: str, pending: int, batch: int) -> Iterator[None]:
-    """One write of a batch; `pending` snapshots wait, it among them."""
-    waiting(cluster, pending)
-    with span("store", {"cluster": cluster, "snapshots": batch}, carrier=ROOT):
-        yield
-
-
-def waiting(cluster: str, pending: int) -> None:
-    """So many snapshots wait to be stored."""
-    gauge = workflow.metric_meter().create_gauge("copilot_pending_writes", "Snapshots that wait to be stored")
-    gauge.set(pending, {"cluster": cluster})
-
-
-LOOK_AGAIN_MOST_SEC = 60.0
-EVALUATED_WITHIN_SEC = 3.0
-
-
-def due(evaluated: int, assessed: int | None, window_sec: float) -> bool:
-    """Whether the evaluation of that time lies outside the window of the newest assessment."""
-    return assessed is None or evaluated - assessed >= window_sec
-
-
-def newest(*times: int | None) -> int | None:
-    """The latest of those known."""
-    return max((t for t in times if t is not None), default=None)
-
-
-def next_look(assessed: int | None, now: float, window_sec: float) -> float:
-    """Seconds until it is worth looking again: when the tick that ends the newest assessment's window has been
-    evaluated; soon, where that is over and nothing was there to be assessed; never later than in a window."""
-    again = min(LOOK_AGAIN_MOST_SEC, window_sec / 10)
-    left = 0.0 if assessed is None else assessed + window_sec + min(EVALUATED_WITHIN_SEC, again) - now
-    return min(max(left, again), window_sec)
-
-
-K = TypeVar("K", bound=LoopKnown)
-
-
-class Loop(Generic[K]):
-    """A loop of a cluster. A run ends when it is long, or when the loop is told another definition; the next one has
-    `_known` from it."""
-
-    def __init__(self, cluster: str, definition: Definition, known: K) -> None:
-        self._cluster = cluster
-        self._definition = definition
-        self._known = known
-        self._left = definition.ticks_per_run
-        self._redefined = False
-
-    @workflow.query
-    def last_error(self) -> LastError | None:
-        """What last went wrong."""
-        return self._known.last_error
-
-    @workflow.signal
-    def define(self, definition: Definition) -> None:
-        """Carry on under another definition."""
-        self._redefined = self._redefined or definition != self._definition
-        self._definition = definition
-
-    def _run_is_long(self) -> bool:
-        return self._left <= 0 or workflow.info().is_continue_as_new_suggested()
-
-    def _to_leave(self) -> bool:
-        return self._redefined or self._run_is_long()
-
-    def _begin_anew(self, start: type[Message], more: Mapping[str, Any] | None = None) -> NoReturn:
-        """End this run and begin the next one with `start`; `more` is kept in its memo."""
-        self._known.runs += 1
-        workflow.continue_as_new(
-            start.model_validate({"cluster": self._cluster, "definition": self._definition, "known": self._known}),
-            memo={**memo(self._cluster, self._definition), **(more or {})},
-        )
-
-    def _went_wrong(self, error: ActivityError) -> str:
-        """Remember what went wrong and give it as a line; a cancellation is not an error and passes through."""
-        if is_cancelled_exception(error):
-            raise error
-        return self._remember(calls.in_one_line(error))
-
-    def _remember(self, what: str) -> str:
-        workflow.logger.warning("%s: %s", self._cluster, what)
-        self._known.last_error = LastError(time=int(workflow.time()), what=what)
-        return what
-
-    def _all_is_well(self) -> None:
-        """What went wrong is over."""
-        if self._known.last_error is not None:
-            self._known.last_error = self._known.last_error.model_copy(update={"over": True})

@@ -1,21 +1,64 @@
-"""What workflows and activities say to each other: one input and one output model per activity.
+"""Inputs and results of the activities, one model each.
 
-A `Document` is a core model as JSON. The loops hand it on without looking inside, so a release whose models differ can
-still replay and take over a loop that has been running for months. Unknown fields are ignored for the same reason;
-fields are only ever added, with a default.
+An evaluation, a memory or a cursor crosses the workflows as the JSON document that an activity made of it. A workflow
+reads the few fields that `EvaluationDocument` types and passes the rest on as it came: full validation in the sandbox
+costs milliseconds at every replay, and a loop that has run for months must replay under a release whose models differ.
+For the same reason fields are only added, with a default, and a renamed one still accepts its old name.
 """
 
 from typing import Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, with_config
+from typing_extensions import TypedDict
+from whenever import Instant
 
 Document: TypeAlias = dict[str, Any]
+"""JSON that workflows never look into."""
+
+
+class VerdictDocument(TypedDict, total=False):
+    """What workflows read of a verdict."""
+
+    health_state: str
+
+
+class SignalsDocument(TypedDict, total=False):
+    """What workflows read of the signals."""
+
+    readings: dict[str, float | None]
+
+
+with_config(ConfigDict(extra="allow"))(VerdictDocument)
+with_config(ConfigDict(extra="allow"))(SignalsDocument)
+
+
+@with_config(ConfigDict(extra="allow"))
+class EvaluationDocument(TypedDict, total=False):
+    """An Evaluation as JSON, whole: fields without a type here pass through unchanged."""
+
+    evaluation_id: str
+    cluster: str
+    time: str
+    verdict: VerdictDocument
+    signals: SignalsDocument
+
+
+def tick_of(evaluation: EvaluationDocument) -> int:
+    """The tick that was evaluated (unix seconds)."""
+    return Instant.parse_iso(evaluation["time"]).timestamp()
 
 
 class Message(BaseModel):
     """Base of all messages."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class ClusterNow(Message):
+    """A cluster, and the time by the workflow's clock (unix seconds)."""
+
+    cluster: str
+    now: int
 
 
 class FetchSignals(Message):
@@ -33,121 +76,102 @@ class SignalsFetched(Message):
 
 
 class EvaluateHealth(Message):
-    """Judge a tick. `signals` None: nothing could be read because of `why_blind`; all that the
-    sources were expected to read is missing then. `memory` None: nothing is remembered. `logs` is a LogsSeen; None: no
-    logs are watched."""
+    """Apply the rules to a tick. `signals` None: nothing could be read, because of `missing_reason`; every expected
+    signal is then missing. `memory` None: the first tick. `logs` is a LogsSeen; None: no logs are watched."""
 
     cluster: str
     tick: int
     signals: Document | None
     memory: Document | None
-    why_blind: str = ""
+    missing_reason: str = Field(default="", validation_alias="why_blind")
     logs: Document | None = None
 
 
 class HealthEvaluated(Message):
-    """`evaluation` is an Evaluation, `memory` what to remember; `words` what of it in words a notification needs; the
-    rest says by which rules, for the snapshot."""
+    """The evaluation, the memory for the next tick, for the snapshot the versions of what decided, and `words`: the
+    part of its ExplainedEvaluation that a notification needs."""
 
-    evaluation: Document
+    evaluation: EvaluationDocument
     memory: Document
     health_state: str
     thresholds_hash: str
     taxonomy_version: str
     rules_version: str
-    words: Document = {}
+    words: EvaluationDocument = {}
+
+    @property
+    def tick(self) -> int:
+        """The tick as the history has it: in a replay the workflow's clock may differ from it."""
+        return tick_of(self.evaluation)
+
+    @property
+    def readings(self) -> dict[str, float | None]:
+        """The tick's readings by signal id."""
+        return self.evaluation["signals"]["readings"]
+
+    def snapshot(self, memory_before: Document | None) -> "SnapshotDocument":
+        """What the store keeps of it."""
+        return SnapshotDocument(
+            evaluation=self.evaluation,
+            memory_before=memory_before or {},
+            thresholds_hash=self.thresholds_hash,
+            taxonomy_version=self.taxonomy_version,
+            rules_version=self.rules_version,
+        )
+
+
+class SnapshotDocument(Message):
+    """A Snapshot."""
+
+    evaluation: EvaluationDocument
+    memory_before: Document
+    thresholds_hash: str
+    taxonomy_version: str
+    rules_version: str
+
+    @property
+    def evaluation_id(self) -> str:
+        """The id of its evaluation."""
+        return self.evaluation["evaluation_id"]
 
 
 class StoreSnapshots(Message):
-    """Keep snapshots (Snapshot documents) of one cluster, oldest first."""
+    """Store snapshots of one cluster, oldest first."""
 
     cluster: str
-    snapshots: list[Document]
+    snapshots: list[SnapshotDocument]
 
 
 class SnapshotsStored(Message):
-    """How many were new, and how many no longer fit the models of this release and were left out."""
+    """How many were new, and how many were left out because this release cannot read them."""
 
     stored: int
     unreadable: int = 0
 
 
 class StoreAssessment(Message):
-    """Keep an assessment (an Evaluation document and its trigger) with its issues."""
+    """Store an evaluation as an assessment, with its issues."""
 
-    evaluation: Document
+    evaluation: EvaluationDocument
     trigger: str
 
 
 class AssessmentStored(Message):
-    """False if it was kept already, or no longer fits the models of this release and was left out."""
+    """`new` False: it was stored before, or left out because this release cannot read it (`unreadable`)."""
 
     new: bool
     unreadable: bool = False
 
 
-class ExplainAssessment(Message):
-    """Put a stored assessment into better words than the rules', if there is somebody who can, within `left_sec` (None:
-    no matter when)."""
-
-    evaluation: Document
-    trigger: str
-    left_sec: float | None = None
-
-
-class Explained(Message):
-    """Whose words the stored assessment is to have. `explanation` is an Explanation document to be kept, None: the
-    words it has. `ask_within_sec`: a model is to be asked, within so many seconds; None: it is not."""
-
-    explained_by: str
-    explanation: Document | None = None
-    ask_within_sec: float | None = None
-
-
-class ResumeMemory(Message):
-    """What did the last run know of this cluster, as of `now` (unix seconds)?"""
-
-    cluster: str
-    now: int
-
-
 class MemoryResumed(Message):
-    """The memory after the newest stored tick with its evaluation, None when it is not young enough; state and
-    time of the newest assessment (`health_state`, `assessed`); and the newest stored tick, however old (unix
-    seconds)."""
+    """The memory after the newest stored tick, and its evaluation: None when it is too old; state and time of the
+    newest assessment (`health_state`, `assessed`); the newest stored tick, however old (unix seconds)."""
 
     memory: Document | None = None
-    evaluation: Document | None = None
+    evaluation: EvaluationDocument | None = None
     health_state: str | None = None
     tick: int | None = None
     assessed: int | None = None
-
-
-class GetLatestAssessment(Message):
-    """The newest assessment of a cluster."""
-
-    cluster: str
-
-
-class LatestAssessment(Message):
-    """A HealthAssessment document; None if there is none."""
-
-    assessment: Document | None
-
-
-class GetAssessmentsInRange(Message):
-    """The assessments of a cluster with start ≤ time ≤ end (unix seconds), the newest `limit` of them."""
-
-    cluster: str
-    start: int
-    end: int
-    limit: int = 10
-
-
-class AssessmentsInRange(Message):
-    """HealthAssessment documents, oldest first."""
-
-    assessments: list[Document]
 
 
 class CheckRecentAssessment(Message):
@@ -158,7 +182,7 @@ class CheckRecentAssessment(Message):
 
 
 class RecentAssessment(Message):
-    """`time` (unix seconds) is the newest assessment's if it is recent, else None."""
+    """The time (unix seconds) of the newest assessment; None if it is not recent."""
 
     time: int | None
 
@@ -168,33 +192,43 @@ class RecentAssessment(Message):
         return self.time is not None
 
 
-class GetLiveVerdict(Message):
-    """What does the observing loop say of a cluster, as of `now` (unix seconds)?"""
-
-    cluster: str
-    now: int
-
-
 class LiveVerdict(Message):
-    """The newest Evaluation document (None: there is none), its words for a notification, and its time; whether it is
-    too old at `now` to be current; when the observer last had an evaluation assessed (unix seconds; None: never); and
-    why the observer could not be asked, where it could not."""
+    """The newest evaluation (None: there is none), its words for a notification and its time (unix seconds); whether it
+    is stale at `now`; when the loop last started an assessment (unix seconds; None: never); `unavailable`: why the loop
+    gave no answer, else empty."""
 
-    evaluation: Document | None = None
-    words: Document | None = None
+    evaluation: EvaluationDocument | None = None
+    words: EvaluationDocument | None = None
     time: int | None = None
     stale: bool = True
     assessed: int | None = None
-    silent_because: str = ""
+    unavailable: str = Field(default="", validation_alias="silent_because")
 
 
 LEAST_SEC = 1.0
-"""In less time no model is asked."""
+"""No model is asked in less time."""
+
+
+class ExplainAssessment(Message):
+    """How is a stored assessment to be explained? `left_sec`: how much time is left for it; None: no limit."""
+
+    evaluation: Document
+    trigger: str
+    left_sec: float | None = None
+
+
+class Explained(Message):
+    """`explanation` is an Explanation document to store; None: the stored one stays. `ask_within_sec`: ask a model, and
+    for how long at most; None: ask none. `explanation` is then for the case that no model answers."""
+
+    explained_by: str
+    explanation: Document | None = None
+    ask_within_sec: float | None = None
 
 
 class AskModel(Message):
-    """Ask a model about an assessment (an Evaluation document in the rules' words), within `deadline_sec`. `passages`
-    are Passage documents of runbooks."""
+    """Ask a model about an assessment (an Evaluation document with the rules' explanation), within `deadline_sec`.
+    `passages` are Passage documents of runbooks."""
 
     evaluation: Document
     trigger: str
@@ -203,8 +237,8 @@ class AskModel(Message):
 
 
 class ModelAsked(Message):
-    """`explanation` is an Explanation document to be kept: the model's words, checked, or the rules' with a note that
-    says why; None: nothing to change. `deeper`: the researcher is to be asked."""
+    """`explanation` is an Explanation document to store: the model's, checked, or the rules' with a note that says why;
+    None: nothing changes. `deeper`: ask the researcher."""
 
     explanation: Document | None = None
     deeper: bool = False
@@ -218,14 +252,14 @@ class FetchRagContext(Message):
 
 
 class RagContext(Message):
-    """Passage documents, best first; where there are none and should be, why."""
+    """Passage documents, best first; where some are expected and there are none, the reason."""
 
     passages: list[Document] = []
     reason: str = ""
 
 
 class ImproveExplanation(Message):
-    """Put a stored assessment into the words of an Explanation document."""
+    """Replace a stored assessment's explanation by an Explanation document."""
 
     evaluation_id: str
     trigger: str
@@ -233,13 +267,13 @@ class ImproveExplanation(Message):
 
 
 class ExplanationImproved(Message):
-    """False: there is no such assessment."""
+    """`kept` False: there is no such assessment."""
 
     kept: bool
 
 
 class QueryLogs(Message):
-    """Read on in a cluster's logs from `cursor` (None: from now on) and count what is there into `memory`."""
+    """Read a cluster's logs from `cursor` on (None: from now on) and count them into `memory`."""
 
     cluster: str
     cursor: Document | None
@@ -248,8 +282,8 @@ class QueryLogs(Message):
 
 
 class LogsQueried(Message):
-    """The next cursor and memory; `seen` is a LogsSeen. `watched` False: this worker's configuration knows no logs of
-    the cluster (any more), and the rest is empty."""
+    """The next cursor and memory; `seen` is a LogsSeen. `watched` False: this worker's configuration has no logs of the
+    cluster, and the rest is empty."""
 
     watched: bool = True
     cursor: Document | None = None
@@ -258,66 +292,56 @@ class LogsQueried(Message):
     spikes: list[str] = []
 
 
-NEEDED = ("evaluation_id", "cluster", "time", "verdict", "summary", "findings")
-"""What of an ExplainedEvaluation a notification needs; its signals are the largest part that it does not."""
-
-
-class PlanNotices(Message):
-    """What is to be told at `now` (unix seconds)? `unseen`: evaluations since the last plan, oldest first; `newest`:
-    the newest there is; `told`: what each channel knows; `busy`: channels that are being told something."""
+class PlanNotifications(Message):
+    """Which notifications are due at `now` (unix seconds)? `evaluations`: those since the last plan, oldest first;
+    `newest`: the newest there is; `channels`: what each channel was sent; `busy`: channels with a notification under
+    way."""
 
     cluster: str
     now: float
-    unseen: list[Document]
-    newest: Document | None
-    seen: Document | None
-    told: dict[str, Document]
+    evaluations: list[EvaluationDocument] = Field(validation_alias="unseen")
+    newest: EvaluationDocument | None
+    situation: Document | None = Field(validation_alias="seen")
+    channels: dict[str, Document] = Field(validation_alias="told")
     busy: list[str]
 
 
-class Planned(Message):
-    """One message for one channel."""
+class PlannedNotification(Message):
+    """One notification for one channel: what identifies it, and its message."""
 
     channel: str
-    say: Document
-    notice: Document
+    event: Document = Field(validation_alias="say")
+    message: Document = Field(validation_alias="notice")
 
 
-class NoticesPlanned(Message):
-    """`told`: of those channels whose knowledge changed without a message; `look_at`: when to plan again at the latest
-    (unix seconds; None: when something changes)."""
+class NotificationPlan(Message):
+    """The notifications that are due; `channels`: those whose state changed without one; `plan_again_at`: when to plan
+    again at the latest (unix seconds; None: when something changes)."""
 
-    seen: Document | None
-    told: dict[str, Document]
-    sends: list[Planned]
-    look_at: float | None
+    situation: Document | None = Field(validation_alias="seen")
+    channels: dict[str, Document] = Field(validation_alias="told")
+    due: list[PlannedNotification] = Field(validation_alias="sends")
+    plan_again_at: float | None = Field(validation_alias="look_at")
 
 
-class SendNotice(Message):
-    """Try once to send a message, at `now` (unix seconds)."""
+class SendNotification(Message):
+    """Try once to send a notification, at `now` (unix seconds). `channel_state`: what the channel was sent so far."""
 
     cluster: str
     now: float
-    send: Planned
-    told: Document | None
+    planned: PlannedNotification = Field(validation_alias="send")
+    channel_state: Document | None = Field(validation_alias="told")
 
 
-class NoticeSent(Message):
-    """What the channel knows now, and what went wrong, if anything did."""
+class NotificationSent(Message):
+    """The channel's state after it, and what failed, else empty."""
 
-    told: Document
+    channel_state: Document = Field(validation_alias="told")
     problem: str = ""
 
 
-class PruneStore(Message):
-    """Delete what the store holds of a cluster beyond its retention, as of `now` (unix seconds)."""
-
-    cluster: str
-    now: int
-
-
 class StorePruned(Message):
-    """How many rows were deleted, and the moment they were all older than (unix seconds)."""
+    """How many rows were deleted, and the moment before which (unix seconds)."""
 
     deleted: int
     before: int

@@ -1,144 +1,137 @@
-"""NotifyWorkflow: the loop that has people told of one cluster.
+"""NotifyWorkflow: sends the notifications of one cluster.
 
-The observing loop tells it of each change and does not wait for it. What is to be told is decided in an activity, from
-what each channel was told last; each channel is told by itself, so that one which is away hurts no other. An attempt
-that fails is made again when the next plan says so: a message that is out of date by then is not sent.
+The observing loop signals each change and does not wait. An activity plans what is due from what each channel was sent;
+each channel has a task of its own, so one that is down delays no other. A failed attempt is repeated when a later plan
+says so, and a notification that is out of date by then is not sent.
 """
 
 import asyncio
-import contextlib
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 from copilot.loops import calls
-from copilot.loops.definitions import NOTIFY, TOLD_MEMO, VERDICT_CHANGED, KnownNotices, Notify, NotifyStatus
+from copilot.loops.definitions import CHANNELS_MEMO, NOTIFY, VERDICT_CHANGED, NotifyInput, NotifyState
 from copilot.loops.loop import Loop
-from copilot.loops.messages import Document, GetLiveVerdict, Planned, PlanNotices, SendNotice
+from copilot.loops.messages import (
+    ClusterNow,
+    Document,
+    EvaluationDocument,
+    PlannedNotification,
+    PlanNotifications,
+    SendNotification,
+    tick_of,
+)
 
-MOST_UNSEEN = 50
-# Between looks until there is a first verdict.
+MOST_EVALUATIONS = 50
 FIRST_LOOKS_SEC = 30.0
+"""Between plans until there is a first verdict."""
 
 
 @workflow.defn(name=NOTIFY)
-class NotifyWorkflow(Loop[KnownNotices]):
+class NotifyWorkflow(Loop[NotifyState]):
     """The loop. Ends only when it is cancelled."""
 
     @workflow.init
-    def __init__(self, given: Notify) -> None:
-        super().__init__(given.cluster, given.definition, given.known or KnownNotices())
+    def __init__(self, given: NotifyInput) -> None:
+        super().__init__(given, given.state or NotifyState())
         self._changed = True
-        self._look_at: float | None = None
-        self._telling: dict[str, asyncio.Task[None]] = {}
+        self._plan_again_at: float | None = None
+        self._sending: dict[str, asyncio.Task[None]] = {}
 
     @workflow.run
-    async def run(self, given: Notify) -> None:  # noqa: ARG002
-        while not self._to_leave():
-            if not self._changed or (self._known.newest is None and not self._known.unseen):
-                await self._ask_the_observer()
+    async def run(self, given: NotifyInput) -> None:  # noqa: ARG002
+        state = self._state
+        while not self._run_ends():
+            if not self._changed or (state.newest is None and not state.evaluations):
+                await self._get_newest()
             self._changed = False
             await self._plan()
-            with contextlib.suppress(TimeoutError):
-                await workflow.wait_condition(
-                    lambda: self._changed or self._to_leave(), timeout=self._seconds_to_next()
-                )
-        await workflow.wait_condition(lambda: not self._telling)
-        self._begin_anew(Notify, {TOLD_MEMO: self._memo()})
-
-    @workflow.query
-    def status(self) -> NotifyStatus:
-        """How the loop itself is doing."""
-        known = self._known
-        return NotifyStatus(
-            definition=self._definition,
-            looks=known.plans,
-            sent=known.sent,
-            runs=known.runs,
-            last_error=known.last_error,
-        )
+            await self._wait_until(self._next_plan(workflow.time()), lambda: self._changed or self._run_ends())
+        await workflow.wait_condition(lambda: not self._sending)
+        self._continue_as_new({CHANNELS_MEMO: self._memo()})
 
     @workflow.signal(name=VERDICT_CHANGED)
-    def verdict_changed(self, evaluation: Document) -> None:
-        """The observing loop says something else than before."""
-        self._hear(evaluation)
-
-    def _hear(self, evaluation: Document) -> None:
-        known = self._known
-        if known.newest is None or evaluation["time"] >= known.newest["time"]:
-            known.newest = evaluation
-        known.unseen = [*known.unseen, evaluation][-MOST_UNSEEN:]
+    def verdict_changed(self, evaluation: EvaluationDocument) -> None:
+        """The state has changed, with this evaluation."""
+        if "time" not in evaluation:
+            return  # From a release that gave no words: the next look asks for them.
+        state = self._state
+        if state.newest is None or tick_of(evaluation) >= tick_of(state.newest):
+            state.newest = evaluation
+        state.evaluations = [*state.evaluations, evaluation][-MOST_EVALUATIONS:]
         self._changed = True
 
-    def _seconds_to_next(self) -> float:
-        longest = self._definition.interval_sec if self._known.seen is not None else FIRST_LOOKS_SEC
-        return longest if self._look_at is None else min(longest, max(0.0, self._look_at - workflow.time()) + 0.01)
+    def _next_plan(self, now: float) -> float:
+        at_most = now + (FIRST_LOOKS_SEC if self._state.situation is None else self._definition.interval_sec)
+        return at_most if self._plan_again_at is None else min(at_most, max(now, self._plan_again_at) + 0.01)
 
-    async def _ask_the_observer(self) -> None:
-        """What it says now: the words a message begun now should have, and what it could not tell us."""
+    async def _get_newest(self) -> None:
+        """Ask the observing loop: a notification gets its newest words, and a lost signal is made up for."""
         try:
-            said = await calls.get_live_verdict(GetLiveVerdict(cluster=self._cluster, now=int(workflow.time())))
+            live = await calls.get_live_verdict(ClusterNow(cluster=self._cluster, now=int(workflow.time())))
         except ActivityError as error:
-            self._went_wrong(error)
+            self._failed(error)
             return
-        if said.words:
-            self._hear(said.words)
+        if live.words:
+            self.verdict_changed(live.words)
 
     async def _plan(self) -> None:
-        known = self._known
-        self._left -= 1
-        known.plans += 1
-        unseen, known.unseen = known.unseen, []
-        ask = PlanNotices(
+        state = self._state
+        self._cycles_left -= 1
+        state.cycles += 1
+        evaluations, state.evaluations = state.evaluations, []
+        given = PlanNotifications(
             cluster=self._cluster,
             now=workflow.time(),
-            unseen=unseen,
-            newest=known.newest,
-            seen=known.seen,
-            told=known.told,
-            busy=sorted(self._telling),
+            evaluations=evaluations,
+            newest=state.newest,
+            situation=state.situation,
+            channels=state.channels,
+            busy=sorted(self._sending),
         )
         try:
-            plan = await calls.plan_notices(ask)
+            plan = await calls.plan_notices(given)
         except ActivityError as error:
-            known.unseen = [*unseen, *known.unseen]
-            self._went_wrong(error)
-            self._look_at = None
+            state.evaluations = [*evaluations, *state.evaluations]
+            self._failed(error)
+            self._plan_again_at = None
             return
-        known.seen = plan.seen
-        known.told |= plan.told
-        self._look_at = plan.look_at
-        for send in plan.sends:
-            self._telling[send.channel] = asyncio.create_task(self._tell(send))
-        if plan.told:
-            self._remember_told()
+        state.situation = plan.situation
+        state.channels |= plan.channels
+        self._plan_again_at = plan.plan_again_at
+        for planned in plan.due:
+            self._sending[planned.channel] = asyncio.create_task(self._send(planned))
+        if plan.channels:
+            self._update_memo()
 
-    async def _tell(self, send: Planned) -> None:
-        known, channel = self._known, send.channel
+    async def _send(self, planned: PlannedNotification) -> None:
+        state, channel = self._state, planned.channel
+        given = SendNotification(
+            cluster=self._cluster,
+            now=workflow.time(),
+            planned=planned,
+            channel_state=state.channels.get(channel),
+        )
         try:
-            sent = await calls.send_notice(
-                SendNotice(cluster=self._cluster, now=workflow.time(), send=send, told=known.told.get(channel))
-            )
+            sent = await calls.send_notice(given)
         except ActivityError as error:
-            self._went_wrong(error)
+            self._failed(error)
         else:
-            known.told[channel] = sent.told
-            known.sent += not sent.problem
-            self._remember_told()
+            state.channels[channel] = sent.channel_state
+            state.sent += not sent.problem
+            self._update_memo()
             if sent.problem:
-                self._remember(sent.problem)
-            elif not self._others_fail(channel):
-                self._all_is_well()
+                self._record_error(sent.problem)
+            elif not any(other.get("attempt") for name, other in state.channels.items() if name != channel):
+                self._succeeded()
         finally:
-            del self._telling[channel]
+            del self._sending[channel]
             self._changed = True
 
-    def _others_fail(self, channel: str) -> bool:
-        return any(told.get("attempt") for name, told in self._known.told.items() if name != channel)
-
     def _memo(self) -> Document:
-        return self._known.model_dump(mode="json", include={"seen", "told", "sent", "plans", "runs"})
+        return self._state.model_dump(mode="json", include={"situation", "channels", "sent", "cycles", "runs"})
 
-    def _remember_told(self) -> None:
-        """Where it can be found though this loop is terminated."""
-        workflow.upsert_memo({TOLD_MEMO: self._memo()})
+    def _update_memo(self) -> None:
+        """So that it can be read even if this loop is terminated."""
+        workflow.upsert_memo({CHANNELS_MEMO: self._memo()})

@@ -1,86 +1,92 @@
-"""ScheduledAssessmentWorkflow: a verdict is kept as an assessment every five minutes, though nothing changes.
+"""ScheduledAssessmentWorkflow: stores the verdict as an assessment every five minutes while nothing changes.
 
-So issues in the store are seen again or resolved while a state lasts. It judges nothing: it takes what the observing
-loop says, and starts no assessment within the window of another one (property 10).
+So issues in the store are renewed or resolved while a state lasts. It evaluates nothing: it takes the observing loop's
+verdict, and starts no assessment within the window of another one.
 """
-
-import contextlib
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 from copilot.loops import calls
 from copilot.loops.assess import AssessHealthWorkflow
-from copilot.loops.definitions import (
-    SCHEDULED,
-    AssessHealth,
-    KnownSchedule,
-    ScheduleAssessments,
-    ScheduleStatus,
-    assess_id,
-)
-from copilot.loops.loop import Loop, due, newest, next_look
-from copilot.loops.messages import CheckRecentAssessment, GetLiveVerdict, LiveVerdict
-from copilot.loops.storing import start_child, to_its_end
+from copilot.loops.definitions import SCHEDULED, AssessInput, ScheduleInput, ScheduleState, assess_id
+from copilot.loops.loop import Loop, start_child, to_the_end
+from copilot.loops.messages import CheckRecentAssessment, ClusterNow, EvaluationDocument
 
 SINCE_EVER = 0
+LOOK_AGAIN_SEC = 60.0
+EVALUATED_WITHIN_SEC = 3.0
+
+
+def due(evaluated: int, assessed: int | None, window_sec: float) -> bool:
+    """Whether the evaluation of that time lies outside the window of the newest assessment."""
+    return assessed is None or evaluated - assessed >= window_sec
+
+
+def newest(*times: int | None) -> int | None:
+    """The latest of those known; None if none is."""
+    return max((t for t in times if t is not None), default=None)
+
+
+def next_look(assessed: int | None, now: float, window_sec: float) -> float:
+    """Seconds until it is worth looking again: when the tick that ends the newest assessment's window has been
+    evaluated; soon, where that is over and there was nothing to assess; at most a window."""
+    again = min(LOOK_AGAIN_SEC, window_sec / 10)
+    left = 0.0 if assessed is None else assessed + window_sec + min(EVALUATED_WITHIN_SEC, again) - now
+    return min(max(left, again), window_sec)
 
 
 @workflow.defn(name=SCHEDULED)
-class ScheduledAssessmentWorkflow(Loop[KnownSchedule]):
+class ScheduledAssessmentWorkflow(Loop[ScheduleState]):
     """The loop. Ends only when it is cancelled."""
 
     @workflow.init
-    def __init__(self, given: ScheduleAssessments) -> None:
-        super().__init__(given.cluster, given.definition, given.known or KnownSchedule())
+    def __init__(self, given: ScheduleInput) -> None:
+        super().__init__(given, given.state or ScheduleState())
 
     @workflow.run
-    async def run(self, given: ScheduleAssessments) -> None:  # noqa: ARG002
-        if self._known.since is None:
-            self._known.since = int(workflow.info().workflow_start_time.timestamp())
-        while not self._to_leave():
+    async def run(self, given: ScheduleInput) -> None:  # noqa: ARG002
+        state = self._state
+        if state.since is None:
+            state.since = int(workflow.info().workflow_start_time.timestamp())
+        while not self._run_ends():
             await self._look()
-            newest_known = newest(self._known.assessed, self._known.since)
-            wait = next_look(newest_known, workflow.time(), self._definition.interval_sec)
-            with contextlib.suppress(TimeoutError):
-                await workflow.wait_condition(lambda: self._redefined, timeout=wait)
-        self._begin_anew(ScheduleAssessments)
-
-    @workflow.query
-    def status(self) -> ScheduleStatus:
-        """How the loop itself is doing."""
-        known = self._known
-        return ScheduleStatus(definition=self._definition, **known.model_dump(exclude={"since"}))
+            now = workflow.time()
+            wait = next_look(newest(state.assessed, state.since), now, self._definition.interval_sec)
+            await self._wait_until(now + wait)
+        self._continue_as_new()
 
     async def _look(self) -> None:
-        known = self._known
-        self._left -= 1
-        known.looks += 1
+        state = self._state
+        self._cycles_left -= 1
+        state.cycles += 1
         try:
-            said = await calls.get_live_verdict(GetLiveVerdict(cluster=self._cluster, now=int(workflow.time())))
+            live = await calls.get_live_verdict(ClusterNow(cluster=self._cluster, now=int(workflow.time())))
         except ActivityError as error:
-            self._went_wrong(error)
+            self._failed(error)
             return
-        if said.silent_because:
-            self._remember(said.silent_because)
+        if live.unavailable:
+            self._record_error(live.unavailable)
         else:
-            self._all_is_well()
-        known.assessed = newest(known.assessed, said.assessed)
-        if said.time is not None and not said.stale:
-            await self._assess_if_due(said, said.time)
+            self._succeeded()
+        state.assessed = newest(state.assessed, live.assessed)
+        if live.evaluation is not None and live.time is not None and not live.stale:
+            await self._assess_if_due(live.evaluation, live.time)
 
-    async def _assess_if_due(self, said: LiveVerdict, evaluated: int) -> None:
-        known, window = self._known, self._definition.interval_sec
+    async def _assess_if_due(self, evaluation: EvaluationDocument, evaluated: int) -> None:
+        state, window = self._state, self._definition.interval_sec
         try:
-            since = CheckRecentAssessment(cluster=self._cluster, since=int(evaluated - window))
-            known.assessed = newest(known.assessed, (await calls.check_recent_assessment(since)).time)
-            known.since = SINCE_EVER
+            recent = await calls.check_recent_assessment(
+                CheckRecentAssessment(cluster=self._cluster, since=int(evaluated - window))
+            )
+            state.assessed = newest(state.assessed, recent.time)
+            state.since = SINCE_EVER
         except ActivityError as error:
-            self._went_wrong(error)
-        if said.evaluation is None or not due(evaluated, newest(known.assessed, known.since), window):
+            self._failed(error)
+        if not due(evaluated, newest(state.assessed, state.since), window):
             return
-        known.assessed = evaluated
-        known.made += 1
-        given = AssessHealth(cluster=self._cluster, evaluation=said.evaluation, trigger="scheduled")
-        mine = assess_id(self._cluster, evaluated, "scheduled")
-        await to_its_end(start_child(AssessHealthWorkflow.run, given, mine))
+        state.assessed = evaluated
+        state.made += 1
+        given = AssessInput(cluster=self._cluster, evaluation=evaluation, trigger="scheduled")
+        child_id = assess_id(self._cluster, evaluated, "scheduled")
+        await to_the_end(start_child(AssessHealthWorkflow.run, given, child_id))

@@ -1,173 +1,141 @@
-"""StoreBacklogWorkflow: snapshots that a loop could not store before it ended its run.
+"""StoreBacklogWorkflow, and how the observing loop stores snapshots beside its ticks.
 
-Backlogs of a cluster stand in a queue, each behind the one given before it, and the loop's own writes behind the last:
-so snapshots arrive in the order of their ticks however long the store was away.
+The backlogs of a cluster form a queue, each behind the one before it, and the loop's own writes come after the last. So
+snapshots reach the store in the order of their ticks, however long the store was down.
 """
 
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, FailureError, WorkflowAlreadyStartedError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from copilot.loops import calls
-from copilot.loops import loop as cycles
-from copilot.loops.definitions import STORE_BACKLOG, Known, StoreBacklog, backlog_id
-from copilot.loops.messages import Document, HealthEvaluated, Message, SnapshotsStored, StoreSnapshots
+from copilot.loops.definitions import STORE_BACKLOG, ObserveState, StoreBacklogInput, backlog_id
+from copilot.loops.loop import send_signal, start_child
+from copilot.loops.messages import SnapshotDocument, SnapshotsStored, StoreSnapshots
+from copilot.telemetry.spans import ROOT, span
 
-TELL_ME, THROUGH = "tell_me", "through"
+SNAPSHOTS_PER_WRITE = 20
+BYTES_PER_WRITE = 80_000
+GIVE_UP_SEC = 3600.0
+
+# Names of signals between backlogs, and from a backlog to the loop.
+NOTIFY_WHEN_STORED, BACKLOG_STORED = "tell_me", "through"
 ASK_AGAIN = timedelta(minutes=10)
 
 
-async def queue_behind(after: str, through: Callable[[], bool]) -> None:
-    """Wait until the backlog `after` is stored. It tells us by the signal `through`, upon which `through()` is to be
-    true; one that has ended, however it ended, is not waited for."""
-    me = workflow.info().workflow_id
-    while not through():
-        if not await told(after, TELL_ME, me):
+async def wait_for_backlog(backlog: str, stored: Callable[[], bool]) -> None:
+    """Wait until a backlog is stored: it signals so, upon which `stored()` is true. One that has ended, however, is not
+    waited for."""
+    own_id = workflow.info().workflow_id
+    while not stored():
+        if await send_signal(backlog, NOTIFY_WHEN_STORED, own_id):
             return
         with contextlib.suppress(TimeoutError):
-            await workflow.wait_condition(through, timeout=ASK_AGAIN)
-
-
-async def told(workflow_id: str, signal: str, what: Any) -> bool:
-    """Signal a workflow; False if it does not run, or not any more."""
-    try:
-        await workflow.get_external_workflow_handle(workflow_id).signal(signal, what)
-    except FailureError as error:
-        if is_cancelled_exception(error):
-            raise
-        return False
-    return True
+            await workflow.wait_condition(stored, timeout=ASK_AGAIN)
 
 
 @workflow.defn(name=STORE_BACKLOG)
 class StoreBacklogWorkflow:
-    """Tries until they are stored, for as long as it takes."""
+    """Stores snapshots that a loop could not store before its run ended. Tries until it succeeds."""
 
     def __init__(self) -> None:
-        self._through: set[str] = set()
-        self._behind: list[str] = []
+        self._stored: set[str] = set()
+        self._waiting: list[str] = []
 
     @workflow.run
-    async def run(self, given: StoreBacklog) -> SnapshotsStored:
+    async def run(self, given: StoreBacklogInput) -> SnapshotsStored:
         after = given.after
         if after is not None:
-            await queue_behind(after, lambda: after in self._through)
-        stored = await calls.store_signals_snapshot(
-            StoreSnapshots(cluster=given.cluster, snapshots=given.snapshots), gives_up=None
-        )
-        while self._behind:
-            await told(self._behind.pop(0), THROUGH, workflow.info().workflow_id)
+            await wait_for_backlog(after, lambda: after in self._stored)
+        stored = await calls.store_signals_snapshot(StoreSnapshots(cluster=given.cluster, snapshots=given.snapshots))
+        while self._waiting:
+            await send_signal(self._waiting.pop(0), BACKLOG_STORED, workflow.info().workflow_id)
         return stored
 
-    @workflow.signal
-    def tell_me(self, workflow_id: str) -> None:
-        """That workflow waits for this one to be through."""
-        self._behind.append(workflow_id)
+    @workflow.signal(name=NOTIFY_WHEN_STORED)
+    def notify_when_stored(self, workflow_id: str) -> None:
+        """That workflow waits for this one."""
+        self._waiting.append(workflow_id)
 
-    @workflow.signal
-    def through(self, workflow_id: str) -> None:
+    @workflow.signal(name=BACKLOG_STORED)
+    def backlog_stored(self, workflow_id: str) -> None:
         """That backlog is stored."""
-        self._through.add(workflow_id)
+        self._stored.add(workflow_id)
 
 
-T = TypeVar("T")
-
-SNAPSHOTS_PER_WRITE = 20
-BYTES_PER_WRITE = 80_000
-STORE_PATIENCE = timedelta(hours=1)
-
-
-def snapshot(judged: HealthEvaluated, memory_before: Document | None) -> Document:
-    """A Snapshot document of one judgement."""
-    return {
-        "evaluation": judged.evaluation,
-        "memory_before": memory_before or {},
-        "thresholds_hash": judged.thresholds_hash,
-        "taxonomy_version": judged.taxonomy_version,
-        "rules_version": judged.rules_version,
-    }
-
-
-def first_batch(pending: list[Document]) -> list[Document]:
-    """The first of them that fit a payload: at least one, at most 20 and 80 KB."""
-    batch: list[Document] = []
+def first_batch(pending: list[SnapshotDocument]) -> list[SnapshotDocument]:
+    """The first snapshots that fit a payload: at least one, at most 20 and 80 KB."""
+    batch: list[SnapshotDocument] = []
     size = 0
-    for document in pending[:SNAPSHOTS_PER_WRITE]:
-        size += len(json.dumps(document))
+    for snapshot in pending[:SNAPSHOTS_PER_WRITE]:
+        size += len(json.dumps(dict(snapshot)))
         if batch and size > BYTES_PER_WRITE:
             break
-        batch.append(document)
+        batch.append(snapshot)
     return batch
 
 
-async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """Do it whole, though we are cancelled meanwhile; the cancellation comes after it."""
-    task = asyncio.create_task(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await workflow.wait([task])
-        raise
+def backlogs(
+    cluster: str, pending: list[SnapshotDocument], after: str | None
+) -> Iterator[tuple[str, StoreBacklogInput]]:
+    """Id and input of the backlogs that store these snapshots, each after the one before; the first after `after`."""
+    while pending:
+        batch = first_batch(pending)
+        workflow_id = backlog_id(batch[0].evaluation_id)
+        yield workflow_id, StoreBacklogInput(cluster=cluster, snapshots=batch, after=after)
+        after, pending = workflow_id, pending[len(batch) :]
 
 
-async def start_child(run: Any, given: Message, child_id: str) -> None:
-    """Start a workflow that lives on without us; one that runs already does. Cancelled before it has begun, it never
-    begins: where we may be cancelled, it must be done `to_its_end`."""
-    with contextlib.suppress(WorkflowAlreadyStartedError):
-        await workflow.start_child_workflow(
-            run, given, id=child_id, parent_close_policy=workflow.ParentClosePolicy.ABANDON
-        )
+class SnapshotWriter:
+    """Stores snapshots beside the loop, never in front of it; first it waits for the backlog `state.backlog`."""
 
-
-class Storing:
-    """Stores beside the loop, never in front of it. `known.backlog` is what its writes queue behind."""
-
-    def __init__(self, cluster: str, known: Known, went_wrong: Callable[[ActivityError], object]) -> None:
+    def __init__(self, cluster: str, state: ObserveState, failed: Callable[[ActivityError], object]) -> None:
         self._cluster = cluster
-        self._known = known
-        self._went_wrong = went_wrong
-        self.pending: list[Document] = []
+        self._state = state
+        self._failed = failed
+        self.pending: list[SnapshotDocument] = []
 
-    def through(self, workflow_id: str) -> None:
-        """A backlog is stored."""
-        if self._known.backlog == workflow_id:
-            self._known.backlog = None
+    def backlog_stored(self, workflow_id: str) -> None:
+        """That backlog is stored."""
+        if self._state.backlog == workflow_id:
+            self._state.backlog = None
 
-    async def keep_storing(self) -> None:
+    async def run(self) -> None:
         """Store what is pending, in order, until cancelled."""
-        if (last := self._known.backlog) is not None:
-            await queue_behind(last, lambda: self._known.backlog is None)
-            self._known.backlog = None
+        if (backlog := self._state.backlog) is not None:
+            await wait_for_backlog(backlog, lambda: self._state.backlog is None)
+            self._state.backlog = None
         while True:
             await workflow.wait_condition(lambda: bool(self.pending))
             batch = first_batch(self.pending)
+            self._measure()
             try:
-                with cycles.storing(self._cluster, len(self.pending), len(batch)):
+                with span("store", {"cluster": self._cluster, "snapshots": len(batch)}, carrier=ROOT):
                     await calls.store_signals_snapshot(
-                        StoreSnapshots(cluster=self._cluster, snapshots=batch), gives_up=STORE_PATIENCE
+                        StoreSnapshots(cluster=self._cluster, snapshots=batch), schedule_to_close=GIVE_UP_SEC
                     )
             except ActivityError as error:
-                self._went_wrong(error)
+                self._failed(error)
             else:
                 del self.pending[: len(batch)]
-                cycles.waiting(self._cluster, len(self.pending))
+                self._measure()
 
-    async def hand_over(self, storing: "asyncio.Task[None]") -> None:
-        """Stop storing, and give what is left to workflows of its own."""
-        storing.cancel()
-        await workflow.wait([storing])
-        if not storing.cancelled() and (error := storing.exception()) and not is_cancelled_exception(error):
+    async def hand_over(self, running: "asyncio.Task[None]") -> None:
+        """Stop `run`, and hand what is pending to backlogs."""
+        running.cancel()
+        await workflow.wait([running])
+        if not running.cancelled() and (error := running.exception()) and not is_cancelled_exception(error):
             raise error
-        while self.pending:
-            batch = first_batch(self.pending)
-            mine = backlog_id(batch[0]["evaluation"]["evaluation_id"])
-            given = StoreBacklog(cluster=self._cluster, snapshots=batch, after=self._known.backlog)
-            await start_child(StoreBacklogWorkflow.run, given, mine)
-            self._known.backlog = mine
-            del self.pending[: len(batch)]
+        for workflow_id, given in backlogs(self._cluster, self.pending, self._state.backlog):
+            await start_child(StoreBacklogWorkflow.run, given, workflow_id)
+            self._state.backlog = workflow_id
+        self.pending = []
+
+    def _measure(self) -> None:
+        gauge = workflow.metric_meter().create_gauge("copilot_pending_writes", "Snapshots that wait to be stored")
+        gauge.set(len(self.pending), {"cluster": self._cluster})

@@ -1,4 +1,4 @@
-"""Where a line of the worker's log was written: in which activity, of which loop, for which cluster."""
+"""The worker: runs all workflows and activities, of every configured cluster."""
 
 import asyncio
 import signal
@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-from temporalio import activity
+from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
@@ -23,6 +23,8 @@ from copilot.loops.activities.notify import NotifyActivities, NotifyDeps
 from copilot.loops.activities.observe import ObserveActivities, ObserveDeps
 from copilot.loops.activities.schedule import PruneActivities, ScheduleActivities, ScheduleDeps
 from copilot.loops.assess import AssessHealthWorkflow
+from copilot.loops.dependencies import close, close_logs, explain_deps, log_deps, notify_deps, observe_deps
+from copilot.loops.live import LoopLive
 from copilot.loops.log_watcher import LogWatcherWorkflow
 from copilot.loops.notify import NotifyWorkflow
 from copilot.loops.observe import ObserveClusterWorkflow
@@ -35,27 +37,6 @@ from copilot.sources.knowledge.local import LocalKnowledge
 from copilot.telemetry.process_log import Facts, say
 from copilot.telemetry.runtime import begin_runtime, process_measured
 from copilot.telemetry.switch import traced
-
-
-def worker_facts(clusters: Iterable[str]) -> Facts:
-    """The facts of a worker that watches these clusters."""
-    longest_first = sorted(clusters, key=len, reverse=True)
-
-    def facts(workflow_id: str | None) -> Mapping[str, str]:
-        found: dict[str, str] = {}
-        if activity.in_activity():
-            info = activity.info()
-            workflow_id = info.workflow_id or workflow_id
-            found = {"activity_type": info.activity_type, "activity_id": info.activity_id}
-        if workflow_id is not None:
-            found["workflow_id"] = workflow_id
-            of = workflow_id.partition("-")[2]
-            cluster = next((c for c in longest_first if of == c or of.startswith((f"{c}-", f"{c}:"))), None)
-            found |= {} if cluster is None else {"cluster": cluster}
-        return found
-
-    return facts
-
 
 T = TypeVar("T")
 WORKFLOWS = (
@@ -80,12 +61,12 @@ NO_LOGS = LogDeps(redact=redacted)
 NO_CHANNELS = NotifyDeps()
 RETENTION_DAYS = StoreSettings().retention_days
 STOP_WITHIN = timedelta(seconds=3)
-# After a crash the server offers a loop to its dead worker's own queue for this long before anybody may have it.
 STICKY_WAIT = timedelta(seconds=2)
+"""How long the server offers a loop to the sticky queue of a crashed worker before any worker can take it."""
 
 
 def workflow_runner() -> SandboxedWorkflowRunner:
-    """The sandbox workflows run in; only core and the messages are passed through."""
+    """The sandbox that workflows run in; only pure and shared models are passed through."""
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
 
 
@@ -99,12 +80,12 @@ def build_worker(
     retention_days: float = RETENTION_DAYS,
     notify: NotifyDeps = NO_CHANNELS,
 ) -> Worker:
-    """A worker over the given clients, of the given release; it prunes what is older than `retention_days`. `explain`
-    None: the rules explain."""
+    """A worker of the given release over the given clients; it prunes rows older than `retention_days`. `explain` None:
+    no model explains."""
     notifying = NotifyActivities(notify)
     observing = ObserveActivities(deps)
     explaining = ExplainActivities(explain or ExplainDeps(store=deps.store, knowledge=LocalKnowledge()))
-    scheduling = ScheduleActivities(ScheduleDeps(store=deps.store, live=bootstrap.LoopLive(client)))
+    scheduling = ScheduleActivities(ScheduleDeps(store=deps.store, live=LoopLive(client)))
     return Worker(
         client,
         task_queue=task_queue,
@@ -137,8 +118,8 @@ def build_worker(
 
 
 def deployment(release: WorkerSettings) -> WorkerDeploymentConfig | None:
-    """How Temporal is told of a release; None where workers are not versioned. A running loop goes on under the release
-    that is made current: it would outlive any release it was pinned to."""
+    """The worker's version; None where workers are not versioned. Running loops move to the release that is made
+    current: they outlive every release they could be pinned to."""
     if release.deployment is None:
         return None
     return WorkerDeploymentConfig(
@@ -149,20 +130,21 @@ def deployment(release: WorkerSettings) -> WorkerDeploymentConfig | None:
 
 
 async def run_worker(settings: Settings) -> None:
-    """Run until SIGINT or SIGTERM. StartError or SettingsError when it cannot begin."""
+    """Run until SIGINT or SIGTERM. SettingsError or StartError when it cannot start."""
     if not settings.clusters:
         raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
     stop = _stop_signals()
     form = settings.logging.format
-    meter = begin_runtime(form, settings.worker).metric_meter
+    activity.logger.activity_info_on_message = workflow.logger.workflow_info_on_message = form == "text"
+    meter = begin_runtime(settings.worker).metric_meter
     async with AsyncExitStack() as closing:
         closing.enter_context(traced("worker", models=settings.models.any))
         await closing.enter_async_context(process_measured(meter))
-        deps = bootstrap.observe_deps(settings, meter)
-        closing.push_async_callback(bootstrap.close, deps)
-        explain = bootstrap.explain_deps(settings, deps.store)
-        logs = bootstrap.log_deps(settings)
-        closing.push_async_callback(bootstrap.close_logs, logs)
+        deps = observe_deps(settings, meter)
+        closing.push_async_callback(close, deps)
+        explain = explain_deps(settings, deps.store)
+        logs = log_deps(settings)
+        closing.push_async_callback(close_logs, logs)
         client = await _unless(stop, bootstrap.connected(settings.temporal, waiting=partial(say, form=form)))
         if client is None:
             return
@@ -174,7 +156,7 @@ async def run_worker(settings: Settings) -> None:
             logs,
             explain,
             settings.store.retention_days,
-            bootstrap.notify_deps(settings),
+            notify_deps(settings),
         )
         await closing.enter_async_context(worker)
         names = ", ".join(c.name for c in settings.clusters)
@@ -183,15 +165,35 @@ async def run_worker(settings: Settings) -> None:
         await stop.wait()
 
 
+def worker_facts(clusters: Iterable[str]) -> Facts:
+    """What every line of a worker's log says besides its message: the activity, the workflow, the cluster."""
+    longest_first = sorted(clusters, key=len, reverse=True)
+
+    def facts(workflow_id: str | None) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        if activity.in_activity():
+            info = activity.info()
+            workflow_id = info.workflow_id or workflow_id
+            found = {"activity_type": info.activity_type, "activity_id": info.activity_id}
+        if workflow_id is not None:
+            found["workflow_id"] = workflow_id
+            of = workflow_id.partition("-")[2]
+            cluster = next((c for c in longest_first if of == c or of.startswith((f"{c}-", f"{c}:"))), None)
+            found |= {} if cluster is None else {"cluster": cluster}
+        return found
+
+    return facts
+
+
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """What the work comes to; None where we are told to stop before."""
-    done, told = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    """The result of the work; None if `stop` is set first."""
+    done, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait((done, told), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((done, stopped), return_when=asyncio.FIRST_COMPLETED)
         return await done if done.done() else None
     finally:
         done.cancel()
-        told.cancel()
+        stopped.cancel()
 
 
 def _stop_signals() -> asyncio.Event:

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from urllib.parse import unquote
 
 import psutil
-from temporalio import activity, workflow
 from temporalio.common import MetricMeter
 from temporalio.runtime import (
     LogForwardingConfig,
@@ -21,7 +20,7 @@ from temporalio.runtime import (
 )
 
 from copilot.errors import StartError
-from copilot.settings.load import LogFormat, WorkerSettings
+from copilot.settings.load import WorkerSettings
 
 EVERY_SEC = 10.0
 
@@ -55,12 +54,9 @@ BUCKETS = {"copilot_worker_cycle": CYCLE_SEC}
 WARNINGS = TelemetryFilter(core_level="WARN", other_level="ERROR")
 
 
-def begin_runtime(form: LogFormat, worker: WorkerSettings | None = None) -> Runtime:
+def begin_runtime(worker: WorkerSettings | None = None) -> Runtime:
     """The runtime of every client made from now on; of a worker where its settings are given. StartError where the
     metrics' port is taken."""
-    in_message = form == "text"
-    activity.logger.activity_info_on_message = in_message
-    workflow.logger.workflow_info_on_message = in_message
     core = LogForwardingConfig(logging.getLogger("temporalio"), append_target_to_name=False)
     metrics = None if worker is None else _metrics(worker)
     told = TelemetryConfig(logging=LoggingConfig(WARNINGS, forwarding=core), metrics=metrics, attach_service_name=False)

@@ -111,7 +111,8 @@ class ExplainActivities:
         elif ask.left_sec is not None and ask.left_sec < LEAST_SEC:
             explanation = rules_stand(judged, "It took too long to be stored for a model to be asked")
         else:
-            return Explained(explained_by="rules", ask_within_sec=models.timeout_sec)
+            unanswered = rules_stand(judged, "No model could be asked").model_dump(mode="json")
+            return Explained(explained_by="rules", explanation=unanswered, ask_within_sec=models.timeout_sec)
         return Explained(explained_by=explanation.explained_by, explanation=explanation.model_dump(mode="json"))
 
     @activity.defn

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WatchedLogs:
-    """The logs of one cluster: where they come from, what is looked for in them, and the rate window in seconds."""
+    """The logs of one cluster: their source, the patterns to count, and the rate window in seconds."""
 
     source: LogSource
     book: PatternBook
@@ -29,7 +29,7 @@ class WatchedLogs:
 
 @dataclass(frozen=True)
 class LogDeps:
-    """What the activity works with, per cluster that has logs. `redact` takes secrets out of what is kept."""
+    """What the activity reads, by cluster that has logs. `redact` takes secrets out of what is counted."""
 
     redact: Redact
     logs: Mapping[str, WatchedLogs] = field(default_factory=dict)
@@ -37,39 +37,40 @@ class LogDeps:
 
 
 class LogActivities:
-    """The log watcher's activities, over injected clients."""
+    """The log watcher's activity, over injected clients."""
 
     def __init__(self, deps: LogDeps) -> None:
         self._deps = deps
 
     @activity.defn
     async def query_logs(self, ask: QueryLogs) -> LogsQueried:
-        """Read on, count, and say what is seen. Logs that cannot be read are missing with a reason, not an error."""
+        """Read from the cursor on and count. Logs that cannot be read are missing with a reason, not an error."""
         watched = self._deps.logs.get(ask.cluster)
         if watched is None:
             return LogsQueried(watched=False)
         now = self._deps.now()
-        memory = _remembered(ask.memory)
+        memory = _memory(ask.memory)
         batch = await watched.source.read(ask.cursor, now, ask.deadline_sec)
         if not batch.read or batch.span_sec is None:
-            said = seen(memory, now, watched.window_sec, batch.missing)
+            now_seen = seen(memory, now, watched.window_sec, batch.missing)
         else:
             count = partial(counted, span_sec=batch.span_sec, window_sec=watched.window_sec, missing=batch.missing)
-            memory, said = await asyncio.to_thread(
+            memory, now_seen = await asyncio.to_thread(
                 count, memory, batch.lines, now, book=watched.book, redact=self._deps.redact
             )
         return LogsQueried(
             cursor=dict(batch.cursor),
             memory=memory.model_dump(mode="json"),
-            seen=said.model_dump(mode="json"),
-            spikes=list(said.spikes),
+            seen=now_seen.model_dump(mode="json"),
+            spikes=list(now_seen.spikes),
         )
 
 
-def _remembered(document: Document | None) -> LogMemory:
-    """What was counted before; what another release remembered and does not fit is forgotten, and said."""
+def _memory(document: Document | None) -> LogMemory:
+    """What was counted before; empty, with a log line, where another release counted it."""
     try:
         return LogMemory.model_validate(document or {})
     except ValidationError as error:
-        log.warning("what another release counted does not fit and is forgotten: %s", error.errors()[0]["msg"])
+        reason = error.errors()[0]["msg"]
+        log.warning("log counts of another release are ignored: %s", reason, extra={"event": "log_memory.incompatible"})
         return LogMemory()

@@ -1,4 +1,4 @@
-"""The activities of the notifying loop: what is to be told now, and telling it."""
+"""The activities of the notifying loop: plan the notifications that are due, and send one."""
 
 import asyncio
 import logging
@@ -11,7 +11,15 @@ from temporalio import activity
 from whenever import Instant
 
 from copilot.errors import CopilotError
-from copilot.loops.messages import Document, NoticeSent, NoticesPlanned, Planned, PlanNotices, SendNotice
+from copilot.loops.messages import (
+    Document,
+    EvaluationDocument,
+    NotificationPlan,
+    NotificationSent,
+    PlannedNotification,
+    PlanNotifications,
+    SendNotification,
+)
 from copilot.notify import Channel
 from copilot.notify.decide import ChannelRules, Outcome, Say, Seen, Told, after, decide, seen_after
 from copilot.notify.messages import Notice, notice, read_evaluation
@@ -23,7 +31,7 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True)
 class NotifyDeps:
-    """The channels by name, when each hears of what, and where the page is that messages link to."""
+    """The channels by name, when each is notified of what, and the base URL of links in messages (None: no links)."""
 
     rules: tuple[ChannelRules, ...] = ()
     channels: Mapping[str, Channel] = field(default_factory=dict)
@@ -31,59 +39,69 @@ class NotifyDeps:
 
 
 class NotifyActivities:
-    """Decides and tells, by the settings of this worker."""
+    """Plans and sends, by the settings of this worker."""
 
     def __init__(self, deps: NotifyDeps) -> None:
         self._deps = deps
 
     @activity.defn
-    async def plan_notices(self, ask: PlanNotices) -> NoticesPlanned:
-        """What every channel is to be told now, and when to look again."""
-        now, seen = Instant.from_timestamp(ask.now), _read(Seen, ask.seen)
-        for document in ask.unseen:
-            seen = _seen(seen, document)
-        if seen is None:
-            return NoticesPlanned(seen=None, told={}, sends=[], look_at=None)
-        told: dict[str, Document] = {}
-        sends: list[Planned] = []
-        looks: list[Instant] = []
+    async def plan_notices(self, ask: PlanNotifications) -> NotificationPlan:
+        """What is due on each channel, and when to plan again."""
+        now, situation = Instant.from_timestamp(ask.now), _read(Seen, ask.situation)
+        for evaluation in ask.evaluations:
+            situation = _situation(situation, evaluation)
+        if situation is None:
+            return NotificationPlan(situation=None, channels={}, due=[], plan_again_at=None)
+        channels: dict[str, Document] = {}
+        due: list[PlannedNotification] = []
+        again: list[Instant] = []
         for rules in self._deps.rules:
             if not rules.hears_of(ask.cluster) or rules.name in ask.busy:
                 continue
-            knows = _read(Told, ask.told.get(rules.name)) or Told()
-            decision = decide(rules, knows, seen, now)
+            state = _read(Told, ask.channels.get(rules.name)) or Told()
+            decision = decide(rules, state, situation, now)
             if decision.becomes is not None:
-                knows = decision.becomes
-                told[rules.name] = knows.model_dump(mode="json")
-                decision = decide(rules, knows, seen, now)
+                state = decision.becomes
+                channels[rules.name] = state.model_dump(mode="json")
+                decision = decide(rules, state, situation, now)
             if decision.look_at is not None:
-                looks.append(decision.look_at)
+                again.append(decision.look_at)
             if decision.say is not None:
-                sends.append(self._planned(ask, rules.name, decision.say, seen, knows.state))
-        return NoticesPlanned(
-            seen=seen.model_dump(mode="json"),
-            told=told,
-            sends=sends,
-            look_at=min(looks).timestamp(unit="millisecond") / 1000 if looks else None,
+                due.append(self._planned(ask, rules.name, decision.say, situation, state.state))
+        return NotificationPlan(
+            situation=situation.model_dump(mode="json"),
+            channels=channels,
+            due=due,
+            plan_again_at=min(again).timestamp(unit="millisecond") / 1000 if again else None,
         )
 
     @activity.defn
-    async def send_notice(self, ask: SendNotice) -> NoticeSent:
-        """Try once. Whatever the other side does, the answer is what the channel knows after it."""
+    async def send_notice(self, ask: SendNotification) -> NotificationSent:
+        """Try once. The result is the channel's state after it, whether the notification was delivered or not."""
         loop = asyncio.get_running_loop()
-        began, name = loop.time(), ask.send.channel
-        say, knows = Say.model_validate(ask.send.say), _read(Told, ask.told) or Told()
-        outcome = await self._sent(name, Notice.model_validate(ask.send.notice))
+        began, channel = loop.time(), ask.planned.channel
+        event, state = Say.model_validate(ask.planned.event), _read(Told, ask.channel_state) or Told()
+        outcome = await self._sent(channel, Notice.model_validate(ask.planned.message))
         now = Instant.from_timestamp(ask.now + loop.time() - began)
-        problem = "" if outcome.delivered else f"channel {name}: {outcome.why}"
+        problem = "" if outcome.delivered else f"channel {channel}: {outcome.why}"
         if problem:
-            log.warning("%s: %s (%s)", ask.cluster, problem, say.event_id(ask.cluster))
-        return NoticeSent(told=after(knows, say, outcome, now).model_dump(mode="json"), problem=problem)
+            log.warning(
+                "%s: %s",
+                *(ask.cluster, problem),
+                extra={"event": "notify.failed", "channel": channel, "event_id": event.event_id(ask.cluster)},
+            )
+        return NotificationSent(
+            channel_state=after(state, event, outcome, now).model_dump(mode="json"), problem=problem
+        )
 
-    def _planned(self, ask: PlanNotices, channel: str, say: Say, seen: Seen, before: ReportedState | None) -> Planned:
-        said = read_evaluation(ask.newest) if ask.newest else None
-        message = notice(ask.cluster, say, seen, before, said, self._deps.public_url)
-        return Planned(channel=channel, say=say.model_dump(mode="json"), notice=message.model_dump(mode="json"))
+    def _planned(
+        self, ask: PlanNotifications, channel: str, event: Say, situation: Seen, before: ReportedState | None
+    ) -> PlannedNotification:
+        newest = read_evaluation(dict(ask.newest)) if ask.newest else None
+        message = notice(ask.cluster, event, situation, before, newest, self._deps.public_url)
+        return PlannedNotification(
+            channel=channel, event=event.model_dump(mode="json"), message=message.model_dump(mode="json")
+        )
 
     async def _sent(self, name: str, message: Notice) -> Outcome:
         channel = self._deps.channels.get(name)
@@ -95,22 +113,29 @@ class NotifyActivities:
             return Outcome(delivered=False, why=str(error))
 
 
-def _seen(before: Seen | None, document: Document) -> Seen | None:
-    said = read_evaluation(document)
-    if said is None:
-        log.warning("an evaluation of another release does not fit: nobody is told of it")
+def _situation(before: Seen | None, document: EvaluationDocument) -> Seen | None:
+    """The cluster's state after an evaluation; one of another release or an older one changes nothing."""
+    evaluation = read_evaluation(dict(document))
+    if evaluation is None:
+        log.warning(
+            "an evaluation of another release leads to no notification",
+            extra={"event": "notify.evaluation_incompatible"},
+        )
         return before
-    if before is not None and said.time <= before.time:
+    if before is not None and evaluation.time <= before.time:
         return before
-    verdict = said.verdict
-    return seen_after(
-        before, verdict.health_state, verdict.since, said.time, first_look=verdict.last_known_state is None
-    )
+    verdict = evaluation.verdict
+    first_look = verdict.last_known_state is None
+    return seen_after(before, verdict.health_state, verdict.since, evaluation.time, first_look=first_look)
 
 
 def _read(model: type[M], document: Document | None) -> M | None:
+    """The document; None, with a log line, where another release wrote it and this one cannot read it."""
     try:
         return model.model_validate(document) if document else None
     except ValidationError as error:
-        log.warning("what another release kept does not fit and is forgotten: %s", error.errors()[0]["msg"])
+        reason = error.errors()[0]["msg"]
+        log.warning(
+            "%s of another release is ignored: %s", model.__name__, reason, extra={"event": "notify.state_incompatible"}
+        )
         return None

@@ -1,4 +1,4 @@
-"""What the worker counts of its own work, on the meter of its Temporal runtime."""
+"""The activities of the observing loop: read the sources, apply the rules, store, resume."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from temporalio import activity
 from temporalio.common import MetricMeter
 from whenever import Instant
@@ -15,15 +15,15 @@ from copilot import pipeline
 from copilot.errors import SettingsError
 from copilot.explain import explained
 from copilot.loops.messages import (
-    NEEDED,
     AssessmentStored,
+    ClusterNow,
     Document,
     EvaluateHealth,
     FetchSignals,
     HealthEvaluated,
     MemoryResumed,
-    ResumeMemory,
     SignalsFetched,
+    SnapshotDocument,
     SnapshotsStored,
     StoreAssessment,
     StoreSnapshots,
@@ -36,9 +36,13 @@ from copilot.rules.signals.readings import Signals
 from copilot.sources import Source
 from copilot.store.base import Store
 
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
 
 class Measures:
-    """Counters of evaluations and of fetches. Without a meter nothing is counted."""
+    """Counters of evaluations and fetches, on the meter of the worker's Temporal runtime."""
 
     def __init__(self, meter: MetricMeter = MetricMeter.noop) -> None:
         self._evaluations = meter.create_counter("copilot_evaluations", "Evaluations, by the state they came to")
@@ -46,11 +50,11 @@ class Measures:
         self._failed = meter.create_counter("copilot_failed_fetches", "Reads of a source that gave not one reading")
 
     def evaluated(self, cluster: str, state: str) -> None:
-        """One evaluation more."""
+        """Count one evaluation."""
         self._evaluations.add(1, {"cluster": cluster, "state": state})
 
     def fetched(self, cluster: str, parts: Mapping[str, Signals]) -> None:
-        """What each source gave, by its name."""
+        """Count one read of each source, by its name."""
         for source, signals in parts.items():
             where = {"cluster": cluster, "source": source}
             self._fetches.add(1, where)
@@ -63,13 +67,9 @@ def _empty(signals: Signals) -> bool:
     )
 
 
-T = TypeVar("T")
-log = logging.getLogger(__name__)
-
-
 @dataclass(frozen=True)
 class ObserveDeps:
-    """What the activities work with, per watched cluster by name. All of it lives as long as the worker."""
+    """Clients and settings of the activities, by cluster. They live as long as the worker."""
 
     sources: Mapping[str, Sequence[Source]]
     contexts: Mapping[str, Context]
@@ -89,23 +89,27 @@ class ObserveActivities:
 
     @activity.defn
     async def fetch_signals(self, ask: FetchSignals) -> SignalsFetched:
-        """Read all sources of a cluster now, by this machine's clock; the result bears the tick's time."""
+        """Read all sources of a cluster now, by this machine's clock; the result has the tick's time."""
         deps = self._deps
         sources = _of(ask.cluster, deps.sources)
-        heard = partial(deps.measures.fetched, ask.cluster)
         signals = await pipeline.collect(
-            sources, deps.now(), ask.deadline_sec, hide_addresses=deps.hide_addresses, heard=heard
+            sources,
+            deps.now(),
+            ask.deadline_sec,
+            hide_addresses=deps.hide_addresses,
+            on_read=partial(deps.measures.fetched, ask.cluster),
         )
         dated = signals.model_copy(update={"time": Instant.from_timestamp(ask.tick)})
         return SignalsFetched(signals=dated.model_dump(mode="json"))
 
     @activity.defn
     async def evaluate_health(self, ask: EvaluateHealth) -> HealthEvaluated:
-        """Judge a tick by the rules and thresholds of this worker."""
+        """Evaluate a tick by the rules and thresholds of this worker."""
         context = _of(ask.cluster, self._deps.contexts)
-        signals = Signals.model_validate(ask.signals) if ask.signals else self._blind(ask)
-        signals = with_logs(signals, _logs(ask.logs), stale_sec=max(90.0, 3 * context.interval_sec))
-        memory = _remembered(ask.memory)
+        signals = Signals.model_validate(ask.signals) if ask.signals else self._all_missing(ask)
+        logs = _read(LogsSeen, ask.logs, "logs.incompatible")
+        signals = with_logs(signals, logs, stale_sec=max(90.0, 3 * context.interval_sec))
+        memory = _read(Memory, ask.memory, "memory.incompatible") or Memory()
         evaluation, after = self._deps.rules(signals, memory, context)
         kept = pipeline.snapshot(evaluation, memory, context)
         self._deps.measures.evaluated(ask.cluster, evaluation.verdict.health_state.value)
@@ -119,25 +123,23 @@ class ObserveActivities:
 
     @activity.defn
     async def store_signals_snapshot(self, ask: StoreSnapshots) -> SnapshotsStored:
-        """Keep snapshots; those kept already are left as they are."""
+        """Store snapshots; those already stored stay as they are."""
         snapshots = list(_readable(ask.snapshots))
-        await self._keep_thresholds(ask.cluster, snapshots)
+        await self._store_thresholds(ask.cluster, snapshots)
         stored = await self._deps.store.save_snapshots(snapshots)
         return SnapshotsStored(stored=stored, unreadable=len(ask.snapshots) - len(snapshots))
 
     @activity.defn
     async def store_health_assessment(self, ask: StoreAssessment) -> AssessmentStored:
-        """Keep an assessment with its issues; one kept already is left as it is."""
-        try:
-            assessment = HealthAssessment.model_validate({**ask.evaluation, "trigger": ask.trigger})
-        except ValidationError as error:
-            log.warning("an assessment of another release does not fit and is left out: %s", error.errors()[0]["msg"])
+        """Store an assessment with its issues; one already stored stays as it is."""
+        assessment = _read(HealthAssessment, {**ask.evaluation, "trigger": ask.trigger}, "assessment.incompatible")
+        if assessment is None:
             return AssessmentStored(new=False, unreadable=True)
         return AssessmentStored(new=await self._deps.store.save_assessment(assessment))
 
     @activity.defn
-    async def resume_memory(self, ask: ResumeMemory) -> MemoryResumed:
-        """What a loop that begins may take up from the newest stored tick."""
+    async def resume_memory(self, ask: ClusterNow) -> MemoryResumed:
+        """What a new loop takes over from the newest stored tick and assessment."""
         context = _of(ask.cluster, self._deps.contexts)
         latest = await self._deps.store.latest_snapshot(ask.cluster)
         if latest is None:
@@ -155,11 +157,11 @@ class ObserveActivities:
             assessed=assessed.time.timestamp() if assessed else None,
         )
 
-    def _blind(self, ask: EvaluateHealth) -> Signals:
+    def _all_missing(self, ask: EvaluateHealth) -> Signals:
         expected = [i for source in _of(ask.cluster, self._deps.sources) for i in source.expected]
-        return pipeline.blind(Instant.from_timestamp(ask.tick), expected, ask.why_blind)
+        return pipeline.all_missing(Instant.from_timestamp(ask.tick), expected, ask.missing_reason)
 
-    async def _keep_thresholds(self, cluster: str, snapshots: Sequence[Snapshot]) -> None:
+    async def _store_thresholds(self, cluster: str, snapshots: Sequence[Snapshot]) -> None:
         thresholds = _of(cluster, self._deps.contexts).thresholds
         ours = thresholds.digest()
         if ours not in self._deps.saved_thresholds and any(s.thresholds_hash == ours for s in snapshots):
@@ -168,8 +170,9 @@ class ObserveActivities:
 
 
 def words_of(evaluation: Evaluation) -> Document:
-    """What of an evaluation in words a notification needs."""
-    return explained(evaluation).model_dump(mode="json", include=set(NEEDED))
+    """The part of the ExplainedEvaluation that a notification needs: not its signals, which are most of it."""
+    needed = {"evaluation_id", "cluster", "time", "verdict", "summary", "findings"}
+    return explained(evaluation).model_dump(mode="json", include=needed)
 
 
 def _of(cluster: str, known: Mapping[str, T]) -> T:
@@ -178,26 +181,19 @@ def _of(cluster: str, known: Mapping[str, T]) -> T:
     return known[cluster]
 
 
-def _remembered(document: Document | None) -> Memory:
-    """The memory of the tick before; a memory of another release that does not fit is forgotten, and said."""
+def _read(model: type[M], document: Document | None, event: str) -> M | None:
+    """The document; None, with a log line, where another release wrote it and this one cannot read it."""
+    if not document:
+        return None
     try:
-        return Memory.model_validate(document or {})
+        return model.model_validate(document)
     except ValidationError as error:
-        log.warning("the memory of another release does not fit and is forgotten: %s", error.errors()[0]["msg"])
-        return Memory()
-
-
-def _logs(document: Document | None) -> LogsSeen | None:
-    """What the logs said; None where none are watched, or where another release said it."""
-    try:
-        return LogsSeen.model_validate(document) if document else None
-    except ValidationError:
+        reason = error.errors()[0]["msg"]
+        log.warning("%s of another release is ignored: %s", model.__name__, reason, extra={"event": event})
         return None
 
 
-def _readable(documents: Sequence[Document]) -> Iterable[Snapshot]:
+def _readable(documents: Sequence[SnapshotDocument]) -> Iterable[Snapshot]:
     for document in documents:
-        try:
-            yield Snapshot.model_validate(document)
-        except ValidationError as error:
-            log.warning("a snapshot of another release does not fit and is left out: %s", error.errors()[0]["msg"])
+        if snapshot := _read(Snapshot, document.model_dump(), "snapshot.incompatible"):
+            yield snapshot
