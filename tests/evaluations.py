@@ -133,9 +133,10 @@ def evaluation_id(cluster: str, time: Instant) -> str:
     return f"{cluster}:{time.timestamp()}"
 
 
-def snapshot(of: Evaluation) -> Snapshot:
-    """A snapshot of an evaluation."""
-    return pipeline.snapshot(of, Memory(), Context(of.cluster, of.interval_sec, of.window_sec))
+def snapshot(of: Evaluation, **changed: Any) -> Snapshot:
+    """A snapshot of an evaluation; `changed` replaces fields."""
+    made = pipeline.snapshot(of, Memory(), Context(of.cluster, of.interval_sec, of.window_sec))
+    return made.model_copy(update=changed)
 
 
 def issue(finding: str = "no_pollers", subject: str = "orders", **changed: Any) -> Issue:

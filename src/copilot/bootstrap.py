@@ -214,6 +214,12 @@ class LoopLive:
         self._client = client
         self._timeout = timedelta(seconds=timeout_sec)
 
+    async def revision(self, cluster: str) -> str:
+        """Changes with every new evaluation; empty before the first. SourceError as `evaluation`. Asks for the whole
+        evaluation, which every release answers, until the loop has a query of its own."""
+        newest: Document | None = await self._asked(cluster, "live")
+        return str(newest["evaluation_id"]) if newest else ""
+
     async def evaluation(self, cluster: str) -> Evaluation | None:
         """The newest evaluation, None before the first. SourceError when the loop is not there or does not answer."""
         newest: Document | None = await self._asked(cluster, "live")
