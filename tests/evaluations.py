@@ -1,7 +1,7 @@
 """Evaluations for tests that need one and do not care how it came about: the rules' own, of recorded ticks.
 
-`happy`, `stressed` and `critical` are of the lab's recording in which the workers of one of two task queues are gone (its
-queues `billing` and `orders` with their names swapped), `unknown` is of the one in which the metrics page is gone.
+`happy`, `stressed` and `critical` are of the lab's recording in which the workers of one of two task queues are gone
+(its queues `billing` and `orders` with their names swapped), `unknown` is of the one in which the metrics page is gone.
 """
 
 import re

@@ -13,7 +13,8 @@ from tests.fakes.memory_store import MemoryStore
 from tests.web.stories import lived
 
 PATHS = ("/status", "/status/services", "/status/issues", "/status/summary", "/status/timeline", "/status/evaluation",
-         "/clusters", "/signals/demand.starts_per_sec", "/logs/patterns", "/runbooks", "/runbooks/no_pollers")  # fmt: skip
+         "/clusters", "/signals/demand.starts_per_sec", "/logs/patterns", "/runbooks",
+         "/runbooks/no_pollers")  # fmt: skip
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -1,4 +1,4 @@
-"""The pictures of the README, of recorded incidents: written with COPILOT_SCREENSHOTS=1 (those of the demo by tests/e2e)."""
+"""The pictures of the README, of recorded incidents. COPILOT_SCREENSHOTS=1 writes them (tests/e2e: those of the demo)."""
 
 import os
 from pathlib import Path

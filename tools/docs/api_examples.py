@@ -1,6 +1,6 @@
 """src/copilot/api/openapi_examples.json: what the API answers in the middle of a recorded incident, shortened.
 
-`python -m tools.docs.api_examples > src/copilot/api/openapi_examples.json`
+Written by `python -m tools.docs.api_examples`.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import httpx
 from copilot import pipeline
 from copilot.api.app import create_app
 from copilot.api.deps import Deps
+from copilot.api.openapi import EXAMPLES
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation, ReportedState
 from lab.recorded_run import RECORDINGS, find_runs, load_run
@@ -83,4 +84,4 @@ def document() -> str:
 
 
 if __name__ == "__main__":
-    print(document(), end="")
+    EXAMPLES.write_text(document(), encoding="utf-8")
