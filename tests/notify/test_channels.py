@@ -20,7 +20,7 @@ from copilot.notify.pagerduty import PagerDuty
 from copilot.notify.slack import Slack
 from copilot.notify.webhook import Webhook
 from copilot.settings.notify import NotifySettings
-from tests.evaluations import SUMMARIES, issue
+from tests.evaluations import evaluation, issue
 from tests.notify.messages import a_notice
 from tests.notify.standin import Answer, standing_in
 
@@ -93,7 +93,7 @@ async def test_a_webhook_is_sent_the_documented_body_with_a_signature_that_can_b
         "time": "2026-11-22T12:00:00Z",
         "evaluation_id": "east@2026-11-22T12:00:00Z",
         "headline": "east is CRITICAL, since 2026-11-22 11:57 UTC",
-        "summary": SUMMARIES["critical"],
+        "summary": evaluation("critical").summary,
         "finding": {
             "name": "no_pollers",
             "subject": "orders",

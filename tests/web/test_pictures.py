@@ -1,4 +1,4 @@
-"""The pictures of the README, of recorded incidents. COPILOT_SCREENSHOTS=1 writes them (tests/e2e: those of the demo)."""
+"""The pictures of the README, of recordings. COPILOT_SCREENSHOTS=1 writes them (those of the demo: tests/e2e)."""
 
 import os
 from pathlib import Path
