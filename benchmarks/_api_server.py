@@ -10,7 +10,7 @@ from whenever import Instant
 from benchmarks._api_past import CLUSTER, newest
 from copilot.api.app import create_app
 from copilot.api.deps import Deps
-from copilot.api.serve import keep_for_good, listening_socket, serve_on
+from copilot.api.serve import freeze_heap, listening_socket, serve_on
 from copilot.rules.model import Evaluation
 from copilot.store.postgres import PostgresStore
 
@@ -29,6 +29,10 @@ class Loop:
         said = Evaluation.model_validate(self._document)
         return said.model_copy(update={"time": time, "evaluation_id": f"{cluster}@{time.format_iso()}"})
 
+    async def revision(self, cluster: str) -> str:  # noqa: ARG002
+        """Changes every five seconds."""
+        return str(Instant.now().timestamp() // NEW_EVERY_SEC)
+
     async def cycle_sec(self, cluster: str) -> float | None:  # noqa: ARG002
         """Not known: nothing is read."""
         return None
@@ -38,7 +42,7 @@ async def run(store_url: str) -> None:
     """Serve until cancelled."""
     app = create_app(Deps(store=PostgresStore(store_url), live=Loop(), clusters=(CLUSTER,), now=Instant.now))
     listening = listening_socket("127.0.0.1", 0)
-    keep_for_good()
+    freeze_heap()
     print(listening.getsockname()[1], flush=True)
     await serve_on(app, listening)
 

@@ -1,7 +1,7 @@
 """Evaluations for tests that need one and do not care how it came about: the rules' own, of recorded ticks.
 
-`happy`, `stressed` and `critical` are of the lab's recording in which the workers of one of two task queues are gone (its
-queues `billing` and `orders` with their names swapped), `unknown` is of the one in which the metrics page is gone.
+`happy`, `stressed` and `critical` are of the lab's recording in which the workers of one of two task queues are gone
+(its queues `billing` and `orders` with their names swapped), `unknown` is of the one in which the metrics page is gone.
 """
 
 import re
@@ -133,9 +133,10 @@ def evaluation_id(cluster: str, time: Instant) -> str:
     return f"{cluster}:{time.timestamp()}"
 
 
-def snapshot(of: Evaluation) -> Snapshot:
-    """A snapshot of an evaluation."""
-    return pipeline.snapshot(of, Memory(), Context(of.cluster, of.interval_sec, of.window_sec))
+def snapshot(of: Evaluation, **changed: Any) -> Snapshot:
+    """A snapshot of an evaluation; `changed` replaces fields."""
+    made = pipeline.snapshot(of, Memory(), Context(of.cluster, of.interval_sec, of.window_sec))
+    return made.model_copy(update=changed)
 
 
 def issue(finding: str = "no_pollers", subject: str = "orders", **changed: Any) -> Issue:

@@ -1,4 +1,4 @@
-"""A loop that says what the test tells it to say."""
+"""Stand-ins for what the API depends on: a loop, a store that is down, a clock."""
 
 from dataclasses import dataclass, field
 
@@ -15,21 +15,30 @@ from tests.fakes.memory_store import MemoryStore
 
 @dataclass
 class ToldLoop:
-    """A LiveSource: what it was told per cluster, or the error it was told to raise."""
+    """A LiveSource with the given newest evaluation of each cluster, or the error to raise. `fetched` counts how often
+    an evaluation was fetched."""
 
-    told: dict[str, Evaluation] = field(default_factory=dict)
+    newest: dict[str, Evaluation] = field(default_factory=dict)
     away: CopilotError | None = None
     took: float | None = None
+    fetched: int = 0
 
     def tell(self, evaluation: Evaluation) -> None:
         """From now on this is the newest of its cluster."""
-        self.told[evaluation.cluster] = evaluation
+        self.newest[evaluation.cluster] = evaluation
 
-    async def evaluation(self, cluster: str) -> Evaluation | None:
-        """What was told."""
+    async def revision(self, cluster: str) -> str:
+        """Changes with every evaluation that is set."""
         if self.away is not None:
             raise self.away
-        return self.told.get(cluster)
+        return str(id(self.newest[cluster])) if cluster in self.newest else ""
+
+    async def evaluation(self, cluster: str) -> Evaluation | None:
+        """The newest."""
+        if self.away is not None:
+            raise self.away
+        self.fetched += 1
+        return self.newest.get(cluster)
 
     async def cycle_sec(self, cluster: str) -> float | None:  # noqa: ARG002
         """How long the last tick took."""
@@ -37,13 +46,13 @@ class ToldLoop:
 
 
 def away_store() -> Store:
-    """A store whose database nobody runs."""
+    """A store whose database does not run."""
     return PostgresStore("postgresql://copilot:secret@127.0.0.1:1/copilot")
 
 
 @dataclass
 class Clock:
-    """A wall clock the test sets, and one of which it says how long it has run (seconds)."""
+    """A wall clock that the test sets, and a monotonic one (`ran`, in seconds)."""
 
     now: Instant = NOON
     ran: float = 0.0

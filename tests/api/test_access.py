@@ -9,9 +9,8 @@ import pytest
 import trustme
 from pydantic import ValidationError
 
-from copilot.api.app import create_app
 from copilot.api.auth import Tokens, new_token, token_hash
-from copilot.api.serve import serve, tls_context
+from copilot.api.serve import listening_socket, tls_context
 from copilot.errors import StartError
 from copilot.settings.api import ApiSettings
 from tests.api.conftest import client
@@ -143,9 +142,9 @@ async def test_the_access_log_says_who_asked_what_and_how_it_ended(caplog: pytes
     assert ALICE not in caplog.text
 
 
-async def test_it_listens_beyond_this_machine_only_if_tokens_are_asked_for() -> None:
-    with pytest.raises(StartError, match=r"knows no tokens and will not listen on 0\.0\.0\.0: .*copilot token new"):
-        await serve(create_app(deps()), "0.0.0.0", 0)
+def test_it_listens_beyond_this_machine_only_if_tokens_are_asked_for() -> None:
+    with pytest.raises(StartError, match=r"has no tokens and will not listen on 0\.0\.0\.0: .*copilot token new"):
+        listening_socket("0.0.0.0", 0)
 
 
 def test_files_that_are_no_certificate_are_said_in_one_line(tmp_path: Path) -> None:
@@ -157,7 +156,7 @@ def test_files_that_are_no_certificate_are_said_in_one_line(tmp_path: Path) -> N
     with pytest.raises(StartError, match=r"cannot read .*absent\.pem: No such file"):
         tls_context(cert, tmp_path / "absent.pem")
     for chosen in ((cert, other), (cert, cert)):
-        with pytest.raises(StartError, match=r"cannot speak HTTPS with .* in PEM"):
+        with pytest.raises(StartError, match=r"cannot serve HTTPS with .* in PEM"):
             tls_context(*chosen)
 
 

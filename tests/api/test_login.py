@@ -5,7 +5,7 @@ import logging
 import pytest
 from playwright.async_api import Browser, expect
 
-from copilot.api.auth import new_token, token_hash, within
+from copilot.api.auth import local_path, new_token, token_hash
 from copilot.settings.api import ApiSettings
 from tests.api.conftest import client
 from tests.api.standin import deps
@@ -61,7 +61,7 @@ async def test_a_form_without_end_is_not_read_to_its_end() -> None:
 
 @pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/\\evil.example", "", "/a\nb"])
 def test_a_login_leads_to_no_other_place(target: str) -> None:
-    assert within(target) == "/"
+    assert local_path(target) == "/"
 
 
 async def test_over_https_the_cookie_goes_by_https_alone() -> None:

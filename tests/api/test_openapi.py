@@ -1,5 +1,6 @@
-"""/openapi.json says what the API does: checked by schemathesis over all routes, and example by example."""
+"""/openapi.json describes the API: checked by schemathesis over all routes, and example by example."""
 
+import json
 from typing import Any
 
 import schemathesis
@@ -8,10 +9,12 @@ from jsonschema import Draft202012Validator
 from schemathesis.checks import not_a_server_error
 
 from copilot.api.app import create_app
+from copilot.api.openapi import EXAMPLES
 from copilot.api.parameters import parse_time
 from tests.api.conftest import client
 from tests.api.standin import deps
 from tests.api.test_status import telling
+from tools.docs import api_examples
 
 app = create_app(deps(telling("critical"), clusters=("default", "quiet")))
 # /events never ends; test_rest.py reads it.
@@ -47,3 +50,7 @@ async def test_every_answer_has_an_example_that_is_one() -> None:
             if name:
                 (example,) = schemas[name]["examples"]
                 Draft202012Validator({**said, "$ref": f"#/components/schemas/{name}"}).validate(example)
+
+
+async def test_the_examples_are_fresh() -> None:
+    assert json.loads(EXAMPLES.read_text(encoding="utf-8")) == await api_examples.examples(), "run: make docs"

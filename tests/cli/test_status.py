@@ -48,6 +48,9 @@ class Said:
     async def evaluation(self, cluster: str) -> Evaluation | None:
         return evaluation(self.states[cluster], Instant.now(), cluster=cluster)
 
+    async def revision(self, cluster: str) -> str:  # noqa: ARG002
+        return Instant.now().format_iso()
+
     async def cycle_sec(self, cluster: str) -> float | None:  # noqa: ARG002
         return None
 

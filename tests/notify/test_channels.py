@@ -20,7 +20,7 @@ from copilot.notify.pagerduty import PagerDuty
 from copilot.notify.slack import Slack
 from copilot.notify.webhook import Webhook
 from copilot.settings.notify import NotifySettings
-from tests.evaluations import SUMMARIES, issue
+from tests.evaluations import evaluation, issue
 from tests.notify.messages import a_notice
 from tests.notify.standin import Answer, standing_in
 
@@ -93,7 +93,7 @@ async def test_a_webhook_is_sent_the_documented_body_with_a_signature_that_can_b
         "time": "2026-11-22T12:00:00Z",
         "evaluation_id": "east@2026-11-22T12:00:00Z",
         "headline": "east is CRITICAL, since 2026-11-22 11:57 UTC",
-        "summary": SUMMARIES["critical"],
+        "summary": evaluation("critical").summary,
         "finding": {
             "name": "no_pollers",
             "subject": "orders",
@@ -107,7 +107,7 @@ async def test_a_webhook_is_sent_the_documented_body_with_a_signature_that_can_b
         "fired_gates": ["work_stalled"],
         "links": {
             "page": "https://copilot.example.org/?cluster=east",
-            "guide": "https://copilot.example.org/guides/no_pollers/page",
+            "guide": "https://copilot.example.org/runbooks/no_pollers/page",
         },
     }
 
@@ -137,7 +137,7 @@ async def test_slack_shows_state_cause_and_advice_in_text_it_does_not_interpret(
     assert blocks[4]["text"]["text"].startswith("Do first: Start workers for task queue orders")
     assert blocks[5]["elements"][0]["text"] == (
         "<https://copilot.example.org/?cluster=east|Open the page> · "
-        "<https://copilot.example.org/guides/no_pollers/page|View guide>"
+        "<https://copilot.example.org/runbooks/no_pollers/page|View guide>"
     )
 
 

@@ -10,7 +10,7 @@ from copilot.rules.findings.registry import FINDINGS
 from copilot.sources.knowledge.local import LocalKnowledge, files, runbook, shipped_folder
 from tests.asked_of_runbooks import PEOPLE, SOMETHING_ELSE, asked
 
-NAMES = [f.__name__ for f in FINDINGS]
+NAMES = [f.name for f in FINDINGS]
 OWN = "# Our zebra queue\n\nZebra tasks are served by the zoo team.\n\n## Do\n\nCall the zoo keeper about zebras.\n"
 
 

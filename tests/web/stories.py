@@ -1,25 +1,28 @@
-"""Hours of evaluations as a cluster would have lived them, for the page to draw."""
+"""Hours of a cluster's life for the page to draw: recorded ticks, spliced and judged by the rules."""
 
-import math
+from functools import cache
 
 from whenever import Instant
 
 from copilot.api.deps import Deps
-from copilot.rules.model import Evaluation, HealthState, ReportedState, Snapshot
+from copilot.rules.model import Evaluation, ReportedState
 from tests.api.standin import Clock, ToldLoop, deps
-from tests.evaluations import HEALTHY, NOON, WORKERS_GONE, evaluation, signals, snapshot
+from tests.evaluations import FAULT, NOON, judged, recorded, snapshot
 from tests.fakes.memory_store import MemoryStore
 
 STEP_SEC = 60
+TICKS = 6 * 3600 // STEP_SEC
+PAST_INCIDENT = 94
+"""The tick at which an incident of the past began."""
 
 
-async def lived(state: str, *, cluster: str = "default", now: Instant = NOON) -> tuple[MemoryStore, ToldLoop, Clock]:
-    """A store with six hours that end in `state` now, and a loop that says the last of them."""
+async def lived(state: str, *, cluster: str = "default") -> tuple[MemoryStore, ToldLoop, Clock]:
+    """A store with six hours that end in `state` at NOON, a loop with the last evaluation, and the clock 4 s later."""
     store, loop = MemoryStore(), ToldLoop()
-    past = history(state, cluster, now)
-    await store.save_snapshots(past)
-    loop.tell(past[-1].evaluation)
-    return store, loop, Clock(now.add(seconds=4))
+    past = history(state, cluster)
+    await store.save_snapshots([snapshot(e) for e in past])
+    loop.tell(past[-1])
+    return store, loop, Clock(NOON.add(seconds=4))
 
 
 async def story(state: str) -> Deps:
@@ -28,36 +31,25 @@ async def story(state: str) -> Deps:
     return deps(loop, store, clock)
 
 
-def history(state: str, cluster: str, now: Instant) -> list[Snapshot]:
+@cache
+def history(state: str, cluster: str = "default", step_sec: int = STEP_SEC) -> tuple[Evaluation, ...]:
     """Six hours: an incident four hours ago, and what leads to `state` now."""
-    count = 6 * 3600 // STEP_SEC
-    return [snapshot(_tick(state, cluster, now, i, count - 1 - i)) for i in range(count)]
+    workers_gone, blind = recorded("one-of-two-queues"), recorded("metrics-cut")
+    well = [workers_gone[i % FAULT] for i in range(TICKS)]
+    lasting = {"happy": [], "stressed": workers_gone[FAULT : FAULT + 3], "critical": workers_gone[FAULT : FAULT + 9],
+               "unknown": blind[FAULT : FAULT + 6]}  # fmt: skip
+    end = list(lasting[state])
+    past = [*well[:PAST_INCIDENT], *workers_gone[FAULT : FAULT + 10], *well]
+    made = judged([*past[: TICKS - len(end)], *end], NOON, step_sec, cluster)
+    assert made[-1].verdict.health_state == state, made[-1].verdict.health_state
+    return tuple(made)
 
 
-def _tick(state: str, cluster: str, now: Instant, i: int, before_end: int) -> Evaluation:
-    if before_end < {"stressed": 3, "critical": 4, "unknown": 3}.get(state, 0):
-        told = "stressed" if state == "critical" and before_end == 3 else state
-    else:
-        told = {95: "stressed", 96: "stressed", 97: "critical", 98: "critical", 99: "critical", 100: "stressed",
-                101: "stressed", 210: "stressed", 211: "stressed"}.get(i, "happy")  # fmt: skip
-    time = now.subtract(seconds=STEP_SEC * before_end)
-    wave = {
-        name: None
-        if value is None
-        else abs(value * (1 + 0.16 * math.sin(i / 7 + k) + 0.07 * math.sin(i * 1.7 + 2 * k)))
-        for k, (name, value) in enumerate(HEALTHY.items())
-    }
-    for name, value in HEALTHY.items():
-        if value is not None and (value == 0 or name.endswith(("reachable", "rate"))):
-            wave[name] = value
-    if told in ("stressed", "critical"):
-        wave |= WORKERS_GONE | {"matching.backlog_count": 1204.0 - 260 * before_end if before_end < 5 else 300.0}
-    said = evaluation(told, time, cluster=cluster, interval=STEP_SEC)
-    if told == "unknown":
-        return said
-    read = signals(time, **{n.replace(".", "__", 1): v for n, v in wave.items()})
-    return said.model_copy(update={"signals": read})
-
-
-LAST_KNOWN = {"unknown": HealthState.HAPPY}
-WORDS = {s: s.value.capitalize() for s in ReportedState}
+def stretches(state: str) -> list[tuple[ReportedState, Instant]]:
+    """The states of those hours, each with the time of its first tick."""
+    made = history(state)
+    return [
+        (e.verdict.health_state, e.time)
+        for before, e in zip((None, *made), made, strict=False)
+        if before is None or before.verdict.health_state is not e.verdict.health_state
+    ]

@@ -81,8 +81,8 @@ async def test_a_models_words_stand_below_what_the_rules_say() -> None:
     loop.tell(evaluation("critical", summary="MODEL-WORDS", explained_by="model"))
     async with client(deps(loop)) as api:
         page = (await api.get("/")).text
-    rules = "Critical since 11:57:00 UTC: 0 % of what arrives is served."
-    assert 0 < page.index(rules) < page.index("MODEL-WORDS")
+    rules = page.index("Critical since 11:57:00 UTC:")
+    assert 0 < rules < page.index("Do this first") < page.index("MODEL-WORDS")
     assert "explained by the model" in page
 
 
@@ -103,12 +103,12 @@ async def test_a_guide_opens_over_the_page_and_is_a_page_of_its_own_without_java
         async with watched(browser) as seen:
             await seen.page.goto(address)
             await expect(seen.page.locator("body.linked")).to_be_attached()
-            await seen.page.locator(".action .guide-link").click()
-            await expect(seen.page.locator("#guide h1")).to_be_visible()
+            await seen.page.locator(".action .runbook-link").click()
+            await expect(seen.page.locator("#runbook h1")).to_be_visible()
             assert seen.page.url == address + "/"
             seen.nothing_wrong()
         async with watched(browser, javascript=False) as seen:
             await seen.page.goto(address)
-            await seen.page.locator(".action .guide-link").click()
+            await seen.page.locator(".action .runbook-link").click()
             await expect(seen.page.locator("main h1")).to_be_visible()
-            assert seen.page.url == address + "/guides/no_pollers/page"
+            assert seen.page.url == address + "/runbooks/no_pollers/page"

@@ -3,15 +3,16 @@
 import pytest
 from playwright.async_api import Browser, expect
 
+from copilot.rules.model import Severity
 from tests.api.conftest import client
 from tests.api.standin import ToldLoop, deps
-from tests.evaluations import NOON, assessment, evaluation
+from tests.evaluations import NOON, assessment, evaluation, issue
 from tests.fakes.memory_store import MemoryStore
 from tests.web.chromium import served, watched
 from tests.web.stories import story
 
-INCIDENT = NOON.subtract(minutes=261)
-"""The lived hours hold an incident then: critical for three minutes."""
+INCIDENT = NOON.subtract(minutes=257)
+"""In the lived hours it was critical then, for five minutes."""
 
 
 def address_of(at: object) -> str:
@@ -26,13 +27,13 @@ async def test_a_link_to_a_moment_shows_what_was_said_then_and_says_so() -> None
         now = (await api.get("/")).text
         ahead = (await api.get(address_of(NOON.add(hours=1)))).text
     assert 'data-state="critical"' in then
-    assert "This is the past." in then
-    assert "7:39:00 UTC" in then
+    assert "Historical view" in then
+    assert "7:43:00 UTC" in then
     assert (told["health_state"], told["timestamp"]) == ("critical", INCIDENT.format_iso())
-    assert "Nothing is kept of this moment." in before
+    assert "No evaluation is stored for this time." in before
     for page in (now, ahead):
         assert 'class="all" data-state="happy"' in page
-        assert "This is the past." not in page
+        assert "Historical view" not in page
 
 
 async def test_what_nobody_renewed_was_blind_then_too() -> None:
@@ -56,9 +57,9 @@ async def test_the_timeline_leads_into_the_past_and_back(browser: Browser) -> No
         await expect(seen.page.locator(".changes li")).to_have_count(1)
         await seen.page.locator(".changes li a").click()
         await expect(seen.page.locator("h1")).to_contain_text("Critical")
-        await expect(seen.page.locator(".then")).to_contain_text("This is the past")
-        await expect(seen.page).to_have_url(address + "/?cluster=default&at=2026-11-22T07%3A38%3A00Z&show=critical")
-        await seen.page.get_by_role("link", name="change before").click()
+        await expect(seen.page.locator(".then")).to_contain_text("Historical view")
+        await expect(seen.page).to_have_url(address + "/?cluster=default&at=2026-11-22T07%3A41%3A00Z&show=critical")
+        await seen.page.get_by_role("link", name="previous change").click()
         await expect(seen.page.locator("h1")).to_contain_text("Stressed")
         await seen.page.go_back()
         await expect(seen.page.locator("h1")).to_contain_text("Critical")
@@ -72,9 +73,10 @@ async def test_the_timeline_leads_into_the_past_and_back(browser: Browser) -> No
 async def test_issues_of_the_last_day_are_listed_with_their_end_and_their_begin_leads_there() -> None:
     loop, store = ToldLoop(), MemoryStore()
     begun, over = NOON.subtract(minutes=50), NOON.subtract(minutes=20)
-    for state, time in (("critical", NOON.subtract(hours=30)), ("happy", NOON.subtract(hours=29)),
-                        ("critical", begun), ("happy", over)):  # fmt: skip
-        await store.save_assessment(assessment(state, time))
+    found = (issue(), issue(subject="billing", severity=Severity.WARNING))
+    for findings, time in ((found, NOON.subtract(hours=30)), ((), NOON.subtract(hours=29)), (found, begun), ((), over)):
+        state = "critical" if findings else "happy"
+        await store.save_assessment(assessment(state, time, findings=findings))
     loop.tell(evaluation("happy"))
     async with client(deps(loop, store)) as api:
         page = (await api.get("/")).text
@@ -83,6 +85,6 @@ async def test_issues_of_the_last_day_are_listed_with_their_end_and_their_begin_
     assert page.count("after 30 min") == 2, "what was over a day ago is not told any more"
     assert "at=2026-11-22T11%3A10%3A00Z" in page
     listed = warnings[warnings.index('id="issues"') :]
-    assert "Tasks wait before they are dispatched" in listed
-    assert "No pollers on task queue orders" not in listed
-    assert "None that made it happy." in neither
+    assert "No worker polls task queue billing" in listed
+    assert "No worker polls task queue orders" not in listed
+    assert "None that caused happy." in neither

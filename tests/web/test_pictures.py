@@ -1,4 +1,4 @@
-"""The pictures of the README: taken anew with COPILOT_SCREENSHOTS=1 (those of the demo by tests/e2e)."""
+"""The pictures of the README, of recordings. COPILOT_SCREENSHOTS=1 writes them (those of the demo: tests/e2e)."""
 
 import os
 from pathlib import Path
@@ -13,22 +13,20 @@ from tests.web.chromium import served, watched
 from tests.web.stories import story
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
-MOST_BYTES = 300_000
+MAX_BYTES = 300_000
 PICTURES = {
     "happy": ("happy", "/", True),
     "stressed": ("stressed", "/", False),
     "critical": ("critical", "/", False),
     "blind": ("unknown", "/", False),
-    "past": ("happy", "/?at=2026-11-22T07:39:00Z", False),
+    "past": ("happy", "/?at=2026-11-22T07:43:00Z", False),
     "overview": (None, "/", False),
 }
 
 
-def _several() -> Deps:
-    loop, states = (
-        ToldLoop(),
-        {"eu-central": "critical", "us-east": "happy", "us-west": "happy", "ap-south": "stressed"},
-    )
+def several() -> Deps:
+    loop = ToldLoop()
+    states = {"eu-central": "critical", "us-east": "happy", "us-west": "happy", "ap-south": "stressed"}
     for name, state in states.items():
         loop.tell(evaluation(state, cluster=name))
     return deps(loop, clock=Clock(NOON.add(seconds=4)), clusters=tuple(states))
@@ -38,10 +36,10 @@ def _several() -> Deps:
 @pytest.mark.needs_debian("chromium")
 @pytest.mark.parametrize("name", PICTURES)
 async def test_a_picture_can_be_taken(browser: Browser, name: str, tmp_path: Path) -> None:
-    """It replaces the README's where COPILOT_SCREENSHOTS is 1."""
+    """It replaces the README's with COPILOT_SCREENSHOTS=1."""
     folder = IMAGES if os.environ.get("COPILOT_SCREENSHOTS") == "1" else tmp_path
     state, path, light = PICTURES[name]
-    shown = await story(state) if state else _several()
+    shown = await story(state) if state else several()
     async with served(shown) as address, watched(browser, light=light, width=1180, height=880) as seen:
         await seen.page.clock.set_fixed_time("2026-11-22T12:00:04Z")
         await seen.page.emulate_media(reduced_motion="reduce")
@@ -50,9 +48,9 @@ async def test_a_picture_can_be_taken(browser: Browser, name: str, tmp_path: Pat
         height = min(880, await seen.page.evaluate("document.querySelector('footer').getBoundingClientRect().bottom"))
         clip = {"x": 0.0, "y": 0.0, "width": 1180.0, "height": float(height)}
         await seen.page.screenshot(path=folder / f"{name}.png", clip=clip)  # type: ignore[arg-type]
-    assert 10_000 < (folder / f"{name}.png").stat().st_size < MOST_BYTES
+    assert 10_000 < (folder / f"{name}.png").stat().st_size < MAX_BYTES
 
 
 @pytest.mark.parametrize("name", [*PICTURES, "demo-happy", "demo-critical"])
 def test_pictures_are_there_and_not_huge(name: str) -> None:
-    assert 10_000 < (IMAGES / f"{name}.png").stat().st_size < MOST_BYTES
+    assert 10_000 < (IMAGES / f"{name}.png").stat().st_size < MAX_BYTES

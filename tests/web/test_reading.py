@@ -59,15 +59,15 @@ async def test_nothing_stands_in_anybodys_way_beside_the_main_page(browser: Brow
                 await seen.page.emulate_media(color_scheme=theme)
                 assert await barriers(seen.page) == [], f"{seen.page.url}, {theme}"
 
-        for path in ("/", "/?cluster=eu&sort=service", "/?cluster=eu&at=2026-01-01", "/guides/no_pollers/page"):
+        for path in ("/", "/?cluster=eu&sort=service", "/?cluster=eu&at=2026-01-01", "/runbooks/no_pollers/page"):
             await seen.page.goto(open_address + path)
             await seen.page.evaluate(OPEN_ALL)
             await readable()
         await seen.page.set_viewport_size({"width": 390, "height": 1000})
         await readable()
         await seen.page.goto(open_address + "/?cluster=eu")
-        await seen.page.locator(".callout .guide-link").click()
-        await expect(seen.page.locator("#guide h1")).to_be_visible()
+        await seen.page.locator(".callout .runbook-link").click()
+        await expect(seen.page.locator("#runbook h1")).to_be_visible()
         await readable()
         seen.nothing_wrong()
         await seen.page.goto(locked_address)
@@ -83,16 +83,16 @@ async def test_the_page_can_be_worked_with_the_keyboard_alone(browser: Browser) 
         await expect(seen.page.get_by_role("link", name="Skip to what is wrong")).to_be_focused()
         await seen.page.keyboard.press("Enter")
         await expect(seen.page.locator("#analysis")).to_be_focused()
-        guide = seen.page.locator(".action .guide-link")
+        runbook = seen.page.locator(".action .runbook-link")
         for _ in range(12):
             await seen.page.keyboard.press("Tab")
-            if await guide.evaluate("e => e === document.activeElement"):
+            if await runbook.evaluate("e => e === document.activeElement"):
                 break
         await seen.page.keyboard.press("Enter")
-        await expect(seen.page.locator("#guide h1")).to_be_visible()
+        await expect(seen.page.locator("#runbook h1")).to_be_visible()
         await seen.page.keyboard.press("Escape")
-        await expect(seen.page.locator("#guide")).to_be_hidden()
-        await expect(guide).to_be_focused()
+        await expect(seen.page.locator("#runbook")).to_be_hidden()
+        await expect(runbook).to_be_focused()
         seen.nothing_wrong()
 
 

@@ -1,1 +1,1 @@
-"""The JSON API, and the page at `/`: what is said about the clusters, for people and programs."""
+"""The JSON API and the server of the page: the current verdict, its history, and metrics, over HTTP."""

@@ -1,47 +1,40 @@
-"""Puts the API together from what it is given."""
+"""Puts the API together from its dependencies."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from copilot.api import auth as login
-from copilot.api import errors as problems
-from copilot.api import (
-    openapi,
-    routes_events,
-    routes_guides,
-    routes_page,
-    routes_service,
-    routes_signals,
-    routes_status,
-    routes_timeline,
-    spending,
-)
-from copilot.api.auth import ALWAYS_OPEN, Authentication, CrossOrigin, Tokens
+from copilot.api import errors, openapi, routes_events, routes_service, routes_status
+from copilot.api.auth import LOGIN_PATHS, PROBES, Authentication, CrossOrigin, Tokens, login_routes
 from copilot.api.deps import Deps
-from copilot.api.errors import ReadableErrors, RequestIds
 from copilot.api.headers import HeadAsGet, SecurityHeaders, security_headers
-from copilot.api.live import LiveCopies
+from copilot.api.live import VerdictCache
+from copilot.api.routes_page import page_routes, runbook_routes
 from copilot.settings.api import ApiSettings
 from copilot.web import STATIC
 
+GZIP_FROM_BYTES = 4_096
+GZIP_LEVEL = 4
+"""Of JSON, higher levels save little and take long."""
+
 
 def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
-    """The API and the page over `deps`, answering as `settings` say. While it runs it keeps its copies of the newest
-    verdicts fresh; it does not close what it was given. `app.state.live` are the copies."""
+    """The API and the page over `deps`. While it runs it refreshes its cache of verdicts, `app.state.live`; it does not
+    close its dependencies."""
     settings = settings or ApiSettings()
-    live = LiveCopies(deps)
+    cache = VerdictCache(deps)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await asyncio.gather(*(live.refresh(c) for c in deps.clusters))
-        refreshing = asyncio.create_task(live.run(), name="refresh the live copies")
+        await asyncio.gather(*(cache.refresh(c) for c in deps.clusters))
+        refreshing = asyncio.create_task(cache.run(), name="refresh the cache of verdicts")
         yield
-        await live.close()
+        await cache.close()
         await refreshing
 
     app = FastAPI(
@@ -53,40 +46,42 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
         redirect_slashes=False,
         responses=openapi.errors(authenticated=bool(settings.tokens)),
     )
-    app.state.live = live
-    problems.install(app)
-    for station in (routes_status, routes_timeline, routes_signals, routes_page):
-        app.include_router(station.routes(deps, live))
-    app.include_router(routes_events.routes(deps, live, settings.max_event_streams))
-    app.include_router(routes_guides.routes(deps))
-    spent = spending.Spending(deps)
-    app.include_router(routes_service.routes(deps, live, spent))
-    app.include_router(spending.routes(spent))
+    app.state.live = cache
+    errors.install(app)
+    for router in (
+        routes_status.routes(deps, cache),
+        page_routes(deps, cache),
+        runbook_routes(deps),
+        routes_events.routes(deps, cache, settings.max_event_streams),
+        routes_service.routes(deps, cache),
+    ):
+        app.include_router(router)
     if settings.tokens:
-        app.include_router(login.routes(Tokens(settings.tokens)))
+        app.include_router(login_routes(Tokens(settings.tokens)))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     open_paths = _open_paths(settings)
     openapi.describe(app, deps.clusters, open_paths)
-    _stand_before(app, settings, open_paths)
+    _add_middleware(app, settings, open_paths)
     return app
 
 
 def _open_paths(settings: ApiSettings) -> frozenset[str] | None:
-    """What is for everybody; None: all of it."""
+    """The paths that need no token; None: all of them."""
     if not settings.tokens:
         return None
-    return ALWAYS_OPEN | login.OPEN_PATHS | ({"/metrics"} if settings.open_metrics else frozenset())
+    return PROBES | LOGIN_PATHS | ({"/metrics"} if settings.open_metrics else frozenset())
 
 
-def _stand_before(app: FastAPI, settings: ApiSettings, open_paths: frozenset[str] | None) -> None:
-    """Add what every request passes through. The last added is passed first."""
+def _add_middleware(app: FastAPI, settings: ApiSettings, open_paths: frozenset[str] | None) -> None:
+    """Add what every request passes through. The last one added comes first."""
+    app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)
     app.add_middleware(HeadAsGet, endless=frozenset({routes_events.PATH}))
     if open_paths is not None:
         app.add_middleware(Authentication, tokens=Tokens(settings.tokens), open_paths=open_paths)
-    app.add_middleware(problems.Unexpected)
+    app.add_middleware(errors.UnexpectedErrors)
     if settings.cors_origins:
         app.add_middleware(CrossOrigin, origins=settings.cors_origins)
-    app.add_middleware(ReadableErrors)
+    app.add_middleware(errors.ReadableErrors)
     app.add_middleware(SecurityHeaders, headers=security_headers(settings.frame_ancestors))
-    app.add_middleware(RequestIds, access_log=settings.access_log)
+    app.add_middleware(errors.RequestIds, access_log=settings.access_log)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))

@@ -1,6 +1,7 @@
-"""Tokens by which callers are known. Only their hashes are kept: a token is shown once, when it is made.
+"""Who may read: bearer tokens, the login page that puts one into a cookie, and cross-origin requests.
 
-A token holds 256 bits of chance, so one round of SHA-256 protects it: there is nothing to guess."""
+Only hashes of tokens are stored; a token is shown once, when it is made. It holds 256 random bits: it cannot be
+guessed, so one round of SHA-256 protects it."""
 
 import base64
 import hashlib
@@ -17,155 +18,151 @@ from starlette.requests import cookie_parser
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from copilot.api import errors as problems
-from copilot.api.errors import CALLER, prefers_html
+from copilot.api.errors import CALLER, error_response, prefers_html
 from copilot.web import STATIC
 from copilot.web.page import render_login
 
 PREFIX = "cop_"
+COOKIE = "copilot_token"
+COOKIE_SEC = 7 * 86_400
+MAX_FORM_BYTES = 4_096
+PROBES = frozenset({"/healthz", "/readyz"})
+LOGIN_PATHS = frozenset({"/login", "/login.css", "/login.svg", "/logout"})
+CORS_REQUEST_HEADERS = ("authorization", "if-none-match", "last-event-id", "x-request-id")
+CORS_RESPONSE_HEADERS = ("etag", "x-request-id")
+CORS_MAX_AGE_SEC = 600
+
+CHALLENGE_OF_A_PAGE = 'Bearer realm="copilot"'
+"""For requests that a page's script makes: no Basic, so that the browser opens no password window."""
+CHALLENGE = 'Bearer realm="copilot", Basic realm="Temporal SRE Copilot: the token is the password", charset="UTF-8"'
+SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A token made by `copilot token new`"},
+    "password": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "In a browser, use any user name and the token as password",
+    },
+}
 
 
 def new_token() -> str:
-    """A token nobody has seen yet."""
+    """A new random token."""
     return PREFIX + secrets.token_urlsafe(32)
 
 
 def token_hash(token: str) -> str:
-    """What is kept of a token, as `[api.tokens]` wants it."""
+    """The hash of a token, as `[api.tokens]` stores it."""
     return "sha256:" + hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 class Tokens:
-    """The known tokens: names with hashes."""
+    """The accepted tokens: names with hashes."""
 
     def __init__(self, hashes: Mapping[str, str]) -> None:
         self._hashes = dict(hashes)
 
-    def __bool__(self) -> bool:
-        return bool(self._hashes)
-
     def bearer(self, token: str) -> str | None:
-        """The name a token was made for; None if it is not known. Takes as long for one as for another."""
-        shown = token_hash(token)
-        names = [name for name, known in self._hashes.items() if hmac.compare_digest(shown, known)]
+        """The name of a token; None if it is not accepted. Takes equally long for each."""
+        presented = token_hash(token)
+        names = [name for name, known in self._hashes.items() if hmac.compare_digest(presented, known)]
         return names[0] if names else None
 
 
-COOKIE = "copilot_token"
-KEPT_SEC = 7 * 86_400
-LONGEST_FORM = 4_096
-OPEN_PATHS = frozenset({"/login", "/css", "/svg", "/logout"})
-"""What whoever is not known yet may ask for."""
-
-
-def routes(tokens: Tokens) -> APIRouter:
-    """GET and POST /login, POST /logout."""
+def login_routes(tokens: Tokens) -> APIRouter:
+    """GET and POST /login, POST /logout, and what the login page loads."""
     router = APIRouter(include_in_schema=False)
 
-    @router.get("/css")
+    @router.get("/login.css")
     async def style() -> FileResponse:
-        return FileResponse(STATIC / "css")
+        return FileResponse(STATIC / "login.css")
 
-    @router.get("/svg")
+    @router.get("/login.svg")
     async def icon() -> FileResponse:
         return FileResponse(STATIC / "icons" / "unknown.svg")
 
     @router.get("/login")
     async def form(next: str = "/") -> HTMLResponse:
-        return HTMLResponse(render_login(within(next), refused=False))
+        return HTMLResponse(render_login(local_path(next), refused=False))
 
     @router.post("/login")
     async def login(request: Request) -> Response:
         body = b""
         async for part in request.stream():
             body += part
-            if len(body) > LONGEST_FORM:
+            if len(body) > MAX_FORM_BYTES:
                 break
-        given = parse_qs(body[:LONGEST_FORM].decode("utf-8", "replace"))
-        token, target = given.get("token", [""])[0].strip(), within(given.get("next", ["/"])[0])
-        if not _of_our_own_page(request.headers) or tokens.bearer(token) is None:
+        given = parse_qs(body[:MAX_FORM_BYTES].decode("utf-8", "replace"))
+        token, target = given.get("token", [""])[0].strip(), local_path(given.get("next", ["/"])[0])
+        if not _same_origin(request.headers) or tokens.bearer(token) is None:
             return HTMLResponse(render_login(target, refused=True), status_code=401)
-        answer = RedirectResponse(target, status_code=303)
+        response = RedirectResponse(target, status_code=303)
         secure = request.url.scheme == "https"
-        answer.set_cookie(COOKIE, token, max_age=KEPT_SEC, httponly=True, samesite="strict", secure=secure)
-        return answer
+        response.set_cookie(COOKIE, token, max_age=COOKIE_SEC, httponly=True, samesite="strict", secure=secure)
+        return response
 
     @router.post("/logout")
     async def logout(request: Request) -> Response:
-        answer = RedirectResponse("/login", status_code=303)
-        if _of_our_own_page(request.headers):
-            answer.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=request.url.scheme == "https")
-        return answer
+        response = RedirectResponse("/login", status_code=303)
+        if _same_origin(request.headers):
+            secure = request.url.scheme == "https"
+            response.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=secure)
+        return response
 
     return router
 
 
-def token_of(headers: Headers) -> str:
-    """The token in a request's cookie; empty where there is none."""
+def cookie_token(headers: Headers) -> str:
+    """The token in a request's cookie; empty without one."""
     return cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
 
 
-def wants_login(method: str, headers: Headers) -> bool:
-    """Whether a person is there to log in: a browser goes to a page."""
-    return method == "GET" and prefers_html(headers.get("accept", ""))
+def local_path(target: str) -> str:
+    """Where a login leads: the target if it is a path on this server, else the start page."""
+    local = target.startswith("/") and not target.startswith("//") and "\\" not in target and target.isprintable()
+    return target if local else "/"
 
 
-def to_login(path: str, query: bytes) -> RedirectResponse:
-    """To the form, and from there back to where they wanted to go."""
-    target = path + ("?" + query.decode("latin-1") if query else "")
-    return RedirectResponse("/login" + ("" if target == "/" else "?next=" + quote(target, safe="")), status_code=303)
-
-
-def within(target: str) -> str:
-    """Where to go after the login: never to another place than ours."""
-    inside = target.startswith("/") and not target.startswith("//") and "\\" not in target and target.isprintable()
-    return target if inside else "/"
-
-
-def _of_our_own_page(headers: Headers) -> bool:
+def _same_origin(headers: Headers) -> bool:
     return headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
 
 
-ALWAYS_OPEN = frozenset({"/healthz", "/readyz"})
-BROWSERS_CHALLENGE = 'Bearer realm="copilot"'
-"""A page's own requests open no password window: the page sends the reader to /"""
-CHALLENGE = 'Bearer realm="copilot", Basic realm="Temporal SRE Copilot: the token is the password", charset="UTF-8"'
-SCHEMES = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "A token of `copilot token new`"},
-    "password": {"type": "http", "scheme": "basic", "description": "Any user, the token as password: for browsers"},
-}
-
-
 class Authentication:
-    """ASGI middleware that lets through only who is known; `open_paths` are for everybody."""
+    """ASGI middleware: passes on requests with an accepted token, and those to `open_paths`. A browser without one is
+    redirected to the login."""
 
-    def __init__(self, app: ASGIApp, tokens: Tokens, open_paths: frozenset[str] = ALWAYS_OPEN) -> None:
+    def __init__(self, app: ASGIApp, tokens: Tokens, open_paths: frozenset[str]) -> None:
         self._app = app
         self._tokens = tokens
         self._open = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 401."""
+        """Pass the request on, redirect it, or answer 401."""
         if scope["type"] == "http" and scope["path"] not in self._open:
             headers = Headers(scope=scope)
-            shown = _shown(headers.get("authorization", "")) or token_of(headers)
-            caller = self._tokens.bearer(shown) if shown else None
-            if caller is None and wants_login(scope["method"], headers):
-                await to_login(scope["path"], scope["query_string"])(scope, receive, send)
-                return
+            token = _presented(headers.get("authorization", "")) or cookie_token(headers)
+            caller = self._tokens.bearer(token) if token else None
             if caller is None:
-                message = "this token is not known" if shown else "a token is needed: Authorization: Bearer …"
-                refused = problems.answer(401, problems.ErrorDetail(code="unauthorized", message=message))
-                refused.headers["www-authenticate"] = BROWSERS_CHALLENGE if "sec-fetch-mode" in headers else CHALLENGE
-                await refused(scope, receive, send)
+                await _refusal(scope, headers, token)(scope, receive, send)
                 return
             CALLER.set(caller)
         await self._app(scope, receive, send)
 
 
-def _shown(header: str) -> str:
-    """The token in an Authorization header; empty where there is none."""
-    scheme, _, rest = header.partition(" ")
+def _refusal(scope: Scope, headers: Headers, token: str) -> Response:
+    if scope["method"] == "GET" and prefers_html(headers.get("accept", "")):
+        query = scope["query_string"].decode("latin-1")
+        target = scope["path"] + (f"?{query}" if query else "")
+        login = "/login" if target == "/" else "/login?next=" + quote(target, safe="")
+        return RedirectResponse(login, status_code=303)
+    message = "this token is not accepted" if token else "a token is required: Authorization: Bearer …"
+    refusal = error_response(401, "unauthorized", message)
+    refusal.headers["www-authenticate"] = CHALLENGE_OF_A_PAGE if "sec-fetch-mode" in headers else CHALLENGE
+    return refusal
+
+
+def _presented(authorization: str) -> str:
+    """The token in an Authorization header; empty without one."""
+    scheme, _, rest = authorization.partition(" ")
     if scheme.lower() == "bearer":
         return rest.strip()
     if scheme.lower() == "basic":
@@ -176,32 +173,26 @@ def _shown(header: str) -> str:
     return ""
 
 
-ASKED = ("authorization", "if-none-match", "last-event-id", "x-request-id")
-TOLD = ("etag", "x-request-id")
-CROSS_ORIGIN_KEPT_SEC = 600
-
-
 class CrossOrigin(CORSMiddleware):
-    """Starlette's, but a browser that is refused is told so in the envelope. No cookies: a login is for our own
-    page, others show a token."""
+    """Starlette's, with the envelope for a refused preflight. No cookies: a login is for our own page, pages of other
+    origins present a token."""
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
         super().__init__(
             app,
             allow_origins=origins,
             allow_methods=("GET", "HEAD"),
-            allow_headers=ASKED,
-            expose_headers=TOLD,
-            max_age=CROSS_ORIGIN_KEPT_SEC,
+            allow_headers=CORS_REQUEST_HEADERS,
+            expose_headers=CORS_RESPONSE_HEADERS,
+            max_age=CORS_MAX_AGE_SEC,
         )
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """What a browser is told before it asks."""
-        told = super().preflight_response(request_headers)
-        if told.status_code < 400:
-            return told
-        refused = problems.answer(
-            400, problems.ErrorDetail(code="origin_refused", message=f"{bytes(told.body).decode()}: see cors_origins")
-        )
-        refused.headers.update({k: v for k, v in told.headers.items() if k.startswith("access-control") or k == "vary"})
-        return refused
+        """The answer to a browser's preflight request."""
+        response = super().preflight_response(request_headers)
+        if response.status_code < 400:
+            return response
+        refusal = error_response(400, "origin_refused", f"{bytes(response.body).decode()}: see cors_origins")
+        cors = {k: v for k, v in response.headers.items() if k.startswith("access-control") or k == "vary"}
+        refusal.headers.update(cors)
+        return refusal

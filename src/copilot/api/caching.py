@@ -1,12 +1,11 @@
-"""Answers that a reader may keep and ask about: ETag and 304, and gzip for who takes it.
+"""Conditional GET: entity tags and 304, and bodies that are written once per verdict.
 
-Tags are weak: they stand for what is said, not for its bytes. What counts on by itself (`age_sec`) and the bounds of a
-range that follows the clock are left out of them, and one tag serves all encodings.
+Tags are weak: they identify content, not bytes. Fields that change with the clock (`age_sec`, the bounds of a range)
+are volatile: they are left out of the tag, and added to the body when it is sent.
 """
 
-import gzip
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -15,63 +14,63 @@ from fastapi import Request
 from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.responses import Response
-from whenever import Instant
 
-WORTH_PACKING = 4_096
-PACKING = 4
-"""Level: of JSON, higher ones save little and take long."""
+from copilot.web.verdicts import VerdictView
 
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "Unchanged since the If-None-Match tag"}}
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
-_TAKES_GZIP = re.compile(r"(?:^|,)\s*(?:gzip|\*)\s*(?!;\s*q=0(?:\.0*)?\s*(?:,|$))(?:;|,|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A body without what counts on, and its tag."""
+class Body:
+    """A JSON object without its volatile fields, its tag, and the volatile fields."""
 
-    body: bytes
+    content: bytes
     tag: str
+    volatile: Mapping[str, object]
 
 
-def told(model: BaseModel, counting: frozenset[str] = frozenset()) -> Told:
-    """The model in JSON without its fields `counting`."""
-    body = model.model_dump_json(exclude=set(counting)).encode()
-    return Told(body, tagged(body))
+def body(content: BaseModel | bytes, tag_of: bytes | None = None, **volatile: object) -> Body:
+    """The body of a model, or of JSON bytes; `volatile` fields are not in the content. `tag_of`: what the tag
+    identifies, the content by default."""
+    if isinstance(content, BaseModel):
+        content = content.model_dump_json(exclude=set(volatile)).encode()
+    digest = blake2b(content if tag_of is None else tag_of, digest_size=12).hexdigest()
+    return Body(content, f'W/"{digest}"', volatile)
 
 
-def tagged(body: bytes) -> str:
-    """The tag of a body."""
-    return f'W/"{blake2b(body, digest_size=12).hexdigest()}"'
-
-
-def reply(request: Request, said: Told, counting: Mapping[str, bytes] | None = None) -> Response:
-    """The answer: 304 to who has it, else the body with the fields `counting` (name → JSON) put in."""
-    headers = {"etag": said.tag, "cache-control": "private, no-cache", "vary": "accept-encoding"}
-    if _has(request.headers.get("if-none-match", ""), said.tag):
+def respond(request: Request, answer: Body | BaseModel, **volatile: object) -> Response:
+    """304 when the request's If-None-Match names the tag, else the body. `volatile` overrides the body's own."""
+    if isinstance(answer, BaseModel):
+        answer = body(answer)
+    headers = {"etag": answer.tag, "cache-control": "private, no-cache"}
+    if _matches(request.headers.get("if-none-match", ""), answer.tag):
         return Response(status_code=304, headers=headers)
-    body = said.body
-    if counting:
-        fields = b",".join(b'"%s":%s' % (name.encode(), value) for name, value in counting.items())
-        body = b"{" + fields + b"," + body[1:]
-    if len(body) >= WORTH_PACKING and _TAKES_GZIP.search(request.headers.get("accept-encoding", "")):
-        body = gzip.compress(body, PACKING, mtime=0)
-        headers["content-encoding"] = "gzip"
-    return Response(body, media_type="application/json", headers=headers)
+    content = answer.content
+    if fields := {**answer.volatile, **volatile}:
+        content = to_json(fields)[:-1] + b"," + content[1:]
+    return Response(content, media_type="application/json", headers=headers)
 
 
-def of(request: Request, model: BaseModel) -> Response:
-    """The answer of a model in which nothing counts on."""
-    return reply(request, told(model))
-
-
-def ranged(request: Request, said: Told, start: Instant, end: Instant) -> Response:
-    """The answer about a range."""
-    return reply(request, said, {"start": to_json(start.format_iso()), "end": to_json(end.format_iso())})
-
-
-BOUNDS = frozenset({"start", "end"})
-NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "It is what If-None-Match names"}}
-
-
-def _has(if_none_match: str, tag: str) -> bool:
+def _matches(if_none_match: str, tag: str) -> bool:
     return if_none_match.strip() == "*" or tag.removeprefix("W/") in _TAG.findall(if_none_match)
+
+
+class BodyCache:
+    """The last body written for each key. `elapsed` is a monotonic clock in seconds."""
+
+    def __init__(self, elapsed: Callable[[], float], max_age_sec: float = float("inf")) -> None:
+        self._elapsed = elapsed
+        self._max_age_sec = max_age_sec
+        self._entries: dict[object, tuple[VerdictView, float, Body]] = {}
+
+    def find(self, key: object, view: VerdictView) -> Body | None:
+        """The body, if the verdict is the same and it is not older than the maximum; else None."""
+        written_for, at, kept = self._entries.get(key, (None, 0.0, None))
+        fresh = written_for is not None and written_for.same_as(view) and self._elapsed() - at <= self._max_age_sec
+        return kept if fresh else None
+
+    def keep(self, key: object, view: VerdictView, new: Body) -> Body:
+        """Replace the key's body, and return the new one."""
+        self._entries[key] = (view, self._elapsed(), new)
+        return new

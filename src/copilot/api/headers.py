@@ -1,4 +1,4 @@
-"""Headers every answer carries: nothing of the page may run or load from anywhere but here."""
+"""Security headers for every response (the page runs and loads nothing from other origins), and HEAD."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,22 +17,22 @@ HEADERS = {
 
 
 def security_headers(frame_ancestors: Sequence[str] = ()) -> dict[str, str]:
-    """The headers. `frame_ancestors` are origins whose pages may show ours inside of them; nobody's by default."""
-    found = HEADERS | {"content-security-policy": CONTENT_POLICY + (" ".join(frame_ancestors) or "'none'")}
+    """The headers. `frame_ancestors` are the origins that may embed the page; none by default."""
+    headers = HEADERS | {"content-security-policy": CONTENT_POLICY + (" ".join(frame_ancestors) or "'none'")}
     if not frame_ancestors:
-        found["x-frame-options"] = "DENY"
-    return found
+        headers["x-frame-options"] = "DENY"
+    return headers
 
 
 class SecurityHeaders:
-    """ASGI middleware that adds `headers`; answers are not to be stored unless they say otherwise."""
+    """ASGI middleware: adds `headers`, and `cache-control: no-store` unless the response has its own."""
 
     def __init__(self, app: ASGIApp, headers: Mapping[str, str]) -> None:
         self._app = app
         self._headers = dict(headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on and add the headers to its answer."""
+        """Pass the request on and add the headers to its response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -49,14 +49,14 @@ class SecurityHeaders:
 
 
 class HeadAsGet:
-    """ASGI middleware: HEAD is answered wherever GET is, with the headers GET would get; not where GET never ends."""
+    """ASGI middleware: answers HEAD with the headers of GET, except on `endless` paths."""
 
     def __init__(self, app: ASGIApp, endless: frozenset[str]) -> None:
         self._app = app
         self._endless = endless
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on as GET, and let go of the answer's body."""
+        """Pass the request on as GET, and drop the body."""
         if scope["type"] != "http" or scope["method"] != "HEAD" or scope["path"] in self._endless:
             await self._app(scope, receive, send)
             return

@@ -1,6 +1,9 @@
-"""What /openapi.json says beyond the routes: who may ask, and how errors look."""
+"""What /openapi.json adds to the routes: authentication, errors, cluster names, and examples."""
 
+import json
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -8,49 +11,57 @@ from fastapi import FastAPI
 from copilot import __version__
 from copilot.api.auth import SCHEMES
 from copilot.api.errors import ErrorBody
-from copilot.api.examples import BY_MODEL
+
+EXAMPLES = Path(__file__).parent / "openapi_examples.json"
+"""Answers about a recorded incident, by the name of their model; written by `python -m tools.docs.api_examples`."""
 
 HEADLINE: dict[str, Any] = {
     "title": "Temporal SRE Copilot",
     "version": __version__,
     "description": (
-        "Whether a Temporal cluster makes forward progress on the work it has, and why not. A reading that is missing "
-        "is null, never 0. With `degraded` true an answer is the best there is; `degraded_because` says what is away."
+        "Whether a Temporal cluster is making progress, and if not, why. A missing reading is null, never 0. With "
+        "`degraded` true an answer is the best available; `degraded_because` says what is unavailable."
     ),
 }
 
 
 def errors(*, authenticated: bool) -> dict[int | str, dict[str, Any]]:
-    """The errors any route may answer with."""
-    said = {404: "There is no such thing", 422: "A parameter cannot be used", 500: "The Copilot failed"}
+    """The errors that any route may answer."""
+    texts = {404: "Not found", 422: "A parameter is invalid", 500: "The Copilot failed"}
     if authenticated:
-        said[401] = "No token, or one that is not known"
-    return {status: {"model": ErrorBody, "description": text} for status, text in sorted(said.items())}
+        texts[401] = "No token, or one that is not accepted"
+    return {status: {"model": ErrorBody, "description": text} for status, text in sorted(texts.items())}
 
 
 def describe(app: FastAPI, clusters: Sequence[str], open_paths: frozenset[str] | None) -> None:
-    """Have the description say what FastAPI does not know: which clusters there are, that errors are JSON everywhere,
-    and where a token is needed (`open_paths` None: nowhere)."""
-    plain = app.openapi
+    """Add to the app's OpenAPI document what FastAPI does not know: the names of the clusters, that errors are always
+    JSON, examples, and where a token is required (`open_paths` None: nowhere)."""
+    generate = app.openapi
 
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:
-            said = plain()
-            for path, operations in said["paths"].items():
+            document = generate()
+            for path, operations in document["paths"].items():
                 for operation in operations.values():
                     _name_clusters(operation, clusters)
                     _errors_in_json(operation)
                     if open_paths is not None and path in open_paths:
                         operation["security"] = []
-            for name, example in BY_MODEL.items():
-                if name in said["components"]["schemas"]:
-                    said["components"]["schemas"][name]["examples"] = [example]
+            for name, example in _examples().items():
+                if name in document["components"]["schemas"]:
+                    document["components"]["schemas"][name]["examples"] = [example]
             if open_paths is not None:
-                said["components"]["securitySchemes"] = SCHEMES
-                said["security"] = [{name: []} for name in SCHEMES]
-        return plain()
+                document["components"]["securitySchemes"] = SCHEMES
+                document["security"] = [{name: []} for name in SCHEMES]
+        return generate()
 
     app.openapi = described  # type: ignore[method-assign]
+
+
+@cache
+def _examples() -> dict[str, Any]:
+    examples: dict[str, Any] = json.loads(EXAMPLES.read_text(encoding="utf-8"))
+    return examples
 
 
 def _name_clusters(operation: dict[str, Any], clusters: Sequence[str]) -> None:

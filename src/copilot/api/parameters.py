@@ -1,4 +1,4 @@
-"""The ways a caller may write an instant."""
+"""Query parameters that several routes share: instants, ranges, the cluster."""
 
 import re
 from collections.abc import Callable
@@ -14,9 +14,8 @@ MILLISECONDS_FROM = 100_000_000_000
 
 
 def parse_time(text: str) -> Instant:
-    """ISO 8601 (UTC where no offset is given), a date (its first moment in UTC), or epoch seconds or milliseconds.
-
-    Raises ValueError with a sentence for the caller."""
+    """ISO 8601 (UTC without an offset), a date (its first instant in UTC), or epoch seconds or milliseconds. ValueError
+    with a sentence for the caller."""
     text = text.strip()
     try:
         if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) and not re.fullmatch(r"[0-9]{8}", text):
@@ -25,14 +24,14 @@ def parse_time(text: str) -> Instant:
             return Instant.from_timestamp(number / 1000 if milliseconds else number, unit="second")
         if "T" not in text and " " not in text:
             return Date.parse_iso(text).at(Time()).assume_utc()
-        # A plus sign that was not escaped in the URL arrives as a space.
+        # A plus sign that is not escaped in the URL becomes a space.
         text = re.sub(r"(?<=\d) (?=\d\d:?\d\d$)", "+", text) if "T" in text else text.replace(" ", "T", 1)
         if re.search(r"(Z|[+-]\d\d(:?\d\d)?)$", text.partition("T")[2]):
             return Instant.parse_iso(text)
         return PlainDateTime.parse_iso(text).assume_utc()
     except (ValueError, OverflowError):
         raise ValueError(
-            f"{text[:60]!r} is no time: write 2026-11-22T12:00:00Z, a date, or epoch seconds or milliseconds"
+            f"{text[:60]!r} is not a valid time: use 2026-11-22T12:00:00Z, a date, or epoch seconds or milliseconds"
         ) from None
 
 
@@ -47,23 +46,23 @@ TimeParameter = Annotated[
                 {"type": "string", "format": "date"},
                 {"type": "string", "pattern": r"^([0-9]{1,7}|[0-9]{9,14})(\.[0-9]{1,6})?$"},
             ],
-            "description": "ISO 8601 (UTC where no offset is given), a date, epoch seconds or epoch milliseconds",
+            "description": "ISO 8601 (UTC without an offset), a date, epoch seconds or epoch milliseconds",
         }
     ),
 ]
-ClusterQuery = Annotated[str | None, Query(description="Which cluster; may be left out when there is only one")]
-StartQuery = Annotated[TimeParameter | None, Query(description="Begin of the range")]
-AtQuery = Annotated[TimeParameter | None, Query(description="A moment of the past; now when left out")]
-EndQuery = Annotated[TimeParameter | None, Query(description="End of the range; now when left out")]
+ClusterQuery = Annotated[str | None, Query(description="The cluster; optional when there is only one")]
+StartQuery = Annotated[TimeParameter | None, Query(description="Start of the range")]
+AtQuery = Annotated[TimeParameter | None, Query(description="A time in the past; now by default")]
+EndQuery = Annotated[TimeParameter | None, Query(description="End of the range; now by default")]
 
 
 def chosen_cluster(clusters: tuple[str, ...]) -> Callable[[ClusterQuery], str]:
-    """A dependency that gives the cluster a caller means. 404 for one we do not know, 422 if several could be meant."""
+    """A dependency that returns the requested cluster. 404 for an unknown one, 422 when it is required and missing."""
 
     def choose(cluster: ClusterQuery = None) -> str:
         if cluster is None:
             if len(clusters) > 1:
-                raise Problem(422, "bad_parameter", f"say which cluster: {', '.join(clusters)}", "cluster")
+                raise Problem(422, "bad_parameter", f"cluster is required: {', '.join(clusters)}", "cluster")
             return clusters[0]
         return known(cluster, clusters)
 
@@ -71,17 +70,17 @@ def chosen_cluster(clusters: tuple[str, ...]) -> Callable[[ClusterQuery], str]:
 
 
 def known(cluster: str, clusters: tuple[str, ...]) -> str:
-    """The cluster; 404 if it is not one of ours."""
+    """The cluster; Problem 404 if it is unknown."""
     if cluster not in clusters:
-        raise Problem(404, "unknown_cluster", f"there is no cluster {cluster[:60]!r} here", "cluster")
+        raise Problem(404, "unknown_cluster", f"there is no cluster {cluster[:60]!r}", "cluster")
     return cluster
 
 
 def time_range(start: Instant | None, end: Instant | None, now: Instant, default_hours: int) -> tuple[Instant, Instant]:
-    """The range a caller means; the last hours when nothing is said, up to now or to a `start` that a clock ahead of
-    ours gives. 422 if it runs backwards."""
+    """The requested range, by default the last hours. A `start` by a clock ahead of ours is its own end. Problem 422 if
+    it ends before it starts."""
     end = end or max(now, start or now)
     start = start or (end.subtract(hours=default_hours) if end > FIRST_END else Instant.MIN)
     if start > end:
-        raise Problem(422, "bad_parameter", "the range begins after its end", "start")
+        raise Problem(422, "bad_parameter", "the range ends before it starts", "start")
     return start, end

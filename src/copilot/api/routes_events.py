@@ -1,5 +1,6 @@
-"""/events: the live copy of a cluster as server-sent events."""
+"""/events: a cluster's verdict as server-sent events."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -10,90 +11,74 @@ from fastapi import APIRouter, Depends, Header
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from copilot.api import errors as problems
-from copilot.api import schemas as wire
 from copilot.api.deps import Deps
-from copilot.api.live import LiveCopies, Said
+from copilot.api.errors import ErrorBody, Problem
+from copilot.api.live import VerdictCache
 from copilot.api.parameters import chosen_cluster
+from copilot.api.schemas import ClusterLine, verdict_body
+from copilot.web.verdicts import VerdictView
 
 PATH = "/events"
 HEARTBEAT_SEC = 5.0
 RETRY_MS = 2_000
-TRY_AGAIN_SEC = 5
+RETRY_AFTER_SEC = 5
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Server-sent events without end", "content": {"text/event-stream": {}}},
-    503: {"model": problems.ErrorBody, "description": "Too many listen already"},
+    200: {"description": "An endless stream of server-sent events", "content": {"text/event-stream": {}}},
+    503: {"model": ErrorBody, "description": "Too many event streams are open"},
 }
 
 
-class Listeners:
-    """How many listen now, and how many may."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.now = 0
-
-
-def routes(deps: Deps, live: LiveCopies, max_streams: int) -> APIRouter:
-    """The route, over one set of copies, for `max_streams` listeners at once."""
+def routes(deps: Deps, cache: VerdictCache, max_streams: int) -> APIRouter:
+    """The route over one cache, for at most `max_streams` listeners."""
     router = APIRouter(tags=["status"])
-    listeners = Listeners(max_streams)
+    free = asyncio.Semaphore(max_streams)
 
     @router.get(PATH, response_class=StreamingResponse, responses=RESPONSES)
     async def events(
         cluster: Annotated[str, Depends(chosen_cluster(deps.clusters))],
-        last_event_id: Annotated[str | None, Header(description="The id last heard, after a break")] = None,
+        last_event_id: Annotated[str | None, Header(description="The last id received, after a break")] = None,
     ) -> StreamingResponse:
-        """The verdict in one line, as it changes: `verdict` when there is something new, `heard` every few seconds so
-        that the reader knows we are there. Both bear a line of /clusters, and `now`."""
-        return _Stream(_events(deps, live, cluster, last_event_id), listeners)
+        """One line of /clusters with `now`: an event `verdict` when there is something new, `heartbeat` every 5 s."""
+        if free.locked():
+            message = f"{max_streams} event streams are open: poll /status, or raise max_event_streams of [api]"
+            raise Problem(503, "too_many_listeners", message, headers={"retry-after": str(RETRY_AFTER_SEC)})
+        return _Stream(_events(deps, cache, cluster, last_event_id), free)
 
     return router
 
 
 class _Stream(StreamingResponse):
-    """An event stream that is refused when too many listen already."""
+    """An event stream that holds one of the `free` places while it is open."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, content: AsyncIterator[str], listeners: Listeners) -> None:
+    def __init__(self, content: AsyncIterator[str], free: asyncio.Semaphore) -> None:
         super().__init__(content, headers={"x-accel-buffering": "no"})
-        self._listeners = listeners
+        self._free = free
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._listeners.now >= self._listeners.most:
-            message = (
-                f"{self._listeners.most} listen to events already: ask /status, or raise max_event_streams of [api]"
-            )
-            refused = problems.answer(503, problems.ErrorDetail(code="too_many_listeners", message=message))
-            refused.headers["retry-after"] = str(TRY_AGAIN_SEC)
-            await refused(scope, receive, send)
-            return
-        self._listeners.now += 1
-        try:
+        async with self._free:
             await super().__call__(scope, receive, send)
-        finally:
-            self._listeners.now -= 1
 
 
-async def _events(deps: Deps, live: LiveCopies, cluster: str, last_id: str | None) -> AsyncIterator[str]:
-    told = float("-inf")
+async def _events(deps: Deps, cache: VerdictCache, cluster: str, last_id: str | None) -> AsyncIterator[str]:
+    sent = float("-inf")
     yield f"retry: {RETRY_MS}\n\n"
-    async with aclosing(live.changes(cluster)) as changes:
-        async for said in changes:
-            this_id, elapsed = _id(said), deps.elapsed()
+    async with aclosing(cache.changes(cluster)) as changes:
+        async for view in changes:
+            this_id, elapsed = _id(view), deps.elapsed()
             new = this_id != last_id
-            if new or elapsed - told >= HEARTBEAT_SEC:
-                last_id, told = this_id, elapsed
-                yield f"id: {this_id}\nevent: {'verdict' if new else 'heard'}\ndata: {_data(said)}\n\n"
+            if new or elapsed - sent >= HEARTBEAT_SEC:
+                last_id, sent = this_id, elapsed
+                yield f"id: {this_id}\nevent: {'verdict' if new else 'heartbeat'}\ndata: {_data(view)}\n\n"
 
 
-def _id(said: Said) -> str:
-    """The same for the same thing said, by whichever process."""
-    return blake2b(repr(said.revision).encode(), digest_size=8).hexdigest()
+def _id(view: VerdictView) -> str:
+    """The same for the same content, from any process."""
+    return blake2b(repr(view.revision).encode(), digest_size=8).hexdigest()
 
 
-def _data(said: Said) -> str:
-    line = wire.cluster_line(said).model_dump(mode="json")
-    return json.dumps({**line, "now": said.now.format_iso()})
+def _data(view: VerdictView) -> str:
+    line = verdict_body(ClusterLine, view).model_dump(mode="json")
+    return json.dumps({**line, "now": view.now.format_iso()})

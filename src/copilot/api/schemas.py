@@ -1,11 +1,11 @@
-"""The bodies of the answers, where they are not a core model themselves (requirements §6)."""
+"""The bodies of the answers, where they are not a model of the rules themselves. A new field is one line in its model,
+and one in `fields` if it comes from the verdict."""
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
 from whenever import Instant
 
-from copilot.api.live import Said
 from copilot.rules.model import (
     BottleneckClassification,
     Coverage,
@@ -21,13 +21,16 @@ from copilot.rules.model import (
 from copilot.rules.signals.readings import LogPattern, Signals, nested
 from copilot.rules.signals.taxonomy import Kind, ids
 from copilot.store.base import SeriesPoint, TimelinePoint
+from copilot.web.cards import remedies
+from copilot.web.verdicts import VerdictView, joined
 
 Group = dict[str, dict[str, float | None]]
-NOTHING_YET = "No evaluation has been heard of yet."
+NO_EVALUATION = "No evaluation has been received yet."
 
 
-class Verdicted(BaseModel):
-    """What every answer says first. `degraded`: it is the best there is, and `degraded_because` says what is away."""
+class VerdictHead(BaseModel):
+    """The first fields of every answer. `degraded`: the answer is the best available; `degraded_because` says what is
+    unavailable."""
 
     cluster: str
     evaluation_id: str | None
@@ -38,16 +41,22 @@ class Verdicted(BaseModel):
     degraded_because: str | None
 
 
-class Status(Verdicted):
+class ClusterLine(VerdictHead):
+    """One cluster of the overview."""
+
+    since: Instant | None
+    age_sec: float | None
+    bottleneck: BottleneckClassification
+    top_factor: str | None
+    summary: str
+
+
+class Status(ClusterLine):
     """The verdict with its evidence. Before the first evaluation the state is unknown and most fields are null."""
 
     last_known_state: HealthState | None
-    since: Instant | None
-    age_sec: float | None
     coverage: Coverage | None
     confidence: float | None
-    bottleneck: BottleneckClassification
-    top_factor: str | None
     trigger: Trigger | None
     primary_signals: Group
     amplifiers: Group
@@ -55,34 +64,11 @@ class Status(Verdicted):
     gates: tuple[GateResult, ...]
     log_patterns: tuple[LogPattern, ...]
     recommended_actions: tuple[SuggestedAction, ...]
-    summary: str
     explained_by: Literal["rules", "model"]
     issue_count: int
 
 
-class Services(Verdicted):
-    """How each actor does."""
-
-    services: tuple[ServiceHealth, ...]
-
-
-class OpenIssues(BaseModel):
-    """How many problems are open."""
-
-    critical: int
-    warning: int
-
-
-class Issues(Verdicted):
-    """The problems there are. `open` counts all that are open, listed or not; `truncated`: more fit what was asked than
-    are listed."""
-
-    open: OpenIssues
-    truncated: bool
-    issues: list[StoredIssue]
-
-
-class Summary(Verdicted):
+class Summary(VerdictHead):
     """The verdict in words."""
 
     summary: str
@@ -90,8 +76,35 @@ class Summary(Verdicted):
     explained_by: Literal["rules", "model"]
 
 
+class Services(VerdictHead):
+    """The state of each component."""
+
+    services: tuple[ServiceHealth, ...]
+
+
+class LogPatterns(VerdictHead):
+    """The log patterns of the newest evaluation."""
+
+    patterns: tuple[LogPattern, ...]
+
+
+class OpenIssues(BaseModel):
+    """Numbers of open issues."""
+
+    critical: int
+    warning: int
+
+
+class Issues(VerdictHead):
+    """The issues. `open` counts all open ones, listed or not; `truncated`: more match than are listed."""
+
+    open: OpenIssues
+    truncated: bool
+    issues: list[StoredIssue]
+
+
 class TimelineEntry(BaseModel):
-    """What was said at one moment; `primary_signals` is there only when asked for."""
+    """The verdict at one time; `primary_signals` only with `signals=true`."""
 
     timestamp: Instant
     health_state: ReportedState
@@ -101,8 +114,8 @@ class TimelineEntry(BaseModel):
     primary_signals: Group | None = None
 
 
-class Timeline(Verdicted):
-    """What was said over a range, oldest first."""
+class Timeline(VerdictHead):
+    """The verdicts over a range, oldest first."""
 
     start: Instant
     end: Instant
@@ -124,12 +137,6 @@ class SignalSeries(BaseModel):
     degraded_because: str | None
 
 
-class LogPatterns(Verdicted):
-    """Log patterns seen at the newest tick."""
-
-    patterns: tuple[LogPattern, ...]
-
-
 class EvaluationLine(BaseModel):
     """The newest evaluation as `copilot replay` prints it, with its id."""
 
@@ -144,129 +151,97 @@ class EvaluationLine(BaseModel):
     readings: dict[str, float | None]
 
 
-class Guide(BaseModel):
-    """A runbook. `markdown` is the whole text, its title included."""
-
-    name: str
-    title: str
-    markdown: str
-
-
-class GuideLine(BaseModel):
-    """A runbook's name and title."""
-
-    name: str
-    title: str
-
-
-class Guides(BaseModel):
-    """The runbooks there are, by name."""
-
-    guides: list[GuideLine]
-
-
-class Well(BaseModel):
-    """That all is well."""
-
-    status: Literal["ok", "ready"]
-
-
-class ClusterLine(Verdicted):
-    """One cluster of the overview."""
-
-    since: Instant | None
-    age_sec: float | None
-    bottleneck: BottleneckClassification
-    top_factor: str | None
-    summary: str
-
-
 class Clusters(BaseModel):
     """All clusters, the worst first."""
 
     clusters: list[ClusterLine]
 
 
-def verdicted(said: Said, *, because: str | None = None) -> dict[str, Any]:
-    """The fields of Verdicted. `because`: another reason for being degraded."""
-    reasons = "; ".join(dict.fromkeys(r for r in (said.degraded_because, because) if r)) or None
-    e = said.evaluation
+class RunbookLine(BaseModel):
+    """A runbook's name and title."""
+
+    name: str
+    title: str
+
+
+class RunbookText(RunbookLine):
+    """A runbook. `markdown` is the whole text, including the title."""
+
+    markdown: str
+
+
+class Runbooks(BaseModel):
+    """All runbooks, by name."""
+
+    runbooks: list[RunbookLine]
+
+
+class ServiceStatus(BaseModel):
+    """The answer of a probe."""
+
+    status: Literal["ok", "ready"]
+
+
+B = TypeVar("B", bound=VerdictHead)
+
+
+def verdict_body(kind: type[B], view: VerdictView, because: str | None = None, **more: object) -> B:
+    """A body that shows the verdict, with `more` fields. `because`: another reason for being degraded."""
+    return kind.model_validate({**fields(view, because), **more})
+
+
+def fields(view: VerdictView, because: str | None = None) -> dict[str, Any]:
+    """Every field that comes from the verdict; the models pick theirs."""
+    e, reasons = view.evaluation, joined(view.degraded_because, because)
+    verdict = e.verdict if e else None
     return {
-        "cluster": said.cluster,
+        "cluster": view.cluster,
         "evaluation_id": e.evaluation_id if e else None,
-        "health_state": e.verdict.health_state if e else ReportedState.UNKNOWN,
+        "health_state": view.state,
         "timestamp": e.time if e else None,
-        "stale": e.verdict.stale if e else True,
+        "stale": view.stale,
         "degraded": reasons is not None,
         "degraded_because": reasons,
+        "since": verdict.since if verdict else None,
+        "age_sec": rounded_age(view),
+        "bottleneck": e.bottleneck if e else BottleneckClassification.UNKNOWN,
+        "top_factor": e.top_factor if e else None,
+        "summary": e.summary if e else NO_EVALUATION,
+        "narrative": e.narrative if e else None,
+        "explained_by": e.explained_by if e else "rules",
+        "last_known_state": verdict.last_known_state if verdict else None,
+        "coverage": verdict.coverage if verdict else None,
+        "confidence": verdict.confidence if verdict else None,
+        "trigger": view.trigger,
+        "gates": verdict.gates if verdict else (),
+        "log_patterns": e.signals.logs if e else (),
+        "patterns": e.signals.logs if e else (),
+        "recommended_actions": [r.action for r in remedies(e.findings)] if e else (),
+        "services": e.services if e else (),
+        "issue_count": len(e.findings) if e else 0,
     }
 
 
-def status(said: Said) -> Status:
-    """The verdict with its evidence."""
-    e = said.evaluation
-    return Status(
-        **verdicted(said),
-        last_known_state=e.verdict.last_known_state if e else None,
-        since=e.verdict.since if e else None,
-        age_sec=age(said),
-        coverage=e.verdict.coverage if e else None,
-        confidence=e.verdict.confidence if e else None,
-        bottleneck=e.bottleneck if e else BottleneckClassification.UNKNOWN,
-        top_factor=e.top_factor if e else None,
-        trigger=said.trigger,
-        primary_signals=group(e.signals if e else None, "primary"),
-        amplifiers=group(e.signals if e else None, "amplifier"),
-        worker_signals=group(e.signals if e else None, "worker"),
-        gates=e.verdict.gates if e else (),
-        log_patterns=e.signals.logs if e else (),
-        recommended_actions=_actions(said),
-        summary=e.summary if e else NOTHING_YET,
-        explained_by=e.explained_by if e else "rules",
-        issue_count=len(e.findings) if e else 0,
-    )
+def groups(signals: Signals | None) -> dict[str, Group]:
+    """All signals by kind and group; null where there is no value."""
+    kinds: dict[str, Kind] = {"primary_signals": "primary", "amplifiers": "amplifier", "worker_signals": "worker"}
+    return {name: nested({i: signals.value(i) if signals else None for i in ids(kind)}) for name, kind in kinds.items()}
 
 
-def cluster_line(said: Said) -> ClusterLine:
-    """The verdict in one line."""
-    e = said.evaluation
-    return ClusterLine(
-        **verdicted(said),
-        since=e.verdict.since if e else None,
-        age_sec=age(said),
-        bottleneck=e.bottleneck if e else BottleneckClassification.UNKNOWN,
-        top_factor=e.top_factor if e else None,
-        summary=e.summary if e else NOTHING_YET,
-    )
+def rounded_age(view: VerdictView) -> float | None:
+    """Seconds since the evaluation was made, to a tenth; None before the first."""
+    return None if view.age_sec is None else round(view.age_sec, 1)
 
 
-def entry(point: TimelinePoint) -> dict[str, Any]:
-    """A TimelineEntry, ready for JSON: there are too many of them in an answer to make models of."""
-    said: dict[str, Any] = {
+def timeline_entry(point: TimelinePoint) -> dict[str, Any]:
+    """A TimelineEntry as a dict: an answer has too many to make models of them."""
+    entry: dict[str, Any] = {
         "timestamp": point.time.format_iso(),
         "health_state": point.health_state.value,
         "stale": point.stale,
         "bottleneck": point.bottleneck.value,
         "top_factor": point.top_factor,
     }
-    readings = point.signals
-    if readings is not None:
-        said["primary_signals"] = nested({i: readings.get(i) for i in ids("primary")})
-    return said
-
-
-def group(signals: Signals | None, kind: Kind) -> Group:
-    """All signals of a kind, nested by group; null where there is no value."""
-    return nested({i: signals.value(i) if signals else None for i in ids(kind)})
-
-
-def age(said: Said) -> float | None:
-    """Seconds since the evaluation was made, as they are told."""
-    return None if said.age_sec is None else round(said.age_sec, 1)
-
-
-def _actions(said: Said) -> tuple[SuggestedAction, ...]:
-    if said.evaluation is None:
-        return ()
-    ranked = [a for finding in said.evaluation.findings for a in finding.suggested_actions]
-    return tuple(a for i, a in enumerate(ranked) if a not in ranked[:i])
+    if point.signals is not None:
+        entry["primary_signals"] = nested({i: point.signals.get(i) for i in ids("primary")})
+    return entry

@@ -1,9 +1,10 @@
-"""Serves the app over HTTP until it is told to stop."""
+"""Serves the app over HTTP or HTTPS until it is stopped; `run_api` is the process of `copilot api`."""
 
 import asyncio
 import contextlib
 import gc
 import ipaddress
+import logging
 import signal
 import socket
 import ssl
@@ -12,29 +13,68 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
+from whenever import Instant
 
-from copilot.errors import StartError
+from copilot import bootstrap
+from copilot.api.app import create_app
+from copilot.api.deps import Deps
+from copilot.errors import SettingsError, StartError
+from copilot.loops.live import LoopLive, PendingWrites
+from copilot.settings.load import Settings
+from copilot.telemetry.process_log import say
+from copilot.telemetry.runtime import begin_runtime
+from copilot.telemetry.switch import traced
 
-LAST_REQUESTS_SEC = 3
+GRACEFUL_SHUTDOWN_SEC = 3
+
+log = logging.getLogger(__name__)
 
 
-async def serve(app: FastAPI, host: str, port: int, *, insecure: bool = False) -> None:
-    """Serve `app` (of create_app) until SIGINT or SIGTERM, or until cancelled; `port` 0 takes a free one.
-
-    Raises StartError when the address is taken, or lies beyond this machine and `insecure` is not said."""
-    listening = listening_socket(host, port, insecure=insecure)
-    with told_to_end() as told:
-        await serve_on(app, listening, until=told)
+async def run_api(settings: Settings, *, insecure: bool = False) -> None:
+    """Serve until SIGINT or SIGTERM. Temporal and the store may be down: their data is missing until they are up.
+    SettingsError without a cluster; StartError when the address cannot be used."""
+    if not settings.clusters:
+        raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
+    form = settings.logging.format
+    begin_runtime()
+    api = settings.api
+    tls = tls_context(api.cert_file, api.key_file) if api.cert_file and api.key_file else None
+    async with contextlib.AsyncExitStack() as closing:
+        closing.enter_context(traced("api"))
+        stop = closing.enter_context(stop_signals())
+        store = bootstrap.store(settings)
+        closing.push_async_callback(store.close)
+        client = await bootstrap.temporal_client(settings.temporal, lazy=True)
+        deps = Deps(
+            store=store,
+            live=LoopLive(client),
+            clusters=tuple(c.name for c in settings.clusters),
+            now=Instant.now,
+            unsaved=PendingWrites(client).why,
+            model_cap=settings.models.cap,
+            runbooks=settings.knowledge.folder,
+        )
+        app = create_app(deps, api)
+        listening = listening_socket(api.host, api.port, insecure=insecure or bool(api.tokens))
+        closing.callback(listening.close)
+        host, port = listening.getsockname()[:2]
+        if tls is None and api.tokens and not is_loopback(host):
+            log.warning("tokens are sent unencrypted to %s: set cert_file and key_file of [api]", host,
+                        extra={"event": "api.tokens_unencrypted", "host": host})  # fmt: skip
+        freeze_heap()
+        shown = f"[{host}]" if ":" in host else host
+        say(f"copilot api is ready: {api.scheme}://{shown}:{port}", form)
+        await serve_on(app, listening, until=stop, tls=tls)
 
 
 @contextlib.contextmanager
-def told_to_end() -> Iterator[asyncio.Event]:
+def stop_signals() -> Iterator[asyncio.Event]:
     """An event that SIGINT and SIGTERM set, instead of ending the process."""
-    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, told.set)
+        loop.add_signal_handler(number, stop.set)
     try:
-        yield told
+        yield stop
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
@@ -43,39 +83,38 @@ def told_to_end() -> Iterator[asyncio.Event]:
 async def serve_on(
     app: FastAPI, listening: socket.socket, *, until: asyncio.Event | None = None, tls: ssl.SSLContext | None = None
 ) -> None:
-    """The same on a socket that listens already (its port is known before the first request), without touching signals:
-    until `until` is set, or until cancelled. With `tls` it speaks HTTPS."""
+    """Serve `app` (of create_app) on a listening socket until `until` is set, or until cancelled; HTTPS with `tls`."""
     config = uvicorn.Config(
         app,
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # The app believes its trusted_proxies; uvicorn would believe an environment variable.
+        proxy_headers=False,  # The app has its trusted_proxies; uvicorn would trust an environment variable.
         ws="none",
-        timeout_graceful_shutdown=LAST_REQUESTS_SEC,
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SEC,
         ssl_context_factory=None if tls is None else lambda *_: tls,
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]), name="serve the API")
-    told = asyncio.create_task((until or asyncio.Event()).wait(), name="wait for the end of the API")
+    stopped = asyncio.create_task((until or asyncio.Event()).wait(), name="wait for the end of the API")
     try:
-        await asyncio.wait((serving, told), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
     finally:
-        told.cancel()
+        stopped.cancel()
         server.should_exit = True
         await serving
 
 
-def keep_for_good() -> None:
-    """Tell the garbage collector that what a process has by now it keeps. Going through it takes 45 ms, in which
-    nothing is answered. For a process that serves and does nothing else, right before it does."""
+def freeze_heap() -> None:
+    """Exclude all objects that exist now from garbage collection: scanning them takes 45 ms, in which nothing is
+    answered. For a process that does nothing but serve, right before it serves."""
     gc.collect()
     gc.freeze()
 
 
 def tls_context(cert_file: Path, key_file: Path) -> ssl.SSLContext:
-    """How HTTPS is spoken: TLS 1.2 or later. StartError says in one line what is wrong with the files."""
+    """A server's TLS context, 1.2 or later. StartError says in one line what is wrong with the files."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     for file in (cert_file, key_file):
@@ -88,19 +127,19 @@ def tls_context(cert_file: Path, key_file: Path) -> ssl.SSLContext:
     except (ssl.SSLError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise StartError(
-            f"the API cannot speak HTTPS with {cert_file} and {key_file} ({reason}): a certificate and the key it was "
-            "made for are needed, in PEM, the key without a password"
+            f"the API cannot serve HTTPS with {cert_file} and {key_file} ({reason}): it needs a certificate and its "
+            "key in PEM, the key without a password"
         ) from error
     return context
 
 
 def listening_socket(host: str, port: int, *, insecure: bool = False) -> socket.socket:
-    """A socket bound to the address; `insecure`: it may lie beyond this machine. StartError says in one line why it
-    cannot be."""
-    if not insecure and not loopback(host):
+    """A socket bound to the address; `port` 0 takes a free one. StartError, in one line, when it cannot be bound, or is
+    public and `insecure` is false."""
+    if not insecure and not is_loopback(host):
         raise StartError(
-            f"the API knows no tokens and will not listen on {host}: put what `copilot token new NAME` prints under "
-            "[api.tokens], or use 127.0.0.1, or say --insecure if whatever stands before it lets only the right in"
+            f"the API has no tokens and will not listen on {host}: put the output of `copilot token new NAME` under "
+            "[api.tokens], or use 127.0.0.1, or pass --insecure if a proxy in front of it authenticates callers"
         )
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -122,7 +161,7 @@ def listening_socket(host: str, port: int, *, insecure: bool = False) -> socket.
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to others, and ends the event streams, which would never end, before it waits for requests."""
+    """Does not handle signals, and on shutdown ends the event streams, which never end by themselves."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -139,8 +178,8 @@ def _no_password() -> str:
     raise ValueError("the key has a password")
 
 
-def loopback(host: str) -> bool:
-    """Whether an address is this machine's own."""
+def is_loopback(host: str) -> bool:
+    """Whether an address is a loopback address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

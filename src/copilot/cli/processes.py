@@ -45,7 +45,7 @@ def api(
 
     Example: copilot api --config copilot.toml, then open http://127.0.0.1:8765"""
     from copilot.api.errors import request_facts
-    from copilot.api.process import run_api
+    from copilot.api.serve import run_api
     from copilot.settings.load import load_settings
     from copilot.telemetry.process_log import log_to_stderr
 

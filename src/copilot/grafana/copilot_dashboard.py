@@ -40,7 +40,7 @@ SHOWN = (
     "workers.wft_schedule_to_start_p95_ms",
 )
 """Signals of the grid: is work done, does it wait, and what does it cost."""
-GUIDE = {"title": "View guide", "url": "${page}/guides/${__value.raw}/page", "targetBlank": True}
+GUIDE = {"title": "View runbook", "url": "${page}/runbooks/${__value.raw}/page", "targetBlank": True}
 ROBOT = "'${page}/static/icons/' + state + '.svg'"
 """The state's picture, on the Copilot's page."""
 IN_STATE = "health_state IN (${state:singlequote})"

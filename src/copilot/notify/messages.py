@@ -185,7 +185,7 @@ def links(public_url: str | None, cluster: str, runbook: str) -> NoticeLinks:
     if public_url is None:
         return NoticeLinks()
     base = public_url.rstrip("/")
-    guide = f"{base}/guides/{quote(runbook, safe='')}/page" if runbook else None
+    guide = f"{base}/runbooks/{quote(runbook, safe='')}/page" if runbook else None
     return NoticeLinks(page=f"{base}/?cluster={quote(cluster, safe='')}", guide=guide)
 
 

@@ -1,4 +1,4 @@
-"""The built-in page: it draws what was said and derives nothing."""
+"""The built-in page: it draws verdicts and derives no state."""
 
 from pathlib import Path
 

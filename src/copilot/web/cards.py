@@ -1,4 +1,4 @@
-"""The worst finding, as the hero names it."""
+"""The page's cards: the worst finding, actions, key signals, and every signal with its reading."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,16 +17,15 @@ from copilot.web.drawing import Spark, spark
 
 @dataclass(frozen=True, slots=True)
 class Callout:
-    """A finding and what is said of it. `beside_summary`: the summary says something else and stands above it; where it
-    does not, the callout says all of it."""
+    """A finding with its explanation. `beside_summary`: the summary says something else and is shown too."""
 
     finding: Issue
-    words: str
+    text: str
     beside_summary: bool
 
 
 def callout(e: ExplainedEvaluation) -> Callout | None:
-    """The first finding, without what the summary says already; None where there is none."""
+    """The first finding, without repeating the summary; None without findings."""
     if not e.findings:
         return None
     worst = e.findings[0]
@@ -44,43 +43,44 @@ class Remedy:
 
 
 def remedies(findings: Iterable[Issue]) -> list[Remedy]:
-    """The findings' actions as they are ranked, each once."""
-    found: list[Remedy] = []
+    """The findings' actions, most important first, each once."""
+    every: list[Remedy] = []
     for finding in findings:
         for action in finding.suggested_actions:
-            if all(action != known.action for known in found):
-                found.append(Remedy(action, finding))
-    return found
+            if all(action != known.action for known in every):
+                every.append(Remedy(action, finding))
+    return every
 
 
 KEY_SIGNALS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
-    ("Arrives", (("demand.starts_per_sec", "Workflow starts"), ("demand.tasks_added_per_sec", "Tasks added"))),
-    ("Waits", (("matching.backlog_count", "Backlog"), ("matching.workflow_backlog_age_sec", "Oldest workflow task"),
+    ("Demand", (("demand.starts_per_sec", "Workflow starts"), ("demand.tasks_added_per_sec", "Tasks added"))),
+    ("Backlog", (("matching.backlog_count", "Tasks in backlog"),
+                 ("matching.workflow_backlog_age_sec", "Oldest workflow task"),
                ("matching.activity_backlog_age_sec", "Oldest activity task"))),
-    ("Is served", (("workflow_completion.success_per_sec", "Workflows completed"),
+    ("Progress", (("workflow_completion.success_per_sec", "Workflows completed"),
                    ("matching.tasks_dispatched_per_sec", "Tasks dispatched"),
                    ("state_transitions.throughput_per_sec", "State transitions"))),
-    ("Takes", (("frontend.latency_p99_ms", "Frontend p99"), ("persistence.latency_p99_ms", "Database p99"))),
-    ("Goes wrong", (("frontend.error_rate_per_sec", "Server errors"),
+    ("Latency", (("frontend.latency_p99_ms", "Frontend p99"), ("persistence.latency_p99_ms", "Persistence p99"))),
+    ("Errors", (("frontend.error_rate_per_sec", "Server errors"),
                     ("workflow_completion.failed_per_sec", "Workflows failed"))),
-    ("Workers", (("poller.pending_polls", "Waiting polls"), ("workers.workflow_slots_available", "Free workflow slots"),
+    ("Workers", (("poller.pending_polls", "Pending polls"), ("workers.workflow_slots_available", "Free workflow slots"),
                  ("workers.activity_slots_available", "Free activity slots"))),
 )  # fmt: skip
 
 KINDS = (
-    ("primary", "Primary: decide the state"),
-    ("worker", "Workers: whose problem it is"),
-    ("amplifier", "Amplifiers: explain why"),
+    ("primary", "Primary: they decide the state"),
+    ("worker", "Workers: they show whose problem it is"),
+    ("amplifier", "Amplifiers: they explain why"),
 )
 
 REASONS = {
     MissingCode.TARGET_DOWN: "target down",
-    MissingCode.ABSENT: "not on the page that was read",
-    MissingCode.TIMEOUT: "did not answer in time",
+    MissingCode.ABSENT: "not on the metrics page",
+    MissingCode.TIMEOUT: "timed out",
     MissingCode.FORBIDDEN: "not allowed",
-    MissingCode.PARSE: "answer not understood",
-    MissingCode.NO_SOURCE: "nothing measures it",
-    MissingCode.DROPPED: "left out on purpose",
+    MissingCode.PARSE: "response not understood",
+    MissingCode.NO_SOURCE: "no source measures it",
+    MissingCode.DROPPED: "dropped on purpose",
 }
 
 Reading = Literal["value", "quiet", "missing"]
@@ -88,7 +88,7 @@ Reading = Literal["value", "quiet", "missing"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One signal: what it is, what it reads, and, where it reads nothing, why."""
+    """One signal with its reading, and why there is no value where there is none."""
 
     spec: SignalSpec
     reading: Reading
@@ -98,7 +98,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Card(Row):
-    """A key signal with its name for people and its course."""
+    """A key signal with its display name and sparkline."""
 
     label: str
     spark: Spark
@@ -107,8 +107,8 @@ class Card(Row):
 def key_signals(
     signals: Signals, trend: Sequence[TimelinePoint], now: Instant, lasts_sec: float
 ) -> list[tuple[str, list[Card]]]:
-    """The key signals by what they are about, with their course from the first point of `trend` to now; those that are
-    not expected here are left out. A point lasts `lasts_sec`."""
+    """The key signals by topic, with sparklines from the first point of `trend` to now; without those that are not
+    expected here. A point holds for `lasts_sec`."""
     start = trend[0].time if trend else now
     at = [(p.time - start).total("seconds") for p in trend]
     whole = max(1.0, (now - start).total("seconds"))
@@ -119,8 +119,8 @@ def key_signals(
             if not _expected(signals, signal_id):
                 continue
             row = _row(signals, SPECS[signal_id])
-            course = [p.signals.get(signal_id) if p.signals else None for p in trend]
-            history = spark(list(zip(at, course, strict=True)), whole, lasts_sec)
+            values = [p.signals.get(signal_id) if p.signals else None for p in trend]
+            history = spark(list(zip(at, values, strict=True)), whole, lasts_sec)
             cards.append(Card(row.spec, row.reading, row.text, row.why, label, history))
         if cards:
             groups.append((title, cards))
@@ -138,7 +138,7 @@ def all_signals(signals: Signals) -> list[tuple[str, list[Row]]]:
 
 
 def unread(signals: Signals) -> list[Row]:
-    """Signals of the table that could not be read though something should measure them."""
+    """Signals that could not be read although a source should have them."""
     rows = [_row(signals, s) for s in SPECS.values() if _expected(signals, s.id)]
     return [r for r in rows if r.reading == "missing" and not _nothing_measures(signals, r.spec.id)]
 
@@ -160,7 +160,7 @@ def _nothing_measures(signals: Signals, signal_id: str) -> bool:
 
 def _row(signals: Signals, spec: SignalSpec) -> Row:
     if signals.quiet(spec.id):
-        return Row(spec, "quiet", "no traffic", "read, but nothing happened that could be measured")
+        return Row(spec, "quiet", "no traffic", "read, but there was no traffic to measure")
     value = signals.value(spec.id)
     if value is not None:
         return Row(spec, "value", quantity(value, spec.unit), "")

@@ -1,4 +1,4 @@
-"""Small charts as SVG coordinates. The page draws them without JavaScript."""
+"""Small charts as SVG coordinates, which need no JavaScript."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class Spark:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A stretch of the timeline in one state: where it lies (0…1000) and what it says when pointed at. `factor` is the
-    last first finding that was named in it."""
+    """A stretch of the timeline in one state, and its place (0…1000). `factor` is the top factor of its last point that
+    has one."""
 
     x: float
     width: float
@@ -34,8 +34,8 @@ class Stretch:
 
 
 def spark(values: Sequence[tuple[float, float | None]], whole: float, lasts: float) -> Spark:
-    """A sparkline over values at seconds of `whole`. One that is missing is a gap, and so is more than `lasts` seconds
-    without any. The scale begins at zero and ends at the highest value."""
+    """A sparkline of values at seconds of `whole`, on a scale from zero to the highest value. A missing value is a gap,
+    and so are more than `lasts` seconds without one."""
     runs: list[list[tuple[float, float]]] = [[]]
     before = 0.0
     for at, value in values:
@@ -68,7 +68,7 @@ def spark(values: Sequence[tuple[float, float | None]], whole: float, lasts: flo
 
 def strip(points: Sequence[TimelinePoint], start: Instant, end: Instant, lasts_sec: float) -> tuple[Stretch, ...]:
     """The timeline from `start` to `end` as stretches of equal state. A point holds until the next, but no longer than
-    `lasts_sec` (nobody said anything after that), so that an outage of the Copilot is a hole."""
+    `lasts_sec`, so that an outage of the Copilot is a gap."""
     whole = (end - start).total("seconds")
     stretches: list[Stretch] = []
 

@@ -1,4 +1,4 @@
-"""Numbers and instants as people read them."""
+"""The page's content for the templates, and their rendering."""
 
 import math
 from collections.abc import Sequence
@@ -13,8 +13,7 @@ from markdown_it import MarkdownIt
 from whenever import Instant
 
 from copilot.explain import ExplainedEvaluation
-from copilot.explain import numbers as figures
-from copilot.explain.numbers import duration
+from copilot.explain.numbers import NOTHING, duration, quantity
 from copilot.rules.model import GateResult, ReportedState, Severity, StoredIssue
 from copilot.rules.signals.readings import LogPattern
 from copilot.rules.signals.taxonomy import SPECS
@@ -24,7 +23,30 @@ from copilot.sources.knowledge.sections import anchor
 from copilot.store.base import TimelinePoint
 from copilot.web import drawing
 from copilot.web.cards import Callout, Card, Remedy, Row, all_signals, callout, key_signals, remedies, unread
-from copilot.web.overview import ClusterCard, Overview
+from copilot.web.verdicts import Overview, VerdictView
+
+UNJUDGED = {
+    None: "unjudged",
+    "missing": "unjudged: readings are missing",
+    "no_traffic": "unjudged: no traffic",
+    "not_expected": "unjudged: no source measures it",
+    "recovering": "unjudged: just recovered",
+}
+MEANS = {
+    ReportedState.HAPPY: "making progress",
+    ReportedState.STRESSED: "degraded but progressing",
+    ReportedState.CRITICAL: "no forward progress",
+    ReportedState.UNKNOWN: "not enough data",
+}
+LOG_COLUMNS = ("count", "service", "level", "pattern", "first", "last")
+MAX_STEP_SEC = 600.0
+GATES_SHOWN = 9
+CHANGES_SHOWN = 32
+TABS_SHOWN = 8
+"""With more clusters only those that are not happy have a tab beside the one that is shown."""
+SPANS_MIN = (5, 15, 60, 360)
+PAST_HOURS = 3
+"""How much of the timeline a historical view shows before and after its time."""
 
 
 def ago(time: Instant, now: Instant) -> str:
@@ -41,34 +63,15 @@ def clock(time: Instant, now: Instant) -> str:
 
 
 def words(name: str) -> str:
-    """A name of ours (work_stalled) as words."""
+    """An identifier (work_stalled) as words."""
     text = name.replace("_", " ").replace(".", " · ")
     return text[:1].upper() + text[1:]
 
 
-UNJUDGED = {
-    None: "could not be judged",
-    "missing": "not judged: readings are missing",
-    "no_traffic": "not judged: no traffic",
-    "not_expected": "not judged: nothing here measures it",
-    "recovering": "not judged: just recovered",
-}
-
-MEANS = {
-    ReportedState.HAPPY: "making progress",
-    ReportedState.STRESSED: "progress, but with pain",
-    ReportedState.CRITICAL: "no forward progress",
-    ReportedState.UNKNOWN: "this cluster cannot be seen",
-}
-
-
-LOG_COLUMNS = ("count", "service", "level", "pattern", "first", "last")
-
-
 @dataclass(frozen=True, slots=True)
-class View:
-    """`cluster` None: the overview. `at`: a moment of the past, None: now. `show`: only what was in this state.
-    `sort`: the column log patterns are sorted by, one of LOG_COLUMNS."""
+class PageQuery:
+    """The parameters of the page. `cluster` None: the overview. `at`: a time in the past, None: now. `show`: only this
+    state. `sort`: the column of log patterns, one of LOG_COLUMNS."""
 
     cluster: str | None = None
     at: Instant | None = None
@@ -76,140 +79,120 @@ class View:
     sort: str = "count"
 
     def href(self, **changed: Any) -> str:
-        """The address of this view with some of it changed."""
+        """The address of this page with some parameters changed."""
         to = replace(self, **changed)
-        asked = {
+        parameters = {
             "cluster": to.cluster,
             "at": to.at.round("second", mode="ceil").format_iso() if to.at else None,
             "show": to.show.value if to.show else None,
             "sort": to.sort if to.sort != "count" else None,
         }
-        query = urlencode({name: value for name, value in asked.items() if value is not None})
+        query = urlencode({name: value for name, value in parameters.items() if value is not None})
         return f"/?{query}" if query else "/"
-
-
-def guide_html(runbook: Runbook) -> str:
-    """The runbook as an `<article>`; its headings bear the anchors that passages of runbooks are cited by."""
-    markdown = _markdown()
-    tokens = markdown.parse(runbook.markdown)
-    for opening, inline in pairwise(tokens):
-        if opening.type == "heading_open":
-            opening.attrSet("id", anchor(inline.content))
-    for token in (child for t in tokens for child in t.children or ()):
-        if token.type == "link_open" and not str(token.attrGet("href") or "").startswith("#"):
-            token.attrSet("rel", "noopener noreferrer")
-    return f'<article class="guide">\n{markdown.renderer.render(tokens, markdown.options, {})}</article>\n'
-
-
-@cache
-def _markdown() -> MarkdownIt:
-    return MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
-
-
-LONGEST_STEP_SEC = 600.0
-GATES_AT_ONCE = 9
-CHANGES_AT_ONCE = 32
-TABS_AT_ONCE = 8
-"""Of more clusters only those that are not happy are named beside the one that is shown."""
-SPANS_MIN = (5, 15, 60, 360)
-PAST_HOURS = 3
-"""How much of the timeline a page about the past shows before and after its moment."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """Everything the page shows. `evaluation` as it must be read at `now` (None: nothing heard yet); where
-    `view.at` says a moment of the past, `now` is that moment and `today` is the clock. `trend` are the last points with
-    signals, `strip` the timeline, `issues` those of the last day; `guides` are the runbooks there are."""
+    """The page of one cluster. In a historical view `verdict` is that of `query.at`, and `today` is the current time.
+    `trend`: the last points with signals; `strip`: the timeline; `issues`: those of the last day; `runbooks`: the names
+    of all runbooks."""
 
-    view: View
-    tabs: tuple[ClusterCard, ...]
-    evaluation: ExplainedEvaluation | None
-    now: Instant
+    query: PageQuery
+    tabs: Sequence[VerdictView]
+    verdict: VerdictView
     today: Instant
-    age_sec: float | None
     degraded_because: str | None
     trend: Sequence[TimelinePoint] = ()
     strip: Sequence[TimelinePoint] = ()
     issues: Sequence[StoredIssue] = ()
-    guides: frozenset[str] = field(default=frozenset())
+    runbooks: frozenset[str] = field(default=frozenset())
     logged_in: bool = False
 
     @property
     def cluster(self) -> str:
         """The cluster's name."""
-        return self.view.cluster or ""
+        return self.verdict.cluster
 
     @property
-    def past(self) -> bool:
-        """Whether this tells of a moment of the past."""
-        return self.view.at is not None
+    def historical(self) -> bool:
+        """Whether this shows a time in the past."""
+        return self.query.at is not None
+
+    @property
+    def evaluation(self) -> ExplainedEvaluation | None:
+        """The evaluation as it reads at `now`; None when there is none."""
+        return self.verdict.evaluation
+
+    @property
+    def now(self) -> Instant:
+        """The time that is shown."""
+        return self.verdict.now
 
     @property
     def state(self) -> ReportedState:
-        """The state; unknown before the first evaluation."""
-        return self.evaluation.verdict.health_state if self.evaluation else ReportedState.UNKNOWN
+        """The state; unknown without an evaluation."""
+        return self.verdict.state
 
     @property
-    def loud(self) -> str | None:
-        """The sentence that must not be overlooked: that this is old; None when it is fresh."""
+    def warning(self) -> str | None:
+        """The sentence that must not be missed: the verdict is old, or there is none; None when it is fresh."""
         e = self.evaluation
+        if e is None and self.historical:
+            return "No evaluation is stored for this time."
         if e is None:
-            return "Nothing is kept of this moment." if self.past else "Nothing has been heard of this cluster yet."
-        if e.verdict.health_state is ReportedState.UNKNOWN:
+            return "No evaluation of this cluster has been received yet."
+        if self.state is ReportedState.UNKNOWN:
             before = f" Before that: {e.verdict.last_known_state}." if e.verdict.last_known_state else ""
             return f"Unknown since {clock(e.verdict.since, self.now)}.{before}"
-        if e.verdict.stale:
-            return "Stale: this state is held without fresh evidence."
-        return None
+        return "Stale: this state is held without fresh evidence." if e.verdict.stale else None
 
     @property
-    def outlived(self) -> bool:
-        """Whether the evaluation is so old that what it read is the past."""
-        e = self.evaluation
-        return e is not None and self.age_sec is not None and self.age_sec > unknown_after_sec(e.interval_sec)
+    def outdated(self) -> bool:
+        """Whether the evaluation is so old that its readings say nothing about now."""
+        e, age = self.evaluation, self.verdict.age_sec
+        return e is not None and age is not None and age > unknown_after_sec(e.interval_sec)
 
     @cached_property
     def callout(self) -> Callout | None:
-        """The worst finding; None where what was read is the past."""
-        return callout(self.evaluation) if self.evaluation and not self.outlived else None
+        """The worst finding; None without one, or when it is outdated."""
+        return callout(self.evaluation) if self.evaluation and not self.outdated else None
 
     @property
-    def rules_say(self) -> str:
-        """The state and what decided it, in the rules' own words, whoever wrote the rest."""
+    def rules_summary(self) -> str:
+        """The state and the gates that decided it, from the rules alone."""
         e = self.evaluation
         if e is None:
             return ""
-        fired = [g.sentence or words(g.name) for g in e.verdict.gates if g.fired]
-        why = "; ".join(fired) if fired else "no gate fires"
+        firing = [g.sentence or words(g.name) for g in e.verdict.gates if g.fired]
+        why = "; ".join(firing) if firing else "no gate is firing"
         return f"{words(self.state.value)} since {clock(e.verdict.since, self.now)}: {why}."
 
     @cached_property
     def gates(self) -> list[GateResult]:
-        """Gates: fired first (critical before warning), then those whose readings are missing, then the rest, the
-        nearest to its threshold first."""
+        """Gates: firing ones (critical before warning), those with missing readings, and the rest, the nearest to their
+        threshold first."""
         return sorted(self.evaluation.verdict.gates, key=_interest) if self.evaluation else []
 
     @property
     def gates_shown(self) -> int:
-        """How many of them are shown at once: all that fire, and some more."""
-        return max(GATES_AT_ONCE, sum(g.fired is True for g in self.gates))
+        """How many gates are visible at first: all that are firing, and some more."""
+        return max(GATES_SHOWN, sum(g.fired is True for g in self.gates))
 
     @cached_property
     def remedies(self) -> list[Remedy]:
-        """What to do, first things first."""
+        """What to do, most important first."""
         return remedies(self.evaluation.findings) if self.evaluation else []
 
     @cached_property
     def cards(self) -> list[tuple[str, list[Card]]]:
-        """Key signals by what they are about."""
+        """The key signals by topic."""
         if self.evaluation is None:
             return []
-        return key_signals(self.evaluation.signals, self.trend, self.now, self._lasts_sec(self.trend))
+        return key_signals(self.evaluation.signals, self.trend, self.now, self._point_lasts_sec(self.trend))
 
     @property
     def trend_sec(self) -> int:
-        """How long a time the courses of the key signals cover, in whole minutes."""
+        """How long a time the sparklines cover, in whole minutes."""
         return 60 * math.ceil((self.now - self.trend[0].time).total("minutes")) if self.trend else 0
 
     @property
@@ -224,81 +207,80 @@ class Page:
 
     @property
     def logs(self) -> list[LogPattern]:
-        """Log patterns by the column the reader chose; counts and times the largest first."""
-        told = list(self.evaluation.signals.logs) if self.evaluation else []
-        told.sort(key=lambda p: p.count, reverse=True)
-        match self.view.sort:
+        """Log patterns by the chosen column; counts and times in descending order."""
+        patterns = list(self.evaluation.signals.logs) if self.evaluation else []
+        patterns.sort(key=lambda p: p.count, reverse=True)
+        match self.query.sort:
             case "service" | "level" | "pattern" as column:
-                told.sort(key=lambda p: str(getattr(p, column) or "").lower())
+                patterns.sort(key=lambda p: str(getattr(p, column) or "").lower())
             case "first":
-                told.sort(key=lambda p: p.first_seen or p.last_seen, reverse=True)
+                patterns.sort(key=lambda p: p.first_seen or p.last_seen, reverse=True)
             case "last":
-                told.sort(key=lambda p: p.last_seen, reverse=True)
-        return told
+                patterns.sort(key=lambda p: p.last_seen, reverse=True)
+        return patterns
 
     @cached_property
     def issues_shown(self) -> list[StoredIssue]:
-        """Issues of the last day; where only one state is asked for, those that make it."""
-        of = {ReportedState.CRITICAL: Severity.CRITICAL, ReportedState.STRESSED: Severity.WARNING}
-        wanted = of.get(self.view.show) if self.view.show else None
-        return [i for i in self.issues if self.view.show is None or i.severity is wanted]
+        """Issues of the last day; with a state filter, those that cause the state."""
+        causes = {ReportedState.CRITICAL: Severity.CRITICAL, ReportedState.STRESSED: Severity.WARNING}
+        severity = causes.get(self.query.show) if self.query.show else None
+        return [i for i in self.issues if self.query.show is None or i.severity is severity]
 
     @property
     def window(self) -> tuple[Instant, Instant]:
-        """What the timeline covers: up to now, or around the past moment, as far as there is something to show."""
-        if self.past:
-            return self.now.subtract(minutes=self.span_min), min(self.today, self.now.add(minutes=self.span_min))
-        return self.now.subtract(minutes=self.span_min), self.now
+        """What the timeline covers: up to now, or around the historical time."""
+        end = min(self.today, self.now.add(minutes=self.span_min)) if self.historical else self.now
+        return self.now.subtract(minutes=self.span_min), end
 
     @property
     def span_min(self) -> int:
-        """Minutes the timeline covers before now; of the past moment before and after it."""
-        spans = (*SPANS_MIN[:-1], 60 * PAST_HOURS) if self.past else SPANS_MIN
+        """Minutes of the timeline before now, as far as there is history; on each side of a historical time."""
+        spans = (*SPANS_MIN[:-1], 60 * PAST_HOURS) if self.historical else SPANS_MIN
         far = [abs((self.now - p.time).total("minutes")) for p in (*self.strip[:1], *self.strip[-1:])]
         return next((span for span in spans if max(far, default=0.0) <= span), spans[-1])
 
     @cached_property
     def stretches(self) -> tuple[drawing.Stretch, ...]:
         """The timeline as stretches of one state."""
-        return drawing.strip(self.strip, *self.window, self._lasts_sec(self.strip))
+        return drawing.strip(self.strip, *self.window, self._point_lasts_sec(self.strip))
 
     @cached_property
     def changes(self) -> list[drawing.Stretch]:
-        """The stretches the reader asked for, the newest first."""
-        wanted = [s for s in self.stretches if self.view.show is None or s.state == self.view.show.value]
-        return wanted[::-1]
+        """The stretches that pass the state filter, the newest first."""
+        shown = [s for s in self.stretches if self.query.show is None or s.state == self.query.show.value]
+        return shown[::-1]
 
     @property
     def earlier(self) -> Instant | None:
-        """When the state changed last before the past moment's stretch."""
+        """The change of state before the historical time's stretch; None without one."""
         begun = [s.begin for s in self.stretches if s.begin <= self.now]
         return begun[-2] if len(begun) > 1 else None
 
     @property
     def later(self) -> Instant | None:
-        """When the state changed next after the past moment."""
+        """The next change of state after the historical time; None without one."""
         return next((s.begin for s in self.stretches if s.begin > self.now), None)
 
     @property
     def marker(self) -> float:
-        """Where on the timeline (0…1000) the past moment lies."""
+        """The historical time's place on the timeline (0…1000)."""
         start, end = self.window
         return round(drawing.STRIP_WIDTH * (self.now - start).total("seconds") / (end - start).total("seconds"), 1)
 
     @property
     def marks(self) -> list[str]:
-        """What to write under the equal parts of the timeline."""
+        """The labels under the equal parts of the timeline."""
         start, end = self.window
-        if self.past:
+        if self.historical:
             part = (end - start).total("seconds") / 6
             digits = 5 if self.span_min > 15 else 8
             return [clock(start.add(seconds=i * part), start)[:digits] for i in range(6)]
         parts = 6 if self.span_min % 60 == 0 else 5
-        return [f"−{figures.duration(60 * self.span_min * (parts - i) / parts)}" for i in range(parts)]
+        return [f"−{duration(60 * self.span_min * (parts - i) / parts)}" for i in range(parts)]
 
-    def _lasts_sec(self, points: Sequence[TimelinePoint]) -> float:
-        """How long a point holds: a hole is longer than a verdict lasts, and than two steps between points."""
-        lasts = unknown_after_sec(self.evaluation.interval_sec) if self.evaluation else LONGEST_STEP_SEC
+    def _point_lasts_sec(self, points: Sequence[TimelinePoint]) -> float:
+        """Seconds a point holds: a gap is longer than a verdict lasts, and than two steps between points."""
+        lasts = unknown_after_sec(self.evaluation.interval_sec) if self.evaluation else MAX_STEP_SEC
         step = (points[-1].time - points[0].time).total("seconds") / (len(points) - 1) if len(points) > 1 else 0.0
         return max(lasts, 2 * step)
 
@@ -313,40 +295,54 @@ def _interest(gate: GateResult) -> tuple[int, bool, float]:
     return rank, gate.severity is not Severity.CRITICAL, gate.margin if gate.margin is not None else 0.0
 
 
-def render_page(page: Page) -> str:
-    """The whole page."""
-    return _environment().get_template("page.html").render(page=page)
-
-
-def render_fragment(page: Page) -> str:
-    """Its live part, for replacing the old one."""
-    return _environment().get_template("live.html").render(page=page)
+def render_page(page: Page, *, whole: bool) -> str:
+    """A cluster's page; `whole` false: its live part only."""
+    return _render("page.html" if whole else "live.html", page=page)
 
 
 def render_overview(overview: Overview, *, whole: bool) -> str:
-    """Several clusters at a glance; `whole`: not only the live part."""
-    return _environment().get_template("overview.html" if whole else "overview_live.html").render(overview=overview)
+    """The overview of several clusters; `whole` false: its live part only."""
+    return _render("overview.html" if whole else "overview_live.html", overview=overview)
 
 
-def render_guide(title: str, article: str) -> str:
+def render_runbook(title: str, article: str) -> str:
     """A runbook, given as HTML, as a page of its own."""
-    return _environment().get_template("guide.html").render(title=title, article=article)
+    return _render("runbook.html", title=title, article=article)
 
 
 def render_login(target: str, *, refused: bool) -> str:
     """The login; `target` is where it leads."""
-    return _environment().get_template("login.html").render(target=target, refused=refused)
+    return _render("login.html", target=target, refused=refused)
 
 
 def render_error(
     title: str, message: str, what_to_do: str, *, status: int, field: str | None, request_id: str | None
 ) -> str:
-    """An error for a reader: what went wrong (about the parameter `field`, if any) and what to do about it."""
-    return (
-        _environment()
-        .get_template("error.html")
-        .render(title=title, message=message, what_to_do=what_to_do, status=status, field=field, request_id=request_id)
-    )
+    """An error: what went wrong (about the parameter `field`, if any) and what to do."""
+    return _render("error.html", title=title, message=message, what_to_do=what_to_do, status=status, field=field,
+                   request_id=request_id)  # fmt: skip
+
+
+def runbook_html(runbook: Runbook) -> str:
+    """The runbook as an `<article>`; its headings have the anchors by which its sections are cited."""
+    markdown = _markdown()
+    tokens = markdown.parse(runbook.markdown)
+    for opening, inline in pairwise(tokens):
+        if opening.type == "heading_open":
+            opening.attrSet("id", anchor(inline.content))
+    for token in (child for t in tokens for child in t.children or ()):
+        if token.type == "link_open" and not str(token.attrGet("href") or "").startswith("#"):
+            token.attrSet("rel", "noopener noreferrer")
+    return f'<article class="runbook">\n{markdown.renderer.render(tokens, markdown.options, {})}</article>\n'
+
+
+@cache
+def _markdown() -> MarkdownIt:
+    return MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+
+
+def _render(template: str, **content: object) -> str:
+    return _environment().get_template(template).render(**content)
 
 
 @cache
@@ -358,19 +354,13 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "quantity": figures.quantity,
-        "words": words,
-        "clock": clock,
-        "ago": ago,
-        "duration": figures.duration,
-    }
+    environment.filters |= {"quantity": quantity, "words": words, "clock": clock, "ago": ago, "duration": duration}
     environment.globals |= {
-        "CHANGES_AT_ONCE": CHANGES_AT_ONCE,
-        "TABS_AT_ONCE": TABS_AT_ONCE,
+        "CHANGES_SHOWN": CHANGES_SHOWN,
+        "TABS_SHOWN": TABS_SHOWN,
         "LOG_COLUMNS": LOG_COLUMNS,
         "MEANS": MEANS,
-        "NOTHING": figures.NOTHING,
+        "NOTHING": NOTHING,
         "STATES": tuple(ReportedState),
         "UNJUDGED": UNJUDGED,
         "SPECS": SPECS,

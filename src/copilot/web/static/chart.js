@@ -1,4 +1,4 @@
-// A signal over a longer time, in a dialog: drawn by uPlot from /signals/{id}.
+// A dialog that charts a signal over a longer time, drawn by uPlot from /signals/{id}.
 "use strict";
 (() => {
   const dialog = document.getElementById("chart");
@@ -17,12 +17,12 @@
 
   async function draw() {
     const end = Date.parse(document.querySelector("#live .all").dataset.at ?? "") || Date.now();
-    const asked = new URLSearchParams({ cluster, start: end - hours * 3600e3, end, max_points: 600 });
-    const response = await fetch(`/signals/${encodeURIComponent(shown.id)}?${asked}`);
+    const query = new URLSearchParams({ cluster, start: end - hours * 3600e3, end, max_points: 600 });
+    const response = await fetch(`/signals/${encodeURIComponent(shown.id)}?${query}`);
     if (!response.ok) { note.textContent = "The Copilot did not answer."; return; }
     const series = await response.json();
     document.getElementById("chart-meaning").textContent = `${series.id}: ${series.meaning}${UNITS[series.unit] ?? `, in ${series.unit}`}`;
-    note.textContent = series.degraded_because || (series.points.length ? "" : "Nothing was kept of this range.");
+    note.textContent = series.degraded_because || (series.points.length ? "" : "There is no data for this range.");
     chart?.destroy();
     const ink = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
     const when = (at) => (hours > 24 ? iso(at).slice(5, 10) : iso(at).slice(11, 16));

@@ -1,17 +1,17 @@
-// Guides open over the page, and a link to this moment is copied. Without this, guides are pages of their own.
-const dialog = document.getElementById("guide");
-const text = document.getElementById("guide-text");
+// Opens runbooks over the page and copies a link to this moment. Without JavaScript, runbooks are pages of their own.
+const dialog = document.getElementById("runbook");
+const text = document.getElementById("runbook-text");
 
 document.addEventListener("click", async (event) => {
-  const link = event.target.closest?.("a[data-guide]");
+  const link = event.target.closest?.("a[data-runbook]");
   if (!link || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
   event.preventDefault();
   try {
-    const response = await fetch(`/guides/${encodeURIComponent(link.dataset.guide)}/fragment`);
+    const response = await fetch(`/runbooks/${encodeURIComponent(link.dataset.runbook)}/fragment`);
     if (!response.ok) throw new Error(response.statusText);
     const parsed = new DOMParser().parseFromString(await response.text(), "text/html");
     text.replaceChildren(...parsed.body.childNodes);
-    dialog.setAttribute("aria-label", text.querySelector("h1")?.textContent ?? "Guide");
+    dialog.setAttribute("aria-label", text.querySelector("h1")?.textContent ?? "Runbook");
     dialog.showModal();
     text.scrollTop = 0;
     text.focus();
@@ -24,7 +24,7 @@ for (const shown of document.querySelectorAll("dialog")) {
 
 async function copied(words) {
   if (navigator.clipboard) {
-    try { await navigator.clipboard.writeText(words); return true; } catch { /* not allowed: the old way */ }
+    try { await navigator.clipboard.writeText(words); return true; } catch { /* not allowed: use the old way */ }
   }
   const field = document.createElement("textarea");
   field.value = words;
@@ -40,9 +40,9 @@ document.addEventListener("click", async (event) => {
   const button = event.target.closest?.("[data-copy]");
   if (!button) return;
   const link = new URL(button.dataset.copy, location.href).href;
-  const said = (await copied(link)) ? "Link copied" : link;
+  const message = (await copied(link)) ? "Link copied" : link;
   const before = button.textContent;
-  button.textContent = said;
-  document.getElementById("announcer").textContent = said;
-  setTimeout(() => { if (button.textContent === said) button.textContent = before; }, 2_500);
+  button.textContent = message;
+  document.getElementById("announcer").textContent = message;
+  setTimeout(() => { if (button.textContent === message) button.textContent = before; }, 2_500);
 });

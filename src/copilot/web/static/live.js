@@ -1,5 +1,5 @@
-// Keeps the page alive: listens to /events, fetches the live part anew when there is something new, counts ages, and says
-// loudly when nobody is heard any more. Everything is drawn by the server; this only puts it in place.
+// Keeps the page up to date: listens to /events, fetches the live part when there is something new, counts ages, and warns
+// when the connection is lost. The server draws everything; this only puts it in place.
 import { morphKeepingFocus } from "./morph.js";
 import { inWords } from "./words.js";
 
@@ -11,12 +11,12 @@ const live = document.getElementById("live");
 const connection = document.getElementById("connection");
 const announcer = document.getElementById("announcer");
 const cluster = document.body.dataset.cluster;
-let heardAt = Date.now();
+let receivedAt = Date.now();
 let clockAhead = 0;
 let source = null;
 let failures = 0;
 let listenedAt = 0;
-let asking = 0;
+let requests = 0;
 
 const root = () => live.firstElementChild;
 const learnClock = (now) => { if (now) clockAhead = Date.parse(now) - Date.now(); };
@@ -45,14 +45,14 @@ function showLink(up) {
   connection.hidden = up;
   label(up);
   if (up) return;
-  // Said once: what counts the seconds is no live region.
-  if (!lost) announcer.textContent = "Connection to the Copilot lost. What you see is old.";
-  const silence = inWords((Date.now() - heardAt) / 1000);
-  connection.textContent = `Connection to the Copilot lost: nothing heard for ${silence}. What you see is old. Reconnecting…`;
+  // Announced once: the text that counts seconds is not a live region.
+  if (!lost) announcer.textContent = "Connection to the Copilot lost. This page is out of date.";
+  const silence = inWords((Date.now() - receivedAt) / 1000);
+  connection.textContent = `Connection to the Copilot lost: no message for ${silence}. This page is out of date. Reconnecting…`;
 }
 
-function heard() {
-  heardAt = Date.now();
+function received() {
+  receivedAt = Date.now();
   failures = 0;
   showLink(true);
 }
@@ -68,13 +68,13 @@ function put(html) {
   if (state !== before && !at) announcer.textContent = `The state${cluster ? " of " + cluster : ""} is now ${state}`;
 }
 
-// True when the Copilot answered. A later question overtakes an earlier one.
+// True when the Copilot answered. Only the latest request replaces the page.
 async function refresh() {
-  const mine = ++asking;
+  const mine = ++requests;
   try {
     const response = await fetch("/fragment" + location.search, { cache: "no-store", signal: AbortSignal.timeout(10_000) });
     if (response.status === 401) { location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search)); return true; }
-    if (response.ok && mine === asking) put(await response.text());
+    if (response.ok && mine === requests) put(await response.text());
     return response.ok;
   } catch { return false; }
 }
@@ -83,23 +83,23 @@ function listen() {
   source?.close();
   listenedAt = Date.now();
   source = new EventSource("/events?cluster=" + encodeURIComponent(cluster));
-  const tell = (event) => { heard(); if (!root().dataset.at) learnClock(JSON.parse(event.data).now); };
-  source.addEventListener("heard", tell);
-  source.addEventListener("verdict", (event) => { tell(event); if (!root().dataset.at) refresh(); });
+  const onEvent = (event) => { received(); if (!root().dataset.at) learnClock(JSON.parse(event.data).now); };
+  source.addEventListener("heartbeat", onEvent);
+  source.addEventListener("verdict", (event) => { onEvent(event); if (!root().dataset.at) refresh(); });
   source.addEventListener("error", async () => {
     source.close();
     source = null;
-    // The stream may be refused though the Copilot is there: too many listen, or a proxy cuts it. Then we ask instead.
+    // The stream may be refused while the Copilot answers: too many listeners, or a proxy closes it. Then poll.
     showLink(false);
     const wait = WAITS_MS[Math.min(failures, WAITS_MS.length - 1)];
     failures += 1;
-    if (await refresh()) { const sofar = failures; heard(); failures = sofar; }
+    if (await refresh()) { const sofar = failures; received(); failures = sofar; }
     setTimeout(listen, wait * (0.8 + 0.4 * Math.random()));
   });
 }
 
 async function poll() {
-  if (await refresh()) heard();
+  if (await refresh()) received();
   else { failures += 1; showLink(false); }
   setTimeout(poll, failures ? WAITS_MS[Math.min(failures, WAITS_MS.length) - 1] : POLL_MS);
 }
@@ -111,11 +111,11 @@ else listen();
 
 setInterval(() => {
   countAges();
-  if (Date.now() - heardAt > SILENCE_MS || document.body.classList.contains("lost")) showLink(false);
-  if (source && Math.min(Date.now() - heardAt, Date.now() - listenedAt) > 2 * SILENCE_MS) listen();
+  if (Date.now() - receivedAt > SILENCE_MS || document.body.classList.contains("lost")) showLink(false);
+  if (source && Math.min(Date.now() - receivedAt, Date.now() - listenedAt) > 2 * SILENCE_MS) listen();
 }, 1000);
 
-// Links to another view of the same cluster: fetched and put in place, so that the reader stays where they are.
+// Links to another view of the same cluster are fetched and put in place: the scroll position stays.
 document.addEventListener("click", async (event) => {
   const link = event.target.closest?.("a[data-soft]");
   if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;

@@ -1,5 +1,5 @@
-// Changes what stands there into what was sent, and touches nothing that is the same: the reader's place, focus, open
-// details and selection stay.
+// Turns the current elements into the new ones and leaves equal ones alone: scroll position, focus, open details and
+// selection stay.
 const ELEMENT = 1;
 
 const keyOf = (node) => (node.nodeType === ELEMENT ? node.id || node.dataset?.key || null : null);

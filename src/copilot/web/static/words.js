@@ -1,4 +1,4 @@
-// Lengths of time as the server writes them.
+// Durations in the format of the server.
 export function inWords(seconds) {
   const s = Math.max(0, Math.round(seconds));
   const two = (n, big, m, small) => (m ? `${n} ${big} ${m} ${small}` : `${n} ${big}`);

@@ -7,7 +7,7 @@ import pytest
 
 from copilot.sources.knowledge.local import Runbook, files
 from copilot.sources.knowledge.sections import sections
-from copilot.web.page import guide_html
+from copilot.web.page import runbook_html
 from tests.api.conftest import client
 from tests.api.standin import deps
 
@@ -20,34 +20,34 @@ HOSTILE = """# A <b>bold</b> title
 
 async def test_every_runbook_is_listed_and_read_in_both_forms() -> None:
     async with client(deps()) as api:
-        listed = (await api.get("/guides")).json()["guides"]
+        listed = (await api.get("/runbooks")).json()["runbooks"]
         assert [g["name"] + ".md" for g in listed] == list(files())
-        for guide in listed:
-            told = (await api.get(f"/guides/{guide['name']}")).json()
-            assert told["markdown"].startswith(f"# {guide['title']}")
-            shown = await api.get(f"/guides/{guide['name']}/fragment")
+        for line in listed:
+            told = (await api.get(f"/runbooks/{line['name']}")).json()
+            assert told["markdown"].startswith(f"# {line['title']}")
+            shown = await api.get(f"/runbooks/{line['name']}/fragment")
             assert shown.headers["content-type"] == "text/html; charset=utf-8"
-            for section in sections(told["markdown"], guide["name"]):
+            for section in sections(told["markdown"], line["name"]):
                 assert f'id="{section.anchor}"' in shown.text
 
 
 async def test_ones_own_runbook_stands_in_the_place_of_the_shipped_one(tmp_path: Path) -> None:
     (tmp_path / "no_pollers.md").write_text("# Ours\n\nCall Bob.\n")
     async with client(replace(deps(), runbooks=tmp_path)) as api:
-        assert (await api.get("/guides/no_pollers")).json()["markdown"] == "# Ours\n\nCall Bob.\n"
+        assert (await api.get("/runbooks/no_pollers")).json()["markdown"] == "# Ours\n\nCall Bob.\n"
 
 
 @pytest.mark.parametrize("name", ["no_such", "..%2F..%2FREADME", "%00", "a" * 200, "README.md"])
-async def test_a_guide_there_is_not_is_said(name: str) -> None:
+async def test_an_unknown_runbook_is_an_error(name: str) -> None:
     async with client(deps()) as api:
-        for path in (f"/guides/{name}", f"/guides/{name}/fragment"):
+        for path in (f"/runbooks/{name}", f"/runbooks/{name}/fragment"):
             answer = await api.get(path)
             assert answer.status_code == 404
-            assert answer.json()["error"]["code"] in ("unknown_guide", "not_found")
+            assert answer.json()["error"]["code"] in ("unknown_runbook", "not_found")
 
 
 def test_html_in_a_runbook_is_shown_and_not_obeyed() -> None:
-    shown = guide_html(Runbook("x", "x", HOSTILE))
+    shown = runbook_html(Runbook("x", "x", HOSTILE))
     for forbidden in ("<script", "<img", "<b>", "<i>", 'href="javascript'):
         assert forbidden not in shown
     assert '<a href="https://docs.example/" rel="noopener noreferrer">docs</a>' in shown

@@ -16,14 +16,14 @@ CHROME = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q
 @pytest.mark.parametrize(
     ("path", "status", "shown"),
     [
-        ("/no/such/page", 404, "Nothing is served at this address"),
-        ("/static/no.css", 404, "Nothing is served at this address"),
+        ("/no/such/page", 404, "There is nothing at this address"),
+        ("/static/no.css", 404, "There is nothing at this address"),
         ("/?cluster=<script>x</script>", 404, "There is no cluster &#39;&lt;script&gt;x&lt;/script&gt;&#39;"),
-        ("/status?cluster=mars", 404, "The start page shows the clusters there are."),
-        ("/guides/none/page", 404, "There is no guide &#39;none&#39;: /guides lists those there are."),
-        ("/?at=yesterday", 422, "&#39;yesterday&#39; is no time: write 2026-11-22T12:00:00Z"),
+        ("/status?cluster=mars", 404, "The start page lists the clusters."),
+        ("/runbooks/none/page", 404, "There is no runbook &#39;none&#39;: see /runbooks."),
+        ("/?at=yesterday", 422, "&#39;yesterday&#39; is not a valid time: use 2026-11-22T12:00:00Z"),
         ("/status/issues?limit=0", 422, "<code>limit</code>"),
-        ("/login", 404, "Nothing is served at this address"),
+        ("/login", 404, "There is nothing at this address"),
     ],
 )  # fmt: skip
 async def test_a_browser_is_told_on_a_page_what_went_wrong_and_where_to_go(path: str, status: int, shown: str) -> None:
@@ -51,8 +51,8 @@ async def test_a_failure_nobody_expected_is_a_page_too_without_its_inside() -> N
 
     async with client(deps(telling(), Broken())) as api:
         answer = await api.get("/", headers={"accept": CHROME})
-    assert (answer.status_code, "The Copilot failed to answer" in answer.text) == (500, True)
-    assert "look the request id up" in answer.text
+    assert (answer.status_code, "The Copilot could not answer" in answer.text) == (500, True)
+    assert "the Copilot&#39;s log for the request id" in answer.text
     assert "secret" not in answer.text
 
 

@@ -69,7 +69,7 @@ async def test_a_models_words_stay_until_the_situation_changes() -> None:
     )
     store, loop, clock = MemoryStore(), ToldLoop(), Clock()
     await store.save_assessment(reworded(kept, served(judged, ModelExplanation.model_validate(sound()))))
-    loop.told["default"] = evaluation("critical", NOON.add(seconds=30)).model_copy(
+    loop.newest["default"] = evaluation("critical", NOON.add(seconds=30)).model_copy(
         update={"verdict": judged.verdict, "summary": "1,300 tasks wait."}
     )
     async with client(deps(loop, store, clock)) as api:
@@ -78,6 +78,6 @@ async def test_a_models_words_stay_until_the_situation_changes() -> None:
         assert said["narrative"]["setting"] == "Workflows start at 2.9/s."
         status = (await api.get("/status")).json()
         assert status["recommended_actions"][0]["description"] == "Start workers for task queue orders."
-    loop.told["default"] = evaluation("happy", NOON.add(seconds=60))
+    loop.newest["default"] = evaluation("happy", NOON.add(seconds=60))
     async with client(deps(loop, store, clock)) as api:
         assert (await api.get("/status/summary")).json()["explained_by"] == "rules"

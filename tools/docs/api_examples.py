@@ -1,0 +1,87 @@
+"""src/copilot/api/openapi_examples.json: what the API answers in the middle of a recorded incident, shortened.
+
+Written by `python -m tools.docs.api_examples`.
+"""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+
+from copilot import pipeline
+from copilot.api.app import create_app
+from copilot.api.deps import Deps
+from copilot.api.openapi import EXAMPLES
+from copilot.rules.memory import Memory
+from copilot.rules.model import Evaluation, ReportedState
+from lab.recorded_run import RECORDINGS, find_runs, load_run
+from tests.fakes.memory_store import MemoryStore
+
+RECORDING = "workers-down"
+REQUESTS = (
+    "/status", "/status/services", "/status/issues", "/status/summary", "/status/timeline", "/status/evaluation",
+    "/signals/matching.backlog_count", "/logs/patterns", "/clusters", "/runbooks", "/runbooks/no_pollers", "/models",
+    "/healthz", "/readyz", "/status/timeline?start=yesterday",
+)  # fmt: skip
+MAX_ITEMS = 2
+MAX_TEXT = 400
+READINGS = ("primary_signals", "amplifiers", "worker_signals", "readings")
+
+
+class _Loop:
+    """A loop with one evaluation."""
+
+    def __init__(self, newest: Evaluation) -> None:
+        self._newest = newest
+
+    async def revision(self, cluster: str) -> str:  # noqa: ARG002
+        return self._newest.evaluation_id
+
+    async def evaluation(self, cluster: str) -> Evaluation | None:  # noqa: ARG002
+        return self._newest
+
+    async def cycle_sec(self, cluster: str) -> float | None:  # noqa: ARG002
+        return None
+
+
+async def examples() -> dict[str, Any]:
+    """Answers by the name of their model in /openapi.json."""
+    run = load_run(RECORDING, find_runs(RECORDINGS)[RECORDING])
+    context, evaluations = run.context(), list(pipeline.replay(run.ticks, run.context()))
+    first = next(i for i, e in enumerate(evaluations) if e.verdict.health_state is ReportedState.CRITICAL)
+    past, store = evaluations[: first + 1], MemoryStore()
+    await store.save_snapshots([pipeline.snapshot(e, Memory(), context) for e in past])
+    now = past[-1].time.add(milliseconds=4_200)
+    deps = Deps(store=store, live=_Loop(past[-1]), clusters=(context.cluster,), now=lambda: now, elapsed=lambda: 0.0)
+    app = create_app(deps)
+    await app.state.live.refresh(context.cluster)
+    found: dict[str, Any] = {}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://copilot") as api:
+        paths = (await api.get("/openapi.json")).json()["paths"]
+        for request in REQUESTS:
+            response = await api.get(request, headers={"x-request-id": "5f0c2a9be1d4473a"})
+            path = request.replace("/matching.backlog_count", "/{signal_id}").replace("/no_pollers", "/{name}")
+            answers = paths[path.partition("?")[0]]["get"]["responses"]
+            schema = answers[str(response.status_code)]["content"]["application/json"]["schema"]
+            found[schema["$ref"].rpartition("/")[2]] = _shortened(response.json())
+    return found
+
+
+def _shortened(value: Any, name: str = "") -> Any:
+    if isinstance(value, list):
+        firing = [item for item in value if name != "gates" or item["fired"]]
+        return [_shortened(item) for item in firing[:MAX_ITEMS]]
+    if isinstance(value, dict):
+        items = list(value.items())[: MAX_ITEMS if name in READINGS else None]
+        return {key: _shortened(item, key) for key, item in items}
+    return value[:MAX_TEXT] if isinstance(value, str) else value
+
+
+def document() -> str:
+    """The file."""
+    return json.dumps(asyncio.run(examples()), indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    EXAMPLES.write_text(document(), encoding="utf-8")
