@@ -14,9 +14,9 @@ from pathlib import Path
 from whenever import Instant
 
 from benchmarks import Row
-from copilot.logs.counting import LogMemory, counted
-from copilot.logs.lines import LogLine, read_line
-from copilot.logs.patterns import KnownPattern, PatternBook, checked_regex
+from copilot.logs.counting import LogMemory, count_lines
+from copilot.logs.lines import LogLine, parse_line
+from copilot.logs.patterns import KnownPattern, PatternBook, validate_regex
 from copilot.redaction.redactor import redacted
 from copilot.sources.logs.file import FileLogs
 from tests.recorded_logs import raw_lines
@@ -35,9 +35,9 @@ def _cpu_sec(work: Callable[[], object]) -> float:
 
 
 def _count(lines: list[LogLine], memory: LogMemory | None = None) -> LogMemory:
-    return counted(memory or LogMemory(), lines, NOON, span_sec=30, window_sec=60, book=PatternBook(), redact=redacted)[
-        0
-    ]
+    return count_lines(
+        memory or LogMemory(), lines, NOON, span_sec=30, window_sec=60, book=PatternBook(), redact=redacted
+    )[0]
 
 
 def _different() -> list[LogLine]:
@@ -65,7 +65,7 @@ def rows() -> Iterator[Row]:
         once = list(raw_lines(form))
         raw = (once * (LINES // len(once) + 1))[:LINES]
         read = asyncio.run(_from_file(raw))
-        lines = [line for r in raw if (line := read_line(r)) is not None]
+        lines = [line for r in raw if (line := parse_line(r)) is not None]
         count = _cpu_sec(partial(_count, lines))
         note = f"{LINES / (read + count):,.0f} lines a second"
         yield Row(f"a line as {form}: read from the file", read / LINES * 1e6, "us", LIMIT_US)
@@ -80,6 +80,6 @@ def rows() -> Iterator[Row]:
     yield Row("memory: while counting", peak / 1e6, "MB", 100.0)
     yield Row("memory: kept", held / 1e6, "MB", 10.0)
     yield Row("what the watcher carries on", len(json.dumps(memory.model_dump(mode="json"))) / 1e3, "kB", 100.0)
-    worst = KnownPattern("worst", regex=checked_regex(r"\w+\w+!"))
+    worst = KnownPattern("worst", regex=validate_regex(r"\w+\w+!"))
     line = LogLine("x" * 2000, 4)
     yield Row("the worst line for a pattern of one's own", _cpu_sec(lambda: worst.matches(line)) * 1e3, "ms", 1000.0)

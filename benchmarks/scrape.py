@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from whenever import Instant
 
 from benchmarks import Row
-from copilot.metrics.dialects import vocabulary
-from copilot.metrics.resolve import WITNESS, readings, wanted_leaves
+from copilot.metrics.dialects import known_names
+from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of, read_scrapes
 from copilot.metrics.window import TargetScrapes
 from copilot.rules.signals.taxonomy import SPECS
 from copilot.sources.scrape.pages import PageParser
@@ -33,7 +33,7 @@ def cpu_ms(work: Callable[[], object], repeat: int = 5) -> float:
 
 
 def target() -> tuple[TargetScrapes, PageParser]:
-    words = vocabulary("server", wanted_leaves(SPECS.values()), [WITNESS["server"]])
+    words = known_names("server", leaves_of(SPECS.values()), [PRESENCE_METRIC["server"]])
     scrapes = TargetScrapes("server", "http://server/metrics", words, window_sec=WINDOW_SEC)
     return scrapes, PageParser(scrapes)
 
@@ -47,7 +47,7 @@ def rows() -> Iterator[Row]:
     tracemalloc.start()
     for n in range(SCRAPES):
         page = parser.parse(body)
-        grown = {s: v * (1 + n / 100) if s.spelled.cumulative else v for s, v in page.items()}
+        grown = {s: v * (1 + n / 100) if s.metric.cumulative else v for s, v in page.items()}
         scrapes.record(START.add(seconds=SCRAPE_SEC * n), grown)
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
@@ -56,7 +56,7 @@ def rows() -> Iterator[Row]:
 
     def evaluate() -> object:
         now = START.add(seconds=SCRAPE_SEC * SCRAPES)
-        return readings(SPECS.values(), [scrapes], now, WINDOW_SEC, interval_sec=SCRAPE_SEC)
+        return read_scrapes(SPECS.values(), [scrapes], now, WINDOW_SEC, interval_sec=SCRAPE_SEC)
 
     first = cpu_ms(evaluate, repeat=1)
     evaluated = cpu_ms(evaluate)

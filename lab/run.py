@@ -17,7 +17,7 @@ from copilot import bootstrap, pipeline
 from copilot.demo.stack import Watching
 from copilot.demo.watched import WatchedCluster, server_version
 from copilot.embedded.supervisor import Supervisor, together
-from copilot.replay import header, ticks
+from copilot.replay import read_ticks, recording_header
 from copilot.rules.evaluate import evaluate
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation
@@ -70,13 +70,13 @@ async def run_scenario(
         async with _watched(scenario, Path(folder), lengths, show, page) as (cluster, sources, settings, client):
             file = Path(folder) / f"{scenario.name}.jsonl.gz"
             run = _Run(scenario, cluster, lengths, show)
-            head = header(settings, sources)
+            head = recording_header(settings, sources)
             with recording_to(file, head) as recording:
                 context, memory = pipeline.context(settings), Memory()
 
                 async def watch() -> None:
                     nonlocal memory
-                    async for signals in ticks(sources, lengths.interval_sec, run.length):
+                    async for signals in read_ticks(sources, lengths.interval_sec, run.length):
                         if signals.time >= run.at(lengths.warm_sec):
                             recording.add(signals)
                             evaluation, memory = evaluate(signals, memory, context)

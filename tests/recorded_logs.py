@@ -4,7 +4,7 @@ import gzip
 from functools import cache
 from pathlib import Path
 
-from copilot.logs.lines import LogLine, read_line
+from copilot.logs.lines import LogLine, parse_line
 
 DATA = Path(__file__).parent / "data" / "logs"
 
@@ -17,4 +17,4 @@ def raw_lines(form: str) -> tuple[str, ...]:
 
 def read_lines(form: str) -> list[LogLine]:
     """The lines as we read them."""
-    return [line for raw in raw_lines(form) if (line := read_line(raw)) is not None]
+    return [line for raw in raw_lines(form) if (line := parse_line(raw)) is not None]

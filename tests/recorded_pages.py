@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
 
-from copilot.metrics.resolve import readings
+from copilot.metrics.resolve import read_scrapes
 from copilot.rules.signals.expressions import Role
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS
@@ -100,5 +100,5 @@ def played(
                 pages[name].target.record(START.add(seconds=read.at), page)
         now = START.add(seconds=rolls["server"].reads[number].at)
         known = [p.target for p in pages.values()]
-        ticks.append(readings(SPECS.values(), known, now, WINDOW_SEC, interval_sec=EVERY_SEC))
+        ticks.append(read_scrapes(SPECS.values(), known, now, WINDOW_SEC, interval_sec=EVERY_SEC))
     return ticks

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from whenever import Instant
 
-from copilot.metrics.dialects import vocabulary
-from copilot.metrics.resolve import WITNESS, readings, wanted_leaves
+from copilot.metrics.dialects import known_names
+from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of, read_scrapes
 from copilot.metrics.window import Page, TargetScrapes
 from copilot.rules.signals.expressions import Leaf, Role
 from copilot.rules.signals.readings import Signals
@@ -29,8 +29,8 @@ class Pages:
     def __init__(
         self, role: Role = "server", leaves: Iterable[Leaf] | None = None, *, window_sec: float = 60.0
     ) -> None:
-        wanted = wanted_leaves(SPECS.values()) if leaves is None else leaves
-        words = vocabulary(role, wanted, [WITNESS[role]])
+        wanted = leaves_of(SPECS.values()) if leaves is None else leaves
+        words = known_names(role, wanted, [PRESENCE_METRIC[role]])
         self.target = TargetScrapes(role, f"http://{role}/metrics", words, window_sec=window_sec)
         self.parser = PageParser(self.target)
 
@@ -41,7 +41,7 @@ class Pages:
     def add_bytes(self, at: float, body: bytes, *, grown: float = 1.0) -> "Pages":
         """Record a page; its counters multiplied by `grown`."""
         page: Page = {
-            s: v * grown if s.spelled.cumulative or s.spelled.name == "service_requests" else v
+            s: v * grown if s.metric.cumulative or s.metric.name == "service_requests" else v
             for s, v in self.parser.parse(body).items()
         }
         self.target.record(START.add(seconds=at), page)
@@ -51,4 +51,4 @@ class Pages:
 def read(*pages: Pages, at: float, window_sec: float = 60.0, interval_sec: float = 10.0) -> Signals:
     """The taxonomy's signals at a time."""
     now = START.add(seconds=at)
-    return readings(SPECS.values(), [p.target for p in pages], now, window_sec, interval_sec=interval_sec)
+    return read_scrapes(SPECS.values(), [p.target for p in pages], now, window_sec, interval_sec=interval_sec)

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from copilot.diagnosis import CheckStatus
-from copilot.doctor import LogsChecked, check_logs, diagnose
+from copilot.doctor import LogCheck, check_logs, diagnose
 from copilot.rules.signals.logs import TOP_PATTERN
 from copilot.rules.signals.readings import MissingCode
 from copilot.settings.load import ClusterSettings, MetricsEndpoint, Settings
@@ -30,7 +30,7 @@ def growing(file: Path, line: str) -> asyncio.Task[None]:
     return asyncio.create_task(grow())
 
 
-async def checked(file: Path, line: str) -> LogsChecked:
+async def checked(file: Path, line: str) -> LogCheck:
     writing = growing(file, line)
     try:
         return await check_logs(cluster(LogSettings(files=(file,))), quick=True)

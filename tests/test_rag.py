@@ -14,8 +14,8 @@ import pytest
 from temporalio.worker import Worker
 
 from copilot.explain.model.knowledge import promql_in
-from copilot.metrics.dialects import DIALECTS, vocabulary
-from copilot.metrics.resolve import wanted_leaves
+from copilot.metrics.dialects import DIALECTS, known_names
+from copilot.metrics.resolve import leaves_of
 from copilot.rules.findings.registry import FINDINGS
 from copilot.rules.signals.taxonomy import SPECS
 from copilot.sources.knowledge.local import runbook
@@ -65,8 +65,8 @@ def test_a_text_has_sources_and_short_sections(text: str) -> None:
 @each_text()
 def test_a_text_has_no_promql_and_names_no_metric(text: str) -> None:
     assert promql_in(text) == ""
-    leaves = wanted_leaves(SPECS.values())
-    metrics = {name for d in DIALECTS for name in vocabulary(d.role, leaves, [])}
+    leaves = leaves_of(SPECS.values())
+    metrics = {name for d in DIALECTS for name in known_names(d.role, leaves, [])}
     assert {m for m in metrics if "_" in m} & set(re.findall(r"\w+", text)) == set()
 
 

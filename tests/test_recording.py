@@ -8,7 +8,7 @@ from whenever import Instant
 
 from copilot import pipeline
 from copilot.errors import RecordingError, SettingsError
-from copilot.replay import header, record, ticks, with_interval
+from copilot.replay import read_ticks, record, recording_header, with_interval
 from copilot.rules.signals.readings import Signals
 from copilot.settings.load import ClusterSettings, MetricsEndpoint
 from copilot.sources.recorded import read_recording
@@ -54,12 +54,12 @@ def beats(times: list[Instant]) -> set[float]:
 
 
 async def test_ticks_are_on_time_and_end() -> None:
-    times = [t.time async for t in ticks([Played(healthy())], 0.1, 0.3)]
+    times = [t.time async for t in read_ticks([Played(healthy())], 0.1, 0.3)]
     assert {0.0} < beats(times) <= {0.0, 0.1, 0.2}
 
 
 async def test_beats_that_went_by_while_a_reading_took_long_are_left_out() -> None:
-    times = [t.time async for t in ticks([Slow(0.25)], 0.1, 0.5)]
+    times = [t.time async for t in read_ticks([Slow(0.25)], 0.1, 0.5)]
     assert {0.0} < beats(times) <= {0.0, 0.3, 0.4}
 
 
@@ -71,7 +71,7 @@ async def test_what_is_recorded_is_replayed(tmp_path: Path, name: str) -> None:
     await record(cluster, [source], tmp_path / name, 0.15, lambda number, _tick: told.append(number))
     assert told == [1, 2, 3][: len(told)] != []
     found, read = read_recording(tmp_path / name)
-    assert found == header(cluster, [source])
+    assert found == recording_header(cluster, [source])
     assert (found.cluster, found.sources, found.window_sec) == ("night", ("played",), 30.0)
     states = [e.verdict.health_state.value for e in pipeline.replay(read, CONTEXT)]
     assert states == ["happy"] * len(told)

@@ -18,7 +18,7 @@ from copilot.redaction.redactor import redacted
 from copilot.rules.evaluate import evaluate
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation, HealthAssessment, Trigger
-from copilot.rules.signals.logs import LogsSeen, with_logs
+from copilot.rules.signals.logs import LogReading, with_logs
 from copilot.rules.signals.readings import BreakdownRow, MissingCode, RecordingHeader, Signals
 from copilot.settings.load import ClusterSettings, MetricsEndpoint
 from copilot.sources.logs.file import FileLogs
@@ -58,7 +58,7 @@ class Queues:
         """Nothing to stop."""
 
 
-async def _logs(folder: Path, now: Instant) -> LogsSeen:
+async def _logs(folder: Path, now: Instant) -> LogReading:
     file = folder / "history.log"
     file.touch()
     watched = WatchedLogs(FileLogs((file,)), PatternBook([]), 30.0)
@@ -67,7 +67,7 @@ async def _logs(folder: Path, now: Instant) -> LogsSeen:
     line = json.dumps({"level": "error", "msg": f"upload refused for {KEY} and {TOKEN}", "ts": now.format_iso()})
     file.write_text(f"{line}\n" * 12, encoding="utf-8")
     asked = QueryLogs(cluster="default", cursor=begun.cursor, memory=begun.memory, deadline_sec=5)
-    seen = LogsSeen.model_validate((await activities.query_logs(asked)).seen)
+    seen = LogReading.model_validate((await activities.query_logs(asked)).seen)
     assert "upload refused for" in seen.patterns[0].sample
     return seen
 

@@ -12,7 +12,7 @@ from copilot.rules.signals.readings import Frozen, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS, Kind, SignalSpec, Unit
 from copilot.rules.state_machine import USABLE_COVERAGE, coverage
 
-MEND = "mend the connection the reason names: the checks say how"
+FIX_CONNECTION = "mend the connection the reason names: the checks say how"
 
 
 class CheckStatus(StrEnum):
@@ -42,7 +42,7 @@ class SignalStatus(StrEnum):
     UNMEASURED = "unmeasured"  # nothing in existence measures it: outside the coverage
 
 
-class SignalFound(Frozen):
+class SignalDiagnosis(Frozen):
     """One signal: its value in `unit`, or why there is none and what would turn it on. `source`: whose reading it
     is, where two sources know it."""
 
@@ -62,7 +62,7 @@ class ClusterDiagnosis(Frozen):
 
     cluster: str
     checks: tuple[Check, ...]
-    signals: tuple[SignalFound, ...]
+    signals: tuple[SignalDiagnosis, ...]
     coverage: Coverage
     distrust: tuple[str, ...]
 
@@ -80,21 +80,21 @@ class Diagnosis(Frozen):
         return not failed and not any(cluster.distrust for cluster in self.clusters)
 
 
-def diagnosed(cluster: str, checks: Sequence[Check], signals: Signals) -> ClusterDiagnosis:
+def diagnose_cluster(cluster: str, checks: Sequence[Check], signals: Signals) -> ClusterDiagnosis:
     """What checks and one reading of a cluster come to."""
     failed = tuple(f"{check.name}: {check.found}" for check in checks if check.status is CheckStatus.FAILED)
     return ClusterDiagnosis(
         cluster=cluster,
         checks=tuple(checks),
-        signals=tuple(found(spec, signals) for spec in SPECS.values()),
+        signals=tuple(diagnose_signal(spec, signals) for spec in SPECS.values()),
         coverage=coverage(signals),
-        distrust=(*failed, *too_little(signals)),
+        distrust=(*failed, *distrust_reasons(signals)),
     )
 
 
-def found(spec: SignalSpec, signals: Signals) -> SignalFound:
+def diagnose_signal(spec: SignalSpec, signals: Signals) -> SignalDiagnosis:
     """One signal of a reading."""
-    row = SignalFound(
+    row = SignalDiagnosis(
         id=spec.id,
         kind=spec.kind,
         unit=spec.unit,
@@ -112,7 +112,7 @@ def found(spec: SignalSpec, signals: Signals) -> SignalFound:
         status, code, why = SignalStatus.MISSING, missing.code, missing.detail
     else:
         status, code, why = SignalStatus.MISSING, MissingCode.NO_SOURCE, _unconfigured(spec)
-    hint = spec.hint if code in (MissingCode.ABSENT, MissingCode.NO_SOURCE) else MEND
+    hint = spec.hint if code in (MissingCode.ABSENT, MissingCode.NO_SOURCE) else FIX_CONNECTION
     return row.model_copy(update={"status": status, "code": code, "why": why, "hint": hint})
 
 
@@ -124,7 +124,7 @@ def _unconfigured(spec: SignalSpec) -> str:
     return f"no {spec.role} metrics are configured"
 
 
-def too_little(signals: Signals) -> tuple[str, ...]:
+def distrust_reasons(signals: Signals) -> tuple[str, ...]:
     """Why the rules would not judge such a tick (see `state_machine.usable`); empty when they would."""
     share = coverage(signals).primary
     reasons = []

@@ -9,14 +9,14 @@ import httpx
 from whenever import Instant
 
 from copilot import bootstrap, pipeline
-from copilot.diagnosis import Check, CheckStatus, Diagnosis, diagnosed
+from copilot.diagnosis import Check, CheckStatus, Diagnosis, diagnose_cluster
 from copilot.errors import SettingsError, SourceError, StoreError
-from copilot.logs.counting import LogMemory, counted
+from copilot.logs.counting import LogMemory, count_lines
 from copilot.logs.lines import NO_LEVEL
 from copilot.logs.patterns import PatternBook
 from copilot.redaction.redactor import redacted
-from copilot.replay import record, ticks
-from copilot.rules.signals.logs import LogsSeen, with_logs
+from copilot.replay import read_ticks, record
+from copilot.rules.signals.logs import LogReading, with_logs
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.settings.load import ClusterSettings, MetricsEndpoint, PrometheusSettings, Settings
 from copilot.sources.prometheus.check import ENOUGH, RoleFound, check_prometheus
@@ -37,22 +37,22 @@ _FIXES = {
 
 
 @dataclass(frozen=True)
-class LogsChecked:
+class LogCheck:
     """What was found; `seen` is None where no logs are configured."""
 
     checks: tuple[Check, ...] = ()
-    seen: LogsSeen | None = None
+    seen: LogReading | None = None
 
 
-async def check_logs(cluster: ClusterSettings, quick: bool) -> LogsChecked:
+async def check_logs(cluster: ClusterSettings, quick: bool) -> LogCheck:
     """Read a cluster's logs for one rate window (`quick`: two seconds)."""
     if cluster.logs is None:
-        return LogsChecked()
+        return LogCheck()
     where = f"logs of {cluster.logs.loki.url}" if cluster.logs.loki else f"logs {cluster.logs.files[0]}"
     try:
         source = bootstrap.log_source(cluster.logs)
     except SettingsError as error:
-        return LogsChecked((Check(name=where, status=CheckStatus.WARNING, found=str(error)),))
+        return LogCheck((Check(name=where, status=CheckStatus.WARNING, found=str(error)),))
     try:
         began = Instant.now()
         first = await source.read(None, began, DEADLINE_SEC)
@@ -63,10 +63,10 @@ async def check_logs(cluster: ClusterSettings, quick: bool) -> LogsChecked:
         await source.aclose()
     if batch.missing is not None:
         fix = _FIXES.get(batch.missing.code, "")
-        seen = LogsSeen(time=now, missing=batch.missing)
-        return LogsChecked((Check(name=where, status=CheckStatus.WARNING, found=batch.missing.detail, fix=fix),), seen)
+        seen = LogReading(time=now, missing=batch.missing)
+        return LogCheck((Check(name=where, status=CheckStatus.WARNING, found=batch.missing.detail, fix=fix),), seen)
     span = batch.span_sec or 1.0
-    _, seen = counted(
+    _, seen = count_lines(
         LogMemory(),
         batch.lines,
         now,
@@ -79,9 +79,9 @@ async def check_logs(cluster: ClusterSettings, quick: bool) -> LogsChecked:
     found = f"{len(batch.lines)} lines in {span:.0f} s" + (f", {levelled} with a level" if batch.lines else "")
     if batch.lines and not levelled:
         fix = "is it a Temporal server's log? Its lines are JSON or text with a level"
-        return LogsChecked((Check(name=where, status=CheckStatus.WARNING, found=found, fix=fix),), seen)
+        return LogCheck((Check(name=where, status=CheckStatus.WARNING, found=found, fix=fix),), seen)
     said = f"; most of all {seen.patterns[0].pattern}" if seen.patterns else ""
-    return LogsChecked((Check(name=where, status=CheckStatus.OK, found=found + said),), seen)
+    return LogCheck((Check(name=where, status=CheckStatus.OK, found=found + said),), seen)
 
 
 SKEW_SEC = 5.0
@@ -128,7 +128,7 @@ async def diagnose(
     return Diagnosis(
         own=own,
         clusters=tuple(
-            diagnosed(c.name, (*checks, *([_WATCHES_ITSELF] if c.name in same else [])), signals)
+            diagnose_cluster(c.name, (*checks, *([_WATCHES_ITSELF] if c.name in same else [])), signals)
             for c, (checks, signals) in zip(clusters, found, strict=True)
         ),
     )
@@ -176,7 +176,7 @@ async def _reading(cluster: ClusterSettings, quick: bool, progress: Progress) ->
             return await pipeline.collect(sources, began)
         step = min(cluster.interval_sec, cluster.window / 2)
         progress(cluster.name, 0.0, cluster.window)
-        async for signals in ticks(sources, step, cluster.window + step / 2):
+        async for signals in read_ticks(sources, step, cluster.window + step / 2):
             progress(cluster.name, (signals.time - began).total("seconds"), cluster.window)
         return signals
     finally:

@@ -21,7 +21,7 @@ from copilot.sources.prometheus.range import PrometheusRange
 from copilot.sources.recorded import recording_to
 
 
-async def ticks(
+async def read_ticks(
     sources: Sequence[Source], interval_sec: float, for_sec: float = math.inf, *, hide_addresses: bool = False
 ) -> AsyncIterator[Signals]:
     """What is read at once and then every `interval_sec` seconds while less than `for_sec` have passed. Beats that went
@@ -45,7 +45,7 @@ def with_interval(cluster: ClusterSettings, interval_sec: float, *, option: str 
         raise SettingsError([f"{option} {interval_sec:g}s cannot be used: {reason}"]) from error
 
 
-def header(cluster: ClusterSettings, sources: Sequence[Source]) -> RecordingHeader:
+def recording_header(cluster: ClusterSettings, sources: Sequence[Source]) -> RecordingHeader:
     """The first line of a cluster's recording."""
     return RecordingHeader(
         cluster=cluster.name,
@@ -67,8 +67,8 @@ async def record(
 ) -> None:
     """Write a recording of so many seconds; `recorded` is told of each tick. Cancelled, it leaves whole what it has.
     RecordingError when the file is there already or cannot be written."""
-    with recording_to(file, header(cluster, sources)) as recording:
-        async for signals in ticks(sources, cluster.interval_sec, for_sec, hide_addresses=hide_addresses):
+    with recording_to(file, recording_header(cluster, sources)) as recording:
+        async for signals in read_ticks(sources, cluster.interval_sec, for_sec, hide_addresses=hide_addresses):
             recording.add(signals)
             recorded(recording.ticks, signals)
 
@@ -97,7 +97,7 @@ def cluster_at(settings: Settings, url: str, name: str | None, step_sec: float) 
     return with_interval(cluster, step_sec, option="--step")
 
 
-def steps(start: Instant, end: Instant, step_sec: float, now: Instant) -> range:
+def evaluation_times(start: Instant, end: Instant, step_sec: float, now: Instant) -> range:
     """The moments to judge, in milliseconds since the epoch: `start`, a step later, and so on up to `end`, but no later
     than `now`. SettingsError where there are none."""
     if start >= end:
@@ -108,7 +108,9 @@ def steps(start: Instant, end: Instant, step_sec: float, now: Instant) -> range:
     return range(first, last + 1, round(step_sec * 1000))
 
 
-async def judged(cluster: ClusterSettings, times: range, say: Callable[[str], None]) -> AsyncIterator[dict[str, Any]]:
+async def replay_prometheus(
+    cluster: ClusterSettings, times: range, say: Callable[[str], None]
+) -> AsyncIterator[dict[str, Any]]:
     """The replay contract's objects (design.md §4) at these times, in order. Nothing later than a moment is
     known at it. `say` is told in a sentence what a person should know of the readings. SourceError as
     `PrometheusRange.ticks` raises it."""

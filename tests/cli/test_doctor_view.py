@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from copilot.cli.doctor import print_diagnosis
-from copilot.diagnosis import Check, CheckStatus, Diagnosis, diagnosed
+from copilot.diagnosis import Check, CheckStatus, Diagnosis, diagnose_cluster
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS
 from tests.cluster_signals import healthy
@@ -18,7 +18,7 @@ REFUSED = "http://127.0.0.1:9090/metrics: HTTP 403 Forbidden"
 
 def printed(signals: Signals, *checks: Check, width: int = 80, **console: object) -> str:
     out = io.StringIO()
-    diagnosis = Diagnosis(own=(), clusters=(diagnosed("night", checks, signals),))
+    diagnosis = Diagnosis(own=(), clusters=(diagnose_cluster("night", checks, signals),))
     print_diagnosis(diagnosis, Console(file=out, width=width, **console))  # type: ignore[arg-type]
     return out.getvalue()
 

@@ -7,7 +7,7 @@ from whenever import Instant
 
 from copilot.cli.options import moment, span
 from copilot.errors import SettingsError
-from copilot.replay import cluster_at, steps
+from copilot.replay import cluster_at, evaluation_times
 from copilot.settings.load import ClusterSettings, PrometheusSettings, Settings
 from tests.cli.test_main import copilot
 from tests.evaluations import NOON
@@ -68,8 +68,12 @@ def test_a_step_may_be_written_as_people_do(text: str, seconds: float) -> None:
 
 def test_the_steps_begin_at_the_start_and_end_no_later_than_the_end_or_now() -> None:
     noon = NOON.timestamp(unit="millisecond")
-    assert list(steps(NOON, NOON.add(seconds=70), 30, NOON.add(hours=1))) == [noon, noon + 30_000, noon + 60_000]
-    assert len(steps(NOON, NOON.add(hours=5), 30, NOON.add(seconds=60))) == 3
+    assert list(evaluation_times(NOON, NOON.add(seconds=70), 30, NOON.add(hours=1))) == [
+        noon,
+        noon + 30_000,
+        noon + 60_000,
+    ]
+    assert len(evaluation_times(NOON, NOON.add(hours=5), 30, NOON.add(seconds=60))) == 3
 
 
 def _configured(url: str = "https://east.example/", **more: object) -> Settings:

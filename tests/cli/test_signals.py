@@ -11,7 +11,7 @@ from copilot.cli.main import app
 from copilot.cli.signals import markdown
 from copilot.errors import SettingsError
 from copilot.metrics.dialects import DIALECTS
-from copilot.metrics.promql import expressions
+from copilot.metrics.promql import signal_promql
 from copilot.rules.signals.taxonomy import SPECS
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "signals.md"
@@ -82,26 +82,26 @@ def test_promql_is_printed_for_what_metrics_can_give() -> None:
 
 @pytest.mark.parametrize("dialect", [d.name for d in DIALECTS])
 def test_all_promql_parses_in_every_dialect(dialect: str) -> None:
-    for text in expressions(SPECS.values(), [dialect], 60.0).values():
+    for text in signal_promql(SPECS.values(), [dialect], 60.0).values():
         promql_parser.parse(text)
 
 
 def test_a_dialect_chooses_the_spelling_and_only_what_is_so_spelled() -> None:
-    found = expressions(SPECS.values(), ["server opentelemetry"], 60.0)
+    found = signal_promql(SPECS.values(), ["server opentelemetry"], 60.0)
     assert "service_requests_total{" in found["frontend.request_rate_per_sec"]
     assert set(found) == {i for i, s in SPECS.items() if s.expression is not None and s.role == "server"}
-    both = expressions(SPECS.values(), ["sdk suffixed", "server"], 60.0)
+    both = signal_promql(SPECS.values(), ["sdk suffixed", "server"], 60.0)
     assert "_total{" in both["worker_cache.sticky_miss_per_sec"]
-    assert set(both) == set(expressions(SPECS.values(), [], 60.0))
+    assert set(both) == set(signal_promql(SPECS.values(), [], 60.0))
 
 
 def test_two_dialects_of_a_role_or_one_without_promql_are_refused() -> None:
     with pytest.raises(SettingsError, match="'sdk default' and 'sdk suffixed' are both dialects of the worker"):
-        expressions(SPECS.values(), ["sdk default", "sdk suffixed"], 60.0)
+        signal_promql(SPECS.values(), ["sdk default", "sdk suffixed"], 60.0)
     refused = CliRunner().invoke(app, ["signals", "--dialect", "server"])
     assert str(refused.exception) == "--dialect goes with --promql"
 
 
 def test_an_unknown_dialect_is_said_with_those_there_are() -> None:
     with pytest.raises(SettingsError, match="no dialect is named 'klingon': there are server, "):
-        expressions(SPECS.values(), ["klingon"], 60.0)
+        signal_promql(SPECS.values(), ["klingon"], 60.0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from copilot.errors import SourceError
-from copilot.metrics.resolve import NO_TRAFFIC, NoTraffic, readings, wanted_leaves
+from copilot.metrics.resolve import NO_TRAFFIC, NoTraffic, leaves_of, read_scrapes
 from copilot.rules.signals.expressions import Expression, Gauge, Plus, Quantile, Ratio, rate, server
 from copilot.rules.signals.readings import Missing, MissingCode
 from copilot.rules.signals.taxonomy import SignalSpec
@@ -98,7 +98,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 def test_a_reading_is_right_or_missing_with_the_reason(case: Case) -> None:
     spec = SignalSpec("x.y", "primary", "count", "", None, case.of)
-    pages = Pages(leaves=wanted_leaves([spec]), window_sec=EVERY * (READS - 1))
+    pages = Pages(leaves=leaves_of([spec]), window_sec=EVERY * (READS - 1))
     for n in range(READS):
         seen = [f"service_requests {n}"] if case.witness else ["up 1"]
         lines = case.lines(n) if callable(case.lines) else case.lines
@@ -109,7 +109,7 @@ def test_a_reading_is_right_or_missing_with_the_reason(case: Case) -> None:
             assert n in case.refused
             pages.target.fail(Missing(code=error.code, detail=error.detail))
     now = START.add(seconds=EVERY * (READS - 1))
-    found = readings([spec], [pages.target], now, EVERY * (READS - 1), interval_sec=EVERY)
+    found = read_scrapes([spec], [pages.target], now, EVERY * (READS - 1), interval_sec=EVERY)
     value, why = found.value("x.y"), found.why_missing("x.y")
     match case.expected:
         case MissingCode() as code:

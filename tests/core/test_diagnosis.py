@@ -4,7 +4,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from whenever import Instant
 
-from copilot.diagnosis import MEND, Check, CheckStatus, Diagnosis, SignalStatus, diagnosed, found, too_little
+from copilot.diagnosis import (
+    FIX_CONNECTION,
+    Check,
+    CheckStatus,
+    Diagnosis,
+    SignalStatus,
+    diagnose_cluster,
+    diagnose_signal,
+    distrust_reasons,
+)
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS, ids
 from copilot.rules.state_machine import coverage, usable
@@ -16,7 +25,7 @@ PRIMARIES = [i for i in ids("primary") if SPECS[i].source != "none" and i != "fr
 
 
 def status(signal_id: str, signals: Signals) -> tuple[str, str, str]:
-    row = found(SPECS[signal_id], signals)
+    row = diagnose_signal(SPECS[signal_id], signals)
     return row.status.value, row.why, row.hint
 
 
@@ -27,9 +36,9 @@ def test_a_signal_is_a_value_no_traffic_missing_or_nothing_measures_it() -> None
         no_traffic=("frontend.latency_p99_ms",),
         missing={"cache.hit_rate": DOWN},
     )
-    assert found(SPECS["demand.starts_per_sec"], signals).value == 2.5
+    assert diagnose_signal(SPECS["demand.starts_per_sec"], signals).value == 2.5
     assert status("frontend.latency_p99_ms", signals) == ("no_traffic", "", "")
-    assert status("cache.hit_rate", signals) == ("missing", DOWN.detail, MEND)
+    assert status("cache.hit_rate", signals) == ("missing", DOWN.detail, FIX_CONNECTION)
     hint = SPECS["history.backlog_age_sec"].hint
     assert status("history.backlog_age_sec", signals) == ("unmeasured", "nothing measures it", hint)
 
@@ -52,24 +61,24 @@ def test_what_was_read_and_not_there_says_what_would_turn_it_on() -> None:
 
 
 def test_a_healthy_reading_can_be_trusted_and_a_failed_check_spoils_it() -> None:
-    fine = diagnosed("a", [Check(name="clocks", status=CheckStatus.WARNING, found="9 s ahead")], healthy())
+    fine = diagnose_cluster("a", [Check(name="clocks", status=CheckStatus.WARNING, found="9 s ahead")], healthy())
     assert fine.distrust == ()
     assert Diagnosis(own=(), clusters=(fine,)).fine
     failed = Check(name="Temporal frontend", status=CheckStatus.FAILED, found="connection refused")
-    spoilt = diagnosed("a", [failed], healthy())
+    spoilt = diagnose_cluster("a", [failed], healthy())
     assert spoilt.distrust == ("Temporal frontend: connection refused",)
     assert not Diagnosis(own=(), clusters=(spoilt,)).fine
     assert not Diagnosis(own=(failed,), clusters=(fine,)).fine
 
 
 def test_a_diagnosis_lists_every_signal_once() -> None:
-    rows = diagnosed("a", [], healthy()).signals
+    rows = diagnose_cluster("a", [], healthy()).signals
     assert [row.id for row in rows] == list(SPECS)
     assert all(row.hint for row in rows if row.status in (SignalStatus.MISSING, SignalStatus.UNMEASURED))
 
 
 def test_nothing_read_is_said_in_full() -> None:
-    reasons = too_little(Signals(time=NOW, readings=dict.fromkeys(PRIMARIES)))
+    reasons = distrust_reasons(Signals(time=NOW, readings=dict.fromkeys(PRIMARIES)))
     assert reasons[0] == "0% of the primary signals were read, a verdict needs 60%"
     assert [r.partition(":")[0] for r in reasons[1:]] == [
         "nothing tells what arrives",
@@ -81,10 +90,10 @@ def test_nothing_read_is_said_in_full() -> None:
 @given(st.sets(st.sampled_from(PRIMARIES)))
 def test_too_little_is_what_the_state_machine_would_not_judge(read: set[str]) -> None:
     signals = Signals(time=NOW, readings={i: 1.0 if i in read else None for i in PRIMARIES})
-    assert (too_little(signals) == ()) == usable(signals, coverage(signals))
+    assert (distrust_reasons(signals) == ()) == usable(signals, coverage(signals))
 
 
 def test_it_is_said_whose_reading_a_signal_is_where_two_sources_know_it() -> None:
     signals = healthy().model_copy(update={"sources": {"matching.backlog_count": "api"}})
-    assert found(SPECS["matching.backlog_count"], signals).source == "api"
-    assert found(SPECS["demand.starts_per_sec"], signals).source == ""
+    assert diagnose_signal(SPECS["matching.backlog_count"], signals).source == "api"
+    assert diagnose_signal(SPECS["demand.starts_per_sec"], signals).source == ""

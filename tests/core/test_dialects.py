@@ -2,8 +2,17 @@
 
 import pytest
 
-from copilot.metrics.dialects import ANCHORS, BYTES, DIALECTS, NUMBERS, marks, named, raw_name, spoken
-from copilot.metrics.resolve import wanted_leaves
+from copilot.metrics.dialects import (
+    ANCHORS,
+    BYTES,
+    DIALECTS,
+    NUMBERS,
+    anchor_names,
+    detect_dialects,
+    dialect_by_name,
+    raw_name,
+)
+from copilot.metrics.resolve import leaves_of
 from copilot.rules.signals.expressions import Quantile, Rate, Role
 from copilot.rules.signals.taxonomy import SPECS
 from tests.scraped import recorded
@@ -23,38 +32,38 @@ def names_on(page: str) -> set[str]:
     ],
 )
 def test_a_recorded_page_tells_its_dialect(page: str, role: Role, dialect: str) -> None:
-    assert [d.name for d in spoken(names_on(page), role)] == [dialect]
+    assert [d.name for d in detect_dialects(names_on(page), role)] == [dialect]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.name)
 def test_every_dialect_is_told_by_its_own_marks(dialect: object) -> None:
     [found] = [d for d in DIALECTS if d is dialect]
-    assert [d.name for d in spoken(marks(found), found.role)] == [found.name]
+    assert [d.name for d in detect_dialects(anchor_names(found), found.role)] == [found.name]
 
 
 def test_a_mixed_fleet_speaks_two_dialects_and_no_third_made_of_both() -> None:
     both = names_on("worker") | names_on("worker_suffixed")
-    assert [d.name for d in spoken(both, "worker")] == ["sdk default", "sdk suffixed"]
-    servers = {mark for name in ("server", "server opentelemetry") for mark in marks(named(name))}
-    assert [d.name for d in spoken(servers, "server")] == ["server", "server opentelemetry"]
+    assert [d.name for d in detect_dialects(both, "worker")] == ["sdk default", "sdk suffixed"]
+    servers = {mark for name in ("server", "server opentelemetry") for mark in anchor_names(dialect_by_name(name))}
+    assert [d.name for d in detect_dialects(servers, "server")] == ["server", "server opentelemetry"]
 
 
 def test_a_counter_alone_tells_enough_and_nothing_tells_nothing() -> None:
-    assert [d.counter for d in spoken({"temporal_request_total"}, "worker")] == ["_total"]
-    assert spoken({"http_requests_total", "service_latency_count"}, "server") == []
+    assert [d.counter for d in detect_dialects({"temporal_request_total"}, "worker")] == ["_total"]
+    assert detect_dialects({"http_requests_total", "service_latency_count"}, "server") == []
 
 
 def test_a_prefix_stands_before_every_name() -> None:
-    [dialect] = spoken({"acme_service_requests", "acme_service_latency_count"}, "server", prefix="acme_")
+    [dialect] = detect_dialects({"acme_service_requests", "acme_service_latency_count"}, "server", prefix="acme_")
     assert all(
         raw_name(leaf, dialect).startswith("acme_")
-        for leaf in wanted_leaves(SPECS.values())
+        for leaf in leaves_of(SPECS.values())
         if leaf.series.role == "server"
     )
 
 
 def test_histograms_of_numbers_are_those_the_taxonomy_takes_no_duration_of() -> None:
-    quantiles = [leaf for leaf in wanted_leaves(SPECS.values()) if isinstance(leaf, Quantile)]
+    quantiles = [leaf for leaf in leaves_of(SPECS.values()) if isinstance(leaf, Quantile)]
     assert all((q.series.family in NUMBERS | BYTES) != q.timer for q in quantiles)
     assert not {f for anchors in ANCHORS.values() for f in anchors} & NUMBERS
 
@@ -63,14 +72,14 @@ def test_histograms_of_numbers_are_those_the_taxonomy_takes_no_duration_of() -> 
     ("lowest", "units"), [pytest.param(0.001, 1.0, id="seconds"), pytest.param(50.0, 1000.0, id="milliseconds")]
 )
 def test_where_no_name_says_the_unit_the_lowest_bound_does(lowest: float, units: float) -> None:
-    assert named("sdk default").scale(lowest) == units
-    assert named("server").scale(lowest) == units
-    assert named("server opentelemetry").scale(lowest) == 1000.0
+    assert dialect_by_name("sdk default").scale(lowest) == units
+    assert dialect_by_name("server").scale(lowest) == units
+    assert dialect_by_name("server opentelemetry").scale(lowest) == 1000.0
 
 
 def test_opentelemetry_names_say_the_unit() -> None:
-    dialect = named("server opentelemetry")
-    found = {raw_name(leaf, dialect) for leaf in wanted_leaves(SPECS.values()) if leaf.series.role == "server"}
+    dialect = dialect_by_name("server opentelemetry")
+    found = {raw_name(leaf, dialect) for leaf in leaves_of(SPECS.values()) if leaf.series.role == "server"}
     assert {
         "service_requests_total",
         "service_latency_milliseconds_bucket",
@@ -79,4 +88,4 @@ def test_opentelemetry_names_say_the_unit() -> None:
         "approximate_backlog_count",
     } <= found
     assert dialect.histogram("history_size") == "history_size_bytes"
-    assert {isinstance(leaf, Rate) for leaf in wanted_leaves(SPECS.values())} == {True, False}
+    assert {isinstance(leaf, Rate) for leaf in leaves_of(SPECS.values())} == {True, False}

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from whenever import Instant
 
-from copilot.logs.counting import MAX_SAMPLE, MOST_TRACKED, READINGS, SPIKE_AFTER, SPIKE_LINES, LogMemory, counted
+from copilot.logs.counting import MAX_SAMPLE, MAX_TRACKED, READINGS, SPIKE_AFTER, SPIKE_LINES, LogMemory, count_lines
 from copilot.logs.lines import LEVELS, LogLine
 from copilot.logs.patterns import PATTERNS, PatternBook
-from copilot.rules.signals.logs import LogsSeen
+from copilot.rules.signals.logs import LogReading
 from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS, Missing, MissingCode
 from tests.recorded_logs import read_lines
 
@@ -27,9 +27,9 @@ def read(
     *,
     span_sec: float = 30.0,
     missing: Missing | None = None,
-) -> tuple[LogMemory, LogsSeen]:
+) -> tuple[LogMemory, LogReading]:
     """One reading, `tick` × 30 s after noon, through JSON as between two readings of the watcher."""
-    after, seen = counted(
+    after, seen = count_lines(
         LogMemory.model_validate_json(memory.model_dump_json()),
         lines,
         NOON.add(seconds=30 * tick),
@@ -39,7 +39,7 @@ def read(
         redact=lambda text: text.replace("hunter2", "‹secret›"),
         missing=missing,
     )
-    return after, LogsSeen.model_validate_json(seen.model_dump_json())
+    return after, LogReading.model_validate_json(seen.model_dump_json())
 
 
 def quiet(readings: int) -> LogMemory:
@@ -126,8 +126,8 @@ def test_a_flood_of_different_messages_stays_small_and_the_dominating_one_is_see
     ]
     memory, seen = read(LogMemory(), [*flood, *[LogLine("the one that matters is here", ERROR, "x" * 30)] * 500])
     assert seen.patterns[0].pattern == "the one that matters is here"
-    assert len(memory.tracked) <= MOST_TRACKED
-    assert len(memory.templates) <= MOST_TRACKED
+    assert len(memory.tracked) <= MAX_TRACKED
+    assert len(memory.templates) <= MAX_TRACKED
     assert len(seen.patterns) <= MAX_BREAKDOWN_ROWS
     assert len(memory.model_dump_json()) < 100_000
     assert all(len(p.sample) <= MAX_SAMPLE for p in seen.patterns)

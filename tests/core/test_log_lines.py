@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from whenever import Instant
 
-from copilot.logs.lines import LEVELS, MAX_TEXT, NO_LEVEL, LogLine, read_line
+from copilot.logs.lines import LEVELS, MAX_TEXT, NO_LEVEL, LogLine, parse_line
 from tests.recorded_logs import raw_lines, read_lines
 
 NOON = Instant.from_utc(2026, 11, 22, 12)
@@ -27,7 +27,7 @@ WAYS = {
 
 @pytest.mark.parametrize("raw", WAYS.values(), ids=WAYS.keys())
 def test_every_way_of_writing_gives_the_same_line(raw: str) -> None:
-    line = read_line(raw)
+    line = parse_line(raw)
     assert line is not None
     assert (line.text, line.level, line.service) == ("service failures: shard status unknown", ERROR, "frontend")
     assert (
@@ -37,26 +37,26 @@ def test_every_way_of_writing_gives_the_same_line(raw: str) -> None:
 
 
 def test_words_that_are_no_log_line_are_kept_without_a_level() -> None:
-    assert read_line("panic: assignment to entry in nil map\r") == LogLine("panic: assignment to entry in nil map")
-    assert read_line('{"level": "error", "msg": "cut o') == LogLine('{"level": "error", "msg": "cut o')
-    assert read_line("[1, 2]") == LogLine("[1, 2]")
+    assert parse_line("panic: assignment to entry in nil map\r") == LogLine("panic: assignment to entry in nil map")
+    assert parse_line('{"level": "error", "msg": "cut o') == LogLine('{"level": "error", "msg": "cut o')
+    assert parse_line("[1, 2]") == LogLine("[1, 2]")
 
 
 @pytest.mark.parametrize("raw", ["", "   ", "\tgo.temporal.io/server/common.f()", "\n"])
 def test_what_goes_on_with_the_line_before_is_no_line(raw: str) -> None:
-    assert read_line(raw) is None
+    assert parse_line(raw) is None
 
 
 def test_a_line_without_words_says_what_happened_to_which_part() -> None:
     stopping = '{"level":"info","msg":"none","shard-id":7,"lifecycle":"Stopping","component":"shard-context"}'
-    line = read_line(stopping)
+    line = parse_line(stopping)
     assert line is not None
     assert (line.text, line.service) == ("shard-context Stopping", "history")
 
 
 def test_a_store_of_logs_knows_the_time_and_whose_line_it_is() -> None:
     at = NOON.timestamp(unit="nanosecond") - 1
-    line = read_line("plain words", time=at, labels={"app": "temporal", "service": "matching"})
+    line = parse_line("plain words", time=at, labels={"app": "temporal", "service": "matching"})
     assert line is not None
     assert (line.service, line.when(NOON)) == ("matching", Instant.from_timestamp(at, unit="nanosecond"))
 
@@ -68,14 +68,14 @@ def test_a_time_that_is_not_to_be_had_is_that_of_the_reading(time: str | int) ->
 
 def test_text_is_bounded() -> None:
     for raw in (json.dumps({"msg": "y" * 10_000, "error": "z" * 10_000}), "y" * 10_000):
-        line = read_line(raw)
+        line = parse_line(raw)
         assert line is not None
         assert len(line.text) == MAX_TEXT
 
 
 @given(st.text(max_size=200))
 def test_any_text_is_a_line_or_none(raw: str) -> None:
-    line = read_line(raw)
+    line = parse_line(raw)
     assert line is None or line.when(NOON) <= NOON
 
 
@@ -86,7 +86,7 @@ anything = st.recursive(leaves, lambda x: st.lists(x) | st.dictionaries(st.text(
 
 @given(st.dictionaries(keys, anything))
 def test_any_json_is_a_line_or_none(found: dict[str, object]) -> None:
-    line = read_line(json.dumps(found))
+    line = parse_line(json.dumps(found))
     assert line is not None
     assert isinstance(line.text, str)
 

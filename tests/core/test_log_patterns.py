@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copilot.logs.lines import LEVELS, LogLine, read_line
-from copilot.logs.patterns import PATTERNS, KnownPattern, PatternBook, checked_regex
+from copilot.logs.lines import LEVELS, LogLine, parse_line
+from copilot.logs.patterns import PATTERNS, KnownPattern, PatternBook, validate_regex
 from tests.recorded_logs import read_lines
 
 INFO, WARN, ERROR = (LEVELS.index(name) for name in ("info", "warn", "error"))
@@ -67,7 +67,7 @@ def test_names_are_unique_and_words_are_lower_case() -> None:
 
 
 def test_an_operators_pattern_is_added_or_takes_the_place_of_a_known_one() -> None:
-    own = KnownPattern("our gateway", regex=checked_regex(r"gateway gw-\d+ lost"))
+    own = KnownPattern("our gateway", regex=validate_regex(r"gateway gw-\d+ lost"))
     louder = KnownPattern("rate limit", words=("slow down",))
     book = PatternBook([own, louder])
     assert book.found_in(LogLine("gateway gw-17 lost", ERROR)) == ("our gateway",)
@@ -96,7 +96,7 @@ def test_an_operators_pattern_is_added_or_takes_the_place_of_a_known_one() -> No
 )
 def test_a_costly_or_broken_expression_is_refused(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        checked_regex(text)
+        validate_regex(text)
 
 
 @pytest.mark.parametrize(
@@ -108,13 +108,13 @@ def test_a_costly_or_broken_expression_is_refused(text: str, why: str) -> None:
     ],
 )  # fmt: skip
 def test_a_reasonable_expression_is_taken(text: str) -> None:
-    assert checked_regex(text).pattern == text
+    assert validate_regex(text).pattern == text
 
 
 @given(st.text(alphabet="ab.*+?(){},12|[]\\^$:<=!P", max_size=14))
 def test_any_expression_is_taken_or_refused_with_a_reason(text: str) -> None:
     with suppress(ValueError):
-        checked_regex(text).search("ab" * 250)
+        validate_regex(text).search("ab" * 250)
 
 
 words = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\n\r"), max_size=60)
@@ -132,6 +132,6 @@ def test_3_every_matching_line_is_found(
 ) -> None:
     known, word = pattern
     said = f"{before}{word.upper() if loud else word}{after}"
-    line = read_line(json.dumps({"level": level, "msg": "service failures", "error": said}))
+    line = parse_line(json.dumps({"level": level, "msg": "service failures", "error": said}))
     assert line is not None
     assert known.name in PatternBook().found_in(line)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from whenever import Instant
 
 from copilot.rules.model import ReportedState
-from copilot.rules.signals.logs import TOP_PATTERN, LogsSeen, correlated, with_logs
+from copilot.rules.signals.logs import TOP_PATTERN, LogReading, correlate, with_logs
 from copilot.rules.signals.readings import LogPattern, Missing, MissingCode, Signals
 from tests.cluster_signals import blind, healthy, play, workers_down
 
@@ -16,7 +16,7 @@ GONE = Missing(code=MissingCode.TARGET_DOWN, detail="Connection refused")
 
 
 def test_what_logs_say_becomes_part_of_the_tick() -> None:
-    seen = LogsSeen(time=NOON, patterns=(PATTERN,), top_pattern_count=9)
+    seen = LogReading(time=NOON, patterns=(PATTERN,), top_pattern_count=9)
     found = with_logs(SIGNALS, seen, stale_sec=90)
     assert (found.value(TOP_PATTERN), found.logs) == (9.0, (PATTERN,))
     assert found.value("frontend.reachable") == 1.0
@@ -27,12 +27,12 @@ def test_without_logs_nothing_is_expected_of_them() -> None:
 
 
 def test_logs_that_could_not_be_read_are_missing_and_not_zero() -> None:
-    found = with_logs(SIGNALS, LogsSeen(time=NOON, patterns=(PATTERN,), missing=GONE), stale_sec=90)
+    found = with_logs(SIGNALS, LogReading(time=NOON, patterns=(PATTERN,), missing=GONE), stale_sec=90)
     assert (found.value(TOP_PATTERN), found.why_missing(TOP_PATTERN), found.logs) == (None, GONE, (PATTERN,))
 
 
 def test_a_reading_of_long_ago_is_missing() -> None:
-    seen = LogsSeen(time=NOON.subtract(seconds=91), patterns=(PATTERN,), top_pattern_count=9)
+    seen = LogReading(time=NOON.subtract(seconds=91), patterns=(PATTERN,), top_pattern_count=9)
     found = with_logs(SIGNALS, seen, stale_sec=90)
     why = found.why_missing(TOP_PATTERN)
     assert why is not None
@@ -48,7 +48,7 @@ def test_4_a_pattern_and_an_event_are_correlated_iff_they_lie_within_the_window(
 ) -> None:
     began, ended = NOON.add(seconds=first), NOON.add(seconds=first + lasted)
     pattern = PATTERN.model_copy(update={"first_seen": began, "last_seen": ended})
-    found = correlated([pattern], {"frontend.latency_p99_ms": NOON.add(seconds=event)}, window)
+    found = correlate([pattern], {"frontend.latency_p99_ms": NOON.add(seconds=event)}, window)
     nearest = min(abs(event - moment) for moment in range(first, first + lasted + 1))
     assert bool(found) == (nearest <= window)
     if found:
@@ -56,7 +56,7 @@ def test_4_a_pattern_and_an_event_are_correlated_iff_they_lie_within_the_window(
 
 
 def test_4_the_nearest_comes_first() -> None:
-    found = correlated([PATTERN], {"far": NOON.add(seconds=50), "near": NOON.subtract(seconds=20)}, 60)
+    found = correlate([PATTERN], {"far": NOON.add(seconds=50), "near": NOON.subtract(seconds=20)}, 60)
     assert [(c.event, c.lead_sec) for c in found] == [("near", -20.0), ("far", 50.0)]
 
 
@@ -71,7 +71,7 @@ said = st.builds(
     sample=st.text(max_size=50),
 )
 logs = st.none() | st.builds(
-    LogsSeen,
+    LogReading,
     time=st.integers(-200, 200).map(lambda s: NOON.add(seconds=s)),
     patterns=st.lists(said, max_size=20).map(tuple),
     top_pattern_count=st.integers(0, 10**9),

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from copilot.metrics.dialects import named, raw_name
-from copilot.metrics.resolve import wanted_leaves
+from copilot.metrics.dialects import dialect_by_name, raw_name
+from copilot.metrics.resolve import leaves_of
 from copilot.metrics.window import histogram_quantile
 from copilot.rules.signals.expressions import SERVICES, Leaf, Matcher, Rate
 from copilot.rules.signals.taxonomy import SPECS
@@ -78,10 +78,10 @@ def test_only_the_databases_signals_count_what_temporals_own_namespaces_do() -> 
     own = [s for s in page if any(f'namespace="{name}"' in s for name in SYSTEM)]
     counted = {
         leaf.series.family
-        for leaf in wanted_leaves(SPECS.values())
+        for leaf in leaves_of(SPECS.values())
         if leaf.series.role == "server"
         and leaf != SERVICES
-        and any(s.split("{")[0] == raw_name(leaf, named("server")) and wanted_by(leaf, s) for s in own)
+        and any(s.split("{")[0] == raw_name(leaf, dialect_by_name("server")) and wanted_by(leaf, s) for s in own)
     }
     assert {"persistence_latency", "persistence_requests"} <= counted
     assert {family for family in counted if not family.startswith("persistence_")} == set()

@@ -4,11 +4,11 @@ import math
 
 import pytest
 
-from copilot.metrics.window import View, compute, extrapolated_rate, histogram_quantile, seconds
+from copilot.metrics.window import ScrapeWindow, compute, epoch_seconds, extrapolated_rate, histogram_quantile
 from copilot.rules.signals.expressions import Gauge, Matcher, Op, Quantile, Rate, Selector
 from tests.scraped import START, Pages
 
-T0 = seconds(START)
+T0 = epoch_seconds(START)
 
 
 def rate(values: dict[float, float], window: tuple[float, float] = (0, 60)) -> float | None:
@@ -59,8 +59,8 @@ def test_a_quantile_of_nothing_is_nan(buckets: dict[float, float]) -> None:
 HITS = Selector("server", "hits")
 
 
-def exact(pages: Pages, end: float, window: float = 60) -> View:
-    return View(pages.target, T0 + end - window, T0 + end)
+def exact(pages: Pages, end: float, window: float = 60) -> ScrapeWindow:
+    return ScrapeWindow(pages.target, T0 + end - window, T0 + end)
 
 
 def test_rates_are_summed_by_labels_over_series_and_targets() -> None:
@@ -144,7 +144,7 @@ def test_pages_outside_the_window_are_forgotten_and_with_them_series_that_died()
         pages.add(10 * n, *(f'hits{{id="{n}-{i}"}} 1' for i in range(100)))
     assert len(pages.target.pages) == 3
     assert len(pages.target.named("hits")) < 2500
-    assert compute(leaf, [View.latest(pages.target, 20)]) == {(): 100.0}
+    assert compute(leaf, [ScrapeWindow.latest(pages.target, 20)]) == {(): 100.0}
 
 
 def test_a_clock_set_back_begins_the_window_anew() -> None:

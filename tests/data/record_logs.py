@@ -17,7 +17,7 @@ from pathlib import Path
 from copilot.demo.watched import SERVER, WatchedCluster
 from copilot.embedded.supervisor import Child, Supervisor
 from copilot.embedded.temporal import DevServer, DynamicConfig
-from copilot.logs.lines import read_line
+from copilot.logs.lines import parse_line
 
 HERE = Path(__file__).parent / "logs"
 OF_A_KIND = 12
@@ -74,7 +74,7 @@ def keep(log: Path, name: str) -> None:
     kept: list[str] = []
     seen: Counter[tuple[int, str]] = Counter()
     for raw in log.read_text(encoding="utf-8", errors="replace").splitlines():
-        line = read_line(raw)
+        line = parse_line(raw)
         kind = (line.level, re.sub(r"\S*\d\S*", "", line.text)) if line else (0, "")
         seen[kind] += 1
         if seen[kind] <= OF_A_KIND:

@@ -26,9 +26,9 @@ from copilot.demo.load import Profile
 from copilot.demo.watched import Usual, WatchedCluster
 from copilot.embedded.supervisor import Supervisor
 from copilot.errors import SourceError
-from copilot.metrics.dialects import ANCHORS, named, raw_name
-from copilot.metrics.promql import birth_sign
-from copilot.metrics.resolve import WITNESS, wanted_leaves
+from copilot.metrics.dialects import ANCHORS, dialect_by_name, raw_name
+from copilot.metrics.promql import new_series_name
+from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of
 from copilot.rules.signals.expressions import Gauge, Role
 from copilot.rules.signals.taxonomy import SPECS
 from copilot.settings.load import ClusterSettings, WatchedTemporal
@@ -47,12 +47,12 @@ SPOKEN: dict[Role, str] = {"server": "server", "worker": "sdk default"}
 
 def families(role: Role) -> frozenset[str]:
     """The sample names of a role's pages that are kept: what the taxonomy reads, and what tells the dialect."""
-    dialect = named(SPOKEN[role])
-    wanted = [leaf for leaf in wanted_leaves(SPECS.values()) if leaf.series.role == role]
+    dialect = dialect_by_name(SPOKEN[role])
+    wanted = [leaf for leaf in leaves_of(SPECS.values()) if leaf.series.role == role]
     read = {raw_name(leaf, dialect) for leaf in wanted}
-    read |= {birth_sign(leaf, dialect) for leaf in wanted if not isinstance(leaf, Gauge)}
+    read |= {new_series_name(leaf, dialect) for leaf in wanted if not isinstance(leaf, Gauge)}
     counter, timer = ANCHORS[role]
-    return frozenset(read | {WITNESS[role], counter, f"{timer}_count", PROOF})
+    return frozenset(read | {PRESENCE_METRIC[role], counter, f"{timer}_count", PROOF})
 
 
 @dataclass

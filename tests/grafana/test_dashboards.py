@@ -13,7 +13,7 @@ from copilot.grafana.copilot_dashboard import copilot_dashboard
 from copilot.grafana.files import committed, dashboards, files, write
 from copilot.grafana.panels import laid_out, row
 from copilot.grafana.signal_dashboards import INTERVAL
-from copilot.metrics.dialects import named
+from copilot.metrics.dialects import dialect_by_name
 from copilot.rules.signals.taxonomy import SPECS
 from tests.api.conftest import client
 from tests.api.standin import deps
@@ -132,8 +132,8 @@ async def test_a_real_prometheus_answers_the_panels(tmp_path: Path) -> None:
         targets = {"server": server, "worker": worker, "copilot": copilot, "own": own_worker}
         async with prometheus(tmp_path, {job: [s.url.split("/")[2]] for job, s in targets.items()}) as there:
             for n in range(4):
-                server.body = grown(recorded("server"), named("server"), n)
-                worker.body = grown(recorded("worker"), named("sdk default"), n)
+                server.body = grown(recorded("server"), dialect_by_name("server"), n)
+                worker.body = grown(recorded("worker"), dialect_by_name("sdk default"), n)
                 await server.until_asked(1)
             await there.until('count_over_time(up{job="copilot"}[1m]) >= 2')
             answered: dict[str, list[bool]] = {}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from copilot.metrics.resolve import measurable, readings
-from copilot.metrics.window import View, compute, extrapolated_rate, histogram_quantile
+from copilot.metrics.resolve import measurable, read_scrapes
+from copilot.metrics.window import ScrapeWindow, compute, extrapolated_rate, histogram_quantile
 from copilot.rules.signals.expressions import Plus, Ratio, Scale, rate, server
 from copilot.rules.signals.readings import MissingCode
 from copilot.rules.signals.taxonomy import SPECS, SignalSpec
@@ -84,7 +84,7 @@ def test_the_groups_of_a_leaf_add_up_to_the_leaf(series: list[tuple[str, str, li
     pages = Pages(leaves=[total])
     for n in range(7):
         pages.add(10 * n, *(f'hits{{queue="{q}",p="{p}"}} {sum(steps[: n + 1])}' for q, p, steps in series))
-    view = View(pages.target, T0, T0 + 60)
+    view = ScrapeWindow(pages.target, T0, T0 + 60)
     whole, parts = compute(total, [view])[()], compute(grouped, [view])
     assert sum(parts.values()) == pytest.approx(whole)
     assert {q for (q,) in parts} == {q for q, _, _ in series}
@@ -108,7 +108,7 @@ def test_a_share_is_a_value_no_traffic_or_missing_and_never_zero_for_want_of_dat
     for n in range(5):
         seen = [f"{name} {sum(steps[: n + 1])}" for name, steps in (("a", a), ("b", b)) if any(steps[: n + 1])]
         pages.add(10 * n, *(["service_requests 1"] if witness else []), *seen)
-    found = readings([SHARES, REST], [pages.target], START.add(seconds=40), 40.0, interval_sec=10.0)
+    found = read_scrapes([SHARES, REST], [pages.target], START.add(seconds=40), 40.0, interval_sec=10.0)
     share, rest = found.value("x.share"), found.value("x.rest")
     if share is not None and rest is not None:
         assert 0 <= share <= 1
@@ -128,7 +128,7 @@ def test_whatever_is_cut_from_the_pages_every_expected_id_is_accounted_for(data:
     for n in range(3):
         kept = data.draw(st.integers(0, len(lines)))
         pages.add(10 * n, *lines[kept : kept + 60])
-    found = readings(SPECS.values(), [pages.target], START.add(seconds=20), 60.0, interval_sec=10.0)
+    found = read_scrapes(SPECS.values(), [pages.target], START.add(seconds=20), 60.0, interval_sec=10.0)
     expected = {s.id for s in SPECS.values() if measurable(s, ["worker"])}
     assert set(found.readings) == expected
     assert all(found.covered(i) != (found.why_missing(i) is not None) for i in expected)

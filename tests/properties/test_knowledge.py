@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from copilot.explain.model.knowledge import MOST_PASSAGES, Passage, chosen, promql_in
 from copilot.metrics import promql
 from copilot.metrics.dialects import DIALECTS
-from copilot.metrics.resolve import wanted_leaves
+from copilot.metrics.resolve import leaves_of
 from copilot.rules.signals.expressions import Gauge
 from copilot.rules.signals.taxonomy import SPECS
 from copilot.sources.knowledge.local import LocalKnowledge
 from tests.asked_of_runbooks import PEOPLE
 
-LEAVES = wanted_leaves(SPECS.values())
+LEAVES = leaves_of(SPECS.values())
 QUERIES = sorted(
-    {promql.compiled(leaf, d, 60.0) for leaf in LEAVES for d in DIALECTS if d.role == leaf.series.role}
-    | {promql.question(leaf, DIALECTS[0], 60.0) for leaf in LEAVES if not isinstance(leaf, Gauge)}
+    {promql.leaf_promql(leaf, d, 60.0) for leaf in LEAVES for d in DIALECTS if d.role == leaf.series.role}
+    | {promql.leaf_query(leaf, DIALECTS[0], 60.0) for leaf in LEAVES if not isinstance(leaf, Gauge)}
 )
 WORDS = sorted({word for text in PEOPLE.values() for word in text.split()})
 

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from copilot.metrics import promql
-from copilot.metrics.dialects import DIALECTS, Dialect, named, raw_name, vocabulary
-from copilot.metrics.resolve import wanted_leaves
+from copilot.metrics.dialects import DIALECTS, Dialect, dialect_by_name, known_names, raw_name
+from copilot.metrics.resolve import leaves_of
 from copilot.rules.signals.expressions import Gauge, Leaf, Matcher, Rate, rate, server
 from copilot.rules.signals.taxonomy import SPECS
 from tests.core.test_dialects import names_on
 
-LEAVES = wanted_leaves(SPECS.values())
+LEAVES = leaves_of(SPECS.values())
 NAMES = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 CHILDREN = ("expr", "lhs", "rhs", "vector_selector", "param")
 # Families a healthy cluster does not show: lazy ones (reference signals.md §E) and what SQLite does not have.
@@ -40,10 +40,10 @@ def selectors(expression: Any) -> Iterator[Any]:
 
 
 def everything(leaf: Leaf, dialect: Dialect) -> Iterator[str]:
-    yield promql.compiled(leaf, dialect, 60.0)
-    yield promql.question(leaf, dialect, 60.0, [Matcher("cluster", "=", 'a"b\\c\nd')])
+    yield promql.leaf_promql(leaf, dialect, 60.0)
+    yield promql.leaf_query(leaf, dialect, 60.0, [Matcher("cluster", "=", 'a"b\\c\nd')])
     if not isinstance(leaf, Gauge):
-        yield promql.births(leaf, dialect, 60.0, "up offset 60s")
+        yield promql.new_series_rate(leaf, dialect, 60.0, "up offset 60s")
 
 
 PAIRS = [(leaf, d) for leaf in LEAVES for d in DIALECTS if d.role == leaf.series.role]
@@ -51,7 +51,7 @@ PAIRS = [(leaf, d) for leaf in LEAVES for d in DIALECTS if d.role == leaf.series
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.name)
 def test_19_an_expression_names_only_metrics_its_dialect_knows(dialect: Dialect) -> None:
-    known = vocabulary(dialect.role, LEAVES, [])
+    known = known_names(dialect.role, LEAVES, [])
     known = {name: s for name, s in known.items() if s.dialect == dialect or dialect.prefix == ""}
     for leaf in LEAVES:
         if leaf.series.role != dialect.role:
@@ -66,7 +66,7 @@ def test_19_an_expression_names_only_metrics_its_dialect_knows(dialect: Dialect)
     ("page", "dialect"), [("server", "server"), ("worker", "sdk default"), ("worker_suffixed", "sdk suffixed")]
 )
 def test_19_every_family_but_the_lazy_ones_is_on_a_recorded_page_of_its_dialect(page: str, dialect: str) -> None:
-    spoken = named(dialect)
+    spoken = dialect_by_name(dialect)
     wanted = {raw_name(leaf, spoken) for leaf in LEAVES if leaf.series.role == spoken.role}
     lacking = {name for name in wanted - names_on(page) if not LAZY.fullmatch(name)}
     assert lacking == set()
@@ -84,9 +84,9 @@ def test_19_whatever_the_window_and_the_prefix_an_expression_parses_and_names_no
 ) -> None:
     leaf, dialect = pair
     spoken_here = replace(dialect, prefix=prefix)
-    texts = [promql.compiled(leaf, spoken_here, window), promql.question(leaf, spoken_here, window)]
+    texts = [promql.leaf_promql(leaf, spoken_here, window), promql.leaf_query(leaf, spoken_here, window)]
     if not isinstance(leaf, Gauge):
-        texts.append(promql.births(leaf, spoken_here, window, "up"))
+        texts.append(promql.new_series_rate(leaf, spoken_here, window, "up"))
     for text in texts:
         names = {s.name for s in selectors(promql_parser.parse(text))} - {"up"}
         assert names == {prefix + raw_name(leaf, dialect)}
@@ -105,7 +105,7 @@ def test_whatever_a_label_holds_the_expression_parses_and_means_it(
 ) -> None:
     leaf, dialect = pair
     value = value.encode("utf-8", "ignore").decode().replace("\r", "")
-    text = promql.question(leaf, dialect, window, [Matcher("cluster", "=", value)])
+    text = promql.leaf_query(leaf, dialect, window, [Matcher("cluster", "=", value)])
     [selector] = selectors(promql_parser.parse(text))
     assert value in {m.value for m in selector.matchers.matchers if m.name == "cluster"}
 
@@ -126,8 +126,8 @@ def test_what_is_no_list_of_matchers_is_refused_in_one_line(text: str) -> None:
 def test_joined_and_grouped_expressions_parse_and_a_renamed_namespace_is_used_throughout() -> None:
     dialect = Dialect("x", "server", namespace="exported_namespace")
     leaf = Rate(server("poll_success", "namespace!=system"), ("namespace", "taskqueue"))
-    text = promql.question(leaf, dialect, 30.0)
+    text = promql.leaf_query(leaf, dialect, 30.0)
     assert text == 'sum by (exported_namespace, taskqueue) (rate(poll_success{exported_namespace!="system"}[30s]))'
-    joined = promql.joined([("0", text), ("1", promql.question(rate("other"), dialect, 30.0))])
+    joined = promql.join_expressions([("0", text), ("1", promql.leaf_query(rate("other"), dialect, 30.0))])
     assert {s.name for s in selectors(promql_parser.parse(joined))} == {"poll_success", "other"}
     assert NAMES.fullmatch(promql.TAG)

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from whenever import Instant
 
-from copilot.metrics.dialects import vocabulary
-from copilot.metrics.resolve import WITNESS, readings, wanted_leaves
-from copilot.metrics.window import Page, TargetScrapes, seconds
+from copilot.metrics.dialects import known_names
+from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of, read_scrapes
+from copilot.metrics.window import Page, TargetScrapes, epoch_seconds
 from copilot.rules.signals.expressions import Role, leaves
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS, SignalSpec
@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.alone, pytest.mark.needs_debian("
 
 SCENES = ("start", "restart", "freeze", "workers-down")
 WINDOW = 6.0
-TAXONOMY = wanted_leaves(SPECS.values())
+TAXONOMY = leaves_of(SPECS.values())
 
 
 async def serve(server: MetricsServer, found: Roll) -> None:
@@ -62,7 +62,7 @@ class Direct:
     """One target as the direct computation comes to know it: the scrapes of a Prometheus, good and failed, in turn."""
 
     def __init__(self, role: Role, samples: Samples) -> None:
-        words = vocabulary(role, TAXONOMY, [WITNESS[role]])
+        words = known_names(role, TAXONOMY, [PRESENCE_METRIC[role]])
         self.target = TargetScrapes(role, "a stand-in", words, window_sec=WINDOW)
         self.scrapes: list[tuple[float, bool]] = []
         self._pages: dict[float, Page] = {}
@@ -150,7 +150,7 @@ async def steps(watching: PrometheusServer, scene: str, target: str, end: float)
         for time, read in known.scrapes:
             clock.moment = Instant.from_timestamp(round(time * 1000), unit="millisecond")
             theirs = await source.read(clock.moment)
-            ours = readings(SPECS.values(), [known.until(time)], clock.moment, WINDOW, interval_sec=1.0)
+            ours = read_scrapes(SPECS.values(), [known.until(time)], clock.moment, WINDOW, interval_sec=1.0)
             good, failed = (good + 1, 0) if read else (0, failed + 1)
             young = frozenset(s.id for s in SPECS.values() if changed(known.target, s))
             found.append(Step(ours, theirs, good, failed, young.union(*before)))
@@ -167,7 +167,7 @@ async def test_absence_is_read_alike_by_a_prometheus_and_directly(tmp_path: Path
     apart: list[str] = []
     compared, said = 0, set()
     async with walked(tmp_path) as watching:
-        end = seconds(Instant.now())
+        end = epoch_seconds(Instant.now())
         for scene, target in product(SCENES, ("server", "worker-1")):
             found = await steps(watching, scene, target, end)
             assert len(found) >= len(roll(scene, target).reads)

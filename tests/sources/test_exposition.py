@@ -36,11 +36,11 @@ def test_a_real_page_is_read_as_a_general_parser_reads_it() -> None:
         (name, tuple(sorted((k, v) for k, v in raw.labels.items() if v))): raw.value
         for family in text_string_to_metric_families(body.decode())
         for raw in family.samples
-        if (name := raw.name.removesuffix("_total")) in pages.target.vocabulary  # which that parser adds
+        if (name := raw.name.removesuffix("_total")) in pages.target.known_names  # which that parser adds
     }
     for _ in range(2):  # once as new text, once from what was learnt
         page = pages.parser.parse(body)
-        assert {(s.spelled.name, tuple(sorted(s.labels.items()))): v for s, v in page.items()} == known
+        assert {(s.metric.name, tuple(sorted(s.labels.items()))): v for s, v in page.items()} == known
     assert len(known) > 2000
 
 

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from whenever import Instant
 
 from copilot.metrics import promql
-from copilot.metrics.answers import Part, grouped, merged
-from copilot.metrics.dialects import Dialect, named, raw_name, vocabulary
-from copilot.metrics.resolve import WITNESS, readings, wanted_leaves
-from copilot.metrics.window import TargetScrapes, Vector, View, compute, seconds
+from copilot.metrics.answers import DialectAnswer, by_group, merge_dialects
+from copilot.metrics.dialects import Dialect, dialect_by_name, known_names, raw_name
+from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of, read_scrapes
+from copilot.metrics.window import ScrapeWindow, TargetScrapes, Vector, compute, epoch_seconds
 from copilot.rules.signals.expressions import Gauge, Leaf, Quantile, Rate, Role, rate, server
 from copilot.rules.signals.taxonomy import SPECS
 from copilot.settings.load import ClusterSettings, PrometheusSettings
@@ -38,7 +38,7 @@ WINDOW = 8.0
 STEPS = 11
 TRUNCATED = 7
 """The odd page that breaks off in the middle of a line: nothing of it counts."""
-TAXONOMY = wanted_leaves(SPECS.values())
+TAXONOMY = leaves_of(SPECS.values())
 
 ODD = (
     rate("odd_resets"),
@@ -106,7 +106,9 @@ def odd_page(n: int) -> bytes:
 def grown(body: bytes, dialect: Dialect, n: int) -> bytes:
     """A recorded page, the families the taxonomy reads: counters grown, each series at its own speed; at the seventh
     step a third of the families start anew."""
-    counters = {raw_name(leaf, dialect) for leaf in TAXONOMY if not isinstance(leaf, Gauge)} | {WITNESS["server"]}
+    counters = {raw_name(leaf, dialect) for leaf in TAXONOMY if not isinstance(leaf, Gauge)} | {
+        PRESENCE_METRIC["server"]
+    }
     gauges = {raw_name(leaf, dialect) for leaf in TAXONOMY if isinstance(leaf, Gauge)}
     marks = {"service_latency_count", "temporal_request", "temporal_request_total", "temporal_request_latency_count"}
     marks |= {"temporal_request_latency_seconds_count"}
@@ -126,7 +128,7 @@ def grown(body: bytes, dialect: Dialect, n: int) -> bytes:
 
 def series_of(samples: Samples, role: Role, leaves: Iterable[Leaf], end: float) -> list[TargetScrapes]:
     """Prometheus' samples as pages, one target an instance."""
-    wanted = vocabulary(role, leaves, [WITNESS[role]])
+    wanted = known_names(role, leaves, [PRESENCE_METRIC[role]])
     pages: dict[str, dict[float, list[tuple[str, dict[str, str], float]]]] = {}
     for key, values in samples.items():
         labels = dict(key)
@@ -181,10 +183,10 @@ async def ask(watching: PrometheusServer, leaf: Leaf, dialects: Iterable[Dialect
     own = promql.parse_matchers(matchers)
     parts = []
     for dialect in {raw_name(leaf, d): d for d in dialects}.values():
-        answer = await watching.query(promql.question(leaf, dialect, WINDOW, own), at)
+        answer = await watching.query(promql.leaf_query(leaf, dialect, WINDOW, own), at)
         samples = [(entry["metric"], float(entry["value"][1])) for entry in answer]
-        parts.append(Part(dialect, grouped(leaf, dialect, samples), {}))
-    vector = merged(leaf, parts)
+        parts.append(DialectAnswer(dialect, by_group(leaf, dialect, samples), {}))
+    vector = merge_dialects(leaf, parts)
     assert isinstance(vector, dict)
     return vector
 
@@ -193,7 +195,7 @@ async def written_out(watching: PrometheusServer, leaf: Quantile, dialect: Diale
     """A quantile as a person would write it, computed by Prometheus itself."""
     chosen = promql.series(leaf, dialect, promql.parse_matchers(job))
     bounds = [float(entry["metric"]["le"]) for entry in await watching.query(f"count by (le) ({chosen})", at)]
-    text = promql.compiled(
+    text = promql.leaf_promql(
         leaf, dialect, WINDOW, promql.parse_matchers(job), lowest_bound=min(bounds, default=math.inf)
     )
     return {
@@ -220,10 +222,12 @@ def any_moment_and_window(url: str, cases: Sequence[Case], end: float) -> None:
             own = promql.parse_matchers(f'job="{job}"')
             raw = query(f"{promql.selector(raw_name(leaf, dialect), own)}[{window}ms]", at)
             samples = {tuple(sorted(s["metric"].items())): [(float(t), v) for t, v in s["values"]] for s in raw}
-            views = [View(target, at - length, at) for target in series_of(samples, role, [leaf], at)]
-            answer = query(promql.question(leaf, dialect, length, own), at)
-            part = Part(dialect, grouped(leaf, dialect, [(e["metric"], float(e["value"][1])) for e in answer]), {})
-            theirs = merged(leaf, [part])
+            views = [ScrapeWindow(target, at - length, at) for target in series_of(samples, role, [leaf], at)]
+            answer = query(promql.leaf_query(leaf, dialect, length, own), at)
+            part = DialectAnswer(
+                dialect, by_group(leaf, dialect, [(e["metric"], float(e["value"][1])) for e in answer]), {}
+            )
+            theirs = merge_dialects(leaf, [part])
             assert isinstance(theirs, dict)
             if not isinstance(leaf, Gauge):
                 assert same(compute(leaf, views), theirs)
@@ -232,30 +236,30 @@ def any_moment_and_window(url: str, cases: Sequence[Case], end: float) -> None:
 
 
 async def test_17_promql_and_the_direct_computation_agree_on_the_same_samples(tmp_path: Path) -> None:
-    plain, suffixed = named("sdk default"), named("sdk suffixed")
+    plain, suffixed = dialect_by_name("sdk default"), dialect_by_name("sdk suffixed")
     jobs = {
         "odd": [[odd_page(n)[: -5 if n == TRUNCATED else None] for n in range(STEPS)]],
-        "server": [[grown(recorded("server"), named("server"), n) for n in range(STEPS)]],
+        "server": [[grown(recorded("server"), dialect_by_name("server"), n) for n in range(STEPS)]],
         "worker": [
             [grown(recorded("worker"), plain, n) for n in range(STEPS)],
             [grown(recorded("worker_suffixed"), suffixed, n) for n in range(STEPS)],
         ],
     }
     cases: list[Case] = [
-        ("odd", "server", ODD, (named("server"),)),
-        ("server", "server", tuple(x for x in TAXONOMY if x.series.role == "server"), (named("server"),)),
+        ("odd", "server", ODD, (dialect_by_name("server"),)),
+        ("server", "server", tuple(x for x in TAXONOMY if x.series.role == "server"), (dialect_by_name("server"),)),
         ("worker", "worker", tuple(x for x in TAXONOMY if x.series.role == "worker"), (plain, suffixed)),
     ]
     async with watched(tmp_path, **jobs) as watching:
-        at = round(seconds(Instant.now()), 3)
+        at = round(epoch_seconds(Instant.now()), 3)
         compared = dict.fromkeys((Rate, Gauge, Quantile), 0)
         differ: list[str] = []
         for job, role, leaves, dialects in cases:
             matcher = f'job="{job}"'
-            names = "|".join(vocabulary(role, leaves, [WITNESS[role]]))
+            names = "|".join(known_names(role, leaves, [PRESENCE_METRIC[role]]))
             raw = await watching.samples(f'{{__name__=~"{names}",{matcher}}}[{WINDOW:g}s]', at)
             targets = series_of(raw, role, leaves, at)
-            views = [View(target, at - WINDOW, at) for target in targets]
+            views = [ScrapeWindow(target, at - WINDOW, at) for target in targets]
             for leaf in leaves:
                 ours = compute(leaf, views)
                 theirs = await ask(watching, leaf, dialects, at, matcher)
@@ -269,11 +273,14 @@ async def test_17_promql_and_the_direct_computation_agree_on_the_same_samples(tm
             if job == "odd":
                 leaf = rate("odd_born")
                 born = await watching.query(
-                    promql.births(leaf, named("server"), WINDOW, f"service_requests offset {WINDOW:g}s"), at
+                    promql.new_series_rate(
+                        leaf, dialect_by_name("server"), WINDOW, f"service_requests offset {WINDOW:g}s"
+                    ),
+                    at,
                 )
                 [by_rate] = (await ask(watching, leaf, dialects, at, matcher)).values()
                 [counted] = compute(
-                    leaf, [View(t, at - WINDOW, at, births="service_requests") for t in targets]
+                    leaf, [ScrapeWindow(t, at - WINDOW, at, presence_metric="service_requests") for t in targets]
                 ).values()
                 assert counted > 3 * by_rate
                 assert by_rate + float(born[0]["value"][1]) == pytest.approx(counted, rel=0.35)
@@ -302,7 +309,7 @@ async def test_17_promql_and_the_direct_computation_agree_on_the_same_samples(tm
             found = await source.read(now)
         finally:
             await source.aclose()
-        direct = readings(SPECS.values(), pages, now, WINDOW, interval_sec=1.0)
+        direct = read_scrapes(SPECS.values(), pages, now, WINDOW, interval_sec=1.0)
         assert found.targets == direct.targets == {"server": 1, "worker": 2}
         assert set(found.missing) == set(direct.missing) == {"connection_pool.utilization_pct"}
         assert set(found.no_traffic) == set(direct.no_traffic)

@@ -11,7 +11,7 @@ import pytest
 from whenever import Instant
 
 from copilot.errors import SourceError
-from copilot.metrics.dialects import named
+from copilot.metrics.dialects import dialect_by_name
 from copilot.rules.signals.readings import Signals
 from copilot.settings.load import ClusterSettings, PrometheusSettings
 from copilot.sources.prometheus.instant import PrometheusSource
@@ -150,12 +150,12 @@ async def test_a_range_gives_at_every_step_what_the_live_source_would_have_read_
 @pytest.mark.needs_debian("victoria-metrics")
 async def test_victoria_metrics_gives_the_same_in_a_range_as_at_each_moment(tmp_path: Path) -> None:
     """Its habit of repeating the last half minute's points is switched off: a test does not wait for it to pass."""
-    async with MetricsServer.start(grown(recorded("server"), named("server"), 0)) as served:
+    async with MetricsServer.start(grown(recorded("server"), dialect_by_name("server"), 0)) as served:
         jobs = {"server": [served.url.split("/")[2]]}
         async with victoria_metrics(tmp_path, jobs, "-search.latencyOffset=0s") as there:
             began = Instant.now()
             for n in range(16):
-                served.body = grown(recorded("server"), named("server"), n)
+                served.body = grown(recorded("server"), dialect_by_name("server"), n)
                 await served.until_asked(1)
             first, last = (moment.timestamp(unit="millisecond") for moment in (began, Instant.now()))
             times = range(first + STEP_MS, last - STEP_MS, STEP_MS)

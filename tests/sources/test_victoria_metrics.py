@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from whenever import Instant
 
-from copilot.metrics.dialects import named
+from copilot.metrics.dialects import dialect_by_name
 from copilot.settings.load import ClusterSettings, PrometheusSettings
 from copilot.sources.prometheus.instant import PrometheusSource
 from tests.scraped import recorded
@@ -24,7 +24,8 @@ PAGES = {"server": "server", "worker": "sdk default", "worker_suffixed": "sdk su
 async def test_victoria_metrics_gives_every_signal_its_pages_hold_and_now_not_half_a_minute_ago(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         walks = {
-            page: [grown(recorded(page), named(dialect), n) for n in range(STEPS)] for page, dialect in PAGES.items()
+            page: [grown(recorded(page), dialect_by_name(dialect), n) for n in range(STEPS)]
+            for page, dialect in PAGES.items()
         }
         served = {job: await stack.enter_async_context(MetricsServer.start(pages[0])) for job, pages in walks.items()}
         jobs = {job: [server.url.split("/")[2]] for job, server in served.items()}

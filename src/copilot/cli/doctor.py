@@ -17,7 +17,7 @@ from rich.text import Text
 
 from copilot.cli.options import ConfigOption, JsonOption, demo_settings, told_nothing
 from copilot.cli.output import plain_console, print_lines, width_of, wrapped
-from copilot.diagnosis import Check, ClusterDiagnosis, Diagnosis, SignalFound, SignalStatus
+from copilot.diagnosis import Check, ClusterDiagnosis, Diagnosis, SignalDiagnosis, SignalStatus
 from copilot.errors import SettingsError
 from copilot.explain.numbers import quantity
 from copilot.rules.signals.readings import MissingCode
@@ -80,8 +80,8 @@ def _share(share: float) -> str:
 class Notes:
     """Why signals have no value and what would turn them on, said once for all to which it applies."""
 
-    def __init__(self, signals: Iterable[SignalFound]) -> None:
-        self._of: dict[tuple[str, str], list[SignalFound]] = {}
+    def __init__(self, signals: Iterable[SignalDiagnosis]) -> None:
+        self._of: dict[tuple[str, str], list[SignalDiagnosis]] = {}
         for signal in signals:
             if signal.status in (SignalStatus.MISSING, SignalStatus.UNMEASURED):
                 self._of.setdefault(self._key(signal), []).append(signal)
@@ -91,11 +91,11 @@ class Notes:
         self._unmeasured = {key: number for number, key in enumerate(unmeasured, len(missing) + 1)}
 
     @staticmethod
-    def _key(signal: SignalFound) -> tuple[str, str]:
+    def _key(signal: SignalDiagnosis) -> tuple[str, str]:
         """Signals that are merely absent differ in the family that is not there, not in what to do."""
         return signal.hint, "" if signal.code is MissingCode.ABSENT else f"{signal.status.value} {signal.why}"
 
-    def number(self, signal: SignalFound) -> int | None:
+    def number(self, signal: SignalDiagnosis) -> int | None:
         """The note that belongs to a signal; None where it has a value."""
         if signal.status not in (SignalStatus.MISSING, SignalStatus.UNMEASURED):
             return None
@@ -122,12 +122,12 @@ class Notes:
             yield Text()
 
 
-def _names(rows: Sequence[SignalFound]) -> str:
+def _names(rows: Sequence[SignalDiagnosis]) -> str:
     names = ", ".join(row.id for row in rows[:NAMED])
     return names if len(rows) <= NAMED else f"{len(rows)} signals ({names}, …)"
 
 
-def _value(signal: SignalFound) -> Text:
+def _value(signal: SignalDiagnosis) -> Text:
     match signal.status:
         case SignalStatus.VALUE:
             return Text(quantity(signal.value, signal.unit))

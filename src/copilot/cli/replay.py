@@ -84,16 +84,16 @@ def _replay_prometheus(url: str, start: str, end: str, step: str, cluster: str |
     from whenever import Instant
 
     from copilot.cli.options import moment, span
-    from copilot.replay import cluster_at, judged, steps
+    from copilot.replay import cluster_at, evaluation_times, replay_prometheus
     from copilot.settings.load import load_settings
 
     now, step_sec = Instant.now(), span("--step", step)
     chosen = cluster_at(load_settings(config), url, cluster, step_sec)
-    times = steps(moment("--start", start, now), moment("--end", end, now), step_sec, now)
+    times = evaluation_times(moment("--start", start, now), moment("--end", end, now), step_sec, now)
 
     async def run() -> None:
         with _progress(len(times)) as advance:
-            async for line in judged(chosen, times, _note):
+            async for line in replay_prometheus(chosen, times, _note):
                 _print(line)
                 advance()
 

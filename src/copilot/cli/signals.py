@@ -56,11 +56,11 @@ def signals(
         raise SettingsError(["--dialect goes with --promql"])
     if promql:
         from copilot.demo.faults import seconds
-        from copilot.metrics.promql import expressions
+        from copilot.metrics.promql import signal_promql
 
         if not (window_sec := seconds(window)):
             raise SettingsError(["--window 0s is no rate window: write 60s"])
-        found = expressions(SPECS.values(), dialect or (), window_sec)
+        found = signal_promql(SPECS.values(), dialect or (), window_sec)
         lines = (f"# {SPECS[i].meaning}, {SPECS[i].unit}\n{i} = {text}\n" for i, text in found.items())
         typer.echo(json.dumps(found) if as_json else "\n".join(lines))
     elif as_json:

@@ -23,7 +23,7 @@ from copilot.rules.model import (
     ReportedState,
     ServiceHealth,
 )
-from copilot.rules.signals.logs import Correlation, correlated
+from copilot.rules.signals.logs import Correlation, correlate
 from copilot.rules.signals.readings import LogPattern
 from copilot.rules.signals.taxonomy import SPECS
 
@@ -224,7 +224,7 @@ class Words:
             return ""
         patterns = {(p.pattern, p.service): p for p in self._signals.logs if p.level in _BAD_LEVELS or not p.mined}
         texts: dict[tuple[str, str], str] = {}
-        for found in correlated(patterns.values(), began, LOGS_WITHIN_SEC):
+        for found in correlate(patterns.values(), began, LOGS_WITHIN_SEC):
             key = (found.pattern, found.service)
             if abs(found.lead_sec) <= LOGS_WITHIN_SEC and key not in texts and len(texts) < _MOST_LOGS:
                 texts[key] = _log_words(patterns[key], found)

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from copilot.grafana.panels import Json, dashboard, laid_out, lines, row
 from copilot.grafana.variables import PROMETHEUS
-from copilot.metrics.promql import expressions
+from copilot.metrics.promql import signal_promql
 from copilot.rules.signals.taxonomy import SPECS, SignalSpec
 
 SOURCE: Json = {"type": "prometheus", "uid": "${prometheus}"}
@@ -19,7 +19,7 @@ WIDTH, HEIGHT = 8, 7
 
 def signal_dashboards(dialects: Sequence[str] = ()) -> dict[str, Json]:
     """The three dashboards by file name. SettingsError: a dialect is unknown, or a role has two."""
-    promql = expressions(SPECS.values(), dialects, WINDOW_SEC)
+    promql = signal_promql(SPECS.values(), dialects, WINDOW_SEC)
     specs = [s for s in SPECS.values() if s.id in promql]
     groups = {s.id: s.id.split(".")[0] for s in specs}
     parts = {

@@ -14,28 +14,28 @@ from whenever import Instant
 
 from copilot.logs.lines import LEVELS, NO_LEVEL, WARN, LogLine
 from copilot.logs.patterns import PatternBook
-from copilot.rules.signals.logs import LogsSeen
+from copilot.rules.signals.logs import LogReading
 from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS, LogPattern, Missing
 
-VARIES = "<*>"
+WILDCARD = "<*>"
 MAX_WORDS = 30
 MAX_WORD = 40
-ALIKE = 0.6
+MIN_SHARED = 0.6
 _QUOTED = re.compile(r"\"[^\"]{0,300}\"|'[^']{1,300}'|\[[^\]]{30,300}\]|\{[^}]{30,500}\}")
 _VALUE = re.compile(r"^([A-Za-z_][\w.-]{0,30}[=:])(?!/)\S+$")
 _DIGIT = re.compile(r"\d")
 
 
-def words_of(text: str) -> tuple[str, ...]:
+def mask_words(text: str) -> tuple[str, ...]:
     """The line's words with what varies by nature masked: numbers, ids, addresses, quotations, values of keys."""
-    return tuple(_masked(word) for word in _QUOTED.sub(VARIES, text).split()[:MAX_WORDS])
+    return tuple(_masked(word) for word in _QUOTED.sub(WILDCARD, text).split()[:MAX_WORDS])
 
 
 def _masked(word: str) -> str:
     if value := _VALUE.match(word):
-        return value[1] + VARIES
-    if VARIES in word or len(word) > MAX_WORD or "@" in word or "/" in word[:-1] or _DIGIT.search(word):
-        return VARIES
+        return value[1] + WILDCARD
+    if WILDCARD in word or len(word) > MAX_WORD or "@" in word or "/" in word[:-1] or _DIGIT.search(word):
+        return WILDCARD
     return word
 
 
@@ -59,9 +59,9 @@ class Templates:
                 share = sum(a == b for a, b in zip(template, words, strict=True)) / len(words)
                 if share > best:
                     best, place = share, number
-        if place is None or best < ALIKE:
+        if place is None or best < MIN_SHARED:
             return None
-        self._all[place] = [a if a == b else VARIES for a, b in zip(self._all[place], words, strict=True)]
+        self._all[place] = [a if a == b else WILDCARD for a, b in zip(self._all[place], words, strict=True)]
         return place
 
     def added(self, words: Sequence[str]) -> int | None:
@@ -73,21 +73,21 @@ class Templates:
 
 
 def _may_be_alike(first: str, other: str) -> bool:
-    return first == other or VARIES in (first, other)
+    return first == other or WILDCARD in (first, other)
 
 
 READINGS = 20
 SPIKE_FACTOR = 3.0
 SPIKE_LINES = 10
 SPIKE_AFTER = 4
-REPEATS = 5
+MIN_REPEATS = 5
 """A mined template is shown once it was seen so often."""
-MOST_TRACKED = 60
+MAX_TRACKED = 60
 MAX_SAMPLE = 200
 Redact = Callable[[str], str]
 
 
-class Tracked(BaseModel):
+class TrackedPattern(BaseModel):
     """One pattern of one service: lines of each of the last readings, oldest first."""
 
     pattern: str
@@ -109,7 +109,7 @@ class LogMemory(BaseModel):
     """What is remembered of the readings before: how many seconds each spanned, and what was counted."""
 
     spans: list[float] = []
-    tracked: list[Tracked] = []
+    tracked: list[TrackedPattern] = []
     templates: list[list[str]] = []
 
 
@@ -137,7 +137,7 @@ class _Kinds:
     other: dict[tuple[tuple[str, ...], str], _Tally] = field(default_factory=dict)
 
 
-def counted(
+def count_lines(
     memory: LogMemory,
     lines: Iterable[LogLine],
     now: Instant,
@@ -147,30 +147,30 @@ def counted(
     book: PatternBook,
     redact: Redact,
     missing: Missing | None = None,
-) -> tuple[LogMemory, LogsSeen]:
+) -> tuple[LogMemory, LogReading]:
     """Count one reading, of lines written in the last `span_sec`; gives what to remember and what is seen now.
     `missing`: why these are not all lines there were."""
     kinds = _sorted_out(lines, book)
     spans = [*memory.spans, span_sec][-READINGS:]
-    templates = Templates(memory.templates, most=MOST_TRACKED)
+    templates = Templates(memory.templates, most=MAX_TRACKED)
     tallies: dict[tuple[str, str, bool], _Tally] = {(n, s, False): tally for (n, s), tally in kinds.known.items()}
     renamed = _mined(kinds.other, templates, redact, tallies)
     before = {(renamed.get(t.pattern, t.pattern), t.service, t.mined): t for t in memory.tracked}
     tracked = [
         _went_on(key, before.get(key), tallies.get(key), len(spans), now, redact) for key in {**before, **tallies}
     ]
-    kept = sorted((t for t in tracked if any(t.counts)), key=_worth, reverse=True)[:MOST_TRACKED]
+    kept = sorted((t for t in tracked if any(t.counts)), key=_worth, reverse=True)[:MAX_TRACKED]
     alive = {t.pattern for t in kept if t.mined}
     after = LogMemory(spans=spans, tracked=kept, templates=[words for words in templates.all if _name(words) in alive])
     fresh = tuple(dict.fromkeys(t.pattern for t in _shown(after) if spikes(t, spans)))
-    return after, seen(after, now, window_sec, missing).model_copy(update={"spikes": fresh})
+    return after, current_reading(after, now, window_sec, missing).model_copy(update={"spikes": fresh})
 
 
-def seen(memory: LogMemory, now: Instant, window_sec: float, missing: Missing | None = None) -> LogsSeen:
+def current_reading(memory: LogMemory, now: Instant, window_sec: float, missing: Missing | None = None) -> LogReading:
     """What is known of the logs at `now` without reading them anew."""
     shown = _shown(memory)
     within = _readings_within(memory.spans, window_sec)
-    return LogsSeen(
+    return LogReading(
         time=now,
         patterns=tuple(_pattern(t) for t in shown[:MAX_BREAKDOWN_ROWS]),
         top_pattern_count=max((sum(t.counts[-within:]) for t in shown if t.bad), default=0),
@@ -178,11 +178,11 @@ def seen(memory: LogMemory, now: Instant, window_sec: float, missing: Missing | 
     )
 
 
-def _shown(memory: LogMemory) -> list[Tracked]:
-    return [t for t in memory.tracked if not t.mined or sum(t.counts) >= REPEATS]
+def _shown(memory: LogMemory) -> list[TrackedPattern]:
+    return [t for t in memory.tracked if not t.mined or sum(t.counts) >= MIN_REPEATS]
 
 
-def spikes(tracked: Tracked, spans: Sequence[float]) -> bool:
+def spikes(tracked: TrackedPattern, spans: Sequence[float]) -> bool:
     """Whether a pattern spikes in the newest reading. Templates of lines that were no warnings never do."""
     *past, newest = zip(tracked.counts, spans, strict=True) if tracked.counts else ((0, 1.0),)
     if len(past) < SPIKE_AFTER or newest[0] < SPIKE_LINES or (tracked.mined and not tracked.bad):
@@ -203,7 +203,7 @@ def _sorted_out(lines: Iterable[LogLine], book: PatternBook) -> _Kinds:
         if not found:
             said = words.get(line.text)
             if said is None:
-                said = words[line.text] = words_of(line.text)
+                said = words[line.text] = mask_words(line.text)
             if said:
                 kinds.other.setdefault((said, line.service), _Tally()).add(line)
     return kinds
@@ -226,7 +226,7 @@ def _mined(
     for said, _ in total.most_common():
         place = templates.place_of(said)
         if place is None:
-            clean = tuple(redact(" ".join(said)).split()[: len(said)]) or (VARIES,)
+            clean = tuple(redact(" ".join(said)).split()[: len(said)]) or (WILDCARD,)
             place = templates.place_of(clean)
             place = templates.added(clean) if place is None else place
         at[said] = place
@@ -246,12 +246,12 @@ def _name(words: Sequence[str]) -> str:
 
 def _went_on(
     key: tuple[str, str, bool],
-    before: Tracked | None,
+    before: TrackedPattern | None,
     tally: _Tally | None,
     readings: int,
     now: Instant,
     redact: Redact,
-) -> Tracked:
+) -> TrackedPattern:
     pattern, service, mined = key
     past = before.counts[-(readings - 1) :] if before and readings > 1 else []
     counts = [0] * (readings - 1 - len(past)) + past + [tally.lines if tally else 0]
@@ -259,7 +259,7 @@ def _went_on(
         assert before is not None
         return before.model_copy(update={"counts": counts, "pattern": pattern})
     first, last = tally.first.when(now), tally.last.when(now)
-    return Tracked(
+    return TrackedPattern(
         pattern=pattern,
         service=service,
         mined=mined,
@@ -271,7 +271,7 @@ def _went_on(
     )
 
 
-def _worth(tracked: Tracked) -> tuple[bool, bool, int]:
+def _worth(tracked: TrackedPattern) -> tuple[bool, bool, int]:
     """What is shown and kept first: what was a warning, then what is known, then what was often."""
     return (tracked.bad, not tracked.mined, sum(tracked.counts))
 
@@ -286,7 +286,7 @@ def _readings_within(spans: Sequence[float], window_sec: float) -> int:
     return max(1, number)
 
 
-def _pattern(tracked: Tracked) -> LogPattern:
+def _pattern(tracked: TrackedPattern) -> LogPattern:
     return LogPattern(
         pattern=tracked.pattern,
         count=sum(tracked.counts),

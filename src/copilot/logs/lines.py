@@ -47,7 +47,7 @@ class LogLine:
         return min(_instant(self.time) or otherwise, otherwise)
 
 
-def read_line(raw: str, *, time: int | None = None, labels: Mapping[str, str] | None = None) -> LogLine | None:
+def parse_line(raw: str, *, time: int | None = None, labels: Mapping[str, str] | None = None) -> LogLine | None:
     """A line as it stands in a file or a store of logs (then with its time in nanoseconds and its stream's labels).
     None for an empty one, and for one that goes on with the line before (a stack trace)."""
     if not raw or raw.isspace() or raw[0] in " \t":

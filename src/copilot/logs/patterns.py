@@ -12,7 +12,7 @@ from typing import Final
 
 from copilot.logs.lines import LEVELS, NO_LEVEL, LevelName, LogLine
 
-MOST_UNBOUNDED = 2
+MAX_UNBOUNDED = 2
 MAX_REGEX = 300
 MAX_SEARCHED = 500
 
@@ -163,7 +163,7 @@ class PatternBook:
         return tuple(p.name for p in self.patterns if p.matches(line, lowered))
 
 
-def checked_regex(text: str) -> re.Pattern[str]:
+def validate_regex(text: str) -> re.Pattern[str]:
     """The expression, compiled. ValueError if it is none, if it matches everything, or if it could take for ever on some
     line: Python's `re` backtracks, so at most two parts may repeat without a small bound, and no group that holds a
     repetition or an alternative may itself repeat."""
@@ -214,8 +214,8 @@ def _too_costly(text: str) -> str:
                 return "a group repeats that holds a repetition or an alternative"
             unbounded += _most(piece[0]) > _FEW
             groups = [True] * len(groups)
-    if unbounded > MOST_UNBOUNDED:
-        return f"{unbounded} of its parts repeat without a small bound, {MOST_UNBOUNDED} may"
+    if unbounded > MAX_UNBOUNDED:
+        return f"{unbounded} of its parts repeat without a small bound, {MAX_UNBOUNDED} may"
     return ""
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from copilot.metrics.dialects import NAMESPACE_ALIASES, Dialect
 from copilot.metrics.promql import TAG, group_labels
-from copilot.metrics.window import Vector, histogram_quantile, merged_buckets
+from copilot.metrics.window import Vector, histogram_quantile, merge_buckets
 from copilot.rules.signals.expressions import Leaf, Matcher, Quantile, Rate, Role
 from copilot.rules.signals.readings import Missing, MissingCode
 
@@ -19,7 +19,7 @@ V = TypeVar("V")
 Sample = tuple[Mapping[str, str], float]
 Target = tuple[str, str]
 """Job and instance."""
-MOST_EXCLUDED = 50
+MAX_EXCLUDED = 50
 
 NAMES, SAMPLES, UP = "names", "samples", "up"
 """The parts of the question about a role's targets: the sample names each has now; how many samples of the witness each
@@ -27,14 +27,14 @@ had in the window; whether it was read."""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class TargetStatus:
     """One role's targets at one time."""
 
     role: Role
     names: frozenset[str] = frozenset()
     namespace: str = "namespace"
-    living: frozenset[Target] = frozenset()
-    witnessed: frozenset[Target] = frozenset()
+    up: frozenset[Target] = frozenset()
+    present: frozenset[Target] = frozenset()
     down: frozenset[Target] = frozenset()
     listed: frozenset[Target] = frozenset()  # those `up` knows
     stale: frozenset[Target] = frozenset()  # shown by the look-back, without a sample in the window
@@ -43,20 +43,20 @@ class Standing:
     def without_down(self) -> tuple[Matcher, ...]:
         """Matchers that leave out targets that are down, whose rates go on for a window, shrinking, and silent ones,
         whose gauges do for the look-back."""
-        instances = sorted({i for _, i in self.down | self.stale if i} - {i for _, i in self.living})
-        if not instances or not self.living:
+        instances = sorted({i for _, i in self.down | self.stale if i} - {i for _, i in self.up})
+        if not instances or not self.up:
             return ()
-        return (Matcher("instance", "!~", "|".join(escaped(i) for i in instances[:MOST_EXCLUDED])),)
+        return (Matcher("instance", "!~", "|".join(escape_regex(i) for i in instances[:MAX_EXCLUDED])),)
 
 
-def escaped(text: str) -> str:
+def escape_regex(text: str) -> str:
     """The text as a regular expression that matches just it, in RE2's syntax."""
     return "".join(f"\\{c}" if c in r"\.+*?()|[]{}^$" else c for c in text)
 
 
-def standing(
-    role: Role, witnesses: Collection[str], samples: Iterable[Sample], known: Collection[Target] = ()
-) -> Standing:
+def target_status(
+    role: Role, presence_metrics: Collection[str], samples: Iterable[Sample], known: Collection[Target] = ()
+) -> TargetStatus:
     """A role's targets, of the answer to the question about them; `known` are those it had before."""
     names: set[str] = set()
     here: set[Target] = set()
@@ -68,7 +68,7 @@ def standing(
         match labels.get(TAG):
             case "names":
                 names.add(labels.get("__name__", ""))
-                if labels.get("__name__") in witnesses:
+                if labels.get("__name__") in presence_metrics:
                     here.add(target)
             case "samples":
                 counts[target] = int(value) if math.isfinite(value) else 0
@@ -80,7 +80,7 @@ def standing(
     down = {t for t, read in up.items() if not read}
     witnessed = {t for t in here if counts.get(t)} - down
     living = witnessed | {t for t, read in up.items() if read}
-    return Standing(
+    return TargetStatus(
         role,
         frozenset(names),
         namespace,
@@ -94,32 +94,32 @@ def standing(
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class DialectAnswer:
     """One leaf's answer in one dialect: labels by which it is grouped → number; `born` what births add."""
 
     dialect: Dialect
     values: Mapping[tuple[str, ...], float] | Missing
-    born: Mapping[tuple[str, ...], float] | Missing
+    new_series: Mapping[tuple[str, ...], float] | Missing
 
 
-def grouped(leaf: Leaf, dialect: Dialect, samples: Iterable[tuple[Mapping[str, str], V]]) -> dict[tuple[str, ...], V]:
+def by_group(leaf: Leaf, dialect: Dialect, samples: Iterable[tuple[Mapping[str, str], V]]) -> dict[tuple[str, ...], V]:
     """Samples (or series) by the values of the labels the leaf's question groups by."""
     labels = group_labels(leaf, dialect)
     return {tuple(found.get(name, "") for name in labels): value for found, value in samples}
 
 
-def merged(leaf: Leaf, parts: Sequence[Part]) -> Vector | Missing:
+def merge_dialects(leaf: Leaf, parts: Sequence[DialectAnswer]) -> Vector | Missing:
     """The leaf over all dialects of a fleet: sums add up, a quantile is that of all buckets, in seconds. Missing if a
     part is: half a fleet's sum is no sum."""
     whole: list[tuple[Dialect, dict[tuple[str, ...], float]]] = []
     for part in parts:
-        for found in (part.values, part.born):
+        for found in (part.values, part.new_series):
             if isinstance(found, Missing):
                 return found
         assert not isinstance(part.values, Missing)
-        assert not isinstance(part.born, Missing)
+        assert not isinstance(part.new_series, Missing)
         values = dict(part.values)
-        for group, more in part.born.items():
+        for group, more in part.new_series.items():
             values[group] = values.get(group, 0.0) + more
         whole.append((part.dialect, values))
     if isinstance(leaf, Quantile):
@@ -150,37 +150,37 @@ def _quantiles(leaf: Quantile, parts: Iterable[tuple[Dialect, Mapping[tuple[str,
         units = dialect.scale(lowest) if leaf.timer else 1.0
         for key, found in buckets.items():
             histograms.setdefault(key, []).append({b / units: v for b, v in found.items()})
-    return {group: histogram_quantile(leaf.q, merged_buckets(h)) for group, h in histograms.items()}
+    return {group: histogram_quantile(leaf.q, merge_buckets(h)) for group, h in histograms.items()}
 
 
-class Asked:
+class PrometheusAnswers:
     """What a Prometheus answered, for `core.resolve.resolved`.
 
-    `standings`: each role's targets, missing where they could not be asked for. `parts`: by leaf (quantiles: see
+    `statuses`: each role's targets, missing where they could not be asked for. `parts`: by leaf (quantiles: see
     `asked_as`), one part a dialect. `seen`: the roles of which targets lived lately; of others it cannot be said
     whether they are down or not in this Prometheus at all."""
 
     def __init__(
         self,
-        standings: Mapping[Role, Standing | Missing],
-        parts: Mapping[Leaf, Sequence[Part]],
+        statuses: Mapping[Role, TargetStatus | Missing],
+        parts: Mapping[Leaf, Sequence[DialectAnswer]],
         *,
         place: str,
-        witnesses: Mapping[Role, str],
+        presence_metrics: Mapping[Role, str],
         window_sec: float,
-        seen: Collection[Role] = (),
+        recently_up: Collection[Role] = (),
     ) -> None:
-        self._seen = seen
-        self._standings = standings
+        self._recently_up = recently_up
+        self._statuses = statuses
         self._parts = parts
         self._place = place
-        self._witnesses = witnesses
+        self._presence_metrics = presence_metrics
         self._window = window_sec
         self._vectors: dict[Leaf, Vector | Missing] = {}
 
     @property
     def roles(self) -> Collection[Role]:
-        return self._standings.keys()
+        return self._statuses.keys()
 
     def vector(self, leaf: Leaf) -> Vector | Missing:
         if leaf not in self._vectors:
@@ -188,57 +188,57 @@ class Asked:
         return self._vectors[leaf]
 
     def _vector(self, leaf: Leaf) -> Vector | Missing:
-        standing = self._standings[leaf.series.role]
-        vector = merged(leaf, self._parts.get(asked_as(leaf), ()))
-        return standing if isinstance(standing, Missing) and not vector else vector
+        status = self._statuses[leaf.series.role]
+        vector = merge_dialects(leaf, self._parts.get(answer_key(leaf), ()))
+        return status if isinstance(status, Missing) and not vector else vector
 
-    def living(self, role: Role) -> bool:
-        standing = self._standings[role]
-        if isinstance(standing, Missing):
+    def is_up(self, role: Role) -> bool:
+        status = self._statuses[role]
+        if isinstance(status, Missing):
             return any(leaf.series.role == role and parts for leaf, parts in self._parts.items())
-        return bool(standing.living)
+        return bool(status.up)
 
     def targets(self) -> dict[Role, int]:
-        counted = {r: len(s.living) for r, s in self._standings.items() if isinstance(s, Standing)}
-        return {role: count for role, count in counted.items() if count or role in self._seen}
+        counted = {r: len(s.up) for r, s in self._statuses.items() if isinstance(s, TargetStatus)}
+        return {role: count for role, count in counted.items() if count or role in self._recently_up}
 
-    def down(self, role: Role) -> Missing:
-        standing = self._standings[role]
-        if isinstance(standing, Missing):
-            return standing
-        reason = self.unread(role) or f"no target has {self._witnesses[role]} in {self._place}"
+    def why_down(self, role: Role) -> Missing:
+        status = self._statuses[role]
+        if isinstance(status, Missing):
+            return status
+        reason = self.why_partly_down(role) or f"no target has {self._presence_metrics[role]} in {self._place}"
         return Missing(code=MissingCode.TARGET_DOWN, detail=reason)
 
-    def unread(self, role: Role) -> str:
-        standing = self._standings[role]
-        if isinstance(standing, Missing):
-            return standing.detail
-        if not standing.down:
+    def why_partly_down(self, role: Role) -> str:
+        status = self._statuses[role]
+        if isinstance(status, Missing):
+            return status.detail
+        if not status.down:
             return ""
-        job, instance = min(standing.down)
-        more = f" (and {len(standing.down) - 1} more)" if len(standing.down) > 1 else ""
+        job, instance = min(status.down)
+        more = f" (and {len(status.down) - 1} more)" if len(status.down) > 1 else ""
         return f"up is 0 for {instance or 'a target'} of job {job or '?'}{more}"
 
-    def too_short(self, role: Role) -> str:
-        standing = self._standings[role]
-        if isinstance(standing, Missing) or standing.samples > 1:
+    def why_no_rate(self, role: Role) -> str:
+        status = self._statuses[role]
+        if isinstance(status, Missing) or status.samples > 1:
             return ""
-        found = "one sample" if standing.samples else "no sample"
+        found = "one sample" if status.samples else "no sample"
         return (
-            f"{found} of {self._witnesses[role]} in {self._window:g} s, a rate needs two: "
+            f"{found} of {self._presence_metrics[role]} in {self._window:g} s, a rate needs two: "
             "set window_sec to four scrape intervals"
         )
 
-    def witnessed(self, role: Role, witness: str, *, throughout: bool) -> bool:
-        standing = self._standings[role]
-        if isinstance(standing, Missing) or witness != self._witnesses[role]:
+    def has_presence_metric(self, role: Role, name: str, *, throughout: bool) -> bool:
+        status = self._statuses[role]
+        if isinstance(status, Missing) or name != self._presence_metrics[role]:
             return False
-        return bool(standing.witnessed) and (not throughout or standing.samples > 1)
+        return bool(status.present) and (not throughout or status.samples > 1)
 
-    def where(self, role: Role) -> str:
+    def place(self, role: Role) -> str:
         return f"the {role} targets of {self._place}"
 
 
-def asked_as(leaf: Leaf) -> Leaf:
+def answer_key(leaf: Leaf) -> Leaf:
     """The leaf under which its answer is kept: all quantiles of a histogram are of one answer."""
     return Quantile(0.0, leaf.series, leaf.by, leaf.timer) if isinstance(leaf, Quantile) else leaf

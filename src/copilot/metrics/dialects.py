@@ -67,18 +67,20 @@ ANCHORS: dict[Role, tuple[str, str]] = {
 """A counter and a timer of each role that are there as soon as anything is: their spelling tells the dialect."""
 
 
-def named(name: str) -> Dialect:
+def dialect_by_name(name: str) -> Dialect:
     """The dialect of that name; KeyError if there is none."""
     return {d.name: d for d in DIALECTS}[name]
 
 
-def marks(dialect: Dialect) -> tuple[str, str]:
+def anchor_names(dialect: Dialect) -> tuple[str, str]:
     """The two sample names by which the dialect is known."""
     counter, timer = ANCHORS[dialect.role]
     return dialect.prefix + counter + dialect.counter, f"{dialect.histogram(timer)}_count"
 
 
-def spoken(names: Collection[str], role: Role, *, prefix: str = "", namespace: str = "namespace") -> list[Dialect]:
+def detect_dialects(
+    names: Collection[str], role: Role, *, prefix: str = "", namespace: str = "namespace"
+) -> list[Dialect]:
     """The dialects of a role that sample names show, several in a mixed fleet: those whose counter and timer are there
     and tell something new; where no timer is yet, those whose counter is."""
     known = [replace(d, prefix=prefix, namespace=namespace) for d in DIALECTS if d.role == role]
@@ -86,7 +88,7 @@ def spoken(names: Collection[str], role: Role, *, prefix: str = "", namespace: s
     explained: set[str] = set()
     for enough in (2, 1):
         for dialect in known:
-            present = [mark for mark in marks(dialect)[:enough] if mark in names]
+            present = [mark for mark in anchor_names(dialect)[:enough] if mark in names]
             if len(present) == enough and not explained.issuperset(present):
                 found.append(dialect)
                 explained.update(present)
@@ -94,7 +96,7 @@ def spoken(names: Collection[str], role: Role, *, prefix: str = "", namespace: s
 
 
 @dataclass(frozen=True, slots=True)
-class Spelled:
+class MetricName:
     """What a raw sample name of a page means: our name for it, in which dialect, and whether it only ever grows."""
 
     name: str
@@ -127,25 +129,25 @@ def sample_name(leaf: Leaf) -> str:
             return leaf.series.family
 
 
-def spelled(leaf: Leaf, dialect: Dialect) -> Spelled:
+def metric_name(leaf: Leaf, dialect: Dialect) -> MetricName:
     """What the leaf's sample name means."""
     cumulative = isinstance(leaf, Quantile) or (isinstance(leaf, Rate) and leaf.suffix != "_sum")
-    return Spelled(sample_name(leaf), dialect, cumulative)
+    return MetricName(sample_name(leaf), dialect, cumulative)
 
 
-def vocabulary(
+def known_names(
     role: Role, leaves: Iterable[Leaf], witnesses: Iterable[str], dialect_name: str | None = None
-) -> dict[str, Spelled]:
+) -> dict[str, MetricName]:
     """Every raw sample name worth reading on a page of `role`, in every dialect or in the one named. A name that two
     dialects share has the first one's meaning, which `Dialect.scale` must tell apart by the bounds."""
-    known: dict[str, Spelled] = {}
+    known: dict[str, MetricName] = {}
     wanted = [leaf for leaf in leaves if leaf.series.role == role]
     for dialect in DIALECTS:
         if dialect.role != role or dialect_name not in (None, dialect.name):
             continue
         for leaf in wanted:
-            known.setdefault(raw_name(leaf, dialect), spelled(leaf, dialect))
+            known.setdefault(raw_name(leaf, dialect), metric_name(leaf, dialect))
         for witness in witnesses:
-            known.setdefault(witness, Spelled(witness, dialect, False))
-            known.setdefault(witness + dialect.counter, Spelled(witness, dialect, False))
+            known.setdefault(witness, MetricName(witness, dialect, False))
+            known.setdefault(witness + dialect.counter, MetricName(witness, dialect, False))
     return known

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from copilot.errors import SettingsError
-from copilot.metrics.dialects import DIALECTS, Dialect, named, raw_name
+from copilot.metrics.dialects import DIALECTS, Dialect, dialect_by_name, raw_name
 from copilot.rules.signals.expressions import (
     Expression,
     Gauge,
@@ -36,7 +36,7 @@ _ESCAPE = re.compile(r"\\(.)")
 _OPS: dict[str, Op] = {"=": "=", "!=": "!=", "=~": "=~", "!~": "!~"}
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """A PromQL string."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
@@ -66,7 +66,7 @@ def parse_matchers(text: str) -> tuple[Matcher, ...]:
 
 def selector(name: str, matchers: Iterable[Matcher]) -> str:
     """`name{label="value",…}`."""
-    inside = ",".join(f"{m.label}{m.op}{quoted(m.value)}" for m in matchers)
+    inside = ",".join(f"{m.label}{m.op}{quote(m.value)}" for m in matchers)
     return f"{name}{{{inside}}}" if inside else name
 
 
@@ -88,7 +88,7 @@ def group_labels(leaf: Leaf, dialect: Dialect) -> tuple[str, ...]:
     return ("le", *by) if isinstance(leaf, Quantile) else by
 
 
-def question(leaf: Leaf, dialect: Dialect, window_sec: float, matchers: Sequence[Matcher] = ()) -> str:
+def leaf_query(leaf: Leaf, dialect: Dialect, window_sec: float, matchers: Sequence[Matcher] = ()) -> str:
     """What is asked for a leaf: sums of rates, aggregated gauges, and for a quantile the rates of its buckets."""
     chosen = series(leaf, dialect, matchers)
     labels = group_labels(leaf, dialect)
@@ -100,12 +100,12 @@ def question(leaf: Leaf, dialect: Dialect, window_sec: float, matchers: Sequence
             return f"sum{by} (rate({chosen}[{duration(window_sec)}]))"
 
 
-def compiled(
+def leaf_promql(
     leaf: Leaf, dialect: Dialect, window_sec: float, matchers: Sequence[Matcher] = (), *, lowest_bound: float = 0.0
 ) -> str:
     """The leaf as one PromQL expression; timers in seconds. `lowest_bound` (the timer's lowest `le`) tells the unit
     where the dialect does not say it."""
-    asked = question(leaf, dialect, window_sec, matchers)
+    asked = leaf_query(leaf, dialect, window_sec, matchers)
     if not isinstance(leaf, Quantile):
         return asked
     units = dialect.scale(lowest_bound) if leaf.timer else 1.0
@@ -113,13 +113,13 @@ def compiled(
     return quantile if units == 1.0 else f"{quantile} / {units:g}"
 
 
-def birth_sign(leaf: Rate | Quantile, dialect: Dialect) -> str:
+def new_series_name(leaf: Rate | Quantile, dialect: Dialect) -> str:
     """The sample name whose new series tell that the leaf has some."""
     name = raw_name(leaf, dialect)
     return f"{name.removesuffix('_bucket')}_count" if isinstance(leaf, Quantile) else name
 
 
-def births(
+def new_series_rate(
     leaf: Rate | Quantile, dialect: Dialect, window_sec: float, witness: str, matchers: Sequence[Matcher] = ()
 ) -> str:
     """What `rate()` leaves out: the first values of counters that were born within the window, in 1/s.
@@ -133,7 +133,7 @@ def births(
     return f"sum{by} ({born} and on (job, instance) {witness}) / {window_sec:g}"
 
 
-def born_names(names: Iterable[str], window_sec: float, witness: str, matchers: Sequence[Matcher] = ()) -> str:
+def new_series_names(names: Iterable[str], window_sec: float, witness: str, matchers: Sequence[Matcher] = ()) -> str:
     """How many series of each of these sample names were born within the window, by `copilot_name`."""
     chosen = selector("", (Matcher("__name__", "=~", "|".join(names)), *matchers))
     before = f"{chosen} offset {duration(window_sec)}"
@@ -141,38 +141,38 @@ def born_names(names: Iterable[str], window_sec: float, witness: str, matchers: 
     return f"count by ({NAME}) ({now} unless {then} and on (job, instance) {witness})"
 
 
-def tagged(expression: str, tag: str) -> str:
+def tag_samples(expression: str, tag: str) -> str:
     """The expression with a label that tells its samples from those of others in one answer."""
-    return f'label_replace({expression}, "{TAG}", {quoted(tag)}, "", "")'
+    return f'label_replace({expression}, "{TAG}", {quote(tag)}, "", "")'
 
 
-def joined(expressions: Iterable[tuple[str, str]]) -> str:
+def join_expressions(expressions: Iterable[tuple[str, str]]) -> str:
     """Tag and expression of several as one query: a request costs more than an expression."""
-    return " or ".join(tagged(expression, tag) for tag, expression in expressions)
+    return " or ".join(tag_samples(expression, tag) for tag, expression in expressions)
 
 
-DEFAULT: dict[Role, str] = {"server": "server", "worker": "sdk default"}
+DEFAULT_DIALECTS: dict[Role, str] = {"server": "server", "worker": "sdk default"}
 SECONDS, MILLISECONDS = 0.001, 1.0
 """Lowest bucket bounds of timers in seconds and in milliseconds."""
 
 
-def expressions(specs: Iterable[SignalSpec], dialects: Iterable[str], window_sec: float) -> dict[str, str]:
+def signal_promql(specs: Iterable[SignalSpec], dialects: Iterable[str], window_sec: float) -> dict[str, str]:
     """Id → PromQL of all signals metrics can give; where dialects are named, of those of their roles. SettingsError: a
     dialect is unknown, or a role has two."""
     chosen: dict[Role, Dialect] = {}
     for name in dialects:
         if name not in {d.name for d in DIALECTS}:
             raise SettingsError([f"no dialect is named {name!r}: there are {', '.join(d.name for d in DIALECTS)}"])
-        dialect = named(name)
+        dialect = dialect_by_name(name)
         if chosen.setdefault(dialect.role, dialect) is not dialect:
             raise SettingsError([f"{chosen[dialect.role].name!r} and {name!r} are both dialects of the {dialect.role}"])
-    chosen = chosen or {role: named(name) for role, name in DEFAULT.items()}
+    chosen = chosen or {role: dialect_by_name(name) for role, name in DEFAULT_DIALECTS.items()}
     return {
-        s.id: _text(s.expression, chosen, window_sec) for s in specs if s.expression is not None and s.role in chosen
+        s.id: _promql(s.expression, chosen, window_sec) for s in specs if s.expression is not None and s.role in chosen
     }
 
 
-def _text(expression: Expression, dialects: dict[Role, Dialect], window_sec: float) -> str:
+def _promql(expression: Expression, dialects: dict[Role, Dialect], window_sec: float) -> str:
     match expression:
         case Plus(terms):
             return " + ".join(_inner(term, dialects, window_sec) for term in terms)
@@ -188,10 +188,10 @@ def _text(expression: Expression, dialects: dict[Role, Dialect], window_sec: flo
 
 
 def _inner(expression: Expression, dialects: dict[Role, Dialect], window_sec: float) -> str:
-    text = _text(expression, dialects, window_sec)
+    text = _promql(expression, dialects, window_sec)
     return f"({text})" if isinstance(expression, Plus | Ratio | Scale) or " / " in text else text
 
 
 def _leaf(leaf: Leaf, dialect: Dialect, window_sec: float) -> str:
     """Where a dialect leaves the unit open, a server's own endpoint says seconds and everybody else milliseconds."""
-    return compiled(leaf, dialect, window_sec, lowest_bound=SECONDS if dialect.name == "server" else MILLISECONDS)
+    return leaf_promql(leaf, dialect, window_sec, lowest_bound=SECONDS if dialect.name == "server" else MILLISECONDS)

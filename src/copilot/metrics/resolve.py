@@ -12,11 +12,11 @@ from typing import Protocol
 from whenever import Instant
 
 from copilot.metrics.dialects import sample_name
-from copilot.metrics.window import TargetScrapes, Vector, View, compute
+from copilot.metrics.window import ScrapeWindow, TargetScrapes, Vector, compute
 from copilot.rules.signals.expressions import (
-    SERVER_WITNESS,
+    SERVER_PRESENCE_METRIC,
     SERVICES,
-    WORKER_WITNESS,
+    WORKER_PRESENCE_METRIC,
     Expression,
     Gauge,
     Leaf,
@@ -31,8 +31,10 @@ from copilot.rules.signals.expressions import (
 from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS, BreakdownRow, Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import MEASURED, SignalSpec
 
-WITNESS: dict[Role, str] = {"server": SERVER_WITNESS, "worker": WORKER_WITNESS}
-ZERO_TELLS = frozenset({"pending_polls", "temporal_worker_task_slots_available", "temporal_worker_task_slots_used"})
+PRESENCE_METRIC: dict[Role, str] = {"server": SERVER_PRESENCE_METRIC, "worker": WORKER_PRESENCE_METRIC}
+ZERO_ROWS_MATTER = frozenset(
+    {"pending_polls", "temporal_worker_task_slots_available", "temporal_worker_task_slots_used"}
+)
 """Families whose breakdown keeps rows of zero: nobody polls, no slot is free."""
 
 TOLERATED_FAILURES = 1
@@ -57,7 +59,7 @@ def measurable(spec: SignalSpec, roles: Iterable[Role]) -> bool:
     return all(leaf.series.role in configured for leaf in leaves(spec.expression))
 
 
-def wanted_leaves(specs: Iterable[SignalSpec]) -> tuple[Leaf, ...]:
+def leaves_of(specs: Iterable[SignalSpec]) -> tuple[Leaf, ...]:
     """All leaves of the signals' expressions and breakdowns, and what tells whose pages are read."""
     found: dict[Leaf, None] = {SERVICES: None}
     for spec in specs:
@@ -68,7 +70,7 @@ def wanted_leaves(specs: Iterable[SignalSpec]) -> tuple[Leaf, ...]:
     return tuple(found)
 
 
-class Answers(Protocol):
+class MetricInputs(Protocol):
     """What either computation knows of the leaves and the targets: the rest is common to both."""
 
     @property
@@ -80,7 +82,7 @@ class Answers(Protocol):
         """The leaf as PromQL has it, by group; empty where no series is, missing where it could not be asked."""
         ...
 
-    def living(self, role: Role) -> bool:
+    def is_up(self, role: Role) -> bool:
         """Whether a target of the role is read."""
         ...
 
@@ -88,28 +90,28 @@ class Answers(Protocol):
         """How many targets of each role are read; without roles of which that cannot be said."""
         ...
 
-    def down(self, role: Role) -> Missing:
+    def why_down(self, role: Role) -> Missing:
         """Why no target of a role is read."""
         ...
 
-    def unread(self, role: Role) -> str:
+    def why_partly_down(self, role: Role) -> str:
         """Why a target of the role is not read though others are; empty when all are."""
         ...
 
-    def too_short(self, role: Role) -> str:
+    def why_no_rate(self, role: Role) -> str:
         """Why no rate can be had of any target of the role; empty when one can."""
         ...
 
-    def witnessed(self, role: Role, witness: str, *, throughout: bool) -> bool:
+    def has_presence_metric(self, role: Role, name: str, *, throughout: bool) -> bool:
         """Whether a target has the witness now, and (`throughout`) had it when its window began."""
         ...
 
-    def where(self, role: Role) -> str:
+    def place(self, role: Role) -> str:
         """Where series of the role are looked for, in words."""
         ...
 
 
-def readings(
+def read_scrapes(
     specs: Iterable[SignalSpec],
     targets: Sequence[TargetScrapes],
     now: Instant,
@@ -120,12 +122,12 @@ def readings(
     """The signals the targets' pages give at `now`, every rate over `window_sec`, read every `interval_sec` seconds.
 
     A target is down when its last good read is older than two and a half intervals, or two failed ones followed."""
-    return resolved(specs, Scraped(targets, now, window_sec, interval_sec), now)
+    return resolve_signals(specs, ScrapeInputs(targets, now, window_sec, interval_sec), now)
 
 
-def resolved(specs: Iterable[SignalSpec], answers: Answers, now: Instant) -> Signals:
+def resolve_signals(specs: Iterable[SignalSpec], answers: MetricInputs, now: Instant) -> Signals:
     """The common step: from what a source answered to readings."""
-    evaluation = _Evaluation(answers)
+    evaluation = _Resolver(answers)
     values: dict[str, float | None] = {}
     quiet: list[str] = []
     missing: dict[str, Missing] = {}
@@ -154,14 +156,14 @@ def resolved(specs: Iterable[SignalSpec], answers: Answers, now: Instant) -> Sig
     )
 
 
-class Scraped:
+class ScrapeInputs:
     """What scraped targets answer: the views of those that live."""
 
     def __init__(self, targets: Sequence[TargetScrapes], now: Instant, window_sec: float, interval_sec: float) -> None:
         self._targets = targets
         oldest = now.timestamp(unit="nanosecond") / 1e9 - STALE_INTERVALS * interval_sec
         self._views = [
-            View.latest(t, window_sec, births=WITNESS[t.role])
+            ScrapeWindow.latest(t, window_sec, presence_metric=PRESENCE_METRIC[t.role])
             for t in targets
             if t.times and t.failures <= TOLERATED_FAILURES and t.times[-1] >= oldest
         ]
@@ -173,47 +175,45 @@ class Scraped:
     def vector(self, leaf: Leaf) -> Vector | Missing:
         return compute(leaf, self._views)
 
-    def living(self, role: Role) -> bool:
+    def is_up(self, role: Role) -> bool:
         return bool(self._of(role))
 
     def targets(self) -> dict[Role, int]:
         return {role: len(self._of(role)) for role in self.roles}
 
-    def down(self, role: Role) -> Missing:
+    def why_down(self, role: Role) -> Missing:
         down = [t for t in self._targets if t.role == role]
-        reason = _why(down[0]) if down else f"no {role} page is configured"
+        reason = _why_down(down[0]) if down else f"no {role} page is configured"
         more = f" (and {len(down) - 1} more)" if len(down) > 1 else ""
         failure = down[0].failure if down else None
         # A page that is not there (404) was not read; absent is said of what a page that was read lacks.
         told = failure is not None and failure.code is not MissingCode.ABSENT
         return Missing(code=failure.code if failure and told else MissingCode.TARGET_DOWN, detail=reason + more)
 
-    def unread(self, role: Role) -> str:
+    def why_partly_down(self, role: Role) -> str:
         views = self._of(role)
         unread = [t for t in self._targets if t.role == role and all(v.target is not t for v in views)]
-        return _why(unread[0]) if unread else ""
+        return _why_down(unread[0]) if unread else ""
 
-    def too_short(self, role: Role) -> str:
+    def why_no_rate(self, role: Role) -> str:
         if any(len(v.pages) > 1 for v in self._of(role)):
             return ""
         return f"the {role} pages were read once so far, a rate needs two"
 
-    def witnessed(self, role: Role, witness: str, *, throughout: bool) -> bool:
-        return any(
-            v.has(witness) and (not throughout or (len(v.pages) > 1 and v.has(witness, 0))) for v in self._of(role)
-        )
+    def has_presence_metric(self, role: Role, name: str, *, throughout: bool) -> bool:
+        return any(v.has(name) and (not throughout or (len(v.pages) > 1 and v.has(name, 0))) for v in self._of(role))
 
-    def where(self, role: Role) -> str:
+    def place(self, role: Role) -> str:
         return f"the {role} pages"
 
-    def _of(self, role: Role) -> list[View]:
+    def _of(self, role: Role) -> list[ScrapeWindow]:
         return [v for v in self._views if v.target.role == role]
 
 
-class _Evaluation:
+class _Resolver:
     """One evaluation: what each leaf came to."""
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: MetricInputs) -> None:
         self._answers = answers
         self._resolved: dict[Leaf, Resolved] = {}
 
@@ -233,8 +233,8 @@ class _Evaluation:
 
     def _leaf(self, leaf: Leaf) -> Resolved:
         role = leaf.series.role
-        if not self._answers.living(role):
-            return self._answers.down(role)
+        if not self._answers.is_up(role):
+            return self._answers.why_down(role)
         vector = self._answers.vector(leaf)
         if isinstance(vector, Missing):
             return vector
@@ -244,23 +244,23 @@ class _Evaluation:
                 return value
             if math.isnan(value) and isinstance(leaf, Quantile):
                 return NO_TRAFFIC
-            where = self._answers.where(role)
+            where = self._answers.place(role)
             return Missing(code=MissingCode.PARSE, detail=f"{sample_name(leaf)} is {value} on {where}")
         return self._absent(leaf)
 
     def _absent(self, leaf: Leaf) -> Resolved:
         """What a leaf without any sample is."""
-        role, where = leaf.series.role, self._answers.where(leaf.series.role)
-        witness = WITNESS[role] if isinstance(leaf, Quantile) else leaf.witness
-        unread = self._answers.unread(role)
+        role, where = leaf.series.role, self._answers.place(leaf.series.role)
+        witness = PRESENCE_METRIC[role] if isinstance(leaf, Quantile) else leaf.presence_metric
+        unread = self._answers.why_partly_down(role)
         if witness and role == "server" and unread:
             return Missing(
                 code=MissingCode.TARGET_DOWN, detail=f"{leaf.series.family} is on no page read, and {unread}"
             )
         counted = not isinstance(leaf, Gauge)
-        if counted and (short := self._answers.too_short(role)):
+        if counted and (short := self._answers.why_no_rate(role)):
             return Missing(code=MissingCode.ABSENT, detail=short)
-        if witness and self._answers.witnessed(role, witness, throughout=counted):
+        if witness and self._answers.has_presence_metric(role, witness, throughout=counted):
             return self._of_others(leaf) or (NO_TRAFFIC if isinstance(leaf, Quantile) else 0.0)
         lacking = f"{leaf.series.family} is not on {where}"
         return Missing(code=MissingCode.ABSENT, detail=f"{lacking}, nor is {witness}" if witness else lacking)
@@ -269,16 +269,16 @@ class _Evaluation:
         """Why the pages that are read are no witness for the leaf: they are all of other services. None where they
         are one, or where too little was read to tell."""
         service = service_of(leaf.series) if leaf.series.role == "server" else ""
-        if not service or self._answers.too_short("server"):
+        if not service or self._answers.why_no_rate("server"):
             return None
         services = self._answers.vector(SERVICES)
         if isinstance(services, Missing):
             return services
-        lacking = f"{leaf.series.family} is not on {self._answers.where('server')}, and none of them is {service}'s"
+        lacking = f"{leaf.series.family} is not on {self._answers.place('server')}, and none of them is {service}'s"
         return None if (service,) in services else Missing(code=MissingCode.ABSENT, detail=lacking)
 
 
-def _why(target: TargetScrapes) -> str:
+def _why_down(target: TargetScrapes) -> str:
     if target.failure is not None:
         return f"{target.name}: {target.failure.detail or target.failure.code}"
     return f"{target.name}: " + ("not read lately" if target.times else "not read yet")
@@ -303,7 +303,7 @@ def _ratio(part: Resolved, whole: Resolved) -> Resolved:
 
 def breakdown_rows(leaf: Leaf, vector: Vector) -> tuple[BreakdownRow, ...]:
     """The rows of a grouped leaf, at most 20, largest first; where zero tells something, the smallest 20."""
-    zero_tells = leaf.series.family in ZERO_TELLS
+    zero_tells = leaf.series.family in ZERO_ROWS_MATTER
     found = [(group, v) for group, v in vector.items() if math.isfinite(v) and (v != 0 or zero_tells)]
     found.sort(key=lambda item: (item[1] if zero_tells else -item[1], item[0]))
     chosen = sorted(found[:MAX_BREAKDOWN_ROWS], key=lambda item: (-item[1], item[0]))

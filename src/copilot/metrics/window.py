@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 from whenever import Instant
 
-from copilot.metrics.dialects import Dialect, Spelled, sample_name
+from copilot.metrics.dialects import Dialect, MetricName, sample_name
 from copilot.rules.signals.expressions import Gauge, Leaf, Matcher, Quantile, Rate, Role
 from copilot.rules.signals.readings import Missing
 
@@ -67,7 +67,7 @@ def histogram_quantile(q: float, buckets: Mapping[float, float]) -> float:
     return lower + (bounds[index] - lower) * ((rank - below) / (counts[index] - below))
 
 
-def merged_buckets(histograms: Iterable[Mapping[float, float]]) -> dict[float, float]:
+def merge_buckets(histograms: Iterable[Mapping[float, float]]) -> dict[float, float]:
     """The buckets (upper bound → cumulative count or rate) of several histograms as one, over all their bounds. At a
     bound that a histogram lacks it has counted what it has at its next lower one."""
     all_of_them = list(histograms)
@@ -89,10 +89,10 @@ Vector = dict[tuple[str, ...], float]
 class Series:
     """One series of one target: our name for it, its labels, its bucket bound. Interned: identity is equality."""
 
-    __slots__ = ("bound", "labels", "spelled")
+    __slots__ = ("bound", "labels", "metric")
 
-    def __init__(self, spelled: Spelled, labels: Mapping[str, str]) -> None:
-        self.spelled = spelled
+    def __init__(self, metric: MetricName, labels: Mapping[str, str]) -> None:
+        self.metric = metric
         self.labels = labels
         self.bound = _bound(labels.get("le"))
 
@@ -138,10 +138,10 @@ class TargetScrapes:
     `generation` changes when series that left all pages were forgotten: who holds series by other keys drops them then.
     """
 
-    def __init__(self, role: Role, name: str, vocabulary: Mapping[str, Spelled], *, window_sec: float) -> None:
+    def __init__(self, role: Role, name: str, known_names: Mapping[str, MetricName], *, window_sec: float) -> None:
         self.role: Role = role
         self.name = name
-        self.vocabulary = vocabulary
+        self.known_names = known_names
         self.window_sec = window_sec
         self.times: list[float] = []
         self.pages: list[Page] = []
@@ -157,14 +157,14 @@ class TargetScrapes:
         key = (raw_name, tuple(sorted(labels.items())))
         series = self._interned.get(key)
         if series is None:
-            spelled = self.vocabulary[raw_name]
-            series = self._interned[key] = Series(spelled, dict(labels))
-            self._named.setdefault(spelled.name, []).append(series)
+            metric = self.known_names[raw_name]
+            series = self._interned[key] = Series(metric, dict(labels))
+            self._named.setdefault(metric.name, []).append(series)
         return series
 
     def record(self, at: Instant, page: Page) -> None:
         """Take in a page read at `at`. Earlier pages that left the window, or claim to be from later, are dropped."""
-        time = seconds(at)
+        time = epoch_seconds(at)
         kept = slice(bisect_left(self.times, time - self.window_sec), bisect_left(self.times, time))
         self.times = [*self.times[kept], time]
         self.pages = [*self.pages[kept], page]
@@ -194,12 +194,12 @@ class TargetScrapes:
         self._interned = {k: s for k, s in self._interned.items() if s in alive}
         self._named = {}
         for series in self._interned.values():
-            self._named.setdefault(series.spelled.name, []).append(series)
+            self._named.setdefault(series.metric.name, []).append(series)
         self._plans = {}
         self.generation += 1
 
 
-def seconds(at: Instant) -> float:
+def epoch_seconds(at: Instant) -> float:
     """Seconds since the epoch."""
     return at.timestamp(unit="nanosecond") / 1e9
 
@@ -214,7 +214,7 @@ def _plan(leaf: Leaf, series: Sequence[Series]) -> Plan:
         (
             s,
             tuple(s.labels.get(label, "") for label in leaf.by),
-            (s.bound or 0.0) / units.get(s.spelled.dialect.name, 1.0),
+            (s.bound or 0.0) / units.get(s.metric.dialect.name, 1.0),
         )
         for s in chosen
     )
@@ -226,33 +226,33 @@ def _units(series: Sequence[Series]) -> dict[str, float]:
     lowest: dict[Dialect, float] = {}
     for s in series:
         if s.bound is not None:
-            lowest[s.spelled.dialect] = min(s.bound, lowest.get(s.spelled.dialect, math.inf))
+            lowest[s.metric.dialect] = min(s.bound, lowest.get(s.metric.dialect, math.inf))
     return {dialect.name: dialect.scale(bound) for dialect, bound in lowest.items()}
 
 
-class View:
+class ScrapeWindow:
     """One target's pages in [start, end], in seconds since the epoch, and the rates over them.
 
     `births`: a counter that appears while its page was already being read (its `witness` there) started from zero, so
     its first value counts too, also when the process was started anew since. PromQL does not know that; leave it None
     to agree with PromQL."""
 
-    def __init__(self, target: TargetScrapes, start: float, end: float, *, births: str | None = None) -> None:
+    def __init__(self, target: TargetScrapes, start: float, end: float, *, presence_metric: str | None = None) -> None:
         self.target = target
         self.start = start
         self.end = end
         inside = slice(bisect_left(target.times, start), bisect_right(target.times, end))
         self.times = target.times[inside]
         self.pages = target.pages[inside]
-        self._witness = births
+        self._presence_metric = presence_metric
         self._rates: dict[Series, float | None] = {}
 
     @classmethod
-    def latest(cls, target: TargetScrapes, window_sec: float, *, births: str | None = None) -> Self:
+    def latest(cls, target: TargetScrapes, window_sec: float, *, presence_metric: str | None = None) -> Self:
         """The window that ends at the last good read. It starts `window_sec` earlier, or at the first page where the
         target was not read before: a rate over time nobody looked at would be too low."""
         end = target.times[-1]
-        view = cls(target, end - window_sec, end, births=births)
+        view = cls(target, end - window_sec, end, presence_metric=presence_metric)
         if len(view.times) > 1:
             average = (view.times[-1] - view.times[0]) / (len(view.times) - 1)
             if view.times[0] - view.start >= average * 1.1:
@@ -280,16 +280,16 @@ class View:
                     first = index
                 times.append(self.times[index])
                 values.append(value)
-        if first and self._born(first):
+        if first and self._is_new(first):
             times.insert(0, self.times[first - 1])
             values.insert(0, 0.0)
         return extrapolated_rate(times, values, self.start, self.end)
 
-    def _born(self, index: int) -> bool:
-        return bool(self._witness) and self.has(self._witness or "", index - 1)
+    def _is_new(self, index: int) -> bool:
+        return bool(self._presence_metric) and self.has(self._presence_metric or "", index - 1)
 
 
-def compute(leaf: Leaf, views: Sequence[View]) -> Vector:
+def compute(leaf: Leaf, views: Sequence[ScrapeWindow]) -> Vector:
     """The leaf over the views of its role: group → number, without groups that have no samples.
 
     A quantile of a group without observations is NaN."""
@@ -302,17 +302,20 @@ def compute(leaf: Leaf, views: Sequence[View]) -> Vector:
                     rate = view.rate(series)
                     if rate is not None:
                         dialects = histograms.setdefault(group, {})
-                        buckets = dialects.setdefault(series.spelled.dialect.name, {})
+                        buckets = dialects.setdefault(series.metric.dialect.name, {})
                         buckets[bound] = buckets.get(bound, 0.0) + rate
-            return {group: histogram_quantile(q, merged_buckets(h.values())) for group, h in histograms.items()}
+            return {group: histogram_quantile(q, merge_buckets(h.values())) for group, h in histograms.items()}
         case Rate():
-            return _gather(views, leaf, View.rate, "sum")
+            return _gather(views, leaf, ScrapeWindow.rate, "sum")
         case Gauge(agg=agg):
             return _gather(views, leaf, lambda view, series: view.pages[-1].get(series) if view.pages else None, agg)
 
 
 def _gather(
-    views: Sequence[View], leaf: Leaf, sample: Callable[[View, Series], float | None], agg: Literal["sum", "max", "min"]
+    views: Sequence[ScrapeWindow],
+    leaf: Leaf,
+    sample: Callable[[ScrapeWindow, Series], float | None],
+    agg: Literal["sum", "max", "min"],
 ) -> Vector:
     vector: Vector = {}
     for view in views:

@@ -7,7 +7,7 @@ import httpx
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from copilot.logs.lines import LevelName
-from copilot.logs.patterns import KnownPattern, checked_regex
+from copilot.logs.patterns import KnownPattern, validate_regex
 
 
 def _http_url(url: str) -> str:
@@ -102,12 +102,12 @@ class LogPatternSettings(Section):
         if not self.words and self.regex is None:
             raise ValueError(f"pattern {self.name!r} has neither words nor a regex")
         if self.regex is not None:
-            checked_regex(self.regex)
+            validate_regex(self.regex)
         return self
 
     def pattern(self) -> KnownPattern:
         """The pattern as the rules know it."""
-        regex = checked_regex(self.regex) if self.regex is not None else None
+        regex = validate_regex(self.regex) if self.regex is not None else None
         return KnownPattern(self.name, tuple(word.lower() for word in self.words), regex, self.level)
 
 

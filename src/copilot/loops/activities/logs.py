@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from temporalio import activity
 from whenever import Instant
 
-from copilot.logs.counting import LogMemory, Redact, counted, seen
+from copilot.logs.counting import LogMemory, Redact, count_lines, current_reading
 from copilot.logs.patterns import PatternBook
 from copilot.loops.messages import Document, LogsQueried, QueryLogs
 from copilot.sources.logs.base import LogSource
@@ -52,7 +52,7 @@ class LogActivities:
         memory = _memory(ask.memory)
         batch = await watched.source.read(ask.cursor, now, ask.deadline_sec)
         if not batch.read or batch.span_sec is None:
-            now_seen = seen(memory, now, watched.window_sec, batch.missing)
+            now_seen = current_reading(memory, now, watched.window_sec, batch.missing)
         else:
             count = partial(counted, span_sec=batch.span_sec, window_sec=watched.window_sec, missing=batch.missing)
             memory, now_seen = await asyncio.to_thread(

@@ -31,7 +31,7 @@ from copilot.loops.messages import (
 from copilot.rules.evaluate import Context, evaluate
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation, HealthAssessment, Snapshot
-from copilot.rules.signals.logs import LogsSeen, with_logs
+from copilot.rules.signals.logs import LogReading, with_logs
 from copilot.rules.signals.readings import Signals
 from copilot.sources import Source
 from copilot.store.base import Store
@@ -107,7 +107,7 @@ class ObserveActivities:
         """Evaluate a tick by the rules and thresholds of this worker."""
         context = _of(ask.cluster, self._deps.contexts)
         signals = Signals.model_validate(ask.signals) if ask.signals else self._all_missing(ask)
-        logs = _read(LogsSeen, ask.logs, "logs.incompatible")
+        logs = _read(LogReading, ask.logs, "logs.incompatible")
         signals = with_logs(signals, logs, stale_sec=max(90.0, 3 * context.interval_sec))
         memory = _read(Memory, ask.memory, "memory.incompatible") or Memory()
         evaluation, after = self._deps.rules(signals, memory, context)

@@ -40,7 +40,7 @@ class Rate:
 
     series: Selector
     by: tuple[str, ...] = ()
-    witness: str = ""
+    presence_metric: str = ""
     suffix: Literal["", "_count", "_sum"] = ""
 
 
@@ -52,7 +52,7 @@ class Gauge:
     series: Selector
     agg: Literal["sum", "max", "min"]
     by: tuple[str, ...] = ()
-    witness: str = ""
+    presence_metric: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +109,8 @@ def leaves(expression: Expression) -> tuple[Leaf, ...]:
             return (expression,)
 
 
-SERVER_WITNESS = "service_requests"
-WORKER_WITNESS = "temporal_worker_task_slots_available"
+SERVER_PRESENCE_METRIC = "service_requests"
+WORKER_PRESENCE_METRIC = "temporal_worker_task_slots_available"
 
 _EMITTED_BY = {
     "history": "state_transition_count workflow_success workflow_failed workflow_timeout workflow_terminate"
@@ -162,11 +162,11 @@ def worker(family: str, *where: str) -> Selector:
 
 
 def rate(family: str, *where: str, by: tuple[str, ...] = (), suffix: Literal["", "_count", "_sum"] = "") -> Rate:
-    return Rate(server(family, *where), by, SERVER_WITNESS, suffix)
+    return Rate(server(family, *where), by, SERVER_PRESENCE_METRIC, suffix)
 
 
 def worker_rate(family: str, *where: str, by: tuple[str, ...] = ()) -> Rate:
-    return Rate(worker(family, *where), by, WORKER_WITNESS)
+    return Rate(worker(family, *where), by, WORKER_PRESENCE_METRIC)
 
 
 def ms(of: Expression) -> Scale:
@@ -177,7 +177,7 @@ def complement(of: Expression) -> Scale:
     return Scale(of, -1.0, 1.0)
 
 
-SERVICES = rate(SERVER_WITNESS, by=("service_name",))
+SERVICES = rate(SERVER_PRESENCE_METRIC, by=("service_name",))
 """What tells whose pages are read."""
 
 

@@ -9,7 +9,7 @@ from copilot.rules.signals.readings import Frozen, LogPattern, Missing, MissingC
 TOP_PATTERN = "log_patterns.top_pattern_count"
 
 
-class LogsSeen(Frozen):
+class LogReading(Frozen):
     """A reading of the logs. `missing`: they could not be read, or not all, and why. `spikes`: patterns that spike."""
 
     time: Instant
@@ -19,7 +19,7 @@ class LogsSeen(Frozen):
     missing: Missing | None = None
 
 
-def with_logs(signals: Signals, logs: LogsSeen | None, stale_sec: float) -> Signals:
+def with_logs(signals: Signals, logs: LogReading | None, stale_sec: float) -> Signals:
     """The signals of a tick with what the logs said last. Readings older than `stale_sec` are missing, not zero."""
     if logs is None:
         return signals
@@ -47,7 +47,7 @@ class Correlation(Frozen):
     lead_sec: float
 
 
-def correlated(
+def correlate(
     patterns: Iterable[LogPattern], events: Mapping[str, Instant], window_sec: float
 ) -> tuple[Correlation, ...]:
     """The pairs of a pattern and an event that lie within `window_sec` of each other: the event's distance to the time

@@ -19,7 +19,7 @@ from typing import BinaryIO
 from pydantic import BaseModel, ValidationError
 from whenever import Instant
 
-from copilot.logs.lines import LogLine, read_line
+from copilot.logs.lines import LogLine, parse_line
 from copilot.rules.signals.readings import Missing, MissingCode
 from copilot.sources.complaints import Complaints
 from copilot.sources.logs.base import Cursor, LogBatch
@@ -158,7 +158,7 @@ def _known(cursor: Cursor | None) -> FileCursor | None:
 
 def _lines(whole: bytes) -> Iterator[LogLine]:
     for raw in whole.split(b"\n"):
-        line = read_line(raw[:MAX_LINE].decode("utf-8", "replace").rstrip("\r"))
+        line = parse_line(raw[:MAX_LINE].decode("utf-8", "replace").rstrip("\r"))
         if line is not None:
             yield line
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from whenever import Instant
 
 from copilot.errors import SourceError
-from copilot.logs.lines import read_line
+from copilot.logs.lines import parse_line
 from copilot.rules.signals.readings import Missing, MissingCode
 from copilot.settings.sources import LokiSettings
 from copilot.sources.complaints import Complaints
@@ -99,7 +99,7 @@ class LokiLogs:
             self._complaints.say("logs of %s: %s", self._url.host, missing.detail)
         if after == known and end > known.at:
             return LogBatch(known.model_dump(), missing=missing, read=False)
-        lines = [read for e in entries if (read := read_line(e.line, time=e.at, labels=e.labels))]
+        lines = [read for e in entries if (read := parse_line(e.line, time=e.at, labels=e.labels))]
         return LogBatch(after.model_dump(), lines, max(0.001, (after.at - known.at) / NS), missing)
 
     async def _pages(

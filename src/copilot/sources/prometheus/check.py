@@ -9,7 +9,7 @@ import httpx
 from whenever import Instant
 
 from copilot.errors import SourceError
-from copilot.metrics.window import seconds
+from copilot.metrics.window import epoch_seconds
 from copilot.rules.signals.expressions import Role
 from copilot.rules.signals.readings import MissingCode
 from copilot.settings.load import PrometheusSettings
@@ -77,11 +77,11 @@ async def _role(
     client: httpx.AsyncClient, url: httpx.URL, role: Role, settings: PrometheusSettings, window_sec: float
 ) -> RoleFound:
     questions = RoleQuestions(role, settings, window_sec)
-    at = seconds(Instant.now())
+    at = epoch_seconds(Instant.now())
     found = questions.understood(await instant_query(client, url, questions.targets(), at), at)
     heard = tuple(d.name for d in questions.dialects)
-    every = None if found.samples >= ENOUGH or not found.living else await _scraped_every(client, url, role, settings)
-    return RoleFound(role, len(found.living), len(found.down), heard, found.samples, every)
+    every = None if found.samples >= ENOUGH or not found.up else await _scraped_every(client, url, role, settings)
+    return RoleFound(role, len(found.up), len(found.down), heard, found.samples, every)
 
 
 async def _scraped_every(
@@ -90,7 +90,7 @@ async def _scraped_every(
     """Seconds between two samples, to five; None where the last quarter of an hour does not tell."""
     for reach_sec in REACHES_SEC:
         questions = RoleQuestions(role, settings, reach_sec)
-        at = seconds(Instant.now())
+        at = epoch_seconds(Instant.now())
         found = questions.understood(await instant_query(client, url, questions.targets(), at), at)
         if found.samples >= ENOUGH:
             return 5.0 * max(1, round(reach_sec / found.samples / 5))

@@ -12,10 +12,10 @@ from whenever import Instant
 
 from copilot.errors import SourceError
 from copilot.metrics import promql
-from copilot.metrics.answers import Asked, Part, Sample, Standing, grouped
+from copilot.metrics.answers import DialectAnswer, PrometheusAnswers, Sample, TargetStatus, by_group
 from copilot.metrics.dialects import Dialect
-from copilot.metrics.resolve import WITNESS, measurable, resolved
-from copilot.metrics.window import seconds
+from copilot.metrics.resolve import PRESENCE_METRIC, measurable, resolve_signals
+from copilot.metrics.window import epoch_seconds
 from copilot.rules.signals.expressions import Gauge, Leaf, Role
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS, SignalSpec
@@ -76,7 +76,7 @@ class PrometheusSource:
 
     async def read(self, now: Instant) -> Signals:
         """The signals at the present moment (stamped `now`). What did not answer within the deadline is missing."""
-        at = seconds(max(now, self._clock()))
+        at = epoch_seconds(max(now, self._clock()))
         began = asyncio.get_running_loop().time()
         cycle = _Cycle(self._client, self._url, at, self._more, self._max_bytes)
         cycle.end = began + FIRST_SHARE * self._deadline
@@ -84,23 +84,23 @@ class PrometheusSource:
         cycle.end = began + self._deadline
         parts = await self._second(cycle, standings, born)
         self._complain(cycle.failures)
-        asked = Asked(
+        asked = PrometheusAnswers(
             standings,
             parts,
             place=place(self._url),
-            witnesses=WITNESS,
+            presence_metrics=PRESENCE_METRIC,
             window_sec=self._window,
-            seen=[role for role in ROLES if self._roles[role].seen],
+            recently_up=[role for role in ROLES if self._roles[role].seen],
         )
-        return await asyncio.to_thread(resolved, self._specs, asked, now)
+        return await asyncio.to_thread(resolve_signals, self._specs, asked, now)
 
-    async def _first(self, cycle: "_Cycle") -> tuple[dict[Role, Standing | Missing], dict[Role, Answer]]:
+    async def _first(self, cycle: "_Cycle") -> tuple[dict[Role, TargetStatus | Missing], dict[Role, Answer]]:
         """Who is there, and which counters were just born."""
         about = {role: questions.targets() for role, questions in self._roles.items()}
         leaves = self._questions.leaves
         births = {role: questions.births(leaves) for role, questions in self._roles.items()}
         answers = await cycle.ask([*about.values(), *filter(None, births.values())])
-        standings: dict[Role, Standing | Missing] = {}
+        standings: dict[Role, TargetStatus | Missing] = {}
         for role, question in about.items():
             answer = answers[question]
             understood = self._roles[role].understood
@@ -112,19 +112,19 @@ class PrometheusSource:
         return standings, {role: answers[question] for role, question in births.items() if question}
 
     async def _second(
-        self, cycle: "_Cycle", standings: Mapping[Role, Standing | Missing], born: Mapping[Role, Answer]
-    ) -> dict[Leaf, list[Part]]:
+        self, cycle: "_Cycle", standings: Mapping[Role, TargetStatus | Missing], born: Mapping[Role, Answer]
+    ) -> dict[Leaf, list[DialectAnswer]]:
         """All leaves in every dialect spoken."""
         spoken: dict[Role, Spoken] = {}
         for role, questions in self._roles.items():
             standing = standings[role]
-            if not isinstance(standing, Standing):
+            if not isinstance(standing, TargetStatus):
                 spoken[role] = questions.spoken((), _names(born.get(role)))
-            elif standing.living:
+            elif standing.up:
                 spoken[role] = questions.spoken(standing.without_down(), _names(born.get(role)))
         asked = self._questions.about(spoken)
         found = await cycle.ask_joined(asked)
-        parts: dict[Leaf, list[Part]] = {}
+        parts: dict[Leaf, list[DialectAnswer]] = {}
         for number, question in enumerate(asked):
             leaf, dialect = question.leaf, question.dialect
             values = _grouped(leaf, dialect, found[f"{number}"])
@@ -132,7 +132,7 @@ class PrometheusSource:
             unknown = born.get(leaf.series.role)
             if isinstance(unknown, Missing) and not values and not isinstance(leaf, Gauge):
                 new = unknown
-            parts.setdefault(leaf, []).append(Part(dialect, values, new))
+            parts.setdefault(leaf, []).append(DialectAnswer(dialect, values, new))
         return parts
 
     def _complain(self, failures: Sequence[SourceError]) -> None:
@@ -164,7 +164,7 @@ class _Cycle:
     async def ask_joined(self, questions: Iterable[Question]) -> dict[str, Answer]:
         """The answer to each question under its tag, asked in few queries."""
         chunks = in_few_queries(questions)
-        queries = [promql.joined(chunk) for chunk in chunks]
+        queries = [promql.join_expressions(chunk) for chunk in chunks]
         answers = await self.ask(queries)
         found: dict[str, Answer] = {}
         for chunk, query in zip(chunks, queries, strict=True):
@@ -209,4 +209,4 @@ def _names(born: Answer | None) -> frozenset[str]:
 
 
 def _grouped(leaf: Leaf, dialect: Dialect, answer: Answer) -> dict[tuple[str, ...], float] | Missing:
-    return answer if isinstance(answer, Missing) else grouped(leaf, dialect, answer)
+    return answer if isinstance(answer, Missing) else by_group(leaf, dialect, answer)

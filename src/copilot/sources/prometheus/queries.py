@@ -5,9 +5,27 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from copilot.metrics import promql
-from copilot.metrics.answers import NAMES, SAMPLES, UP, Sample, Standing, Target, asked_as, escaped, standing
-from copilot.metrics.dialects import DIALECTS, NAMESPACE_ALIASES, Dialect, marks, named, raw_name, spoken
-from copilot.metrics.resolve import WITNESS, ZERO_TELLS, wanted_leaves
+from copilot.metrics.answers import (
+    NAMES,
+    SAMPLES,
+    UP,
+    Sample,
+    Target,
+    TargetStatus,
+    answer_key,
+    escape_regex,
+    target_status,
+)
+from copilot.metrics.dialects import (
+    DIALECTS,
+    NAMESPACE_ALIASES,
+    Dialect,
+    anchor_names,
+    detect_dialects,
+    dialect_by_name,
+    raw_name,
+)
+from copilot.metrics.resolve import PRESENCE_METRIC, ZERO_ROWS_MATTER, leaves_of
 from copilot.rules.signals.expressions import Gauge, Leaf, Matcher, Quantile, Role, leaves
 from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS
 from copilot.rules.signals.taxonomy import SignalSpec
@@ -43,9 +61,9 @@ class LeafQuestions:
     """The questions about all leaves of some signals, over a rate window."""
 
     def __init__(self, specs: Sequence[SignalSpec], window_sec: float) -> None:
-        self.leaves = tuple(dict.fromkeys(asked_as(leaf) for leaf in wanted_leaves(specs)))
+        self.leaves = tuple(dict.fromkeys(answer_key(leaf) for leaf in leaves_of(specs)))
         self._window = window_sec
-        self._whole = {asked_as(leaf) for s in specs if s.expression for leaf in leaves(s.expression)}
+        self._whole = {answer_key(leaf) for s in specs if s.expression for leaf in leaves(s.expression)}
 
     def about(self, roles: Mapping[Role, Spoken]) -> list[Question]:
         """The questions to these roles, in the order of the taxonomy."""
@@ -57,15 +75,15 @@ class LeafQuestions:
         ]
 
     def _question(self, leaf: Leaf, dialect: Dialect, spoken: Spoken) -> Question:
-        text = promql.question(leaf, dialect, self._window, spoken.matchers)
+        text = promql.leaf_query(leaf, dialect, self._window, spoken.matchers)
         if leaf not in self._whole and not isinstance(leaf, Quantile):
-            ends = "bottomk" if leaf.series.family in ZERO_TELLS else "topk"
+            ends = "bottomk" if leaf.series.family in ZERO_ROWS_MATTER else "topk"
             text = f"{ends}({MOST_ROWS}, {text})"
         if isinstance(leaf, Gauge):
             return Question(leaf, dialect, text)
-        sign = promql.birth_sign(leaf, dialect)
+        sign = promql.new_series_name(leaf, dialect)
         born = sign in spoken.born
-        births = promql.births(leaf, dialect, self._window, spoken.witness, spoken.matchers) if born else ""
+        births = promql.new_series_rate(leaf, dialect, self._window, spoken.witness, spoken.matchers) if born else ""
         return Question(leaf, dialect, text, sign, births)
 
 
@@ -101,17 +119,17 @@ class RoleQuestions:
         self._window = window_sec
         self._prefix = settings.prefix
         chosen = settings.dialect.get(role)
-        self._possible = (named(chosen),) if chosen else tuple(d for d in DIALECTS if d.role == role)
+        self._possible = (dialect_by_name(chosen),) if chosen else tuple(d for d in DIALECTS if d.role == role)
         self._chosen = chosen is not None
         suffixes = [d.counter for d in self._possible] if role == "server" else [""]
-        self._witnesses = tuple(dict.fromkeys(settings.prefix + WITNESS[role] + suffix for suffix in suffixes))
+        self._witnesses = tuple(dict.fromkeys(settings.prefix + PRESENCE_METRIC[role] + suffix for suffix in suffixes))
         self._targets: dict[Target, float] = {}
         self._last_seen = float("-inf")
 
     def targets(self) -> str:
         """Which sample names the role's targets have, how many samples of the witness, and whether they are up."""
         spelled = [replace(d, prefix=self._prefix) for d in self._possible]
-        anchors = dict.fromkeys([*(mark for d in spelled for mark in marks(d)), *self._witnesses])
+        anchors = dict.fromkeys([*(mark for d in spelled for mark in anchor_names(d)), *self._witnesses])
         names = promql.selector("", (Matcher("__name__", "=~", "|".join(anchors)), *self.matchers))
         window = promql.duration(self._window)
         counts = " or ".join(f"count_over_time({promql.selector(n, self.matchers)}[{window}])" for n in self._witnesses)
@@ -124,37 +142,39 @@ class RoleQuestions:
             parts.append(remembered)
         for alias in NAMESPACE_ALIASES:
             parts.append((alias, f"count ({self._witness((Matcher(alias, '!=', ''),))})"))
-        return promql.joined(parts)
+        return promql.join_expressions(parts)
 
     def ups(self, targets: Iterable[Target]) -> str:
         """Whether these targets, which `targets` may not ask about, are up; empty if there is nothing to ask."""
         found = self._up_of(set(targets) - self._targets.keys())
-        return promql.joined([found]) if found else ""
+        return promql.join_expressions([found]) if found else ""
 
     def _up_of(self, targets: Iterable[Target]) -> tuple[str, str] | None:
         instances = sorted({i for _, i in targets if i})[:MOST_REMEMBERED]
         if not instances:
             return None
-        chosen = promql.selector("up", (*self._up, Matcher("instance", "=~", "|".join(escaped(i) for i in instances))))
+        chosen = promql.selector(
+            "up", (*self._up, Matcher("instance", "=~", "|".join(escape_regex(i) for i in instances)))
+        )
         return UP, f"max by (job, instance) ({chosen})"
 
     def spoken(self, without: tuple[Matcher, ...], born: frozenset[str] = frozenset()) -> Spoken:
         """How the role's leaves are asked for now."""
         return Spoken(self.dialects, (*self.matchers, *without), self._witness_before, born)
 
-    def understood(self, samples: Iterable[Sample], at: float) -> Standing:
+    def understood(self, samples: Iterable[Sample], at: float) -> TargetStatus:
         """The answer to `targets`, asked at `at`. Dialects and targets are remembered."""
-        found = standing(self.role, self._witnesses, samples, self._targets)
+        found = target_status(self.role, self._witnesses, samples, self._targets)
         if self._chosen:
             heard = [replace(d, prefix=self._prefix, namespace=found.namespace) for d in self._possible]
         else:
-            heard = spoken(found.names, self.role, prefix=self._prefix, namespace=found.namespace)
-        if not heard and not self.dialects and found.living:
+            heard = detect_dialects(found.names, self.role, prefix=self._prefix, namespace=found.namespace)
+        if not heard and not self.dialects and found.up:
             heard = [replace(self._possible[0], prefix=self._prefix, namespace=found.namespace)]
         self.dialects = tuple(heard) or self.dialects
         kept = {t: last for t, last in self._targets.items() if t in found.listed and at - last < REMEMBER_SEC}
-        self._targets = kept | dict.fromkeys(found.living, at)
-        self._last_seen = at if found.living else self._last_seen
+        self._targets = kept | dict.fromkeys(found.up, at)
+        self._last_seen = at if found.up else self._last_seen
         self.seen = at - self._last_seen < REMEMBER_SEC or bool(found.down)
         return found
 
@@ -163,8 +183,10 @@ class RoleQuestions:
         given); empty while nobody knows how they are spelled."""
         counted = [leaf for leaf in leaves if not isinstance(leaf, Gauge)]
         heard = dialects or self.dialects
-        names = {promql.birth_sign(leaf, d) for d in heard for leaf in counted if leaf.series.role == self.role}
-        return promql.born_names(sorted(names), self._window, self._witness_before, self.matchers) if names else ""
+        names = {promql.new_series_name(leaf, d) for d in heard for leaf in counted if leaf.series.role == self.role}
+        return (
+            promql.new_series_names(sorted(names), self._window, self._witness_before, self.matchers) if names else ""
+        )
 
     @property
     def _witness_before(self) -> str:

@@ -13,8 +13,8 @@ from whenever import Instant
 
 from copilot.errors import SourceError
 from copilot.metrics import promql
-from copilot.metrics.answers import Asked, Part, Sample, Standing, Target, grouped
-from copilot.metrics.resolve import WITNESS, measurable, resolved
+from copilot.metrics.answers import DialectAnswer, PrometheusAnswers, Sample, Target, TargetStatus, by_group
+from copilot.metrics.resolve import PRESENCE_METRIC, measurable, resolve_signals
 from copilot.rules.signals.expressions import Leaf, Role
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS, SignalSpec
@@ -43,7 +43,7 @@ class _Moment:
     """Who was there at a time (milliseconds since the epoch), and how those that lived are asked."""
 
     time: int
-    standings: Mapping[Role, Standing]
+    standings: Mapping[Role, TargetStatus]
     spoken: Mapping[Role, Spoken]
     seen: Sequence[Role]
 
@@ -65,13 +65,13 @@ class _Piece:
     born: dict[Role, dict[int, set[str]]] = field(default_factory=dict)
     answers: dict[_Manner, list[_Answered]] = field(default_factory=dict)
 
-    def parts(self, moment: _Moment) -> dict[Leaf, list[Part]]:
+    def parts(self, moment: _Moment) -> dict[Leaf, list[DialectAnswer]]:
         """What all leaves were at a moment."""
-        time, found = moment.time, dict[Leaf, list[Part]]()
+        time, found = moment.time, dict[Leaf, list[DialectAnswer]]()
         for question, values, births in self.answers.get(moment.manner, ()):
             born = question.sign in self.born.get(question.leaf.series.role, {}).get(time, ())
             new = _at(time, births) if born else {}
-            found.setdefault(question.leaf, []).append(Part(question.dialect, _at(time, values), new))
+            found.setdefault(question.leaf, []).append(DialectAnswer(question.dialect, _at(time, values), new))
         return found
 
 
@@ -127,7 +127,7 @@ class PrometheusRange:
                         yield signals
                 held.clear()
         if not anybody:
-            witnesses = " nor ".join(WITNESS[role] for role in ROLES)
+            witnesses = " nor ".join(PRESENCE_METRIC[role] for role in ROLES)
             raise SourceError(
                 MissingCode.ABSENT,
                 f"no target has {witnesses} in this range: was it kept so long, and does the selector fit?",
@@ -160,7 +160,7 @@ class PrometheusRange:
             standings, spoken = {}, {}
             for role, questions in self._roles.items():
                 standing = standings[role] = questions.understood(at[role].get(time, ()), time / 1000)
-                if standing.living:
+                if standing.up:
                     spoken[role] = questions.spoken(standing.without_down())
             seen = [role for role, questions in self._roles.items() if questions.seen]
             moments.append(_Moment(time, standings, spoken, seen))
@@ -169,10 +169,10 @@ class PrometheusRange:
 
     def _say_without_up(self, moments: Sequence[_Moment]) -> None:
         for role in self._roles.keys() - self._said:
-            living = [m.standings[role] for m in moments if m.standings[role].living]
+            living = [m.standings[role] for m in moments if m.standings[role].up]
             if living and not any(s.listed for s in living):
                 self._said.add(role)
-                self._say(f"`up` is not there: a {role} target counts as read while it has {WITNESS[role]}")
+                self._say(f"`up` is not there: a {role} target counts as read while it has {PRESENCE_METRIC[role]}")
 
     async def _ask_leaves(self, piece: _Piece, times: range) -> None:
         piece.born = await self._births(piece.moments, times)
@@ -206,7 +206,7 @@ class PrometheusRange:
         return born
 
     async def _answers(self, questions: Sequence[Question], times: range) -> list[_Answered]:
-        queries = [promql.joined(chunk) for chunk in in_few_queries(questions)]
+        queries = [promql.join_expressions(chunk) for chunk in in_few_queries(questions)]
         by_tag: dict[str, list[Series]] = {}
         for found in await self._ask_all(queries, times):
             for labels, points in found:
@@ -214,23 +214,23 @@ class PrometheusRange:
         return [
             (
                 question,
-                grouped(question.leaf, question.dialect, by_tag.get(f"{number}", ())),
-                grouped(question.leaf, question.dialect, by_tag.get(f"{number}+", ())),
+                by_group(question.leaf, question.dialect, by_tag.get(f"{number}", ())),
+                by_group(question.leaf, question.dialect, by_tag.get(f"{number}+", ())),
             )
             for number, question in enumerate(questions)
         ]
 
     def _signals(self, piece: _Piece) -> Iterator[Signals]:
         for moment in piece.moments:
-            asked = Asked(
+            asked = PrometheusAnswers(
                 moment.standings,
                 piece.parts(moment),
                 place=self._place,
-                witnesses=WITNESS,
+                presence_metrics=PRESENCE_METRIC,
                 window_sec=self._window,
-                seen=moment.seen,
+                recently_up=moment.seen,
             )
-            yield resolved(self._specs, asked, Instant.from_timestamp(moment.time, unit="millisecond"))
+            yield resolve_signals(self._specs, asked, Instant.from_timestamp(moment.time, unit="millisecond"))
 
     async def _ask_all(self, queries: Sequence[str], times: range) -> list[list[Series]]:
         return await asyncio.gather(*(self._ask(query, times) for query in queries))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import httpx
 from whenever import Instant
 
-from copilot.metrics.dialects import sample_name, spoken, vocabulary
-from copilot.metrics.resolve import WITNESS, wanted_leaves
+from copilot.metrics.dialects import detect_dialects, known_names, sample_name
+from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of
 from copilot.metrics.window import Page, TargetScrapes
 from copilot.rules.signals.expressions import Role
 from copilot.rules.signals.taxonomy import SPECS
@@ -65,20 +65,20 @@ async def check_page(endpoint: MetricsEndpoint, *, transport: httpx.AsyncBaseTra
 
 
 def _parsed(body: bytes, role: Role, dialect: str | None = None) -> Page:
-    words = vocabulary(role, wanted_leaves(SPECS.values()), [WITNESS[role]], dialect)
+    words = known_names(role, leaves_of(SPECS.values()), [PRESENCE_METRIC[role]], dialect)
     return PageParser(TargetScrapes(role, "", words, window_sec=1.0)).parse(body)
 
 
 def _whose(*pages: Page) -> Role | None:
     """Whose page it is by the family that is always there; a server's has those of its own workers too."""
-    names = {series.spelled.name for page in pages for series in page}
-    return next((role for role in ("server", "worker") if WITNESS[role] in names), None)
+    names = {series.metric.name for page in pages for series in page}
+    return next((role for role in ("server", "worker") if PRESENCE_METRIC[role] in names), None)
 
 
 def _families(page: Page, role: Role) -> tuple[int, int]:
     """How many of a role's families are there, of how many."""
-    leaves = [leaf for leaf in wanted_leaves(SPECS.values()) if leaf.series.role == role]
-    names = {series.spelled.name for series in page}
+    leaves = [leaf for leaf in leaves_of(SPECS.values()) if leaf.series.role == role]
+    names = {series.metric.name for series in page}
     there = {leaf.series.family for leaf in leaves if sample_name(leaf) in names}
     return len(there), len({leaf.series.family for leaf in leaves})
 
@@ -86,8 +86,8 @@ def _families(page: Page, role: Role) -> tuple[int, int]:
 def _dialects(body: bytes, page: Page, role: Role) -> tuple[str, ...]:
     """As the names tell; where they do not yet, as the counters and timers there are can be spelled."""
     names = {line.split(b"{", 1)[0].split(b" ", 1)[0].decode(errors="replace") for line in body.splitlines()}
-    heard = [dialect.name for dialect in spoken(names, role)]
-    return tuple(heard or sorted({s.spelled.dialect.name for s in page if s.spelled.cumulative}))
+    heard = [dialect.name for dialect in detect_dialects(names, role)]
+    return tuple(heard or sorted({s.metric.dialect.name for s in page if s.metric.cumulative}))
 
 
 def clock_ahead(date: str, ours: float) -> float | None:

@@ -138,7 +138,7 @@ class PageParser:
 
     def __init__(self, target: TargetScrapes) -> None:
         self._target = target
-        self._wanted: dict[str, bool] = dict.fromkeys(target.vocabulary, True)
+        self._wanted: dict[str, bool] = dict.fromkeys(target.known_names, True)
         self._series: dict[str, Series] = {}
         self._generation = target.generation
 
@@ -192,7 +192,7 @@ class PageParser:
         if not rest or after_name[0] not in "{ \t":
             raise _unreadable(f"line {number} is no sample")
         raw = name.group()
-        if raw not in self._target.vocabulary:
+        if raw not in self._target.known_names:
             self._wanted[raw] = False
             return None
         if not rest.startswith("{"):

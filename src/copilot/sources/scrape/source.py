@@ -9,8 +9,8 @@ import httpx
 from whenever import Instant
 
 from copilot.errors import SourceError
-from copilot.metrics.dialects import vocabulary
-from copilot.metrics.resolve import WITNESS, measurable, readings, wanted_leaves
+from copilot.metrics.dialects import known_names
+from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of, measurable, read_scrapes
 from copilot.metrics.window import TargetScrapes
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS, SignalSpec
@@ -94,14 +94,14 @@ class ScrapeSource:
             follow_redirects=False,
             verify=trusted(*(endpoint.url for endpoint in cluster.metrics)),
         )
-        leaves = wanted_leaves(self._specs)
+        leaves = leaves_of(self._specs)
         self._endpoints = []
         for endpoint in cluster.metrics:
             url = httpx.URL(endpoint.url)
             target = TargetScrapes(
                 endpoint.role,
                 str(url.copy_with(username="", password="")) if url.userinfo else endpoint.url,
-                vocabulary(endpoint.role, leaves, [WITNESS[endpoint.role]], endpoint.dialect),
+                known_names(endpoint.role, leaves, [PRESENCE_METRIC[endpoint.role]], endpoint.dialect),
                 window_sec=self._window,
             )
             self._endpoints.append(_Endpoint(url, target))
@@ -142,7 +142,7 @@ class ScrapeSource:
             self._asked = asyncio.get_running_loop().time()
         async with self._pages:
             signals = await asyncio.to_thread(
-                readings,
+                read_scrapes,
                 self._specs,
                 [e.target for e in self._endpoints],
                 max(now, self._now()),
