@@ -52,7 +52,7 @@ format: $(VENV)/.dev  ## put the code into shape
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 docs: $(VENV)/.run  ## write the documents that are made from the code
-	@$(BIN)/python -m copilot.cli.signals > docs/signals.md
+	@$(BIN)/python -m tools.docs.signals > docs/signals.md
 	@$(BIN)/python -m tools.docs.explanations > docs/explanations.md
 	@$(BIN)/python -m tools.docs.rules > docs/rules.md
 	@$(BIN)/python -m tools.docs.configuration > docs/configuration.md

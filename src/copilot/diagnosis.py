@@ -112,7 +112,7 @@ def diagnose_signal(spec: SignalSpec, signals: Signals) -> SignalDiagnosis:
         status, code, why = SignalStatus.MISSING, missing.code, missing.detail
     else:
         status, code, why = SignalStatus.MISSING, MissingCode.NO_SOURCE, _unconfigured(spec)
-    hint = spec.hint if code in (MissingCode.ABSENT, MissingCode.NO_SOURCE) else FIX_CONNECTION
+    hint = spec.full_hint if code in (MissingCode.ABSENT, MissingCode.NO_SOURCE) else FIX_CONNECTION
     return row.model_copy(update={"status": status, "code": code, "why": why, "hint": hint})
 
 

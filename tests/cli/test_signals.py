@@ -8,11 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from copilot.cli.main import app
-from copilot.cli.signals import markdown
 from copilot.errors import SettingsError
 from copilot.metrics.dialects import DIALECTS
 from copilot.metrics.promql import signal_promql
 from copilot.rules.signals.taxonomy import SPECS
+from tools.docs.signals import markdown
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "signals.md"
 
@@ -21,10 +21,13 @@ def test_the_document_is_fresh() -> None:
     assert DOCUMENT.read_text(encoding="utf-8") == markdown(), "run `make docs`"
 
 
-def test_every_signal_is_in_the_document_once() -> None:
+def test_every_signal_and_every_long_hint_is_in_the_document_once() -> None:
     rows = [line for line in markdown().splitlines() if line.startswith("| `")]
     assert [row.split("`")[1] for row in rows] == list(SPECS)
-    assert {len(row.replace("\\|", "").split("|")) for row in rows} == {8}
+    document = markdown().casefold()
+    shared = [text for text in {text for s in SPECS.values() for text in (s.setup, s.hint)} if len(text) > 60]
+    assert [text for text in shared if document.count(text.casefold()) != 1] == []
+    assert {len(row.replace("\\|", "").split("|")) for row in rows} == {9}
 
 
 def test_json_holds_every_signal() -> None:
@@ -40,8 +43,9 @@ def test_json_holds_every_signal() -> None:
         "source": "metrics",
         "role": "server",
         "families": ["service_latency"],
-        "meaning": "time an answer takes, without long polls",
-        "hint": SPECS["frontend.latency_p99_ms"].hint,
+        "emitted_by": "frontend",
+        "meaning": "time the frontend takes to answer, without long polls",
+        "hint": SPECS["frontend.latency_p99_ms"].full_hint,
     }
     assert rows["demand.starts_per_sec"]["worse"] is None
     assert rows["history.backlog_age_sec"]["families"] == []

@@ -57,7 +57,7 @@ def test_what_was_read_and_not_there_says_what_would_turn_it_on() -> None:
         readings={"connection_pool.utilization_pct": None},
         missing={"connection_pool.utilization_pct": absent},
     )
-    assert "MySQL or PostgreSQL" in status("connection_pool.utilization_pct", signals)[2]
+    assert "MySQL and PostgreSQL" in status("connection_pool.utilization_pct", signals)[2]
 
 
 def test_a_healthy_reading_can_be_trusted_and_a_failed_check_spoils_it() -> None:

@@ -130,7 +130,7 @@ async def test_a_card_opens_its_signal_over_a_longer_time(browser: Browser) -> N
         await expect(seen.page.locator("#chart-title")).to_have_text("Tasks in backlog")
         await expect(seen.page.locator("#plot canvas")).to_be_visible()
         await seen.page.get_by_role("button", name="24 h").click()
-        await expect(seen.page.locator("#chart-meaning")).to_contain_text("tasks that wait in task queues")
+        await expect(seen.page.locator("#chart-meaning")).to_contain_text("tasks in the backlog")
         await seen.page.keyboard.press("Escape")
         await expect(seen.page.locator("#chart")).to_be_hidden()
         seen.nothing_wrong()

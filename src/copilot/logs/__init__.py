@@ -1,0 +1,1 @@
+"""Log semantics without I/O: lines of a Temporal server, known patterns, mined templates, and counts."""

@@ -1,7 +1,7 @@
-"""What a Prometheus answered, as the common step of metrics/resolve.py wants it: leaves, witnesses, and who is down.
+"""The answers of a Prometheus as inputs of metrics/resolve.py: leaves in all dialects, and which targets are up.
 
-A role's targets are known by its witness, as (job, instance); `up` says of them whether they were read. Where there is
-no `up`, the witness stands in: a target that has it is read.
+A role's targets are the (job, instance) pairs that have its presence metric; `up` shows whether they were scraped.
+Without `up`, a target with the presence metric counts as up.
 """
 
 import math
@@ -22,13 +22,15 @@ Target = tuple[str, str]
 MAX_EXCLUDED = 50
 
 NAMES, SAMPLES, UP = "names", "samples", "up"
-"""The parts of the question about a role's targets: the sample names each has now; how many samples of the witness each
-had in the window; whether it was read."""
+"""The parts of the query for a role's targets: the sample names each has now; how many samples of the presence metric
+each had in the window; whether it is up."""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetStatus:
-    """One role's targets at one time."""
+    """One role's targets at one time: the sample names of all, the name of their label `namespace`, and which of them
+    are up, have the presence metric with a sample in the window, are down, are known to `up`, or are stale (returned by
+    the look-back, without a sample in the window). `samples`: the most that any target that is up had in the window."""
 
     role: Role
     names: frozenset[str] = frozenset()
@@ -36,13 +38,13 @@ class TargetStatus:
     up: frozenset[Target] = frozenset()
     present: frozenset[Target] = frozenset()
     down: frozenset[Target] = frozenset()
-    listed: frozenset[Target] = frozenset()  # those `up` knows
-    stale: frozenset[Target] = frozenset()  # shown by the look-back, without a sample in the window
-    samples: int = 0  # the most any living target's witness had in the window
+    listed: frozenset[Target] = frozenset()
+    stale: frozenset[Target] = frozenset()
+    samples: int = 0
 
     def without_down(self) -> tuple[Matcher, ...]:
-        """Matchers that leave out targets that are down, whose rates go on for a window, shrinking, and silent ones,
-        whose gauges do for the look-back."""
+        """Matchers that leave out targets that are down (their rates continue for a window, shrinking) or stale (their
+        gauges continue for the look-back)."""
         instances = sorted({i for _, i in self.down | self.stale if i} - {i for _, i in self.up})
         if not instances or not self.up:
             return ()
@@ -50,14 +52,14 @@ class TargetStatus:
 
 
 def escape_regex(text: str) -> str:
-    """The text as a regular expression that matches just it, in RE2's syntax."""
+    """The text as an RE2 expression that matches nothing else."""
     return "".join(f"\\{c}" if c in r"\.+*?()|[]{}^$" else c for c in text)
 
 
 def target_status(
     role: Role, presence_metrics: Collection[str], samples: Iterable[Sample], known: Collection[Target] = ()
 ) -> TargetStatus:
-    """A role's targets, of the answer to the question about them; `known` are those it had before."""
+    """A role's targets from the answer to the query for them; `known` are those it had before."""
     names: set[str] = set()
     here: set[Target] = set()
     counts: dict[Target, int] = {}
@@ -78,24 +80,24 @@ def target_status(
                 namespace = alias
     up = {t: read for t, read in up.items() if t in counts or t in known}
     down = {t for t, read in up.items() if not read}
-    witnessed = {t for t in here if counts.get(t)} - down
-    living = witnessed | {t for t, read in up.items() if read}
+    present = {t for t in here if counts.get(t)} - down
+    alive = present | {t for t, read in up.items() if read}
     return TargetStatus(
         role,
         frozenset(names),
         namespace,
-        frozenset(living),
-        frozenset(witnessed),
+        frozenset(alive),
+        frozenset(present),
         frozenset(down),
         frozenset(up),
         frozenset(t for t in here if not counts.get(t)),
-        max((counts.get(t, 0) for t in living), default=0),
+        max((counts.get(t, 0) for t in alive), default=0),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class DialectAnswer:
-    """One leaf's answer in one dialect: labels by which it is grouped → number; `born` what births add."""
+    """One leaf's answer in one dialect: group → number; `new_series` is what series new in the window add."""
 
     dialect: Dialect
     values: Mapping[tuple[str, ...], float] | Missing
@@ -103,14 +105,14 @@ class DialectAnswer:
 
 
 def by_group(leaf: Leaf, dialect: Dialect, samples: Iterable[tuple[Mapping[str, str], V]]) -> dict[tuple[str, ...], V]:
-    """Samples (or series) by the values of the labels the leaf's question groups by."""
+    """Samples (or series) by the values of the labels that the leaf's query groups by."""
     labels = group_labels(leaf, dialect)
     return {tuple(found.get(name, "") for name in labels): value for found, value in samples}
 
 
 def merge_dialects(leaf: Leaf, parts: Sequence[DialectAnswer]) -> Vector | Missing:
     """The leaf over all dialects of a fleet: sums add up, a quantile is that of all buckets, in seconds. Missing if a
-    part is: half a fleet's sum is no sum."""
+    part is missing."""
     whole: list[tuple[Dialect, dict[tuple[str, ...], float]]] = []
     for part in parts:
         for found in (part.values, part.new_series):
@@ -154,11 +156,11 @@ def _quantiles(leaf: Quantile, parts: Iterable[tuple[Dialect, Mapping[tuple[str,
 
 
 class PrometheusAnswers:
-    """What a Prometheus answered, for `core.resolve.resolved`.
+    """The answers of a Prometheus, as inputs of `resolve_signals`.
 
-    `statuses`: each role's targets, missing where they could not be asked for. `parts`: by leaf (quantiles: see
-    `asked_as`), one part a dialect. `seen`: the roles of which targets lived lately; of others it cannot be said
-    whether they are down or not in this Prometheus at all."""
+    `statuses`: each role's targets, missing where the query failed. `parts`: by leaf (see `answer_key`), one part per
+    dialect. `recently_up`: roles with targets that were up lately; without that, a role without targets may be down or
+    not in this Prometheus at all."""
 
     def __init__(
         self,
@@ -240,5 +242,5 @@ class PrometheusAnswers:
 
 
 def answer_key(leaf: Leaf) -> Leaf:
-    """The leaf under which its answer is kept: all quantiles of a histogram are of one answer."""
+    """The leaf under which its answer is stored: all quantiles of a histogram share one answer."""
     return Quantile(0.0, leaf.series, leaf.by, leaf.timer) if isinstance(leaf, Quantile) else leaf

@@ -1,4 +1,4 @@
-"""How reporters spell a family. One row per dialect; everything else reads names through this table.
+"""Dialects: how reporters spell metric names and units. One row per dialect; all other code reads names through it.
 
 The taxonomy spells families as the server's own endpoint (tally) and the SDK's default reporter do. A dialect adds its
 suffixes and says how many of its time units make a second.
@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 from copilot.rules.signals.expressions import Gauge, Leaf, Quantile, Rate, Role
 
 NUMBERS = frozenset({"state_transition_count", "workflow_task_attempt", "task_attempt", "pending_tasks"})
-"""Histograms of plain numbers; all other histograms but `BYTES` hold durations."""
+"""Histograms of plain numbers. Histograms in neither this set nor `BYTES` hold durations."""
 BYTES = frozenset({"history_size", "event_blob_size", "mutable_state_size"})
 
 NAMESPACE_ALIASES = ("exported_namespace", "temporal_namespace")
-"""What becomes of the label `namespace` where a scrape's target has one of its own, or a relabelling renames it."""
+"""Names of the label `namespace` where the scraped target has one of its own, or relabeling renames it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One reporter's spelling. `units_per_second` None: told by the lowest bucket bound of each timer. `prefix` stands
-    before every name; `namespace` is the name of the label `namespace`."""
+    """One reporter's spelling: its suffixes of counters, timers, numbers and sizes. `units_per_second` None: the lowest
+    bucket bound of each timer tells. `prefix` precedes every name; `namespace` is the name of the label `namespace`."""
 
     name: str
     role: Role
@@ -64,7 +64,7 @@ ANCHORS: dict[Role, tuple[str, str]] = {
     "server": ("service_requests", "service_latency"),
     "worker": ("temporal_request", "temporal_request_latency"),
 }
-"""A counter and a timer of each role that are there as soon as anything is: their spelling tells the dialect."""
+"""A counter and a timer of each role that appear first: their spelling identifies the dialect."""
 
 
 def dialect_by_name(name: str) -> Dialect:
@@ -73,7 +73,7 @@ def dialect_by_name(name: str) -> Dialect:
 
 
 def anchor_names(dialect: Dialect) -> tuple[str, str]:
-    """The two sample names by which the dialect is known."""
+    """The two sample names that identify the dialect."""
     counter, timer = ANCHORS[dialect.role]
     return dialect.prefix + counter + dialect.counter, f"{dialect.histogram(timer)}_count"
 
@@ -81,14 +81,14 @@ def anchor_names(dialect: Dialect) -> tuple[str, str]:
 def detect_dialects(
     names: Collection[str], role: Role, *, prefix: str = "", namespace: str = "namespace"
 ) -> list[Dialect]:
-    """The dialects of a role that sample names show, several in a mixed fleet: those whose counter and timer are there
-    and tell something new; where no timer is yet, those whose counter is."""
+    """The dialects of a role among these sample names, several in a mixed fleet: those whose anchor counter and timer
+    are there, and, for anchors that these do not explain, those whose counter is."""
     known = [replace(d, prefix=prefix, namespace=namespace) for d in DIALECTS if d.role == role]
     found: list[Dialect] = []
     explained: set[str] = set()
     for enough in (2, 1):
         for dialect in known:
-            present = [mark for mark in anchor_names(dialect)[:enough] if mark in names]
+            present = [name for name in anchor_names(dialect)[:enough] if name in names]
             if len(present) == enough and not explained.issuperset(present):
                 found.append(dialect)
                 explained.update(present)
@@ -97,7 +97,7 @@ def detect_dialects(
 
 @dataclass(frozen=True, slots=True)
 class MetricName:
-    """What a raw sample name of a page means: our name for it, in which dialect, and whether it only ever grows."""
+    """The meaning of a raw sample name: the taxonomy's name, the dialect, and whether it only ever grows."""
 
     name: str
     dialect: Dialect
@@ -119,7 +119,7 @@ def raw_name(leaf: Leaf, dialect: Dialect) -> str:
 
 
 def sample_name(leaf: Leaf) -> str:
-    """Our name of the samples a leaf reads."""
+    """The taxonomy's name of the samples a leaf reads."""
     match leaf:
         case Rate(suffix=suffix):
             return leaf.series.family + suffix
@@ -130,24 +130,24 @@ def sample_name(leaf: Leaf) -> str:
 
 
 def metric_name(leaf: Leaf, dialect: Dialect) -> MetricName:
-    """What the leaf's sample name means."""
+    """The meaning of the leaf's sample name in a dialect."""
     cumulative = isinstance(leaf, Quantile) or (isinstance(leaf, Rate) and leaf.suffix != "_sum")
     return MetricName(sample_name(leaf), dialect, cumulative)
 
 
 def known_names(
-    role: Role, leaves: Iterable[Leaf], witnesses: Iterable[str], dialect_name: str | None = None
+    role: Role, leaves: Iterable[Leaf], presence_metrics: Iterable[str], dialect_name: str | None = None
 ) -> dict[str, MetricName]:
-    """Every raw sample name worth reading on a page of `role`, in every dialect or in the one named. A name that two
-    dialects share has the first one's meaning, which `Dialect.scale` must tell apart by the bounds."""
+    """Every raw sample name that these leaves read on a page of `role`, in every dialect or in the one named. A name
+    that two dialects share has the meaning of the first; `Dialect.scale` tells their units apart by the bounds."""
     known: dict[str, MetricName] = {}
-    wanted = [leaf for leaf in leaves if leaf.series.role == role]
+    of_role = [leaf for leaf in leaves if leaf.series.role == role]
     for dialect in DIALECTS:
         if dialect.role != role or dialect_name not in (None, dialect.name):
             continue
-        for leaf in wanted:
+        for leaf in of_role:
             known.setdefault(raw_name(leaf, dialect), metric_name(leaf, dialect))
-        for witness in witnesses:
-            known.setdefault(witness, MetricName(witness, dialect, False))
-            known.setdefault(witness + dialect.counter, MetricName(witness, dialect, False))
+        for name in presence_metrics:
+            known.setdefault(name, MetricName(name, dialect, False))
+            known.setdefault(name + dialect.counter, MetricName(name, dialect, False))
     return known

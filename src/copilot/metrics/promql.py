@@ -1,7 +1,7 @@
-"""Leaves of the algebra as PromQL, in the spelling of a dialect. Text only; nothing is asked here.
+"""Leaves and signals as PromQL, in the spelling of a dialect. Text only; nothing here sends a query.
 
-`compiled` is what a person would write and what docs and dashboards show. The Prometheus source asks `question`
-instead: the same but for quantiles, which it asks as bucket rates (docs/adr/0007).
+`leaf_promql` is what a person would write and what docs and dashboards show. The Prometheus source sends `leaf_query`,
+which differs for quantiles: it gives the rates of their buckets (docs/adr/0007).
 """
 
 import re
@@ -26,7 +26,7 @@ from copilot.rules.signals.expressions import (
 from copilot.rules.signals.taxonomy import SignalSpec
 
 TAG = "copilot_part"
-"""The label that says which of several joined expressions a sample answers."""
+"""The label that says which of several joined expressions a sample belongs to."""
 
 NAME = "copilot_name"
 """The label that holds a sample name where `__name__` itself would be dropped."""
@@ -43,22 +43,22 @@ def quote(text: str) -> str:
 
 
 def parse_matchers(text: str) -> tuple[Matcher, ...]:
-    """`cluster="prod", env!="dev"` (as inside `{…}`) → matchers. ValueError says what is wrong."""
+    """`cluster="prod", env!="dev"` (as inside `{…}`) → matchers. Raises ValueError with the reason."""
     found: list[Matcher] = []
     position = 0
     while text[position:].strip():
         match = _MATCHER.match(text, position)
         if match is None:
-            raise ValueError(f'{text!r} is no list of label matchers such as cluster="prod", env!="dev"')
+            raise ValueError(f'{text!r} is not a list of label matchers such as cluster="prod", env!="dev"')
         label, op, value, _ = match.groups()
         if label == "__name__":
-            raise ValueError("a selector chooses by labels, not by __name__")
+            raise ValueError("a selector matches labels, not __name__")
         value = _ESCAPE.sub(lambda m: "\n" if m.group(1) == "n" else str(m.group(1)), value)
         if op in ("=~", "!~"):
             try:
                 re.compile(value)
             except re.error as error:
-                raise ValueError(f"{value!r} is no regular expression: {error}") from error
+                raise ValueError(f"{value!r} is not a regular expression: {error}") from error
         found.append(Matcher(label, _OPS[op], value))
         position = match.end()
     return tuple(found)
@@ -83,13 +83,13 @@ def series(leaf: Leaf, dialect: Dialect, matchers: Sequence[Matcher] = ()) -> st
 
 
 def group_labels(leaf: Leaf, dialect: Dialect) -> tuple[str, ...]:
-    """The labels an answer to `question` is grouped by, in the order of the leaf's `by`, after `le` for quantiles."""
+    """The labels that group the result of `leaf_query`, in the order of the leaf's `by`; quantiles have `le` first."""
     by = tuple(dialect.label(label) for label in leaf.by)
     return ("le", *by) if isinstance(leaf, Quantile) else by
 
 
 def leaf_query(leaf: Leaf, dialect: Dialect, window_sec: float, matchers: Sequence[Matcher] = ()) -> str:
-    """What is asked for a leaf: sums of rates, aggregated gauges, and for a quantile the rates of its buckets."""
+    """The query for a leaf: sums of rates, aggregated gauges, and for a quantile the rates of its buckets."""
     chosen = series(leaf, dialect, matchers)
     labels = group_labels(leaf, dialect)
     by = f" by ({', '.join(labels)})" if labels else ""
@@ -104,50 +104,53 @@ def leaf_promql(
     leaf: Leaf, dialect: Dialect, window_sec: float, matchers: Sequence[Matcher] = (), *, lowest_bound: float = 0.0
 ) -> str:
     """The leaf as one PromQL expression; timers in seconds. `lowest_bound` (the timer's lowest `le`) tells the unit
-    where the dialect does not say it."""
-    asked = leaf_query(leaf, dialect, window_sec, matchers)
+    where the dialect does not fix it."""
+    query = leaf_query(leaf, dialect, window_sec, matchers)
     if not isinstance(leaf, Quantile):
-        return asked
+        return query
     units = dialect.scale(lowest_bound) if leaf.timer else 1.0
-    quantile = f"histogram_quantile({leaf.q:g}, {asked})"
+    quantile = f"histogram_quantile({leaf.q:g}, {query})"
     return quantile if units == 1.0 else f"{quantile} / {units:g}"
 
 
 def new_series_name(leaf: Rate | Quantile, dialect: Dialect) -> str:
-    """The sample name whose new series tell that the leaf has some."""
+    """The sample name whose new series show that the leaf has new series."""
     name = raw_name(leaf, dialect)
     return f"{name.removesuffix('_bucket')}_count" if isinstance(leaf, Quantile) else name
 
 
 def new_series_rate(
-    leaf: Rate | Quantile, dialect: Dialect, window_sec: float, witness: str, matchers: Sequence[Matcher] = ()
+    leaf: Rate | Quantile, dialect: Dialect, window_sec: float, presence_before: str, matchers: Sequence[Matcher] = ()
 ) -> str:
-    """What `rate()` leaves out: the first values of counters that were born within the window, in 1/s.
+    """What `rate()` leaves out: the first values of series that are new in the window, in 1/s.
 
-    A series that was not there a window ago, on a target whose witness was, began at zero, so its first sample (its
-    least, but after a reset) is events of the window too. `witness` is the witness's series a window ago."""
+    A series that was not there a window ago, on a target whose presence metric was, started at zero, so its first
+    sample (the least, unless it was reset) counts events of the window too. `presence_before` selects the presence
+    metric a window ago."""
     chosen, window = series(leaf, dialect, matchers), duration(window_sec)
     labels = group_labels(leaf, dialect)
     by = f" by ({', '.join(labels)})" if labels else ""
-    born = f"(min_over_time({chosen}[{window}]) unless {chosen} offset {window})"
-    return f"sum{by} ({born} and on (job, instance) {witness}) / {window_sec:g}"
+    new = f"(min_over_time({chosen}[{window}]) unless {chosen} offset {window})"
+    return f"sum{by} ({new} and on (job, instance) {presence_before}) / {window_sec:g}"
 
 
-def new_series_names(names: Iterable[str], window_sec: float, witness: str, matchers: Sequence[Matcher] = ()) -> str:
-    """How many series of each of these sample names were born within the window, by `copilot_name`."""
+def new_series_names(
+    names: Iterable[str], window_sec: float, presence_before: str, matchers: Sequence[Matcher] = ()
+) -> str:
+    """How many series of each of these sample names are new in the window, by `copilot_name`."""
     chosen = selector("", (Matcher("__name__", "=~", "|".join(names)), *matchers))
     before = f"{chosen} offset {duration(window_sec)}"
     now, then = (f'label_replace({s}, "{NAME}", "$1", "__name__", "(.+)")' for s in (chosen, before))
-    return f"count by ({NAME}) ({now} unless {then} and on (job, instance) {witness})"
+    return f"count by ({NAME}) ({now} unless {then} and on (job, instance) {presence_before})"
 
 
 def tag_samples(expression: str, tag: str) -> str:
-    """The expression with a label that tells its samples from those of others in one answer."""
+    """The expression with a label that marks its samples among those of other expressions."""
     return f'label_replace({expression}, "{TAG}", {quote(tag)}, "", "")'
 
 
 def join_expressions(expressions: Iterable[tuple[str, str]]) -> str:
-    """Tag and expression of several as one query: a request costs more than an expression."""
+    """Several (tag, expression) pairs as one query: a request costs more than an expression."""
     return " or ".join(tag_samples(expression, tag) for tag, expression in expressions)
 
 
@@ -157,8 +160,8 @@ SECONDS, MILLISECONDS = 0.001, 1.0
 
 
 def signal_promql(specs: Iterable[SignalSpec], dialects: Iterable[str], window_sec: float) -> dict[str, str]:
-    """Id → PromQL of all signals metrics can give; where dialects are named, of those of their roles. SettingsError: a
-    dialect is unknown, or a role has two."""
+    """Id → PromQL of the signals that metrics have; with dialects named, of their roles only. Raises SettingsError for
+    an unknown dialect, or two of one role."""
     chosen: dict[Role, Dialect] = {}
     for name in dialects:
         if name not in {d.name for d in DIALECTS}:
@@ -193,5 +196,5 @@ def _inner(expression: Expression, dialects: dict[Role, Dialect], window_sec: fl
 
 
 def _leaf(leaf: Leaf, dialect: Dialect, window_sec: float) -> str:
-    """Where a dialect leaves the unit open, a server's own endpoint says seconds and everybody else milliseconds."""
+    """Where a dialect leaves the unit open, the server's own endpoint uses seconds and all others milliseconds."""
     return leaf_promql(leaf, dialect, window_sec, lowest_bound=SECONDS if dialect.name == "server" else MILLISECONDS)

@@ -1,7 +1,7 @@
-"""From numbers to readings: a leaf is a value, no traffic, or missing with the reason; then arithmetic over leaves.
+"""Numbers to readings: each leaf becomes a value, no traffic, or missing with a reason; then arithmetic over leaves.
 
-The common step after either computation: a counter that is not there is zero only while its witness is (law 1), a first
-event counts, a quantile or ratio of nothing is no traffic.
+Scraped pages and Prometheus share this step. An absent counter is zero only while the presence metric of its role is
+there, a first event counts, and a quantile or ratio of nothing is no traffic.
 """
 
 import math
@@ -26,16 +26,15 @@ from copilot.rules.signals.expressions import (
     Role,
     Scale,
     leaves,
-    service_of,
 )
 from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS, BreakdownRow, Missing, MissingCode, Signals
-from copilot.rules.signals.taxonomy import MEASURED, SignalSpec
+from copilot.rules.signals.taxonomy import SignalSpec
 
 PRESENCE_METRIC: dict[Role, str] = {"server": SERVER_PRESENCE_METRIC, "worker": WORKER_PRESENCE_METRIC}
 ZERO_ROWS_MATTER = frozenset(
     {"pending_polls", "temporal_worker_task_slots_available", "temporal_worker_task_slots_used"}
 )
-"""Families whose breakdown keeps rows of zero: nobody polls, no slot is free."""
+"""Families whose breakdown keeps rows of zero: no pollers, no free slots."""
 
 TOLERATED_FAILURES = 1
 STALE_INTERVALS = 2.5
@@ -52,15 +51,12 @@ Resolved = float | NoTraffic | Missing
 
 
 def measurable(spec: SignalSpec, roles: Iterable[Role]) -> bool:
-    """Whether pages of these roles are where the signal is measured."""
-    if spec.expression is None or spec.source not in MEASURED:
-        return False
-    configured = set(roles)
-    return all(leaf.series.role in configured for leaf in leaves(spec.expression))
+    """Whether the pages of these roles hold the signal."""
+    return spec.expression is not None and {leaf.series.role for leaf in leaves(spec.expression)} <= set(roles)
 
 
 def leaves_of(specs: Iterable[SignalSpec]) -> tuple[Leaf, ...]:
-    """All leaves of the signals' expressions and breakdowns, and what tells whose pages are read."""
+    """All leaves of the signals' expressions and breakdowns, and the one that shows which services' pages are read."""
     found: dict[Leaf, None] = {SERVICES: None}
     for spec in specs:
         if spec.expression is not None:
@@ -71,43 +67,43 @@ def leaves_of(specs: Iterable[SignalSpec]) -> tuple[Leaf, ...]:
 
 
 class MetricInputs(Protocol):
-    """What either computation knows of the leaves and the targets: the rest is common to both."""
+    """The leaves and targets of one source at one time: scraped pages, or what a Prometheus answered."""
 
     @property
     def roles(self) -> Collection[Role]:
-        """Whose signals can be expected here."""
+        """The roles whose signals this source is expected to have."""
         ...
 
     def vector(self, leaf: Leaf) -> Vector | Missing:
-        """The leaf as PromQL has it, by group; empty where no series is, missing where it could not be asked."""
+        """The leaf by group, as PromQL computes it; empty without series, missing where the query failed."""
         ...
 
     def is_up(self, role: Role) -> bool:
-        """Whether a target of the role is read."""
+        """Whether a target of the role is up."""
         ...
 
     def targets(self) -> dict[Role, int]:
-        """How many targets of each role are read; without roles of which that cannot be said."""
+        """How many targets of each role are up; without roles where that is not known."""
         ...
 
     def why_down(self, role: Role) -> Missing:
-        """Why no target of a role is read."""
+        """Why no target of the role is up."""
         ...
 
     def why_partly_down(self, role: Role) -> str:
-        """Why a target of the role is not read though others are; empty when all are."""
+        """Why a target of the role is down while others are up; empty when all are up."""
         ...
 
     def why_no_rate(self, role: Role) -> str:
-        """Why no rate can be had of any target of the role; empty when one can."""
+        """Why no target of the role has a rate yet; empty when one has."""
         ...
 
     def has_presence_metric(self, role: Role, name: str, *, throughout: bool) -> bool:
-        """Whether a target has the witness now, and (`throughout`) had it when its window began."""
+        """Whether a target has this presence metric now and, with `throughout`, had it when its window began."""
         ...
 
     def place(self, role: Role) -> str:
-        """Where series of the role are looked for, in words."""
+        """Where series of the role are looked up, for messages."""
         ...
 
 
@@ -119,30 +115,30 @@ def read_scrapes(
     *,
     interval_sec: float,
 ) -> Signals:
-    """The signals the targets' pages give at `now`, every rate over `window_sec`, read every `interval_sec` seconds.
+    """The signals of the targets' pages at `now`, with rates over `window_sec`, scraped every `interval_sec` seconds.
 
-    A target is down when its last good read is older than two and a half intervals, or two failed ones followed."""
+    A target is down when its last good read is older than two and a half intervals, or two reads failed since."""
     return resolve_signals(specs, ScrapeInputs(targets, now, window_sec, interval_sec), now)
 
 
-def resolve_signals(specs: Iterable[SignalSpec], answers: MetricInputs, now: Instant) -> Signals:
-    """The common step: from what a source answered to readings."""
-    evaluation = _Resolver(answers)
+def resolve_signals(specs: Iterable[SignalSpec], inputs: MetricInputs, now: Instant) -> Signals:
+    """The readings of all signals that these inputs can have."""
+    specs = [spec for spec in specs if measurable(spec, inputs.roles)]
+    resolver = _Resolver(inputs, specs)
     values: dict[str, float | None] = {}
     quiet: list[str] = []
     missing: dict[str, Missing] = {}
     rows: dict[str, tuple[BreakdownRow, ...]] = {}
     for spec in specs:
-        if not measurable(spec, answers.roles) or spec.expression is None:
-            continue
-        found = evaluation.resolve(spec.expression)
+        assert spec.expression is not None
+        found = resolver.resolve(spec.expression)
         values[spec.id] = found if isinstance(found, float) else None
         if isinstance(found, NoTraffic):
             quiet.append(spec.id)
         elif isinstance(found, Missing):
             missing[spec.id] = found
         if spec.breakdown is not None and not isinstance(found, Missing):
-            vector = answers.vector(spec.breakdown)
+            vector = inputs.vector(spec.breakdown)
             breakdown = () if isinstance(vector, Missing) else breakdown_rows(spec.breakdown, vector)
             if breakdown:
                 rows[spec.id] = breakdown
@@ -151,18 +147,18 @@ def resolve_signals(specs: Iterable[SignalSpec], answers: MetricInputs, now: Ins
         readings=values,
         no_traffic=tuple(quiet),
         missing=missing,
-        targets=dict(sorted(answers.targets().items())),
+        targets=dict(sorted(inputs.targets().items())),
         breakdowns=rows,
     )
 
 
 class ScrapeInputs:
-    """What scraped targets answer: the views of those that live."""
+    """Scraped targets, each that is up with its newest window."""
 
     def __init__(self, targets: Sequence[TargetScrapes], now: Instant, window_sec: float, interval_sec: float) -> None:
         self._targets = targets
         oldest = now.timestamp(unit="nanosecond") / 1e9 - STALE_INTERVALS * interval_sec
-        self._views = [
+        self._windows = [
             ScrapeWindow.latest(t, window_sec, presence_metric=PRESENCE_METRIC[t.role])
             for t in targets
             if t.times and t.failures <= TOLERATED_FAILURES and t.times[-1] >= oldest
@@ -173,7 +169,7 @@ class ScrapeInputs:
         return {t.role for t in self._targets}
 
     def vector(self, leaf: Leaf) -> Vector | Missing:
-        return compute(leaf, self._views)
+        return compute(leaf, self._windows)
 
     def is_up(self, role: Role) -> bool:
         return bool(self._of(role))
@@ -186,13 +182,13 @@ class ScrapeInputs:
         reason = _why_down(down[0]) if down else f"no {role} page is configured"
         more = f" (and {len(down) - 1} more)" if len(down) > 1 else ""
         failure = down[0].failure if down else None
-        # A page that is not there (404) was not read; absent is said of what a page that was read lacks.
-        told = failure is not None and failure.code is not MissingCode.ABSENT
-        return Missing(code=failure.code if failure and told else MissingCode.TARGET_DOWN, detail=reason + more)
+        # HTTP 404 means that the page was not read; absent is for what a page lacks.
+        code = failure.code if failure and failure.code is not MissingCode.ABSENT else MissingCode.TARGET_DOWN
+        return Missing(code=code, detail=reason + more)
 
     def why_partly_down(self, role: Role) -> str:
-        views = self._of(role)
-        unread = [t for t in self._targets if t.role == role and all(v.target is not t for v in views)]
+        windows = self._of(role)
+        unread = [t for t in self._targets if t.role == role and all(w.target is not t for w in windows)]
         return _why_down(unread[0]) if unread else ""
 
     def why_no_rate(self, role: Role) -> str:
@@ -207,14 +203,15 @@ class ScrapeInputs:
         return f"the {role} pages"
 
     def _of(self, role: Role) -> list[ScrapeWindow]:
-        return [v for v in self._views if v.target.role == role]
+        return [v for v in self._windows if v.target.role == role]
 
 
 class _Resolver:
-    """One evaluation: what each leaf came to."""
+    """Resolves expressions over one set of inputs, each leaf once."""
 
-    def __init__(self, answers: MetricInputs) -> None:
-        self._answers = answers
+    def __init__(self, inputs: MetricInputs, specs: Iterable[SignalSpec]) -> None:
+        self._inputs = inputs
+        self._emitted_by = {leaf: s.emitted_by for s in specs if s.expression for leaf in leaves(s.expression)}
         self._resolved: dict[Leaf, Resolved] = {}
 
     def resolve(self, expression: Expression) -> Resolved:
@@ -233,9 +230,9 @@ class _Resolver:
 
     def _leaf(self, leaf: Leaf) -> Resolved:
         role = leaf.series.role
-        if not self._answers.is_up(role):
-            return self._answers.why_down(role)
-        vector = self._answers.vector(leaf)
+        if not self._inputs.is_up(role):
+            return self._inputs.why_down(role)
+        vector = self._inputs.vector(leaf)
         if isinstance(vector, Missing):
             return vector
         if vector:
@@ -244,37 +241,37 @@ class _Resolver:
                 return value
             if math.isnan(value) and isinstance(leaf, Quantile):
                 return NO_TRAFFIC
-            where = self._answers.place(role)
+            where = self._inputs.place(role)
             return Missing(code=MissingCode.PARSE, detail=f"{sample_name(leaf)} is {value} on {where}")
         return self._absent(leaf)
 
     def _absent(self, leaf: Leaf) -> Resolved:
-        """What a leaf without any sample is."""
-        role, where = leaf.series.role, self._answers.place(leaf.series.role)
-        witness = PRESENCE_METRIC[role] if isinstance(leaf, Quantile) else leaf.presence_metric
-        unread = self._answers.why_partly_down(role)
-        if witness and role == "server" and unread:
-            return Missing(
-                code=MissingCode.TARGET_DOWN, detail=f"{leaf.series.family} is on no page read, and {unread}"
-            )
+        """A leaf without any sample: zero, no traffic, or missing."""
+        role, where = leaf.series.role, self._inputs.place(leaf.series.role)
+        presence_metric = PRESENCE_METRIC[role] if isinstance(leaf, Quantile) else leaf.presence_metric
+        down = self._inputs.why_partly_down(role)
+        if presence_metric and role == "server" and down:
+            return Missing(code=MissingCode.TARGET_DOWN, detail=f"{leaf.series.family} is on no page read, and {down}")
         counted = not isinstance(leaf, Gauge)
-        if counted and (short := self._answers.why_no_rate(role)):
+        if counted and (short := self._inputs.why_no_rate(role)):
             return Missing(code=MissingCode.ABSENT, detail=short)
-        if witness and self._answers.has_presence_metric(role, witness, throughout=counted):
+        if presence_metric and self._inputs.has_presence_metric(role, presence_metric, throughout=counted):
             return self._of_others(leaf) or (NO_TRAFFIC if isinstance(leaf, Quantile) else 0.0)
         lacking = f"{leaf.series.family} is not on {where}"
-        return Missing(code=MissingCode.ABSENT, detail=f"{lacking}, nor is {witness}" if witness else lacking)
+        return Missing(
+            code=MissingCode.ABSENT, detail=f"{lacking}, nor is {presence_metric}" if presence_metric else lacking
+        )
 
     def _of_others(self, leaf: Leaf) -> Missing | None:
-        """Why the pages that are read are no witness for the leaf: they are all of other services. None where they
-        are one, or where too little was read to tell."""
-        service = service_of(leaf.series) if leaf.series.role == "server" else ""
-        if not service or self._answers.why_no_rate("server"):
+        """Why the presence metric says nothing about the leaf: only other services' pages were read. None where a page
+        of its service was, or where too little was read to know."""
+        service = self._emitted_by.get(leaf, "")
+        if not service or self._inputs.why_no_rate("server"):
             return None
-        services = self._answers.vector(SERVICES)
+        services = self._inputs.vector(SERVICES)
         if isinstance(services, Missing):
             return services
-        lacking = f"{leaf.series.family} is not on {self._answers.place('server')}, and none of them is {service}'s"
+        lacking = f"{leaf.series.family} is not on {self._inputs.place('server')}, and none of them is {service}'s"
         return None if (service,) in services else Missing(code=MissingCode.ABSENT, detail=lacking)
 
 
@@ -302,10 +299,10 @@ def _ratio(part: Resolved, whole: Resolved) -> Resolved:
 
 
 def breakdown_rows(leaf: Leaf, vector: Vector) -> tuple[BreakdownRow, ...]:
-    """The rows of a grouped leaf, at most 20, largest first; where zero tells something, the smallest 20."""
-    zero_tells = leaf.series.family in ZERO_ROWS_MATTER
-    found = [(group, v) for group, v in vector.items() if math.isfinite(v) and (v != 0 or zero_tells)]
-    found.sort(key=lambda item: (item[1] if zero_tells else -item[1], item[0]))
+    """The rows of a grouped leaf, at most 20, largest first; where rows of zero matter, the smallest 20."""
+    zero_matters = leaf.series.family in ZERO_ROWS_MATTER
+    found = [(group, v) for group, v in vector.items() if math.isfinite(v) and (v != 0 or zero_matters)]
+    found.sort(key=lambda item: (item[1] if zero_matters else -item[1], item[0]))
     chosen = sorted(found[:MAX_BREAKDOWN_ROWS], key=lambda item: (-item[1], item[0]))
     return tuple(BreakdownRow(labels=_row_labels(leaf.by, group), value=value) for group, value in chosen)
 

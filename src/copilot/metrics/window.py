@@ -1,4 +1,4 @@
-"""PromQL's `rate()` and `histogram_quantile()` over plain numbers, as Prometheus computes them."""
+"""The newest pages of each scraped target, and leaves computed over them as PromQL computes them."""
 
 import math
 import re
@@ -15,10 +15,10 @@ from copilot.rules.signals.readings import Missing
 
 
 def extrapolated_rate(times: Sequence[float], values: Sequence[float], start: float, end: float) -> float | None:
-    """`rate()` of one counter whose samples lie in [start, end] (seconds), in 1/s; None with fewer than two samples.
+    """`rate()` of one counter with samples within [start, end] (seconds), in 1/s; None with fewer than two samples.
 
-    A fall is a reset. The increase is extrapolated to the window's ends where the samples come near enough (1.1 of
-    their average distance), else by half a distance; never below the point where the counter would have been zero."""
+    A decrease is a reset. The increase is extrapolated to the ends of the window where the first and last samples are
+    within 1.1 average intervals of them, else by half an interval; never to before the counter would have been zero."""
     count = len(values)
     if count < 2 or end <= start:
         return None
@@ -43,7 +43,7 @@ def extrapolated_rate(times: Sequence[float], values: Sequence[float], start: fl
 
 def histogram_quantile(q: float, buckets: Mapping[float, float]) -> float:
     """`histogram_quantile()` of upper bound → cumulative count (or rate). NaN without observations, without a +Inf
-    bucket, or with that bucket alone. Linear within a bucket, the lowest starts at 0, counts that fall are levelled."""
+    bucket, or with that bucket alone. Linear within a bucket; the lowest starts at 0; decreasing counts are raised."""
     bounds = sorted(buckets)
     if len(bounds) < 2 or bounds[-1] != math.inf:
         return math.nan
@@ -68,13 +68,13 @@ def histogram_quantile(q: float, buckets: Mapping[float, float]) -> float:
 
 
 def merge_buckets(histograms: Iterable[Mapping[float, float]]) -> dict[float, float]:
-    """The buckets (upper bound → cumulative count or rate) of several histograms as one, over all their bounds. At a
-    bound that a histogram lacks it has counted what it has at its next lower one."""
-    all_of_them = list(histograms)
-    if len(all_of_them) == 1:
-        return dict(all_of_them[0])
-    merged = dict.fromkeys(sorted({bound for buckets in all_of_them for bound in buckets}), 0.0)
-    for buckets in all_of_them:
+    """Several histograms (upper bound → cumulative count or rate) as one, over all their bounds. A histogram without a
+    bound counts there what it counts at its next lower one."""
+    parts = list(histograms)
+    if len(parts) == 1:
+        return dict(parts[0])
+    merged = dict.fromkeys(sorted({bound for buckets in parts for bound in buckets}), 0.0)
+    for buckets in parts:
         counted = 0.0
         for bound in merged:
             counted = buckets.get(bound, counted)
@@ -87,7 +87,7 @@ Vector = dict[tuple[str, ...], float]
 
 
 class Series:
-    """One series of one target: our name for it, its labels, its bucket bound. Interned: identity is equality."""
+    """One series of one target: its metric, labels and bucket bound. Interned, so identity is equality."""
 
     __slots__ = ("bound", "labels", "metric")
 
@@ -105,7 +105,7 @@ def _bound(text: str | None) -> float | None:
 
 
 Page = dict[Series, float]
-
+"""The samples of one read of one target."""
 
 _TESTS: dict[Matcher, Callable[[str], bool]] = {}
 
@@ -126,17 +126,17 @@ def _test(matcher: Matcher) -> Callable[[str], bool]:
 
 @dataclass(slots=True)
 class Plan:
-    """The series of a target a leaf reads, each with its group and bound (seconds for timers), out of `seen` ones."""
+    """The series of a target that a leaf reads, each with its group and bound (seconds for timers), when the target had
+    `seen` series of that name."""
 
     seen: int
     rows: tuple[tuple[Series, tuple[str, ...], float], ...]
 
 
 class TargetScrapes:
-    """What was read of one target in the last `window_sec` seconds, and the failures since its last good read.
+    """The pages of one target of the last `window_sec` seconds, and the failed reads since the last good one.
 
-    `generation` changes when series that left all pages were forgotten: who holds series by other keys drops them then.
-    """
+    `generation` changes when series that are on no page any more are dropped: caches of series must be dropped then."""
 
     def __init__(self, role: Role, name: str, known_names: Mapping[str, MetricName], *, window_sec: float) -> None:
         self.role: Role = role
@@ -153,7 +153,7 @@ class TargetScrapes:
         self._plans: dict[Leaf, Plan] = {}
 
     def intern(self, raw_name: str, labels: Mapping[str, str]) -> Series:
-        """The series of a raw sample name of the vocabulary with these labels."""
+        """The series of one of the known raw sample names with these labels."""
         key = (raw_name, tuple(sorted(labels.items())))
         series = self._interned.get(key)
         if series is None:
@@ -163,7 +163,7 @@ class TargetScrapes:
         return series
 
     def record(self, at: Instant, page: Page) -> None:
-        """Take in a page read at `at`. Earlier pages that left the window, or claim to be from later, are dropped."""
+        """Add a page read at `at`. Drops pages that left the window, and those with a later time."""
         time = epoch_seconds(at)
         kept = slice(bisect_left(self.times, time - self.window_sec), bisect_left(self.times, time))
         self.times = [*self.times[kept], time]
@@ -173,16 +173,16 @@ class TargetScrapes:
             self._forget()
 
     def fail(self, why: Missing) -> None:
-        """Note a read that failed."""
+        """Record a failed read."""
         self.failures += 1
         self.failure = why
 
     def named(self, name: str) -> Sequence[Series]:
-        """All series of our sample name seen lately."""
+        """All recent series of a sample name, in the taxonomy's spelling."""
         return self._named.get(name, ())
 
     def plan(self, leaf: Leaf) -> Plan:
-        """Which series the leaf reads here."""
+        """The series of this target that the leaf reads."""
         series = self.named(sample_name(leaf))
         plan = self._plans.get(leaf)
         if plan is None or plan.seen != len(series):
@@ -233,9 +233,9 @@ def _units(series: Sequence[Series]) -> dict[str, float]:
 class ScrapeWindow:
     """One target's pages in [start, end], in seconds since the epoch, and the rates over them.
 
-    `births`: a counter that appears while its page was already being read (its `witness` there) started from zero, so
-    its first value counts too, also when the process was started anew since. PromQL does not know that; leave it None
-    to agree with PromQL."""
+    `presence_metric`: a counter that appears while pages with this metric were already read is a new series that
+    started at zero, so its first value counts too, also after a restart of the process. PromQL ignores it: leave it
+    None to agree with PromQL."""
 
     def __init__(self, target: TargetScrapes, start: float, end: float, *, presence_metric: str | None = None) -> None:
         self.target = target
@@ -249,18 +249,18 @@ class ScrapeWindow:
 
     @classmethod
     def latest(cls, target: TargetScrapes, window_sec: float, *, presence_metric: str | None = None) -> Self:
-        """The window that ends at the last good read. It starts `window_sec` earlier, or at the first page where the
-        target was not read before: a rate over time nobody looked at would be too low."""
+        """The window that ends at the last good read. It starts `window_sec` earlier, or at the first page if there was
+        no read before: a rate over time without reads would be too low."""
         end = target.times[-1]
-        view = cls(target, end - window_sec, end, presence_metric=presence_metric)
-        if len(view.times) > 1:
-            average = (view.times[-1] - view.times[0]) / (len(view.times) - 1)
-            if view.times[0] - view.start >= average * 1.1:
-                view.start = view.times[0]
-        return view
+        window = cls(target, end - window_sec, end, presence_metric=presence_metric)
+        if len(window.times) > 1:
+            average = (window.times[-1] - window.times[0]) / (len(window.times) - 1)
+            if window.times[0] - window.start >= average * 1.1:
+                window.start = window.times[0]
+        return window
 
     def has(self, name: str, page: int = -1) -> bool:
-        """Whether a page of the view (default: the newest) has samples of that name."""
+        """Whether a page of the window (default: the newest) has samples of that name."""
         return bool(self.pages) and any(s in self.pages[page] for s in self.target.named(name))
 
     def rate(self, series: Series) -> float | None:
@@ -289,38 +289,40 @@ class ScrapeWindow:
         return bool(self._presence_metric) and self.has(self._presence_metric or "", index - 1)
 
 
-def compute(leaf: Leaf, views: Sequence[ScrapeWindow]) -> Vector:
-    """The leaf over the views of its role: group → number, without groups that have no samples.
+def compute(leaf: Leaf, windows: Sequence[ScrapeWindow]) -> Vector:
+    """The leaf over the windows of its role: group → number, without groups that have no samples.
 
     A quantile of a group without observations is NaN."""
-    views = [v for v in views if v.target.role == leaf.series.role]
+    windows = [w for w in windows if w.target.role == leaf.series.role]
     match leaf:
         case Quantile(q=q):
             histograms: dict[tuple[str, ...], dict[str, dict[float, float]]] = {}
-            for view in views:
-                for series, group, bound in view.target.plan(leaf).rows:
-                    rate = view.rate(series)
+            for window in windows:
+                for series, group, bound in window.target.plan(leaf).rows:
+                    rate = window.rate(series)
                     if rate is not None:
                         dialects = histograms.setdefault(group, {})
                         buckets = dialects.setdefault(series.metric.dialect.name, {})
                         buckets[bound] = buckets.get(bound, 0.0) + rate
             return {group: histogram_quantile(q, merge_buckets(h.values())) for group, h in histograms.items()}
         case Rate():
-            return _gather(views, leaf, ScrapeWindow.rate, "sum")
+            return _gather(windows, leaf, ScrapeWindow.rate, "sum")
         case Gauge(agg=agg):
-            return _gather(views, leaf, lambda view, series: view.pages[-1].get(series) if view.pages else None, agg)
+            return _gather(
+                windows, leaf, lambda window, series: window.pages[-1].get(series) if window.pages else None, agg
+            )
 
 
 def _gather(
-    views: Sequence[ScrapeWindow],
+    windows: Sequence[ScrapeWindow],
     leaf: Leaf,
     sample: Callable[[ScrapeWindow, Series], float | None],
     agg: Literal["sum", "max", "min"],
 ) -> Vector:
     vector: Vector = {}
-    for view in views:
-        for series, group, _ in view.target.plan(leaf).rows:
-            value = sample(view, series)
+    for window in windows:
+        for series, group, _ in window.target.plan(leaf).rows:
+            value = sample(window, series)
             if value is None:
                 continue
             if group not in vector:

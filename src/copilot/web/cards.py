@@ -10,7 +10,7 @@ from copilot.explain import ExplainedEvaluation
 from copilot.explain.numbers import quantity
 from copilot.rules.model import Issue, SuggestedAction
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
-from copilot.rules.signals.taxonomy import SPECS, SignalSpec
+from copilot.rules.signals.taxonomy import KEY_SIGNALS, SPECS, SignalSpec
 from copilot.store.base import TimelinePoint
 from copilot.web.drawing import Spark, spark
 
@@ -51,21 +51,6 @@ def remedies(findings: Iterable[Issue]) -> list[Remedy]:
                 every.append(Remedy(action, finding))
     return every
 
-
-KEY_SIGNALS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
-    ("Demand", (("demand.starts_per_sec", "Workflow starts"), ("demand.tasks_added_per_sec", "Tasks added"))),
-    ("Backlog", (("matching.backlog_count", "Tasks in backlog"),
-                 ("matching.workflow_backlog_age_sec", "Oldest workflow task"),
-               ("matching.activity_backlog_age_sec", "Oldest activity task"))),
-    ("Progress", (("workflow_completion.success_per_sec", "Workflows completed"),
-                   ("matching.tasks_dispatched_per_sec", "Tasks dispatched"),
-                   ("state_transitions.throughput_per_sec", "State transitions"))),
-    ("Latency", (("frontend.latency_p99_ms", "Frontend p99"), ("persistence.latency_p99_ms", "Persistence p99"))),
-    ("Errors", (("frontend.error_rate_per_sec", "Server errors"),
-                    ("workflow_completion.failed_per_sec", "Workflows failed"))),
-    ("Workers", (("poller.pending_polls", "Pending polls"), ("workers.workflow_slots_available", "Free workflow slots"),
-                 ("workers.activity_slots_available", "Free activity slots"))),
-)  # fmt: skip
 
 KINDS = (
     ("primary", "Primary: they decide the state"),
@@ -112,16 +97,16 @@ def key_signals(
     start = trend[0].time if trend else now
     at = [(p.time - start).total("seconds") for p in trend]
     whole = max(1.0, (now - start).total("seconds"))
-    groups = []
-    for title, members in KEY_SIGNALS:
+    groups: list[tuple[str, list[Card]]] = []
+    for title, specs in KEY_SIGNALS.items():
         cards = []
-        for signal_id, label in members:
-            if not _expected(signals, signal_id):
+        for spec in specs:
+            if spec.card is None or not _expected(signals, spec.id):
                 continue
-            row = _row(signals, SPECS[signal_id])
-            values = [p.signals.get(signal_id) if p.signals else None for p in trend]
+            row = _row(signals, spec)
+            values = [p.signals.get(spec.id) if p.signals else None for p in trend]
             history = spark(list(zip(at, values, strict=True)), whole, lasts_sec)
-            cards.append(Card(row.spec, row.reading, row.text, row.why, label, history))
+            cards.append(Card(spec, row.reading, row.text, row.why, spec.card.label, history))
         if cards:
             groups.append((title, cards))
     return groups

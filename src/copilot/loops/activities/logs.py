@@ -54,7 +54,7 @@ class LogActivities:
         if not batch.read or batch.span_sec is None:
             now_seen = current_reading(memory, now, watched.window_sec, batch.missing)
         else:
-            count = partial(counted, span_sec=batch.span_sec, window_sec=watched.window_sec, missing=batch.missing)
+            count = partial(count_lines, span_sec=batch.span_sec, window_sec=watched.window_sec, missing=batch.missing)
             memory, now_seen = await asyncio.to_thread(
                 count, memory, batch.lines, now, book=watched.book, redact=self._deps.redact
             )

@@ -1,1 +1,1 @@
-"""The signal table, readings, and expressions over metrics."""
+"""Signals: the table, the expressions that compute them, and readings with their reasons."""

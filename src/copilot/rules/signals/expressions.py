@@ -112,26 +112,16 @@ def leaves(expression: Expression) -> tuple[Leaf, ...]:
 SERVER_PRESENCE_METRIC = "service_requests"
 WORKER_PRESENCE_METRIC = "temporal_worker_task_slots_available"
 
-_EMITTED_BY = {
-    "history": "state_transition_count workflow_success workflow_failed workflow_timeout workflow_terminate"
-    " workflow_cancel task_requests task_latency_queue task_errors_throttled task_attempt pending_tasks"
-    " sharditem_created_count sharditem_removed_count shard_closed_count failed_workflow_tasks workflow_tasks_completed"
-    " workflow_task_attempt start_to_close_timeout activity_task_fail activity_success cache_miss cache_requests"
-    " lock_latency semaphore_latency",
-    "matching": "tasks_added poll_success poll_success_sync poll_timeouts pending_polls",
-}
-_SERVICE = {family: service for service, families in _EMITTED_BY.items() for family in families.split()}
-
 _OP: tuple[Op, ...] = ("!~", "!=", "=~", "=")
 LONG_POLLS = "Poll.*|GetWorkflowExecutionHistory|UpdateWorkflowExecution|QueryWorkflow"
-UPKEEP = (
+HOUSEKEEPING = (
     "RecordWorkerHeartbeat|ShutdownWorker|Check|DescribeTaskQueue|GetClusterInfo|GetSystemInfo|DescribeNamespace"
     "|ListNamespaces|ListWorkers|ListWorkerDeployments|DescribeWorkerDeployment|DescribeWorkerDeploymentVersion"
     "|ListActivityExecutions|ListWorkflowExecutions"
 )
-BRINGS_WORK = "StartWorkflowExecution|SignalWithStartWorkflowExecution|SignalWorkflowExecution"
+CREATES_WORK = "StartWorkflowExecution|SignalWithStartWorkflowExecution|SignalWorkflowExecution"
 # These answer when a worker has: where none does, they end in errors that are no fault of the server.
-WAITS_FOR_WORKER = "UpdateWorkflowExecution|QueryWorkflow|ExecuteMultiOperation"
+NEEDS_WORKER = "UpdateWorkflowExecution|QueryWorkflow|ExecuteMultiOperation"
 BENIGN_PERSISTENCE = (
     ".*NotFound|.*Canceled|.*ConditionFailed.*|.*ShardOwnershipLost.*|.*ResourceExhausted|.*AlreadyStarted.*"
 )
@@ -181,12 +171,6 @@ SERVICES = rate(SERVER_PRESENCE_METRIC, by=("service_name",))
 """What tells whose pages are read."""
 
 
-def service_of(series: Selector) -> str:
-    """The server's service whose pages alone hold the series; empty where there is no one such."""
-    asked = (m.value for m in series.match if m.label == "service_name" and m.op == "=")
-    return _SERVICE.get(series.family) or next(asked, "")
-
-
 CLOSED = {
     name: rate(family, "operation=CompletionStats", USER)
     for name, family in (
@@ -201,11 +185,11 @@ CLOSED_BY = ("namespace", "taskqueue", "workflowType")
 POLLS_FILLED = rate("poll_success", USER, USER_QUEUES)
 POLLS_EMPTY = rate("poll_timeouts", USER, USER_QUEUES)
 EMPTY_SHARE = Ratio(POLLS_EMPTY, Plus((POLLS_EMPTY, POLLS_FILLED)))
-FRONTEND_LATENCY = server("service_latency", "service_name=frontend", f"operation!~{LONG_POLLS}|{UPKEEP}", USER)
+FRONTEND_LATENCY = server("service_latency", "service_name=frontend", f"operation!~{LONG_POLLS}|{HOUSEKEEPING}", USER)
 FRONTEND_LONG_POLLS = server(
     "service_latency", "service_name=frontend", "operation=~Poll(Workflow|Activity)TaskQueue", USER
 )
-FRONTEND_ERRORS = ("service_errors", "service_name=frontend", f"operation!~Poll.*|{WAITS_FOR_WORKER}|{UPKEEP}", USER)
+FRONTEND_ERRORS = ("service_errors", "service_name=frontend", f"operation!~Poll.*|{NEEDS_WORKER}|{HOUSEKEEPING}", USER)
 THROTTLED = (
     "service_errors_resource_exhausted",
     "service_name=frontend",
@@ -214,7 +198,7 @@ THROTTLED = (
 MISTAKES = (
     "service_error_with_type",
     "service_name=frontend",
-    f"operation!~Poll.*|{UPKEEP}",
+    f"operation!~Poll.*|{HOUSEKEEPING}",
     "error_type=~serviceerror.(NotFound|NamespaceNotFound|WorkflowExecutionAlreadyStarted|AlreadyExist.*|InvalidArgument"
     "|FailedPrecondition|PermissionDenied|QueryFailed|WorkflowNotReady)",
     USER,
