@@ -38,7 +38,7 @@ def test_files_and_a_pattern_of_ones_own(tmp_path: Path) -> None:
     ).clusters[0].logs  # fmt: skip
     assert logs is not None
     book = PatternBook([p.pattern() for p in logs.patterns])
-    assert book.found_in(LogLine("gw-7 lost", 4)) == ("gateway lost",)
+    assert book.match(LogLine("gw-7 lost", 4)) == ("gateway lost",)
 
 
 def test_a_loki_with_all_it_may_need(tmp_path: Path) -> None:

@@ -44,17 +44,17 @@ SAID = [
 
 @pytest.mark.parametrize(("level", "text", "name"), SAID, ids=[text[:40] for _, text, _ in SAID])
 def test_what_servers_say_is_known_at_the_level_they_say_it(level: int, text: str, name: str) -> None:
-    assert name in PatternBook().found_in(LogLine(text, level))
+    assert name in PatternBook().match(LogLine(text, level))
 
 
 def test_a_line_under_a_patterns_level_does_not_count() -> None:
-    assert PatternBook().found_in(LogLine("Acquired shard", LEVELS.index("debug"))) == ()
-    assert "panic" not in PatternBook().found_in(LogLine("no panic: all is well", INFO))
+    assert PatternBook().match(LogLine("Acquired shard", LEVELS.index("debug"))) == ()
+    assert "panic" not in PatternBook().match(LogLine("no panic: all is well", INFO))
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_a_real_servers_faults_are_found(form: str) -> None:
-    found = {name for line in read_lines(form) for name in PatternBook().found_in(line)}
+    found = {name for line in read_lines(form) for name in PatternBook().match(line)}
     assert found >= {
         *("shard acquired", "shard status unknown", "shard not acquired", "database locked", "database call failed"),
         *("rate limit", "membership change", "deadline exceeded"),
@@ -70,9 +70,9 @@ def test_an_operators_pattern_is_added_or_takes_the_place_of_a_known_one() -> No
     own = KnownPattern("our gateway", regex=validate_regex(r"gateway gw-\d+ lost"))
     louder = KnownPattern("rate limit", words=("slow down",))
     book = PatternBook([own, louder])
-    assert book.found_in(LogLine("gateway gw-17 lost", ERROR)) == ("our gateway",)
-    assert book.found_in(LogLine("rate limit exceeded", ERROR)) == ()
-    assert book.found_in(LogLine("Slow Down", ERROR)) == ("rate limit",)
+    assert book.match(LogLine("gateway gw-17 lost", ERROR)) == ("our gateway",)
+    assert book.match(LogLine("rate limit exceeded", ERROR)) == ()
+    assert book.match(LogLine("Slow Down", ERROR)) == ("rate limit",)
 
 
 @pytest.mark.parametrize(
@@ -134,4 +134,4 @@ def test_3_every_matching_line_is_found(
     said = f"{before}{word.upper() if loud else word}{after}"
     line = parse_line(json.dumps({"level": level, "msg": "service failures", "error": said}))
     assert line is not None
-    assert known.name in PatternBook().found_in(line)
+    assert known.name in PatternBook().match(line)

@@ -16,21 +16,21 @@ def test_what_varies_by_nature_is_masked() -> None:
 def test_lines_that_differ_in_a_word_share_a_template_that_grows_general() -> None:
     templates = Templates()
     first = mask_words("Queue orders has grown too long again")
-    assert templates.place_of(first) is None
-    assert templates.added(first) == 0
-    assert templates.place_of(mask_words("Queue billing has grown too long again")) == 0
+    assert templates.match(first) is None
+    assert templates.add(first) == 0
+    assert templates.match(mask_words("Queue billing has grown too long again")) == 0
     assert templates.all == [["Queue", WILDCARD, "has", "grown", "too", "long", "again"]]
 
 
 def test_lines_that_share_little_do_not() -> None:
     templates = Templates([["disk", "is", "nearly", "full"]])
-    assert templates.place_of(("disk", "was", "made", "larger")) is None
-    assert templates.place_of(("disk", "is", "nearly", "full", "now")) is None
+    assert templates.match(("disk", "was", "made", "larger")) is None
+    assert templates.match(("disk", "is", "nearly", "full", "now")) is None
 
 
 def test_there_are_never_more_than_allowed() -> None:
-    templates = Templates(most=2)
-    assert [templates.added((name, "x")) for name in ("a", "b", "c")] == [0, 1, None]
+    templates = Templates(limit=2)
+    assert [templates.add((name, "x")) for name in ("a", "b", "c")] == [0, 1, None]
 
 
 @given(st.text(max_size=3000))
@@ -39,5 +39,5 @@ def test_any_line_has_few_words_and_finds_its_own_template(text: str) -> None:
     assert len(words) <= MAX_WORDS
     if words:
         templates = Templates()
-        templates.added(words)
-        assert templates.place_of(words) == 0
+        templates.add(words)
+        assert templates.match(words) == 0

@@ -17,8 +17,10 @@ from copilot.cli import (
     grafana,
     kb,
     lab,
+    logs,
     notify,
     processes,
+    read,
     replay,
     signals,
     status,
@@ -39,9 +41,11 @@ for command in (demo.demo, fault.fault, up.up, processes.worker, processes.api, 
                 status.status, doctor.doctor, replay.replay, signals.signals,
                 grafana.grafana):  # fmt: skip
     app.command()(command)
+app.command(cls=read.ReadCommand)(read.read)
 app.add_typer(db.app, name="db")
 app.add_typer(lab.lab_app(), name="lab")
 app.add_typer(kb.app, name="kb")
+app.add_typer(logs.app, name="logs")
 app.add_typer(token.app, name="token")
 app.add_typer(notify.app, name="notify")
 

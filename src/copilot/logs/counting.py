@@ -1,7 +1,7 @@
-"""Templates of log lines no known pattern matches: the same words with the parts that vary left out.
+"""Counts of patterns and templates over the last readings of the logs, and which of them spike.
 
-A small Drain (He et al., 2017): lines are split into words, words that hold digits, addresses or values are masked at
-once, and a line joins the template of the same length and first word that shares most of its words with it.
+Lines that no known pattern matches are mined for templates, by a small Drain (He et al., 2017): words that hold digits,
+addresses or values are masked, and a line joins the template of the same length and first word that shares most words.
 """
 
 import re
@@ -21,13 +21,26 @@ WILDCARD = "<*>"
 MAX_WORDS = 30
 MAX_WORD = 40
 MIN_SHARED = 0.6
+"""The share of its words that a line shares with its template."""
+READINGS = 20
+SPIKE_FACTOR = 3.0
+SPIKE_LINES = 10
+SPIKE_AFTER = 4
+MIN_REPEATS = 5
+"""A template is shown once this many lines match it."""
+MAX_TRACKED = 60
+MAX_SAMPLE = 200
+
 _QUOTED = re.compile(r"\"[^\"]{0,300}\"|'[^']{1,300}'|\[[^\]]{30,300}\]|\{[^}]{30,500}\}")
 _VALUE = re.compile(r"^([A-Za-z_][\w.-]{0,30}[=:])(?!/)\S+$")
 _DIGIT = re.compile(r"\d")
 
+Redact = Callable[[str], str]
+Words = tuple[str, ...]
 
-def mask_words(text: str) -> tuple[str, ...]:
-    """The line's words with what varies by nature masked: numbers, ids, addresses, quotations, values of keys."""
+
+def mask_words(text: str) -> Words:
+    """The line's words, with numbers, ids, addresses, quotations and values of keys masked."""
     return tuple(_masked(word) for word in _QUOTED.sub(WILDCARD, text).split()[:MAX_WORDS])
 
 
@@ -40,55 +53,39 @@ def _masked(word: str) -> str:
 
 
 class Templates:
-    """The templates known so far, at most `most`. A template's words only ever become fewer."""
+    """At most `limit` templates. A template only ever becomes more general."""
 
-    def __init__(self, known: Sequence[Sequence[str]] = (), *, most: int = 100) -> None:
-        self._most = most
-        self._all: list[list[str]] = [list(words) for words in known][:most]
+    def __init__(self, known: Iterable[Sequence[str]] = (), *, limit: int = 100) -> None:
+        self._limit = limit
+        self.all: list[list[str]] = [list(words) for words in known][:limit]
 
-    @property
-    def all(self) -> list[list[str]]:
-        """All templates, as lists of words."""
-        return self._all
-
-    def place_of(self, words: Sequence[str]) -> int | None:
-        """The place of the template the line belongs to, which grows more general where it must, or None."""
-        best, place = 0.0, None
-        for number, template in enumerate(self._all):
-            if len(template) == len(words) and _may_be_alike(template[0], words[0]):
+    def match(self, words: Sequence[str]) -> int | None:
+        """The index of the template the words belong to, made more general where needed; None without one."""
+        best, index = 0.0, None
+        for number, template in enumerate(self.all):
+            if len(template) == len(words) and (template[0] == words[0] or WILDCARD in (template[0], words[0])):
                 share = sum(a == b for a, b in zip(template, words, strict=True)) / len(words)
                 if share > best:
-                    best, place = share, number
-        if place is None or best < MIN_SHARED:
+                    best, index = share, number
+        if index is None or best < MIN_SHARED:
             return None
-        self._all[place] = [a if a == b else WILDCARD for a, b in zip(self._all[place], words, strict=True)]
-        return place
+        self.all[index] = [a if a == b else WILDCARD for a, b in zip(self.all[index], words, strict=True)]
+        return index
 
-    def added(self, words: Sequence[str]) -> int | None:
-        """The place of a new template of these words; None when there are as many as may be."""
-        if len(self._all) >= self._most:
+    def add(self, words: Sequence[str]) -> int | None:
+        """The index of a new template of these words; None at the limit."""
+        if len(self.all) >= self._limit:
             return None
-        self._all.append(list(words))
-        return len(self._all) - 1
+        self.all.append(list(words))
+        return len(self.all) - 1
 
-
-def _may_be_alike(first: str, other: str) -> bool:
-    return first == other or WILDCARD in (first, other)
-
-
-READINGS = 20
-SPIKE_FACTOR = 3.0
-SPIKE_LINES = 10
-SPIKE_AFTER = 4
-MIN_REPEATS = 5
-"""A mined template is shown once it was seen so often."""
-MAX_TRACKED = 60
-MAX_SAMPLE = 200
-Redact = Callable[[str], str]
+    def name(self, index: int) -> str:
+        """The template as text."""
+        return " ".join(self.all[index])
 
 
 class TrackedPattern(BaseModel):
-    """One pattern of one service: lines of each of the last readings, oldest first."""
+    """A pattern or template (`mined`) of one service: its lines in each of the last readings, oldest first."""
 
     pattern: str
     service: str
@@ -100,13 +97,23 @@ class TrackedPattern(BaseModel):
     counts: list[int] = []
 
     @property
+    def count(self) -> int:
+        """Lines of all tracked readings."""
+        return sum(self.counts)
+
+    @property
     def bad(self) -> bool:
         """Whether it was logged as a warning or worse, or without a level."""
         return self.level == NO_LEVEL or self.level >= WARN
 
+    @property
+    def shown(self) -> bool:
+        """Whether it is shown: known patterns are, templates once they repeat."""
+        return not self.mined or self.count >= MIN_REPEATS
+
 
 class LogMemory(BaseModel):
-    """What is remembered of the readings before: how many seconds each spanned, and what was counted."""
+    """What is remembered of earlier readings: the seconds each spanned, what was counted, and the templates."""
 
     spans: list[float] = []
     tracked: list[TrackedPattern] = []
@@ -115,26 +122,32 @@ class LogMemory(BaseModel):
 
 @dataclass(slots=True)
 class _Tally:
-    """What one reading holds of one pattern and service."""
+    """The lines of one pattern and service in one reading: how many, the worst level, the first and the last."""
 
     lines: int = 0
     level: int = NO_LEVEL
     first: LogLine | None = None
     last: LogLine | None = None
 
-    def add(self, line: LogLine, times: int = 1) -> None:
-        self.lines += times
+    def add(self, line: LogLine) -> None:
+        self.lines += 1
         self.level = max(self.level, line.level)
         self.first = self.first or line
         self.last = line
 
+    def merge(self, other: "_Tally") -> None:
+        self.lines += other.lines
+        self.level = max(self.level, other.level)
+        self.first = self.first or other.first
+        self.last = other.last or self.last
+
 
 @dataclass(slots=True)
-class _Kinds:
-    """Lines of one reading by what they say: the same text is looked at once."""
+class _Tallies:
+    """One reading's lines by pattern and service, and the others by masked words and service."""
 
     known: dict[tuple[str, str], _Tally] = field(default_factory=dict)
-    other: dict[tuple[tuple[str, ...], str], _Tally] = field(default_factory=dict)
+    other: dict[tuple[Words, str], _Tally] = field(default_factory=dict)
 
 
 def count_lines(
@@ -148,103 +161,88 @@ def count_lines(
     redact: Redact,
     missing: Missing | None = None,
 ) -> tuple[LogMemory, LogReading]:
-    """Count one reading, of lines written in the last `span_sec`; gives what to remember and what is seen now.
-    `missing`: why these are not all lines there were."""
-    kinds = _sorted_out(lines, book)
+    """Count one reading, of lines written in the last `span_sec` seconds: the new memory, and the reading of the last
+    `window_sec` seconds. `missing`: why these are not all lines."""
+    read = _tally(lines, book)
     spans = [*memory.spans, span_sec][-READINGS:]
-    templates = Templates(memory.templates, most=MAX_TRACKED)
-    tallies: dict[tuple[str, str, bool], _Tally] = {(n, s, False): tally for (n, s), tally in kinds.known.items()}
-    renamed = _mined(kinds.other, templates, redact, tallies)
+    templates = Templates(memory.templates, limit=MAX_TRACKED)
+    renamed, mined = _mine(read.other, templates, redact)
+    tallies = {**{(name, service, False): t for (name, service), t in read.known.items()}, **mined}
     before = {(renamed.get(t.pattern, t.pattern), t.service, t.mined): t for t in memory.tracked}
-    tracked = [
-        _went_on(key, before.get(key), tallies.get(key), len(spans), now, redact) for key in {**before, **tallies}
-    ]
-    kept = sorted((t for t in tracked if any(t.counts)), key=_worth, reverse=True)[:MAX_TRACKED]
-    alive = {t.pattern for t in kept if t.mined}
-    after = LogMemory(spans=spans, tracked=kept, templates=[words for words in templates.all if _name(words) in alive])
-    fresh = tuple(dict.fromkeys(t.pattern for t in _shown(after) if spikes(t, spans)))
-    return after, current_reading(after, now, window_sec, missing).model_copy(update={"spikes": fresh})
+    tracked = [_track(key, before.get(key), tallies.get(key), len(spans), now, redact) for key in {**before, **tallies}]
+    tracked = sorted((t for t in tracked if t.count), key=_importance, reverse=True)[:MAX_TRACKED]
+    names = {t.pattern for t in tracked if t.mined}
+    after = LogMemory(spans=spans, tracked=tracked, templates=[w for w in templates.all if " ".join(w) in names])
+    spiking = tuple(dict.fromkeys(t.pattern for t in tracked if t.shown and spikes(t, spans)))
+    return after, current_reading(after, now, window_sec, missing).model_copy(update={"spikes": spiking})
 
 
 def current_reading(memory: LogMemory, now: Instant, window_sec: float, missing: Missing | None = None) -> LogReading:
-    """What is known of the logs at `now` without reading them anew."""
-    shown = _shown(memory)
-    within = _readings_within(memory.spans, window_sec)
+    """The reading at `now` from memory alone, without new lines."""
+    shown = [t for t in memory.tracked if t.shown]
+    readings = _readings_within(memory.spans, window_sec)
     return LogReading(
         time=now,
         patterns=tuple(_pattern(t) for t in shown[:MAX_BREAKDOWN_ROWS]),
-        top_pattern_count=max((sum(t.counts[-within:]) for t in shown if t.bad), default=0),
+        top_pattern_count=max((sum(t.counts[-readings:]) for t in shown if t.bad), default=0),
         missing=missing,
     )
 
 
-def _shown(memory: LogMemory) -> list[TrackedPattern]:
-    return [t for t in memory.tracked if not t.mined or sum(t.counts) >= MIN_REPEATS]
-
-
 def spikes(tracked: TrackedPattern, spans: Sequence[float]) -> bool:
-    """Whether a pattern spikes in the newest reading. Templates of lines that were no warnings never do."""
+    """Whether a pattern spikes in the newest reading: at least 10 lines, and 3 times the highest rate before, of at
+    least 3 readings. Templates of lines below a warning never spike."""
     *past, newest = zip(tracked.counts, spans, strict=True) if tracked.counts else ((0, 1.0),)
     if len(past) < SPIKE_AFTER or newest[0] < SPIKE_LINES or (tracked.mined and not tracked.bad):
         return False
     return newest[0] / newest[1] >= SPIKE_FACTOR * max(count / span for count, span in past)
 
 
-def _sorted_out(lines: Iterable[LogLine], book: PatternBook) -> _Kinds:
-    kinds = _Kinds()
+def _tally(lines: Iterable[LogLine], book: PatternBook) -> _Tallies:
+    """Each distinct text is matched and masked once."""
+    tallies = _Tallies()
     names: dict[tuple[str, int], tuple[str, ...]] = {}
-    words: dict[str, tuple[str, ...]] = {}
+    masked: dict[str, Words] = {}
     for line in lines:
-        found = names.get((line.text, line.level))
-        if found is None:
-            found = names[line.text, line.level] = book.found_in(line)
-        for name in found:
-            kinds.known.setdefault((name, line.service), _Tally()).add(line)
-        if not found:
-            said = words.get(line.text)
-            if said is None:
-                said = words[line.text] = mask_words(line.text)
-            if said:
-                kinds.other.setdefault((said, line.service), _Tally()).add(line)
-    return kinds
+        key = (line.text, line.level)
+        if key not in names:
+            names[key] = book.match(line)
+        for name in names[key]:
+            tallies.known.setdefault((name, line.service), _Tally()).add(line)
+        if names[key]:
+            continue
+        if line.text not in masked:
+            masked[line.text] = mask_words(line.text)
+        if words := masked[line.text]:
+            tallies.other.setdefault((words, line.service), _Tally()).add(line)
+    return tallies
 
 
-def _mined(
-    other: Mapping[tuple[tuple[str, ...], str], _Tally],
-    templates: Templates,
-    redact: Redact,
-    tallies: dict[tuple[str, str, bool], _Tally],
-) -> dict[str, str]:
-    """Add the lines no pattern knows to the tallies of their templates, the most frequent first: those find room. Gives
-    the new names of templates that grew more general."""
-    old = [_name(words) for words in templates.all]
-    places: list[tuple[int, str, _Tally]] = []
-    total = Counter[tuple[str, ...]]()
-    for (said, _), tally in other.items():
-        total[said] += tally.lines
-    at: dict[tuple[str, ...], int | None] = {}
-    for said, _ in total.most_common():
-        place = templates.place_of(said)
-        if place is None:
-            clean = tuple(redact(" ".join(said)).split()[: len(said)]) or (WILDCARD,)
-            place = templates.place_of(clean)
-            place = templates.added(clean) if place is None else place
-        at[said] = place
-    places = [(p, service, tally) for (said, service), tally in other.items() if (p := at[said]) is not None]
-    for place, service, tally in places:
-        into = tallies.setdefault((_name(templates.all[place]), service, True), _Tally())
-        for end in (tally.first, tally.last):
-            if end is not None:
-                into.add(end, 0)
-        into.lines, into.level = into.lines + tally.lines, max(into.level, tally.level)
-    return {before: _name(now) for before, now in zip(old, templates.all, strict=False)}
+def _mine(
+    other: Mapping[tuple[Words, str], _Tally], templates: Templates, redact: Redact
+) -> tuple[dict[str, str], dict[tuple[str, str, bool], _Tally]]:
+    """The new names of templates that became more general, and the tallies of all. The most frequent lines come first:
+    while there is room for new templates, they get it."""
+    before = [templates.name(index) for index in range(len(templates.all))]
+    lines = Counter[Words]()
+    for (words, _), tally in other.items():
+        lines[words] += tally.lines
+    indices: dict[Words, int | None] = {}
+    for words, _ in lines.most_common():
+        index = templates.match(words)
+        if index is None:
+            clean = tuple(redact(" ".join(words)).split()[: len(words)]) or (WILDCARD,)
+            index = templates.match(clean)
+            index = templates.add(clean) if index is None else index
+        indices[words] = index
+    tallies: dict[tuple[str, str, bool], _Tally] = {}
+    for (words, service), tally in other.items():
+        if (index := indices[words]) is not None:
+            tallies.setdefault((templates.name(index), service, True), _Tally()).merge(tally)
+    return {name: templates.name(index) for index, name in enumerate(before)}, tallies
 
 
-def _name(words: Sequence[str]) -> str:
-    return " ".join(words)
-
-
-def _went_on(
+def _track(
     key: tuple[str, str, bool],
     before: TrackedPattern | None,
     tally: _Tally | None,
@@ -271,9 +269,9 @@ def _went_on(
     )
 
 
-def _worth(tracked: TrackedPattern) -> tuple[bool, bool, int]:
-    """What is shown and kept first: what was a warning, then what is known, then what was often."""
-    return (tracked.bad, not tracked.mined, sum(tracked.counts))
+def _importance(tracked: TrackedPattern) -> tuple[bool, bool, int]:
+    """What is shown and remembered first: warnings and worse, then known patterns, then the most frequent."""
+    return (tracked.bad, not tracked.mined, tracked.count)
 
 
 def _readings_within(spans: Sequence[float], window_sec: float) -> int:
@@ -288,12 +286,7 @@ def _readings_within(spans: Sequence[float], window_sec: float) -> int:
 
 def _pattern(tracked: TrackedPattern) -> LogPattern:
     return LogPattern(
-        pattern=tracked.pattern,
-        count=sum(tracked.counts),
-        service=tracked.service,
-        last_seen=tracked.last_seen,
-        first_seen=tracked.first_seen,
+        **tracked.model_dump(include={"pattern", "service", "last_seen", "first_seen", "mined", "sample"}),
+        count=tracked.count,
         level=LEVELS[tracked.level],
-        mined=tracked.mined,
-        sample=tracked.sample,
     )

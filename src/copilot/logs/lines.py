@@ -1,13 +1,12 @@
-"""A line of a Temporal server's log: its level, service, time and words, whichever way the server writes lines.
+"""Lines of a Temporal server's log: level, service, time and text, in every format the server writes.
 
-Four ways are known (seen on server 1.32 and in its source): JSON by zap (`ts`, `level`, `msg`), JSON by slog (`time`,
-`level`, `msg`; the dev server), zap's console (tabs, the fields as JSON at the end), slog's text (`key=value`).
-Anything else is words without a level.
+Server 1.32 writes four: JSON by zap (`ts`, `level`, `msg`), JSON by slog (`time`, `level`, `msg`; dev server), zap's
+console (tabs, the fields as JSON at the end), and slog's text (`key=value`). Other lines are text without a level.
 """
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -15,10 +14,11 @@ from whenever import Instant, OffsetDateTime
 
 LevelName: TypeAlias = Literal["", "debug", "info", "warn", "error", "fatal"]
 LEVELS: Final[tuple[LevelName, ...]] = ("", "debug", "info", "warn", "error", "fatal")
-"""From the least to the worst; the first stands for lines that do not say."""
+"""From the lowest to the worst; the first is for lines without a level."""
 NO_LEVEL, WARN = 0, LEVELS.index("warn")
+MAX_LINE_BYTES = 64_000
 MAX_TEXT = 2_000
-"""Characters of a line's words that are looked at."""
+"""Characters of a line's text that are used."""
 SERVER = "server"
 _LEVEL_OF: Mapping[str, int] = {
     **{name: number for number, name in enumerate(LEVELS) if name},
@@ -27,15 +27,15 @@ _LEVEL_OF: Mapping[str, int] = {
 _SLOG = re.compile(r'([A-Za-z_][\w.\-]*)=("(?:[^"\\]|\\.)*"|\S*)')
 _CONSOLE = re.compile(r"^(\d{4}-\d\d-\d\dT\S+)\t([A-Za-z]+)\t")
 _ERRORS = ("error", "Error", "err")
-_STANDS_FOR_WORDS = ("component", "lifecycle", "shard-update")
+_INSTEAD_OF_MESSAGE = ("component", "lifecycle", "shard-update")
 _NO_COLON = re.compile(r"([+-]\d\d)(\d\d)$")
 _SERVICE_LABELS = ("service", "temporal_service", "component", "container", "service_name", "app", "job")
 
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """`text` is the message, followed by the error where there is one. `level` is a place in LEVELS. `time` is as the
-    line wrote it, or nanoseconds since the epoch where the store of logs says; empty: not known."""
+    """`text`: the message, followed by the error where there is one. `level`: an index of LEVELS. `time`: as written in
+    the line, or nanoseconds since the epoch from the log store; empty: unknown."""
 
     text: str
     level: int = NO_LEVEL
@@ -43,22 +43,30 @@ class LogLine:
     time: str | int = ""
 
     def when(self, otherwise: Instant) -> Instant:
-        """Its time; `otherwise` if it does not say, says it without a zone, or says a later one."""
+        """Its time; `otherwise` if it has none, has one without a zone, or a later one."""
         return min(_instant(self.time) or otherwise, otherwise)
 
 
 def parse_line(raw: str, *, time: int | None = None, labels: Mapping[str, str] | None = None) -> LogLine | None:
-    """A line as it stands in a file or a store of logs (then with its time in nanoseconds and its stream's labels).
-    None for an empty one, and for one that goes on with the line before (a stack trace)."""
+    """A line of a file, or of a log store with its time in nanoseconds and its stream's labels. None for an empty line,
+    and for one that continues the line before (a stack trace)."""
     if not raw or raw.isspace() or raw[0] in " \t":
         return None
     fields = _fields(raw)
-    otherwise = _labelled(labels) if labels else SERVER
+    service = _service_of_stream(labels or {})
     if fields is None:
-        return LogLine(raw.rstrip()[:MAX_TEXT], NO_LEVEL, otherwise, time if time is not None else "")
+        return LogLine(raw.rstrip()[:MAX_TEXT], NO_LEVEL, service, time if time is not None else "")
     level = _LEVEL_OF.get(str(fields.get("level", "")).lower(), NO_LEVEL)
-    said = time if time is not None else str(fields.get("ts") or fields.get("time") or "")
-    return LogLine(_words(fields)[:MAX_TEXT], level, _service(fields, otherwise), said)
+    written = time if time is not None else str(fields.get("ts") or fields.get("time") or "")
+    return LogLine(_text(fields)[:MAX_TEXT], level, _service(fields, service), written)
+
+
+def parse_lines(raw_lines: Iterable[bytes]) -> Iterator[LogLine]:
+    """The log lines among the lines of a file; bytes after the first 64,000 of a line are ignored."""
+    for raw in raw_lines:
+        line = parse_line(raw[:MAX_LINE_BYTES].decode("utf-8", "replace").rstrip("\r\n"))
+        if line is not None:
+            yield line
 
 
 def _fields(raw: str) -> Mapping[str, Any] | None:
@@ -76,7 +84,7 @@ def _fields(raw: str) -> Mapping[str, Any] | None:
 
 
 def _console(raw: str, head: re.Match[str]) -> Mapping[str, Any]:
-    """zap leaves out what is empty: `time level [logger] message [{fields}]`."""
+    """`time level [logger] message [{fields}]`; zap omits what is empty."""
     *words, last = raw[head.end() :].rstrip("\n").split("\t")
     fields: dict[str, Any] = {}
     if last.startswith("{"):
@@ -98,11 +106,11 @@ def _unquoted(value: str) -> str:
         return value.strip('"')
 
 
-def _words(fields: Mapping[str, Any]) -> str:
+def _text(fields: Mapping[str, Any]) -> str:
     message = fields.get("msg")
     words = str(message if message is not None else fields.get("message", "")).strip()
     if not words or words == "none":  # what zap's wrapper writes for an empty message
-        words = " ".join(str(fields[key]) for key in _STANDS_FOR_WORDS if key in fields)
+        words = " ".join(str(fields[key]) for key in _INSTEAD_OF_MESSAGE if key in fields)
     error = next(_error(fields), "")
     return f"{words}: {error}" if error else words
 
@@ -124,7 +132,7 @@ def _service(fields: Mapping[str, Any], otherwise: str) -> str:
     return otherwise
 
 
-def _labelled(labels: Mapping[str, str]) -> str:
+def _service_of_stream(labels: Mapping[str, str]) -> str:
     return next((labels[key][:40] for key in _SERVICE_LABELS if labels.get(key)), SERVER)
 
 

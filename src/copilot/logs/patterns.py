@@ -1,7 +1,7 @@
-"""What a Temporal server logs when something is wrong, or about to be: known patterns, and those an operator adds.
+"""Known patterns of a Temporal server's log when something is wrong or about to be, and those that an operator adds.
 
-The words and the levels were taken from real servers in trouble (tests/data/logs) and from the server's source. `level`
-is the least at which the words are written in earnest: the server logs other services' errors as info.
+Words and levels are from the logs of real servers in trouble (tests/data/logs) and from the server's source. `level` is
+the lowest level at which the words are meant: the server logs errors of other services as info.
 """
 
 import re
@@ -19,7 +19,7 @@ MAX_SEARCHED = 500
 
 @dataclass(frozen=True, slots=True)
 class KnownPattern:
-    """Lines that hold one of these words (lower case, compared without case), or match the regular expression."""
+    """Lines with one of these words (in lower case; case does not matter), or that match the regular expression."""
 
     name: str
     words: tuple[str, ...] = ()
@@ -27,8 +27,8 @@ class KnownPattern:
     level: LevelName = "info"
 
     def matches(self, line: LogLine, lowered: str | None = None) -> bool:
-        """Whether it is one of these lines; `lowered` is its text in lower case, where that is known. A line that does
-        not say its level is taken to be bad enough. A regular expression looks at the first 500 characters."""
+        """Whether the line matches; `lowered` is its text in lower case, where known. A line without a level passes any
+        level. A regular expression sees the first 500 characters."""
         if line.level != NO_LEVEL and line.level < LEVELS.index(self.level):
             return False
         if self.regex is not None and self.regex.search(line.text[:MAX_SEARCHED]):
@@ -43,130 +43,60 @@ PATTERNS: Final[tuple[KnownPattern, ...]] = (
     KnownPattern("shard ownership lost", ("shard ownership lost", "shardownershiplost", "shard is owned by")),
     KnownPattern("shard status unknown", ("shard status unknown",)),
     KnownPattern("shard acquired", ("acquired shard",)),
-    KnownPattern(
-        "shard released",
-        ("shard-context stopp", "shard-context closed", "shard closed", "unloaded shard", "released shard"),
-    ),
-    KnownPattern(
-        "shard not acquired",
-        ("error acquiring shard", "couldn't acquire shard", "failed to acquire shard", "unable to acquire shard"),
-    ),
-    KnownPattern(
-        "membership change",
-        (
-            "current reachable members",
-            "ring changed event",
-            "ringmembershipchangedevent",
-            "member joined",
-            "member left",
-            "membership upsert failed",
-        ),
-    ),
+    KnownPattern("shard released", ("shard-context stopp", "shard-context closed", "shard closed",
+        "unloaded shard", "released shard")),
+    KnownPattern("shard not acquired", ("error acquiring shard", "couldn't acquire shard",
+        "failed to acquire shard", "unable to acquire shard")),
+    KnownPattern("membership change", ("current reachable members", "ring changed event",
+        "ringmembershipchangedevent", "member joined", "member left", "membership upsert failed")),
     KnownPattern("not enough hosts", ("not enough hosts to serve",)),
     KnownPattern("no poller", ("no poller",)),
-    KnownPattern(
-        "reservoir discard", ("reservoir discard", "discarded from reservoir", "discarding reservoir connection")
-    ),
-    KnownPattern(
-        "SQLSTATE 40001",
-        (
-            "sqlstate 40001",
-            "(40001)",
-            "oc000",
-            "oc001",
-            "could not serialize access",
-            "change conflicts with another transaction",
-        ),
-    ),
-    KnownPattern(
-        "rate limit",
-        (
-            "rate limit exceeded",
-            "max qps reached",
-            "rps limit",
-            "resourceexhausted",
-            "resource exhausted",
-            "throttlingexception",
-        ),
-    ),
+    KnownPattern("reservoir discard", ("reservoir discard", "discarded from reservoir",
+        "discarding reservoir connection")),
+    KnownPattern("SQLSTATE 40001", ("sqlstate 40001", "(40001)", "oc000", "oc001", "could not serialize access",
+        "change conflicts with another transaction")),
+    KnownPattern("rate limit", ("rate limit exceeded", "max qps reached", "rps limit", "resourceexhausted",
+        "resource exhausted", "throttlingexception")),
     KnownPattern("connection refused", ("connection refused",)),
-    KnownPattern(
-        "connection lost",
-        (
-            "connection reset",
-            "broken pipe",
-            "bad connection",
-            "unexpected eof",
-            "use of closed network connection",
-            "server closed the connection",
-        ),
-    ),
-    KnownPattern(
-        "no connection free",
-        ("too many clients", "too many connections", "remaining connection slots", "connection pool exhausted"),
-    ),
-    KnownPattern(
-        "database locked",
-        (
-            "database is locked",
-            "database table is locked",
-            "sqlite_busy",
-            "deadlock detected",
-            "lock wait timeout",
-            "lock timeout",
-        ),
-    ),
-    KnownPattern(
-        "database call failed",
-        (
-            "persistent store operation failure",
-            "persistent fetch operation failure",
-            "operation failed with internal error",
-        ),
-        level="warn",
-    ),
+    KnownPattern("connection lost", ("connection reset", "broken pipe", "bad connection", "unexpected eof",
+        "use of closed network connection", "server closed the connection")),
+    KnownPattern("no connection free", ("too many clients", "too many connections", "remaining connection slots",
+        "connection pool exhausted")),
+    KnownPattern("database locked", ("database is locked", "database table is locked", "sqlite_busy",
+        "deadlock detected", "lock wait timeout", "lock timeout")),
+    KnownPattern("database call failed", ("persistent store operation failure",
+        "persistent fetch operation failure", "operation failed with internal error"), level="warn"),
     KnownPattern("host not found", ("no such host", "produced zero addresses", "name resolver error")),
-    KnownPattern(
-        "certificate or login refused",
-        ("x509: ", "tls: ", "certificate has expired", "authentication failed", "access denied", "permission denied"),
-        level="warn",
-    ),
-    KnownPattern(
-        "disk full", ("no space left on device", "disk full", "database or disk is full", "read-only file system")
-    ),
-    KnownPattern(
-        "task keeps failing",
-        ("critical attempts processing", "critical error processing task", "critical failures processing"),
-        level="warn",
-    ),
-    KnownPattern(
-        "over a size limit",
-        ("exceeds limit", "exceeds size limit", "history size exceeds", "history count exceeds"),
-        level="warn",
-    ),
+    KnownPattern("certificate or login refused", ("x509: ", "tls: ", "certificate has expired",
+        "authentication failed", "access denied", "permission denied"), level="warn"),
+    KnownPattern("disk full", ("no space left on device", "disk full", "database or disk is full",
+        "read-only file system")),
+    KnownPattern("task keeps failing", ("critical attempts processing", "critical error processing task",
+        "critical failures processing"), level="warn"),
+    KnownPattern("over a size limit", ("exceeds limit", "exceeds size limit", "history size exceeds",
+        "history count exceeds"), level="warn"),
     KnownPattern("nondeterminism", ("nondeterminis", "non-determinis"), level="warn"),
     KnownPattern("panic", ("panic:", "panic recovered", "runtime error:", "fatal error:", "[panic]"), level="warn"),
-)
-"""A line counts for every pattern it matches."""
+)  # fmt: skip
+"""The known patterns. A line counts for every pattern it matches."""
 
 
 class PatternBook:
-    """All patterns of a cluster: the known ones, and the operator's own, which win over known ones of their name."""
+    """All patterns of a cluster: the known ones and the operator's own, which replace known ones of the same name."""
 
     def __init__(self, own: Sequence[KnownPattern] = ()) -> None:
-        named = {p.name: p for p in (*PATTERNS, *own)}
-        self.patterns = tuple(named.values())
+        self.patterns = tuple({p.name: p for p in (*PATTERNS, *own)}.values())
 
-    def found_in(self, line: LogLine) -> tuple[str, ...]:
+    def match(self, line: LogLine) -> tuple[str, ...]:
         """The names of all patterns the line matches."""
         lowered = line.text.lower()
         return tuple(p.name for p in self.patterns if p.matches(line, lowered))
 
 
 def validate_regex(text: str) -> re.Pattern[str]:
-    """The expression, compiled. ValueError if it is none, if it matches everything, or if it could take for ever on some
-    line: Python's `re` backtracks, so at most two parts may repeat without a small bound, and no group that holds a
-    repetition or an alternative may itself repeat."""
+    """The expression, compiled. Raises ValueError if it is invalid, matches everything, or could take very long on some
+    line: Python's `re` backtracks, so at most two parts may repeat without a small bound, and a group with a repetition
+    or an alternative must not repeat."""
     if len(text) > MAX_REGEX:
         raise ValueError(f"the regular expression is longer than {MAX_REGEX} characters")
     try:
@@ -177,7 +107,7 @@ def validate_regex(text: str) -> re.Pattern[str]:
         raise ValueError(f"{text!r} is no regular expression: {error}") from error
     if compiled.search(""):
         raise ValueError(f"{text!r} matches every line")
-    if problem := _too_costly(text):
+    if problem := _slow_because(text):
         raise ValueError(f"{text!r} could take very long on some line: {problem}")
     return compiled
 
@@ -187,11 +117,11 @@ _PIECES = re.compile(
     r"|(?P<close>\))|(?P<repeat>[*+?]|\{\d*,?\d*\})|(?P<alternative>\|)|(?P<other>.)",
     re.DOTALL,
 )
-_FEW = 8
+MAX_BOUND = 8
 
 
-def _too_costly(text: str) -> str:
-    """Why an expression may be costly; empty if it is not."""
+def _slow_because(text: str) -> str:
+    """Why an expression may be slow on some line; empty if it is not."""
     unbounded = 0
     groups: list[bool] = [False]
     closed: bool | None = None
@@ -209,20 +139,20 @@ def _too_costly(text: str) -> str:
             groups[-1] = groups[-1] or closed
         elif kind == "alternative":
             groups[-1] = True
-        elif kind == "repeat" and piece[0] != "?" and _most(piece[0]) > 1:
+        elif kind == "repeat" and piece[0] != "?" and _max_repeats(piece[0]) > 1:
             if just_closed:
                 return "a group repeats that holds a repetition or an alternative"
-            unbounded += _most(piece[0]) > _FEW
+            unbounded += _max_repeats(piece[0]) > MAX_BOUND
             groups = [True] * len(groups)
     if unbounded > MAX_UNBOUNDED:
         return f"{unbounded} of its parts repeat without a small bound, {MAX_UNBOUNDED} may"
     return ""
 
 
-def _most(repeat: str) -> float:
+def _max_repeats(repeat: str) -> float:
     if repeat in "*+":
         return float("inf")
-    least, comma, most = repeat.strip("{}").partition(",")
+    low, comma, high = repeat.strip("{}").partition(",")
     if not comma:
-        return float(least or 0)
-    return float(most) if most else float("inf")
+        return float(low or 0)
+    return float(high) if high else float("inf")

@@ -1,0 +1,132 @@
+"""`copilot logs`: what the patterns and templates find in saved logs."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from copilot.cli.options import JsonOption
+from copilot.errors import SourceError
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from copilot.logs.counting import TrackedPattern
+    from copilot.logs.lines import LogLine
+
+app = typer.Typer(help="A Temporal server's logs.", no_args_is_help=True)
+
+
+@app.callback()
+def _logs() -> None:
+    pass
+
+
+@app.command()
+def scan(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE…", help="Log files (gzip too), or saved answers of a Loki's query_range."),
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Count the known patterns in log files, and the templates of other lines, as the Copilot does in live logs.
+
+    Exit code 1: the files have no log lines.
+
+    Example: copilot logs scan temporal.log temporal.log.1.gz --json"""
+    from whenever import Instant
+
+    from copilot.logs.counting import LogMemory, count_lines
+    from copilot.logs.patterns import PatternBook
+    from copilot.redaction.redactor import redacted
+
+    lines = 0
+
+    def counted() -> Iterator["LogLine"]:
+        nonlocal lines
+        for file in files:
+            for line in _log_lines(file):
+                lines += 1
+                yield line
+
+    memory, _ = count_lines(
+        LogMemory(), counted(), Instant.now(), span_sec=1.0, window_sec=1.0, book=PatternBook(), redact=redacted
+    )
+    found = sorted(memory.tracked, key=lambda tracked: -tracked.count)
+    patterns, templates = ([t for t in found if t.mined is mined] for mined in (False, True))
+    if as_json:
+        document = {"lines": lines, "patterns": _rows(patterns), "templates": _rows(templates)}
+        typer.echo(json.dumps(document))
+    else:
+        from copilot.cli.output import plain_console, print_lines, width_of
+
+        console = plain_console()
+        titles = {"Known patterns": patterns, "Templates of other lines": templates}
+        print_lines(console, _table(lines, titles, width_of(console)))
+    if not lines:
+        raise typer.Exit(1)
+
+
+def _rows(found: list["TrackedPattern"]) -> list[dict[str, str | int]]:
+    return [{"pattern": t.pattern, "service": t.service, "count": t.count, "sample": t.sample} for t in found]
+
+
+def _table(lines: int, titles: dict[str, list["TrackedPattern"]], width: int) -> Iterator["Text"]:
+    from rich.text import Text
+
+    from copilot.cli.output import wrapped
+
+    yield Text(f"{lines} log lines", style="bold")
+    for title, found in titles.items():
+        if any(t.shown for t in found):
+            yield Text(title, style="bold")
+        for tracked in (t for t in found if t.shown):
+            pattern, sample = _printable(tracked.pattern), _printable(tracked.sample)
+            yield from wrapped(f"{tracked.count:>7}  {pattern} ({tracked.service})", width, "", " " * 9)
+            if not tracked.mined:
+                yield from wrapped(sample, width, " " * 9, " " * 9, "dim")
+
+
+def _printable(text: str) -> str:
+    """The text without characters that could control a terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _log_lines(file: Path) -> Iterator["LogLine"]:
+    """The log lines of a file, or of a saved answer of a Loki. SourceError where it cannot be read."""
+    from copilot.logs.lines import parse_line, parse_lines
+    from copilot.rules.signals.readings import MissingCode
+    from copilot.sources.logs.loki import read_streams
+
+    try:
+        with _opened(file) as opened:
+            start = opened.read(300)
+            opened.seek(0)
+            if start.startswith(b"{") and b'"resultType"' in start:
+                entries = read_streams(opened.read())
+                yield from filter(None, (parse_line(e.line, time=e.at, labels=e.labels) for e in entries))
+            else:
+                yield from parse_lines(opened)
+    except SourceError as error:
+        raise SourceError(error.code, error.detail, asked=str(file)) from error
+    except (OSError, EOFError, zlib.error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise SourceError(MissingCode.PARSE, f"cannot be read: {reason}", asked=str(file)) from error
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[IO[bytes]]:
+    with file.open("rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        if not packed:
+            yield raw
+            return
+        with gzip.open(raw) as unpacked:
+            yield cast("IO[bytes]", unpacked)

@@ -1,0 +1,111 @@
+"""`copilot read`: the signals on saved or live metrics pages, without a configuration."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from typer.core import TyperCommand
+
+from copilot.cli.options import JsonOption
+from copilot.errors import SettingsError
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from copilot.rules.signals.readings import Signals
+    from copilot.sources.scrape.once import PagesRead
+
+
+class ReadCommand(TyperCommand):
+    """A command whose `--after` takes every argument up to the next option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat `--after` before each of its pages, as click expects."""
+        repeated: list[str] = []
+        after = False
+        for arg in args:
+            if arg.startswith("-"):
+                after = arg == "--after"
+                repeated += [] if after else [arg]
+            else:
+                repeated += ["--after", arg] if after else [arg]
+        return super().parse_args(ctx, repeated)
+
+
+def read(
+    pages: Annotated[list[str], typer.Argument(metavar="PAGE…", help="A /metrics page: a file (gzip too) or a URL.")],
+    after: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PAGE…", help="Later reads of the same targets, in the same order: two reads give rates."),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, help="Time between the two reads. Live pages are read again after it.")
+    ] = 15.0,
+    role: Annotated[
+        Literal["server", "worker"] | None, typer.Option(help="The role of all pages. Default: what each page shows.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the signals on metrics pages. Gauges need one read of a page; rates and latencies need two.
+
+    Exit code 1: the pages have no signals.
+
+    Example: copilot read server-1.txt.gz worker-1.txt.gz --after server-2.txt.gz worker-2.txt.gz --json
+
+    Example: copilot read http://127.0.0.1:9090/metrics --after http://127.0.0.1:9090/metrics --seconds 15"""
+    from copilot.pipeline import cleaned
+    from copilot.sources.scrape.once import read_pages
+
+    if after and len(after) != len(pages):
+        raise SettingsError([f"{len(pages)} pages, {len(after)} after them: give one later read per page, in order"])
+    found = asyncio.run(read_pages(pages, after or [], seconds, role))
+    signals = cleaned(found.signals)
+    if as_json:
+        typer.echo(json.dumps(_document(found, signals)))
+    else:
+        from copilot.cli.output import plain_console, print_lines, width_of
+
+        console = plain_console()
+        print_lines(console, _lines(found, signals, width_of(console)))
+    if not any(signals.covered(signal_id) for signal_id in signals.readings):
+        raise typer.Exit(1)
+
+
+def _document(found: "PagesRead", signals: "Signals") -> dict[str, object]:
+    parts = signals.model_dump(mode="json", include={"readings", "no_traffic", "missing", "breakdowns"})
+    return {
+        "version": found.version,
+        "dialect": {role: ", ".join(dialects) for role, dialects in found.dialects.items()},
+        "readings": parts["readings"],
+        "no_traffic": parts["no_traffic"],
+        "missing": parts["missing"],
+        "breakdowns": parts["breakdowns"],
+    }
+
+
+def _lines(found: "PagesRead", signals: "Signals", width: int) -> Iterator["Text"]:
+    """Version and dialects, the readings, and each reason why some are missing once."""
+    from rich.text import Text
+
+    from copilot.cli.output import wrapped
+    from copilot.explain.numbers import quantity
+    from copilot.rules.signals.taxonomy import SPECS
+
+    dialects = "; ".join(f"{role} dialect {', '.join(names) or 'unknown'}" for role, names in found.dialects.items())
+    yield Text(f"server {found.version or 'version unknown'}; {dialects}", style="bold")
+    lacking: dict[str, list[str]] = {}
+    for signal_id in signals.readings:
+        if why := signals.why_missing(signal_id):
+            lacking.setdefault(why.detail or why.code.value, []).append(signal_id)
+            continue
+        value = signals.value(signal_id)
+        shown = "no traffic" if value is None else quantity(value, SPECS[signal_id].unit)
+        yield Text.assemble("  ", (f"{signal_id:<45}", "cyan"), f" {shown}")
+        for row in signals.rows(signal_id):
+            labels = ", ".join(f"{name}={value}" for name, value in row.labels.items() if value)
+            yield Text(f"      {quantity(row.value, SPECS[signal_id].unit):<12} {labels}", style="dim")
+    for reason, ids in lacking.items():
+        yield from wrapped(f"missing: {', '.join(ids)}", width, "  ", " " * 4, "yellow")
+        yield from wrapped(reason, width, " " * 6, " " * 8, "dim")

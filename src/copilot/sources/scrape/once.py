@@ -1,0 +1,146 @@
+"""Metrics pages read once or twice, from files or URLs, and the signals on them: what `copilot read` prints."""
+
+import asyncio
+import gzip
+import math
+import re
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from whenever import Instant, TimeDelta
+
+from copilot.errors import SourceError
+from copilot.metrics.dialects import DIALECTS, MetricName, detect_dialects, known_names
+from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of, read_scrapes
+from copilot.metrics.window import TargetScrapes
+from copilot.rules.signals.expressions import Role
+from copilot.rules.signals.readings import MissingCode, Signals
+from copilot.rules.signals.taxonomy import SPECS
+from copilot.sources.scrape.pages import MAX_PAGE_BYTES, PageParser, fetch_page, trusted
+
+TIMEOUT_SEC = 10.0
+ROLES: tuple[Role, ...] = ("server", "worker")
+BUILD_INFORMATION = "build_information"
+"""The server's gauge whose label `build_version` is its release, as 1_31_2 or 1.31.2."""
+
+
+@dataclass(frozen=True, slots=True)
+class PagesRead:
+    """The signals of some pages. `version`: the server's release, the lowest of several; None where no page has it.
+    `dialects`: by role, those of its pages."""
+
+    version: str | None
+    dialects: dict[Role, tuple[str, ...]]
+    signals: Signals
+
+
+async def read_pages(pages: Sequence[str], after: Sequence[str], seconds: float, role: Role | None = None) -> PagesRead:
+    """Read these pages (file names or URLs), and `after` as later reads of the same targets, which give rates: live
+    pages are read again after `seconds`. `role`: that of all pages; None: what each page shows. Raises SourceError that
+    names the page where one cannot be read, or is not Temporal's."""
+    now, began = Instant.now(), time.monotonic()
+    targets = [_target(page, body, role) for page, body in zip(pages, await _bodies(pages), strict=True)]
+    for target in targets:
+        target.record(now)
+    if after:
+        if any(map(_is_url, after)):
+            await asyncio.sleep(max(0.0, began + seconds - time.monotonic()))
+            seconds = time.monotonic() - began
+        now += TimeDelta(seconds=seconds)
+        for target, page, body in zip(targets, after, await _bodies(after), strict=True):
+            target.parse(page, body)
+            target.record(now)
+    window = seconds * 1.000001  # Both reads are inside, whatever the rounding.
+    signals = read_scrapes(SPECS.values(), [t.scrapes for t in targets], now, window, interval_sec=seconds)
+    versions = {version for target in targets for version in target.versions}
+    dialects: dict[Role, tuple[str, ...]] = {}
+    for target in targets:
+        found = dialects.get(target.scrapes.role, ())
+        dialects[target.scrapes.role] = tuple(dict.fromkeys((*found, *target.dialects)))
+    return PagesRead(min(versions, key=_release, default=None), dialects, signals)
+
+
+class _Target:
+    """One target: its newest page, and what was read of it."""
+
+    def __init__(self, name: str, body: bytes, role: Role) -> None:
+        dialect = next(d for d in DIALECTS if d.role == role)
+        names = known_names(role, leaves_of(SPECS.values()), [PRESENCE_METRIC[role]])
+        names[BUILD_INFORMATION] = MetricName(BUILD_INFORMATION, dialect, False)
+        self.scrapes = TargetScrapes(role, name, names, window_sec=math.inf)
+        self._parser = PageParser(self.scrapes)
+        self.parse(name, body)
+
+    def parse(self, name: str, body: bytes) -> None:
+        """Parse a page, which is then the newest. Raises SourceError (parse)."""
+        try:
+            self._newest = self._parser.parse(body)
+        except SourceError as error:
+            raise SourceError(error.code, error.detail, asked=name) from error
+        lines = body.split(b"\n")
+        self._raw_names = {re.split(rb"[{ \t]", line, maxsplit=1)[0].decode(errors="replace") for line in lines}
+
+    def record(self, at: Instant) -> None:
+        """Record the newest page as read at `at`."""
+        self.scrapes.record(at, self._newest)
+
+    @property
+    def metrics(self) -> set[str]:
+        """The metrics of its role on the newest page."""
+        return {series.metric.name for series in self._newest} - {BUILD_INFORMATION}
+
+    @property
+    def versions(self) -> set[str]:
+        """The server releases that the newest page shows."""
+        labels = (s.labels.get("build_version", "") for s in self._newest if s.metric.name == BUILD_INFORMATION)
+        return {label.replace("_", ".") for label in labels if label}
+
+    @property
+    def dialects(self) -> list[str]:
+        """The dialects of the newest page; before its anchors appear, those that its counters and timers fit."""
+        detected = [dialect.name for dialect in detect_dialects(self._raw_names, self.scrapes.role)]
+        return detected or sorted({s.metric.dialect.name for s in self._newest if s.metric.cumulative})
+
+
+def _target(name: str, body: bytes, role: Role | None) -> _Target:
+    """The page as a target of its role: that of its presence metric (a server's page has the metrics of its own workers
+    too), else the one with more metrics on it."""
+    candidates = [_Target(name, body, role)] if role else [_Target(name, body, candidate) for candidate in ROLES]
+    best = next((t for t in candidates if PRESENCE_METRIC[t.scrapes.role] in t.metrics), None)
+    best = best or max(candidates, key=lambda target: len(target.metrics))
+    if not best.metrics:
+        raise SourceError(MissingCode.PARSE, f"no metrics of a Temporal {role or 'server or worker'}", asked=name)
+    return best
+
+
+def _is_url(page: str) -> bool:
+    return page.startswith(("http://", "https://"))
+
+
+async def _bodies(pages: Sequence[str]) -> list[bytes]:
+    urls = [page for page in pages if _is_url(page)]
+    async with httpx.AsyncClient(
+        trust_env=False, timeout=None, follow_redirects=False, verify=trusted(*urls)
+    ) as client:
+        return list(await asyncio.gather(*(_body(client, page) for page in pages)))
+
+
+async def _body(client: httpx.AsyncClient, page: str) -> bytes:
+    try:
+        if _is_url(page):
+            return await fetch_page(client, httpx.URL(page), timeout_sec=TIMEOUT_SEC, max_bytes=MAX_PAGE_BYTES)
+        content = await asyncio.to_thread(Path(page).read_bytes)
+        return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+    except SourceError as error:
+        raise SourceError(error.code, error.detail, asked=page) from error
+    except (OSError, EOFError, zlib.error, httpx.InvalidURL) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise SourceError(MissingCode.PARSE, f"cannot be read: {reason}", asked=page) from error
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version))
