@@ -73,8 +73,8 @@ async def test_a_page_alone_is_enough_for_a_verdict(server: MetricsServer) -> No
     [
         pytest.param("403 Forbidden", "text/plain", b"", "HTTP 403 Forbidden", "credentials", id="403"),
         pytest.param("404 Not Found", "text/plain", b"", "HTTP 404 Not Found", "/metrics", id="404"),
-        pytest.param("503 Busy", "text/plain", b"", "HTTP 503 Busy", "does it run", id="503"),
-        pytest.param("429 Later", "text/plain", b"", "HTTP 429 Later", "asked more often", id="429"),
+        pytest.param("503 Busy", "text/plain", b"", "HTTP 503 Busy", "is it running", id="503"),
+        pytest.param("429 Later", "text/plain", b"", "HTTP 429 Later", "allow more requests", id="429"),
         pytest.param("200 OK", "text/html", b"<p>", "HTML instead of metrics", "metrics port", id="html"),
         pytest.param("200 OK", "text/plain", b"", "an empty page", "listener", id="empty"),
         pytest.param("200 OK", "text/plain", b"up 1\n", "nothing of a Temporal server", "metrics port", id="foreign"),
@@ -213,7 +213,7 @@ async def test_a_real_cluster_has_every_signal_but_may_not_watch_itself(tmp_path
         assert diagnosed.coverage.primary == 1.0
         assert check(found.own, "the Copilot's Temporal").found.startswith("server 1.")
         assert check(diagnosed.checks, "Temporal frontend").found.startswith("server 1.")
-        assert check(diagnosed.checks, "task queues").found == "my-orders in use, and may be described"
+        assert check(diagnosed.checks, "task queues").found == "my-orders in use, with permission to describe them"
         assert check(diagnosed.checks, "clocks").status is CheckStatus.OK
         assert check(diagnosed.checks, "who watches").status is CheckStatus.WARNING
         rows = {row.id: row for row in diagnosed.signals}

@@ -45,7 +45,7 @@ async def test_a_log_that_is_read_says_what_is_in_it(tmp_path: Path) -> None:
     assert found.seen.top_pattern_count > 2
     (check,) = found.checks
     assert (check.name, check.status) == (f"logs {file}", CheckStatus.OK)
-    assert check.found.endswith("with a level; most of all database locked")
+    assert check.found.endswith("with a level; most frequent: database locked")
 
 
 async def test_a_log_that_is_no_temporal_servers_is_doubted(tmp_path: Path) -> None:

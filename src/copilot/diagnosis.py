@@ -1,4 +1,4 @@
-"""What `copilot doctor` found: connections, every signal as it was read, and whether a verdict could be trusted."""
+"""The result of `copilot doctor`: checks of connections, every signal as read, and whether a verdict can be trusted."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -12,20 +12,20 @@ from copilot.rules.signals.readings import Frozen, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS, Kind, SignalSpec, Unit
 from copilot.rules.state_machine import USABLE_COVERAGE, coverage
 
-FIX_CONNECTION = "mend the connection the reason names: the checks say how"
+FIX_CONNECTION = "fix the connection that the reason names: the checks show how"
 
 
 class CheckStatus(StrEnum):
     """How a check ended."""
 
     OK = "ok"
-    WARNING = "warning"  # a verdict can be had, but see to it
-    FAILED = "failed"  # without it a verdict cannot be trusted, or cannot be kept
-    SKIPPED = "skipped"  # not configured, or could not be asked because an earlier one failed
+    WARNING = "warning"  # a verdict is possible, but it needs attention
+    FAILED = "failed"  # without it no verdict can be trusted, or stored
+    SKIPPED = "skipped"  # not configured, or not tried because an earlier check failed
 
 
 class Check(Frozen):
-    """One connection, permission or clock: what was found, and what to do about it (empty when it is fine)."""
+    """One connection, permission or clock: what was found, and what to do (empty when it is fine)."""
 
     name: Clean
     status: CheckStatus
@@ -34,17 +34,17 @@ class Check(Frozen):
 
 
 class SignalStatus(StrEnum):
-    """What became of a signal."""
+    """How a signal was read."""
 
     VALUE = "value"
     NO_TRAFFIC = "no_traffic"
     MISSING = "missing"
-    UNMEASURED = "unmeasured"  # nothing in existence measures it: outside the coverage
+    UNMEASURED = "unmeasured"  # nothing measures it; the coverage does not count it
 
 
 class SignalDiagnosis(Frozen):
-    """One signal: its value in `unit`, or why there is none and what would turn it on. `source`: whose reading it
-    is, where two sources know it."""
+    """One signal: its value in `unit`, or why there is none and what turns it on. `source`: where its reading is from,
+    if two sources have it."""
 
     id: str
     kind: Kind
@@ -58,7 +58,7 @@ class SignalDiagnosis(Frozen):
 
 
 class ClusterDiagnosis(Frozen):
-    """One watched cluster. `distrust`: why a verdict could not be trusted; empty when it could."""
+    """One watched cluster. `distrust`: why a verdict cannot be trusted; empty when it can."""
 
     cluster: str
     checks: tuple[Check, ...]
@@ -68,20 +68,20 @@ class ClusterDiagnosis(Frozen):
 
 
 class Diagnosis(Frozen):
-    """Everything: the Copilot's own connections, and the clusters it watches."""
+    """The Copilot's own connections, and the clusters it watches."""
 
     own: tuple[Check, ...]
     clusters: tuple[ClusterDiagnosis, ...]
 
     @property
     def fine(self) -> bool:
-        """Whether verdicts can be had, kept and trusted."""
+        """Whether verdicts are possible, can be stored, and can be trusted."""
         failed = any(check.status is CheckStatus.FAILED for check in self.own)
         return not failed and not any(cluster.distrust for cluster in self.clusters)
 
 
 def diagnose_cluster(cluster: str, checks: Sequence[Check], signals: Signals) -> ClusterDiagnosis:
-    """What checks and one reading of a cluster come to."""
+    """The diagnosis of a cluster from its checks and one reading."""
     failed = tuple(f"{check.name}: {check.found}" for check in checks if check.status is CheckStatus.FAILED)
     return ClusterDiagnosis(
         cluster=cluster,
@@ -125,12 +125,12 @@ def _unconfigured(spec: SignalSpec) -> str:
 
 
 def distrust_reasons(signals: Signals) -> tuple[str, ...]:
-    """Why the rules would not judge such a tick (see `state_machine.usable`); empty when they would."""
+    """Why the rules would not judge such a reading (see `state_machine.usable`); empty when they would."""
     share = coverage(signals).primary
     reasons = []
     if share < USABLE_COVERAGE:
         reasons.append(f"{share:.0%} of the primary signals were read, a verdict needs {USABLE_COVERAGE:.0%}")
-    for what, part in (("arrives", DEMAND), ("waits", BACKLOG), ("is served", PROGRESS)):
+    for what, part in (("demand", DEMAND), ("backlog", BACKLOG), ("completed work", PROGRESS)):
         if not any(signals.covered(i) for i in part):
-            reasons.append(f"nothing tells what {what}: one of {', '.join(part)} is needed")
+            reasons.append(f"no signal of {what}: one of {', '.join(part)} is needed")
     return tuple(reasons)

@@ -1,4 +1,4 @@
-"""`copilot doctor` on logs: can they be read, are they a Temporal server's, and what do they say."""
+"""The checks of `copilot doctor`: connections, permissions and clocks, and one reading of each cluster."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -26,91 +26,54 @@ from copilot.sources.temporal.source import watched_client
 from copilot.store.check import inspect
 
 DEADLINE_SEC = 10.0
-_FIXES = {
-    MissingCode.TARGET_DOWN: "does the Loki run, and listen there? Without logs the Copilot judges by metrics alone",
+SKEW_SEC = 5.0
+NAMED_QUEUES = 5
+OK, WARNING, FAILED, SKIPPED = CheckStatus.OK, CheckStatus.WARNING, CheckStatus.FAILED, CheckStatus.SKIPPED
+Progress = Callable[[str, float, float], None]
+"""Called with a cluster's name, the seconds read so far, and how many there will be."""
+
+_PAGE_FIXES = {
+    MissingCode.TARGET_DOWN: "is it running, and listening there? Check the address",
+    MissingCode.FORBIDDEN: "let this machine in, or give credentials in the url (https://user:password@…)",
+    MissingCode.ABSENT: "check the path; usually it is /metrics",
+    MissingCode.PARSE: "is this the metrics port? The page is in Prometheus' text format, usually at /metrics",
+    MissingCode.TIMEOUT: "is the network open from here, and the process alive?",
+    MissingCode.DROPPED: "lower the number of series it exports, or allow more requests",
+}
+_PROMETHEUS_FIXES = {
+    **_PAGE_FIXES,
+    MissingCode.FORBIDDEN: "give a bearer token, a basic user, or sigv4, with permission to query",
+    MissingCode.ABSENT: "url is the address before /api/v1/query",
+    MissingCode.PARSE: "url is the address before /api/v1/query",
+    MissingCode.DROPPED: "raise its limits of samples or requests",
+}
+_FRONTEND_FIXES = {
+    MissingCode.TARGET_DOWN: "is it running, and listening there? Check the address, and TLS in the TEMPORAL_* profile",
+    MissingCode.TIMEOUT: "is the network open from here, and the server alive?",
+    MissingCode.FORBIDDEN: "give the account of the TEMPORAL_* profile (API key, certificate) permission to read",
+    MissingCode.ABSENT: "check the name; `temporal operator namespace list` shows all",
+    MissingCode.DROPPED: "raise the namespace's rate limit (frontend.namespaceRPS)",
+}
+_LOG_FIXES = {
+    MissingCode.TARGET_DOWN: "is the Loki running, and listening there? Without logs the Copilot uses metrics alone",
     MissingCode.FORBIDDEN: "let this account read them; for a Loki give tenant and credentials",
-    MissingCode.ABSENT: "check the path, or the url (what stands before /loki/api/v1/query_range)",
-    MissingCode.PARSE: "check the url and the query, which selects lines and computes nothing",
+    MissingCode.ABSENT: "check the path, or the url (the address before /loki/api/v1/query_range)",
+    MissingCode.PARSE: "check the url and the query: it must select lines, not compute numbers",
     MissingCode.TIMEOUT: "is the network open from here? Select fewer lines",
     MissingCode.DROPPED: "select fewer lines, or raise the Loki's limits",
 }
 
 
-@dataclass(frozen=True)
-class LogCheck:
-    """What was found; `seen` is None where no logs are configured."""
-
-    checks: tuple[Check, ...] = ()
-    seen: LogReading | None = None
+def _check(status: CheckStatus, name: str, found: str, fix: str = "") -> Check:
+    return Check(name=name, status=status, found=found, fix=fix)
 
 
-async def check_logs(cluster: ClusterSettings, quick: bool) -> LogCheck:
-    """Read a cluster's logs for one rate window (`quick`: two seconds)."""
-    if cluster.logs is None:
-        return LogCheck()
-    where = f"logs of {cluster.logs.loki.url}" if cluster.logs.loki else f"logs {cluster.logs.files[0]}"
-    try:
-        source = bootstrap.log_source(cluster.logs)
-    except SettingsError as error:
-        return LogCheck((Check(name=where, status=CheckStatus.WARNING, found=str(error)),))
-    try:
-        began = Instant.now()
-        first = await source.read(None, began, DEADLINE_SEC)
-        await asyncio.sleep(2.0 if quick else cluster.window)
-        now = Instant.now()
-        batch = await source.read(first.cursor, now, DEADLINE_SEC)
-    finally:
-        await source.aclose()
-    if batch.missing is not None:
-        fix = _FIXES.get(batch.missing.code, "")
-        seen = LogReading(time=now, missing=batch.missing)
-        return LogCheck((Check(name=where, status=CheckStatus.WARNING, found=batch.missing.detail, fix=fix),), seen)
-    span = batch.span_sec or 1.0
-    _, seen = count_lines(
-        LogMemory(),
-        batch.lines,
-        now,
-        span_sec=span,
-        window_sec=cluster.window,
-        book=PatternBook([p.pattern() for p in cluster.logs.patterns]),
-        redact=redacted,
-    )
-    levelled = sum(line.level != NO_LEVEL for line in batch.lines)
-    found = f"{len(batch.lines)} lines in {span:.0f} s" + (f", {levelled} with a level" if batch.lines else "")
-    if batch.lines and not levelled:
-        fix = "is it a Temporal server's log? Its lines are JSON or text with a level"
-        return LogCheck((Check(name=where, status=CheckStatus.WARNING, found=found, fix=fix),), seen)
-    said = f"; most of all {seen.patterns[0].pattern}" if seen.patterns else ""
-    return LogCheck((Check(name=where, status=CheckStatus.OK, found=found + said),), seen)
-
-
-SKEW_SEC = 5.0
-NAMED_QUEUES = 5
-Progress = Callable[[str, float, float], None]
-"""Told of a cluster's name, the seconds read so far, and how many there will be."""
-
-_PAGE_FIXES = {
-    MissingCode.TARGET_DOWN: "does it run, and listen there? Check the address",
-    MissingCode.FORBIDDEN: "let this machine in, or give credentials in the url (https://user:password@…)",
-    MissingCode.ABSENT: "check the path; mostly it is /metrics",
-    MissingCode.PARSE: "is this the metrics port? The page is Prometheus' text format, mostly at /metrics",
-    MissingCode.TIMEOUT: "is the network open from here, and the process alive?",
-    MissingCode.DROPPED: "lower the number of series it exports, or let it be asked more often",
-}
-_PROMETHEUS_FIXES = {
-    **_PAGE_FIXES,
-    MissingCode.FORBIDDEN: "give a bearer token, a basic user, or sigv4, with leave to query",
-    MissingCode.ABSENT: "url is what stands before /api/v1/query",
-    MissingCode.PARSE: "url is what stands before /api/v1/query",
-    MissingCode.DROPPED: "let it answer more, or more often",
-}
-_FRONTEND_FIXES = {
-    MissingCode.TARGET_DOWN: "does it run, and listen there? Check the address, and TLS in the TEMPORAL_* profile",
-    MissingCode.TIMEOUT: "is the network open from here, and the server alive?",
-    MissingCode.FORBIDDEN: "give the account of the TEMPORAL_* profile (API key, certificate) leave to read",
-    MissingCode.ABSENT: "check the name; `temporal operator namespace list` has them all",
-    MissingCode.DROPPED: "raise the namespace's rate limit (frontend.namespaceRPS)",
-}
+_WATCHES_ITSELF = _check(
+    WARNING,
+    "who watches",
+    "the Copilot's own Temporal is this cluster: both fail together",
+    "give [temporal] the address of another one, or none: `copilot up` starts its own",
+)
 
 
 async def diagnose(
@@ -120,7 +83,7 @@ async def diagnose(
     quick: bool = False,
     progress: Progress = lambda _cluster, _elapsed, _total: None,
 ) -> Diagnosis:
-    """Check everything and read these clusters for one rate window (`quick`: two scrapes), all at once."""
+    """Check everything and read these clusters for one rate window (`quick`: two scrapes), concurrently."""
     (own, same), found = await asyncio.gather(
         asyncio.gather(_own(settings), _same(settings, clusters)),
         asyncio.gather(*(_cluster(c, quick, progress) for c in clusters)),
@@ -134,14 +97,6 @@ async def diagnose(
     )
 
 
-_WATCHES_ITSELF = Check(
-    name="who watches",
-    status=CheckStatus.WARNING,
-    found="the Copilot's own Temporal is this cluster: it goes blind with what it watches",
-    fix="give [temporal] the address of another one; without one `copilot up` brings its own",
-)
-
-
 async def record_cluster(
     cluster: ClusterSettings,
     file: Path,
@@ -150,7 +105,7 @@ async def record_cluster(
     *,
     hide_addresses: bool = False,
 ) -> None:
-    """Record a cluster for so many seconds (see `recording.record`)."""
+    """Record a cluster for `for_sec` seconds (see `replay.record`)."""
     sources = bootstrap.sources(cluster)
     try:
         await record(cluster, sources, file, for_sec, recorded, hide_addresses=hide_addresses)
@@ -192,8 +147,8 @@ async def _metrics(cluster: ClusterSettings) -> tuple[Check, ...]:
         of_prometheus, ahead_sec = await _prometheus(cluster.prometheus, cluster.window)
         checks += of_prometheus
         ahead[of_prometheus[0].name] = ahead_sec
-    told = {name: sec for name, sec in ahead.items() if sec is not None}
-    return (*checks, *([_clocks(told)] if checks else []))
+    known = {name: sec for name, sec in ahead.items() if sec is not None}
+    return (*checks, *([_clocks(known)] if checks else []))
 
 
 async def _prometheus(settings: PrometheusSettings, window_sec: float) -> tuple[list[Check], float | None]:
@@ -202,108 +157,156 @@ async def _prometheus(settings: PrometheusSettings, window_sec: float) -> tuple[
         found = await check_prometheus(settings, window_sec)
     except SourceError as error:
         fix = _PROMETHEUS_FIXES.get(error.code, "")
-        return [Check(name=name, status=CheckStatus.FAILED, found=error.detail, fix=fix)], None
+        return [_check(FAILED, name, error.detail, fix)], None
     version = f"version {found.version}, " if found.version else ""
-    answers = Check(name=name, status=CheckStatus.OK, found=f"{version}{found.took_sec:.2f} s for an answer")
+    answers = _check(OK, name, f"{version}{found.took_sec:.2f} s for an answer")
     return [answers, *(_role(role, window_sec) for role in found.roles)], found.ahead_sec
 
 
 def _role(found: RoleFound, window_sec: float) -> Check:
-    """A role's targets in a Prometheus. None of a role may be by intent; the coverage says what that costs."""
-    name, status, fix = f"its {found.role} metrics", CheckStatus.OK, ""
-    said = f"{found.living} targets ({', '.join(found.dialects)})" + (f", {found.down} down" if found.down else "")
+    """A role's targets in a Prometheus. None may be intended; the coverage shows what that costs."""
+    name, status, fix = f"its {found.role} metrics", OK, ""
+    text = f"{found.living} targets ({', '.join(found.dialects)})" + (f", {found.down} down" if found.down else "")
     if not found.living:
-        said = f"all {found.down} targets are down" if found.down else "no target"
-        status, fix = CheckStatus.WARNING, f"let it scrape every {found.role}, or mend selector and prefix"
+        text = f"all {found.down} targets are down" if found.down else "no target"
+        status, fix = WARNING, f"let it scrape every {found.role}, or fix selector and prefix"
     elif found.samples < ENOUGH:
-        said += f", {found.samples} samples of a counter in the rate window of {window_sec:g} s"
-        status, fix = CheckStatus.WARNING, "set window_sec to four of its scrape intervals"
+        text += f", {found.samples} samples of a counter in the rate window of {window_sec:g} s"
+        status, fix = WARNING, "set window_sec to four of its scrape intervals"
         if (every := found.scraped_every_sec) is not None:
             fix = f"it is scraped every {every:g} s: set window_sec = {4 * every:g}"
-    return Check(name=name, status=status, found=said, fix=fix)
+    return _check(status, name, text, fix)
 
 
 async def _page(endpoint: MetricsEndpoint) -> tuple[Check, PageFound | None]:
     name = f"{endpoint.role} metrics {httpx.URL(endpoint.url).copy_with(username='', password='')}"
-    worst = CheckStatus.FAILED if endpoint.role == "server" else CheckStatus.WARNING
+    worst = FAILED if endpoint.role == "server" else WARNING
     try:
         page = await check_page(endpoint)
     except SourceError as error:
-        return Check(name=name, status=worst, found=error.detail, fix=_PAGE_FIXES.get(error.code, "")), None
+        return _check(worst, name, error.detail, _PAGE_FIXES.get(error.code, "")), None
     size = f"{page.size_bytes / 1000:.0f} kB in {page.took_sec:.2f} s"
     if page.looks_like:
-        said, fix = f"{size}, a {page.looks_like}'s page", f'set role = "{page.looks_like}" for it'
+        text, fix = f"{size}, a {page.looks_like}'s page", f'set role = "{page.looks_like}" for it'
     elif page.families:
-        said = f"{size}, {page.families} of {page.families_known} known families ({', '.join(page.dialects)})"
-        return Check(name=name, status=CheckStatus.OK, found=said), page
+        text = f"{size}, {page.families} of {page.families_known} known families ({', '.join(page.dialects)})"
+        return _check(OK, name, text), page
     elif not page.size_bytes:
-        said, fix = "it answers with an empty page", f"turn the Prometheus listener of the {endpoint.role} on"
+        text, fix = "it answers with an empty page", f"turn the Prometheus listener of the {endpoint.role} on"
     else:
-        said, fix = f"{size}, nothing of a Temporal {endpoint.role} in it", _PAGE_FIXES[MissingCode.PARSE]
-    return Check(name=name, status=worst, found=said, fix=fix), page
+        text, fix = f"{size}, nothing of a Temporal {endpoint.role} in it", _PAGE_FIXES[MissingCode.PARSE]
+    return _check(worst, name, text, fix), page
 
 
 def _clocks(ahead: dict[str, float]) -> Check:
     if not ahead:
-        return Check(name="clocks", status=CheckStatus.SKIPPED, found="no metrics page says what time it is")
+        return _check(SKIPPED, "clocks", "no metrics page sends its time")
     name, worst = max(ahead.items(), key=lambda item: abs(item[1]))
     if abs(worst) <= SKEW_SEC:
         within = max(1.0, abs(worst))
-        return Check(name="clocks", status=CheckStatus.OK, found=f"within {within:.0f} s of this machine's")
+        return _check(OK, "clocks", f"within {within:.0f} s of this machine's")
     which = "ahead of" if worst > 0 else "behind"
     found = f"{name.rpartition(' ')[2]} is {abs(worst):.0f} s {which} this machine"
-    return Check(name="clocks", status=CheckStatus.WARNING, found=found, fix="set both by NTP")
+    return _check(WARNING, "clocks", found, "set both by NTP")
+
+
+@dataclass(frozen=True)
+class LogCheck:
+    """The checks of a cluster's logs, and their reading; None where no logs are configured."""
+
+    checks: tuple[Check, ...] = ()
+    seen: LogReading | None = None
+
+
+async def check_logs(cluster: ClusterSettings, quick: bool) -> LogCheck:
+    """Read a cluster's logs for one rate window (`quick`: two seconds)."""
+    if cluster.logs is None:
+        return LogCheck()
+    where = f"logs of {cluster.logs.loki.url}" if cluster.logs.loki else f"logs {cluster.logs.files[0]}"
+    try:
+        source = bootstrap.log_source(cluster.logs)
+    except SettingsError as error:
+        return LogCheck((_check(WARNING, where, str(error)),))
+    try:
+        began = Instant.now()
+        first = await source.read(None, began, DEADLINE_SEC)
+        await asyncio.sleep(2.0 if quick else cluster.window)
+        now = Instant.now()
+        batch = await source.read(first.cursor, now, DEADLINE_SEC)
+    finally:
+        await source.aclose()
+    if batch.missing is not None:
+        fix = _LOG_FIXES.get(batch.missing.code, "")
+        seen = LogReading(time=now, missing=batch.missing)
+        return LogCheck((_check(WARNING, where, batch.missing.detail, fix),), seen)
+    span = batch.span_sec or 1.0
+    _, seen = count_lines(
+        LogMemory(),
+        batch.lines,
+        now,
+        span_sec=span,
+        window_sec=cluster.window,
+        book=PatternBook([p.pattern() for p in cluster.logs.patterns]),
+        redact=redacted,
+    )
+    levelled = sum(line.level != NO_LEVEL for line in batch.lines)
+    found = f"{len(batch.lines)} lines in {span:.0f} s" + (f", {levelled} with a level" if batch.lines else "")
+    if batch.lines and not levelled:
+        fix = "is it a Temporal server's log? Its lines are JSON or text with a level"
+        return LogCheck((_check(WARNING, where, found, fix),), seen)
+    text = f"; most frequent: {seen.patterns[0].pattern}" if seen.patterns else ""
+    return LogCheck((_check(OK, where, found + text),), seen)
 
 
 async def _watched(cluster: ClusterSettings) -> tuple[Check, ...]:
     if cluster.temporal is None:
-        fix = "add [clusters.temporal] address: it tells waiting work, its age and pollers at once"
-        return (Check(name="Temporal frontend", status=CheckStatus.SKIPPED, found="not configured", fix=fix),)
+        fix = "add [clusters.temporal] address: it has backlogs, their age and pollers without delay"
+        return (_check(SKIPPED, "Temporal frontend", "not configured", fix),)
     try:
         frontend = Frontend(await watched_client(cluster.temporal))
     except SettingsError as error:
-        return (Check(name="Temporal frontend", status=CheckStatus.FAILED, found=str(error)),)
+        return (_check(FAILED, "Temporal frontend", str(error)),)
     checks = await _frontend("Temporal frontend", frontend)
-    if checks[0].status is not CheckStatus.OK:
-        return (*checks, Check(name="task queues", status=CheckStatus.SKIPPED, found="not asked"))
+    if checks[0].status is not OK:
+        return (*checks, _check(SKIPPED, "task queues", "not tried"))
     try:
         queues, unlisted = await frontend.task_queues(cluster, Instant.now())
     except SourceError as error:
-        return (*checks, _refused("task queues", error, CheckStatus.WARNING))
+        return (*checks, _refused("task queues", error, WARNING))
     if not queues:
-        nothing = "none is in use yet, so none could be described"
-        return (*checks, Check(name="task queues", status=CheckStatus.SKIPPED, found=nothing))
+        nothing = "none is in use yet"
+        return (*checks, _check(SKIPPED, "task queues", nothing))
     more = f" and {len(queues) - NAMED_QUEUES} more" if len(queues) > NAMED_QUEUES else ""
     several = len({key.namespace for key in queues}) > 1
     names = [f"{key.namespace}/{key.task_queue}" if several else key.task_queue for key in queues]
-    found = f"{', '.join(names[:NAMED_QUEUES])}{more} in use, and may be described"
+    found = f"{', '.join(names[:NAMED_QUEUES])}{more} in use, with permission to describe them"
     if unlisted:
-        fix = _FRONTEND_FIXES[MissingCode.FORBIDDEN] + "; what it may not list, name in task_queues and namespaces"
+        fix = _FRONTEND_FIXES[MissingCode.FORBIDDEN] + "; name what it cannot list in task_queues and namespaces"
         found += f"; {unlisted[0]}" + (f" (and {len(unlisted) - 1} more)" if len(unlisted) > 1 else "")
-        return (*checks, Check(name="task queues", status=CheckStatus.WARNING, found=found, fix=fix))
-    return (*checks, Check(name="task queues", status=CheckStatus.OK, found=found))
+        return (*checks, _check(WARNING, "task queues", found, fix))
+    return (*checks, _check(OK, "task queues", found))
 
 
 async def _frontend(name: str, frontend: Frontend) -> tuple[Check, ...]:
-    """Whether the frontend answers, and whether its namespace is there."""
+    """Whether the frontend answers, and its namespace exists."""
     where, namespace = f"{name} {frontend.address}", f"namespace {frontend.namespace}"
     try:
         version = await frontend.version()
     except SourceError as error:
-        skipped = Check(name=namespace, status=CheckStatus.SKIPPED, found="not asked")
-        return _refused(where, error, CheckStatus.FAILED), skipped
-    said = f"server {version or 'of an unknown version'}{await _cluster_facts(frontend)}"
-    answers = Check(name=where, status=CheckStatus.OK, found=said)
+        skipped = _check(SKIPPED, namespace, "not tried")
+        return _refused(where, error, FAILED), skipped
+    text = f"server {version or 'of an unknown version'}{await _cluster_facts(frontend)}"
+    answers = _check(OK, where, text)
     try:
         await frontend.find_namespace()
     except SourceError as error:
         forbidden = error.code is MissingCode.FORBIDDEN
-        return answers, _refused(namespace, error, CheckStatus.WARNING if forbidden else CheckStatus.FAILED)
-    return answers, Check(name=namespace, status=CheckStatus.OK, found="is there")
+        return answers, _refused(namespace, error, WARNING if forbidden else FAILED)
+    return answers, _check(OK, namespace, "exists")
 
 
 async def _cluster_facts(frontend: Frontend) -> str:
-    """Name and shards of the cluster, if it says them."""
+    """Name and shards of the cluster; empty if it does not answer."""
     try:
         facts = await frontend.facts()
     except SourceError:
@@ -313,38 +316,38 @@ async def _cluster_facts(frontend: Frontend) -> str:
 
 
 def _refused(name: str, error: SourceError, status: CheckStatus) -> Check:
-    return Check(name=name, status=status, found=str(error), fix=_FRONTEND_FIXES.get(error.code, ""))
+    return _check(status, name, str(error), _FRONTEND_FIXES.get(error.code, ""))
 
 
 async def _own(settings: Settings) -> tuple[Check, ...]:
-    """The Copilot's own Temporal and its store. What is not given is no failure: `copilot up` brings it."""
+    """The Copilot's own Temporal and store. Without configuration `copilot up` starts its own."""
     return (*await _own_temporal(settings), await _own_store(settings))
 
 
 async def _own_temporal(settings: Settings) -> tuple[Check, ...]:
     name = "the Copilot's Temporal"
     if not bootstrap.temporal_given(settings):
-        return (Check(name=name, status=CheckStatus.SKIPPED, found="not configured: `copilot up` brings one"),)
+        return (_check(SKIPPED, name, "not configured: `copilot up` starts one"),)
     try:
         frontend = Frontend(await bootstrap.temporal_client(settings.temporal, lazy=True))
     except SettingsError as error:
-        return (Check(name=name, status=CheckStatus.FAILED, found=str(error)),)
+        return (_check(FAILED, name, str(error)),)
     return await _frontend(name, frontend)
 
 
 async def _own_store(settings: Settings) -> Check:
     if settings.store.url is None:
-        return Check(name="the store", status=CheckStatus.SKIPPED, found="not configured: `copilot up` brings one")
+        return _check(SKIPPED, "the store", "not configured: `copilot up` starts one")
     try:
         found = await inspect(settings.store.url)
     except StoreError as error:
-        fix = "start the database, or mend [store] url"
-        return Check(name="the store", status=CheckStatus.FAILED, found=str(error), fix=fix)
-    name, said = f"the store {found.place}", f"{found.server}, schema version {found.schema_version}"
+        fix = "start the database, or fix [store] url"
+        return _check(FAILED, "the store", str(error), fix)
+    name, text = f"the store {found.place}", f"{found.server}, schema version {found.schema_version}"
     if found.schema_version == found.newest_version:
-        return Check(name=name, status=CheckStatus.OK, found=said)
-    said += f"; this program has {found.newest_version}"
-    return Check(name=name, status=CheckStatus.FAILED, found=said, fix="run `copilot db setup-schema`")
+        return _check(OK, name, text)
+    text += f"; this program has {found.newest_version}"
+    return _check(FAILED, name, text, "run `copilot db setup-schema`")
 
 
 async def _same(settings: Settings, clusters: Sequence[ClusterSettings]) -> tuple[str, ...]:

@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from pydantic import ValidationError
 from whenever import Instant, TimeDelta
 
 from copilot.errors import SettingsError, SourceError
 from copilot.redaction.redactor import redacted, redacted_name
-from copilot.rules.evaluate import RULES_VERSION, Context, decide, evaluate
+from copilot.rules.evaluate import RULES_VERSION, Context, evaluate
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation, Snapshot
 from copilot.rules.signals.readings import BreakdownRow, Missing, MissingCode, ServerFacts, Signals, merge
@@ -163,14 +163,6 @@ def replay(
     for signals in ticks:
         evaluation, now = rules(signals, now, context)
         yield evaluation
-
-
-def replay_lines(ticks: Iterable[Signals], context: Context) -> Iterator[dict[str, Any]]:
-    """The same as objects that `copilot replay` prints: the same decisions, without words."""
-    memory = Memory()
-    for signals in ticks:
-        decision, memory = decide(signals, memory, context)
-        yield decision.replay_line()
 
 
 def all_missing(time: Instant, expected: Iterable[str], reason: str) -> Signals:

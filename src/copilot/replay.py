@@ -1,8 +1,8 @@
-"""Reading a cluster on time, tick after tick, and writing down what was read (design.md §4)."""
+"""Reads a cluster tick by tick and records it; replays a recording, or the past of a Prometheus."""
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ from whenever import Instant, TimeDelta
 
 from copilot import pipeline
 from copilot.errors import SettingsError
-from copilot.rules.evaluate import decide
+from copilot.explain import ExplainedEvaluation, explained
+from copilot.explain.numbers import sentence
+from copilot.rules.evaluate import Context, decide, evaluate
 from copilot.rules.memory import Memory
 from copilot.rules.signals.readings import RecordingHeader, Signals
 from copilot.rules.signals.taxonomy import TAXONOMY_VERSION
@@ -24,8 +26,8 @@ from copilot.sources.recorded import recording_to
 async def read_ticks(
     sources: Sequence[Source], interval_sec: float, for_sec: float = math.inf, *, hide_addresses: bool = False
 ) -> AsyncIterator[Signals]:
-    """What is read at once and then every `interval_sec` seconds while less than `for_sec` have passed. Beats that went
-    by while a reading took long are left out. `hide_addresses`: see `pipeline.collect`."""
+    """The readings now and then every `interval_sec` seconds for less than `for_sec`. Ticks due during a slow reading
+    are skipped. `hide_addresses`: see `pipeline.collect`."""
     start = Instant.now()
     beat = 0
     while beat * interval_sec < for_sec:
@@ -36,8 +38,8 @@ async def read_ticks(
 
 
 def with_interval(cluster: ClusterSettings, interval_sec: float, *, option: str = "--interval") -> ClusterSettings:
-    """The cluster, read at another interval (and over the rate window that goes with it, unless one is set).
-    SettingsError, naming the option that asked for it, if it cannot be."""
+    """The cluster with another interval (and its rate window, unless one is set). Raises SettingsError that names the
+    option."""
     try:
         return ClusterSettings.model_validate({**cluster.model_dump(exclude_unset=True), "interval_sec": interval_sec})
     except ValidationError as error:
@@ -65,8 +67,8 @@ async def record(
     *,
     hide_addresses: bool = False,
 ) -> None:
-    """Write a recording of so many seconds; `recorded` is told of each tick. Cancelled, it leaves whole what it has.
-    RecordingError when the file is there already or cannot be written."""
+    """Write a recording of `for_sec` seconds; `recorded` is called after each tick. When cancelled, the file is
+    complete so far. Raises RecordingError when the file exists or cannot be written."""
     with recording_to(file, recording_header(cluster, sources)) as recording:
         async for signals in read_ticks(sources, cluster.interval_sec, for_sec, hide_addresses=hide_addresses):
             recording.add(signals)
@@ -74,19 +76,19 @@ async def record(
 
 
 def cluster_at(settings: Settings, url: str, name: str | None, step_sec: float) -> ClusterSettings:
-    """The cluster whose past lies in the Prometheus at `url`, judged every `step_sec` seconds.
+    """The cluster whose past is in the Prometheus at `url`, evaluated every `step_sec` seconds.
 
-    It is the configured one of that name, or else the one read from that very address: its credentials, selector,
-    window, thresholds and ignored queues hold here too. Where none is configured it is a cluster of defaults.
-    SettingsError if the name is not one of those configured, or they do not go with the address or step."""
+    The configured cluster of that name, else the one with that address, with its credentials, selector, window,
+    thresholds and ignored queues; a cluster with defaults where none is configured. Raises SettingsError if no cluster
+    has the name, or its settings do not fit the address or step."""
     known = {cluster.name: cluster for cluster in settings.clusters}
     if name is not None and known and name not in known:
         raise SettingsError([f"no cluster is named {name}: there is {', '.join(known)}"])
     here = [c for c in settings.clusters if c.prometheus and c.prometheus.url.rstrip("/") == url.rstrip("/")]
     chosen = known.get(name) if name is not None else next(iter(here), None)
-    said = chosen.prometheus.model_dump(exclude_unset=True) if chosen and chosen.prometheus else {}
+    configured = chosen.prometheus.model_dump(exclude_unset=True) if chosen and chosen.prometheus else {}
     try:
-        prometheus = PrometheusSettings.model_validate({**said, "url": url})
+        prometheus = PrometheusSettings.model_validate({**configured, "url": url})
         if chosen is None:
             cluster = ClusterSettings(name=name or "default", prometheus=prometheus)
         else:
@@ -98,8 +100,8 @@ def cluster_at(settings: Settings, url: str, name: str | None, step_sec: float) 
 
 
 def evaluation_times(start: Instant, end: Instant, step_sec: float, now: Instant) -> range:
-    """The moments to judge, in milliseconds since the epoch: `start`, a step later, and so on up to `end`, but no later
-    than `now`. SettingsError where there are none."""
+    """The times to evaluate, in milliseconds since the epoch: `start`, then every step up to `end`, but no later than
+    `now`. Raises SettingsError where there are none."""
     if start >= end:
         raise SettingsError([f"--end {end.format_iso()} is not after --start {start.format_iso()}"])
     if start > now:
@@ -108,18 +110,63 @@ def evaluation_times(start: Instant, end: Instant, step_sec: float, now: Instant
     return range(first, last + 1, round(step_sec * 1000))
 
 
+def replay_recording(ticks: Iterable[Signals], context: Context, *, explain: bool = False) -> Iterator[dict[str, Any]]:
+    """One object of the replay contract (docs/architecture.md) per tick; with `explain` in words too. Each knows the
+    ticks so far only."""
+    memory = Memory()
+    for signals in ticks:
+        line, memory = _line(signals, memory, context, explain)
+        yield line
+
+
 async def replay_prometheus(
-    cluster: ClusterSettings, times: range, say: Callable[[str], None]
+    cluster: ClusterSettings, times: range, note: Callable[[str], None], *, explain: bool = False
 ) -> AsyncIterator[dict[str, Any]]:
-    """The replay contract's objects (design.md §4) at these times, in order. Nothing later than a moment is
-    known at it. `say` is told in a sentence what a person should know of the readings. SourceError as
-    `PrometheusRange.ticks` raises it."""
+    """The same at these times of a Prometheus' past. `note` is called with a sentence where the readings need one.
+    Raises SourceError as `PrometheusRange.ticks` does."""
     assert cluster.prometheus is not None
-    source = PrometheusRange(cluster, cluster.prometheus, say=say)
+    source = PrometheusRange(cluster, cluster.prometheus, say=note)
     context, memory = pipeline.context(cluster), Memory()
     try:
         async for signals in source.ticks(times):
-            decision, memory = decide(signals, memory, context)
-            yield decision.replay_line()
+            line, memory = _line(signals, memory, context, explain)
+            yield line
     finally:
         await source.aclose()
+
+
+def _line(signals: Signals, memory: Memory, context: Context, explain: bool) -> tuple[dict[str, Any], Memory]:
+    if not explain:
+        decision, memory = decide(signals, memory, context)
+        return decision.replay_line(), memory
+    evaluation, memory = evaluate(signals, memory, context)
+    return {**evaluation.replay_line(), "explanation": explanation_of(explained(evaluation))}, memory
+
+
+def explanation_of(evaluation: ExplainedEvaluation) -> dict[str, Any]:
+    """The `explanation` of the replay contract: the page's words, in the page's order."""
+    words = evaluation.narrative
+    parts = (
+        words.setting,
+        words.trigger,
+        *(sentence(reaction) for reaction in words.reactions),
+        words.why,
+        words.meaning,
+        words.watch_next,
+    )
+    missing = {i: why for i in evaluation.signals.readings if (why := evaluation.signals.why_missing(i))}
+    return {
+        "summary": evaluation.summary,
+        "narrative": " ".join(part for part in parts if part),
+        "missing": {i: why.detail or why.code.value for i, why in missing.items()},
+        "findings": [
+            {
+                "finding": issue.finding,
+                "subject": issue.subject,
+                "title": issue.title,
+                "cause": issue.likely_cause,
+                "actions": [action.description for action in issue.suggested_actions],
+            }
+            for issue in evaluation.findings
+        ],
+    }

@@ -57,7 +57,7 @@ async def test_a_cluster_that_can_be_judged_is_exit_0(tmp_path: Path, server: Me
     code, out, err = await doctor(tmp_path, "--quick")
     assert (code, err) == (0, "")
     assert "Primary signals: coverage 1.00" in out
-    assert "not configured: `copilot up` brings one" in out
+    assert "not configured: `copilot up` starts one" in out
     assert out.rstrip().endswith("night: a verdict can be trusted")
 
 

@@ -7,8 +7,9 @@ from whenever import Instant
 
 from copilot.cli.options import moment, span
 from copilot.errors import SettingsError
-from copilot.replay import cluster_at, evaluation_times
+from copilot.replay import cluster_at, evaluation_times, replay_recording
 from copilot.settings.load import ClusterSettings, PrometheusSettings, Settings
+from lab.recorded_run import RECORDINGS, find_runs, load_run
 from tests.cli.test_main import copilot
 from tests.evaluations import NOON
 
@@ -108,3 +109,18 @@ def test_a_name_nobody_configured_is_an_error_unless_nothing_is_configured() -> 
     with pytest.raises(SettingsError, match="no cluster is named north: there is east, west"):
         cluster_at(_configured(), "https://east.example", "north", 30)
     assert cluster_at(Settings(), "https://east.example", "north", 30).name == "north"
+
+
+def test_an_explanation_has_the_pages_words_for_every_finding() -> None:
+    run = load_run("workers-down", find_runs(RECORDINGS)["workers-down"])
+    explained = list(replay_recording(run.ticks, run.context(), explain=True))
+    assert [{k: v for k, v in line.items() if k != "explanation"} for line in explained] == list(
+        replay_recording(run.ticks, run.context())
+    )
+    told = next(line["explanation"] for line in explained if line["top_factor"] == "no_pollers")
+    assert list(told) == ["summary", "narrative", "missing", "findings"]
+    assert list(told["findings"][0]) == ["finding", "subject", "title", "cause", "actions"]
+    assert told["findings"][0]["title"] in told["summary"]
+    assert all(finding["actions"] and finding["cause"] for finding in told["findings"])
+    assert told["narrative"].count(". ") > 4
+    assert told["missing"]["connection_pool.utilization_pct"] == "persistence_sql_in_use is not on the server pages"

@@ -81,9 +81,9 @@ def test_nothing_read_is_said_in_full() -> None:
     reasons = distrust_reasons(Signals(time=NOW, readings=dict.fromkeys(PRIMARIES)))
     assert reasons[0] == "0% of the primary signals were read, a verdict needs 60%"
     assert [r.partition(":")[0] for r in reasons[1:]] == [
-        "nothing tells what arrives",
-        "nothing tells what waits",
-        "nothing tells what is served",
+        "no signal of demand",
+        "no signal of backlog",
+        "no signal of completed work",
     ]
 
 

@@ -1,4 +1,4 @@
-"""`copilot replay`: judge a recording, or the past of a Prometheus, by today's rules."""
+"""`copilot replay`: evaluate a recording, or the past of a Prometheus, with today's rules."""
 
 import asyncio
 import sys
@@ -27,47 +27,49 @@ def replay(
         Path | None, typer.Option(metavar="FILE", help="A recording; gzipped if its name ends in .gz.")
     ] = None,
     prometheus: Annotated[
-        str | None, typer.Option(metavar="URL", help="A Prometheus: what stands before /api/v1/query.")
+        str | None, typer.Option(metavar="URL", help="A Prometheus: its address before /api/v1/query.")
     ] = None,
     start: Annotated[
         str | None, typer.Option(metavar="TIME", help="2026-11-22T12:00:00Z, a date, epoch seconds, or -6h.")
     ] = None,
     end: Annotated[str | None, typer.Option(metavar="TIME", help="The same, or now.")] = None,
     step: Annotated[
-        str | None, typer.Option(metavar="TIME", help=f"Time between two evaluations, {DEFAULT_STEP} unless said.")
+        str | None, typer.Option(metavar="TIME", help=f"Time between two evaluations. Default: {DEFAULT_STEP}.")
     ] = None,
     cluster: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="The configured cluster whose credentials and thresholds are used."),
     ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Add the explanation that the page shows.")] = False,
     format_: Annotated[Format, typer.Option("--format", help="One JSON object a line.")] = Format.JSONL,  # noqa: ARG001
     config: ConfigOption = None,
 ) -> None:
-    """Judge the past tick by tick and print what would have been said, one JSON object per evaluation: that of a
-    recording, or of any range a Prometheus still has.
+    """Evaluate the past tick by tick, of a recording or of any range a Prometheus still has. Prints one JSON object per
+    evaluation.
 
-    A recording is judged by the default thresholds, or those of its cluster in a --config. A Prometheus is asked with
-    the credentials, selector and thresholds of the --cluster in the configuration, or of the one that has its address.
+    A recording is evaluated with the default thresholds, or those of its cluster in --config. A Prometheus is queried
+    with the credentials, selector and thresholds of --cluster, or of the configured cluster with its address.
 
-    Example: copilot replay --recording night.jsonl.gz --format jsonl
+    Example: copilot replay --recording night.jsonl.gz --explain
 
     Example: copilot replay --prometheus http://127.0.0.1:9090 --start 2026-11-21 --end 2026-11-22 --format jsonl
 
     Example: copilot replay --prometheus https://prometheus.example --cluster production --start -6h --end now"""
     if (recording is None) == (prometheus is None):
-        raise SettingsError(["say either --recording FILE or --prometheus URL with --start and --end"])
+        raise SettingsError(["give either --recording FILE or --prometheus URL with --start and --end"])
     if recording is not None:
         if start or end or step or cluster:
             raise SettingsError(["--start, --end, --step and --cluster go with --prometheus: a recording has its own"])
-        _replay_recording(recording, config)
+        _replay_recording(recording, config, explain=explain)
     elif prometheus is not None:
         if start is None or end is None:
-            raise SettingsError(["--prometheus needs --start and --end: --start -6h --end now, say"])
-        _replay_prometheus(prometheus, start, end, step or DEFAULT_STEP, cluster, config)
+            raise SettingsError(["--prometheus needs --start and --end, for example --start -6h --end now"])
+        _replay_prometheus(prometheus, start, end, step or DEFAULT_STEP, cluster, config, explain=explain)
 
 
-def _replay_recording(recording: Path, config: Path | None) -> None:
+def _replay_recording(recording: Path, config: Path | None, *, explain: bool) -> None:
     from copilot import pipeline
+    from copilot.replay import replay_recording
     from copilot.rules.evaluate import Context
     from copilot.settings.load import load_settings
     from copilot.sources.recorded import read_recording
@@ -76,11 +78,13 @@ def _replay_recording(recording: Path, config: Path | None) -> None:
     context = Context(cluster=header.cluster, interval_sec=header.interval_sec, window_sec=header.window_sec)
     if config is not None:
         context = pipeline.with_rules_of(context, load_settings(config))
-    for line in pipeline.replay_lines(ticks, context):
+    for line in replay_recording(ticks, context, explain=explain):
         _print(line)
 
 
-def _replay_prometheus(url: str, start: str, end: str, step: str, cluster: str | None, config: Path | None) -> None:
+def _replay_prometheus(
+    url: str, start: str, end: str, step: str, cluster: str | None, config: Path | None, *, explain: bool
+) -> None:
     from whenever import Instant
 
     from copilot.cli.options import moment, span
@@ -93,7 +97,7 @@ def _replay_prometheus(url: str, start: str, end: str, step: str, cluster: str |
 
     async def run() -> None:
         with _progress(len(times)) as advance:
-            async for line in replay_prometheus(chosen, times, _note):
+            async for line in replay_prometheus(chosen, times, _note, explain=explain):
                 _print(line)
                 advance()
 
@@ -112,7 +116,7 @@ def _note(sentence: str) -> None:
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """How far it is, on stderr where that is a terminal and the lines themselves go elsewhere."""
+    """Progress on stderr, where that is a terminal and the lines go elsewhere."""
     if not sys.stderr.isatty() or sys.stdout.isatty():
         yield lambda: None
         return
