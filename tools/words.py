@@ -1,7 +1,7 @@
-"""Check user-facing text against the glossary: `python -m tools.words` prints each wrong word and what to write instead.
+"""The word check: `python -m tools.words` prints each word that user-facing text must not contain, and its replacement.
 
-The words, the files and the exceptions are in words.toml. Markdown, templates, JSON and YAML are checked as text; of Python
-the string literals and docstrings. Inline code, addresses and single identifiers are skipped.
+The words, the files and the exceptions are in words.toml. Markdown, templates, JSON and YAML are checked as text; Python
+by its string literals and docstrings. Inline code, addresses and single identifiers are skipped.
 """
 
 import ast
@@ -16,7 +16,9 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_suffix(".toml")
-IDENTIFIERS = re.compile(r"`[^`\n]+`|\]\([^)\s]+\)|https?://[^\s\"'<>)]+|\b(?:class|id|href|src|data-[\w-]+)=\"[^\"]*\"")
+IDENTIFIERS = re.compile(
+    r"`[^`\n]+`|\]\([^)\s]+\)|https?://[^\s\"'<>)]+|\b(?:class|id|href|src|data-[\w-]+)=\"[^\"]*\""
+)
 
 
 class Finding(NamedTuple):
@@ -74,7 +76,12 @@ def texts(file: Path) -> Iterator[tuple[int, str]]:
 def check(files: Iterable[Path], words: Words, root: Path = ROOT) -> list[Finding]:
     """The wrong words in these files, by file and line."""
     found = [
-        Finding(str(file.relative_to(root)), first + text.count("\n", 0, offset), word, instead)
+        Finding(
+            str(file.relative_to(root) if file.is_relative_to(root) else file),
+            first + text.count("\n", 0, offset),
+            word,
+            instead,
+        )
         for file in files
         for first, text in texts(file)
         for offset, word, instead in words.wrong(text)
