@@ -1,7 +1,7 @@
 """The word check: `python -m tools.words` prints each word that user-facing text must not contain, and its replacement.
 
-The words, the files and the exceptions are in words.toml. Markdown, templates, JSON and YAML are checked as text; Python
-by its string literals and docstrings. Inline code, addresses and single identifiers are skipped.
+The words, the files and the exceptions are in words.toml. Markdown, templates, JSON and YAML are checked as text,
+Python by its string literals and docstrings. Inline code, addresses and single identifiers are skipped.
 """
 
 import ast
