@@ -51,7 +51,9 @@ def kept_once(evidence: Evidence) -> Iterable[Promise]:
         _lines([t for t, n in evaluated.items() if n > 1], "was evaluated twice"),
     )
     differs = [v.tick for v in evidence.stored if v.tick in first and first[v.tick] != v.state]
-    yield Promise("stored verdicts equal the evaluated ones", len(stored), _lines(differs, "is stored as something else"))
+    yield Promise(
+        "stored verdicts equal the evaluated ones", len(stored), _lines(differs, "is stored as something else")
+    )
     states = [v for n, v in enumerate(evidence.evaluated) if n == 0 or evidence.evaluated[n - 1].state != v.state]
     asked = {a.tick for a in evidence.assessed if a.trigger == "state_change"}
     silent = [v.tick for v in states if v.tick not in asked]

@@ -87,7 +87,9 @@ class Run:
             full = self.deeds.fill_disk(disk, plan.disk_sec)
             await self._verdicts_go_on("the database's disk is full", full, said="disk is full")
             refused = self.deeds.refused_for_want_of_room()
-            self.checks.append(Promise("the full disk made writes fail", refused, [] if refused else ["no write failed"]))
+            self.checks.append(
+                Promise("the full disk made writes fail", refused, [] if refused else ["no write failed"])
+            )
 
     async def _verdicts_go_on(self, what: str, deed: Coroutine[Any, Any, None], *, said: str) -> None:
         """Verdicts change while the store is away, and some answer gives the reason, in which `said` stands."""
