@@ -44,16 +44,16 @@ def test_what_is_kept_is_not_called_broken() -> None:
             {"evaluated": [*KEPT.evaluated, Verdict(102, "happy")]}, "no tick is evaluated twice", id="a moment twice"
         ),
         pytest.param(
-            {"stored": [Verdict(100, "critical"), *KEPT.stored[1:]]}, "stored verdicts equal the evaluated ones", id="changed"
+            {"stored": [Verdict(100, "critical"), *KEPT.stored[1:]]},
+            "stored verdicts equal the evaluated ones",
+            id="changed",
         ),
         pytest.param(
             {"assessed": KEPT.assessed[1:], "assessments": KEPT.assessments[1:]},
             "every change of state leads to an assessment",
             id="a change nobody keeps",
         ),
-        pytest.param(
-            {"assessments": KEPT.assessments[:2]}, "every assessment is stored once", id="no assessment"
-        ),
+        pytest.param({"assessments": KEPT.assessments[:2]}, "every assessment is stored once", id="no assessment"),
         pytest.param(
             {"assessments": [*KEPT.assessments, KEPT.assessments[0]]},
             "every assessment is stored once",
