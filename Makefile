@@ -42,11 +42,12 @@ test: $(VENV)/.dev  ## the whole test suite, on real servers
 	@$(BIN)/python -m pytest -n 4 -m "not alone" $(ARGS)
 	@$(BIN)/python -m pytest -n 3 --dist loadfile -m alone $(ARGS)
 
-lint: $(VENV)/.dev  ## format, lint, types, import contracts
+lint: $(VENV)/.dev  ## format, lint, types, import contracts, words of texts
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m tools.words
 
 format: $(VENV)/.dev  ## put the code into shape
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -41,25 +41,27 @@ def kept_once(evidence: Evidence) -> Iterable[Promise]:
         "no tick is stored twice", len(stored), _lines([t for t, n in stored.items() if n > 1], "is there twice")
     )
     yield Promise(
-        "nothing is stored that was not evaluated",
+        "only evaluated ticks are stored",
         len(stored),
         _lines(sorted(stored.keys() - evaluated.keys()), "was never evaluated"),
     )
     yield Promise(
-        "no moment is evaluated twice",
+        "no tick is evaluated twice",
         len(evidence.evaluated),
         _lines([t for t, n in evaluated.items() if n > 1], "was evaluated twice"),
     )
     differs = [v.tick for v in evidence.stored if v.tick in first and first[v.tick] != v.state]
-    yield Promise("what is stored is what was said", len(stored), _lines(differs, "is stored as something else"))
+    yield Promise(
+        "stored verdicts equal the evaluated ones", len(stored), _lines(differs, "is stored as something else")
+    )
     states = [v for n, v in enumerate(evidence.evaluated) if n == 0 or evidence.evaluated[n - 1].state != v.state]
     asked = {a.tick for a in evidence.assessed if a.trigger == "state_change"}
     silent = [v.tick for v in states if v.tick not in asked]
-    yield Promise("every change of state is to be kept as an assessment", len(states), _lines(silent, "is not"))
+    yield Promise("every change of state leads to an assessment", len(states), _lines(silent, "is not"))
     wanted, kept = Counter(evidence.assessed), Counter(evidence.assessments)
     off = [f"{a.tick} ({a.trigger})" for a in sorted(wanted | kept) if wanted[a] != kept[a]]
-    yield Promise("every assessment to be kept is kept once", len(wanted), [f"{a} is not" for a in off])
-    yield Promise("all is stored in the end", 1, [evidence.unsettled] if evidence.unsettled else ())
+    yield Promise("every assessment is stored once", len(wanted), [f"{a} is not" for a in off])
+    yield Promise("everything is stored at the end", 1, [evidence.unsettled] if evidence.unsettled else ())
 
 
 def no_long_hole(ticks: Sequence[int], outages: Sequence[Outage], interval_sec: float) -> Promise:
@@ -73,7 +75,7 @@ def no_long_hole(ticks: Sequence[int], outages: Sequence[Outage], interval_sec: 
             broken.append(f"{after - before} s after {before}, {away:.1f} s of them away")
     longest = max((b - a for a, b in pairwise(ticks)), default=0)
     note = f"longest {longest} s; at most {worst:.1f} s beyond outage and interval (allowed {NOTICE_SEC:g} s)"
-    return Promise("no hole in the timeline is longer than its outage", max(0, len(ticks) - 1), broken, note)
+    return Promise("no gap in the timeline is longer than its outage", max(0, len(ticks) - 1), broken, note)
 
 
 def one_loop(evidence: Evidence) -> Iterable[Promise]:
@@ -86,10 +88,10 @@ def one_loop(evidence: Evidence) -> Iterable[Promise]:
         broken += [f"{loop}: {n} ended as {status}" for status, n in statuses.items() if status != "CONTINUED_AS_NEW"]
         if len(runs) != evidence.runs_counted[loop]:
             broken.append(f"{loop} counts {evidence.runs_counted[loop]} runs, Temporal {len(runs)}")
-    yield Promise("one loop of a kind, never lost nor doubled", sum(map(len, evidence.loops.values())), broken)
+    yield Promise("one loop of each kind, never lost or duplicated", sum(map(len, evidence.loops.values())), broken)
     ended = Counter(evidence.others)
     bad = [f"{n} ended as {status}" for status, n in ended.items() if status != "COMPLETED"]
-    yield Promise("what the loop starts ends well", len(evidence.others), bad)
+    yield Promise("child workflows complete", len(evidence.others), bad)
 
 
 def one_verdict_a_moment(
@@ -110,10 +112,10 @@ def one_verdict_a_moment(
         if s.state != UNKNOWN:
             ever.setdefault(s.tick, set()).add(s.state)
     two = [f"{t} as {_or(states)}" for t, states in ever.items() if len(states) > 1]
-    yield Promise("nobody is shown two verdicts for one moment", len(ever), two)
-    yield Promise("everybody is shown what was evaluated", len(seen), wrong)
+    yield Promise("no client gets two verdicts for one tick", len(ever), two)
+    yield Promise("every client gets the evaluated verdict", len(seen), wrong)
     differs = [f"{t} as {_or(states)}" for t, states in told.items() if not states <= truth.get(t, set())]
-    yield Promise("every timeline says the same of a moment", len(told), differs)
+    yield Promise("all timelines agree about a tick", len(told), differs)
 
 
 def never_backwards(seen: Sequence[Seen], restarts: Sequence[float], shifted: Sequence[tuple[float, float]]) -> Promise:
@@ -132,7 +134,7 @@ def never_backwards(seen: Sequence[Seen], restarts: Sequence[float], shifted: Se
                 else:
                     broken.append(f"{name}: {one.tick}, then {two.tick}")
     note = f"over a kill of the API: {after_restart} times"
-    return Promise("nobody is taken back to an older verdict", pairs, broken, note)
+    return Promise("no client goes back to an older verdict", pairs, broken, note)
 
 
 def never_old_as_fresh(seen: Sequence[Seen], interval_sec: float) -> Promise:

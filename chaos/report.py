@@ -46,14 +46,14 @@ class Report:
         lines = [
             f"chaos, seed {self.seed}: {self.took_sec:.0f} s, {self.answers} answers read, {self.unanswered} not given"
         ]
-        lines.append(f"\n  {'what was done':<34} {'times':>6} {'away, median':>13} {'longest':>9}")
+        lines.append(f"\n  {'fault':<34} {'times':>6} {'away, median':>13} {'longest':>9}")
         for deed in self.deeds:
             away = f"{deed.median_sec:.1f} s"
             lines.append(
                 f"  {deed.name:<34} {deed.times:>6} {away:>13} {f'{deed.longest_sec:.1f} s':>9}  {deed.note}".rstrip()
             )
         lines += [f"  not done: {what}" for what in self.not_done]
-        lines.append(f"\n  {'what was promised':<52} {'checked':>8} {'broken':>7}")
+        lines.append(f"\n  {'promise':<52} {'checked':>8} {'broken':>7}")
         for promise in self.promises:
             lines.append(f"  {promise.name:<52} {promise.checked:>8} {len(promise.broken):>7}  {promise.note}".rstrip())
             lines += [f"    broken: {what}" for what in promise.broken[:EXAMPLES]]

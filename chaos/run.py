@@ -87,7 +87,9 @@ class Run:
             full = self.deeds.fill_disk(disk, plan.disk_sec)
             await self._verdicts_go_on("the database's disk is full", full, said="disk is full")
             refused = self.deeds.refused_for_want_of_room()
-            self.checks.append(Promise("the full disk was felt", refused, [] if refused else ["no write failed"]))
+            self.checks.append(
+                Promise("the full disk made writes fail", refused, [] if refused else ["no write failed"])
+            )
 
     async def _verdicts_go_on(self, what: str, deed: Coroutine[Any, Any, None], *, said: str) -> None:
         """Verdicts change while the store is away, and some answer gives the reason, in which `said` stands."""
@@ -99,12 +101,12 @@ class Run:
         ticks = {s.tick for s in shown if s.tick > away.start}
         wanted = int(LIVE_SHARE * length / INTERVAL_SEC)
         broken = [] if len(ticks) >= wanted else [f"{len(ticks)} verdicts in {length:.0f} s"]
-        self.checks.append(Promise(f"verdicts go on while {what}", len(ticks), broken))
+        self.checks.append(Promise(f"verdicts continue while {what}", len(ticks), broken))
         reasons = Counter(s.degraded_because for s in shown if s.degraded_because)
         telling = [s.at - away.start for s in shown if said in (s.degraded_because or "")]
         broken = [] if telling else [f"nobody is told, but: {', '.join(reasons) or 'nothing'}"]
         note = f"first after {min(telling):.1f} s" if telling else ""
-        self.checks.append(Promise(f"it is said that {what}", len(telling), broken, note))
+        self.checks.append(Promise(f"the API reports that {what}", len(telling), broken, note))
 
     async def _with_wrong_clocks(self) -> None:
         if not self.plan.clock or not possible():
@@ -141,7 +143,7 @@ class Run:
         broken = [] if after is not None and after <= allowed else [f"{waited:.0f} s, not {allowed:.0f} s"]
         name = f"wall clock steps by {by:+d} s"
         self.table.append(Deed(name, 1, waited, waited, "until a verdict of the time the clocks then show"))
-        self.checks.append(Promise(f"verdicts go on after the {name}", 1, broken))
+        self.checks.append(Promise(f"verdicts continue after the {name}", 1, broken))
         await asyncio.sleep(STEPPED_SEC)
 
     def judged(self, evidence: Evidence) -> Sequence[Promise]:
@@ -157,7 +159,7 @@ class Run:
             *promises.one_verdict_a_moment(seen, self.readers.told, evidence, shifted),
             promises.never_backwards(seen, restarts, shifted),
             promises.never_old_as_fresh(seen, INTERVAL_SEC),
-            Promise("every answer of the API is a good one", self.readers.answers, self.readers.wrong),
+            Promise("every API response is valid", self.readers.answers, self.readers.wrong),
             *self.checks,
         ]
 

@@ -16,7 +16,7 @@ from tests.cluster_signals import blind, healthy, play, with_queues, workers_dow
 from tests.observed_faults import FOLDER, observed
 
 HERE = Path(__file__).parent
-RECORDINGS = (HERE / "scenarios", HERE.parent / "src" / "copilot" / "lab" / "recordings")
+RECORDINGS = (HERE / "scenarios", HERE.parent / "lab" / "recordings")
 DATABASE_CALLS = ("UpdateShard", "CreateWorkflowExecution", "GetWorkflowExecution", "ReadHistoryBranch",
                   "GetTimerTasks", "CompleteTasksLessThan", "GetTaskQueue", "RangeCompleteOutboundTasks")  # fmt: skip
 REQUESTS = ("StartWorkflowExecution", "SignalWorkflowExecution", "RespondWorkflowTaskCompleted",

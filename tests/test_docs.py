@@ -1,4 +1,4 @@
-"""The documents hold: links lead somewhere, configurations load, commands exist."""
+"""The documents are true: links work, configurations load, commands exist, and the walk names files and functions."""
 
 import re
 import shlex
@@ -18,6 +18,7 @@ PAGES = [p for p in tracked("*.md") if "tests" not in p.parts]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+MAX_STEPS = 15
 
 
 def name_of(page: Path) -> str:
@@ -25,23 +26,23 @@ def name_of(page: Path) -> str:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors a forge gives a page's headings."""
+    """The anchors that a forge gives to the headings of a page."""
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", t.lower()).strip().replace(" ", "-") for t in titles}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_link_inside_the_repository_leads_somewhere(page: Path) -> None:
+def test_every_link_inside_the_repository_has_a_target(page: Path) -> None:
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
-    for one, other in LINK.findall(text):
-        target, _, anchor = (one or other).partition("#")
+    for link, image in LINK.findall(text):
+        target, _, anchor = (link or image).partition("#")
         if re.match(r"[a-z]+:", target):
             continue
-        there = (page.parent / target).resolve() if target else page
-        assert there.exists(), f"{name_of(page)} links to {target}, which is not there"
+        file = (page.parent / target).resolve() if target else page
+        assert file.exists(), f"{name_of(page)} links to {target}, which does not exist"
         if anchor:
-            assert anchor in anchors(there), f"{name_of(page)} links to {target}#{anchor}, which is no heading"
+            assert anchor in anchors(file), f"{name_of(page)} links to {target}#{anchor}, which is not a heading"
 
 
 def snippets(language: str) -> Iterator[tuple[str, str]]:
@@ -68,7 +69,7 @@ def test_every_command_in_the_documents_exists_with_its_options(page: str, body:
 
 
 def assert_parses(words: list[str], where: str) -> None:
-    """Whether the command line would be taken, without running it."""
+    """Whether the command line is accepted, without running it."""
     command: Any = typer.main.get_command(app)
     while hasattr(command, "commands"):
         assert words, f"{where}: no command"
@@ -78,3 +79,15 @@ def assert_parses(words: list[str], where: str) -> None:
         command.make_context(command.name, list(words))
     except Exception as error:  # noqa: BLE001 - Typer's own click, whose exceptions have no public name
         pytest.fail(f"{where}: {error}")
+
+
+def test_the_walk_from_a_scrape_to_the_status_names_files_and_functions_that_exist() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    walk = page.partition("\n## From one scrape to `/status`\n")[2]
+    assert 0 < len(re.findall(r"^\d+\. ", walk, re.MULTILINE)) <= MAX_STEPS
+    source = ROOT / "src" / "copilot"
+    files = re.findall(r"`([\w/]+\.py)`", walk)
+    assert [f for f in files if not (source / f).is_file()] == []
+    code = "\n".join((source / f).read_text(encoding="utf-8") for f in sorted(set(files)))
+    names = {name.rpartition(".")[2] for name in re.findall(r"`([A-Za-z_.]+)`", walk) if not name.endswith(".py")}
+    assert [name for name in sorted(names) if not re.search(rf"\b(def|class) {name}\b", code)] == []

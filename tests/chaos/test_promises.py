@@ -21,7 +21,7 @@ KEPT = Evidence(
     unsettled="",
 )
 
-ONE = "one loop of a kind, never lost nor doubled"
+ONE = "one loop of each kind, never lost or duplicated"
 
 
 def broken(*found: Promise) -> list[str]:
@@ -38,33 +38,33 @@ def test_what_is_kept_is_not_called_broken() -> None:
         pytest.param({"stored": KEPT.stored[:2]}, "every evaluated tick is stored", id="lost"),
         pytest.param({"stored": [*KEPT.stored, KEPT.stored[0]]}, "no tick is stored twice", id="twice"),
         pytest.param(
-            {"stored": [*KEPT.stored, Verdict(106, "happy")]}, "nothing is stored that was not evaluated", id="made up"
+            {"stored": [*KEPT.stored, Verdict(106, "happy")]}, "only evaluated ticks are stored", id="made up"
         ),
         pytest.param(
-            {"evaluated": [*KEPT.evaluated, Verdict(102, "happy")]}, "no moment is evaluated twice", id="a moment twice"
+            {"evaluated": [*KEPT.evaluated, Verdict(102, "happy")]}, "no tick is evaluated twice", id="a moment twice"
         ),
         pytest.param(
-            {"stored": [Verdict(100, "critical"), *KEPT.stored[1:]]}, "what is stored is what was said", id="changed"
+            {"stored": [Verdict(100, "critical"), *KEPT.stored[1:]]},
+            "stored verdicts equal the evaluated ones",
+            id="changed",
         ),
         pytest.param(
             {"assessed": KEPT.assessed[1:], "assessments": KEPT.assessments[1:]},
-            "every change of state is to be kept as an assessment",
+            "every change of state leads to an assessment",
             id="a change nobody keeps",
         ),
-        pytest.param(
-            {"assessments": KEPT.assessments[:2]}, "every assessment to be kept is kept once", id="no assessment"
-        ),
+        pytest.param({"assessments": KEPT.assessments[:2]}, "every assessment is stored once", id="no assessment"),
         pytest.param(
             {"assessments": [*KEPT.assessments, KEPT.assessments[0]]},
-            "every assessment to be kept is kept once",
+            "every assessment is stored once",
             id="two assessments",
         ),
-        pytest.param({"unsettled": "3 pending"}, "all is stored in the end", id="never arrived"),
+        pytest.param({"unsettled": "3 pending"}, "everything is stored at the end", id="never arrived"),
         pytest.param({"loops": {**KEPT.loops, "scheduled-chaos": ["RUNNING"] * 2}}, ONE, id="two loops"),
         pytest.param({"loops": {**KEPT.loops, "scheduled-chaos": ["FAILED"]}}, ONE, id="no loop"),
         pytest.param({"loops": {**KEPT.loops, "scheduled-chaos": []}}, ONE, id="a loop never started"),
         pytest.param({"runs_counted": {**KEPT.runs_counted, "observe-chaos": 3}}, ONE, id="a run too few"),
-        pytest.param({"others": ["COMPLETED", "FAILED"]}, "what the loop starts ends well", id="a failed child"),
+        pytest.param({"others": ["COMPLETED", "FAILED"]}, "child workflows complete", id="a failed child"),
     ],
 )
 def test_each_way_to_break_a_promise_is_found(changed: dict[str, object], name: str) -> None:
@@ -90,13 +90,13 @@ def test_two_verdicts_for_one_moment_are_found_and_age_is_not_taken_for_one() ->
     assert broken(*promises.one_verdict_a_moment(seen, {}, KEPT, [])) == []
     seen.append(Seen("events", 104, 102, "happy"))
     assert broken(*promises.one_verdict_a_moment(seen, {}, KEPT, [])) == [
-        "nobody is shown two verdicts for one moment",
-        "everybody is shown what was evaluated",
+        "no client gets two verdicts for one tick",
+        "every client gets the evaluated verdict",
     ]
     early = [Seen("status", 110, 102, "unknown")]
-    assert broken(*promises.one_verdict_a_moment(early, {}, KEPT, [])) == ["everybody is shown what was evaluated"]
+    assert broken(*promises.one_verdict_a_moment(early, {}, KEPT, [])) == ["every client gets the evaluated verdict"]
     told = {102: {"stressed", "happy"}}
-    assert broken(*promises.one_verdict_a_moment([], told, KEPT, [])) == ["every timeline says the same of a moment"]
+    assert broken(*promises.one_verdict_a_moment([], told, KEPT, [])) == ["all timelines agree about a tick"]
 
 
 def test_a_reader_taken_back_is_found_unless_the_api_was_killed_between() -> None:
