@@ -1,1 +1,1 @@
-"""Dashboards, alert rules and provisioning for Grafana, built from the taxonomy and the API's shapes."""
+"""Dashboards, alert rules and provisioning for Grafana: files that a person edits, and the dashboards of the signals."""
