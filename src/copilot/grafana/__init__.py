@@ -1,1 +1,1 @@
-"""Dashboards, alert rules and provisioning for Grafana: files that a person edits, and the dashboards of the signals."""
+"""Dashboards, alert rules and provisioning for Grafana: files to edit, and dashboards generated from the taxonomy."""

@@ -1,7 +1,7 @@
 """All files for Grafana and Prometheus. `python -m copilot.grafana.files FOLDER` writes what deploy/grafana holds.
 
-The verdict's dashboards, the data sources and the alert rules are edited beside this module, as JSON and YAML. Made from
-them or from the taxonomy: the dashboards of the signals, and the alert rules as Grafana provisions them.
+The Copilot's dashboards, the data sources and the alert rules are JSON and YAML beside this module: edit them there. The
+signals' dashboards are generated from the taxonomy, Grafana's alert rules from those of Prometheus.
 """
 
 import json

@@ -22,13 +22,13 @@ UNITS = {
 }  # fmt: skip
 """The taxonomy's units as Grafana names them."""
 ABOUT = {
-    "temporal-server": ("Temporal Server Health", "What the server does, and what it costs."),
+    "temporal-server": ("Temporal Server Health", "Requests, tasks and queues of the server's components."),
     "temporal-persistence": (
         "Temporal Persistence",
-        "The database as the server sees it, SQL and Aurora DSQL alike. On DSQL conflicts of optimistic concurrency "
-        "are part of life, and latencies are to be read against 500 ms instead of 100.",
+        "The database as the server sees it, SQL and Aurora DSQL alike. On DSQL, conflicts of optimistic concurrency "
+        "are normal; judge latencies against 500 ms instead of 100 ms.",
     ),
-    "temporal-workers": ("Temporal Workers", "What the workers say of themselves, and the server of their tasks."),
+    "temporal-workers": ("Temporal Workers", "What the workers report, and what the server reports about their tasks."),
 }
 """Title and description, by uid."""
 
