@@ -173,7 +173,7 @@ class Observed:
         )
         logs = {name: WatchedLogs(FileLogs([self.log_file]), PatternBook(), cluster.window)} if self.log_file else {}
         notify = NotifyDeps(
-            rules=tuple(c.rules() for c in self.channels), channels={c.name: channel(c) for c in self.channels}
+            rules=tuple(self.channels), channels={c.name: channel(c) for c in self.channels}
         )
         return build_worker(self.client, self.queue, deps, release, LogDeps(redact=str, logs=logs), notify=notify)
 

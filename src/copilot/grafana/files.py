@@ -1,7 +1,7 @@
 """All files for Grafana and Prometheus. `python -m copilot.grafana.files FOLDER` writes what deploy/grafana holds.
 
-The Copilot's dashboards, the data sources and the alert rules are JSON and YAML beside this module: edit them there. The
-signals' dashboards are generated from the taxonomy, Grafana's alert rules from those of Prometheus.
+The Copilot's dashboards, the data sources and the alert rules are JSON and YAML beside this module: edit them there.
+The signals' dashboards are generated from the taxonomy, Grafana's alert rules from those of Prometheus.
 """
 
 import json

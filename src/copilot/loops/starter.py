@@ -124,7 +124,7 @@ class Started:
 
 def loops_of(cluster: ClusterSettings, settings: Settings) -> tuple[LoopKind, ...]:
     """The loops that a cluster needs, the notifying one where a channel takes its notifications."""
-    notifies = any(channel.rules().hears_of(cluster.name) for channel in settings.notify)
+    notifies = any(channel.matches(cluster.name) for channel in settings.notify)
     return (*(loop for loop in LOOPS if loop.needed(cluster)), *([NOTIFYING] if notifies else []))
 
 

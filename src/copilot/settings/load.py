@@ -206,8 +206,8 @@ class Settings(BaseSettings):
         if doubled := sorted({n for n in channels if channels.count(n) > 1}):
             raise ValueError(f"two channels are named {', '.join(doubled)}")
         for each in self.notify:
-            if strangers := sorted(set(each.clusters) - set(names)):
-                raise ValueError(f"channel {each.name!r} hears of {', '.join(strangers)}, which is no cluster")
+            if unknown := sorted(set(each.clusters) - set(names)):
+                raise ValueError(f"channel {each.name!r} there is no cluster {', '.join(unknown)}")
         return self
 
     @classmethod

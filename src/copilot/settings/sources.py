@@ -11,18 +11,27 @@ from copilot.logs.patterns import KnownPattern, checked_regex
 
 
 def _http_url(url: str) -> str:
+    """The URL; ValueError (which may quote it) where it is not a usable one."""
     if not url.startswith(("http://", "https://")):
-        raise ValueError(f"{url!r} is no http:// or https:// address")
+        raise ValueError(f"{url!r} is not an http:// or https:// URL")
     try:
         parsed = httpx.URL(url)
         parsed.raw_host.decode("ascii")
     except (httpx.InvalidURL, ValueError) as error:
-        raise ValueError(f"{url!r} is no address: {error}") from error
+        raise ValueError(f"{url!r} is not a valid URL: {error}") from error
     if not parsed.host:
-        raise ValueError(f"{url!r} names no host")
+        raise ValueError(f"{url!r} has no host")
     if not 0 < (parsed.port or 1) < 65536:
-        raise ValueError(f"{url!r} has no port there can be")
+        raise ValueError(f"{url!r} has an invalid port")
     return url
+
+
+def valid_http_url(url: str) -> bool:
+    """Whether requests can be sent to the URL. Quotes nothing: the URL may be a secret."""
+    try:
+        return bool(_http_url(url))
+    except ValueError:
+        return False
 
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
