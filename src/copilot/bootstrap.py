@@ -9,7 +9,8 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from copilot.errors import SettingsError, SourceError, StartError
-from copilot.settings.load import ClusterSettings, Settings, TemporalSettings
+from copilot.settings.clusters import ClusterSettings, TemporalSettings
+from copilot.settings.load import Settings
 from copilot.settings.models import KnowledgeSettings, ModelSettings
 from copilot.settings.sources import LogSettings
 from copilot.sources import Source

@@ -24,7 +24,7 @@ from copilot.metrics.resolve import WITNESS, readings, wanted_leaves
 from copilot.metrics.window import TargetScrapes, Vector, View, compute, seconds
 from copilot.rules.signals.expressions import Gauge, Leaf, Quantile, Rate, Role, rate, server
 from copilot.rules.signals.taxonomy import SPECS
-from copilot.settings.load import ClusterSettings, PrometheusSettings
+from copilot.settings.clusters import ClusterSettings, PrometheusSettings
 from copilot.sources.prometheus.instant import PrometheusSource
 from tests.scraped import recorded
 from tests.sources.metrics_server import MetricsServer

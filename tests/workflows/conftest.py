@@ -35,14 +35,8 @@ from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation, HealthAssessment, Snapshot, Trigger
 from copilot.rules.signals.readings import Signals
 from copilot.rules.thresholds import Thresholds
-from copilot.settings.load import (
-    ClusterSettings,
-    MetricsEndpoint,
-    Settings,
-    TemporalSettings,
-    WatchedTemporal,
-    WorkerSettings,
-)
+from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, TemporalSettings, WatchedTemporal
+from copilot.settings.load import Settings, WorkerSettings
 from copilot.settings.notify import NotifySettings, StateName
 from copilot.sources.logs.file import FileLogs
 from copilot.store.base import PRUNE_BATCH, Store, Told
@@ -172,9 +166,7 @@ class Observed:
             rules=self.rules,
         )
         logs = {name: WatchedLogs(FileLogs([self.log_file]), PatternBook(), cluster.window)} if self.log_file else {}
-        notify = NotifyDeps(
-            rules=tuple(self.channels), channels={c.name: channel(c) for c in self.channels}
-        )
+        notify = NotifyDeps(rules=tuple(self.channels), channels={c.name: channel(c) for c in self.channels})
         return build_worker(self.client, self.queue, deps, release, LogDeps(redact=str, logs=logs), notify=notify)
 
     async def start(self, loop: LoopKind = OBSERVING, ticks_per_run: int = TICKS_PER_RUN) -> Started:

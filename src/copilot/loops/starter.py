@@ -38,7 +38,8 @@ from copilot.loops.observe import ObserveClusterWorkflow
 from copilot.loops.prune import PruneStoreWorkflow
 from copilot.loops.recovery import log_watcher_state, notify_state, observe_state
 from copilot.loops.scheduled import ScheduledAssessmentWorkflow
-from copilot.settings.load import ClusterSettings, Settings, WorkerSettings
+from copilot.settings.clusters import ClusterSettings
+from copilot.settings.load import Settings, WorkerSettings
 
 PATIENCE_SEC = 30.0
 TRY_EVERY_SEC = 0.5
