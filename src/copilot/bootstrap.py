@@ -27,7 +27,7 @@ from copilot.sources.temporal.health import Frontend
 from copilot.sources.temporal.source import TemporalApiSource, connect_config, watched_client
 from copilot.store.base import Store
 from copilot.store.postgres import PostgresStore
-from copilot.telemetry.switch import client_plugins
+from copilot.telemetry.spans import client_plugins
 
 if TYPE_CHECKING:
     from copilot.explain.model.agent import Explainers

@@ -39,7 +39,7 @@ from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, Temporal
 from copilot.settings.load import Settings, WorkerSettings
 from copilot.settings.notify import NotifySettings, StateName
 from copilot.sources.logs.file import FileLogs
-from copilot.store.base import PRUNE_BATCH, Store, Told
+from copilot.store.base import PRUNE_BATCH, OnDeleted, Store
 from tests.evaluations import signals
 from tests.fakes.memory_store import MemoryStore
 
@@ -94,10 +94,10 @@ class BreakableStore(MemoryStore):
         return await super().save_assessment(assessment)
 
     async def prune(
-        self, before: Instant, batch: int = PRUNE_BATCH, told: Told | None = None, cluster: str | None = None
+        self, before: Instant, batch: int = PRUNE_BATCH, on_deleted: OnDeleted | None = None, cluster: str | None = None
     ) -> int:
         self._reached()
-        return await super().prune(before, batch, told, cluster)
+        return await super().prune(before, batch, on_deleted, cluster)
 
     async def latest_assessment(self, cluster: str) -> HealthAssessment | None:
         self._reached()

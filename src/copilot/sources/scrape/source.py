@@ -87,7 +87,7 @@ class ScrapeSource:
         self._now = now
         self._client = SourceClient(
             "metrics",
-            beside=True,
+            own_traces=True,
             transport=transport,
             trust_env=False,
             timeout=None,
