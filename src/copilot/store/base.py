@@ -82,8 +82,8 @@ class Store(Protocol):
         (same evaluation_id and trigger)."""
 
     async def improve_explanation(self, evaluation_id: str, trigger: Trigger, explanation: Explanation) -> bool:
-        """Give a stored assessment, and the issues it was the last to see, another explanation; its state, gates,
-        readings and the life of its issues do not change. False: there is no such assessment."""
+        """Give a stored assessment another explanation; its evaluation and its issues do not change. False: there is no
+        such assessment."""
 
     async def save_model_call(self, call: ModelCall) -> None:
         """Store a call of a model, or its new state."""
