@@ -28,7 +28,7 @@ from copilot.embedded.supervisor import Child, Supervisor
 from copilot.loops.definitions import OBSERVE, Definition, observe_id
 from copilot.loops.observe import ObserveClusterWorkflow
 from copilot.loops.starter import start_loop
-from copilot.settings.load import ClusterSettings, WatchedTemporal
+from copilot.settings.clusters import ClusterSettings, WatchedTemporal
 from copilot.store.postgres import PostgresStore
 
 CYCLES = int(os.environ.get("CYCLES", "10000"))

@@ -19,7 +19,7 @@ from whenever import Instant
 
 from benchmarks import Row
 from copilot.rules.signals.readings import MissingCode
-from copilot.settings.load import ClusterSettings, PrometheusSettings
+from copilot.settings.clusters import ClusterSettings, PrometheusSettings
 from copilot.sources.prometheus.instant import PrometheusSource
 from tests.scraped import recorded
 from tests.sources.metrics_server import MetricsServer

@@ -10,7 +10,7 @@ from pathlib import Path
 from whenever import Instant
 
 from benchmarks import Row
-from copilot.settings.load import ClusterSettings, WatchedTemporal
+from copilot.settings.clusters import ClusterSettings, WatchedTemporal
 from copilot.sources.temporal.source import TemporalApiSource
 from tests.sources.watched_frontend import Counted, dev_server, start_on
 

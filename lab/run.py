@@ -21,7 +21,7 @@ from copilot.replay import read_ticks, recording_header
 from copilot.rules.evaluate import evaluate
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation
-from copilot.settings.load import ClusterSettings, MetricsEndpoint, WatchedTemporal
+from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, WatchedTemporal
 from copilot.sources import Source
 from copilot.sources.recorded import recording_to
 from lab.beside import copilot_beside, keep_looking

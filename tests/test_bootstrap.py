@@ -11,14 +11,8 @@ from copilot.errors import SettingsError, SourceError, StartError
 from copilot.loops.dependencies import close, observe_deps
 from copilot.loops.live import LoopLive
 from copilot.rules.signals.readings import MissingCode
-from copilot.settings.load import (
-    ClusterSettings,
-    MetricsEndpoint,
-    Settings,
-    StoreSettings,
-    TemporalSettings,
-    WatchedTemporal,
-)
+from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, TemporalSettings, WatchedTemporal
+from copilot.settings.load import Settings, StoreSettings
 from tests.test_tree import ROOT, tracked
 
 NOBODY = TemporalSettings(address="127.0.0.1:1")

@@ -12,15 +12,14 @@ from copilot.doctor import diagnose, record_cluster
 from copilot.embedded.ports import free_ports
 from copilot.errors import StartError
 from copilot.loops.starter import start_loops
-from copilot.settings.load import (
+from copilot.settings.clusters import (
     ClusterSettings,
     MetricsEndpoint,
     PrometheusSettings,
-    Settings,
-    StoreSettings,
     TemporalSettings,
     WatchedTemporal,
 )
+from copilot.settings.load import Settings, StoreSettings
 from copilot.sources.recorded import read_recording
 from tests.scraped import recorded
 from tests.sources.metrics_server import MetricsServer

@@ -7,7 +7,8 @@ from copilot.diagnosis import CheckStatus
 from copilot.doctor import LogCheck, check_logs, diagnose
 from copilot.rules.signals.logs import TOP_PATTERN
 from copilot.rules.signals.readings import MissingCode
-from copilot.settings.load import ClusterSettings, MetricsEndpoint, Settings
+from copilot.settings.clusters import ClusterSettings, MetricsEndpoint
+from copilot.settings.load import Settings
 from copilot.settings.sources import LogSettings, LokiSettings
 from tests.sources.loki_server import LokiServer
 

@@ -82,10 +82,10 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         """,
     )
     for part in (
-        "clusters.0.logs.loki.url: 'loki.example' is no http:// or https:// address",
+        "clusters.0.logs.loki.url: 'loki.example' is not an http:// or https:// URL",
         "clusters.0.logs.loki.query: ",
-        "clusters.0.logs.loki.tenant: only printable ASCII",
-        "clusters.0.logs.patterns.0: pattern 'nothing' has neither words nor a regex",
+        "clusters.0.logs.loki.tenant: a header can hold printable ASCII",
+        "clusters.0.logs.patterns.0: pattern 'nothing' needs words or a regex",
         "clusters.0.logs.patterns.1: '(a+)+$' could take very long on some line: a group repeats",
         "clusters.0.logs.patterns.2: '(' is no regular expression",
         "clusters.0.logs.patterns.3.words.0: ",
@@ -97,17 +97,17 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("[clusters.logs]", "give one of files and loki"),
+        ("[clusters.logs]", "choose one of files and loki"),
         (
             '[clusters.logs]\nfiles = ["/a.log"]\n[clusters.logs.loki]\nurl = "http://l"\nquery = \'{a="b"}\'',
-            "give one of files and loki",
+            "choose one of files and loki",
         ),
         (
             '[clusters.logs.loki]\nurl = "http://l"\nquery = \'{a="b"}\'\nbearer_token = "t"\nbasic_user = "u"\n'
             'basic_password = "p"',
             "choose one of bearer_token and basic_user",
         ),
-        ('[clusters.logs.loki]\nurl = "http://u:p@l"\nquery = \'{a="b"}\'', "user and password go into basic_user"),
+        ('[clusters.logs.loki]\nurl = "http://u:p@l"\nquery = \'{a="b"}\'', "put user and password into basic_user"),
         ('[clusters.logs.loki]\nurl = "http://l"\nquery = \'{a="b"}\'\nsigv4 = {region = "x"}', "sigv4"),
         (
             '[clusters.logs]\nfiles = ["/a.log"]\n'

@@ -10,7 +10,8 @@ from copilot.rules.memory import Memory
 from copilot.rules.model import ReportedState
 from copilot.rules.signals.readings import MissingCode
 from copilot.rules.thresholds import Thresholds
-from copilot.settings.load import ClusterSettings, MetricsEndpoint, Settings
+from copilot.settings.clusters import ClusterSettings, MetricsEndpoint
+from copilot.settings.load import Settings
 from tests.evaluations import NOON, signals
 
 CONTEXT = Context(cluster="night", interval_sec=30, window_sec=60)

@@ -10,7 +10,7 @@ from copilot import pipeline
 from copilot.errors import RecordingError, SettingsError
 from copilot.replay import read_ticks, record, recording_header, with_interval
 from copilot.rules.signals.readings import Signals
-from copilot.settings.load import ClusterSettings, MetricsEndpoint
+from copilot.settings.clusters import ClusterSettings, MetricsEndpoint
 from copilot.sources.recorded import read_recording
 from tests.cluster_signals import CONTEXT, healthy
 

@@ -20,7 +20,7 @@ from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation, HealthAssessment, Trigger
 from copilot.rules.signals.logs import LogReading, with_logs
 from copilot.rules.signals.readings import BreakdownRow, MissingCode, RecordingHeader, Signals
-from copilot.settings.load import ClusterSettings, MetricsEndpoint
+from copilot.settings.clusters import ClusterSettings, MetricsEndpoint
 from copilot.sources.logs.file import FileLogs
 from copilot.sources.recorded import write_recording
 from copilot.store.rows import split_evaluation, to_jsonb

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from copilot import bootstrap
 from copilot.errors import SettingsError
-from copilot.settings.load import ClusterSettings, MetricsEndpoint, PrometheusSettings, Settings, load_settings
+from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, PrometheusSettings
+from copilot.settings.load import Settings, load_settings
 
 
 def loaded(content: bytes) -> Settings:
@@ -117,4 +118,4 @@ def test_any_environment_is_settings_or_our_error(name: str, value: str) -> None
 def test_what_is_no_json_is_named_as_it_was_written(name: str) -> None:
     with environment("COPILOT_API__HOST", "0.0.0.0"), environment(name, "["), pytest.raises(SettingsError) as refused:
         loaded(b"")
-    assert str(refused.value) == f"the environment's {name} is no JSON"
+    assert str(refused.value) == f"environment variable {name} is not valid JSON"

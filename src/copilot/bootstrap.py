@@ -9,7 +9,8 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from copilot.errors import SettingsError, SourceError, StartError
-from copilot.settings.load import ClusterSettings, Settings, TemporalSettings
+from copilot.settings.clusters import ClusterSettings, TemporalSettings
+from copilot.settings.load import Settings
 from copilot.settings.models import KnowledgeSettings, ModelSettings
 from copilot.settings.sources import LogSettings
 from copilot.sources import Source
@@ -26,7 +27,7 @@ from copilot.sources.temporal.health import Frontend
 from copilot.sources.temporal.source import TemporalApiSource, connect_config, watched_client
 from copilot.store.base import Store
 from copilot.store.postgres import PostgresStore
-from copilot.telemetry.switch import client_plugins
+from copilot.telemetry.spans import client_plugins
 
 if TYPE_CHECKING:
     from copilot.explain.model.agent import Explainers

@@ -18,7 +18,8 @@ from copilot.redaction.redactor import redacted
 from copilot.replay import read_ticks, record
 from copilot.rules.signals.logs import LogReading, with_logs
 from copilot.rules.signals.readings import MissingCode, Signals
-from copilot.settings.load import ClusterSettings, MetricsEndpoint, PrometheusSettings, Settings
+from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, PrometheusSettings
+from copilot.settings.load import Settings
 from copilot.sources.prometheus.check import ENOUGH, RoleFound, check_prometheus
 from copilot.sources.scrape.check import PageFound, check_page
 from copilot.sources.temporal.health import Frontend

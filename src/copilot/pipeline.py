@@ -21,7 +21,8 @@ from copilot.rules.model import Evaluation, Snapshot
 from copilot.rules.signals.readings import BreakdownRow, Missing, MissingCode, ServerFacts, Signals, merge
 from copilot.rules.signals.taxonomy import SPECS, TAXONOMY_VERSION
 from copilot.rules.state_machine import MEMORY_LASTS
-from copilot.settings.load import ClusterSettings, Settings
+from copilot.settings.clusters import ClusterSettings
+from copilot.settings.load import Settings
 from copilot.sources import Source
 
 _UNSAFE = re.compile(r"\W", re.ASCII)

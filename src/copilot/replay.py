@@ -17,7 +17,8 @@ from copilot.rules.evaluate import Context, decide, evaluate
 from copilot.rules.memory import Memory
 from copilot.rules.signals.readings import RecordingHeader, Signals
 from copilot.rules.signals.taxonomy import TAXONOMY_VERSION
-from copilot.settings.load import ClusterSettings, PrometheusSettings, Settings
+from copilot.settings.clusters import ClusterSettings, PrometheusSettings
+from copilot.settings.load import Settings
 from copilot.sources import Source
 from copilot.sources.prometheus.range import PrometheusRange
 from copilot.sources.recorded import recording_to

@@ -42,7 +42,7 @@ def test_a_model_that_cannot_be_used_is_said_at_start(name: str, says: str, monk
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"dispatcher": "gpt"}, "names no model"),
+        ({"dispatcher": "gpt"}, "is not a model"),
         ({"dispatcher": "bedrock:anthropic.claude"}, "need region"),
         ({"dispatcher": "anthropic:claude", "base_url": "http://localhost:1"}, "base_url is for"),
         ({"daily_usd": 0}, "greater than 0"),

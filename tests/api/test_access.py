@@ -72,13 +72,13 @@ def test_a_token_is_kept_as_its_hash_and_known_by_it() -> None:
     ("wrong", "said"),
     [
         ({"tokens": {"grafana": "secret"}}, "copilot token new"),
-        ({"tokens": {"a": token_hash("x"), "b": token_hash("x")}}, "same token"),
+        ({"tokens": {"a": token_hash("x"), "b": token_hash("x")}}, "share a token"),
         ({"cert_file": "a.pem"}, "go together"),
-        ({"cors_origins": ["*"]}, "no origin"),
-        ({"cors_origins": ["https://a.example/path"]}, "no origin"),
-        ({"frame_ancestors": ["'self'; script-src *"]}, "no origin"),
-        ({"trusted_proxies": ["*"]}, "no address of a proxy"),
-        ({"trusted_proxies": ["proxy.example"]}, "no address of a proxy"),
+        ({"cors_origins": ["*"]}, "not an origin"),
+        ({"cors_origins": ["https://a.example/path"]}, "not an origin"),
+        ({"frame_ancestors": ["'self'; script-src *"]}, "not an origin"),
+        ({"trusted_proxies": ["*"]}, "not an IP address or network"),
+        ({"trusted_proxies": ["proxy.example"]}, "not an IP address or network"),
     ],
 )
 def test_settings_that_would_let_in_others_are_refused(wrong: dict[str, object], said: str) -> None:

@@ -65,7 +65,7 @@ def test_the_configuration_in_a_help_can_be_copied() -> None:
         (("doctor", "--record", "copilot.toml", "--for", "5s"), CLUSTER, "copilot.toml is there already"),
         (("db", "setup-schema"), "", "store.url is not set"),
         (("db", "check-connection"), "", "store.url is not set"),
-        (("db", "check-connection"), '[store]\nurl = "dsql://db.example.org"\n', "no Aurora DSQL endpoint"),
+        (("db", "check-connection"), '[store]\nurl = "dsql://db.example.org"\n', "not an Aurora DSQL endpoint"),
         (("db", "prune"), UNREACHABLE, "127.0.0.1:1/none cannot be used"),
         (("db", "prune", "--older-than", "7"), UNREACHABLE, "--older-than 7 has no unit"),
         (("db", "list-tables"), UNREACHABLE, "127.0.0.1:1/none cannot be used"),

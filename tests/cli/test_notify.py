@@ -46,7 +46,7 @@ async def test_a_test_goes_to_every_channel_and_says_what_came_back(tmp_path: Pa
     assert one.exit_code == 0
     assert json.loads(one.stdout) == {"channel": "hook1", "kind": "webhook", "delivered": True, "why": ""}
     assert [posted.json["kind"] for posted in it.posted] == ["test", "test"]
-    assert it.posted[0].json["headline"] == "east: this is a test of the Copilot's notifications"
+    assert it.posted[0].json["headline"] == "[TEST] east: notifications from Temporal SRE Copilot work"
 
 
 async def test_a_channel_that_is_not_there_is_said(tmp_path: Path) -> None:
@@ -55,12 +55,13 @@ async def test_a_channel_that_is_not_there_is_said(tmp_path: Path) -> None:
 
 
 async def test_the_list_says_who_hears_of_what_and_no_secret(tmp_path: Path) -> None:
-    quiet = 'quiet_hours = { from = "22:00", to = "07:00", timezone = "Europe/Berlin" }\nclusters = ["east"]\n'
-    config = channels("http://127.0.0.1:1/path-that-is-secret") + quiet
+    muted = 'mute_time_intervals = [{ start_time = "22:00", end_time = "07:00", location = "Europe/Berlin" }]\n'
+    muted += 'clusters = ["east"]\n'
+    config = channels("http://127.0.0.1:1/path-that-is-secret") + muted
     shown = await notify("list", config=config, folder=tmp_path)
     as_json = await notify("list", "--json", config=config, folder=tmp_path)
     assert shown.stdout == (
-        "hook1 (webhook): critical, unknown, of east, quiet from 22:00 to 07:00 Europe/Berlin, but for critical\n"
+        "hook1 (webhook): critical, unknown, of east, muted from 22:00 to 07:00 Europe/Berlin except critical\n"
     )
-    assert json.loads(as_json.stdout)["quiet_hours"]["except"] == ["critical"]
+    assert json.loads(as_json.stdout)["mute_time_intervals"][0]["except_states"] == ["critical"]
     assert "secret" not in shown.stdout + as_json.stdout

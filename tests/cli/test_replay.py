@@ -8,7 +8,8 @@ from whenever import Instant
 from copilot.cli.options import moment, span
 from copilot.errors import SettingsError
 from copilot.replay import cluster_at, evaluation_times, replay_recording
-from copilot.settings.load import ClusterSettings, PrometheusSettings, Settings
+from copilot.settings.clusters import ClusterSettings, PrometheusSettings
+from copilot.settings.load import Settings
 from lab.recorded_run import RECORDINGS, find_runs, load_run
 from tests.cli.test_main import copilot
 from tests.evaluations import NOON
@@ -31,7 +32,7 @@ RANGE = ("--start", "2026-11-21T12:00:00Z", "--end", "2026-11-21T13:00:00Z")
         (("--prometheus", NOWHERE, "--start", "2999-01-01", "--end", "2999-01-02"), "is in the future"),
         (("--prometheus", NOWHERE, *RANGE, "--step", "soon"), "--step 'soon' is no time"),
         (("--prometheus", NOWHERE, *RANGE, "--step", "1s"), "--step 1s cannot be used"),
-        (("--prometheus", "prometheus:9090", *RANGE), "is no http:// or https:// address"),
+        (("--prometheus", "prometheus:9090", *RANGE), "is not an http:// or https:// URL"),
         (("--prometheus", NOWHERE, *RANGE), f"{NOWHERE}: "),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

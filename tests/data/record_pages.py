@@ -31,7 +31,7 @@ from copilot.metrics.promql import new_series_name
 from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of
 from copilot.rules.signals.expressions import Gauge, Role
 from copilot.rules.signals.taxonomy import SPECS
-from copilot.settings.load import ClusterSettings, WatchedTemporal
+from copilot.settings.clusters import ClusterSettings, WatchedTemporal
 from copilot.sources.scrape.pages import MAX_PAGE_BYTES, fetch_page
 from copilot.sources.scrape.source import SCRAPE_TIMEOUT_SEC
 from copilot.sources.temporal.source import TemporalApiSource

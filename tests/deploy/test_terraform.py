@@ -13,7 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from copilot.cli.main import app
-from copilot.settings.load import ClusterSettings, PrometheusSettings, Settings, SigV4
+from copilot.settings.clusters import ClusterSettings, PrometheusSettings, SigV4
+from copilot.settings.load import Settings
 from copilot.settings.sources import LokiSettings
 from tests.deploy import hcl
 from tests.deploy.hcl import BLOCK, COMMENTS, FOLDER, Body, Thing, all_of, locals_, named, plain, things

@@ -1,4 +1,4 @@
-"""The state store in memory: for tests, and for whoever tries things out without a database. Ends with the process."""
+"""A state store in memory, for tests of what uses one."""
 
 from collections.abc import Sequence
 from operator import itemgetter
@@ -9,14 +9,14 @@ from whenever import Instant
 from copilot.explain.model.answer import Explanation
 from copilot.explain.model.usage import SETTLED, UNSERVED, ModelCall, Spent
 from copilot.rules.model import DetectedIssue, Evaluation, HealthAssessment, Severity, Snapshot, Trigger
-from copilot.store.base import PRUNE_BATCH, SeriesPoint, TimelinePoint, Told, newest_told
+from copilot.store.base import PRUNE_BATCH, OnDeleted, SeriesPoint, TimelinePoint, newer_of
 from copilot.store.downsample import thin_series, thin_timeline
-from copilot.store.issue_life import live_on
+from copilot.store.issue_life import advance
 from copilot.store.rows import micros
 
 
 class MemoryStore:
-    """A Store that keeps everything in this process."""
+    """A Store in memory."""
 
     def __init__(self) -> None:
         self._snapshots: dict[str, Snapshot] = {}
@@ -54,7 +54,7 @@ class MemoryStore:
             for cluster, i in self._issues.values()
             if cluster == assessment.cluster and (i.resolved_at is None or micros(i.resolved_at) > time)
         ]
-        for issue in live_on(assessment, known, later[0] if later else None):
+        for issue in advance(assessment, known, later[0] if later else None):
             self._issues[issue.id] = (assessment.cluster, issue)
         self._assessments[kept_as] = assessment
         return True
@@ -84,22 +84,23 @@ class MemoryStore:
         about = (c for c in self._calls.values() if c.cluster == cluster and c.fingerprint == fingerprint)
         return max((c for c in about if c.outcome in SETTLED), key=lambda c: c.time, default=None)
 
+    # Not of the protocol: for tests to look at.
     async def model_calls(self, cluster: str, start: Instant, end: Instant, limit: int = 100) -> list[ModelCall]:
         inside = [c for c in self._calls.values() if c.cluster == cluster and _inside(c.time, start, end)]
         return sorted(inside, key=lambda c: c.time)[-limit:]
 
     async def latest_snapshot(self, cluster: str) -> Snapshot | None:
-        return max(self._kept(cluster), key=lambda s: s.evaluation.time, default=None)
+        return max(self._stored(cluster), key=lambda s: s.evaluation.time, default=None)
 
     async def latest_evaluation(self, cluster: str) -> Evaluation | None:
         snapshot = await self.latest_snapshot(cluster)
-        return newest_told(snapshot.evaluation if snapshot else None, await self.latest_assessment(cluster))
+        return newer_of(snapshot.evaluation if snapshot else None, await self.latest_assessment(cluster))
 
     async def evaluation_at(self, cluster: str, at: Instant) -> Evaluation | None:
         limit = micros(at)
-        ticks = [s.evaluation for s in self._kept(cluster) if micros(s.evaluation.time) <= limit]
+        ticks = [s.evaluation for s in self._stored(cluster) if micros(s.evaluation.time) <= limit]
         assessed = [a for a in self._assessed(cluster) if micros(a.time) <= limit]
-        return newest_told(max(ticks, key=lambda e: e.time, default=None), assessed[-1] if assessed else None)
+        return newer_of(max(ticks, key=lambda e: e.time, default=None), assessed[-1] if assessed else None)
 
     async def latest_assessment(self, cluster: str) -> HealthAssessment | None:
         return next(reversed(self._assessed(cluster)), None)
@@ -109,11 +110,6 @@ class MemoryStore:
     ) -> list[HealthAssessment]:
         inside = [a for a in self._assessed(cluster) if _inside(a.time, start, end)]
         return inside[-limit:]
-
-    async def recent_assessment(self, cluster: str, now: Instant, within_sec: float) -> Instant | None:
-        after, last = micros(now.subtract(seconds=within_sec)), micros(now)
-        times = [micros(a.time) for a in self._assessed(cluster)]
-        return max((t for t in times if after < t <= last), default=None)
 
     async def timeline(
         self, cluster: str, start: Instant, end: Instant, max_points: int, *, signals: bool = False
@@ -127,7 +123,7 @@ class MemoryStore:
                 top_factor=e.top_factor,
                 signals=dict(e.signals.readings) if signals else None,
             )
-            for e in self._told(cluster, start, end)
+            for e in self._ticks(cluster, start, end)
         ]
         return thin_timeline(points, max_points)
 
@@ -135,7 +131,7 @@ class MemoryStore:
         self, cluster: str, signal_id: str, start: Instant, end: Instant, max_points: int
     ) -> list[SeriesPoint]:
         points = [
-            SeriesPoint(time=micros(e.time), value=e.signals.value(signal_id)) for e in self._told(cluster, start, end)
+            SeriesPoint(time=micros(e.time), value=e.signals.value(signal_id)) for e in self._ticks(cluster, start, end)
         ]
         return thin_series(points, max_points)
 
@@ -166,7 +162,7 @@ class MemoryStore:
         self,
         before: Instant,
         batch: int = PRUNE_BATCH,  # noqa: ARG002
-        told: Told | None = None,
+        on_deleted: OnDeleted | None = None,
         cluster: str | None = None,
     ) -> int:
         limit = micros(before)
@@ -193,8 +189,8 @@ class MemoryStore:
             "model_calls": len(calls),
         }
         for table, rows in found.items():
-            if told and rows:
-                told(table, rows)
+            if on_deleted and rows:
+                on_deleted(table, rows)
         return sum(found.values())
 
     async def close(self) -> None:
@@ -207,11 +203,11 @@ class MemoryStore:
         found.sort(key=lambda i: i.severity.value)
         return found
 
-    def _kept(self, cluster: str) -> list[Snapshot]:
+    def _stored(self, cluster: str) -> list[Snapshot]:
         return [s for s in self._snapshots.values() if s.evaluation.cluster == cluster]
 
-    def _told(self, cluster: str, start: Instant, end: Instant) -> list[Evaluation]:
-        inside = [s.evaluation for s in self._kept(cluster) if _inside(s.evaluation.time, start, end)]
+    def _ticks(self, cluster: str, start: Instant, end: Instant) -> list[Evaluation]:
+        inside = [s.evaluation for s in self._stored(cluster) if _inside(s.evaluation.time, start, end)]
         return sorted(inside, key=lambda e: e.time)
 
     def _assessed(self, cluster: str) -> list[HealthAssessment]:

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from copilot.grafana.alerts import ALERTS, grafana_rules, prometheus_rules
-from copilot.grafana.provisioning import dashboard_folders, data_sources
+from copilot.grafana.files import committed
 
 TESTS = """\
 rule_files: [rules.yaml]
@@ -36,7 +35,7 @@ tests:
         alertname: TemporalClusterCritical
         exp_alerts: [{exp_labels: {severity: critical, cluster: prod, state: critical}, exp_annotations: {
           summary: Temporal cluster prod makes no progress,
-          description: The Copilot says critical. Its page says why and what to do first.}}]
+          description: "The Copilot's verdict is critical. Its page says why, and what to do first."}}]
       - {eval_time: 14m, alertname: TemporalClusterStressed, exp_alerts: []}
       - {eval_time: 1m, alertname: CopilotGone, exp_alerts: []}
       - {eval_time: 9m, alertname: CopilotModelBudgetSpent, exp_alerts: []}
@@ -58,18 +57,20 @@ FIRES_AT_LAST = {
 }
 
 
-def promtool(folder: Path, *words: str) -> str:
-    ran = subprocess.run(["promtool", *words], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return ran.stdout
+RULES = committed()["prometheus-rules.yaml"]
+
+
+def promtool(folder: Path, tests: str) -> "subprocess.CompletedProcess[str]":
+    (folder / "rules.yaml").write_text(RULES, encoding="utf-8")
+    (folder / "tests.yaml").write_text(tests, encoding="utf-8")
+    words = ["promtool", "test", "rules", "tests.yaml"]
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.needs_debian("prometheus")
-def test_the_rules_are_valid_and_fire_when_they_should(tmp_path: Path) -> None:
-    (tmp_path / "rules.yaml").write_text(prometheus_rules(), encoding="utf-8")
-    assert f"{len(ALERTS)} rules found" in promtool(tmp_path, "check", "rules", "rules.yaml")
-    (tmp_path / "tests.yaml").write_text(TESTS, encoding="utf-8")
-    promtool(tmp_path, "test", "rules", "tests.yaml")
+def test_the_rules_fire_when_they_should_and_not_before(tmp_path: Path) -> None:
+    ran = promtool(tmp_path, TESTS)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 @pytest.mark.needs_debian("prometheus")
@@ -77,18 +78,14 @@ def test_the_rules_are_valid_and_fire_when_they_should(tmp_path: Path) -> None:
 def test_a_rule_that_waits_fires_at_last(tmp_path: Path, alert: str, at: str) -> None:
     document = yaml.safe_load(TESTS)
     document["tests"] = [document["tests"][0] | {"alert_rule_test": [{"eval_time": at, "alertname": alert}]}]
-    (tmp_path / "rules.yaml").write_text(prometheus_rules(), encoding="utf-8")
-    (tmp_path / "tests.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
-    ran = subprocess.run(["promtool", "test", "rules", "tests.yaml"], cwd=tmp_path, capture_output=True, text=True,
-                         timeout=60, check=False)  # fmt: skip
+    ran = promtool(tmp_path, yaml.safe_dump(document))
     assert ran.returncode == 1
     assert alert in ran.stdout + ran.stderr
 
 
-def test_grafana_has_the_same_rules_and_asks_the_provisioned_prometheus() -> None:
-    rules = yaml.safe_load(grafana_rules())["groups"][0]["rules"]
-    sources = {s["uid"] for s in yaml.safe_load(data_sources())["datasources"]}
-    assert [r["title"] for r in rules] == [a.name for a in ALERTS]
-    assert {r["data"][0]["datasourceUid"] for r in rules} <= sources
+def test_grafana_has_the_same_rules_on_the_prometheus_that_is_provisioned() -> None:
+    rules = yaml.safe_load(committed()["provisioning/alerting/copilot.yaml"])["groups"][0]["rules"]
+    sources = yaml.safe_load(committed()["provisioning/datasources/copilot.yaml"])["datasources"]
+    assert [r["title"] for r in rules] == [r["alert"] for r in yaml.safe_load(RULES)["groups"][0]["rules"]]
+    assert {r["data"][0]["datasourceUid"] for r in rules} <= {s["uid"] for s in sources}
     assert len({r["uid"] for r in rules}) == len(rules)
-    assert yaml.safe_load(dashboard_folders())["providers"][0]["type"] == "file"

@@ -9,9 +9,7 @@ import promql_parser
 import pytest
 
 from copilot.errors import SettingsError
-from copilot.grafana.copilot_dashboard import copilot_dashboard
 from copilot.grafana.files import committed, dashboards, files, write
-from copilot.grafana.panels import laid_out, row
 from copilot.grafana.signal_dashboards import INTERVAL
 from copilot.metrics.dialects import dialect_by_name
 from copilot.rules.signals.taxonomy import SPECS
@@ -36,8 +34,6 @@ CHOSEN = {
     "__from": str(NOON.subtract(hours=2).timestamp(unit="millisecond")),
     "__to": str(NOON.add(seconds=60).timestamp(unit="millisecond")),
 }
-
-
 OWN_WORKER = b"""# A worker with metrics_port (tests/telemetry/test_worker.py has the real thing), and what models took.
 copilot_worker_cycle_seconds_bucket{cluster="default",le="0.5"} 3
 copilot_worker_cycle_seconds_bucket{cluster="default",le="+Inf"} 4
@@ -50,6 +46,9 @@ copilot_model_cost_usd_total 0.5
 copilot_model_daily_cap_usd 2
 copilot_model_tokens_total{direction="input"} 900
 """
+
+
+COPILOT = dashboards()["temporal-copilot"]
 
 
 def panels(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -79,15 +78,10 @@ def test_no_panel_lies_on_another_and_all_have_an_id_and_a_source_by_uid(dashboa
     assert dashboard["refresh"] == "30s"
 
 
-def test_a_line_wider_than_the_page_is_refused() -> None:
-    with pytest.raises(ValueError, match="reaches column 30 of 24"):
-        laid_out([(4, [(20, row("a")), (10, row("b"))])])
-
-
 async def test_every_question_to_the_api_has_rows_of_the_right_types() -> None:
     store, loop, clock = await lived("critical")
     async with client(deps(loop, store, clock)) as api:
-        for panel in panels(copilot_dashboard()):
+        for panel in panels(COPILOT):
             for target in panel["targets"]:
                 found = await rows(api, target, CHOSEN)
                 if panel["title"] not in MAY_BE_EMPTY:
@@ -96,12 +90,12 @@ async def test_every_question_to_the_api_has_rows_of_the_right_types() -> None:
                         if column["text"] in UNTOLD:
                             continue
                         assert any(r[column["text"]] is not None for r in found), (panel["title"], column)
-        clusters = next(v for v in copilot_dashboard()["templating"]["list"] if v["name"] == "cluster")
+        clusters = next(v for v in COPILOT["templating"]["list"] if v["name"] == "cluster")
         assert await rows(api, clusters["query"]["infinityQuery"], {}) == [{"__text": "default", "__value": "default"}]
 
 
 async def test_the_robot_of_every_state_is_on_the_page() -> None:
-    robot = next(p for p in panels(copilot_dashboard()) if p["targets"][0]["computed_columns"])
+    robot = next(p for p in panels(COPILOT) if p["targets"][0]["computed_columns"])
     made = filled(robot["targets"][0]["computed_columns"][0]["selector"], CHOSEN)
     async with client(deps()) as api:
         for state in ("happy", "stressed", "critical", "unknown"):

@@ -2,24 +2,25 @@
 
 from typing import Any
 
-from copilot.notify.decide import Kind, Say, Seen
-from copilot.notify.messages import Notice, notice, read_evaluation
+from copilot.notify.decide import ClusterState, Kind, Notification
+from copilot.notify.messages import Message, compose, read_evaluation
 from copilot.rules.model import ReportedState
 from tests.evaluations import NOON, evaluation
 
 PAGE = "https://copilot.example.org/"
 
 
-def a_notice(
+def a_message(
     state: str = "critical",
-    kind: Kind = "opened",
+    kind: Kind = "firing",
     previous: str | None = None,
     public_url: str | None = PAGE,
     **changed: Any,
-) -> Notice:
+) -> Message:
     """A message about the cluster `east`; `changed` replaces fields of the evaluation."""
     made = evaluation(state, NOON, cluster="east", **changed)
-    seen = Seen(state=ReportedState(state), since=made.verdict.since, time=NOON, incident=made.verdict.since)
-    say = Say(kind=kind, state=seen.state, number=2, incident=made.verdict.since)
+    began = made.verdict.since
+    cluster = ClusterState(state=ReportedState(state), since=began, time=NOON, incident=began)
+    notification = Notification(kind=kind, state=cluster.state, number=2, incident=began)
     before = ReportedState(previous) if previous else None
-    return notice("east", say, seen, before, read_evaluation(made.model_dump(mode="json")), public_url)
+    return compose("east", notification, cluster, before, read_evaluation(made.model_dump(mode="json")), public_url)

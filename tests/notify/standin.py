@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.fakes.serving import serving
+
 Answer = tuple[int, dict[str, str], bytes]
 OK: Answer = (200, {}, b"ok")
 
@@ -33,45 +35,32 @@ class StandIn:
     posted: list[Posted] = field(default_factory=list)
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     port: int = 0
-    serving: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.serving.add(asyncio.create_task(self.serve(reader, writer)))
-
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.closing(writer), contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            first, *lines = head.strip().split("\r\n")
-            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-            body = await reader.readexactly(int(headers.get("content-length", "0")))
-            answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-            self.posted.append(Posted(first.split(" ")[1], headers, body))
-            self.reached.set()
-            if answer is None:
-                await reader.read()
-            else:
-                status, more, text = answer
-                fields = {"Content-Length": str(len(text)), "Connection": "close", **more}
-                lines = [f"HTTP/1.1 {status} Said", *(f"{name}: {value}" for name, value in fields.items())]
-                writer.write("\r\n".join([*lines, "", ""]).encode() + text)
-                await writer.drain()
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        first, *lines = head.strip().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        self.posted.append(Posted(first.split(" ")[1], headers, body))
+        self.reached.set()
+        if answer is None:
+            await reader.read()
+        else:
+            status, more, text = answer
+            fields = {"Content-Length": str(len(text)), "Connection": "close", **more}
+            lines = [f"HTTP/1.1 {status} Said", *(f"{name}: {value}" for name, value in fields.items())]
+            writer.write("\r\n".join([*lines, "", ""]).encode() + text)
+            await writer.drain()
 
 
 @contextlib.asynccontextmanager
 async def standing_in(*answers: Answer | None) -> AsyncIterator[StandIn]:
     """A stand-in at a port of its own."""
     it = StandIn(list(answers) or [OK])
-    server = await asyncio.start_server(it.connected, "127.0.0.1", 0)
-    it.port = server.sockets[0].getsockname()[1]
-    try:
+    async with serving(it.serve) as it.port:
         yield it
-    finally:
-        server.close()
-        for task in it.serving:
-            task.cancel()
-        await asyncio.gather(*it.serving, return_exceptions=True)
-        await asyncio.sleep(0)

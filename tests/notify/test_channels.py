@@ -13,15 +13,14 @@ from whenever import Instant
 
 from copilot.embedded.ports import free_ports
 from copilot.errors import SettingsError
-from copilot.notify import Channel
-from copilot.notify.channels import channel
+from copilot.notify.channels import Channel, channel
 from copilot.notify.decide import Outcome
 from copilot.notify.pagerduty import PagerDuty
 from copilot.notify.slack import Slack
 from copilot.notify.webhook import Webhook
 from copilot.settings.notify import NotifySettings
 from tests.evaluations import evaluation, issue
-from tests.notify.messages import a_notice
+from tests.notify.messages import a_message
 from tests.notify.standin import Answer, standing_in
 
 TOKEN = "T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX"
@@ -72,7 +71,7 @@ def pagerduty(url: str) -> NotifySettings:
 async def test_a_webhook_is_sent_the_documented_body_with_a_signature_that_can_be_verified() -> None:
     async with standing_in() as it:
         at = Instant.from_timestamp(1_795_000_000)
-        outcome = await Webhook(webhook(f"{it.url}/hook?team=a"), now=lambda: at).send(a_notice())
+        outcome = await Webhook(webhook(f"{it.url}/hook?team=a"), now=lambda: at).send(a_message())
     assert outcome == Outcome(delivered=True)
     (posted,) = it.posted
     assert posted.target == "/hook?team=a"
@@ -85,14 +84,14 @@ async def test_a_webhook_is_sent_the_documented_body_with_a_signature_that_can_b
         "version": 1,
         "event_id": "east:1795348620:2:critical",
         "incident_id": "east:1795348620",
-        "kind": "opened",
+        "kind": "firing",
         "cluster": "east",
         "health_state": "critical",
         "previous_state": None,
         "since": "2026-11-22T11:57:00Z",
         "time": "2026-11-22T12:00:00Z",
         "evaluation_id": "east@2026-11-22T12:00:00Z",
-        "headline": "east is CRITICAL, since 2026-11-22 11:57 UTC",
+        "headline": "[FIRING] east is CRITICAL since 2026-11-22 11:57 UTC",
         "summary": evaluation("critical").summary,
         "finding": {
             "name": "no_pollers",
@@ -104,29 +103,27 @@ async def test_a_webhook_is_sent_the_documented_body_with_a_signature_that_can_b
             "description": "Start workers for task queue orders; scaling history would not help",
             "risk_level": "low",
         },
-        "fired_gates": ["work_stalled"],
-        "links": {
-            "page": "https://copilot.example.org/?cluster=east",
-            "guide": "https://copilot.example.org/runbooks/no_pollers/page",
-        },
+        "firing_gates": ["work_stalled"],
+        "page_url": "https://copilot.example.org/?cluster=east",
+        "runbook_url": "https://copilot.example.org/runbooks/no_pollers/page",
     }
 
 
 async def test_a_webhook_whose_address_has_a_login_is_sent_it_as_a_header() -> None:
     async with standing_in() as it:
-        await Webhook(webhook(it.url.replace("//", "//me:pass@"))).send(a_notice())
+        await Webhook(webhook(it.url.replace("//", "//me:pass@"))).send(a_message())
     assert it.posted[0].headers["authorization"] == "Basic bWU6cGFzcw=="
 
 
 async def test_slack_shows_state_cause_and_advice_in_text_it_does_not_interpret() -> None:
     foreign = issue(subject="<!channel>", title="No pollers on task queue <!channel> & *co*")
     async with standing_in() as it:
-        outcome = await Slack(slack(it.url)).send(a_notice(findings=(foreign,), summary="<@U1> waits & waits"))
+        outcome = await Slack(slack(it.url)).send(a_message(findings=(foreign,), summary="<@U1> waits & waits"))
     assert outcome.delivered
     (posted,) = it.posted
     assert posted.target == f"/services/{TOKEN}"
     text, blocks = posted.json["text"], posted.json["blocks"]
-    assert text.startswith("🔴 east is CRITICAL, since 2026-11-22 11:57 UTC")
+    assert text.startswith("🔴 [FIRING] east is CRITICAL since 2026-11-22 11:57 UTC")
     assert "<" not in text
     assert "&lt;@U1&gt; waits &amp; waits" in text
     assert [b["type"] for b in blocks] == ["header", "section", "section", "section", "section", "context"]
@@ -137,13 +134,13 @@ async def test_slack_shows_state_cause_and_advice_in_text_it_does_not_interpret(
     assert blocks[4]["text"]["text"].startswith("Do first: Start workers for task queue orders")
     assert blocks[5]["elements"][0]["text"] == (
         "<https://copilot.example.org/?cluster=east|Open the page> · "
-        "<https://copilot.example.org/runbooks/no_pollers/page|View guide>"
+        "<https://copilot.example.org/runbooks/no_pollers/page|View runbook>"
     )
 
 
 async def test_slack_is_shown_no_links_where_nobody_said_where_the_page_is() -> None:
     async with standing_in() as it:
-        await Slack(slack(it.url)).send(a_notice(public_url=None))
+        await Slack(slack(it.url)).send(a_message(public_url=None))
     assert [b["type"] for b in it.posted[0].json["blocks"]][-1] == "section"
 
 
@@ -152,21 +149,21 @@ async def test_slack_is_shown_no_links_where_nobody_said_where_the_page_is() -> 
 )
 async def test_pagerduty_is_sent_an_event_for_the_incident_with_a_severity(state: str, severity: str) -> None:
     async with standing_in((202, {}, b'{"status":"success"}')) as it:
-        assert (await PagerDuty(pagerduty(it.url)).send(a_notice(state))).delivered
+        assert (await PagerDuty(pagerduty(it.url)).send(a_message(state))).delivered
     event = it.posted[0].json
     validate(event, EVENT_V2)
     assert (event["event_action"], event["routing_key"]) == ("trigger", KEY)
     assert event["dedup_key"] == "copilot:east:1795348620"
     assert event["payload"]["severity"] == severity
-    assert event["payload"]["summary"].startswith(f"east is {state.upper()}")
+    assert event["payload"]["summary"].startswith(f"[FIRING] east is {state.upper()}")
     assert event["payload"]["source"] == "east"
     assert event["client_url"] == "https://copilot.example.org/?cluster=east"
 
 
 async def test_pagerduty_resolves_the_same_incident() -> None:
     async with standing_in() as it:
-        await PagerDuty(pagerduty(it.url)).send(a_notice("critical"))
-        await PagerDuty(pagerduty(it.url)).send(a_notice("happy", "resolved", "critical"))
+        await PagerDuty(pagerduty(it.url)).send(a_message("critical"))
+        await PagerDuty(pagerduty(it.url)).send(a_message("happy", "resolved", "critical"))
     opened, resolved = (posted.json for posted in it.posted)
     validate(resolved, EVENT_V2)
     assert resolved == {"routing_key": KEY, "event_action": "resolve", "dedup_key": opened["dedup_key"]}
@@ -174,7 +171,7 @@ async def test_pagerduty_resolves_the_same_incident() -> None:
 
 async def test_a_test_of_pagerduty_leaves_no_open_alert() -> None:
     async with standing_in((202, {}, b"")) as it:
-        await PagerDuty(pagerduty(it.url)).send(a_notice("happy", "test"))
+        await PagerDuty(pagerduty(it.url)).send(a_message("happy", "test"))
     assert [p.json["event_action"] for p in it.posted] == ["trigger", "resolve"]
     assert it.posted[0].json["payload"]["severity"] == "info"
     assert it.posted[0].json["dedup_key"] == it.posted[1].json["dedup_key"]
@@ -184,10 +181,10 @@ async def test_a_test_of_pagerduty_leaves_no_open_alert() -> None:
 async def test_apprise_is_handed_title_and_text() -> None:
     async with standing_in() as it:
         to = NotifySettings(name="long", kind="apprise", url=SecretStr(it.url.replace("http", "json") + "/x"))
-        outcome = await channel(to).send(a_notice())
+        outcome = await channel(to).send(a_message())
     assert outcome == Outcome(delivered=True)
     (posted,) = it.posted
-    assert posted.json["title"] == "east is CRITICAL, since 2026-11-22 11:57 UTC"
+    assert posted.json["title"] == "[FIRING] east is CRITICAL since 2026-11-22 11:57 UTC"
     assert posted.json["type"] == "failure"
     assert "Cause: No pollers on task queue orders" in posted.json["message"]
 
@@ -196,8 +193,8 @@ async def test_apprise_is_handed_title_and_text() -> None:
 async def test_apprise_that_fails_or_does_not_know_the_address_is_said() -> None:
     async with standing_in((500, {}, b"")) as it:
         to = NotifySettings(name="long", kind="apprise", url=SecretStr(it.url.replace("http", "json")))
-        failed = await channel(to).send(a_notice())
-    unknown = await channel(NotifySettings(name="l", kind="apprise", url=SecretStr("nonsense://x"))).send(a_notice())
+        failed = await channel(to).send(a_message())
+    unknown = await channel(NotifySettings(name="l", kind="apprise", url=SecretStr("nonsense://x"))).send(a_message())
     assert (failed.delivered, failed.final) == (False, False)
     assert (unknown.delivered, unknown.final) == (False, True)
 
@@ -224,14 +221,14 @@ SECRETS = (TOKEN, KEY, "s3cret")
 )  # fmt: skip
 async def test_what_an_answer_means(kind: str, answer: Answer, expected: Outcome) -> None:
     async with standing_in(answer) as it:
-        assert await channel(KINDS[kind](it.url)).send(a_notice()) == expected
+        assert await channel(KINDS[kind](it.url)).send(a_message()) == expected
         assert len(it.posted) == 1
 
 
 async def test_retry_after_may_be_a_moment() -> None:
     soon = Instant.now().add(seconds=90).format_rfc2822().replace("+0000", "GMT")
     async with standing_in((503, {"Retry-After": soon}, b"")) as it:
-        outcome = await channel(webhook(it.url)).send(a_notice())
+        outcome = await channel(webhook(it.url)).send(a_message())
     assert outcome.retry_after_sec is not None
     assert 0 < outcome.retry_after_sec <= 90
 
@@ -239,7 +236,7 @@ async def test_retry_after_may_be_a_moment() -> None:
 async def test_an_error_then_an_answer_are_the_same_event() -> None:
     async with standing_in((500, {}, b""), (200, {}, b"")) as it:
         hook = channel(webhook(it.url))
-        assert [(await hook.send(a_notice())).delivered for _ in range(2)] == [False, True]
+        assert [(await hook.send(a_message())).delivered for _ in range(2)] == [False, True]
     assert len({posted.headers["copilot-event-id"] for posted in it.posted}) == 1
 
 
@@ -247,14 +244,14 @@ async def test_an_error_then_an_answer_are_the_same_event() -> None:
 async def test_who_never_answers_is_not_waited_for_and_may_have_heard(channel: type) -> None:
     async with standing_in(None) as it:
         settings = {Webhook: webhook, Slack: slack, PagerDuty: pagerduty}[channel](it.url)
-        made: Channel = channel(settings, within_sec=0.2)
-        outcome = await made.send(a_notice())
+        made: Channel = channel(settings, timeout_sec=0.2)
+        outcome = await made.send(a_message())
     assert outcome == Outcome(delivered=False, doubtful=True, why="no answer from 127.0.0.1 within 0.2 s")
 
 
 async def test_who_is_not_there_has_heard_nothing() -> None:
     (port,) = free_ports(1)
-    outcome = await channel(webhook(f"http://127.0.0.1:{port}")).send(a_notice())
+    outcome = await channel(webhook(f"http://127.0.0.1:{port}")).send(a_message())
     assert outcome == Outcome(delivered=False, why="127.0.0.1 cannot be reached (connection refused)")
 
 
@@ -267,9 +264,9 @@ async def test_no_secret_is_logged_or_stands_in_what_is_said_of_a_failure(
     async with standing_in((400, {}, echo)) as it:
         url = f"{it.url}/services/{TOKEN}"
         settings = webhook(url) if kind == "webhook" else KINDS[kind](it.url)
-        outcome = await channel(settings).send(a_notice())
+        outcome = await channel(settings).send(a_message())
         (port,) = free_ports(1)
-        refused = await channel(KINDS[kind](f"http://127.0.0.1:{port}")).send(a_notice())
+        refused = await channel(KINDS[kind](f"http://127.0.0.1:{port}")).send(a_message())
     said = f"{outcome.why} {refused.why} {caplog.text} {settings!r}"
     mine = {"webhook": ("s3cret", TOKEN), "slack": (TOKEN,), "pagerduty": (KEY,)}[kind]
     assert outcome.final
@@ -280,12 +277,12 @@ async def test_an_address_in_a_file_is_read_for_every_message(tmp_path: Path) ->
     file = tmp_path / "url"
     settings = NotifySettings(name="ops", kind="slack", url_file=file)
     with pytest.raises(SettingsError, match="cannot be read: No such file"):
-        await channel(settings).send(a_notice())
+        await channel(settings).send(a_message())
     async with standing_in() as it:
         file.write_text(f"{it.url}/services/1\n")
-        await channel(settings).send(a_notice())
+        await channel(settings).send(a_message())
         file.write_text(f"{it.url}/services/2\n")
-        await channel(settings).send(a_notice())
+        await channel(settings).send(a_message())
     assert [posted.target for posted in it.posted] == ["/services/1", "/services/2"]
     file.write_text("no address")
-    assert (await channel(settings).send(a_notice())).final
+    assert (await channel(settings).send(a_message())).final

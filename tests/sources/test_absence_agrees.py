@@ -22,7 +22,7 @@ from copilot.metrics.window import Page, TargetScrapes, epoch_seconds
 from copilot.rules.signals.expressions import Role, leaves
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS, SignalSpec
-from copilot.settings.load import ClusterSettings, PrometheusSettings
+from copilot.settings.clusters import ClusterSettings, PrometheusSettings
 from copilot.sources.prometheus.instant import PrometheusSource
 from tests.recorded_pages import TARGETS, Roll, roll
 from tests.sources.metrics_server import MetricsServer

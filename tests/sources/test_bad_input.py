@@ -19,7 +19,7 @@ from whenever import Instant
 
 from copilot.pipeline import collect
 from copilot.rules.signals.readings import MissingCode
-from copilot.settings.load import ClusterSettings, MetricsEndpoint, PrometheusSettings
+from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, PrometheusSettings
 from copilot.sources import Source
 from copilot.sources.prometheus.instant import PrometheusSource
 from copilot.sources.scrape.source import ScrapeSource

@@ -12,7 +12,8 @@ from copilot.diagnosis import ClusterDiagnosis
 from copilot.doctor import diagnose
 from copilot.embedded.ports import free_ports
 from copilot.rules.signals.taxonomy import SPECS
-from copilot.settings.load import ClusterSettings, MetricsEndpoint, PrometheusSettings, Settings
+from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, PrometheusSettings
+from copilot.settings.load import Settings
 from tests.sources.prometheus_server import prometheus
 from tests.sources.test_temporal_api import LOAD, process, watched
 

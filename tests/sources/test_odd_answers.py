@@ -12,7 +12,7 @@ from whenever import Instant
 
 from copilot.errors import SourceError
 from copilot.rules.signals.readings import Signals
-from copilot.settings.load import ClusterSettings, PrometheusSettings
+from copilot.settings.clusters import ClusterSettings, PrometheusSettings
 from copilot.sources.prometheus.instant import PrometheusSource
 from tests.scraped import Pages, read
 

@@ -16,7 +16,7 @@ from whenever import Instant
 
 from copilot.errors import SourceError
 from copilot.rules.signals.readings import MissingCode, Signals
-from copilot.settings.load import ClusterSettings, PrometheusSettings
+from copilot.settings.clusters import ClusterSettings, PrometheusSettings
 from copilot.sources.prometheus.client import samples
 from copilot.sources.prometheus.instant import PrometheusSource
 from tests.sources.prometheus_standin import Found, StandIn, answer_of, error

@@ -24,7 +24,7 @@ from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of, read_scrapes
 from copilot.metrics.window import ScrapeWindow, TargetScrapes, Vector, compute, epoch_seconds
 from copilot.rules.signals.expressions import Gauge, Leaf, Quantile, Rate, Role, rate, server
 from copilot.rules.signals.taxonomy import SPECS
-from copilot.settings.load import ClusterSettings, PrometheusSettings
+from copilot.settings.clusters import ClusterSettings, PrometheusSettings
 from copilot.sources.prometheus.instant import PrometheusSource
 from tests.scraped import recorded
 from tests.sources.metrics_server import MetricsServer

@@ -13,7 +13,7 @@ from whenever import Instant
 from copilot.errors import SourceError
 from copilot.metrics.dialects import dialect_by_name
 from copilot.rules.signals.readings import Signals
-from copilot.settings.load import ClusterSettings, PrometheusSettings
+from copilot.settings.clusters import ClusterSettings, PrometheusSettings
 from copilot.sources.prometheus.instant import PrometheusSource
 from copilot.sources.prometheus.range import PrometheusRange
 from tests.scraped import recorded

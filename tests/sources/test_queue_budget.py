@@ -10,7 +10,7 @@ from whenever import Instant
 
 from copilot.pipeline import collect
 from copilot.rules.signals.readings import MissingCode
-from copilot.settings.load import ClusterSettings, WatchedTemporal
+from copilot.settings.clusters import ClusterSettings, WatchedTemporal
 from copilot.sources.temporal.source import TemporalApiSource
 from tests.sources.watched_frontend import Counted, DevServer, dev_server, start_on
 

@@ -19,7 +19,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymen
 from whenever import Instant
 
 from copilot.rules.signals.readings import MissingCode, Signals
-from copilot.settings.load import ClusterSettings, WatchedTemporal
+from copilot.settings.clusters import ClusterSettings, WatchedTemporal
 from copilot.sources.temporal.source import TemporalApiSource
 from tests.sources.watched_frontend import Counted, answered, dev_server, start_on
 

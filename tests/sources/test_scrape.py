@@ -13,7 +13,7 @@ from whenever import Instant
 from copilot.embedded.ports import free_ports
 from copilot.errors import SourceError
 from copilot.rules.signals.readings import MissingCode
-from copilot.settings.load import ClusterSettings, MetricsEndpoint
+from copilot.settings.clusters import ClusterSettings, MetricsEndpoint
 from copilot.sources.scrape.pages import fetch_page
 from copilot.sources.scrape.source import ScrapeSource
 from tests.scraped import recorded

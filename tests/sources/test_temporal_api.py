@@ -18,7 +18,7 @@ from copilot.embedded.ports import free_ports
 from copilot.embedded.temporal import temporal_binary
 from copilot.pipeline import collect
 from copilot.rules.signals.readings import MissingCode, Signals
-from copilot.settings.load import ClusterSettings, MetricsEndpoint, WatchedTemporal
+from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, WatchedTemporal
 from copilot.sources.scrape.source import ScrapeSource
 from copilot.sources.temporal.source import TemporalApiSource
 from tests.sources.metrics_server import MetricsServer

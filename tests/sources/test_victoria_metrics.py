@@ -8,7 +8,7 @@ import pytest
 from whenever import Instant
 
 from copilot.metrics.dialects import dialect_by_name
-from copilot.settings.load import ClusterSettings, PrometheusSettings
+from copilot.settings.clusters import ClusterSettings, PrometheusSettings
 from copilot.sources.prometheus.instant import PrometheusSource
 from tests.scraped import recorded
 from tests.sources.metrics_server import MetricsServer

@@ -316,17 +316,6 @@ class StoreContract(ModelCallContract):
         assert not await store.improve_explanation(first.evaluation_id, Trigger.MANUAL, BETTER)
         assert await store.latest_assessment("default") == first
 
-    async def test_a_recent_assessment_is_one_of_the_last_so_many_seconds(self, store: Store) -> None:
-        await store.save_assessment(found(0))
-        await store.save_assessment(found(60))
-        at = NOON.add(seconds=60)
-        assert await store.recent_assessment("default", at, 1) == at
-        assert await store.recent_assessment("default", at.add(seconds=299), 300) == at
-        assert await store.recent_assessment("default", at.add(seconds=300), 300) is None
-        assert await store.recent_assessment("default", NOON.add(seconds=30), 60) == NOON
-        assert await store.recent_assessment("default", NOON.subtract(seconds=1), 300) is None
-        assert await store.recent_assessment("other", at, 300) is None
-
     async def test_strings_a_database_might_refuse_are_kept(self, store: Store) -> None:
         nasty = issue(subject="nul\0 and 'quotes\"; DROP TABLE issues; -- \\u0000 \U0001f916", title="<script>")
         await store.save_snapshots([snapshot(evaluation("stressed", findings=(nasty,)))])

@@ -10,12 +10,12 @@ import ssl
 import struct
 from collections import Counter
 from dataclasses import dataclass, field
-from threading import Thread
 from typing import Any, Literal
 
 import asyncpg
 from whenever import Instant
 
+from tests.fakes.serving import ThreadedServer, closed
 from tests.store.dsql_rules import is_ddl, is_dml
 from tests.store.dsql_token import Refused, Token, checked
 
@@ -65,8 +65,8 @@ class Session:
     drop_after_commit: bool = False
 
 
-class DsqlStandIn:
-    """Stands at 127.0.0.1:port in a thread of its own. `secrets` are the keys it knows (id → secret)."""
+class DsqlStandIn(ThreadedServer):
+    """Listens at 127.0.0.1:port. `secrets` are the keys it knows (id → secret)."""
 
     def __init__(self, backend: tuple[int, str], tls: ssl.SSLContext, secrets: dict[str, str]) -> None:
         self.backend_port, self.database = backend
@@ -83,11 +83,8 @@ class DsqlStandIn:
         self.drops: list[Moment] = []
         self._tls = tls
         self._sessions: set[Session] = set()
-        self._loop = asyncio.new_event_loop()
-        self._server: asyncio.Server | None = None
-        self._thread = Thread(target=self._loop.run_forever)
-        self._thread.start()
-        self.port = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
+        asyncio.run(self._prepare())
+        super().__init__()
 
     def end_sessions(self) -> int:
         """Close every session without a word, as after 60 minutes; how many there were."""
@@ -98,48 +95,26 @@ class DsqlStandIn:
                 session.client.transport.abort()
             return len(ended)
 
-        return asyncio.run_coroutine_threadsafe(end(), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(end(), self.loop).result()
 
-    def close(self) -> None:
-        """Close everything."""
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _start(self) -> int:
+    async def _prepare(self) -> None:
         backend = await asyncpg.connect(
             host="127.0.0.1", port=self.backend_port, user="copilot", database=self.database
         )
         await backend.execute(SYS)
         await backend.close()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return int(self._server.sockets[0].getsockname()[1])
 
-    async def _stop(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         session = Session(writer)
+        backend = await self._let_in(reader, writer)
+        if backend is None:
+            return
+        self._sessions.add(session)
         try:
-            backend = await self._let_in(reader, writer)
-            if backend is None:
-                return
-            self._sessions.add(session)
-            try:
-                await self._relay(session, reader, *backend)
-            finally:
-                backend[1].close()
-        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
+            await self._relay(session, reader, *backend)
         finally:
             self._sessions.discard(session)
-            writer.close()
+            await closed(backend[1])
 
     async def _let_in(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

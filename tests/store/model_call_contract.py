@@ -32,7 +32,7 @@ class ModelCallContract:
         assert await store.model_spend(NOON) == spent
         assert await store.model_spend(NOON.add(seconds=1)) == Spent(calls=1, unserved=1)
         assert await store.model_spend(NOON.add(hours=1)) == Spent()
-        assert await store.model_calls("default", NOON, NOON.add(hours=1)) == [ended]
+        assert await store.settled_call("default", "f1") == ended
 
     async def test_the_newest_call_that_settled_a_situation_is_found(self, store: Store) -> None:
         outcomes = (Outcome.SERVED, Outcome.REFUSED, Outcome.TIMED_OUT, Outcome.BEGUN)
@@ -42,7 +42,6 @@ class ModelCallContract:
         assert await store.settled_call("default", "f1") == calls[1]
         assert await store.settled_call("default", "f2") is None
         assert await store.settled_call("other", "f1") is None
-        assert await store.model_calls("default", NOON, NOON.add(hours=1), limit=2) == calls[2:]
 
     async def test_calls_of_models_are_pruned_a_day_after_the_rest(self, store: Store) -> None:
         await store.save_assessment(assessment())
@@ -50,4 +49,4 @@ class ModelCallContract:
             await store.save_model_call(call)
         assert (await store.prunable(NOON))["model_calls"] == 1
         assert await store.prune(NOON) == 1
-        assert len(await store.model_calls("default", NOON.subtract(hours=48), NOON)) == 1
+        assert (await store.model_spend(NOON.subtract(hours=48))).calls == 1

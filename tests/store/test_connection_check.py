@@ -177,7 +177,7 @@ async def test_dsql_that_is_fine_passes_every_step(dsql: Dsql, dsql_store: Postg
 async def test_dsql_without_credentials(dsql: Dsql, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     found = await check_connection(dsql.url())
-    assert "no IAM token" in stopped_at(found, "authentication")
+    assert "cannot create an IAM token" in stopped_at(found, "authentication")
 
 
 async def test_dsql_with_a_key_that_may_not_connect(dsql: Dsql, monkeypatch: pytest.MonkeyPatch) -> None:

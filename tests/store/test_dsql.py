@@ -97,7 +97,7 @@ async def test_temporary_credentials_are_fetched_anew_for_every_connection(
 async def test_without_credentials_nothing_is_tried(dsql: Dsql, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     store = PostgresStore(dsql.url())
-    with pytest.raises(StoreError, match=r"no IAM token can be made for .*credentials"):
+    with pytest.raises(StoreError, match=r"cannot create an IAM token for .*credentials"):
         await store.clusters()
     await store.close()
 
@@ -198,7 +198,7 @@ async def test_pruning_takes_smaller_bites_where_the_database_says_it_is_too_muc
     await dsql_store.save_snapshots([snapshot(evaluation(time=NOON.add(seconds=n))) for n in range(90)])
     dsql.front.row_limit = 30
     bites: list[int] = []
-    assert await dsql_store.prune(NOON.add(hours=1), told=lambda _, rows: bites.append(rows)) == 90
+    assert await dsql_store.prune(NOON.add(hours=1), on_deleted=lambda _, rows: bites.append(rows)) == 90
     assert bites == [25, 25, 25, 15]
     assert len(dsql.front.violations) == 3
     dsql.front.violations.clear()

@@ -4,7 +4,7 @@ import asyncpg
 import pytest
 
 from copilot.errors import StoreError
-from copilot.store.migrate import VERSIONS, in_words_of, migrations, statements
+from copilot.store.migrate import VERSIONS, for_database, migrations, statements
 from copilot.store.postgres import PostgresStore
 from tests.store.dsql_rules import complaints
 
@@ -22,8 +22,8 @@ def test_statements_are_split_at_a_semicolon_at_a_lines_end_and_comments_left_ou
 
 def test_an_index_is_made_in_the_background_only_where_that_is_known() -> None:
     statement = "CREATE INDEX ASYNC IF NOT EXISTS i ON t (a)"
-    assert in_words_of("dsql", statement) == statement
-    assert in_words_of("postgresql", statement) == "CREATE INDEX IF NOT EXISTS i ON t (a)"
+    assert for_database("dsql", statement) == statement
+    assert for_database("postgresql", statement) == "CREATE INDEX IF NOT EXISTS i ON t (a)"
 
 
 def test_awss_linter_finds_nothing_in_any_migration() -> None:

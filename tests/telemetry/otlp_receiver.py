@@ -10,6 +10,8 @@ from typing import Any, Self
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tests.fakes.serving import serving
+
 
 @dataclass(frozen=True)
 class Received:
@@ -67,18 +69,13 @@ class Receiver:
         self._news.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-                headers = {k.lower(): v for k, _, v in (h.partition(": ") for h in head[1:] if h)}
-                body = await reader.readexactly(int(headers["content-length"]))
-                self._take(head[0].split(" ")[1], gzip.decompress(body) if "content-encoding" in headers else body)
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n")
-                await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            headers = {k.lower(): v for k, _, v in (h.partition(": ") for h in head[1:] if h)}
+            body = await reader.readexactly(int(headers["content-length"]))
+            self._take(head[0].split(" ")[1], gzip.decompress(body) if "content-encoding" in headers else body)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n")
+            await writer.drain()
 
 
 def _received(service: str, span: Any) -> Received:
@@ -91,9 +88,6 @@ def _received(service: str, span: Any) -> Received:
 async def otlp_receiver() -> AsyncIterator[Receiver]:
     """A receiver on a free port."""
     receiver = Receiver()
-    server = await asyncio.start_server(receiver._serve, "127.0.0.1", 0)
-    receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
+    async with serving(receiver._serve) as port:
+        receiver.url = f"http://127.0.0.1:{port}"
         yield receiver
-    finally:
-        server.close()

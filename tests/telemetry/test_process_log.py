@@ -10,7 +10,7 @@ import pytest
 from copilot.errors import StoreError
 from copilot.loops.worker import worker_facts
 from copilot.settings.load import LogFormat
-from copilot.telemetry.process_log import Facts, handler_on, nothing_more
+from copilot.telemetry.process_log import Facts, handler_on, no_facts
 
 SECRET = "postgresql://copilot:hunter2hunter2@db.example.com/copilot"
 
@@ -18,7 +18,7 @@ SECRET = "postgresql://copilot:hunter2hunter2@db.example.com/copilot"
 class Log:
     """A logger like the root of a process that logs in this form."""
 
-    def __init__(self, form: LogFormat, facts: Facts = nothing_more) -> None:
+    def __init__(self, form: LogFormat, facts: Facts = no_facts) -> None:
         self._written = io.StringIO()
         self.logger = logging.Logger("copilot.test", logging.DEBUG)
         self.logger.addHandler(handler_on(self._written, "worker", form, facts))
@@ -51,6 +51,16 @@ def test_json_is_one_object_a_line_with_the_time_in_utc() -> None:
     }  # fmt: skip
     assert str(first["time"]).endswith("Z")
     assert second["level"] == "warning"
+
+
+def test_an_event_is_shown_in_both_forms() -> None:
+    text, as_json = Log("text"), Log("json")
+    for log in (text, as_json):
+        log.logger.warning(
+            "the memory of another release is ignored", extra={"event": "memory.incompatible", "why": "x"}
+        )
+    assert text.text.endswith("copilot.test: the memory of another release is ignored event=memory.incompatible\n")
+    assert (as_json.lines[0]["event"], as_json.lines[0]["why"]) == ("memory.incompatible", "x")
 
 
 def test_an_exception_is_a_field_of_its_line() -> None:

@@ -104,7 +104,7 @@ def test_opentelemetry_is_imported_only_where_an_endpoint_is_set(environment: di
 import os, sys
 sys.path[:0] = os.environ["OUR_PATH"].split(os.pathsep)
 import copilot.loops.worker
-from copilot.telemetry.switch import client_plugins, traced
+from copilot.telemetry.spans import client_plugins, traced
 with traced("worker"):
     print(any(m.startswith("opentelemetry") for m in sys.modules), bool(client_plugins()))
 """

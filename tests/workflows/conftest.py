@@ -35,17 +35,11 @@ from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation, HealthAssessment, Snapshot, Trigger
 from copilot.rules.signals.readings import Signals
 from copilot.rules.thresholds import Thresholds
-from copilot.settings.load import (
-    ClusterSettings,
-    MetricsEndpoint,
-    Settings,
-    TemporalSettings,
-    WatchedTemporal,
-    WorkerSettings,
-)
+from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, TemporalSettings, WatchedTemporal
+from copilot.settings.load import Settings, WorkerSettings
 from copilot.settings.notify import NotifySettings, StateName
 from copilot.sources.logs.file import FileLogs
-from copilot.store.base import PRUNE_BATCH, Store, Told
+from copilot.store.base import PRUNE_BATCH, OnDeleted, Store
 from tests.evaluations import signals
 from tests.fakes.memory_store import MemoryStore
 
@@ -100,10 +94,10 @@ class BreakableStore(MemoryStore):
         return await super().save_assessment(assessment)
 
     async def prune(
-        self, before: Instant, batch: int = PRUNE_BATCH, told: Told | None = None, cluster: str | None = None
+        self, before: Instant, batch: int = PRUNE_BATCH, on_deleted: OnDeleted | None = None, cluster: str | None = None
     ) -> int:
         self._reached()
-        return await super().prune(before, batch, told, cluster)
+        return await super().prune(before, batch, on_deleted, cluster)
 
     async def latest_assessment(self, cluster: str) -> HealthAssessment | None:
         self._reached()
@@ -172,9 +166,7 @@ class Observed:
             rules=self.rules,
         )
         logs = {name: WatchedLogs(FileLogs([self.log_file]), PatternBook(), cluster.window)} if self.log_file else {}
-        notify = NotifyDeps(
-            rules=tuple(c.rules() for c in self.channels), channels={c.name: channel(c) for c in self.channels}
-        )
+        notify = NotifyDeps(rules=tuple(self.channels), channels={c.name: channel(c) for c in self.channels})
         return build_worker(self.client, self.queue, deps, release, LogDeps(redact=str, logs=logs), notify=notify)
 
     async def start(self, loop: LoopKind = OBSERVING, ticks_per_run: int = TICKS_PER_RUN) -> Started:

@@ -16,7 +16,8 @@ from copilot.errors import StartError
 from copilot.loops.definitions import log_watcher_id, observe_id, prune_id, scheduled_id
 from copilot.loops.live import LoopReport, loop_reports
 from copilot.loops.starter import LOGGING, PRUNING, SCHEDULING, start_loops
-from copilot.settings.load import Settings, TemporalSettings
+from copilot.settings.clusters import TemporalSettings
+from copilot.settings.load import Settings
 from copilot.settings.sources import LogSettings
 from tests.workflows.conftest import Observed, a_cluster, eventually, watched
 

@@ -13,18 +13,19 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from copilot.rules.thresholds import Thresholds
-from copilot.settings.load import ClusterSettings, Settings
+from copilot.settings.clusters import ClusterSettings
+from copilot.settings.load import Settings
 from copilot.settings.notify import NotifySettings
 
 INTRODUCTION = """\
 # Configuration
 
-Written from the settings by `make docs`; do not edit. One file, `copilot.toml`, in the working directory or named by
-`--config`; all of it is optional but the clusters. Each value can come from the environment instead, which wins:
+Generated from the settings by `make docs`; do not edit. The Copilot reads `copilot.toml` in the working directory, or
+the file named by `--config`. Only the clusters are required. Environment variables override the file:
 `COPILOT_API__PORT=9000` is `[api] port`; lists and tables are JSON (`COPILOT_CLUSTERS='[{"name": "production", …}]'`).
-A mistake is said at the start, all mistakes at once, each with its place.
+Configuration is validated at startup; all errors are reported together, with file and key.
 
-The least that watches a cluster:
+The minimum to watch a cluster:
 
 ```toml
 [[clusters]]
@@ -33,8 +34,8 @@ temporal = { address = "temporal.example.com:7233" }
 prometheus = { url = "http://prometheus.example.com:9090" }
 ```
 
-How the Copilot's own Temporal and the watched ones are reached over TLS or with an API key is said in Temporal's own
-way: a profile of temporal.toml or TEMPORAL_* variables; `profile` names one.
+For TLS and API keys of the Copilot's own Temporal and the watched ones, use Temporal's own configuration: a profile in
+temporal.toml, named by `profile`, or TEMPORAL_* variables.
 """
 THRESHOLDS_NOTE = "The thresholds of the rules: [rules.md](rules.md) lists each with its default.\n"
 _BOUNDS = {"ge": "≥ {}", "gt": "> {}", "le": "≤ {}", "lt": "< {}"}

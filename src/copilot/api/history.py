@@ -14,7 +14,7 @@ from copilot.explain.model.answer import in_words
 from copilot.rules.model import DetectedIssue, Issue, Severity, StoredIssue
 from copilot.rules.staleness import age_sec
 from copilot.store.base import Store, TimelinePoint
-from copilot.store.issue_life import key, live_on
+from copilot.store.issue_life import advance, key
 from copilot.web.page import PAST_HOURS
 from copilot.web.verdicts import VerdictView
 
@@ -53,7 +53,7 @@ def current_issues(newest: ExplainedEvaluation | None, stored: list[DetectedIssu
     """Stored issues in words, as the newest evaluation changes them, with those that only it knows: open ones first,
     critical before warning, then resolved ones, the last resolved first."""
     open_ = [i for i in stored if i.resolved_at is None]
-    changed = {i.id: i for i in live_on(newest, open_)} if newest else {}
+    changed = {i.id: i for i in advance(newest, open_)} if newest else {}
     known = {key(i) for i in open_}
     merged = [changed.pop(i.id, i) for i in stored]
     issues = [*(i for i in changed.values() if key(i) not in known), *merged]

@@ -22,8 +22,8 @@ from copilot.errors import SettingsError, StartError
 from copilot.loops.live import LoopLive, PendingWrites
 from copilot.settings.load import Settings
 from copilot.telemetry.process_log import say
-from copilot.telemetry.runtime import begin_runtime
-from copilot.telemetry.switch import traced
+from copilot.telemetry.runtime import start_runtime
+from copilot.telemetry.spans import traced
 
 GRACEFUL_SHUTDOWN_SEC = 3
 
@@ -36,7 +36,7 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
     if not settings.clusters:
         raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
     form = settings.logging.format
-    begin_runtime()
+    start_runtime()
     api = settings.api
     tls = tls_context(api.cert_file, api.key_file) if api.cert_file and api.key_file else None
     async with contextlib.AsyncExitStack() as closing:

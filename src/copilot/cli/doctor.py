@@ -203,7 +203,8 @@ def recording_shown(file: Path, for_sec: float) -> Iterator[Callable[[int, "Sign
 
 
 if TYPE_CHECKING:
-    from copilot.settings.load import ClusterSettings, Settings
+    from copilot.settings.clusters import ClusterSettings
+    from copilot.settings.load import Settings
 
 
 def doctor(

@@ -66,18 +66,18 @@ async def _tested(settings: "Settings", channels: "list[NotifySettings]") -> "li
     from whenever import Instant
 
     from copilot.notify.channels import channel
-    from copilot.notify.decide import Outcome, Say, Seen
-    from copilot.notify.messages import notice
+    from copilot.notify.decide import ClusterState, Notification, Outcome
+    from copilot.notify.messages import compose
     from copilot.rules.model import ReportedState
 
     now = Instant.now().round("second", mode="floor")
-    seen = Seen(state=ReportedState.HAPPY, since=now, time=now)
-    say = Say(kind="test", state=ReportedState.HAPPY, number=1, incident=now)
+    state = ClusterState(state=ReportedState.HAPPY, since=now, time=now)
+    notification = Notification(kind="test", state=ReportedState.HAPPY, number=1, incident=now)
 
     async def one(each: "NotifySettings") -> "Outcome":
         cluster = next(iter((*each.clusters, *(c.name for c in settings.clusters))), "default")
-        message = notice(cluster, say, seen, None, None, settings.api.public_url)
-        words = "Sent by `copilot notify test`. Nothing has happened and nothing is to be done."
+        message = compose(cluster, notification, state, None, None, settings.api.public_url)
+        words = "Sent by `copilot notify test`. No action is needed."
         try:
             return await channel(each).send(message.model_copy(update={"summary": words}))
         except CopilotError as error:
@@ -87,25 +87,28 @@ async def _tested(settings: "Settings", channels: "list[NotifySettings]") -> "li
 
 
 def _about(channel: "NotifySettings") -> dict[str, Any]:
-    quiet = channel.quiet_hours
     return {
         "channel": channel.name,
         "kind": channel.kind,
         "clusters": list(channel.clusters),
         "states": list(channel.states),
-        "quiet_hours": quiet and quiet.model_dump(mode="json", by_alias=True),
-        "repeat_after_sec": channel.repeat_after_sec,
-        "remind_every_sec": channel.remind_every_sec,
+        "mute_time_intervals": [interval.model_dump(mode="json") for interval in channel.mute_time_intervals],
+        "min_gap_sec": channel.min_gap_sec,
+        "repeat_interval_sec": channel.repeat_interval_sec,
     }
 
 
 def _line(about: dict[str, Any]) -> str:
-    quiet, remind = about["quiet_hours"], about["remind_every_sec"]
-    said = [
+    repeat = about["repeat_interval_sec"]
+    parts = [
         f"{about['channel']} ({about['kind']}): {', '.join(about['states'])}",
         f"of {', '.join(about['clusters']) or 'all clusters'}",
-        f"quiet from {quiet['from']} to {quiet['to']} {quiet['timezone']}" if quiet else "",
-        f"but for {', '.join(quiet['except'])}" if quiet and quiet["except"] else "",
-        f"reminds every {remind:g} s" if remind else "",
+        *(_muted(interval) for interval in about["mute_time_intervals"]),
+        *([f"repeated every {repeat:g} s"] if repeat else []),
     ]
-    return ", ".join(part for part in said if part)
+    return ", ".join(parts)
+
+
+def _muted(interval: dict[str, Any]) -> str:
+    exceptions = f" except {' and '.join(interval['except_states'])}" if interval["except_states"] else ""
+    return f"muted from {interval['start_time']} to {interval['end_time']} {interval['location']}{exceptions}"

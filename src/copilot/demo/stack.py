@@ -20,7 +20,7 @@ from copilot.embedded.processes import CopilotProcesses, start_own_servers
 from copilot.embedded.supervisor import Event, Supervisor, together
 from copilot.embedded.temporal import DevServer
 from copilot.errors import CopilotError, StartError
-from copilot.settings.load import ClusterSettings, WatchedTemporal
+from copilot.settings.clusters import ClusterSettings, WatchedTemporal
 
 
 @dataclass(frozen=True)

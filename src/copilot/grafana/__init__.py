@@ -1,1 +1,1 @@
-"""Dashboards, alert rules and provisioning for Grafana, built from the taxonomy and the API's shapes."""
+"""Dashboards, alert rules and provisioning for Grafana: files to edit, and dashboards generated from the taxonomy."""

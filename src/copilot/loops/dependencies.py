@@ -51,7 +51,7 @@ def log_deps(settings: Settings) -> LogDeps:
 def notify_deps(settings: Settings) -> NotifyDeps:
     """What notifying uses."""
     return NotifyDeps(
-        rules=tuple(n.rules() for n in settings.notify),
+        rules=settings.notify,
         channels={n.name: channel(n) for n in settings.notify},
         public_url=settings.api.public_url,
     )

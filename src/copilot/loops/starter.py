@@ -38,7 +38,8 @@ from copilot.loops.observe import ObserveClusterWorkflow
 from copilot.loops.prune import PruneStoreWorkflow
 from copilot.loops.recovery import log_watcher_state, notify_state, observe_state
 from copilot.loops.scheduled import ScheduledAssessmentWorkflow
-from copilot.settings.load import ClusterSettings, Settings, WorkerSettings
+from copilot.settings.clusters import ClusterSettings
+from copilot.settings.load import Settings, WorkerSettings
 
 PATIENCE_SEC = 30.0
 TRY_EVERY_SEC = 0.5
@@ -124,7 +125,7 @@ class Started:
 
 def loops_of(cluster: ClusterSettings, settings: Settings) -> tuple[LoopKind, ...]:
     """The loops that a cluster needs, the notifying one where a channel takes its notifications."""
-    notifies = any(channel.rules().hears_of(cluster.name) for channel in settings.notify)
+    notifies = any(channel.matches(cluster.name) for channel in settings.notify)
     return (*(loop for loop in LOOPS if loop.needed(cluster)), *([NOTIFYING] if notifies else []))
 
 

@@ -35,8 +35,8 @@ from copilot.redaction.redactor import redacted
 from copilot.settings.load import Settings, StoreSettings, WorkerSettings
 from copilot.sources.knowledge.local import LocalKnowledge
 from copilot.telemetry.process_log import Facts, say
-from copilot.telemetry.runtime import begin_runtime, process_measured
-from copilot.telemetry.switch import traced
+from copilot.telemetry.runtime import measuring_process, start_runtime
+from copilot.telemetry.spans import traced
 
 T = TypeVar("T")
 WORKFLOWS = (
@@ -136,10 +136,10 @@ async def run_worker(settings: Settings) -> None:
     stop = _stop_signals()
     form = settings.logging.format
     activity.logger.activity_info_on_message = workflow.logger.workflow_info_on_message = form == "text"
-    meter = begin_runtime(settings.worker).metric_meter
+    meter = start_runtime(settings.worker).metric_meter
     async with AsyncExitStack() as closing:
         closing.enter_context(traced("worker", models=settings.models.any))
-        await closing.enter_async_context(process_measured(meter))
+        await closing.enter_async_context(measuring_process(meter))
         deps = observe_deps(settings, meter)
         closing.push_async_callback(close, deps)
         explain = explain_deps(settings, deps.store)

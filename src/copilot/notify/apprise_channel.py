@@ -1,4 +1,4 @@
-"""Whatever apprise can reach: mail, Teams, Telegram, ntfy and a hundred more. Needs the extra `notify`."""
+"""Channels over apprise: mail, Teams, Telegram, ntfy and many more. Needs the extra `notify`."""
 
 import asyncio
 import logging
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from copilot.errors import SettingsError
 from copilot.notify.decide import Outcome
-from copilot.notify.messages import Notice
-from copilot.notify.posting import WITHIN_SEC, secret
+from copilot.notify.messages import Message
+from copilot.notify.webhook import TIMEOUT_SEC, secret
 from copilot.settings.notify import NotifySettings
 
 TYPES = {"happy": "success", "stressed": "warning", "critical": "failure", "unknown": "warning"}
@@ -15,45 +15,39 @@ TYPES = {"happy": "success", "stressed": "warning", "critical": "failure", "unkn
 
 @dataclass(frozen=True)
 class AppriseChannel:
-    """Sends by the apprise url of the settings."""
+    """Sends to the apprise URL of the settings."""
 
     settings: NotifySettings
-    within_sec: float = 2 * WITHIN_SEC
+    timeout_sec: float = 2 * TIMEOUT_SEC
 
-    async def send(self, notice: Notice) -> Outcome:
-        """One message. apprise says only whether it was delivered. SettingsError where it is not installed."""
+    async def send(self, message: Message) -> Outcome:
+        """One message. apprise reports only whether it was delivered. SettingsError if it is not installed."""
         try:
             from apprise import Apprise, NotifyFormat, NotifyType
         except ImportError:
             raise SettingsError(
                 [f"channel {self.settings.name!r} needs apprise: install temporal-sre-copilot[notify]"]
             ) from None
-        # What it logs below a warning holds addresses.
+        # Below a warning, its log contains URLs.
         logging.getLogger("apprise").setLevel(logging.WARNING)
-        to = Apprise()
-        # The first one reads all of apprise's plugins, which takes a second.
-        if not await asyncio.to_thread(to.add, secret(self.settings.url, self.settings.url_file)):
-            return Outcome(delivered=False, final=True, why="its url is none that apprise knows")
-        kind = NotifyType("info" if notice.kind == "test" else TYPES[notice.health_state.value])
+        target = Apprise()
+        # The first call loads all of apprise's plugins, which takes a second.
+        if not await asyncio.to_thread(target.add, secret(self.settings.url, self.settings.url_file)):
+            return Outcome(delivered=False, final=True, why="apprise does not know its url")
+        kind = NotifyType("info" if message.kind == "test" else TYPES[message.health_state.value])
         try:
-            async with asyncio.timeout(self.within_sec):
-                done = await to.async_notify(
-                    body=text(notice), title=notice.headline, notify_type=kind, body_format=NotifyFormat.TEXT
+            async with asyncio.timeout(self.timeout_sec):
+                done = await target.async_notify(
+                    body=text(message), title=message.headline, notify_type=kind, body_format=NotifyFormat.TEXT
                 )
         except TimeoutError:
-            return Outcome(delivered=False, doubtful=True, why=f"apprise did not end within {self.within_sec:g} s")
+            return Outcome(delivered=False, doubtful=True, why=f"apprise did not finish within {self.timeout_sec:g} s")
         if done:
             return Outcome(delivered=True)
-        return Outcome(delivered=False, doubtful=True, why="apprise could not deliver it: the worker's log says why")
+        return Outcome(delivered=False, doubtful=True, why="apprise could not deliver it: see the worker's log")
 
 
-def text(notice: Notice) -> str:
+def text(message: Message) -> str:
     """The message as lines of plain text."""
-    lines = [
-        notice.summary,
-        f"Cause: {notice.finding.title}" if notice.finding else "",
-        f"Do first: {notice.action.description}" if notice.action else "",
-        notice.links.page or "",
-        notice.links.guide or "",
-    ]
-    return "\n".join(line for line in lines if line) or notice.headline
+    lines = [text if label == "Summary" else f"{label}: {text}" for label, text in message.details().items()]
+    return "\n".join([*lines, *message.links().values()]) or message.headline

@@ -1,38 +1,15 @@
-"""Hours in which people are not told what can wait."""
+"""When a channel is notified of a cluster's state, and after what pause. Pure: decisions from states and a time."""
 
 from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat
-from whenever import Instant, Time
+from whenever import Instant
 
 from copilot.rules.model import ReportedState
 from copilot.rules.signals.readings import Frozen
+from copilot.settings.notify import ChannelRules
 
-
-class QuietHours(Frozen):
-    """From `start` to `end` by the clocks of `timezone` (an IANA name), over midnight where the end is earlier; states
-    in `but` are told all the same."""
-
-    start: Time
-    end: Time
-    timezone: str
-    but: frozenset[ReportedState] = frozenset()
-
-    def until(self, state: ReportedState, now: Instant) -> Instant:
-        """When `state` may be told: now, or at the end of the quiet hours that `now` lies in."""
-        if state in self.but:
-            return now
-        local = now.to_tz(self.timezone)
-        time = local.time()
-        over_midnight = self.end < self.start
-        late, early = time >= self.start, time < self.end
-        if not (late or early if over_midnight else late and early):
-            return now
-        day = local.date().add(days=1) if over_midnight and late else local.date()
-        return max(now, day.at(self.end).assume_tz(self.timezone).to_instant())
-
-
-Kind: TypeAlias = Literal["opened", "worse", "eased", "reminder", "resolved", "test"]
+Kind: TypeAlias = Literal["firing", "worse", "improved", "repeat", "resolved", "test"]
 
 RANK = {
     ReportedState.HAPPY: 0,
@@ -41,54 +18,39 @@ RANK = {
     ReportedState.CRITICAL: 3,
 }
 RESOLVED = "resolved"
-# A cluster that is watched since a moment ago is unknown until enough was read.
-FIRST_LOOK_SEC = 300.0
+# A cluster is unknown until enough was read: a new one is not notified before that.
+FIRST_VERDICT_SEC = 300.0
 GIVE_UP_SEC = 3600.0
-BACKOFF_SEC, LONGEST_BACKOFF_SEC = 5.0, 300.0
+BACKOFF_SEC, MAX_BACKOFF_SEC = 5.0, 300.0
 
 
-class ChannelRules(Frozen):
-    """Of which clusters (empty: of all) and states a channel hears, and when. Times in seconds; `remind_every_sec`
-    None: nobody is reminded of a cluster that stays critical."""
-
-    name: str
-    clusters: tuple[str, ...] = ()
-    states: frozenset[ReportedState] = frozenset({ReportedState.CRITICAL, ReportedState.UNKNOWN})
-    quiet_hours: QuietHours | None = None
-    repeat_after_sec: float = 600.0
-    remind_every_sec: float | None = None
-
-    def hears_of(self, cluster: str) -> bool:
-        """Whether a cluster is its business."""
-        return not self.clusters or cluster in self.clusters
-
-
-class Kept(BaseModel):
-    """Base of what a loop carries from release to release: what another release added is passed over."""
+class Persisted(BaseModel):
+    """Base of what a loop keeps from release to release: fields of another release are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Seen(Kept):
-    """What is so: the state since when, as of the evaluation at `time`; `incident`: when the cluster left happy, None
-    while it is; `first_look`: there was never evidence enough for a state."""
+class ClusterState(Persisted):
+    """A cluster's state as of the evaluation at `time`. `incident`: when it left happy, None while it is happy.
+    `never_judged`: unknown, and there was never enough data for another state."""
 
     state: ReportedState
     since: Instant
     time: Instant
     incident: Instant | None = None
-    first_look: bool = False
+    never_judged: bool = False
 
 
-def seen_after(before: Seen | None, state: ReportedState, since: Instant, time: Instant, *, first_look: bool) -> Seen:
-    """What is so after one more evaluation."""
-    began = None if state is ReportedState.HAPPY else (before and before.incident) or time
-    return Seen(state=state, since=since, time=time, incident=began, first_look=first_look)
+def next_cluster_state(
+    before: ClusterState | None, state: ReportedState, since: Instant, time: Instant, *, never_judged: bool
+) -> ClusterState:
+    """The state after one more evaluation."""
+    incident = None if state is ReportedState.HAPPY else (before and before.incident) or time
+    return ClusterState(state=state, since=since, time=time, incident=incident, never_judged=never_judged)
 
 
-class Say(Kept):
-    """Something to tell a channel: what kind, of which state, and as its how-manieth message. The same thing tried
-    again is equal."""
+class Notification(Persisted):
+    """A notification for a channel: its kind, the state it reports and its number on the channel. Retries are equal."""
 
     kind: Kind
     state: ReportedState
@@ -96,43 +58,43 @@ class Say(Kept):
     incident: Instant
 
     def event_id(self, cluster: str) -> str:
-        """The same for every attempt at this message on a channel, and no other's."""
-        what = self.kind if self.kind in (RESOLVED, "reminder", "test") else self.state.value
+        """The same for every attempt at this notification; unique on the channel."""
+        what = self.kind if self.kind in (RESOLVED, "repeat", "test") else self.state.value
         return f"{incident_id(cluster, self.incident)}:{self.number}:{what}"
 
 
 def incident_id(cluster: str, began: Instant) -> str:
-    """What ties the messages of one incident together."""
+    """The same for all notifications of one incident."""
     return f"{cluster}:{began.timestamp()}"
 
 
-class Attempt(Kept):
-    """Something that did not arrive yet: how often it was tried, first when, and from when on again."""
+class Attempt(Persisted):
+    """A notification not delivered yet: the number of tries, when the first one was, and when the next one is due."""
 
-    say: Say
+    notification: Notification
     tries: int
-    first: Instant
-    again: Instant
+    first_at: Instant
+    next_at: Instant
 
 
-class Told(Kept):
-    """What a channel knows. `state`: what it was told in the incident that is open for it; None: none is. `reached`:
-    whether anything of that incident arrived, or may have; `arrived`: the last state that did. `said`: when each state,
-    and a resolve, was said last."""
+class ChannelState(Persisted):
+    """What a channel was notified of. `state`: the last state of the incident that is open there, None if none is;
+    `delivered_state`: the last one delivered; `maybe_delivered`: whether any notification of that incident was, or may
+    have been. `sent_at`: when each state, and a resolve, was sent last."""
 
     state: ReportedState | None = None
-    arrived: ReportedState | None = None
+    delivered_state: ReportedState | None = None
     incident: Instant | None = None
-    reached: bool = False
+    maybe_delivered: bool = False
     number: int = 0
-    said: dict[str, Instant] = Field(default_factory=dict)
-    last: Instant | None = None
+    sent_at: dict[str, Instant] = Field(default_factory=dict)
+    last_at: Instant | None = None
     attempt: Attempt | None = None
 
 
 class Outcome(Frozen):
-    """What came of an attempt. Not `delivered`: `why` in a line, `final` if trying again is of no use, `doubtful` if it
-    may have arrived all the same, and after how many seconds the other side wants to be asked again."""
+    """The result of an attempt. Not `delivered`: `why` in one line, `final` if a retry is useless, `doubtful` if it may
+    have been delivered, and after how many seconds the receiver wants the retry."""
 
     delivered: bool
     why: str = ""
@@ -142,100 +104,105 @@ class Outcome(Frozen):
 
 
 class Decision(Frozen):
-    """`say` now; or look again at `look_at` (None: when something changes). `becomes`: what the channel knows, where
-    nothing need be said for that."""
+    """Send `notification` now; or check again at `next_check_at` (None: at the next change). `new_state`: the channel's
+    state from now on, where no notification is needed for that."""
 
-    say: Say | None = None
-    look_at: Instant | None = None
-    becomes: Told | None = None
+    notification: Notification | None = None
+    next_check_at: Instant | None = None
+    new_state: ChannelState | None = None
 
 
-def decide(rules: ChannelRules, told: Told, seen: Seen, now: Instant) -> Decision:
-    """What to tell a channel now."""
-    wanted = _wanted(rules, told, seen, now)
-    if wanted is None:
+def decide(rules: ChannelRules, channel: ChannelState, cluster: ClusterState, now: Instant) -> Decision:
+    """What to do about a channel at `now`."""
+    pending = _pending(rules, channel, cluster, now)
+    if pending is None:
         return Decision()
-    kind, due = wanted
-    if kind == RESOLVED and not told.reached:
-        return Decision(becomes=Told(number=told.number, said=told.said))
-    if kind in ("worse", "eased") and seen.state is told.arrived:
-        return Decision(becomes=told.model_copy(update={"state": seen.state}))
+    kind, due = pending
+    if kind == RESOLVED and not channel.maybe_delivered:
+        return Decision(new_state=ChannelState(number=channel.number, sent_at=channel.sent_at))
+    if kind in ("worse", "improved") and cluster.state is channel.delivered_state:
+        return Decision(new_state=channel.model_copy(update={"state": cluster.state}))
     due = max(due, now)
-    if kind != RESOLVED and rules.quiet_hours is not None:
-        due = rules.quiet_hours.until(seen.state, due)
-    say = Say(kind=kind, state=seen.state, number=told.number + 1, incident=_incident(told, seen))
-    if told.attempt is not None and told.attempt.say == say:
-        due = max(due, told.attempt.again)
-    return Decision(say=say) if due <= now else Decision(look_at=due)
+    if kind != RESOLVED:
+        due = rules.muted_until(cluster.state, due)
+    incident = channel.incident or cluster.incident or cluster.time
+    notification = Notification(kind=kind, state=cluster.state, number=channel.number + 1, incident=incident)
+    if channel.attempt is not None and channel.attempt.notification == notification:
+        due = max(due, channel.attempt.next_at)
+    return Decision(notification=notification) if due <= now else Decision(next_check_at=due)
 
 
-def after(told: Told, say: Say, outcome: Outcome, now: Instant) -> Told:
-    """What a channel knows after an attempt. One that was refused, or failed for an hour, is not made again."""
+def after_attempt(channel: ChannelState, notification: Notification, outcome: Outcome, now: Instant) -> ChannelState:
+    """The channel's state after an attempt. One that was refused, or failed for an hour, is given up."""
     if outcome.delivered:
-        return _said(told, say, now, reached=True, arrived=say.state)
-    past = told.attempt if told.attempt is not None and told.attempt.say == say else None
-    tries, first = (past.tries + 1, past.first) if past else (1, now)
-    pause = max(min(LONGEST_BACKOFF_SEC, BACKOFF_SEC * 2 ** min(tries - 1, 20)), outcome.retry_after_sec or 0.0)
-    reached = told.reached or outcome.doubtful
-    again = now.add(seconds=min(pause, GIVE_UP_SEC))
-    if outcome.final or (again - first).total("seconds") > GIVE_UP_SEC:
-        return _said(told, say, now, reached=reached, arrived=told.arrived)
-    attempt = Attempt(say=say, tries=tries, first=first, again=again)
-    incident = told.incident or (say.incident if outcome.doubtful else None)
-    return told.model_copy(update={"attempt": attempt, "reached": reached, "incident": incident})
+        return _sent(channel, notification, now, maybe_delivered=True, delivered_state=notification.state)
+    tries, first_at = 1, now
+    if channel.attempt is not None and channel.attempt.notification == notification:
+        tries, first_at = channel.attempt.tries + 1, channel.attempt.first_at
+    pause = max(min(MAX_BACKOFF_SEC, BACKOFF_SEC * 2 ** min(tries - 1, 20)), outcome.retry_after_sec or 0.0)
+    maybe_delivered = channel.maybe_delivered or outcome.doubtful
+    next_at = now.add(seconds=min(pause, GIVE_UP_SEC))
+    if outcome.final or (next_at - first_at).total("seconds") > GIVE_UP_SEC:
+        delivered = channel.delivered_state
+        return _sent(channel, notification, now, maybe_delivered=maybe_delivered, delivered_state=delivered)
+    attempt = Attempt(notification=notification, tries=tries, first_at=first_at, next_at=next_at)
+    incident = channel.incident or (notification.incident if outcome.doubtful else None)
+    changed = {"attempt": attempt, "maybe_delivered": maybe_delivered, "incident": incident}
+    return channel.model_copy(update=changed)
 
 
-def _wanted(rules: ChannelRules, told: Told, seen: Seen, now: Instant) -> tuple[Kind, Instant] | None:
-    """What a channel should hear, and from when on."""
-    heard = seen.state in rules.states
-    if told.state is None:
-        if heard:
-            return "opened", seen.since.add(seconds=FIRST_LOOK_SEC) if seen.first_look else now
-        # It may have been told, though nobody knows.
-        return ("resolved", now) if told.reached and _over(None, seen) else None
-    if seen.state is told.state:
-        return _reminder(rules, told, seen) if heard else None
-    if heard and RANK[seen.state] > RANK[told.state]:
+def _pending(
+    rules: ChannelRules, channel: ChannelState, cluster: ClusterState, now: Instant
+) -> tuple[Kind, Instant] | None:
+    """The kind of the next notification and when it is due; None: there is none."""
+    firing = cluster.state.value in rules.states
+    if channel.state is None:
+        if firing:
+            return "firing", cluster.since.add(seconds=FIRST_VERDICT_SEC) if cluster.never_judged else now
+        # An attempt that failed may have been delivered.
+        return ("resolved", now) if channel.maybe_delivered and _resolves(cluster, None) else None
+    if cluster.state is channel.state:
+        if not firing or rules.repeat_interval_sec is None or channel.last_at is None:
+            return None
+        return "repeat", channel.last_at.add(seconds=rules.repeat_interval_sec)
+    if firing and RANK[cluster.state] > RANK[channel.state]:
         return "worse", now
-    if heard:
-        return "eased", _again(rules, told, seen.state.value, now)
-    if not _over(told.state, seen):
+    if firing:
+        return "improved", _after_gap(rules, channel, cluster.state.value, now)
+    if not _resolves(cluster, channel.state):
         return None
-    if seen.state is ReportedState.HAPPY:
-        return "resolved", _again(rules, told, RESOLVED, now)
-    return "resolved", seen.since.add(seconds=rules.repeat_after_sec)
+    if cluster.state is ReportedState.HAPPY:
+        return "resolved", _after_gap(rules, channel, RESOLVED, now)
+    return "resolved", cluster.since.add(seconds=rules.min_gap_sec)
 
 
-def _over(was: ReportedState | None, seen: Seen) -> bool:
-    if seen.state is ReportedState.HAPPY:
+def _resolves(cluster: ClusterState, notified: ReportedState | None) -> bool:
+    if cluster.state is ReportedState.HAPPY:
         return True
-    return seen.state is ReportedState.STRESSED and was is not ReportedState.STRESSED
+    return cluster.state is ReportedState.STRESSED and notified is not ReportedState.STRESSED
 
 
-def _reminder(rules: ChannelRules, told: Told, seen: Seen) -> tuple[Kind, Instant] | None:
-    if rules.remind_every_sec is None or seen.state is not ReportedState.CRITICAL or told.last is None:
-        return None
-    return "reminder", told.last.add(seconds=rules.remind_every_sec)
+def _after_gap(rules: ChannelRules, channel: ChannelState, what: str, now: Instant) -> Instant:
+    sent_at = channel.sent_at.get(what)
+    return now if sent_at is None else sent_at.add(seconds=rules.min_gap_sec)
 
 
-def _again(rules: ChannelRules, told: Told, what: str, now: Instant) -> Instant:
-    said = told.said.get(what)
-    return now if said is None else said.add(seconds=rules.repeat_after_sec)
-
-
-def _incident(told: Told, seen: Seen) -> Instant:
-    return told.incident or seen.incident or seen.time
-
-
-def _said(told: Told, say: Say, now: Instant, *, reached: bool, arrived: ReportedState | None) -> Told:
-    if say.kind == RESOLVED:
-        return Told(number=say.number, said={**told.said, RESOLVED: now})
-    return Told(
-        state=say.state,
-        arrived=arrived,
-        incident=say.incident,
-        reached=reached,
-        number=say.number,
-        said={**told.said, say.state.value: now},
-        last=now,
+def _sent(
+    channel: ChannelState,
+    notification: Notification,
+    now: Instant,
+    *,
+    maybe_delivered: bool,
+    delivered_state: ReportedState | None,
+) -> ChannelState:
+    if notification.kind == RESOLVED:
+        return ChannelState(number=notification.number, sent_at={**channel.sent_at, RESOLVED: now})
+    return ChannelState(
+        state=notification.state,
+        delivered_state=delivered_state,
+        incident=notification.incident,
+        maybe_delivered=maybe_delivered,
+        number=notification.number,
+        sent_at={**channel.sent_at, notification.state.value: now},
+        last_at=now,
     )

@@ -1,4 +1,4 @@
-"""What a message says: the rules' words about one state, without secrets, bounded, the state before all else."""
+"""The text of a notification: the rules' words about one state, without secrets, bounded, the state first."""
 
 from typing import Any
 from urllib.parse import quote
@@ -6,18 +6,18 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, ValidationError
 from whenever import Instant
 
-from copilot.notify.decide import RESOLVED, Kind, Say, Seen, incident_id
+from copilot.notify.decide import RESOLVED, ClusterState, Kind, Notification, incident_id
 from copilot.redaction.redactor import Redactor
 from copilot.rules.model import ReportedState
 from copilot.rules.signals.readings import Frozen
 
-SHORT, LONG = 200, 600
-MOST_GATES = 10
+MAX_SHORT, MAX_LONG = 200, 600
+MAX_GATES = 10
 BODY_VERSION = 1
 
 
 class _Document(BaseModel):
-    """A part of an Evaluation document; what another release wrote otherwise is left out."""
+    """A part of an Evaluation document. Fields that it does not need, or that another release wrote, are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -48,8 +48,8 @@ class _Verdict(_Document):
     gates: tuple[_Gate, ...] = ()
 
 
-class SaidEvaluation(_Document):
-    """What of an Evaluation document a message needs."""
+class EvaluationExcerpt(_Document):
+    """What a message needs of an Evaluation document."""
 
     evaluation_id: str
     time: Instant
@@ -58,8 +58,8 @@ class SaidEvaluation(_Document):
     findings: tuple[_Finding, ...] = ()
 
 
-class NoticeFinding(Frozen):
-    """The first contributing factor."""
+class MessageFinding(Frozen):
+    """The first finding: the cause."""
 
     name: str
     subject: str
@@ -67,23 +67,17 @@ class NoticeFinding(Frozen):
     severity: str
 
 
-class NoticeAction(Frozen):
-    """What is advised first."""
+class MessageAction(Frozen):
+    """The first suggested action."""
 
     description: str
     risk_level: str
 
 
-class NoticeLinks(Frozen):
-    """Where to read on; None where nobody said where the page is, or there is no guide."""
-
-    page: str | None = None
-    guide: str | None = None
-
-
-class Notice(Frozen):
-    """A message to people, as the webhook sends it in JSON (docs/notifications.md). `previous_state`: what the channel
-    was told before in this incident; `since`: when `health_state` began; `time`: of the evaluation."""
+class Message(Frozen):
+    """A notification as the webhook sends it in JSON (docs/notifications.md). `previous_state`: the state that the
+    channel was last notified of in this incident; `since`: when `health_state` began; `time`: of the evaluation.
+    The URLs are None without `[api] public_url`, or where there is no runbook."""
 
     version: int = BODY_VERSION
     event_id: str
@@ -97,99 +91,99 @@ class Notice(Frozen):
     evaluation_id: str
     headline: str
     summary: str
-    finding: NoticeFinding | None = None
-    action: NoticeAction | None = None
-    fired_gates: tuple[str, ...] = ()
-    links: NoticeLinks = NoticeLinks()
+    finding: MessageFinding | None = None
+    action: MessageAction | None = None
+    firing_gates: tuple[str, ...] = ()
+    page_url: str | None = None
+    runbook_url: str | None = None
 
-    @property
-    def resolves(self) -> bool:
-        """Whether the incident is over for the channel."""
-        return self.kind == RESOLVED
+    def details(self) -> dict[str, str]:
+        """What text channels show below the headline, by its label; without what there is none of."""
+        cause = self.finding.title if self.finding else ""
+        action = self.action.description if self.action else ""
+        details = {"Summary": self.summary, "Cause": cause, "Do first": action}
+        return {label: text for label, text in details.items() if text}
+
+    def links(self) -> dict[str, str]:
+        """The addresses to read on at, by their label."""
+        links = {"Open the page": self.page_url, "View runbook": self.runbook_url}
+        return {label: url for label, url in links.items() if url is not None}
 
 
-def read_evaluation(document: dict[str, Any]) -> SaidEvaluation | None:
-    """What is said in an Evaluation document, whole or in part; None if it cannot be read."""
+def read_evaluation(document: dict[str, Any]) -> EvaluationExcerpt | None:
+    """What a message needs of an Evaluation document, whole or in part; None if it cannot be read."""
     try:
-        return SaidEvaluation.model_validate(document)
+        return EvaluationExcerpt.model_validate(document)
     except ValidationError:
         return None
 
 
-def notice(
+def compose(
     cluster: str,
-    say: Say,
-    seen: Seen,
+    notification: Notification,
+    state: ClusterState,
     previous: ReportedState | None,
-    said: SaidEvaluation | None,
+    evaluation: EvaluationExcerpt | None,
     public_url: str | None,
     *,
     addresses: bool = False,
-) -> Notice:
-    """The message. Findings and advice belong to a state that is bad: a resolve has none. `addresses`: IP addresses are
-    hidden too."""
+) -> Message:
+    """The message of a notification. A resolved one has no finding and no action. `addresses`: hide IP addresses
+    too."""
     redactor = Redactor(addresses=addresses)
 
-    def plain(text: str, most: int) -> str:
-        return bounded(redactor.redact(text[: 4 * most]), most)
+    def plain(text: str, max_chars: int) -> str:
+        return bounded(redactor.redact(text[: 4 * max_chars]), max_chars)
 
-    first = said.findings[0] if said and said.findings and say.kind != RESOLVED else None
-    advice = first.suggested_actions[0] if first and first.suggested_actions else None
-    return Notice(
-        event_id=say.event_id(cluster),
-        incident_id=incident_id(cluster, say.incident),
-        kind=say.kind,
+    kind = notification.kind
+    first = evaluation.findings[0] if evaluation and evaluation.findings and kind != RESOLVED else None
+    action = first.suggested_actions[0] if first and first.suggested_actions else None
+    return Message(
+        event_id=notification.event_id(cluster),
+        incident_id=incident_id(cluster, notification.incident),
+        kind=kind,
         cluster=cluster,
-        health_state=say.state,
+        health_state=notification.state,
         previous_state=previous,
-        since=seen.since,
-        time=seen.time,
-        evaluation_id=said.evaluation_id if said else f"{cluster}:{seen.time.timestamp()}",
-        headline=headline(cluster, say.kind, say.state, previous, seen.since),
-        summary=plain(said.summary, LONG) if said else "",
+        since=state.since,
+        time=state.time,
+        evaluation_id=evaluation.evaluation_id if evaluation else f"{cluster}:{state.time.timestamp()}",
+        headline=headline(cluster, kind, notification.state, previous, state.since),
+        summary=plain(evaluation.summary, MAX_LONG) if evaluation else "",
         finding=first
-        and NoticeFinding(
+        and MessageFinding(
             name=first.finding,
-            subject=plain(first.subject, SHORT),
-            title=plain(first.title, SHORT),
+            subject=plain(first.subject, MAX_SHORT),
+            title=plain(first.title, MAX_SHORT),
             severity=first.severity,
         ),
-        action=advice and NoticeAction(description=plain(advice.description, LONG), risk_level=advice.risk_level),
-        fired_gates=tuple(g.name for g in said.verdict.gates if g.fired)[:MOST_GATES] if said else (),
-        links=links(public_url, cluster, advice.runbook if advice else ""),
+        action=action and MessageAction(description=plain(action.description, MAX_LONG), risk_level=action.risk_level),
+        firing_gates=tuple(g.name for g in evaluation.verdict.gates if g.fired)[:MAX_GATES] if evaluation else (),
+        page_url=_url(public_url, f"?cluster={quote(cluster, safe='')}"),
+        runbook_url=_url(public_url, f"runbooks/{quote(action.runbook, safe='')}/page")
+        if action and action.runbook
+        else None,
     )
 
 
 def headline(cluster: str, kind: Kind, state: ReportedState, previous: ReportedState | None, since: Instant) -> str:
-    """The state in a line, whatever else is said."""
-    now, before = state.value.upper(), previous.value.upper() if previous else ""
-    when = f"since {said_time(since)}"
+    """One line: firing or resolved, the cluster, its state, and since when."""
     if kind == "test":
-        return f"{cluster}: this is a test of the Copilot's notifications"
-    if kind == "reminder":
-        return f"{cluster} is still {now}, {when}"
-    if kind in ("eased", RESOLVED) and before and state is not ReportedState.HAPPY:
-        return f"{cluster} is {now}, no longer {before}, {when}"
-    blind = ": nobody can tell how it is" if state is ReportedState.UNKNOWN else ""
-    again = " again" if state is ReportedState.HAPPY else ""
-    return f"{cluster} is {now}{again}{blind}, {when}"
+        return f"[TEST] {cluster}: notifications from Temporal SRE Copilot work"
+    line = f"[{'RESOLVED' if kind == RESOLVED else 'FIRING'}] {cluster} is "
+    line += f"still {state.value.upper()}" if kind == "repeat" else state.value.upper()
+    if kind in ("improved", RESOLVED) and previous and state is not ReportedState.HAPPY:
+        line += f", no longer {previous.value.upper()},"
+    if state is ReportedState.UNKNOWN:
+        line += " (not enough data)"
+    return f"{line} since {since.format_iso()[:16].replace('T', ' ')} UTC"
 
 
-def said_time(time: Instant) -> str:
-    """A moment for people: the minute, in UTC."""
-    return f"{time.format_iso()[:16].replace('T', ' ')} UTC"
+def _url(public_url: str | None, path: str) -> str | None:
+    return None if public_url is None else f"{public_url.rstrip('/')}/{path}"
 
 
-def links(public_url: str | None, cluster: str, runbook: str) -> NoticeLinks:
-    """Where the page and the guide are."""
-    if public_url is None:
-        return NoticeLinks()
-    base = public_url.rstrip("/")
-    guide = f"{base}/runbooks/{quote(runbook, safe='')}/page" if runbook else None
-    return NoticeLinks(page=f"{base}/?cluster={quote(cluster, safe='')}", guide=guide)
-
-
-def bounded(text: str, most: int) -> str:
-    """One line of at most so many characters."""
+def bounded(text: str, max_chars: int) -> str:
+    """The text as one line of at most `max_chars` characters."""
     line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
+    return line if len(line) <= max_chars else f"{line[: max_chars - 1].rstrip()}…"

@@ -1,7 +1,7 @@
 """Slack, by an incoming webhook.
 
-Words that come from the cluster stand in `plain_text`, which Slack does not interpret: a task queue named
-`<!channel>` calls nobody. The text beside the blocks, which notifications show, is escaped as Slack asks.
+Text from the cluster is `plain_text`, which Slack does not interpret: a task queue named `<!channel>` alerts nothing.
+The text beside the blocks, which push notifications show, is escaped as Slack requires.
 """
 
 import json
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from copilot.notify.decide import Outcome
-from copilot.notify.messages import Notice, bounded
-from copilot.notify.posting import WITHIN_SEC, post, secret
+from copilot.notify.messages import Message, bounded
+from copilot.notify.webhook import TIMEOUT_SEC, post, secret
 from copilot.rules.model import ReportedState
 from copilot.settings.notify import NotifySettings
 
@@ -29,47 +29,39 @@ class Slack:
     """Posts to the incoming webhook of the settings."""
 
     settings: NotifySettings
-    within_sec: float = WITHIN_SEC
+    timeout_sec: float = TIMEOUT_SEC
 
-    async def send(self, notice: Notice) -> Outcome:
-        """One POST. Slack knows no event ids: where its answer is lost, the message may come twice."""
+    async def send(self, message: Message) -> Outcome:
+        """One POST. Slack has no event ids: if its response is lost, the message may appear twice."""
         url = secret(self.settings.url, self.settings.url_file)
-        return await post(url, json.dumps(message(notice)).encode(), {}, within_sec=self.within_sec)
+        return await post(url, json.dumps(body(message)).encode(), {}, timeout_sec=self.timeout_sec)
 
 
-def message(notice: Notice) -> dict[str, Any]:
-    """The body of an incoming webhook's message."""
-    sign = SIGNS[notice.health_state]
+def body(message: Message) -> dict[str, Any]:
+    """The body of the POST to an incoming webhook."""
+    sign = SIGNS[message.health_state]
     blocks: list[dict[str, Any]] = [
-        {"type": "header", "text": _plain(f"{sign} {notice.headline}", HEADER)},
+        {"type": "header", "text": _plain(f"{sign} {message.headline}", HEADER)},
         {"type": "section", "fields": [
-            _plain(f"Cluster: {notice.cluster}"),
-            _plain(f"State: {notice.health_state.value}"),
-            _plain(f"Since: {notice.since.round('second').format_iso()}"),
-            _plain(f"Before: {notice.previous_state.value if notice.previous_state else '–'}"),
+            _plain(f"Cluster: {message.cluster}"),
+            _plain(f"State: {message.health_state.value}"),
+            _plain(f"Since: {message.since.round('second').format_iso()}"),
+            _plain(f"Previous state: {message.previous_state.value if message.previous_state else '–'}"),
         ]},
     ]  # fmt: skip
-    if notice.summary:
-        blocks.append({"type": "section", "text": _plain(notice.summary)})
-    if notice.finding is not None:
-        blocks.append({"type": "section", "text": _plain(f"Cause: {notice.finding.title}")})
-    if notice.action is not None:
-        risk = f" (risk: {notice.action.risk_level})" if notice.action.risk_level else ""
-        blocks.append({"type": "section", "text": _plain(f"Do first: {notice.action.description}{risk}")})
-    links = [
-        f"<{escaped(url)}|{words}>"
-        for url, words in ((notice.links.page, "Open the page"), (notice.links.guide, "View guide"))
-        if url is not None
+    blocks += [
+        {"type": "section", "text": _plain(text if label == "Summary" else f"{label}: {text}")}
+        for label, text in message.details().items()
     ]
-    if links:
-        blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": " · ".join(links)}]})
-    return {"text": escaped(f"{sign} {notice.headline}. {notice.summary}".strip()), "blocks": blocks}
+    if links := " · ".join(f"<{escaped(url)}|{label}>" for label, url in message.links().items()):
+        blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": links}]})
+    return {"text": escaped(f"{sign} {message.headline}. {message.summary}".strip()), "blocks": blocks}
 
 
 def escaped(text: str) -> str:
-    """Text in which Slack finds no markup of its own (docs.slack.dev, formatting text)."""
+    """The text with Slack's markup escaped (docs.slack.dev, formatting text)."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _plain(text: str, most: int = SECTION) -> dict[str, Any]:
-    return {"type": "plain_text", "text": bounded(text, most), "emoji": False}
+def _plain(text: str, max_chars: int = SECTION) -> dict[str, Any]:
+    return {"type": "plain_text", "text": bounded(text, max_chars), "emoji": False}

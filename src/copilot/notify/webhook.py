@@ -1,38 +1,150 @@
-"""A webhook of the operator's own: the message as JSON, signed (docs/notifications.md)."""
+"""POSTs of JSON, and the `webhook` channel: the message as it is, signed (docs/notifications.md).
 
+URLs and keys are read for every message, so that a changed file counts from the next one on.
+"""
+
+import asyncio
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+import httpx
+from pydantic import SecretStr
 from whenever import Instant
 
+from copilot.errors import SettingsError
 from copilot.notify.decide import Outcome
-from copilot.notify.messages import Notice
-from copilot.notify.posting import WITHIN_SEC, post, secret
+from copilot.notify.messages import Message, bounded
+from copilot.redaction.redactor import redacted
 from copilot.settings.notify import NotifySettings
+from copilot.settings.sources import valid_http_url
 
 EVENT_ID, TIMESTAMP, SIGNATURE = "Copilot-Event-Id", "Copilot-Timestamp", "Copilot-Signature"
+TIMEOUT_SEC = 10.0
+RETRYABLE = (408, 425, 429)
+MAX_WHY, MAX_BODY_BYTES = 120, 4_096
+USER_AGENT = "temporal-sre-copilot"
 
 
 @dataclass(frozen=True)
 class Webhook:
-    """Posts to the url of the settings."""
+    """Posts to the URL of the settings."""
 
     settings: NotifySettings
-    within_sec: float = WITHIN_SEC
+    timeout_sec: float = TIMEOUT_SEC
     now: Callable[[], Instant] = Instant.now
 
-    async def send(self, notice: Notice) -> Outcome:
-        """One POST; the event id is the same for every attempt, the timestamp is the attempt's."""
+    async def send(self, message: Message) -> Outcome:
+        """One POST. The event id is the same for every attempt; the timestamp is the attempt's."""
         url = secret(self.settings.url, self.settings.url_file)
         key = secret(self.settings.secret, self.settings.secret_file)
-        body = notice.model_dump_json().encode()
+        body = message.model_dump_json().encode()
         timestamp = str(self.now().timestamp())
-        headers = {EVENT_ID: notice.event_id, TIMESTAMP: timestamp, SIGNATURE: signature(key, timestamp, body)}
-        return await post(url, body, headers, secrets=(key,), within_sec=self.within_sec)
+        headers = {EVENT_ID: message.event_id, TIMESTAMP: timestamp, SIGNATURE: signature(key, timestamp, body)}
+        return await post(url, body, headers, secrets=(key,), timeout_sec=self.timeout_sec)
 
 
 def signature(key: str, timestamp: str, body: bytes) -> str:
     """`sha256=` and the HMAC-SHA256, in hexadecimal, of the timestamp, a dot and the body."""
     return "sha256=" + hmac.new(key.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+
+
+def secret(given: SecretStr | None, file: Path | None) -> str:
+    """The value given, or the content of the file. SettingsError if the file cannot be read or is empty."""
+    if file is None:
+        return given.get_secret_value() if given is not None else ""
+    try:
+        text = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SettingsError([f"{file} cannot be read: {why}"]) from None
+    if not text:
+        raise SettingsError([f"{file} is empty"])
+    return text
+
+
+async def post(
+    url: str,
+    content: bytes,
+    headers: Mapping[str, str],
+    *,
+    secrets: Collection[str] = (),
+    timeout_sec: float = TIMEOUT_SEC,
+) -> Outcome:
+    """One POST of JSON. Any 2xx is a delivery; 408, 425, 429 and 5xx can be retried, after the time in Retry-After;
+    anything else is final, redirects too. `secrets` are hidden in the outcome."""
+    if not valid_http_url(url):
+        return Outcome(delivered=False, final=True, why="its url is not an http:// or https:// URL")
+    address = httpx.URL(url)
+    login = httpx.BasicAuth(address.username, address.password) if address.userinfo else None
+    # The path is often a secret, and HTTP clients log URLs: it is passed beside the URL.
+    request = httpx.Request(
+        "POST",
+        address.copy_with(raw_path=b"/", userinfo=b"", fragment=None),
+        content=content,
+        headers={"Content-Type": "application/json", "User-Agent": USER_AGENT, **headers},
+        extensions={"target": address.raw_path},
+    )
+    try:
+        async with asyncio.timeout(timeout_sec), httpx.AsyncClient(timeout=None, follow_redirects=False) as client:
+            response = await client.send(request, stream=True, auth=login)
+            try:
+                text = await _first_bytes(response)
+            finally:
+                await response.aclose()
+    except TimeoutError:
+        return Outcome(delivered=False, doubtful=True, why=f"no answer from {address.host} within {timeout_sec:g} s")
+    except (httpx.ConnectError, httpx.UnsupportedProtocol, httpx.ProxyError) as error:
+        return Outcome(delivered=False, why=f"{address.host} cannot be reached ({_reason(error)})")
+    except httpx.HTTPError as error:
+        return Outcome(delivered=False, doubtful=True, why=f"{address.host}: {_reason(error)}")
+    return _outcome(response, _without(text, (*secrets, url)))
+
+
+async def _first_bytes(response: httpx.Response) -> str:
+    content = b""
+    async for piece in response.aiter_bytes():
+        content += piece
+        if len(content) >= MAX_BODY_BYTES:
+            break
+    return content[:MAX_BODY_BYTES].decode("utf-8", errors="replace")
+
+
+def _outcome(response: httpx.Response, text: str) -> Outcome:
+    if response.is_success:
+        return Outcome(delivered=True)
+    status = response.status_code
+    why = f"answered {status} {response.reason_phrase}".rstrip() + (f": {text}" if text else "")
+    retryable = status in RETRYABLE or status >= 500
+    wait = retry_after_sec(response.headers.get("Retry-After", ""), Instant.now()) if retryable else None
+    return Outcome(delivered=False, final=not retryable, doubtful=status >= 500, why=why, retry_after_sec=wait)
+
+
+def retry_after_sec(text: str, now: Instant) -> float | None:
+    """The wait that a Retry-After header asks for: seconds, or a date (RFC 9110 §10.2.3). None if it has neither."""
+    if text.isascii() and text.strip().isdigit():
+        return float(text[:9])
+    try:
+        return max(0.0, (Instant.parse_rfc2822(text) - now).total("seconds"))
+    except ValueError:
+        return None
+
+
+def _without(text: str, secrets: Collection[str]) -> str:
+    for each in secrets:
+        if each:
+            text = text.replace(each, "‹secret›")
+    return bounded(redacted(text), MAX_WHY)
+
+
+def _reason(error: httpx.HTTPError) -> str:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConnectionRefusedError):
+            return "connection refused"
+        if "CERTIFICATE" in str(cause).upper():
+            return "its certificate is not trusted"
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__

@@ -1,0 +1,1 @@
+"""The settings of copilot.toml and the environment: one model a section."""

@@ -1,4 +1,4 @@
-"""`[api]` of copilot.toml: where the API and the page listen, and who may ask. Values only."""
+"""`[api]` of copilot.toml: where the API and the page listen, and who has access. Values only."""
 
 import ipaddress
 import re
@@ -14,13 +14,13 @@ _ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d{1,5})?")
 
 def _origin(text: str) -> str:
     if _ORIGIN.fullmatch(text) is None:
-        raise ValueError(f"{text!r} is no origin: write https://grafana.example.org, without a path")
+        raise ValueError(f"{text!r} is not an origin: write https://grafana.example.org, without a path")
     return text
 
 
 def _token_hash(text: str) -> str:
     if re.fullmatch(r"sha256:[0-9a-f]{64}", text) is None:
-        raise ValueError("no hash of a token (`copilot token new NAME` prints the line to put here)")
+        raise ValueError("not the hash of a token: `copilot token new NAME` prints the line to put here")
     return text
 
 
@@ -28,7 +28,9 @@ def _network(text: str) -> str:
     try:
         return str(ipaddress.ip_network(text))
     except ValueError as error:
-        raise ValueError(f"{text!r} is no address of a proxy: write 10.0.3.7, or a network as 10.0.0.0/16") from error
+        raise ValueError(
+            f"{text!r} is not an IP address or network: write 10.0.3.7 or 10.0.0.0/16, for example"
+        ) from error
 
 
 Network = Annotated[str, AfterValidator(_network)]
@@ -38,16 +40,15 @@ TokenName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 
 
 class ApiSettings(Section):
-    """Where the API and the page listen, and who may ask.
+    """Where the API and the page listen, and who has access.
 
-    `tokens` are names with hashes, as `copilot token new` prints them: with one or more, whoever asks must show a token
-    (all but /healthz and /readyz, and /metrics with `open_metrics`); without, the API listens on this machine only.
-    With `cert_file` and `key_file` (PEM) it speaks HTTPS. Where a proxy does that for it, `trusted_proxies` are the
-    proxy's addresses or networks: what they say in X-Forwarded-Proto and -For is believed, nobody else's word; so a
-    login's cookie goes by HTTPS alone, and the access log names the reader. `cors_origins` are the web pages that may
-    ask it from a browser, `frame_ancestors` those that may show it inside of them. `access_log` logs each answer in a
-    line; `max_event_streams` readers may listen to /events at once. `public_url` is where people find the page:
-    messages link to it."""
+    `tokens` maps names to hashes, as `copilot token new` prints them. With tokens, every request needs one, except
+    /healthz, /readyz and, with `open_metrics`, /metrics. Without tokens, the API listens on this machine only.
+    `cert_file` and `key_file` (PEM) turn on HTTPS. If a proxy terminates TLS, list its addresses or networks in
+    `trusted_proxies`: only their X-Forwarded-Proto and X-Forwarded-For are trusted, which makes the login cookie
+    HTTPS-only and puts the client's address into the access log. `cors_origins` may call the API from a browser;
+    `frame_ancestors` may embed the page. `access_log` logs one line per response; `max_event_streams` limits concurrent
+    readers of /events. `public_url` is the address of the page in notifications."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8765
@@ -69,7 +70,7 @@ class ApiSettings(Section):
 
     @property
     def host_here(self) -> str:
-        """The host as an address on this machine has it."""
+        """The host of a URL that reaches the API from this machine."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
         return f"[{host}]" if ":" in host else host
 
@@ -79,5 +80,5 @@ class ApiSettings(Section):
             raise ValueError("cert_file and key_file go together")
         hashes = list(self.tokens.values())
         if len(set(hashes)) != len(hashes):
-            raise ValueError("two names have the same token: make one for each")
+            raise ValueError("two names share a token: create one for each")
         return self

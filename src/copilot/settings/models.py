@@ -1,4 +1,4 @@
-"""`[models]` of copilot.toml: which language models explain, and what they may cost."""
+"""`[models]` and `[knowledge]` of copilot.toml: the language models, their budget, and the runbooks. Values only."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ _MODEL = re.compile(r"test|[a-z][a-z0-9/_-]{0,40}:[A-Za-z0-9][A-Za-z0-9._:/@+-]{
 
 def _named(name: str) -> str:
     if _MODEL.fullmatch(name) is None:
-        raise ValueError(f'{name!r} names no model: say provider:model, like "anthropic:claude-sonnet-5-5"')
+        raise ValueError(f'{name!r} is not a model: write provider:model, for example "anthropic:claude-sonnet-5-5"')
     return name
 
 

@@ -1,33 +1,31 @@
-"""`[[notify]]` of copilot.toml: who is told of a cluster's state, how and when. Values only."""
+"""`[[notify]]` of copilot.toml: the channels, and which notifications each one gets. Values only."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import httpx
-from pydantic import AfterValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 from whenever import Instant, Time
 
-from copilot.notify.decide import ChannelRules, QuietHours
 from copilot.rules.model import ReportedState
-from copilot.settings.sources import Section
+from copilot.settings.sources import Section, valid_http_url
 
 ChannelKind = Literal["webhook", "slack", "pagerduty", "apprise"]
 StateName = Literal["critical", "unknown", "stressed"]
 # kind → the secrets it needs, each given as it is or by a file.
-NEEDS: dict[str, tuple[str, ...]] = {
+REQUIRED: dict[str, tuple[str, ...]] = {
     "webhook": ("url", "secret"),
     "slack": ("url",),
     "pagerduty": ("key",),
     "apprise": ("url",),
 }
-MAY: dict[str, tuple[str, ...]] = {"pagerduty": ("url",)}
+OPTIONAL: dict[str, tuple[str, ...]] = {"pagerduty": ("url",)}
 
 
 def _time_zone(name: str) -> str:
     try:
         Instant.from_utc(2026, 1, 1).to_tz(name)
     except ValueError as error:
-        raise ValueError(f"{name!r} is no time zone: write Europe/Berlin, say, or UTC") from error
+        raise ValueError(f"{name!r} is not a time zone: write Europe/Berlin, for example, or UTC") from error
     return name
 
 
@@ -35,48 +33,77 @@ def _time_of_day(text: str) -> str:
     try:
         Time.parse_iso(text)
     except ValueError as error:
-        raise ValueError(f"{text!r} is no time of day: write 22:00") from error
+        raise ValueError(f"{text!r} is not a time of day: write 22:00, for example") from error
     return text
 
 
 TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
 
 
-class QuietHoursSettings(Section):
-    """`{ from = "22:00", to = "07:00", timezone = "Europe/Berlin", except = ["critical"] }`: what is not in `except` is
-    told when the quiet hours are over, if it is still so. What was told is resolved at any hour."""
+class MuteTimeInterval(Section):
+    """A part of every day in which a channel is muted: `{ start_time = "22:00", end_time = "07:00", location =
+    "Europe/Berlin", except_states = ["critical"] }`. It spans midnight where `end_time` is the earlier one. Muted
+    notifications are sent at its end if they still apply; `except_states` and resolved ones are never muted."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-    start: TimeOfDay = Field(alias="from")
-    end: TimeOfDay = Field(alias="to")
-    timezone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
-    but: tuple[StateName, ...] = Field(default=("critical",), alias="except")
+    start_time: TimeOfDay
+    end_time: TimeOfDay
+    location: Annotated[str, AfterValidator(_time_zone)] = "UTC"
+    except_states: tuple[StateName, ...] = ("critical",)
 
     @model_validator(mode="after")
-    def _some_hours(self) -> Self:
-        if Time.parse_iso(self.start) == Time.parse_iso(self.end):
-            raise ValueError("quiet hours end when they begin: leave them out")
+    def _not_empty(self) -> Self:
+        if Time.parse_iso(self.start_time) == Time.parse_iso(self.end_time):
+            raise ValueError("a mute time interval ends when it starts: leave it out")
         return self
 
-    def rules(self) -> QuietHours:
-        """The same as the rules know it."""
-        but = frozenset(ReportedState(state) for state in self.but)
-        return QuietHours(
-            start=Time.parse_iso(self.start), end=Time.parse_iso(self.end), timezone=self.timezone, but=but
-        )
+    def muted_until(self, state: ReportedState, now: Instant) -> Instant:
+        """The end of the interval if `state` is muted at `now`; else `now`."""
+        if state.value in self.except_states:
+            return now
+        start, end = Time.parse_iso(self.start_time), Time.parse_iso(self.end_time)
+        local = now.to_tz(self.location)
+        started, before_end = local.time() >= start, local.time() < end
+        over_midnight = end < start
+        if not (started or before_end if over_midnight else started and before_end):
+            return now
+        day = local.date().add(days=1) if over_midnight and started else local.date()
+        return max(now, day.at(end).assume_tz(self.location).to_instant())
 
 
-class NotifySettings(Section):
-    """A channel people are told on: a `webhook` (`url`, and the `secret` that signs), `slack` (an incoming webhook's
-    `url`), `pagerduty` (the integration `key`; `url` where it is not PagerDuty's usual one) or `apprise` (any `url` of
-    apprise's; needs the extra `notify`). Addresses and keys are secrets: each can stand in a file instead, which is
-    read anew for every message.
-
-    It hears of `clusters` (empty: all) when they are in one of `states`, and when that is over. The same is not said
-    again within `repeat_after_sec`; `remind_every_sec` repeats that a cluster is still critical."""
+class ChannelRules(Section):
+    """Which notifications a channel gets, and when: the part of `NotifySettings` that needs no secret."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+    clusters: tuple[str, ...] = ()
+    states: Annotated[tuple[StateName, ...], Field(min_length=1)] = ("critical", "unknown")
+    min_gap_sec: Annotated[float, Field(ge=0, le=86_400)] = 600.0
+    repeat_interval_sec: Annotated[float, Field(ge=60, le=86_400)] | None = None
+    mute_time_intervals: tuple[MuteTimeInterval, ...] = ()
+
+    def matches(self, cluster: str) -> bool:
+        """Whether the channel is notified about this cluster."""
+        return not self.clusters or cluster in self.clusters
+
+    def muted_until(self, state: ReportedState, now: Instant) -> Instant:
+        """When a notification about `state` may be sent: `now`, or after the intervals that mute it."""
+        for _ in range(2 * len(self.mute_time_intervals)):
+            later = max(interval.muted_until(state, now) for interval in self.mute_time_intervals)
+            if later == now:
+                break
+            now = later
+        return now
+
+
+class NotifySettings(ChannelRules):
+    """A channel for notifications: a `webhook` (`url`, and the `secret` that signs), `slack` (the `url` of an incoming
+    webhook), `pagerduty` (the integration `key`; `url` for an endpoint other than PagerDuty's default) or `apprise`
+    (any `url` that apprise knows; needs the extra `notify`). URLs and keys are secrets: each can come from a file
+    instead, which is read again for every notification.
+
+    The channel is notified about `clusters` (empty: all) in one of `states`, and when that is resolved. Improvements
+    and repeated resolves keep `min_gap_sec` between two notifications of one problem. An unresolved problem is notified
+    again after `repeat_interval_sec` (unset: never)."""
+
     kind: ChannelKind
     url: SecretStr | None = None
     url_file: Path | None = None
@@ -84,45 +111,19 @@ class NotifySettings(Section):
     key_file: Path | None = None
     secret: SecretStr | None = None
     secret_file: Path | None = None
-    clusters: tuple[str, ...] = ()
-    states: Annotated[tuple[StateName, ...], Field(min_length=1)] = ("critical", "unknown")
-    quiet_hours: QuietHoursSettings | None = None
-    repeat_after_sec: Annotated[float, Field(ge=0, le=86_400)] = 600.0
-    remind_every_sec: Annotated[float, Field(ge=60, le=86_400)] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        needs, may = NEEDS[self.kind], (*NEEDS[self.kind], *MAY.get(self.kind, ()))
+        required = REQUIRED[self.kind]
+        allowed = (*required, *OPTIONAL.get(self.kind, ()))
         for name in ("url", "key", "secret"):
             given = [n for n in (name, f"{name}_file") if getattr(self, n) is not None]
             if len(given) > 1:
                 raise ValueError(f"channel {self.name!r}: choose one of {name} and {name}_file")
-            if given and name not in may:
+            if given and name not in allowed:
                 raise ValueError(f"channel {self.name!r}: {self.kind} has no {given[0]}")
-            if not given and name in needs:
+            if not given and name in required:
                 raise ValueError(f"channel {self.name!r}: {self.kind} needs {name} or {name}_file")
-        if self.url is not None and self.kind != "apprise" and not http_address(self.url.get_secret_value()):
-            raise ValueError(f"channel {self.name!r}: url is no http:// or https:// address")
+        if self.url is not None and self.kind != "apprise" and not valid_http_url(self.url.get_secret_value()):
+            raise ValueError(f"channel {self.name!r}: url is not an http:// or https:// URL")
         return self
-
-    def rules(self) -> ChannelRules:
-        """When it hears of what, as the rules know it."""
-        return ChannelRules(
-            name=self.name,
-            clusters=self.clusters,
-            states=frozenset(ReportedState(state) for state in self.states),
-            quiet_hours=self.quiet_hours.rules() if self.quiet_hours is not None else None,
-            repeat_after_sec=self.repeat_after_sec,
-            remind_every_sec=self.remind_every_sec,
-        )
-
-
-def http_address(url: str) -> bool:
-    """Whether something can be sent there by HTTP. Says nothing of the address: it may be a secret."""
-    try:
-        parsed = httpx.URL(url)
-        parsed.raw_host.decode("ascii")
-        port = parsed.port or 1
-    except (httpx.InvalidURL, ValueError):
-        return False
-    return parsed.scheme in ("http", "https") and bool(parsed.host) and 0 < port < 65536

@@ -1,5 +1,6 @@
-"""What the operator says of sources asked over HTTP, and of logs. Values only; settings.py holds the rest."""
+"""What sections share, sources read over HTTP, and `[clusters.logs]`. Values only."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
@@ -11,31 +12,46 @@ from copilot.logs.patterns import KnownPattern, validate_regex
 
 
 def _http_url(url: str) -> str:
+    """The URL; ValueError (which may quote it) where it is not a usable one."""
     if not url.startswith(("http://", "https://")):
-        raise ValueError(f"{url!r} is no http:// or https:// address")
+        raise ValueError(f"{url!r} is not an http:// or https:// URL")
     try:
         parsed = httpx.URL(url)
         parsed.raw_host.decode("ascii")
     except (httpx.InvalidURL, ValueError) as error:
-        raise ValueError(f"{url!r} is no address: {error}") from error
+        raise ValueError(f"{url!r} is not a valid URL: {error}") from error
     if not parsed.host:
-        raise ValueError(f"{url!r} names no host")
+        raise ValueError(f"{url!r} has no host")
     if not 0 < (parsed.port or 1) < 65536:
-        raise ValueError(f"{url!r} has no port there can be")
+        raise ValueError(f"{url!r} has an invalid port")
     return url
+
+
+def valid_http_url(url: str) -> bool:
+    """Whether requests can be sent to the URL. Quotes nothing: the URL may be a secret."""
+    try:
+        return bool(_http_url(url))
+    except ValueError:
+        return False
 
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 
 class Section(BaseModel):
-    """Base of the sections: a key nobody knows is an error, not a silence."""
+    """Base of the sections: an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def reject_duplicates(what: str, names: Sequence[str]) -> None:
+    """ValueError if a name is used twice."""
+    if duplicates := sorted({n for n in names if names.count(n) > 1}):
+        raise ValueError(f"two {what} are named {', '.join(duplicates)}")
+
+
 class HttpSourceSettings(Section):
-    """A server asked over HTTP, and how it is told who asks: a bearer token, a user with a password, a certificate."""
+    """A server read over HTTP, with one way to authenticate: a bearer token, a user and password, or a certificate."""
 
     section: ClassVar[str] = "source"
     ways: ClassVar[tuple[str, ...]] = ("bearer_token", "bearer_token_file", "basic_user")
@@ -64,21 +80,20 @@ class HttpSourceSettings(Section):
         if (self.ca_file or self.cert_file) and not self.url.startswith("https://"):
             raise ValueError("ca_file and cert_file need an https:// url")
         if "@" in self.url.split("//", 1)[1].split("/", 1)[0]:
-            raise ValueError("user and password go into basic_user and basic_password, not into the url")
+            raise ValueError("put user and password into basic_user and basic_password, not into the url")
         return self
 
 
 def _header_value(text: str) -> str:
     if not text.isascii() or not text.isprintable():
-        raise ValueError("only printable ASCII characters can be sent in a header")
+        raise ValueError("a header can hold printable ASCII characters only")
     return text
 
 
 class LokiSettings(HttpSourceSettings):
-    """A Loki. `url` is what stands before `/loki/api/v1/query_range`. `query` selects the watched servers' lines, as
-    in `{app="temporal"}`; `tenant` is sent as X-Scope-OrgID. `max_entries` are asked for at once: no more than the
-    server's max_entries_limit_per_query. Lines are read once they are `delay_sec` old, so that those under way are not
-    missed."""
+    """A Loki. `url` is the part before `/loki/api/v1/query_range`. `query` selects the logs of the watched servers, for
+    example `{app="temporal"}`; `tenant` is sent as X-Scope-OrgID. `max_entries` per query must not exceed the server's
+    max_entries_limit_per_query. Lines are read when they are `delay_sec` old, so that late ones are not missed."""
 
     section = "logs.loki"
 
@@ -89,8 +104,8 @@ class LokiSettings(HttpSourceSettings):
 
 
 class LogPatternSettings(Section):
-    """A pattern of the operator's own: lines that hold one of `words` (case does not matter) or match `regex` (of which
-    case matters, and which looks at a message's first 500 characters). Lines under `level` do not count."""
+    """A pattern of your own: lines that contain one of `words` (ignoring case) or match `regex` (case-sensitive, in the
+    first 500 characters of a message). Lines below `level` are ignored."""
 
     name: Annotated[str, Field(min_length=1, max_length=60)]
     words: tuple[Annotated[str, Field(min_length=3, max_length=200)], ...] = ()
@@ -100,19 +115,19 @@ class LogPatternSettings(Section):
     @model_validator(mode="after")
     def _usable(self) -> Self:
         if not self.words and self.regex is None:
-            raise ValueError(f"pattern {self.name!r} has neither words nor a regex")
+            raise ValueError(f"pattern {self.name!r} needs words or a regex")
         if self.regex is not None:
             validate_regex(self.regex)
         return self
 
     def pattern(self) -> KnownPattern:
-        """The pattern as the rules know it."""
+        """The pattern that lines are matched with."""
         regex = validate_regex(self.regex) if self.regex is not None else None
         return KnownPattern(self.name, tuple(word.lower() for word in self.words), regex, self.level)
 
 
 class LogSettings(Section):
-    """Where the watched servers' logs are: `files` (paths, * and ? allowed in the last part) or a Loki."""
+    """Logs of the watched servers: `files` (paths; the last part may contain * and ?) or a Loki."""
 
     files: tuple[Path, ...] = ()
     loki: LokiSettings | None = None
@@ -121,8 +136,6 @@ class LogSettings(Section):
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if bool(self.files) == (self.loki is not None):
-            raise ValueError("give one of files and loki")
-        names = [p.name for p in self.patterns]
-        if doubled := sorted({n for n in names if names.count(n) > 1}):
-            raise ValueError(f"two patterns are named {', '.join(doubled)}")
+            raise ValueError("choose one of files and loki")
+        reject_duplicates("patterns", [p.name for p in self.patterns])
         return self

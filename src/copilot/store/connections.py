@@ -1,11 +1,11 @@
-"""A span for each statement of the store, by the name it has in sql.py; values are never told."""
+"""Connections to PostgreSQL and Aurora DSQL: a pool, retries of transactions, and a span for each statement."""
 
 import asyncio
 import contextlib
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -18,52 +18,47 @@ from copilot.store import sql
 from copilot.store.rows import Connection, Pool, RawConnection
 from copilot.telemetry.spans import tracing
 
+T = TypeVar("T")
 
-def trace_statements(connection: RawConnection) -> None:
-    """Trace what is sent over this connection, where this process is traced."""
-    if tracing() is not None:
-        connection.add_query_logger(_told)
+RETRIED = frozenset({"40001", "40P01", "OC000", "OC001"})
+CREATED_CONCURRENTLY = frozenset({"42P07", "42710", "23505"})
+# DSQL accepts 100 new connections a second; PostgreSQL has max_connections.
+FULL = frozenset({"53300", "53400"})
+ATTEMPTS = 10
+ATTEMPTS_AFTER_LOSS = 3
+FIRST_PAUSE_SEC = 0.02
+MAX_PAUSE_SEC = 1.0
+RECYCLE_AFTER_SEC = 50 * 60.0
+CONNECT_SEC = 5.0
+STATEMENT_SEC = 15.0
 
-
-def _told(query: LoggedQuery) -> None:
-    traced = tracing()
-    if traced is None:
-        return
-    name = NAMES.get(query.query)
-    if name is None:
-        return
-    error = None if query.exception is None else type(query.exception).__name__
-    traced.ended(f"store {name}", {"db.system.name": "postgresql", "db.operation.name": name}, query.elapsed, error)
-
-
-def _named(statements: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in statements.items():
-        if not name.isupper() or name.startswith("_"):
-            continue
-        if isinstance(value, str):
-            yield value, name
-        elif isinstance(value, dict):
-            yield from ((text, f"{name} {table}") for table, text in value.items())
-
-
-NAMES = {**dict(_named(vars(sql))), "COMMIT;": "COMMIT"}
-
+# InternalClientError: the server closed the connection in the middle of a statement.
+_LOST = (
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    ConnectionError,
+)
+# Another process changed the schema: statements must be prepared again.
+_STALE = asyncpg.InvalidCachedStatementError
 
 Connect = Callable[..., Awaitable[RawConnection]]
 
 
 class CredentialsRefused(StoreError):
-    """AWS credentials cannot be found, or no token can be made of them."""
+    """AWS credentials cannot be found, or give no token."""
 
 
 class CertificatesRefused(StoreError):
-    """The certificates to trust cannot be read."""
+    """The trusted certificates cannot be read."""
 
 
 def connect_to(address: StoreAddress) -> Connect:
-    """A function that makes connections, with asyncpg.connect's keywords (timeout, connection_class, …).
+    """A function that connects, with the keywords of asyncpg.connect (timeout, connection_class, …).
 
-    It raises what asyncpg and the sockets raise, and StoreError for what stands before them."""
+    It raises what asyncpg and sockets raise; StoreError for credentials and certificates."""
     if isinstance(address, DsqlAddress):
         return _dsql(address)
 
@@ -88,24 +83,26 @@ def _dsql(address: DsqlAddress) -> Connect:
         raise StoreError(
             "dsql:// needs AWS's connector: install it with `pip install 'temporal-sre-copilot[aws]'`"
         ) from error
-    asked = {"host": address.host, "port": address.port, "user": address.user, "region": address.region}
+    properties = {"host": address.host, "port": address.port, "user": address.user, "region": address.region}
     if address.profile is not None:
-        asked["profile"] = address.profile
+        properties["profile"] = address.profile
 
     async def connect(**keywords: Any) -> RawConnection:
         context = _verifying(address.ca_file)
         try:
-            made = await asyncio.to_thread(ConnectionUtilities.parse_properties_and_set_token, None, asked, "asyncpg")
+            login = await asyncio.to_thread(
+                ConnectionUtilities.parse_properties_and_set_token, None, properties, "asyncpg"
+            )
         except BotoCoreError as error:
-            raise CredentialsRefused(f"no IAM token can be made for {address.place}: {error}") from error
+            raise CredentialsRefused(f"cannot create an IAM token for {address.place}: {error}") from error
         return await asyncpg.connect(
             host=address.host,
             port=address.port,
             user=address.user,
-            password=made["password"],
+            password=login["password"],
             database=address.database,
             ssl=context,
-            server_settings={"application_name": made["application_name"]},
+            server_settings={"application_name": login["application_name"]},
             **keywords,
         )
 
@@ -123,47 +120,20 @@ def _unreadable(error: Exception) -> CertificatesRefused:
     return CertificatesRefused(f"the certificates to trust cannot be read: {error}")
 
 
-T = TypeVar("T")
-
-RETRIED = frozenset({"40001", "40P01", "OC000", "OC001"})
-MADE_BY_ANOTHER = frozenset({"42P07", "42710", "23505"})
-# DSQL takes 100 new connections a second; PostgreSQL has a number of places.
-FULL = frozenset({"53300", "53400"})
-ATTEMPTS = 10
-ATTEMPTS_AFTER_LOSS = 3
-FIRST_PAUSE_SEC = 0.02
-LONGEST_PAUSE_SEC = 1.0
-RECYCLE_AFTER_SEC = 50 * 60.0
-CONNECT_SEC = 5.0
-STATEMENT_SEC = 15.0
-
-# InternalClientError: the server's good-bye arrived in the middle of a statement.
-_LOST = (
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    ConnectionError,
-)
-# Another process changed the schema: what was prepared must be prepared anew.
-_STALE = asyncpg.InvalidCachedStatementError
-
-
 def _attempts(error: Exception) -> int:
-    """How often in all a transaction is tried that ended like this."""
+    """The number of attempts at a transaction that failed with this error."""
     if isinstance(error, ConnectionRefusedError):
         return 1
-    if isinstance(error, asyncpg.PostgresError) and error.sqlstate in RETRIED | MADE_BY_ANOTHER:
+    if isinstance(error, asyncpg.PostgresError) and error.sqlstate in RETRIED | CREATED_CONCURRENTLY:
         return ATTEMPTS
-    passing = isinstance(error, (*_LOST, _STALE)) or getattr(error, "sqlstate", None) in FULL
-    return ATTEMPTS_AFTER_LOSS if passing else 1
+    transient = isinstance(error, (*_LOST, _STALE)) or getattr(error, "sqlstate", None) in FULL
+    return ATTEMPTS_AFTER_LOSS if transient else 1
 
 
-class _Dated(RawConnection):
-    """A connection that knows when it was made, by its Connections' clock."""
+class _PooledConnection(RawConnection):
+    """A connection with the time it was made at, by the clock of its Connections."""
 
-    born: float = 0.0
+    connected_at: float = 0.0
 
 
 async def _reset(connection: RawConnection) -> None:
@@ -171,7 +141,7 @@ async def _reset(connection: RawConnection) -> None:
 
 
 class Connections:
-    """A pool that connects when it is first needed and recycles its connections. `clock` gives monotonic seconds."""
+    """A pool that connects when it is first used and recycles its connections. `clock`: monotonic seconds."""
 
     def __init__(
         self,
@@ -181,26 +151,16 @@ class Connections:
         recycle_after_sec: float = RECYCLE_AFTER_SEC,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._address = _address(url)
-        self._connect = connect_to(self._address)
+        self.address = parse_address(url)
+        self._connect = connect_to(self.address)
         self._max_size = max_size
         self._recycle_after_sec = recycle_after_sec
         self._clock = clock
         self._pool: Pool | None = None
         self._opening = asyncio.Lock()
 
-    @property
-    def place(self) -> str:
-        """Where the database is, without credentials."""
-        return self._address.place
-
-    @property
-    def address(self) -> StoreAddress:
-        """What the URL says."""
-        return self._address
-
     async def transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Run `work` in one snapshot-isolated transaction, again from the start after a conflict. Raises StoreError."""
+        """Run `work` in a transaction with snapshot isolation; retry all of it after a conflict. Raises StoreError."""
 
         async def inside(connection: Connection) -> T:
             transaction = connection.transaction(isolation="repeatable_read")
@@ -215,10 +175,10 @@ class Connections:
             await transaction.commit()
             return result
 
-        return await self.plainly(inside)
+        return await self.outside_transaction(inside)
 
-    async def plainly(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Run `work` outside of any transaction of ours, again from the start after a conflict. Raises StoreError."""
+    async def outside_transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run `work` without a transaction; retry all of it after a conflict. Raises StoreError."""
         attempt = 0
         while True:
             attempt += 1
@@ -228,10 +188,10 @@ class Connections:
             except (*_LOST, asyncpg.PostgresError, OSError, TimeoutError) as error:
                 if attempt >= _attempts(error):
                     raise self._refused(error) from error
-            await asyncio.sleep(min(LONGEST_PAUSE_SEC, FIRST_PAUSE_SEC * 2**attempt) * random.random())
+            await asyncio.sleep(min(MAX_PAUSE_SEC, FIRST_PAUSE_SEC * 2**attempt) * random.random())
 
     async def close(self) -> None:
-        """Close all connections, without waiting for a database that is gone."""
+        """Close all connections, without waiting for a database that does not answer."""
         pool, self._pool = self._pool, None
         if pool is not None:
             try:
@@ -244,14 +204,14 @@ class Connections:
         pool = await self._open()
         connection = await pool.acquire(timeout=2 * CONNECT_SEC)
         try:
-            while self._clock() - getattr(connection, "born", 0.0) > self._recycle_after_sec:
+            while self._clock() - getattr(connection, "connected_at", 0.0) > self._recycle_after_sec:
                 with contextlib.suppress(*_LOST, asyncpg.PostgresError, OSError, TimeoutError):
                     await connection.close(timeout=CONNECT_SEC)
                 await pool.release(connection)
                 connection = await pool.acquire(timeout=2 * CONNECT_SEC)
             yield connection
         except (*_LOST, TimeoutError, asyncio.CancelledError):
-            # It goes with its transaction: a rollback would wait for a database that may hang.
+            # Its transaction ends with it: a rollback would wait for a database that may hang.
             connection.terminate()
             raise
         finally:
@@ -260,35 +220,36 @@ class Connections:
     async def _open(self) -> Pool:
         async with self._opening:
             if self._pool is None:
-                made: Any = self._made  # the stubs want each of asyncpg.connect's parameters spelled out
+                connect: Any = self._new_connection  # the stubs require every parameter of asyncpg.connect
                 self._pool = await asyncpg.create_pool(
-                    connect=made,
+                    connect=connect,
                     min_size=0,
                     max_size=self._max_size,
                     max_inactive_connection_lifetime=min(300.0, self._recycle_after_sec),
                     timeout=CONNECT_SEC,
                     command_timeout=STATEMENT_SEC,
-                    connection_class=_Dated,
+                    connection_class=_PooledConnection,
                     reset=_reset,
                 )
             return self._pool
 
-    async def _made(self, _: str | None, /, **keywords: Any) -> RawConnection:
+    async def _new_connection(self, _: str | None, /, **keywords: Any) -> RawConnection:
         connection = await self._connect(**keywords)
-        if isinstance(connection, _Dated):
-            connection.born = self._clock()
-        trace_statements(connection)
+        if isinstance(connection, _PooledConnection):
+            connection.connected_at = self._clock()
+        if tracing() is not None:
+            connection.add_query_logger(_trace)
         return connection
 
     def _refused(self, error: Exception) -> StoreError:
         if isinstance(error, asyncpg.UndefinedTableError):
-            lacks = f"the state store at {self.place} lacks a table ({first_line(error)})"
-            return StoreError(f"{lacks}: run `copilot db setup-schema`")
-        return StoreError(f"the state store at {self.place} cannot be used: {first_line(error)}")
+            missing = f"the state store at {self.address.place} has no such table ({first_line(error)})"
+            return StoreError(f"{missing}: run `copilot db setup-schema`")
+        return StoreError(f"the state store at {self.address.place} cannot be used: {first_line(error)}")
 
 
 def first_line(error: Exception) -> str:
-    """What went wrong, in one line."""
+    """The error in one line."""
     if isinstance(error, TimeoutError):
         return "it did not answer in time"
     if isinstance(error, asyncpg.DiskFullError):
@@ -298,8 +259,18 @@ def first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def _address(url: str) -> StoreAddress:
+def parse_address(url: str) -> StoreAddress:
+    """The parsed URL of a store. StoreError: it is invalid."""
     try:
         return store_address(url)
     except ValueError as error:
-        raise StoreError(f"the state store's address cannot be used: {error}") from error
+        raise StoreError(f"invalid URL of the state store: {error}") from error
+
+
+def _trace(query: LoggedQuery) -> None:
+    """A span for a statement by its name in sql.py, without values."""
+    traced, name = tracing(), sql.NAMES.get(query.query)
+    if traced is None or name is None:
+        return
+    error = None if query.exception is None else type(query.exception).__name__
+    traced.ended(f"store {name}", {"db.system.name": "postgresql", "db.operation.name": name}, query.elapsed, error)

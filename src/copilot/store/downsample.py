@@ -1,12 +1,12 @@
-"""Long ranges made short without losing what matters."""
+"""Long ranges downsampled without losing changes, peaks and gaps."""
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from copilot.rules.model import ReportedState
-from copilot.store.base import SeriesPoint
+from copilot.store.base import SeriesPoint, TimelinePoint
 
-WORSE = {
+SEVERITY_ORDER = {
     ReportedState.HAPPY: 0,
     ReportedState.UNKNOWN: 1,
     ReportedState.STRESSED: 2,
@@ -14,23 +14,12 @@ WORSE = {
 }
 
 
-class Said(Protocol):
-    """What a timeline is thinned by."""
-
-    @property
-    def health_state(self) -> ReportedState: ...
-    @property
-    def stale(self) -> bool: ...
-
-
-S = TypeVar("S", bound=Said)
 T = TypeVar("T")
 
 
-def thin_timeline(points: Sequence[S], max_points: int) -> list[S]:
-    """At most `max_points` of the points, oldest first: the first, the last and every point at which state or staleness
-    changed, the room that is left filled evenly. With more changes than room, the range is cut into equal parts and the
-    worst point of each is kept."""
+def thin_timeline(points: Sequence[TimelinePoint], max_points: int) -> list[TimelinePoint]:
+    """At most `max_points` of the points, oldest first: the first, the last and every change of state or staleness, the
+    rest evenly spaced. With too many changes, the range is cut into equal parts and the worst point of each is kept."""
     if len(points) <= max_points:
         return list(points)
     changes = [
@@ -40,15 +29,15 @@ def thin_timeline(points: Sequence[S], max_points: int) -> list[S]:
     ]
     keep = {0, len(points) - 1, *changes}
     if len(keep) > max_points:
-        return [max(part, key=lambda p: WORSE[p.health_state]) for part in _parts(points, max_points)]
+        return [max(part, key=lambda p: SEVERITY_ORDER[p.health_state]) for part in _parts(points, max_points)]
     quiet = [i for i in range(len(points)) if i not in keep]
     keep.update(part[len(part) // 2] for part in _parts(quiet, max_points - len(keep)))
     return [points[i] for i in sorted(keep)]
 
 
 def thin_series(points: Sequence[SeriesPoint], max_points: int) -> list[SeriesPoint]:
-    """At most `max_points` of the points, oldest first: of each of equal parts the lowest and the highest, so that a
-    peak stays a peak; a part without any value stays a gap."""
+    """At most `max_points` of the points, oldest first: the lowest and the highest of each of equal parts, so that
+    peaks stay; a part without any value stays a gap."""
     if len(points) <= max_points:
         return list(points)
     if max_points < 2:

@@ -1,4 +1,4 @@
-"""The life of issues: opened, seen again, resolved. The same (cluster, finding, subject) stays one issue."""
+"""The life of an issue: opened, seen again, resolved. One (cluster, finding, subject) is one issue."""
 
 from collections.abc import Iterable
 from uuid import UUID, uuid5
@@ -13,18 +13,18 @@ Key = tuple[str, str]
 
 
 def key(issue: Detected) -> Key:
-    """What makes two findings of one cluster the same problem."""
+    """Equal for findings of one cluster that are the same problem."""
     return issue.finding, issue.subject
 
 
-def live_on(
+def advance(
     evaluation: Evaluation, known: Iterable[DetectedIssue], newer: Evaluation | None = None
 ) -> list[DetectedIssue]:
-    """The issues that an evaluation opens, sees again or resolves; those it leaves as they are are not among them.
+    """The issues that an evaluation opens, sees again or resolves; unchanged ones are left out.
 
     `known` are the cluster's issues that were not resolved at the evaluation's time. `newer`: the next later evaluation
-    that has lived its issues on already; then this one arrives late and may neither reopen nor resolve what the later
-    one knows better: it only fills in the past."""
+    that is stored already. Then this one is late: it fills in the past, and neither reopens nor resolves what the later
+    one decided."""
     time = evaluation.time
     known = list(known)
     seen = {key(f) for f in evaluation.findings}
@@ -43,7 +43,7 @@ def live_on(
         else:
             over = newer.time if newer else None
             changed.append(_stored(finding, _new_id(evaluation, finding), time, time, over))
-    if could_see(evaluation):
+    if _conclusive(evaluation):
         changed += [
             i.model_copy(update={"resolved_at": time})
             for i in known
@@ -52,8 +52,8 @@ def live_on(
     return changed
 
 
-def could_see(evaluation: Evaluation) -> bool:
-    """Whether an absent finding means an absent problem: not when the evaluation is stale or blind (law 1)."""
+def _conclusive(evaluation: Evaluation) -> bool:
+    """Whether an absent finding means that the problem is over: not if the evaluation is stale or unknown."""
     return not evaluation.verdict.stale and evaluation.verdict.health_state is not ReportedState.UNKNOWN
 
 

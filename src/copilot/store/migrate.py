@@ -1,14 +1,15 @@
-"""An index of Aurora DSQL is built in the background: the statement gives a job, the job is waited for.
+"""Migrations of the schema.
 
-What counts in the end is the catalog's word that the index is valid. A statement that finds the index there already
-gives no job: the build may still run (another program's), or may have failed, which leaves an index nobody uses.
+Aurora DSQL builds an index in the background: the statement returns a job to wait for. The catalog decides whether the
+index is valid. A statement that finds the index returns no job: its build may still run (in another program), or may
+have failed, which leaves an unusable index.
 """
 
 import logging
 import re
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from whenever import Instant
 
@@ -17,8 +18,8 @@ from copilot.settings.store_address import Flavour
 from copilot.store.connections import Connections
 from copilot.store.rows import Connection, to_column
 
-if TYPE_CHECKING:
-    from copilot.store.connections import Connections
+log = logging.getLogger(__name__)
+
 
 # A build takes 5 to 24 s on an empty table; a statement may take 5 minutes.
 WAIT_SEC = 240.0
@@ -34,35 +35,6 @@ SELECT i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relname = $1 AND n.nspname = current_schema()
 """
 RUNNING = ("submitted", "processing")
-
-log = logging.getLogger(__name__)
-
-
-async def build_index(connections: "Connections", statement: str, name: str) -> None:
-    """Run a CREATE INDEX ASYNC and return when its index can be used. StoreError with the job's words if it cannot be
-    built; an index left over by a build that failed is built anew."""
-    why = ""
-    for _ in range(BUILDS):
-        job = await connections.transaction(lambda c: c.fetchval(statement)) or await _running(connections, name)
-        if job:
-            log.info("waiting for the index %s (job %s)", name, job)
-            await connections.plainly(lambda c, job=job: c.execute(WAIT, job, timeout=WAIT_SEC))  # type: ignore[misc]
-        if await connections.transaction(lambda c: c.fetchval(VALID, name)):
-            return
-        why = await connections.transaction(lambda c: _details(c, name))
-        await connections.transaction(lambda c: c.execute(f"DROP INDEX IF EXISTS {name}"))
-    raise StoreError(f"the index {name} cannot be built: {why or 'its job says nothing'}")
-
-
-async def _running(connections: "Connections", name: str) -> Any:
-    row = await connections.transaction(lambda c: c.fetchrow(JOB, name))
-    return row["job_id"] if row is not None and row["status"] in RUNNING else None
-
-
-async def _details(connection: Connection, name: str) -> str:
-    row = await connection.fetchrow(JOB, name)
-    return "" if row is None else str(row["details"] or row["status"])
-
 
 VERSIONS = """
 CREATE TABLE IF NOT EXISTS schema_version (
@@ -97,15 +69,15 @@ def statements(sql: str) -> tuple[str, ...]:
     return tuple(s.strip() for s in re.split(r";\s*$", bare, flags=re.MULTILINE) if s.strip())
 
 
-def in_words_of(flavour: Flavour, statement: str) -> str:
-    """The statement as the database understands it."""
+def for_database(flavour: Flavour, statement: str) -> str:
+    """The statement in the dialect of the database: PostgreSQL has no CREATE INDEX ASYNC."""
     if flavour == "dsql":
         return statement
     return re.sub(r"\A(CREATE (?:UNIQUE )?INDEX) ASYNC\b", r"\1", statement)
 
 
 async def migrate(connections: Connections, now: Instant) -> int:
-    """Bring the schema up to date and return its version. StoreError if it is newer than this program."""
+    """Migrate the schema and return its version. StoreError: it is newer than this program."""
     flavour = connections.address.flavour
     await connections.transaction(lambda c: c.execute(VERSIONS))
     known = migrations()
@@ -134,7 +106,7 @@ async def _run(connections: Connections, flavour: Flavour, statement: str) -> No
     if flavour == "dsql" and (index := _INDEX.match(statement)):
         await build_index(connections, statement, index["name"])
     else:
-        await connections.transaction(lambda c: c.execute(in_words_of(flavour, statement)))
+        await connections.transaction(lambda c: c.execute(for_database(flavour, statement)))
 
 
 async def _record(connections: Connections, migration: Migration, now: Instant) -> None:
@@ -146,3 +118,29 @@ async def _record(connections: Connections, migration: Migration, now: Instant) 
             to_column(now),
         )
     )
+
+
+async def build_index(connections: Connections, statement: str, name: str) -> None:
+    """Run a CREATE INDEX ASYNC and wait until the index is valid. An index that a failed build left is built again.
+    StoreError: the build failed, with the details of its job."""
+    why = ""
+    for _ in range(BUILDS):
+        job = await connections.transaction(lambda c: c.fetchval(statement)) or await _running(connections, name)
+        if job:
+            log.info("waiting for index %s (job %s)", name, job, extra={"event": "store.index_build", "index": name})
+            await connections.outside_transaction(lambda c, job=job: c.execute(WAIT, job, timeout=WAIT_SEC))  # type: ignore[misc]
+        if await connections.transaction(lambda c: c.fetchval(VALID, name)):
+            return
+        why = await connections.transaction(lambda c: _details(c, name))
+        await connections.transaction(lambda c: c.execute(f"DROP INDEX IF EXISTS {name}"))
+    raise StoreError(f"the index {name} cannot be built: {why or 'its job has no details'}")
+
+
+async def _running(connections: Connections, name: str) -> Any:
+    row = await connections.transaction(lambda c: c.fetchrow(JOB, name))
+    return row["job_id"] if row is not None and row["status"] in RUNNING else None
+
+
+async def _details(connection: Connection, name: str) -> str:
+    row = await connection.fetchrow(JOB, name)
+    return "" if row is None else str(row["details"] or row["status"])

@@ -1,16 +1,17 @@
-"""The state store in PostgreSQL, in the subset of SQL that Aurora DSQL speaks too."""
+"""The state store in PostgreSQL or Aurora DSQL, in the subset of SQL that both have."""
 
 import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 from whenever import Instant
 
 from copilot.errors import StoreError
 from copilot.explain.model.answer import Explanation
-from copilot.explain.model.usage import ModelCall, Spent
+from copilot.explain.model.usage import SETTLED, UNSERVED, ModelCall, Spent
 from copilot.rules.model import (
     BottleneckClassification,
     DetectedIssue,
@@ -21,18 +22,16 @@ from copilot.rules.model import (
     Snapshot,
     Trigger,
 )
-from copilot.store import rows as issue_rows
-from copilot.store import rows as model_rows
 from copilot.store import sql
-from copilot.store.base import PRUNE_BATCH, SeriesPoint, TimelinePoint, Told, newest_told
+from copilot.store.base import PRUNE_BATCH, OnDeleted, SeriesPoint, TimelinePoint, newer_of
 from copilot.store.connections import Connections
 from copilot.store.downsample import thin_series, thin_timeline
+from copilot.store.issue_life import advance
 from copilot.store.migrate import migrate
 from copilot.store.rows import (
     Connection,
     from_column,
-    join_assessment,
-    join_issue,
+    from_jsonb,
     join_snapshot,
     row_id,
     split_evaluation,
@@ -47,8 +46,7 @@ TOO_MUCH = "54000"
 
 
 class PostgresStore:
-    """A Store at a postgresql:// or dsql:// address. Nothing is connected before it is used, so a database that is away
-    delays nobody who does not ask it."""
+    """A Store at a postgresql:// or dsql:// URL. It connects when it is first used."""
 
     def __init__(self, url: str, *, now: Callable[[], Instant] = Instant.now) -> None:
         self._connections = Connections(url)
@@ -64,9 +62,7 @@ class PostgresStore:
         return new
 
     async def save_thresholds(self, thresholds_hash: str, thresholds: dict[str, Any]) -> None:
-        await self._connections.transaction(
-            lambda c: c.execute(sql.INSERT_THRESHOLDS, thresholds_hash, to_jsonb(thresholds))
-        )
+        await self._execute(sql.INSERT_THRESHOLDS, thresholds_hash, to_jsonb(thresholds))
 
     async def thresholds(self, thresholds_hash: str) -> dict[str, Any] | None:
         text = await self._connections.transaction(lambda c: c.fetchval(sql.THRESHOLDS, thresholds_hash))
@@ -80,7 +76,7 @@ class PostgresStore:
             await connection.execute(sql.TOUCH_CLUSTER, assessment.cluster, to_column(assessment.time))
             if await connection.execute(sql.INSERT_ASSESSMENT, *row) == "INSERT 0 0":
                 return False
-            await issue_rows.live_on_in(connection, assessment)
+            await _advance_issues(connection, assessment)
             return True
 
         return await self._connections.transaction(write)
@@ -89,30 +85,33 @@ class PostgresStore:
         key = row_id(evaluation_id, trigger)
 
         async def write(connection: Connection) -> bool:
-            row = await connection.fetchrow(sql.KEPT_ASSESSMENT, key)
-            if row is None:
+            text = await connection.fetchval(sql.STORED_ASSESSMENT, key)
+            if text is None:
                 return False
-            kept = join_assessment(row)
-            improved = kept.model_copy(update={"explanation": explanation.model_dump(mode="json")})
-            if improved != kept:
-                await connection.execute(
-                    sql.REWORD_ASSESSMENT, key, explanation.explained_by, _summary(improved), to_jsonb(improved)
-                )
+            stored = from_jsonb(HealthAssessment, text)
+            changed = stored.model_copy(update={"explanation": explanation.model_dump(mode="json")})
+            if changed != stored:
+                columns = explanation.explained_by, _summary(changed), to_jsonb(changed)
+                await connection.execute(sql.REWORD_ASSESSMENT, key, *columns)
             return True
 
         return await self._connections.transaction(write)
 
     async def save_model_call(self, call: ModelCall) -> None:
-        await self._connections.transaction(lambda c: model_rows.save(c, call))
+        await self._execute(
+            sql.SAVE_MODEL_CALL,
+            row_id(*call.key), to_text(call.cluster), to_text(call.evaluation_id), to_column(call.time), call.agent,
+            to_text(call.model), call.fingerprint, call.outcome.value, call.input_tokens, call.output_tokens,
+            call.cost_usd, int(call.outcome in UNSERVED), to_jsonb(call),
+        )  # fmt: skip
 
     async def model_spend(self, since: Instant) -> Spent:
-        return await self._connections.transaction(lambda c: model_rows.spend(c, since))
+        row = await self._row(sql.MODEL_SPEND, to_column(since))
+        return Spent() if row is None else Spent.model_validate(dict(row))
 
     async def settled_call(self, cluster: str, fingerprint: str) -> ModelCall | None:
-        return await self._connections.transaction(lambda c: model_rows.settled(c, cluster, fingerprint))
-
-    async def model_calls(self, cluster: str, start: Instant, end: Instant, limit: int = 100) -> list[ModelCall]:
-        return await self._connections.transaction(lambda c: model_rows.listed(c, cluster, start, end, limit))
+        row = await self._row(sql.SETTLED_CALL, to_text(cluster), fingerprint, sorted(SETTLED))
+        return None if row is None else from_jsonb(ModelCall, row["call"])
 
     async def latest_snapshot(self, cluster: str) -> Snapshot | None:
         row = await self._row(sql.LATEST_SNAPSHOT, cluster)
@@ -120,30 +119,25 @@ class PostgresStore:
 
     async def latest_evaluation(self, cluster: str) -> Evaluation | None:
         snapshot = await self.latest_snapshot(cluster)
-        return newest_told(snapshot.evaluation if snapshot else None, await self.latest_assessment(cluster))
+        return newer_of(snapshot.evaluation if snapshot else None, await self.latest_assessment(cluster))
 
     async def evaluation_at(self, cluster: str, at: Instant) -> Evaluation | None:
         snapshot = await self._row(sql.SNAPSHOT_AT, cluster, to_column(at))
         assessment = await self._row(sql.ASSESSMENT_AT, cluster, to_column(at))
-        return newest_told(
+        return newer_of(
             join_snapshot(snapshot).evaluation if snapshot else None,
-            join_assessment(assessment) if assessment else None,
+            from_jsonb(HealthAssessment, assessment["assessment"]) if assessment else None,
         )
 
     async def latest_assessment(self, cluster: str) -> HealthAssessment | None:
         row = await self._row(sql.LATEST_ASSESSMENT, cluster)
-        return None if row is None else join_assessment(row)
+        return None if row is None else from_jsonb(HealthAssessment, row["assessment"])
 
     async def assessments_in_range(
         self, cluster: str, start: Instant, end: Instant, limit: int = 1000
     ) -> list[HealthAssessment]:
         rows = await self._rows(sql.ASSESSMENTS, cluster, to_column(start), to_column(end), limit)
-        return [join_assessment(r) for r in reversed(rows)]
-
-    async def recent_assessment(self, cluster: str, now: Instant, within_sec: float) -> Instant | None:
-        after = now.subtract(seconds=within_sec)
-        row = await self._row(sql.RECENT_ASSESSMENT, cluster, to_column(after), to_column(now))
-        return None if row is None else from_column(row["time"])
+        return [from_jsonb(HealthAssessment, r["assessment"]) for r in reversed(rows)]
 
     async def timeline(
         self, cluster: str, start: Instant, end: Instant, max_points: int, *, signals: bool = False
@@ -166,13 +160,13 @@ class PostgresStore:
 
     async def issues(self, cluster: str, *, severity: Severity | None = None, limit: int = 100) -> list[DetectedIssue]:
         rows = await self._rows(sql.ISSUES, cluster, severity.value if severity else None, limit)
-        return [join_issue(r) for r in rows]
+        return [from_jsonb(DetectedIssue, r["issue"]) for r in rows]
 
     async def resolved_issues(
         self, cluster: str, *, severity: Severity | None = None, limit: int = 100
     ) -> list[DetectedIssue]:
         rows = await self._rows(sql.RESOLVED_ISSUES, cluster, severity.value if severity else None, limit)
-        return [join_issue(r) for r in rows]
+        return [from_jsonb(DetectedIssue, r["issue"]) for r in rows]
 
     async def clusters(self) -> list[str]:
         return [r["cluster"] for r in await self._rows(sql.CLUSTERS)]
@@ -186,7 +180,7 @@ class PostgresStore:
         return found
 
     async def prune(
-        self, before: Instant, batch: int = PRUNE_BATCH, told: Told | None = None, cluster: str | None = None
+        self, before: Instant, batch: int = PRUNE_BATCH, on_deleted: OnDeleted | None = None, cluster: str | None = None
     ) -> int:
         deleted = 0
         room = max(1, min(batch, ROWS_PER_TRANSACTION))
@@ -197,20 +191,18 @@ class PostgresStore:
                     if not count:
                         break
                     deleted += count
-                    if told:
-                        told(table, count)
+                    if on_deleted:
+                        on_deleted(table, count)
         return deleted
 
     async def close(self) -> None:
         await self._connections.close()
 
     async def _delete(self, statement: str, cluster: str, before: Instant, room: int) -> tuple[int, int]:
-        """Delete one batch, a smaller one where this is too much; the rows deleted, and how many may be next time."""
+        """Delete one batch, a smaller one if the database rejects it: the rows deleted, and the size of the next."""
         while True:
             try:
-                status = await self._connections.transaction(
-                    lambda c, room=room: c.execute(statement, cluster, to_column(before), room)  # type: ignore[misc]
-                )
+                status = await self._execute(statement, cluster, to_column(before), room)
             except StoreError as error:
                 if room == 1 or getattr(error.__cause__, "sqlstate", None) != TOO_MUCH:
                     raise
@@ -218,11 +210,29 @@ class PostgresStore:
             else:
                 return int(status.rpartition(" ")[2]), room
 
+    async def _execute(self, statement: str, *args: Any) -> str:
+        return await self._connections.transaction(lambda c: c.execute(statement, *args))
+
     async def _row(self, statement: str, *args: Any) -> asyncpg.Record | None:
         return await self._connections.transaction(lambda c: c.fetchrow(statement, *args))
 
     async def _rows(self, statement: str, *args: Any) -> list[asyncpg.Record]:
         return await self._connections.transaction(lambda c: c.fetch(statement, *args))
+
+
+async def _advance_issues(connection: Connection, assessment: HealthAssessment) -> None:
+    cluster, time = to_text(assessment.cluster), to_column(assessment.time)
+    rows = await connection.fetch(sql.ISSUES_UNRESOLVED_AT, cluster, time)
+    known = [from_jsonb(DetectedIssue, r["issue"]) for r in rows]
+    newer = await connection.fetchval(sql.NEXT_ASSESSMENT, cluster, time)
+    for issue in advance(assessment, known, None if newer is None else from_jsonb(HealthAssessment, newer)):
+        resolved_at = None if issue.resolved_at is None else to_column(issue.resolved_at)
+        await connection.execute(
+            sql.UPSERT_ISSUE,
+            UUID(issue.id), cluster, to_text(issue.finding), to_text(issue.subject), issue.severity.value,
+            to_text(issue.finding), to_column(issue.first_seen), to_column(issue.last_seen), resolved_at,
+            to_jsonb(issue),
+        )  # fmt: skip
 
 
 def _insert_snapshots(batch: list[tuple[Any, ...]]) -> Callable[[Connection], Awaitable[int]]:
@@ -253,32 +263,32 @@ def _batches(rows: list[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
 
 
 def _snapshot_row(snapshot: Snapshot) -> tuple[Any, ...]:
-    said = snapshot.evaluation
-    evaluation, readings = split_evaluation(said)
+    evaluation = snapshot.evaluation
+    document, readings = split_evaluation(evaluation)
     return (
-        row_id(said.evaluation_id), to_text(said.cluster), to_text(said.evaluation_id), to_column(said.time),
-        *_said_columns(said),
+        row_id(evaluation.evaluation_id), to_text(evaluation.cluster), to_text(evaluation.evaluation_id),
+        to_column(evaluation.time), *_verdict_columns(evaluation),
         to_text(snapshot.thresholds_hash), to_text(snapshot.taxonomy_version), to_text(snapshot.rules_version),
-        readings, to_jsonb(snapshot.memory_before), evaluation,
+        readings, to_jsonb(snapshot.memory_before), document,
     )  # fmt: skip
 
 
-def _assessment_row(said: HealthAssessment) -> tuple[Any, ...]:
+def _assessment_row(assessment: HealthAssessment) -> tuple[Any, ...]:
     return (
-        row_id(said.evaluation_id, said.trigger), to_text(said.cluster), to_text(said.evaluation_id),
-        said.trigger.value, to_column(said.time), *_said_columns(said), "rules", _summary(said),
-        to_jsonb(said),
+        row_id(assessment.evaluation_id, assessment.trigger), to_text(assessment.cluster),
+        to_text(assessment.evaluation_id), assessment.trigger.value, to_column(assessment.time),
+        *_verdict_columns(assessment), "rules", _summary(assessment), to_jsonb(assessment),
     )  # fmt: skip
 
 
 def _summary(assessment: HealthAssessment) -> str:
-    """What the summary column holds: the first finding's name, and no sentence (those are made when it is read)."""
+    """The summary column: the name of the first finding. Sentences are made when an assessment is read."""
     return to_text(assessment.top_factor or "")
 
 
-def _said_columns(said: Evaluation) -> tuple[str, bool, str, str | None]:
-    top = None if said.top_factor is None else to_text(said.top_factor)
-    return said.verdict.health_state.value, said.verdict.stale, said.bottleneck.value, top
+def _verdict_columns(evaluation: Evaluation) -> tuple[str, bool, str, str | None]:
+    top = None if evaluation.top_factor is None else to_text(evaluation.top_factor)
+    return evaluation.verdict.health_state.value, evaluation.verdict.stale, evaluation.bottleneck.value, top
 
 
 def _point(row: asyncpg.Record) -> TimelinePoint:

@@ -1,7 +1,7 @@
-"""Every statement the store sends, in the subset that PostgreSQL and Aurora DSQL share."""
+"""Every statement of the store, in the subset that PostgreSQL and Aurora DSQL share."""
 
 KNOW_CLUSTER = "INSERT INTO clusters (cluster) VALUES ($1) ON CONFLICT DO NOTHING"
-# Two assessments of one cluster meet in this row: one waits or conflicts, so that neither misses the other's issues.
+# Concurrent assessments of one cluster conflict on this row, so that neither misses the other's issues.
 TOUCH_CLUSTER = """
 UPDATE clusters SET assessed_at = greatest(coalesce(assessed_at, $2::timestamptz), $2::timestamptz) WHERE cluster = $1
 """
@@ -22,14 +22,14 @@ SNAPSHOT_AT = """
 SELECT thresholds_hash, taxonomy_version, rules_version, readings, memory_before, evaluation
 FROM metrics_snapshots WHERE cluster = $1 AND time <= $2 ORDER BY time DESC LIMIT 1
 """
-# Every change, the ends, and between them at least $4 points as evenly as rows go: about what the answer may hold.
+# Every change, the ends, and at least $4 evenly spaced rows between them: about what the result may hold.
 TIMELINE = """
 SELECT id, time, health_state, stale, bottleneck, top_factor FROM (
     SELECT id, time, health_state, stale, bottleneck, top_factor,
            lag(health_state) OVER (ORDER BY time) AS state_before, lag(stale) OVER (ORDER BY time) AS stale_before,
            row_number() OVER (ORDER BY time) AS n, count(*) OVER () AS total
     FROM metrics_snapshots WHERE cluster = $1 AND time >= $2 AND time <= $3
-) AS told
+) AS verdicts
 WHERE state_before IS DISTINCT FROM health_state OR stale_before IS DISTINCT FROM stale OR n = total
    OR n % greatest(1, total / $4::bigint) = 0
 ORDER BY time
@@ -54,12 +54,9 @@ INSERT INTO health_assessments (id, cluster, evaluation_id, trigger, time, healt
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::jsonb)
 ON CONFLICT DO NOTHING
 """
-KEPT_ASSESSMENT = "SELECT assessment FROM health_assessments WHERE id = $1"
+STORED_ASSESSMENT = "SELECT assessment FROM health_assessments WHERE id = $1"
 REWORD_ASSESSMENT = """
 UPDATE health_assessments SET explained_by = $2, summary = $3, assessment = $4::jsonb WHERE id = $1
-"""
-RECENT_ASSESSMENT = """
-SELECT time FROM health_assessments WHERE cluster = $1 AND time > $2 AND time <= $3 ORDER BY time DESC LIMIT 1
 """
 LATEST_ASSESSMENT = "SELECT assessment FROM health_assessments WHERE cluster = $1 ORDER BY time DESC LIMIT 1"
 ASSESSMENT_AT = """
@@ -88,7 +85,7 @@ ISSUES = """
 SELECT issue FROM issues WHERE cluster = $1 AND resolved_at IS NULL AND ($2::text IS NULL OR severity = $2)
 ORDER BY severity, last_seen DESC, first_seen, finding, subject LIMIT $3
 """
-# Read backwards along issues_by_resolution: sorted by anything else first, all of a week would be read and sorted.
+# Sorted as the index issues_by_resolution, read backwards: any other order would read and sort all of a week.
 RESOLVED_ISSUES = """
 SELECT issue FROM issues WHERE cluster = $1 AND resolved_at IS NOT NULL AND ($2::text IS NULL OR severity = $2)
 ORDER BY resolved_at DESC, severity, last_seen DESC, first_seen, finding, subject LIMIT $3
@@ -112,11 +109,8 @@ SETTLED_CALL = """
 SELECT call FROM model_calls WHERE cluster = $1 AND fingerprint = $2 AND outcome = ANY($3::text[])
 ORDER BY time DESC LIMIT 1
 """
-MODEL_CALLS = """
-SELECT call FROM model_calls WHERE cluster = $1 AND time >= $2 AND time <= $3 ORDER BY time DESC LIMIT $4
-"""
 
-# What is old, by table. Each goes by an index of (cluster, its time).
+# Old rows by table; each uses an index of (cluster, time).
 _OLD = {
     "metrics_snapshots": "metrics_snapshots WHERE cluster = $1 AND time < $2",
     "health_assessments": "health_assessments WHERE cluster = $1 AND time < $2",
@@ -125,3 +119,9 @@ _OLD = {
 }
 COUNT_OLD = {table: f"SELECT count(*) FROM {old}" for table, old in _OLD.items()}
 PRUNE = {table: f"DELETE FROM {table} WHERE id IN (SELECT id FROM {old} LIMIT $3)" for table, old in _OLD.items()}
+
+_DICTS = {"COUNT_OLD": COUNT_OLD, "PRUNE": PRUNE}
+NAMES = {text: name for name, text in list(globals().items()) if name.isupper() and isinstance(text, str)}
+NAMES |= {text: f"{name} {table}" for name, each in _DICTS.items() for table, text in each.items()}
+NAMES["COMMIT;"] = "COMMIT"
+"""Names of statements, for traces."""

@@ -1,1 +1,1 @@
-"""What the Copilot says about itself: its logs, traces and metrics."""
+"""The Copilot's own telemetry: logs, traces and metrics of its processes."""

@@ -1,4 +1,4 @@
-"""Memory and processor time of this process, on the meter of its Temporal runtime."""
+"""The Temporal runtime of a process: its log, its metrics, and memory and CPU of the process on its meter."""
 
 import asyncio
 import contextlib
@@ -22,12 +22,15 @@ from temporalio.runtime import (
 from copilot.errors import StartError
 from copilot.settings.load import WorkerSettings
 
-EVERY_SEC = 10.0
+MEASURE_EVERY_SEC = 10.0
+CYCLE_SEC = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0)
+BUCKETS = {"copilot_worker_cycle": CYCLE_SEC}
+WARNINGS = TelemetryFilter(core_level="WARN", other_level="ERROR")
 
 
 @contextlib.asynccontextmanager
-async def process_measured(meter: MetricMeter) -> AsyncIterator[None]:
-    """Measure while under way."""
+async def measuring_process(meter: MetricMeter) -> AsyncIterator[None]:
+    """Record memory and CPU time while the block runs."""
     if meter is MetricMeter.noop:
         yield
         return
@@ -46,25 +49,22 @@ async def _measure(meter: MetricMeter) -> None:
         memory.set(process.memory_info().rss)
         times = process.cpu_times()
         spent.set(times.user + times.system)
-        await asyncio.sleep(EVERY_SEC)
+        await asyncio.sleep(MEASURE_EVERY_SEC)
 
 
-CYCLE_SEC = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0)
-BUCKETS = {"copilot_worker_cycle": CYCLE_SEC}
-WARNINGS = TelemetryFilter(core_level="WARN", other_level="ERROR")
-
-
-def begin_runtime(worker: WorkerSettings | None = None) -> Runtime:
-    """The runtime of every client made from now on; of a worker where its settings are given. StartError where the
-    metrics' port is taken."""
+def start_runtime(worker: WorkerSettings | None = None) -> Runtime:
+    """Create the runtime of every later client; with `worker`, of a worker that exports metrics. StartError: the port
+    for metrics is taken."""
     core = LogForwardingConfig(logging.getLogger("temporalio"), append_target_to_name=False)
     metrics = None if worker is None else _metrics(worker)
-    told = TelemetryConfig(logging=LoggingConfig(WARNINGS, forwarding=core), metrics=metrics, attach_service_name=False)
+    telemetry = TelemetryConfig(
+        logging=LoggingConfig(WARNINGS, forwarding=core), metrics=metrics, attach_service_name=False
+    )
     try:
-        runtime = Runtime(telemetry=told)
+        runtime = Runtime(telemetry=telemetry)
     except (RuntimeError, ValueError) as error:
         where = metrics.bind_address if isinstance(metrics, PrometheusConfig) else "the OTLP endpoint"
-        raise StartError(f"the worker's metrics cannot be given at {where} ({_reason(error)})") from error
+        raise StartError(f"the worker's metrics cannot be exported at {where} ({_reason(error)})") from error
     Runtime.set_default(runtime, error_if_already_set=False)
     return runtime
 
@@ -88,7 +88,7 @@ def _metrics(worker: WorkerSettings) -> PrometheusConfig | OpenTelemetryConfig |
 
 
 def _otlp_url() -> str | None:
-    """Where the standard variables want metrics sent; None: nowhere."""
+    """The endpoint for metrics by the standard variables; None: metrics are not sent."""
     if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or os.environ.get("OTEL_METRICS_EXPORTER") == "none":
         return None
     base = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")

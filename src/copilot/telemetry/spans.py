@@ -1,37 +1,43 @@
-"""Spans of a trace, wherever there is something to trace. Nothing happens, and nothing is imported, until a process has
-begun to trace (tracing.py)."""
+"""Traces: spans, and whether this process has them. OpenTelemetry (tracing.py) is imported only if the standard
+variables name an OTLP endpoint; without one, a span does nothing."""
 
 import contextlib
+import logging
+import os
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Protocol, TypeAlias
 
 import httpx
 
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+LAST_SPANS_SEC = 2.0
+log = logging.getLogger(__name__)
 Value: TypeAlias = str | int | float | bool
 Kind = Literal["internal", "client", "server"]
 
 
 class Span(Protocol):
-    """A span that is under way."""
+    """An open span."""
 
     def set(self, name: str, value: Value) -> None:
-        """Say something more of it."""
+        """Set an attribute."""
 
     def rename(self, name: str) -> None:
-        """Call it by another name."""
+        """Change its name."""
 
 
 class Tracing(Protocol):
-    """Whoever makes spans."""
+    """A tracer."""
 
     def span(
         self, name: str, attributes: Mapping[str, Value], kind: Kind, carrier: Mapping[str, str] | None
     ) -> contextlib.AbstractContextManager[Span]:
-        """A span until the end of the block. `carrier` None: within the span around it; else within the one these
+        """A span until the end of the block. Its parent: the current span if `carrier` is None, else the one that these
         headers name, if any."""
 
     def ended(self, name: str, attributes: Mapping[str, Value], seconds: float, error: str | None) -> None:
-        """A span that has just ended, within the one around it; none where there is none."""
+        """A span that has just ended, as a child of the current span; none without a current span."""
 
 
 class _Nothing:
@@ -47,16 +53,16 @@ class _Process:
 
 _NOTHING = _Nothing()
 ROOT: Mapping[str, str] = {}
-"""The carrier of a span that begins a trace."""
+"""The carrier of a span that starts a trace."""
 
 
-def trace_with(tracing: Tracing | None) -> None:
-    """All of this process is traced from now on; None: not any more."""
-    _Process.tracing = tracing
+def trace_with(tracer: Tracing | None) -> None:
+    """Trace this process from now on; None: stop."""
+    _Process.tracing = tracer
 
 
 def tracing() -> Tracing | None:
-    """Whoever makes this process' spans; None where it is not traced."""
+    """The tracer of this process; None if it is not traced."""
     return _Process.tracing
 
 
@@ -64,7 +70,7 @@ def tracing() -> Tracing | None:
 def span(
     name: str, attributes: Mapping[str, Value], kind: Kind = "internal", carrier: Mapping[str, str] | None = None
 ) -> Iterator[Span]:
-    """Trace the block, if this process is traced. `carrier` as in Tracing."""
+    """Trace the block if this process is traced. `carrier` as in Tracing."""
     if _Process.tracing is None:
         yield _NOTHING
         return
@@ -73,18 +79,62 @@ def span(
 
 
 class SourceClient(httpx.AsyncClient):
-    """Each request is a span, named for the source: neither path nor query are told, for either may hold a secret.
-    `beside`: it asks at times of its own, so each request begins a trace."""
+    """A client whose requests are spans, named for the source, without path and query, which may hold a secret.
+    `own_traces`: every request starts a trace, for a source that reads on a schedule of its own."""
 
-    def __init__(self, source: str, *, beside: bool = False, **settings: Any) -> None:
+    def __init__(self, source: str, *, own_traces: bool = False, **settings: Any) -> None:
         super().__init__(**settings)
         self._source = source
-        self._within = ROOT if beside else None
+        self._within = ROOT if own_traces else None
 
     async def send(self, request: httpx.Request, **how: Any) -> httpx.Response:
-        """Send it; the span ends with the head of the answer."""
-        asked = {"source": self._source, "http.request.method": request.method, "server.address": request.url.host}
-        with span(f"{request.method} {self._source}", asked, "client", self._within) as begun:
+        """Send it; the span ends with the head of the response."""
+        attributes = {"source": self._source, "http.request.method": request.method, "server.address": request.url.host}
+        with span(f"{request.method} {self._source}", attributes, "client", self._within) as begun:
             response = await super().send(request, **how)
             begun.set("http.response.status_code", response.status_code)
             return response
+
+
+def configured() -> bool:
+    """Whether the standard variables turn on traces."""
+    if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or os.environ.get("OTEL_TRACES_EXPORTER") == "none":
+        return False
+    return any(os.environ.get(name) for name in ENDPOINTS)
+
+
+@contextlib.contextmanager
+def traced(process: str, *, models: bool = False) -> Iterator[None]:
+    """Trace this process during the block if the standard variables turn traces on. `models`: calls of models too."""
+    if not configured():
+        yield
+        return
+    try:
+        from copilot.telemetry.tracing import OpenTelemetryTracing
+    except ImportError as error:
+        log.warning(
+            "no traces: %s is not installed; install temporal-sre-copilot with its extra `otel`",
+            error.name,
+            extra={"event": "traces.not_installed"},
+        )
+        yield
+        return
+    tracer = OpenTelemetryTracing(process)
+    if models:
+        tracer.instrument_models()
+    trace_with(tracer)
+    try:
+        yield
+    finally:
+        trace_with(None)
+        # A process that ends does not wait for a collector that does not answer.
+        last = threading.Thread(target=tracer.close, name="send the last spans", daemon=True)
+        last.start()
+        last.join(LAST_SPANS_SEC)
+
+
+def client_plugins() -> list[Any]:
+    """The plugins for clients of the Copilot's own Temporal, so that workflows and activities are traced; empty if this
+    process is not."""
+    plugin = getattr(tracing(), "plugin", None)
+    return [] if plugin is None else [plugin()]

@@ -1,5 +1,4 @@
-"""Traces by OpenTelemetry, sent by OTLP over HTTP where the standard OTEL_EXPORTER_OTLP_ENDPOINT says. Imported only
-where such an endpoint is set: switch.py."""
+"""Traces by OpenTelemetry, sent by OTLP over HTTP. Imported only if an endpoint is set: spans.py."""
 
 import contextlib
 import os
@@ -22,13 +21,13 @@ from copilot.redaction.redactor import redacted
 from copilot.telemetry.spans import Kind, Value
 
 NOT_SENT = ("QueryWorkflow:", "HandleQuery:")
-"""The API asks every loop every second or so."""
-NOT_TOLD = frozenset({"url.query"})
+"""The API queries every loop about once a second."""
+OMITTED = frozenset({"url.query"})
 KINDS = {"internal": SpanKind.INTERNAL, "client": SpanKind.CLIENT, "server": SpanKind.SERVER}
 
 
 class OpenTelemetryTracing:
-    """Makes spans, and sends them until it is closed."""
+    """Creates spans and sends them until it is closed."""
 
     def __init__(self, process: str, exporter: SpanExporter | None = None) -> None:
         name = os.environ.get("OTEL_SERVICE_NAME") or f"copilot-{process}"
@@ -39,17 +38,17 @@ class OpenTelemetryTracing:
         self._tracer = self._provider.get_tracer("copilot", __version__)
 
     def plugin(self) -> Plugin:
-        """What makes spans of workflows and activities, for clients whose workers are to have them."""
+        """The plugin that traces workflows and activities of a client."""
         return OpenTelemetryPlugin(add_temporal_spans=True)
 
     def instrument_models(self) -> None:
-        """Spans of calls of models from now on, without what was asked and answered: prompts may hold names."""
+        """Trace calls of models from now on, without prompts and answers, which may hold names."""
         from pydantic_ai import Agent, InstrumentationSettings
 
-        told = InstrumentationSettings(
+        settings = InstrumentationSettings(
             tracer_provider=self._provider, include_content=False, include_binary_content=False
         )
-        Agent.instrument_all(told)
+        Agent.instrument_all(settings)
 
     @contextlib.contextmanager
     def span(
@@ -71,11 +70,11 @@ class OpenTelemetryTracing:
         done.end(end)
 
     def flush(self) -> None:
-        """Send what has ended."""
+        """Send the spans that have ended."""
         self._provider.force_flush()
 
     def close(self) -> None:
-        """Send what is left, and nothing more."""
+        """Send the last spans and stop."""
         self._provider.shutdown()
 
 
@@ -86,36 +85,36 @@ class OpenSpan:
         self._begun = begun
 
     def set(self, name: str, value: Value) -> None:
-        """Say something more of it."""
+        """Set an attribute."""
         self._begun.set_attribute(name, value)
 
     def rename(self, name: str) -> None:
-        """Call it by another name."""
+        """Change its name."""
         self._begun.update_name(name)
 
 
 class WithoutSecrets(SpanExporter):
-    """Sends spans on without secrets, and without those of queries."""
+    """Sends spans without secrets, and none of workflow queries."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send them."""
-        told = [_cleaned(s) for s in spans if not s.name.startswith(NOT_SENT)]
-        return self._exporter.export(told) if told else SpanExportResult.SUCCESS
+        """Send spans."""
+        cleaned = [_cleaned(s) for s in spans if not s.name.startswith(NOT_SENT)]
+        return self._exporter.export(cleaned) if cleaned else SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:
-        """Nothing more will come."""
+        """Stop."""
         self._exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Send what is held back."""
+        """Send buffered spans."""
         return self._exporter.force_flush(timeout_millis)
 
 
 def _cleaned(span: ReadableSpan) -> ReadableSpan:
-    said = span.status
+    status = span.status
     return ReadableSpan(
         name=span.name,
         context=span.get_span_context(),
@@ -125,7 +124,7 @@ def _cleaned(span: ReadableSpan) -> ReadableSpan:
         events=[Event(e.name, _clean(e.attributes), e.timestamp) for e in span.events],
         links=span.links,
         kind=span.kind,
-        status=Status(said.status_code, redacted(said.description)) if said.description else said,
+        status=Status(status.status_code, redacted(status.description)) if status.description else status,
         start_time=span.start_time,
         end_time=span.end_time,
         instrumentation_scope=span.instrumentation_scope,
@@ -133,5 +132,5 @@ def _cleaned(span: ReadableSpan) -> ReadableSpan:
 
 
 def _clean(attributes: Attributes) -> dict[str, AttributeValue]:
-    told = {k: v for k, v in (attributes or {}).items() if k not in NOT_TOLD}
-    return {k: redacted(v) if isinstance(v, str) else v for k, v in told.items()}
+    kept = {k: v for k, v in (attributes or {}).items() if k not in OMITTED}
+    return {k: redacted(v) if isinstance(v, str) else v for k, v in kept.items()}

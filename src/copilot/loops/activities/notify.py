@@ -20,10 +20,19 @@ from copilot.loops.messages import (
     PlanNotifications,
     SendNotification,
 )
-from copilot.notify import Channel
-from copilot.notify.decide import ChannelRules, Outcome, Say, Seen, Told, after, decide, seen_after
-from copilot.notify.messages import Notice, notice, read_evaluation
+from copilot.notify.channels import Channel
+from copilot.notify.decide import (
+    ChannelState,
+    ClusterState,
+    Notification,
+    Outcome,
+    after_attempt,
+    decide,
+    next_cluster_state,
+)
+from copilot.notify.messages import Message, compose, read_evaluation
 from copilot.rules.model import ReportedState
+from copilot.settings.notify import ChannelRules
 
 log = logging.getLogger(__name__)
 M = TypeVar("M", bound=BaseModel)
@@ -47,7 +56,7 @@ class NotifyActivities:
     @activity.defn
     async def plan_notices(self, ask: PlanNotifications) -> NotificationPlan:
         """What is due on each channel, and when to plan again."""
-        now, situation = Instant.from_timestamp(ask.now), _read(Seen, ask.situation)
+        now, situation = Instant.from_timestamp(ask.now), _read(ClusterState, ask.situation)
         for evaluation in ask.evaluations:
             situation = _situation(situation, evaluation)
         if situation is None:
@@ -56,18 +65,18 @@ class NotifyActivities:
         due: list[PlannedNotification] = []
         again: list[Instant] = []
         for rules in self._deps.rules:
-            if not rules.hears_of(ask.cluster) or rules.name in ask.busy:
+            if not rules.matches(ask.cluster) or rules.name in ask.busy:
                 continue
-            state = _read(Told, ask.channels.get(rules.name)) or Told()
+            state = _read(ChannelState, ask.channels.get(rules.name)) or ChannelState()
             decision = decide(rules, state, situation, now)
-            if decision.becomes is not None:
-                state = decision.becomes
+            if decision.new_state is not None:
+                state = decision.new_state
                 channels[rules.name] = state.model_dump(mode="json")
                 decision = decide(rules, state, situation, now)
-            if decision.look_at is not None:
-                again.append(decision.look_at)
-            if decision.say is not None:
-                due.append(self._planned(ask, rules.name, decision.say, situation, state.state))
+            if decision.next_check_at is not None:
+                again.append(decision.next_check_at)
+            if decision.notification is not None:
+                due.append(self._planned(ask, rules.name, decision.notification, situation, state.state))
         return NotificationPlan(
             situation=situation.model_dump(mode="json"),
             channels=channels,
@@ -80,8 +89,11 @@ class NotifyActivities:
         """Try once. The result is the channel's state after it, whether the notification was delivered or not."""
         loop = asyncio.get_running_loop()
         began, channel = loop.time(), ask.planned.channel
-        event, state = Say.model_validate(ask.planned.event), _read(Told, ask.channel_state) or Told()
-        outcome = await self._sent(channel, Notice.model_validate(ask.planned.message))
+        event, state = (
+            Notification.model_validate(ask.planned.event),
+            _read(ChannelState, ask.channel_state) or ChannelState(),
+        )
+        outcome = await self._sent(channel, Message.model_validate(ask.planned.message))
         now = Instant.from_timestamp(ask.now + loop.time() - began)
         problem = "" if outcome.delivered else f"channel {channel}: {outcome.why}"
         if problem:
@@ -91,19 +103,24 @@ class NotifyActivities:
                 extra={"event": "notify.failed", "channel": channel, "event_id": event.event_id(ask.cluster)},
             )
         return NotificationSent(
-            channel_state=after(state, event, outcome, now).model_dump(mode="json"), problem=problem
+            channel_state=after_attempt(state, event, outcome, now).model_dump(mode="json"), problem=problem
         )
 
     def _planned(
-        self, ask: PlanNotifications, channel: str, event: Say, situation: Seen, before: ReportedState | None
+        self,
+        ask: PlanNotifications,
+        channel: str,
+        event: Notification,
+        situation: ClusterState,
+        before: ReportedState | None,
     ) -> PlannedNotification:
         newest = read_evaluation(dict(ask.newest)) if ask.newest else None
-        message = notice(ask.cluster, event, situation, before, newest, self._deps.public_url)
+        message = compose(ask.cluster, event, situation, before, newest, self._deps.public_url)
         return PlannedNotification(
             channel=channel, event=event.model_dump(mode="json"), message=message.model_dump(mode="json")
         )
 
-    async def _sent(self, name: str, message: Notice) -> Outcome:
+    async def _sent(self, name: str, message: Message) -> Outcome:
         channel = self._deps.channels.get(name)
         if channel is None:
             return Outcome(delivered=False, final=True, why="is no longer configured")
@@ -113,7 +130,7 @@ class NotifyActivities:
             return Outcome(delivered=False, why=str(error))
 
 
-def _situation(before: Seen | None, document: EvaluationDocument) -> Seen | None:
+def _situation(before: ClusterState | None, document: EvaluationDocument) -> ClusterState | None:
     """The cluster's state after an evaluation; one of another release or an older one changes nothing."""
     evaluation = read_evaluation(dict(document))
     if evaluation is None:
@@ -125,8 +142,8 @@ def _situation(before: Seen | None, document: EvaluationDocument) -> Seen | None
     if before is not None and evaluation.time <= before.time:
         return before
     verdict = evaluation.verdict
-    first_look = verdict.last_known_state is None
-    return seen_after(before, verdict.health_state, verdict.since, evaluation.time, first_look=first_look)
+    never_judged = verdict.last_known_state is None
+    return next_cluster_state(before, verdict.health_state, verdict.since, evaluation.time, never_judged=never_judged)
 
 
 def _read(model: type[M], document: Document | None) -> M | None:

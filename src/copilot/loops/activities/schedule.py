@@ -110,7 +110,7 @@ class PruneActivities:
             deleted += rows
             activity.heartbeat(deleted)
 
-        await self._store.prune(before, told=count, cluster=ask.cluster)
+        await self._store.prune(before, on_deleted=count, cluster=ask.cluster)
         if deleted:
             log.info(
                 "%s: deleted %d rows from before %s",

@@ -12,7 +12,7 @@ from copilot.errors import SourceError
 from copilot.metrics.window import epoch_seconds
 from copilot.rules.signals.expressions import Role
 from copilot.rules.signals.readings import MissingCode
-from copilot.settings.load import PrometheusSettings
+from copilot.settings.clusters import PrometheusSettings
 from copilot.sources.prometheus.client import auth, instant_query, query_url, tls
 from copilot.sources.prometheus.instant import ROLES
 from copilot.sources.prometheus.queries import RoleQuestions

@@ -14,7 +14,7 @@ import httpx
 from copilot.errors import SettingsError, SourceError
 from copilot.metrics.answers import Sample
 from copilot.rules.signals.readings import MissingCode
-from copilot.settings.load import PrometheusSettings, SigV4
+from copilot.settings.clusters import PrometheusSettings, SigV4
 from copilot.settings.sources import HttpSourceSettings
 from copilot.sources.scrape.pages import ENCODING, beginning, body, failed
 from copilot.telemetry.spans import SourceClient

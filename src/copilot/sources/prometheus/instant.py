@@ -19,7 +19,7 @@ from copilot.metrics.window import epoch_seconds
 from copilot.rules.signals.expressions import Gauge, Leaf, Role
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS, SignalSpec
-from copilot.settings.load import ClusterSettings, PrometheusSettings
+from copilot.settings.clusters import ClusterSettings, PrometheusSettings
 from copilot.sources.complaints import Complaints
 from copilot.sources.prometheus.client import MAX_ANSWER_BYTES, client, instant_query, query_url
 from copilot.sources.prometheus.queries import LeafQuestions, Question, RoleQuestions, Spoken, in_few_queries

@@ -29,7 +29,7 @@ from copilot.metrics.resolve import PRESENCE_METRIC, ZERO_ROWS_MATTER, leaves_of
 from copilot.rules.signals.expressions import Gauge, Leaf, Matcher, Quantile, Role, leaves
 from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS
 from copilot.rules.signals.taxonomy import SignalSpec
-from copilot.settings.load import PrometheusSettings
+from copilot.settings.clusters import PrometheusSettings
 
 QUERIES = 4
 MOST_ROWS = 5 * MAX_BREAKDOWN_ROWS

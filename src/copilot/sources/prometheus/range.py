@@ -18,7 +18,7 @@ from copilot.metrics.resolve import PRESENCE_METRIC, measurable, resolve_signals
 from copilot.rules.signals.expressions import Leaf, Role
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS, SignalSpec
-from copilot.settings.load import ClusterSettings, PrometheusSettings
+from copilot.settings.clusters import ClusterSettings, PrometheusSettings
 from copilot.sources.prometheus.client import Points, Series, client, query_url, range_query
 from copilot.sources.prometheus.instant import ROLES, place, query_options
 from copilot.sources.prometheus.queries import (

@@ -11,7 +11,7 @@ from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of
 from copilot.metrics.window import Page, TargetScrapes
 from copilot.rules.signals.expressions import Role
 from copilot.rules.signals.taxonomy import SPECS
-from copilot.settings.load import MetricsEndpoint
+from copilot.settings.clusters import MetricsEndpoint
 from copilot.sources.scrape.pages import MAX_PAGE_BYTES, PageParser, fetch_page, trusted
 
 TIMEOUT_SEC = 5.0

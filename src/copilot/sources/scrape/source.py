@@ -14,7 +14,7 @@ from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of, measurable, read
 from copilot.metrics.window import TargetScrapes
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS, SignalSpec
-from copilot.settings.load import ClusterSettings
+from copilot.settings.clusters import ClusterSettings
 from copilot.sources.complaints import Complaints
 from copilot.sources.scrape.pages import MAX_PAGE_BYTES, PageParser, fetch_page, trusted
 from copilot.telemetry.spans import SourceClient
@@ -87,7 +87,7 @@ class ScrapeSource:
         self._now = now
         self._client = SourceClient(
             "metrics",
-            beside=True,
+            own_traces=True,
             transport=transport,
             trust_env=False,
             timeout=None,

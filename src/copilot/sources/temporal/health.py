@@ -12,7 +12,7 @@ from whenever import Instant
 
 from copilot.errors import SourceError
 from copilot.rules.signals.readings import MissingCode, ServerFacts
-from copilot.settings.load import ClusterSettings
+from copilot.settings.clusters import ClusterSettings
 from copilot.sources.temporal.calls import PacedCalls, QueueCalls, connect_failure, source_error
 from copilot.sources.temporal.discovery import QueueDiscovery
 from copilot.sources.temporal.queues import QueueKey

@@ -18,7 +18,7 @@ from whenever import Instant
 
 from copilot.errors import SettingsError, SourceError
 from copilot.rules.signals.readings import Missing, MissingCode, ServerFacts, Signals
-from copilot.settings.load import ClusterSettings, TemporalSettings, WatchedTemporal
+from copilot.settings.clusters import ClusterSettings, TemporalSettings, WatchedTemporal
 from copilot.sources.complaints import Complaints
 from copilot.sources.temporal.calls import PacedCalls, QueueCalls, QueueTurns, connect_failure, source_error
 from copilot.sources.temporal.discovery import QueueDiscovery, Watched

@@ -1,0 +1,119 @@
+"""`[[clusters]]` of copilot.toml: the watched clusters, and how their metrics and their Temporal are reached. Values
+only."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from copilot.metrics.dialects import DIALECTS
+from copilot.metrics.promql import parse_matchers
+from copilot.rules.thresholds import Thresholds
+from copilot.settings.sources import HttpSourceSettings, HttpUrl, LogSettings, Section
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+
+
+class TemporalSettings(Section):
+    """A Temporal frontend. TLS and API keys come from TEMPORAL_* profiles (temporalio's envconfig)."""
+
+    address: str = "127.0.0.1:7233"
+    namespace: str = "default"
+    profile: str | None = None
+
+
+class WatchedTemporal(TemporalSettings):
+    """The watched cluster's frontend. `namespaces` are those whose task queues are read; empty: all that the frontend
+    lists except Temporal's own, or `namespace` if listing is forbidden. `task_queues` are read in addition to those
+    discovered: in `namespace`, or in the first of `namespaces` if that is not one of them."""
+
+    namespaces: tuple[str, ...] = ()
+    task_queues: tuple[str, ...] = ()
+
+
+class MetricsEndpoint(Section):
+    """A /metrics page of a server or a worker. `dialect` names the spelling of its metrics; unset, it is detected."""
+
+    url: HttpUrl
+    role: Literal["server", "worker"]
+    dialect: str | None = None
+
+    @model_validator(mode="after")
+    def _known_dialect(self) -> Self:
+        if self.dialect is not None:
+            _dialect_of(self.role, self.dialect)
+        return self
+
+
+def _dialect_of(role: str, name: str) -> None:
+    known = [d.name for d in DIALECTS if d.role == role]
+    if name not in known:
+        raise ValueError(f"there is no {role} dialect {name!r}: choose one of {', '.join(known)}")
+
+
+def _matchers(text: str) -> str:
+    parse_matchers(text)
+    return text
+
+
+class SigV4(Section):
+    """Signatures of requests to Amazon Managed Prometheus. Credentials come from where the AWS tools find them."""
+
+    region: Annotated[str, Field(min_length=1)]
+    profile: str | None = None
+
+
+class PrometheusSettings(HttpSourceSettings):
+    """A server with Prometheus' HTTP API: Prometheus, Mimir, VictoriaMetrics, Thanos, Amazon Managed Prometheus.
+
+    `url` is the part before `/api/v1/query`. `selector` is added to every query: label matchers, as inside `{…}`.
+    `dialect` names the spelling of metrics by role; unset, it is detected. `prefix` precedes every metric name."""
+
+    section = "prometheus"
+    ways = (*HttpSourceSettings.ways, "sigv4")
+
+    sigv4: SigV4 | None = None
+    selector: Annotated[str, AfterValidator(_matchers)] = ""
+    dialect: dict[Literal["server", "worker"], str] = {}
+    prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_:]*$")] = ""
+    max_samples: Annotated[int, Field(gt=0)] = 50_000_000
+
+    @model_validator(mode="after")
+    def _known_dialects(self) -> Self:
+        for role, name in self.dialect.items():
+            _dialect_of(role, name)
+        return self
+
+
+class ClusterSettings(Section):
+    """A watched cluster. It is evaluated every `interval_sec`; its verdict is stored as an assessment when it changes,
+    and `assess_every_sec` after the last one. Rates are taken over `window_sec`, by default twice the interval and at
+    least 30 s. Task queues in `ignore_task_queues` are left out."""
+
+    name: Name = "default"
+    interval_sec: Annotated[float, Field(ge=2, le=600)] = 30.0
+    assess_every_sec: Annotated[float, Field(ge=10, le=86_400)] = 300.0
+    window_sec: Annotated[float, Field(ge=10, le=3600)] | None = None
+    temporal: WatchedTemporal | None = None
+    metrics: tuple[MetricsEndpoint, ...] = ()
+    prometheus: PrometheusSettings | None = None
+    logs: LogSettings | None = None
+    ignore_task_queues: tuple[str, ...] = ()
+    thresholds: Thresholds = Thresholds()
+
+    @property
+    def window(self) -> float:
+        """The rate window in seconds."""
+        return self.window_sec if self.window_sec is not None else max(30.0, 2 * self.interval_sec)
+
+    @property
+    def scrape_interval(self) -> float:
+        """Seconds between two scrapes of a /metrics page: a sixth of the window, 2 to 15 s."""
+        return min(15.0, max(2.0, self.window / 6))
+
+    @model_validator(mode="after")
+    def _something_to_read(self) -> Self:
+        if not self.metrics and self.prometheus is None and self.temporal is None:
+            raise ValueError(f"cluster {self.name!r} has nothing to read: configure metrics, prometheus or temporal")
+        if self.window < 2 * self.scrape_interval:
+            raise ValueError(f"window_sec {self.window:g} of cluster {self.name!r} covers fewer than two scrapes")
+        return self
