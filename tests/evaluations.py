@@ -12,6 +12,7 @@ from whenever import Instant
 
 from copilot import pipeline
 from copilot.explain import explained
+from copilot.explain.model.answer import Explanation
 from copilot.rules.evaluate import Context
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation, HealthAssessment, Issue, Snapshot, SuggestedAction, Trigger
@@ -126,6 +127,17 @@ def assessment(
     """The same as an assessment."""
     made = evaluation(state, time, cluster=cluster, interval=interval, **changed)
     return HealthAssessment(**dict(made), trigger=trigger)
+
+
+def in_a_models_words(
+    summary: str, state: str = "critical", time: Instant = NOON, *, cluster: str = "default", **changed: Any
+) -> HealthAssessment:
+    """An assessment that a model explained, with this summary; `changed` replaces fields of its explanation."""
+    made = evaluation(state, time, cluster=cluster)
+    told = Explanation(
+        **({"explained_by": "model", "summary": summary, "note": "", "narrative": explained(made).narrative} | changed)
+    )
+    return HealthAssessment(**dict(made), trigger=Trigger.STATE_CHANGE, explanation=told.model_dump(mode="json"))
 
 
 def evaluation_id(cluster: str, time: Instant) -> str:

@@ -8,7 +8,7 @@ import pytest
 from tests.api.conftest import client
 from tests.api.standin import Clock, deps
 from tests.api.test_status import telling
-from tests.evaluations import NOON, assessment, evaluation
+from tests.evaluations import NOON, evaluation, in_a_models_words
 from tests.fakes.memory_store import MemoryStore
 from tests.web.stories import lived
 
@@ -56,7 +56,7 @@ async def test_what_is_assessed_later_is_told_though_the_tick_is_the_same() -> N
     store = MemoryStore()
     async with client(deps(telling("stressed"), store)) as api:
         before = await api.get("/status")
-        await store.save_assessment(assessment("stressed", summary="Longer words.", explained_by="model"))
+        await store.save_assessment(in_a_models_words("Longer words.", "stressed"))
         live = api._transport.app.state.live  # type: ignore[attr-defined]
         await live.refresh("default")
         after = await api.get("/status", headers={"if-none-match": before.headers["etag"]})
@@ -99,4 +99,4 @@ async def test_of_several_clusters_the_worst_comes_first_and_the_stale_before_th
         loop.tell(evaluation(state, NOON.subtract(seconds=ago), cluster=name))
     async with client(deps(loop, clusters=names)) as api:
         told = (await api.get("/clusters")).json()["clusters"]
-    assert [c["cluster"] for c in told] == ["worse", "bad", "never", "old", "default"]
+    assert [c["cluster"] for c in told] == ["worse", "never", "bad", "old", "default"]

@@ -6,14 +6,11 @@ from io import StringIO
 from rich.console import Console
 
 from copilot.cli.status import print_models
-from copilot.explain.model.answer import ModelExplanation, reworded
+from copilot.explain import explained
 from copilot.explain.model.usage import Cap, Outcome
-from copilot.explain.model.wording import served
-from copilot.rules.model import HealthAssessment
-from tests.agents.answers import critical, sound
 from tests.api.conftest import client
 from tests.api.standin import Clock, ToldLoop, away_store, deps
-from tests.evaluations import NOON, assessment, evaluation
+from tests.evaluations import NOON, evaluation, in_a_models_words
 from tests.fakes.memory_store import MemoryStore
 from tests.store.model_call_contract import called
 
@@ -63,21 +60,15 @@ async def test_while_the_store_is_away_nothing_is_said_instead_of_nothing_spent(
 
 
 async def test_a_models_words_stay_until_the_situation_changes() -> None:
-    judged = critical()
-    kept = HealthAssessment.model_validate(
-        {**assessment("critical").model_dump(), "signals": judged.signals.model_dump()}
-    )
     store, loop, clock = MemoryStore(), ToldLoop(), Clock()
-    await store.save_assessment(reworded(kept, served(judged, ModelExplanation.model_validate(sound()))))
-    loop.newest["default"] = evaluation("critical", NOON.add(seconds=30)).model_copy(
-        update={"verdict": judged.verdict, "summary": "1,300 tasks wait."}
+    await store.save_assessment(in_a_models_words("MODEL-WORDS"))
+    loop.tell(
+        evaluation("critical", NOON.add(seconds=30)).model_copy(update={"verdict": evaluation("critical").verdict})
     )
+    narrative = explained(evaluation("critical")).narrative
     async with client(deps(loop, store, clock)) as api:
-        said = (await api.get("/status/summary")).json()
-        assert (said["explained_by"], said["summary"]) == ("model", "1,300 tasks wait.")
-        assert said["narrative"]["setting"] == "Workflows start at 2.9/s."
-        status = (await api.get("/status")).json()
-        assert status["recommended_actions"][0]["description"] == "Start workers for task queue orders."
-    loop.newest["default"] = evaluation("happy", NOON.add(seconds=60))
+        words = (await api.get("/status/summary")).json()
+        assert (words["explained_by"], words["narrative"]["why"]) == ("model", narrative.why)
+    loop.tell(evaluation("happy", NOON.add(seconds=60)))
     async with client(deps(loop, store, clock)) as api:
         assert (await api.get("/status/summary")).json()["explained_by"] == "rules"

@@ -11,7 +11,7 @@ from copilot.api.deps import Deps
 from copilot.api.parameters import parse_time
 from copilot.api.serve import listening_socket, serve_on
 from copilot.errors import StartError
-from copilot.rules.model import Severity, StoredIssue
+from copilot.rules.model import DetectedIssue, Severity
 from copilot.settings.api import ApiSettings
 from tests.api.conftest import client
 from tests.api.standin import Clock, ToldLoop, away_store, deps
@@ -110,7 +110,7 @@ async def test_an_unexpected_failure_is_an_envelope_without_its_inside() -> None
     class Broken(MemoryStore):
         async def issues(
             self, cluster: str, *, severity: Severity | None = None, limit: int = 100
-        ) -> list[StoredIssue]:
+        ) -> list[DetectedIssue]:
             raise RuntimeError(f"password=secret {cluster} {severity} {limit}")
 
     async with client(deps(telling(), Broken())) as api:

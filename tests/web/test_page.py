@@ -1,16 +1,17 @@
 import asyncio
+import json
 import re
-from dataclasses import replace
 
 import httpx
 import pytest
 from playwright.async_api import Browser, expect
 
+from copilot.rules.model import HealthAssessment
 from copilot.rules.signals.logs import TOP_PATTERN
-from copilot.rules.signals.readings import LogPattern, Missing, MissingCode, Signals
+from copilot.rules.signals.readings import LogPattern, Missing, MissingCode
 from tests.api.conftest import client
 from tests.api.standin import Clock, ToldLoop, away_store, deps
-from tests.evaluations import NOON, assessment, evaluation, issue, scale_workers
+from tests.evaluations import NOON, evaluation, in_a_models_words
 from tests.web.chromium import served, watched
 from tests.web.stories import story
 from tests.workflows.conftest import eventually
@@ -212,24 +213,13 @@ HOSTILE = (
 
 async def test_hostile_names_are_shown_as_text_and_run_nothing(browser: Browser) -> None:
     bad = " ".join(HOSTILE)
-    nasty = issue(
-        subject=bad, title=bad, description=bad, likely_cause=bad, contributing_factors=(bad,),
-        suggested_actions=(scale_workers(description=bad, target_service=bad, parameters={bad: bad}, runbook=bad),),
-    )  # fmt: skip
-    base = evaluation("critical", cluster=HOSTILE[0])
-    read = Signals(
-        time=NOON,
-        readings=dict.fromkeys(base.signals.readings),
-        missing={i: Missing(code=MissingCode.PARSE, detail=bad) for i in ("frontend.reachable", TOP_PATTERN)},
-        logs=(LogPattern(pattern=bad, count=3, service=bad, last_seen=NOON, sample=bad),),
-    )
-    gate = replace(base.verdict.gates[0], name=bad, sentence=bad, unit=bad, labels={bad: bad})
-    said = assessment(
-        "critical", cluster=HOSTILE[0], evaluation_id=bad, summary=bad, findings=(nasty,), signals=read,
-        verdict=base.verdict.model_copy(update={"gates": (gate,)}),
-        narrative=base.narrative.model_copy(update={"setting": bad, "reactions": (bad,)}),
-        services=(replace(base.services[0], name=bad, dominant_signal=bad),),
-    )  # fmt: skip
+    plain = in_a_models_words(bad, note=bad, cluster=HOSTILE[0])
+    said = HealthAssessment.model_validate_json(plain.model_dump_json().replace("orders", json.dumps(bad)[1:-1]))
+    read = said.signals.model_copy(update={
+        "missing": {i: Missing(code=MissingCode.PARSE, detail=bad) for i in ("frontend.reachable", TOP_PATTERN)},
+        "logs": (LogPattern(pattern=bad, count=3, service=bad, last_seen=NOON, sample=bad),),
+    })  # fmt: skip
+    said = said.model_copy(update={"evaluation_id": bad, "signals": read})
     loop = ToldLoop()
     loop.tell(said)
     async with served(deps(loop, clusters=(HOSTILE[0], HOSTILE[1]))) as address, watched(browser) as seen:

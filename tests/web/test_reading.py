@@ -10,7 +10,7 @@ from copilot.api.auth import new_token, token_hash
 from copilot.rules.signals.readings import LogPattern
 from copilot.settings.api import ApiSettings
 from tests.api.standin import ToldLoop, deps
-from tests.evaluations import NOON, evaluation
+from tests.evaluations import NOON, evaluation, in_a_models_words
 from tests.web.axe import barriers
 from tests.web.chromium import served, watched
 from tests.web.stories import story
@@ -37,7 +37,7 @@ async def test_nothing_stands_in_anybodys_way_in_any_theme_and_width(browser: Br
 
 async def test_nothing_stands_in_anybodys_way_beside_the_main_page(browser: Browser) -> None:
     loop = ToldLoop()
-    said = evaluation("critical", cluster="eu", explained_by="model")
+    said = in_a_models_words("MODEL-WORDS", cluster="eu")
     judged = tuple(replace(g, evidence={"matching.backlog_count": 1204.0}) for g in said.verdict.gates)
     said = said.model_copy(update={"verdict": said.verdict.model_copy(update={"gates": judged})})
     logs = (
