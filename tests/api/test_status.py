@@ -39,7 +39,7 @@ async def test_the_status_carries_the_verdict_and_its_evidence() -> None:
     assert body["primary_signals"]["matching"]["backlog_count"] == 50
     assert 0 < body["amplifiers"]["cache"]["hit_rate"] < 1
     assert body["worker_signals"]["workers"]["workflow_pollers"] == 12
-    assert [g["name"] for g in body["gates"] if g["fired"]] == ["work_stalled", "work_piling_up", "backlog_age"]
+    assert [g["name"] for g in body["gates"] if g["fired"]] == ["work_stalled", "backlog_growing", "backlog_age"]
     assert body["recommended_actions"][0]["parameters"]["task_queue"] == "orders"
     assert body["issue_count"] == 1
     assert body["explained_by"] == "rules"
