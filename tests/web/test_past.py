@@ -85,6 +85,6 @@ async def test_issues_of_the_last_day_are_listed_with_their_end_and_their_begin_
     assert page.count("after 30 min") == 2, "what was over a day ago is not told any more"
     assert "at=2026-11-22T11%3A10%3A00Z" in page
     listed = warnings[warnings.index('id="issues"') :]
-    assert "No worker polls task queue billing" in listed
-    assert "No worker polls task queue orders" not in listed
+    assert '<tr data-severity="warning"' in listed
+    assert '<tr data-severity="critical"' not in listed
     assert "None that caused happy." in neither
