@@ -26,7 +26,7 @@ async def test_a_running_worker_touches_its_file_again_and_again_and_takes_it_aw
         async with asyncio.timeout(10):
             while worker_silent(file) is not None:  # noqa: ASYNC110  (nobody tells of a touch)
                 await asyncio.sleep(0.01)
-    assert "is not there" in str(worker_silent(file))
+    assert "does not exist" in str(worker_silent(file))
 
 
 def test_a_worker_whose_loop_hangs_is_seen(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from copilot import bootstrap
 from copilot.errors import SettingsError, SourceError, StartError
-from copilot.loops.dependencies import close, observe_deps
+from copilot.loops.dependencies import close, log_deps, observe_deps
 from copilot.loops.live import LoopLive
 from copilot.rules.signals.readings import MissingCode
 from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, TemporalSettings, WatchedTemporal
@@ -47,7 +47,7 @@ async def test_a_cluster_has_the_sources_its_settings_name() -> None:
     deps = observe_deps(Settings(clusters=(cluster,), store=StoreSettings(url="postgresql://nobody@127.0.0.1:1/none")))
     assert {source.name for source in deps.sources["default"]} == {"api", "metrics"}
     assert deps.contexts["default"].window_sec == cluster.window
-    await close(deps)
+    await close(deps, log_deps(Settings()))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Whether a process of ours is alive, as whoever runs containers asks every few seconds: the worker by a file that it
-touches, the API by an answer. Neither says how the watched cluster is, nor whether Temporal or the store are there: a
-container that is killed because another one is away helps nobody."""
+"""Health checks of our processes, for container platforms: the worker touches a file, the API answers /healthz.
+
+Neither depends on the watched cluster, on Temporal or on the store: restarting a container does not repair another."""
 
 import asyncio
 import contextlib
@@ -19,8 +19,8 @@ ANSWER_SEC = 4.0
 
 @contextlib.asynccontextmanager
 async def touched(file: Path | None, every_sec: float = TOUCH_EVERY_SEC) -> AsyncIterator[None]:
-    """Touch `file` now and every `every_sec` seconds from the event loop, so that one that hangs is seen; remove it at
-    the end. None: do nothing. StartError when it cannot be written."""
+    """Touch `file` now and every `every_sec` seconds from the event loop, so that a hung loop shows; remove it at the
+    end. None: do nothing. StartError when it cannot be written."""
     if file is None:
         yield
         return
@@ -52,22 +52,22 @@ def _remove(file: Path) -> None:
 
 
 def worker_silent(file: Path) -> str | None:
-    """None when the worker touched `file` within the last minute, else what is wrong."""
+    """What is wrong with the worker; None when it touched `file` within the last minute."""
     try:
         age = time.time() - file.stat().st_mtime
     except OSError:
-        return f"{file} is not there: the worker has not begun, or has ended"
+        return f"{file} does not exist: the worker has not started, or has ended"
     return f"the worker has not touched {file} for {age:.0f} s" if age > STALE_AFTER_SEC else None
 
 
 def api_silent(place: str) -> str | None:
-    """None when the API at host:port answers /healthz with 200 here, by HTTP or by HTTPS, else what is wrong. Its
-    certificate is not looked at: it was made for those who come from elsewhere."""
-    said = [_answer(f"{scheme}://{place}/healthz") for scheme in ("http", "https")]
-    return None if None in said else f"the API at {place} does not answer as it should: {said[0]}"
+    """What is wrong with the API at host:port; None when it answers /healthz with 200, by HTTP or HTTPS. Its certificate
+    is not verified: it is made for other host names than this one."""
+    problems = [_problem(f"{scheme}://{place}/healthz") for scheme in ("http", "https")]
+    return None if None in problems else f"the API at {place} does not answer /healthz: {problems[0]}"
 
 
-def _answer(url: str) -> str | None:
+def _problem(url: str) -> str | None:
     try:
         answer = httpx.get(url, timeout=ANSWER_SEC, verify=False, trust_env=False)
     except httpx.HTTPError as error:

@@ -29,7 +29,7 @@ _UNSAFE = re.compile(r"\W", re.ASCII)
 
 
 def cleaned(signals: Signals, *, addresses: bool = False) -> Signals:
-    """The signals as they may be judged, kept and shown. `addresses`: without IP addresses too."""
+    """The signals without secrets, as they are evaluated, stored and shown. `addresses`: without IP addresses too."""
     update: dict[str, object] = {}
     if renamed := _renamed(signals, addresses):
         update["breakdowns"] = {i: tuple(_row(r, renamed) for r in rows) for i, rows in signals.breakdowns.items()}
@@ -66,8 +66,8 @@ def _missing(missing: Missing) -> Missing:
 
 
 def _server(server: ServerFacts, addresses: bool) -> ServerFacts:
-    said = {"version": server.version, "cluster_name": server.cluster_name}
-    return server.model_copy(update={k: redacted(v, addresses=addresses) for k, v in said.items()})
+    texts = {"version": server.version, "cluster_name": server.cluster_name}
+    return server.model_copy(update={k: redacted(v, addresses=addresses) for k, v in texts.items()})
 
 
 API_LAST = frozenset(i for i, spec in SPECS.items() if spec.source == "metrics or api")
@@ -159,7 +159,7 @@ def with_rules_of(context: Context, settings: Settings) -> Context:
 def replay(
     ticks: Iterable[Signals], context: Context, memory: Memory | None = None, rules: Rules = evaluate
 ) -> Iterator[Evaluation]:
-    """Judge recorded ticks one after the other. Nothing but the ticks so far is known at each."""
+    """Evaluate recorded ticks one after the other, each from the ticks so far only."""
     now = memory or Memory()
     for signals in ticks:
         evaluation, now = rules(signals, now, context)
@@ -174,7 +174,7 @@ def all_missing(time: Instant, expected: Iterable[str], reason: str) -> Signals:
 
 
 def snapshot(evaluation: Evaluation, memory_before: Memory, context: Context) -> Snapshot:
-    """What is kept of a tick so that it can be judged again."""
+    """What is stored of a tick, enough to evaluate it again."""
     return Snapshot(
         evaluation=evaluation,
         memory_before=memory_before.model_dump(mode="json"),

@@ -60,8 +60,8 @@ def with_other_thresholds(source: str) -> str:
 async def test_the_histories_replay_under_a_release_whose_thresholds_all_differ(tmp_path: Path) -> None:
     package = tmp_path / "copilot"
     shutil.copytree(Path(copilot.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__", "recordings"))
-    for module in (package / "rules" / "thresholds.py", package / "rules" / "pressure.py"):
-        module.write_text(with_other_thresholds(module.read_text(encoding="utf-8")), encoding="utf-8")
+    module = package / "rules" / "thresholds.py"
+    module.write_text(with_other_thresholds(module.read_text(encoding="utf-8")), encoding="utf-8")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.histories.replay",
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)}, stdout=-1, stderr=-1,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 
-from copilot.loops.activities.schedule import ScheduleActivities, ScheduleDeps
+from copilot.loops.activities.schedule import ScheduleActivities
 from copilot.loops.messages import CheckRecentAssessment
 from copilot.loops.scheduled import due, newest, next_look
 from copilot.loops.starter import SCHEDULING
@@ -111,7 +111,7 @@ async def test_an_assessment_is_recent_if_it_is_later_than_the_moment(kept: list
     store = MemoryStore()
     for at in kept:
         await store.save_assessment(assessment("stressed", NOON.add(seconds=at)))
-    activities = ScheduleActivities(ScheduleDeps(store=store, live=NoLoop()))
+    activities = ScheduleActivities(store, NoLoop())
     noon = NOON.timestamp()
     found = await activities.check_recent_assessment(CheckRecentAssessment(cluster="default", since=noon + since))
     assert found.recent == any(at > since for at in kept)

@@ -57,15 +57,10 @@ def notify_deps(settings: Settings) -> NotifyDeps:
     )
 
 
-async def close(deps: ObserveDeps) -> None:
-    """Close the sources and the store."""
-    for cluster in deps.sources.values():
-        for source in cluster:
-            await source.aclose()
-    await deps.store.close()
-
-
-async def close_logs(deps: LogDeps) -> None:
-    """Close the log sources."""
-    for watched in deps.logs.values():
+async def close(deps: ObserveDeps, logs: LogDeps) -> None:
+    """Close all sources and the store."""
+    for source in (source for cluster in deps.sources.values() for source in cluster):
+        await source.aclose()
+    for watched in logs.logs.values():
         await watched.source.aclose()
+    await deps.store.close()

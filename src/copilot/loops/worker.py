@@ -21,9 +21,9 @@ from copilot.loops.activities.explain import ExplainActivities, ExplainDeps
 from copilot.loops.activities.logs import LogActivities, LogDeps
 from copilot.loops.activities.notify import NotifyActivities, NotifyDeps
 from copilot.loops.activities.observe import ObserveActivities, ObserveDeps
-from copilot.loops.activities.schedule import PruneActivities, ScheduleActivities, ScheduleDeps
+from copilot.loops.activities.schedule import PruneActivities, ScheduleActivities
 from copilot.loops.assess import AssessHealthWorkflow
-from copilot.loops.dependencies import close, close_logs, explain_deps, log_deps, notify_deps, observe_deps
+from copilot.loops.dependencies import close, explain_deps, log_deps, notify_deps, observe_deps
 from copilot.loops.live import LoopLive
 from copilot.loops.log_watcher import LogWatcherWorkflow
 from copilot.loops.notify import NotifyWorkflow
@@ -85,7 +85,7 @@ def build_worker(
     notifying = NotifyActivities(notify)
     observing = ObserveActivities(deps)
     explaining = ExplainActivities(explain or ExplainDeps(store=deps.store, knowledge=LocalKnowledge()))
-    scheduling = ScheduleActivities(ScheduleDeps(store=deps.store, live=LoopLive(client)))
+    scheduling = ScheduleActivities(deps.store, LoopLive(client))
     return Worker(
         client,
         task_queue=task_queue,
@@ -141,10 +141,9 @@ async def run_worker(settings: Settings) -> None:
         closing.enter_context(traced("worker", models=settings.models.any))
         await closing.enter_async_context(measuring_process(meter))
         deps = observe_deps(settings, meter)
-        closing.push_async_callback(close, deps)
         explain = explain_deps(settings, deps.store)
         logs = log_deps(settings)
-        closing.push_async_callback(close_logs, logs)
+        closing.push_async_callback(close, deps, logs)
         client = await _unless(stop, bootstrap.connected(settings.temporal, waiting=partial(say, form=form)))
         if client is None:
             return

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from temporalio import activity
@@ -35,20 +34,12 @@ class LiveLoop(Protocol):
         """The newest tick that was assessed (unix seconds); None before the first."""
 
 
-@dataclass(frozen=True)
-class ScheduleDeps:
-    """Clients of these activities."""
-
-    store: Store
-    live: LiveLoop
-
-
 class ScheduleActivities:
     """Reads the observing loop and the store."""
 
-    def __init__(self, deps: ScheduleDeps) -> None:
-        self._store = deps.store
-        self._live = deps.live
+    def __init__(self, store: Store, live: LiveLoop) -> None:
+        self._store = store
+        self._live = live
 
     @activity.defn
     async def get_live_verdict(self, ask: ClusterNow) -> LiveVerdict:
