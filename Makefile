@@ -58,7 +58,7 @@ docs: $(VENV)/.run  ## write the documents that are made from the code
 	@$(BIN)/python -m tools.docs.rules > docs/rules.md
 	@$(BIN)/python -m tools.docs.configuration > docs/configuration.md
 	@$(BIN)/python -m tools.docs.api_examples
-	@$(BIN)/python -m lab.cli_score > docs/benchmark.md
+	@$(BIN)/python -m tools.docs.benchmark > docs/benchmark.md
 	@$(BIN)/python -m copilot.grafana.files deploy/grafana
 
 bench: $(VENV)/.dev  ## what speed and memory are, as a table

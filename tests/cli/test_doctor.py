@@ -77,7 +77,7 @@ async def test_a_cluster_that_cannot_is_exit_1_and_says_why(tmp_path: Path, serv
 async def test_without_a_configuration_it_says_what_to_do(tmp_path: Path) -> None:
     code, out, err = await doctor(tmp_path)
     assert (code, out) == (2, "")
-    assert err == "copilot: there is no ./copilot.toml and no demo runs: say --config PATH, or start `copilot demo`\n"
+    assert err == "copilot: no ./copilot.toml and no running demo: use --config PATH, or start `copilot demo`\n"
 
 
 async def test_without_a_configuration_it_finds_the_demo_that_runs(
@@ -88,7 +88,7 @@ async def test_without_a_configuration_it_finds_the_demo_that_runs(
         configured(folder, server.url)
         described(folder).write()
         code, out, err = await doctor(tmp_path, "--quick")
-    assert (code, err) == (0, "no copilot.toml here: looking at the demo of http://127.0.0.1:1\n")
+    assert (code, err) == (0, "no copilot.toml here: using the demo at http://127.0.0.1:1\n")
     assert "night: a verdict can be trusted" in out
 
 
