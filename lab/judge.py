@@ -204,10 +204,10 @@ def _forbidden(label: Label, evaluations: Iterable[Evaluation]) -> tuple[str, ..
     actions = {
         a.model_dump_json(): a for e in evaluations for f in explained(e).findings for a in f.suggested_actions
     }.values()
-    return tuple(phrase for phrase in label.not_said if any(_matches(a, phrase) for a in actions))
+    return tuple(phrase for phrase in label.not_said if any(action_matches(a, phrase) for a in actions))
 
 
-def _matches(action: SuggestedAction, phrase: str) -> bool:
+def action_matches(action: SuggestedAction, phrase: str) -> bool:
     """Whether an action is one that a phrase such as "scale workers" or "restart the server" forbids."""
     if phrase in action.description.lower():
         return True

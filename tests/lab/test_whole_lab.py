@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from tools.docs.benchmark import document
 
 from lab.score import LabScore, score_lab
 from tests.lab.runs import RECORDED
+from tools.docs.benchmark import document
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "benchmark.md"
 
