@@ -8,7 +8,7 @@ import signal
 import ssl
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -219,29 +219,51 @@ def print_models(today: dict[str, Any], console: Console | None = None) -> None:
 def _watch(client: ApiClient, cluster: str | None, *, as_json: bool) -> None:
     """Poll until interrupted. On a terminal the screen shows the current state; elsewhere, and with `as_json`, each
     change is a line. SourceError if the first request fails; later failures are shown and retried."""
-    out = Console(highlight=False)
     for ending in (signal.SIGINT, signal.SIGTERM):  # Also where a shell ignores SIGINT in the background.
         signal.signal(ending, signal.default_int_handler)
     with contextlib.closing(client), contextlib.suppress(KeyboardInterrupt):
-        first = client.statuses(cluster)
+        polls = _poll(client, cluster)
+        out = Console(highlight=False)
         if as_json or not out.is_terminal:
-            _watch_lines(client, cluster, first, as_json=as_json)
+            _watch_lines(polls, as_json=as_json)
         else:
-            _watch_screen(client, cluster, first, out)
+            _watch_screen(polls, out)
 
 
-def _watch_screen(client: ApiClient, cluster: str | None, statuses: list[Status], out: Console) -> None:
+def _poll(client: ApiClient, cluster: str | None) -> Iterator[tuple[list[Status], str | None]]:
+    """The newest statuses, and why there are no newer ones (None: they are new)."""
+    statuses, problem = client.statuses(cluster), None
+    while True:
+        yield statuses, problem
+        time.sleep(WATCH_INTERVAL_SEC)
+        try:
+            statuses, problem = client.statuses(cluster), None
+        except SourceError as error:
+            problem = str(error)
+
+
+def _watch_screen(polls: Iterable[tuple[list[Status], str | None]], out: Console) -> None:
     from whenever import Instant
 
-    problem, received = None, Instant.now()
+    received = Instant.now()
     with Live(console=out, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
-        while True:
+        for statuses, problem in polls:
+            received = Instant.now() if problem is None else received
             live.update(watch_view(statuses, problem, received, Instant.now()), refresh=True)
-            time.sleep(WATCH_INTERVAL_SEC)
-            try:
-                statuses, problem, received = client.statuses(cluster), None, Instant.now()
-            except SourceError as error:
-                problem = str(error)
+
+
+def _watch_lines(polls: Iterable[tuple[list[Status], str | None]], *, as_json: bool) -> None:
+    printed: dict[str, tuple[Any, ...]] = {}
+    lost = False
+    for statuses, problem in polls:
+        if problem is not None and not lost:
+            print(f"copilot: {problem}", file=sys.stderr, flush=True)
+        lost = problem is not None
+        for each in statuses:
+            verdict = tuple(each.get(k) for k in ("health_state", "stale", "bottleneck", "top_factor"))
+            if printed.get(each["cluster"]) != verdict:
+                printed[each["cluster"]] = verdict
+                print(json.dumps(each) if as_json else _line(each), flush=True)
 
 
 def watch_view(statuses: list[Status], problem: str | None, received: "Instant", now: "Instant") -> RenderableType:
@@ -260,24 +282,6 @@ def watch_view(statuses: list[Status], problem: str | None, received: "Instant",
     for each in statuses:
         parts += [Text(""), *_status_lines(each)]
     return Group(*parts)
-
-
-def _watch_lines(client: ApiClient, cluster: str | None, statuses: list[Status], *, as_json: bool) -> None:
-    printed: dict[str, tuple[Any, ...]] = {}
-    lost = False
-    while True:
-        for each in statuses:
-            verdict = tuple(each.get(k) for k in ("health_state", "stale", "bottleneck", "top_factor"))
-            if printed.get(each["cluster"]) != verdict:
-                printed[each["cluster"]] = verdict
-                print(json.dumps(each) if as_json else _line(each), flush=True)
-        time.sleep(WATCH_INTERVAL_SEC)
-        try:
-            statuses, lost = client.statuses(cluster), False
-        except SourceError as error:
-            if not lost:
-                print(f"copilot: {error}", file=sys.stderr, flush=True)
-            lost = True
 
 
 def _line(status: Status) -> str:
