@@ -28,7 +28,7 @@ def width_of(console: Console) -> int:
 
 
 def wrapped(text: str, width: int, first: str, rest: str, style: str = "") -> list[Text]:
-    """The text in lines of at most `width` columns where its words allow it, each after `first` or `rest`."""
+    """The text in lines of at most `width` columns, never broken inside a word, each after `first` or `rest`."""
     lines = textwrap.wrap(
         text, width, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
     )
