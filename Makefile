@@ -8,7 +8,7 @@ INSTALL = $(PIP) install --quiet --require-hashes --only-binary :all:
 .DEFAULT_GOAL := help
 .PHONY: help demo lab test test-llm lint format docs bench chaos check-deploy lock clean
 
-help:  ## this list
+help:  ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(VENV)/bin/python:
@@ -27,44 +27,45 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	@$(INSTALL) -r requirements/dev.txt
 	@touch $@
 
-demo: $(VENV)/.run  ## a Temporal cluster with workers and load, and the Copilot watching it; ARGS="--fault workers-down"
+demo: $(VENV)/.run  ## start a Temporal cluster with workers and load, and the Copilot watching it; ARGS="--fault workers-down"
 	@$(BIN)/copilot demo $(ARGS)
 
-lab: $(VENV)/.run  ## all incidents of the lab afresh, which takes hours; ARGS="--at-once 2"
+lab: $(VENV)/.run  ## run and record all scenarios of the lab, which takes hours; ARGS="--at-once 2"
 	@$(BIN)/copilot lab run --all --out lab/recordings $(ARGS)
 
-test-llm: $(VENV)/.dev  ## dispatcher and researcher asked of a real model: COPILOT_LLM_BASE_URL, COPILOT_LLM_MODEL
+test-llm: $(VENV)/.dev  ## test explanations with a real model: COPILOT_LLM_BASE_URL, COPILOT_LLM_MODEL
 	@$(BIN)/python -m pytest -m llm tests/agents/test_real_model.py $(ARGS)
 
 # Bytecode is kept even where the environment says it is not: dozens of processes would compile the same again.
 test: export PYTHONDONTWRITEBYTECODE =
-test: $(VENV)/.dev  ## the whole test suite, on real servers
+test: $(VENV)/.dev  ## run the whole test suite, on real servers
 	@$(BIN)/python -m pytest -n 4 -m "not alone" $(ARGS)
 	@$(BIN)/python -m pytest -n 3 --dist loadfile -m alone $(ARGS)
 
-lint: $(VENV)/.dev  ## format, lint, types, import contracts, words of texts
+lint: $(VENV)/.dev  ## check format, types, import contracts, size and words
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m tools.ratchet
 	@$(BIN)/python -m tools.words
 
-format: $(VENV)/.dev  ## put the code into shape
+format: $(VENV)/.dev  ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-docs: $(VENV)/.run  ## write the documents that are made from the code
+docs: $(VENV)/.run  ## write the documents that are generated from the code
 	@$(BIN)/python -m tools.docs.signals > docs/signals.md
 	@$(BIN)/python -m tools.docs.explanations > docs/explanations.md
 	@$(BIN)/python -m tools.docs.rules > docs/rules.md
 	@$(BIN)/python -m tools.docs.configuration > docs/configuration.md
 	@$(BIN)/python -m tools.docs.api_examples
-	@$(BIN)/python -m lab.cli_score > docs/benchmark.md
+	@$(BIN)/python -m tools.docs.benchmark > docs/benchmark.md
 	@$(BIN)/python -m copilot.grafana.files deploy/grafana
 
-bench: $(VENV)/.dev  ## what speed and memory are, as a table
+bench: $(VENV)/.dev  ## measure speed and memory, as a table
 	@$(BIN)/python -m benchmarks
 
-chaos: $(VENV)/.run  ## kill, stop and fill what the Copilot stands on and count broken promises, 20 minutes; ARGS=--short
+chaos: $(VENV)/.run  ## kill, stop and fill what the Copilot depends on and count broken promises, 20 minutes; ARGS=--short
 	@$(BIN)/python -m chaos $(ARGS)
 
 .checkov/.made: BIN = .checkov/bin
@@ -74,15 +75,16 @@ chaos: $(VENV)/.run  ## kill, stop and fill what the Copilot stands on and count
 	@$(INSTALL) --no-deps --no-compile -r requirements/checkov.txt
 	@touch $@
 
-check-deploy: .checkov/.made  ## deployment files by terraform, promtool and checkov
+check-deploy: .checkov/.made  ## check deployment files with terraform, promtool and checkov
 	@deploy/check
 
 COMPILE = uv pip compile -q --universal --python-version 3.11 --generate-hashes --upgrade --only-binary :all: \
   --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
-lock:  ## pin the dependencies anew (needs uv)
-	@for set in "run build" "dev dev" "deploy deploy"; do set -- $$set; \
-	  $(COMPILE) pyproject.toml --group $$2 -o requirements/$$1.txt; done
+lock:  ## update the pinned dependencies (needs uv)
+	@$(COMPILE) pyproject.toml --extra embedded --group build -o requirements/run.txt
+	@$(COMPILE) pyproject.toml --extra embedded --group dev -o requirements/dev.txt
+	@$(COMPILE) pyproject.toml --group deploy -o requirements/deploy.txt
 	@$(COMPILE) --group checkov -o requirements/checkov.txt
 
 clean:  ## remove the environment and caches

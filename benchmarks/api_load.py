@@ -18,10 +18,9 @@ from whenever import Instant
 
 from benchmarks import Row
 from benchmarks._api_past import INTERVAL_SEC, judged
-from copilot.demo.run import until_told_to_end
 from copilot.embedded.ports import free_ports
 from copilot.embedded.postgres import prepare
-from copilot.embedded.processes import STAGE_SERVERS
+from copilot.embedded.processes import STAGE_SERVERS, run_until_signal
 from copilot.embedded.supervisor import Supervisor
 from copilot.rules.model import HealthAssessment, Trigger
 from copilot.store.postgres import PostgresStore
@@ -72,7 +71,7 @@ def rows() -> Iterator[Row]:
         folder = Path(name)
         folder.chmod(0o711)  # PostgreSQL, which runs as another user where we are root, passes through.
         (folder / "logs").mkdir()
-        until_told_to_end(run(folder))
+        run_until_signal(run(folder))
     yield from found
 
 

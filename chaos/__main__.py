@@ -6,7 +6,7 @@ import sys
 
 from chaos.report import Report
 from chaos.run import LONG, SHORT, run
-from copilot.demo.run import until_told_to_end
+from copilot.embedded.processes import run_until_signal
 from copilot.errors import CopilotError
 
 EXAMPLE = "Example: python -m chaos --short --seed 7, which does again what a run with that seed did."
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
 
     print(f"seed {seed}", file=sys.stderr)
     try:
-        until_told_to_end(work())
+        run_until_signal(work())
     except CopilotError as error:
         print(error, file=sys.stderr)
         return 2

@@ -63,17 +63,17 @@ class Deeds:
         """Take the watched cluster away for some seconds, again and again until cancelled, so that verdicts change."""
         while True:
             await asyncio.sleep(dice.uniform(10, 20))
-            await self.stack.supervisor.hold(WATCHED)
+            await self.stack.supervisor.take_down(WATCHED)
             await asyncio.sleep(dice.uniform(4, 8))
-            await self.stack.supervisor.release(WATCHED)
+            await self.stack.supervisor.bring_up(WATCHED)
 
     async def stop_database(self, for_sec: float) -> None:
         """The database stops as an administrator stops it, and is started again."""
         self.tell(f"the database is stopped for {for_sec:g} s")
         start = time.time()
-        await self.stack.supervisor.hold(STORE, gently=True)
+        await self.stack.supervisor.take_down(STORE, graceful=True)
         await asyncio.sleep(for_sec)
-        await self.stack.supervisor.release(STORE)
+        await self.stack.supervisor.bring_up(STORE)
         self.outages.append(Outage(STORE, start, time.time()))
 
     async def fill_disk(self, disk: Path, for_sec: float) -> None:

@@ -45,7 +45,7 @@ class Plan:
     backoff: Backoff | None = None
 
 
-SHORT = Plan(kills_each=5, spacing_sec=3, database_sec=10, disk_sec=0, clock=False, backoff=Backoff(most_sec=2))
+SHORT = Plan(kills_each=5, spacing_sec=3, database_sec=10, disk_sec=0, clock=False, backoff=Backoff(max_sec=2))
 LONG = Plan(kills_each=20, spacing_sec=5, database_sec=60, disk_sec=30, clock=True)
 
 

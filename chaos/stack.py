@@ -14,9 +14,9 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from chaos.waiting import until
 from copilot.embedded.ports import LOOPBACK, free_ports
 from copilot.embedded.postgres import Postgres, accepts_connections
-from copilot.embedded.processes import OWN_SERVER, CopilotProcesses, start_own_servers
-from copilot.embedded.supervisor import Backoff, Event, Probe, Supervisor, http_answers
-from copilot.embedded.temporal import DevServer, frontend_serves
+from copilot.embedded.processes import OWN_SERVER, CopilotProcesses, start_own_services
+from copilot.embedded.supervisor import Backoff, Event, Probe, Supervisor, http_responds
+from copilot.embedded.temporal import DevServer, frontend_healthy
 
 WORKER, API, STORE, SERVER = "copilot-worker", "copilot-api", "postgres", OWN_SERVER
 VICTIMS = (WORKER, API, STORE, SERVER)
@@ -47,11 +47,11 @@ class Stack:
     def will_be_up(self, victim: str) -> Probe:
         """A probe to be made before a kill: is the victim back at its work?"""
         if victim == SERVER:
-            return frontend_serves(self.server.address)
+            return frontend_healthy(self.server.address)
         if victim == STORE:
             return accepts_connections(self.postgres.url)
         if victim == API:
-            return http_answers(f"{self.page}/healthz")
+            return http_responds(f"{self.page}/healthz")
         log = self.logs / f"{WORKER}.log"
         before = _said(log)
 
@@ -70,7 +70,7 @@ async def stack(on_event: Callable[[Event], None], backoff: Backoff | None) -> A
             async with Supervisor(logs, on_event, backoff) as supervisor:
                 watched = DevServer(WATCHED, folder / "watched.sqlite", *free_ports(3))
                 await supervisor.start(watched.child({}))
-                server, postgres = await start_own_servers(supervisor, folder, free_ports(4), throwaway=False)
+                server, postgres = await start_own_services(supervisor, folder, free_ports(4), throwaway=False)
                 (port,) = free_ports(1)
                 config, page = folder / "copilot.toml", f"http://{LOOPBACK}:{port}"
                 config.touch(mode=0o600)

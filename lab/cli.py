@@ -1,141 +1,209 @@
-"""How the incident lab shows itself on a terminal or in a log."""
+"""`copilot lab`: list, run and score the scenarios."""
 
 import asyncio
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from copilot.cli.options import JsonOption
-from lab.cli_score import score
-from lab.labels import Label
-from lab.recorded_run import Took
-from lab.run import Show
-from lab.scenarios import Scenario
+from copilot.cli.output import STATE_STYLES, plain_console, print_lines, width_of, wrapped
 
-COLOURS = {"happy": "green", "stressed": "yellow", "critical": "bold red", "unknown": "magenta"}
+if TYPE_CHECKING:
+    from lab.run import LiveEvaluation, Show
+    from lab.score import LabScore
 
+NARROW = {
+    "scenario": "scenario", "worst state": "worst", "to stressed": "stressed", "to critical": "critical",
+    "states right": "right", "cause first": "cause", "bottleneck": "limit",
+}  # fmt: skip
+"""The columns that fit on a terminal of 80 columns; mistakes are listed below the table."""
+_RIGHT_ALIGNED = {"stressed", "critical", "false alarms", "flaps", "runs", "false criticals", "false happies"}
 
-def print_scenarios(rows: Iterable[tuple[Scenario, Label]]) -> None:
-    """Two lines a scenario: what is expected of the verdict, and what happens."""
-    out = Console(highlight=False, markup=False)
-    for scenario, label in rows:
-        expected = " or ".join(state.value for state in label.states)
-        cause = f": {' or '.join(label.cause)}" if label.cause else ""
-        out.print(Text(f"{scenario.name:<30}", style="bold").append(expected + cause, style="not bold"))
-        out.print(Padding(scenario.what, (0, 0, 0, 4)), style="dim")
-
-
-class RunView(Show):
-    """A line per evaluation, and one for the verdict of a run; `as_json`: those as JSON on stdout. What is done to the
-    cluster goes to stderr. `several`: more than one scenario runs at a time, so each line says which."""
-
-    def __init__(self, *, as_json: bool, several: bool) -> None:
-        self._as_json = as_json
-        self._several = several
-        self._out = Console(highlight=False, markup=False, soft_wrap=True)
-        self._log = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-
-    def event(self, scenario: str, text: str) -> None:
-        """On stderr."""
-        self._log.print(f"{scenario}  {text}", style="dim")
-
-    def evaluation(self, took: Took) -> None:
-        """Phase, seconds in it, state, first finding, fired gates."""
-        evaluation = took.evaluation
-        if self._as_json:
-            line = {key: value for key, value in evaluation.replay_line().items() if key != "readings"}
-            found = {"scenario": took.scenario, "phase": took.phase, "phase_sec": round(took.sec, 1), **line}
-            print(json.dumps(found), flush=True)
-            return
-        verdict = evaluation.verdict
-        state = verdict.health_state.value + ("*" if verdict.stale else "")
-        who = f"{took.scenario:<28}" if self._several else ""
-        self._out.print(
-            f"{who}{took.phase:<6} {took.sec:4.0f} s  {state:<9} {evaluation.bottleneck.value:<14} "
-            f"{evaluation.top_factor or '-':<24} {' '.join(verdict.fired())}",
-            style=COLOURS.get(verdict.health_state.value),
-        )
-
-    def verdict(self, scenario: str, wrong: list[str]) -> None:
-        """As labelled, or what is not."""
-        if self._as_json:
-            print(json.dumps({"scenario": scenario, "as_labelled": not wrong, "wrong": wrong}), flush=True)
-        else:
-            said = f"not as labelled: {'; '.join(wrong)}" if wrong else "as labelled"
-            self._out.print(f"{scenario}: {said}", style="bold")
-
-
-app = typer.Typer(
-    help="The incident lab: scenarios that really happen to a real server, and what the verdict should be.",
-    no_args_is_help=True,
-)
-app.command()(score)
+app = typer.Typer(help="The incident lab: scenarios on real servers, and the verdicts they should get.",
+                  no_args_is_help=True)  # fmt: skip
 
 
 @app.command("list")
 def list_(as_json: JsonOption = False) -> None:
-    """Say which scenarios there are, what happens in each, and what is expected of the verdict.
+    """List the scenarios: what happens in each, and the expected verdict.
 
     Example: copilot lab list"""
     from lab.labels import label_of
     from lab.scenarios import SCENARIOS
 
-    rows = [(each, label_of(each.name)) for each in SCENARIOS.values()]
-    if as_json:
-        for each, label in rows:
+    out = plain_console()
+    for each in SCENARIOS.values():
+        label = label_of(each.name)
+        if as_json:
             print(json.dumps({"name": each.name, "what": each.what, **label.model_dump(mode="json")}))
-    else:
-        print_scenarios(rows)
+            continue
+        cause = f": {' or '.join(label.cause)}" if label.cause else ""
+        out.print(Text.assemble((f"{each.name:<30}", "bold"), " or ".join(label.states), cause))
+        print_lines(out, wrapped(each.what, width_of(out), "    ", "    ", "dim"))
 
 
 @app.command()
 def run(
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAME…", help="Which scenarios.")] = None,
-    all_: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the recordings go; those there are replaced.")] = Path(
-        "lab-recordings"
-    ),
-    at_once: Annotated[int, typer.Option(min=1, metavar="N", help="So many at once.")] = 1,
-    page: Annotated[
-        bool, typer.Option("--page", help="Have a whole Copilot watch too, and judge what its page shows.")
-    ] = False,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME…", help="The scenarios to run.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Run all scenarios.")] = False,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the recordings; existing ones are replaced.")
+    ] = Path("lab-recordings"),
+    at_once: Annotated[int, typer.Option(min=1, metavar="N", help="Run N scenarios in parallel.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Run scenarios on real servers of their own, judge them live and record them; about ten minutes each. Exit 1 when
-    a verdict is not as labelled. Ctrl-C leaves nothing behind.
+    """Run scenarios on real servers, judge them live and record them; each takes about ten minutes. Exit 1 when a
+    verdict differs from its label. Ctrl-C leaves nothing behind.
 
     Example: copilot lab run workers-down server-frozen --out recordings"""
-    from copilot.demo.run import until_told_to_end
+    from copilot.embedded.processes import run_until_signal
     from copilot.errors import CopilotError, SettingsError, StartError
     from lab.run import run_scenario
     from lab.scenarios import SCENARIOS, Scenario, scenario_named
 
     if bool(names) == all_:
-        raise SettingsError(["say which scenarios, or --all: `copilot lab list` names them"])
+        raise SettingsError(["name scenarios, or use --all: `copilot lab list` lists them"])
     chosen = list(SCENARIOS.values()) if all_ else [scenario_named(name) for name in dict.fromkeys(names or ())]
-    view, wrong = RunView(as_json=as_json, several=at_once > 1), dict[str, list[str]]()
+    show, mistakes = _view(as_json=as_json, several=at_once > 1), dict[str, list[str]]()
     failed: dict[str, str] = {}
 
-    async def one(scenario: Scenario, turn: asyncio.Semaphore) -> None:
+    async def run_one(scenario: Scenario, turn: asyncio.Semaphore) -> None:
         async with turn:
             try:
-                wrong[scenario.name] = await run_scenario(scenario, out, view, page=page)
+                mistakes[scenario.name] = await run_scenario(scenario, out, show)
             except CopilotError as error:
                 failed[scenario.name] = str(error)
-                view.event(scenario.name, f"could not be run: {error}")
+                show.event(scenario.name, f"failed: {error}")
 
-    async def each(scenarios: Sequence[Scenario]) -> None:
+    async def run_each(scenarios: Sequence[Scenario]) -> None:
         turn = asyncio.Semaphore(at_once)
-        await asyncio.gather(*(one(scenario, turn) for scenario in scenarios))
+        await asyncio.gather(*(run_one(scenario, turn) for scenario in scenarios))
 
-    until_told_to_end(each(chosen))
+    run_until_signal(run_each(chosen))
     if failed:
-        raise StartError("; ".join(f"{name} could not be run: {why}" for name, why in failed.items()))
-    if any(wrong.values()) or len(wrong) < len(chosen):
+        raise StartError("; ".join(f"{name} failed: {why}" for name, why in failed.items()))
+    if any(mistakes.values()) or len(mistakes) < len(chosen):
         raise typer.Exit(1)
+
+
+@app.command()
+def score(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]…", help="Score only these scenarios.")] = None,
+    recordings: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Recordings to score; by default those of the repository.")
+    ] = None,
+    variants: Annotated[
+        bool, typer.Option("--variants", help="Also score variants with dropped readings, other intervals and loads.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the verdicts on the recorded incidents with their labels. Exit 1 when a goal is not met.
+
+    Example: copilot lab score --variants"""
+    from copilot.errors import RecordingError
+    from lab.recorded_run import RECORDINGS, find_runs
+    from lab.score import score_lab
+
+    found = find_runs(recordings or RECORDINGS)
+    if unknown := [name for name in names or () if name not in found]:
+        raise RecordingError(f"no recording of {', '.join(unknown)}; there is {', '.join(found) or 'none'}")
+    scored = score_lab({name: found[name] for name in names or ()} or found, with_variants=variants)
+    if as_json:
+        typer.echo(scored.model_dump_json())
+    else:
+        print_score(scored)
+    if not scored.met:
+        raise typer.Exit(1)
+
+
+def print_score(score: "LabScore") -> None:
+    """Print the tables, the mistakes, and whether all goals are met."""
+    from lab.report import GOALS, SCENARIOS, VARIANTS, goal_rows, scenario_rows, variant_mistakes, variant_rows
+
+    out = plain_console()
+
+    def print_mistake(line: str) -> None:
+        print_lines(out, wrapped(line, width_of(out), "  ", "    ", "yellow"))
+
+    rows = list(scenario_rows(score))
+    picked = [SCENARIOS.index(column) for column in NARROW]
+    out.print(_table("Scenarios", NARROW.values(), [[row[i] for i in picked] for row in rows], total=True))
+    for name, *_, mistakes in rows:
+        if mistakes:
+            print_mistake(f"{name}: {mistakes}")
+    if score.unrecorded:
+        missing = f"Without a recording, so not counted: {', '.join(score.unrecorded)}"
+        print_lines(out, wrapped(missing, width_of(out), "", "  ", "dim"))
+    if score.variants:
+        out.print()
+        out.print(_table("Variants of the recordings", VARIANTS, variant_rows(score)))
+        for line in variant_mistakes(score):
+            print_mistake(line)
+    out.print()
+    out.print(_table("Goals", GOALS, goal_rows(score)))
+    out.print()
+    unmet = sum(not goal.met for goal in score.goals)
+    summary = f"{unmet} of {len(score.goals)} goals are NOT MET" if unmet else f"all {len(score.goals)} goals are met"
+    out.print(Text(summary, style="bold red" if unmet else "green"))
+
+
+def _table(title: str, columns: Iterable[str], rows: Iterable[Sequence[str]], *, total: bool = False) -> Table:
+    """A table; `total`: the last row is a sum."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1),
+                  header_style="dim")  # fmt: skip
+    for column in columns:
+        right = "right" if column in _RIGHT_ALIGNED else "left"
+        table.add_column(column, justify=right, ratio=1 if column == "missed" else None)  # type: ignore[arg-type]
+    all_rows = list(rows)
+    styles = {"NOT MET": "bold red", "met": "green"}
+    for number, row in enumerate(all_rows):
+        last = total and number == len(all_rows) - 1
+        table.add_row(*(Text(cell, style=styles.get(cell, "")) for cell in row), style="bold" if last else "")
+    return table
+
+
+def _view(*, as_json: bool, several: bool) -> "Show":
+    """A line per evaluation, and one for the verdict of a run; `as_json`: those as JSON on stdout. Events go to stderr.
+    `several`: scenarios run in parallel, so each line names its scenario."""
+    from lab.run import Show
+
+    out = Console(highlight=False, markup=False, soft_wrap=True)
+    log = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+    class View(Show):
+        def event(self, scenario: str, text: str) -> None:
+            log.print(f"{scenario}  {text}", style="dim")
+
+        def evaluation(self, live: "LiveEvaluation") -> None:
+            evaluation = live.evaluation
+            if as_json:
+                line = {key: value for key, value in evaluation.replay_line().items() if key != "readings"}
+                where = {"scenario": live.scenario, "phase": live.phase, "phase_sec": round(live.sec, 1)}
+                print(json.dumps({**where, **line}), flush=True)
+                return
+            verdict = evaluation.verdict
+            state = verdict.health_state.value + ("*" if verdict.stale else "")
+            scenario = f"{live.scenario:<28}" if several else ""
+            out.print(
+                f"{scenario}{live.phase:<6} {live.sec:4.0f} s  {state:<9} {evaluation.bottleneck.value:<14} "
+                f"{evaluation.top_factor or '-':<24} {' '.join(verdict.fired())}",
+                style=STATE_STYLES.get(verdict.health_state.value),
+            )
+
+        def verdict(self, scenario: str, mistakes: list[str]) -> None:
+            if as_json:
+                line = {"scenario": scenario, "as_labelled": not mistakes, "wrong": mistakes}
+                print(json.dumps(line), flush=True)
+                return
+            verdict = f"not as labelled: {'; '.join(mistakes)}" if mistakes else "as labelled"
+            out.print(f"{scenario}: {verdict}", style="bold")
+            sys.stdout.flush()
+
+    return View()

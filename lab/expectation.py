@@ -1,4 +1,4 @@
-"""Which states are right at which moment of a run: the label's, with the times requirements §3.3 allow.
+"""Which states are right at each moment of a run: the label's states, with the time a verdict may take.
 
 W is the rate window and I the interval, in seconds.
 """
@@ -17,19 +17,19 @@ HAPPY, STRESSED = ReportedState.HAPPY, ReportedState.STRESSED
 CRITICAL, UNKNOWN = ReportedState.CRITICAL, ReportedState.UNKNOWN
 BADNESS = {HAPPY: 0, STRESSED: 1, CRITICAL: 2, UNKNOWN: 3}
 
-# labels.toml: the rate limits need a restart of the server and are judged from 90 s after it.
+# The rate limits need a restart of the server and are judged from 90 s after it.
 JUDGED_FROM_SEC = {"frontend-rate-limit": 90.0, "persistence-rate-limit": 90.0}
-# labels.toml: "stressed for at most a minute is right".
+# Stressed for at most a minute is right.
 MAY_STRESS_BRIEFLY = frozenset({"server-restart"})
-# Requirements §2: waiting for more than this is pressure, so recovery is not over while a task is older.
-STILL_WAITING_SEC = 30.0
-_WAITING = ("matching.workflow_backlog_age_sec", "matching.activity_backlog_age_sec")
+# A task older than this is pressure, so recovery is not over while there is one.
+OLD_TASK_SEC = 30.0
+_BACKLOG_AGES = ("matching.workflow_backlog_age_sec", "matching.activity_backlog_age_sec")
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The states that are right at a moment. `judged` False: in a grace period; they are those that may be passed
-    through, and anything else is still a false alarm."""
+    """The states that are right at a moment. `judged` False: a grace period, in which the run may pass through these
+    states, and any other is still a false alarm."""
 
     states: frozenset[ReportedState]
     judged: bool
@@ -37,7 +37,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """The times of requirements §3.3 in seconds."""
+    """The time that a verdict may take, in seconds."""
 
     interval: float
     window: float
@@ -54,24 +54,24 @@ class Times:
 
     @property
     def unknown(self) -> float:
-        """From blindness to unknown: max(3·I, 90), counted from the last usable evaluation and seen at the next."""
+        """From the loss of metrics to unknown: max(3·I, 90) from the last usable evaluation, visible at the next."""
         return max(3 * self.interval, 90.0) + self.interval
 
     @property
     def relieved(self) -> float:
-        """From the end of a fault to no longer critical: W until rates forget it, and two evaluations without it, the
-        first of them up to I later."""
+        """From the end of a fault to no longer critical: W until it leaves the rates, and two evaluations without it,
+        the first of them up to I later."""
         return self.window + 3 * self.interval
 
     @property
     def recovered(self) -> float:
-        """From the end of a fault to happy: W until rates forget it, W while quantiles of finished work tell of it,
-        two evaluations to leave critical and three to leave stressed."""
+        """From the end of a fault to happy: W until it leaves the rates, W until it leaves the quantiles of completed
+        work, two evaluations to leave critical and three to leave stressed."""
         return 2 * self.window + 5 * self.interval
 
 
 class Expectation:
-    """What is right at each moment of one run; `truth` are its ticks before anything was taken out of them."""
+    """What is right at each moment of one run; `truth`: its ticks before readings were removed."""
 
     def __init__(self, run: RecordedRun, label: Label, truth: Iterable[Signals] | None = None) -> None:
         self.marks = run.taken.marks
@@ -89,11 +89,11 @@ class Expectation:
         return (time - self.marks.fault).total("seconds")
 
     def in_fault(self, time: Instant) -> bool:
-        """Whether the moment lies between the marks of the fault and of its end."""
+        """Whether the moment is in the fault phase."""
         return self.marks.fault <= time < self.marks.after
 
     def explained(self, time: Instant) -> bool:
-        """Whether cause and bottleneck should be known by now: in the fault, once stressed is due."""
+        """Whether cause and bottleneck are due: in the fault phase, once stressed is due."""
         due = self.times.unknown if UNKNOWN in self.states else self.times.stressed
         return self.in_fault(time) and self.elapsed(time) >= max(due, self.late)
 
@@ -125,9 +125,9 @@ class Expectation:
 
 
 def _drained(ticks: Iterable[Signals], after: Instant) -> Instant:
-    """When recovery can begin: the fault is over and no task waits that has waited long."""
+    """When recovery begins: the fault is over and the backlog has no old task."""
     last = after
     for tick in ticks:
-        if tick.time >= after and any((tick.value(i) or 0.0) >= STILL_WAITING_SEC for i in _WAITING):
+        if tick.time >= after and any((tick.value(i) or 0.0) >= OLD_TASK_SEC for i in _BACKLOG_AGES):
             last = tick.time
     return last

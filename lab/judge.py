@@ -1,7 +1,7 @@
-"""One run against its label: what was said, what should have been, and when."""
+"""Judges one run: compares its evaluations with its label."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from copilot.explain import explained
@@ -10,15 +10,15 @@ from copilot.rules.model import ActionType, BottleneckClassification, Evaluation
 from copilot.rules.signals.readings import Frozen, Signals
 from copilot.rules.thresholds import Thresholds
 from lab.expectation import BADNESS, CRITICAL, HAPPY, STRESSED, UNKNOWN, Expectation
-from lab.labels import Label
+from lab.labels import Label, label_of
 from lab.recorded_run import RecordedRun
 
-# From so many seconds of a run on, what its label forbids may not be said (labels.toml).
 NEVER_FROM_SEC = 120.0
+"""Seconds of a run from which the states that its label forbids count as mistakes."""
 
 
 class Miss(Frozen):
-    """An evaluation that was wrong: seconds since the fault began, what was said, what would have been right."""
+    """A wrong evaluation: seconds since the fault began, its state, and the states that are right."""
 
     at_sec: float
     said: ReportedState
@@ -28,7 +28,7 @@ class Miss(Frozen):
 
 
 class Share(Frozen):
-    """How many of those judged were right. Adds up."""
+    """How many of the judged evaluations are right. Shares can be added."""
 
     right: int = 0
     judged: int = 0
@@ -43,7 +43,7 @@ class Share(Frozen):
 
 
 class RunScore(Frozen):
-    """How well one run was judged by the rules. Times are seconds from the beginning of the fault."""
+    """The score of one run. Times are seconds since the fault began; None: the state was never reached."""
 
     scenario: str
     evaluations: int
@@ -68,12 +68,12 @@ class RunScore(Frozen):
 
     @property
     def fine(self) -> bool:
-        """Whether nothing at all was wrong with the state or with what may never be said."""
+        """Whether no state and no advice was wrong."""
         return not (self.wrong or self.missed or self.flaps or self.broken_never or self.forbidden_advice)
 
 
 def play(run: RecordedRun, thresholds: Thresholds | None = None) -> list[Evaluation]:
-    """What the rules say of a run, tick by tick."""
+    """The evaluations of a run, tick by tick."""
     return list(replay(run.ticks, run.context(thresholds)))
 
 
@@ -85,8 +85,8 @@ def judge(
     truth: Iterable[Signals] | None = None,
     sources: frozenset[str] = frozenset({"sdk"}),
 ) -> RunScore:
-    """Compare what was said with the label. `truth`: the run's ticks before anything was taken out of them; `sources`:
-    what there was to know cause and bottleneck by."""
+    """Compare evaluations with the label. `truth`: the run's ticks before readings were removed; `sources`: those that
+    cause and bottleneck can be known by."""
     expectation = Expectation(run, label, truth)
     expected = [expectation.at(e.time) for e in evaluations]
     said = [e.verdict.health_state for e in evaluations]
@@ -139,7 +139,7 @@ def _first(expectation: Expectation, evaluations: list[Evaluation], states: tupl
 
 
 def _false_alarms(said: Sequence[ReportedState], right: Sequence[frozenset[ReportedState]]) -> int:
-    """How often the state rose to one that is not right then; staying too long is not an alarm."""
+    """How often the state rose to a wrong one; staying too long in a state is not an alarm."""
     before = (HAPPY, *said)
     return sum(
         now in (STRESSED, CRITICAL) and now not in states and BADNESS[now] > BADNESS[last]
@@ -148,7 +148,7 @@ def _false_alarms(said: Sequence[ReportedState], right: Sequence[frozenset[Repor
 
 
 def _missed(label: Label, in_fault: list[Evaluation]) -> bool:
-    """Whether a fault that asks for more than happy never got the state it asks for before it ended."""
+    """Whether the state that the label requires, if it is worse than happy, was never reached during the fault."""
     needed = label.reaches or min(label.states, key=BADNESS.__getitem__)
     said = {e.verdict.health_state for e in in_fault}
     if needed is UNKNOWN:
@@ -157,15 +157,15 @@ def _missed(label: Label, in_fault: list[Evaluation]) -> bool:
 
 
 def _flaps(expectation: Expectation, said: Sequence[ReportedState]) -> int:
-    """Changes for the worse beyond those on the way to the worst state that is allowed (two to critical)."""
+    """Changes for the worse beyond those on the way to the worst allowed state (two for critical)."""
     worse = sum(BADNESS[after] > BADNESS[before] for before, after in pairwise(said))
     implied = sum(s is not HAPPY for s in expectation.path)
     return max(0, worse - implied)
 
 
 def _cause(label: Label, in_fault: list[Evaluation], explained: list[Evaluation]) -> Share:
-    """How often the first finding was right while there was something to explain. Where happy is allowed, silence is
-    right too; but a cause that was never named was not found."""
+    """How often the first finding was right while a cause was due. Where happy is allowed, no finding is right too; but
+    a cause that was never named was not found."""
     if not label.cause:
         return Share()
     silence = HAPPY in label.states and STRESSED in label.states
@@ -176,7 +176,7 @@ def _cause(label: Label, in_fault: list[Evaluation], explained: list[Evaluation]
 
 
 def _cause_at_end(label: Label, in_fault: list[Evaluation]) -> bool | None:
-    """Whether the last cause that was named in the fault is right."""
+    """Whether the last cause named during the fault is right."""
     if not label.cause:
         return None
     named = [e.top_factor for e in in_fault if e.top_factor is not None]
@@ -192,7 +192,7 @@ def _bottleneck(label: Label, explained: list[Evaluation]) -> Share:
 
 
 def _advises(expectation: Expectation, e: Evaluation) -> bool:
-    """Whether advice given now is judged: from the fault on, or from when its judging begins."""
+    """Whether advice is judged at this evaluation: from the fault on, or from when judging begins."""
     return expectation.elapsed(e.time) >= expectation.late
 
 
@@ -200,15 +200,15 @@ _TARGETS = {"workers": {"workers"}, "history": {"history"}, "server": {"server",
 
 
 def _forbidden(label: Label, evaluations: Iterable[Evaluation]) -> tuple[str, ...]:
-    """The label's phrases that some suggested action said, in words or in kind."""
+    """The label's forbidden phrases that match a suggested action, by its text or its type."""
     actions = {
         a.model_dump_json(): a for e in evaluations for f in explained(e).findings for a in f.suggested_actions
     }.values()
-    return tuple(phrase for phrase in label.not_said if any(_says(a, phrase) for a in actions))
+    return tuple(phrase for phrase in label.not_said if any(action_matches(a, phrase) for a in actions))
 
 
-def _says(action: SuggestedAction, phrase: str) -> bool:
-    """Whether an action is what a phrase such as "scale workers" or "restart the server" forbids."""
+def action_matches(action: SuggestedAction, phrase: str) -> bool:
+    """Whether an action is one that a phrase such as "scale workers" or "restart the server" forbids."""
     if phrase in action.description.lower():
         return True
     verb, *_, what = phrase.split()
@@ -217,3 +217,26 @@ def _says(action: SuggestedAction, phrase: str) -> bool:
         return action.action_type is ActionType.SCALE and down
     kind = ActionType.RESTART if verb == "restart" else ActionType.SCALE
     return action.action_type is kind and not down and action.target_service in _TARGETS.get(what, {what})
+
+
+def mistakes_of(run: RunScore) -> Iterator[str]:
+    """The mistakes of a judged run as sentences, one for each kind."""
+    if run.missed:
+        yield "the incident was missed"
+    by_said: dict[tuple[str, tuple[str, ...]], list[Miss]] = {}
+    for miss in run.wrong:
+        by_said.setdefault((miss.said.value, tuple(miss.right)), []).append(miss)
+    for (said, right), misses in by_said.items():
+        when = f"{misses[0].at_sec:.0f}" + (f"…{misses[-1].at_sec:.0f}" if len(misses) > 1 else "")
+        yield f"{said} instead of {' or '.join(right)} at {when} s (×{len(misses)})"
+    if run.cause.right < run.cause.judged:
+        accepted = label_of(run.scenario).cause
+        said_first = [f"{name} ×{times}" for name, times in run.causes_said.items() if name not in accepted]
+        silent = run.cause.judged - run.cause.right - sum(run.causes_said[n.split(" ×")[0]] for n in said_first)
+        yield "cause " + ", ".join([*said_first, *([f"not named ×{silent}"] if silent > 0 else [])])
+    if run.bottleneck.right < run.bottleneck.judged:
+        yield f"bottleneck wrong ×{run.bottleneck.judged - run.bottleneck.right}"
+    if run.broken_never:
+        yield f"never {', '.join(run.broken_never)}, and it was said"
+    if run.forbidden_advice:
+        yield f"advised to {' and to '.join(run.forbidden_advice)}"

@@ -1,4 +1,4 @@
-"""What a fair judge expects of the verdict in each scenario: labels.toml beside this file, changed only by an ADR."""
+"""The labels: what a fair judge expects of the verdict in each scenario. labels.toml changes only by an ADR."""
 
 import tomllib
 from functools import cache
@@ -17,16 +17,15 @@ Need = Literal["sdk"]
 
 
 class LabelError(CopilotError):
-    """The labels cannot be read, or there is none for a scenario; the text says which and why."""
+    """The labels cannot be read, or a scenario has none; the text says which and why."""
 
 
 class Label(Frozen):
-    """What may, must and must not be said of one scenario.
+    """The allowed, required and forbidden verdicts of one scenario.
 
-    `states`: those allowed once requirements §3.3's time has passed. `never`: not at any time after 120 s of the run.
-    `reaches`: the worst state that must be seen before the fault ends. `cause`, `bottleneck`: acceptable ones, where
-    it is said. `needs`: sources without which cause and bottleneck are not judged (`sdk`: the workers' metrics).
-    `not_said`: pieces of advice that may not appear."""
+    `states`: allowed once they are due. `never`: forbidden after 120 s of the run. `reaches`: the worst state that must
+    be reached before the fault ends. `cause`, `bottleneck`: acceptable ones. `needs`: sources without which cause and
+    bottleneck are not judged (`sdk`: the workers' metrics). `not_said`: forbidden advice."""
 
     states: Annotated[tuple[ReportedState, ...], Field(min_length=1)]
     never: tuple[ReportedState, ...] = ()

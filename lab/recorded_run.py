@@ -1,4 +1,4 @@
-"""What a run leaves beside its recording, and shows while it goes on."""
+"""A recorded run: the recording of its signals, and the document beside it with its phases."""
 
 import json
 from dataclasses import dataclass
@@ -9,14 +9,15 @@ from whenever import Instant
 
 from copilot.errors import RecordingError
 from copilot.rules.evaluate import Context
-from copilot.rules.model import Evaluation
 from copilot.rules.signals.readings import Frozen, RecordingHeader, Signals
 from copilot.rules.thresholds import Thresholds
 from copilot.sources.recorded import read_recording
 
+RECORDINGS = Path(__file__).parent / "recordings"
+
 
 class Marks(Frozen):
-    """When each phase of a run began, and when the last ended."""
+    """The start of each phase of a run, and the end of the last."""
 
     before: Instant
     fault: Instant
@@ -25,8 +26,8 @@ class Marks(Frozen):
 
 
 class Taken(Frozen):
-    """NAME.json beside NAME.jsonl.gz: when and where the recording was taken, and its phases. `label_judged_after_sec`:
-    seconds of the fault's phase before its label's states can be expected, where that is later than usual."""
+    """NAME.json beside NAME.jsonl.gz: the phases of the recording, and the date and machine. `label_judged_after_sec`:
+    seconds of the fault phase before the label's states are due, where that is later than usual."""
 
     scenario: str
     marks: Marks
@@ -35,26 +36,13 @@ class Taken(Frozen):
     label_judged_after_sec: float | None = None
 
     def document(self) -> str:
-        """As it is written to the file."""
+        """The content of the file."""
         return self.model_dump_json(indent=1, exclude_none=True) + "\n"
-
-
-@dataclass(frozen=True)
-class Took:
-    """One evaluation of a run: in which phase, so many seconds after that began."""
-
-    scenario: str
-    phase: str
-    sec: float
-    evaluation: Evaluation
-
-
-RECORDINGS = Path(__file__).parent / "recordings"
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedRun:
-    """A recording, and when and where it was taken."""
+    """A recording with its document."""
 
     taken: Taken
     header: RecordingHeader
@@ -66,7 +54,7 @@ class RecordedRun:
         return self.taken.scenario
 
     def context(self, thresholds: Thresholds | None = None) -> Context:
-        """What the rules must know: the recorded interval and window, and thresholds (the defaults unless given)."""
+        """The context for the rules: the recorded interval and window, and thresholds (None: the defaults)."""
         interval, window = self.header.interval_sec, self.header.window_sec
         return Context(self.name, interval, window, thresholds or Thresholds())
 
@@ -80,7 +68,7 @@ def find_runs(folder: Path) -> dict[str, Path]:
 
 
 def load_run(name: str, path: Path) -> RecordedRun:
-    """A recording and what lies beside it. RecordingError says which of the two cannot be read, and why."""
+    """Read a recording and the document beside it. RecordingError names the file that cannot be read, and why."""
     marks_only = path.name == "recording.jsonl.gz"
     beside = path.with_name("marks.json" if marks_only else f"{name}.json")
     header, lines = read_recording(path)
@@ -94,5 +82,5 @@ def load_run(name: str, path: Path) -> RecordedRun:
     except OSError as error:
         raise RecordingError(f"{beside} cannot be read: {error.strerror or error}") from error
     except (ValidationError, ValueError) as error:
-        raise RecordingError(f"{beside} does not tell of a recording: {str(error).splitlines()[0]}") from error
+        raise RecordingError(f"{beside} does not describe a recording: {str(error).splitlines()[0]}") from error
     return RecordedRun(taken, header, ticks)

@@ -1,4 +1,4 @@
-"""Runs one scenario: the real thing, read as the Copilot reads it, judged live and recorded."""
+"""Runs one scenario: a real cluster, read as the Copilot reads it, judged live and recorded."""
 
 import asyncio
 import os
@@ -10,13 +10,11 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 from whenever import Instant, TimeDelta
 
 from copilot import bootstrap, pipeline
-from copilot.demo.stack import Watching
-from copilot.demo.watched import WatchedCluster, server_version
-from copilot.embedded.supervisor import Supervisor, together
+from copilot.demo.watched import WatchedCluster
+from copilot.embedded.supervisor import Supervisor, run_all
 from copilot.replay import read_ticks, recording_header
 from copilot.rules.evaluate import evaluate
 from copilot.rules.memory import Memory
@@ -24,19 +22,26 @@ from copilot.rules.model import Evaluation
 from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, WatchedTemporal
 from copilot.sources import Source
 from copilot.sources.recorded import recording_to
-from lab.beside import copilot_beside, keep_looking
-from lab.judge import judge
+from lab.judge import judge, mistakes_of
 from lab.labels import label_of
-from lab.page_seen import Look, seen_in
-from lab.recorded_run import Marks, RecordedRun, Taken, Took
+from lab.recorded_run import Marks, RecordedRun, Taken
 from lab.scenarios import Scenario
-from lab.wrongs import wrongs
+
+
+@dataclass(frozen=True)
+class LiveEvaluation:
+    """One evaluation of a run, with its phase and the seconds since that phase began."""
+
+    scenario: str
+    phase: str
+    sec: float
+    evaluation: Evaluation
 
 
 @dataclass(frozen=True)
 class Phases:
-    """How long each phase takes, in seconds. Warming up (what a fresh server does not say for its first minute, the
-    backlog gauges say, is there afterwards) is read and not recorded."""
+    """Length of each phase in seconds. The warm-up is read but not recorded: a fresh server lacks some metrics, such as
+    the backlog gauges, in its first minute."""
 
     interval_sec: float = 10.0
     warm_sec: float = 80.0
@@ -46,28 +51,24 @@ class Phases:
 
 
 class Show:
-    """Where a run shows itself; by itself it shows nothing."""
+    """What a run reports to; this one shows nothing."""
 
     def event(self, scenario: str, text: str) -> None:
-        """Something was done to the cluster, or happened to a part of it."""
+        """A phase or fault began, or something happened to a part of the cluster."""
 
-    def evaluation(self, took: Took) -> None:
-        """One evaluation."""
+    def evaluation(self, live: LiveEvaluation) -> None:
+        """A new evaluation."""
 
-    def verdict(self, scenario: str, wrong: list[str]) -> None:
-        """It is over: what is not as labelled."""
+    def verdict(self, scenario: str, mistakes: list[str]) -> None:
+        """The run ended, with these mistakes against its label."""
 
 
-async def run_scenario(
-    scenario: Scenario, out: Path, show: Show, phases: Phases | None = None, *, page: bool = False
-) -> list[str]:
-    """Run it and leave NAME.jsonl.gz and NAME.json in `out`, replacing those there; what is not as its label says, in
-    sentences. `page`: a whole Copilot watches too, its page is looked at all the time and NAME.page.json says what was
-    seen. Cancelled or failed it leaves nothing. StartError and FaultError say what could not be done."""
+async def run_scenario(scenario: Scenario, out: Path, show: Show, phases: Phases | None = None) -> list[str]:
+    """Run a scenario, write NAME.jsonl.gz and NAME.json to `out`, and return its mistakes against the label as
+    sentences. A cancelled or failed run writes nothing. StartError and FaultError say what failed."""
     label, lengths = label_of(scenario.name), phases or Phases()
     with tempfile.TemporaryDirectory(prefix="copilot-lab-") as folder:
-        looks: list[Look] = []
-        async with _watched(scenario, Path(folder), lengths, show, page) as (cluster, sources, settings, client):
+        async with _watched(scenario, Path(folder), lengths, show) as (cluster, sources, settings):
             file = Path(folder) / f"{scenario.name}.jsonl.gz"
             run = _Run(scenario, cluster, lengths, show)
             head = recording_header(settings, sources)
@@ -80,17 +81,9 @@ async def run_scenario(
                         if signals.time >= run.at(lengths.warm_sec):
                             recording.add(signals)
                             evaluation, memory = evaluate(signals, memory, context)
-                            run.took(evaluation)
+                            run.add(evaluation)
 
-                looking = asyncio.create_task(keep_looking(client, looks)) if client else None
-                try:
-                    await together(run.direct(), watch())
-                finally:
-                    if looking:
-                        looking.cancel()
-                        await asyncio.wait((looking,))
-                if looking and not looking.cancelled():
-                    looking.result()
+                await run_all(run.direct(), watch())
             taken = Taken(
                 scenario=scenario.name,
                 marks=Marks(**run.marks),
@@ -98,22 +91,18 @@ async def run_scenario(
                 machine={
                     "cpus": os.cpu_count() or 1,
                     "python": platform.python_version(),
-                    "temporal_server": await server_version(cluster.server.address),
+                    "temporal_server": await cluster.server_version(),
                 },
                 label_judged_after_sec=scenario.judged_after_sec,
             )
         recorded = RecordedRun(taken, head, tuple(e.signals for e in run.evaluations))
-        wrong = list(wrongs(judge(recorded, label, run.evaluations)))
-        _keep(file, taken, out)
-        if page:
-            seen = seen_in(recorded, label, looks)
-            wrong += [f"on the page, {text}" for text in seen.wrong]
-            (out / f"{taken.scenario}.page.json").write_text(seen.document(), encoding="utf-8")
-    show.verdict(scenario.name, wrong)
-    return wrong
+        mistakes = list(mistakes_of(judge(recorded, label, run.evaluations)))
+        _save(file, taken, out)
+    show.verdict(scenario.name, mistakes)
+    return mistakes
 
 
-def _keep(recording: Path, taken: Taken, out: Path) -> None:
+def _save(recording: Path, taken: Taken, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(recording, out / recording.name)
     (out / f"{taken.scenario}.json").write_text(taken.document(), encoding="utf-8")
@@ -121,22 +110,17 @@ def _keep(recording: Path, taken: Taken, out: Path) -> None:
 
 @asynccontextmanager
 async def _watched(
-    scenario: Scenario, folder: Path, phases: Phases, show: Show, page: bool
-) -> AsyncIterator[tuple[WatchedCluster, tuple[Source, ...], ClusterSettings, httpx.AsyncClient | None]]:
+    scenario: Scenario, folder: Path, phases: Phases, show: Show
+) -> AsyncIterator[tuple[WatchedCluster, tuple[Source, ...], ClusterSettings]]:
     logs = folder / "logs"
     logs.mkdir()
     async with Supervisor(logs, lambda event: show.event(scenario.name, event.text)) as supervisor:
-        cluster = WatchedCluster(supervisor, folder, scenario.usual)
+        cluster = WatchedCluster(supervisor, folder, scenario.baseline)
         settings = _settings(scenario, cluster, phases)
         sources = bootstrap.sources(settings)
         try:
             await cluster.start()
-            if page:
-                watching = Watching(scenario.name, phases.interval_sec, scenario.queues, logs)
-                async with copilot_beside(supervisor, folder, cluster, watching) as client:
-                    yield cluster, sources, settings, client
-            else:
-                yield cluster, sources, settings, None
+            yield cluster, sources, settings
         finally:
             for source in sources:
                 await source.aclose()
@@ -144,7 +128,7 @@ async def _watched(
 
 
 def _settings(scenario: Scenario, cluster: WatchedCluster, phases: Phases) -> ClusterSettings:
-    """The settings under which a Copilot would watch it."""
+    """The settings with which a Copilot watches the cluster."""
     workers = [MetricsEndpoint(url=url, role="worker") for url in cluster.worker_urls]
     return ClusterSettings(
         name=scenario.name,
@@ -155,7 +139,7 @@ def _settings(scenario: Scenario, cluster: WatchedCluster, phases: Phases) -> Cl
 
 
 class _Run:
-    """One run: when it began, what was done when, and what was said."""
+    """One run: its start, the marks of its phases, and its evaluations."""
 
     def __init__(self, scenario: Scenario, cluster: WatchedCluster, phases: Phases, show: Show) -> None:
         self.start = Instant.now()
@@ -166,36 +150,36 @@ class _Run:
 
     @property
     def length(self) -> float:
-        """Seconds from the start, warming up included."""
+        """Seconds from the start to the end, warm-up included."""
         phases = self._phases
         return phases.warm_sec + phases.before_sec + phases.fault_sec + phases.after_sec
 
     def at(self, seconds: float) -> Instant:
-        """So long after the start."""
+        """The instant `seconds` after the start."""
         return self.start + TimeDelta(seconds=seconds)
 
     async def direct(self) -> None:
-        """Begin the fault and end it when it is time, and note when that was."""
+        """Begin and end the fault on time, and record the marks of the phases."""
         scenario, phases = self._scenario, self._phases
         await self._reach("before", phases.warm_sec)
         await self._reach("fault", phases.warm_sec + phases.before_sec)
         await scenario.begin(self._cluster)
-        meanwhile = asyncio.create_task(self._meanwhile())
+        during = asyncio.create_task(self._during())
         over = asyncio.create_task(self._reach("after", self.length - phases.after_sec))
         try:
-            await asyncio.wait((meanwhile, over), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((during, over), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (meanwhile, over):
+            for task in (during, over):
                 task.cancel()
-            await asyncio.wait((meanwhile, over))
-        for task in (meanwhile, over):
+            await asyncio.wait((during, over))
+        for task in (during, over):
             with suppress(asyncio.CancelledError):
                 task.result()
         await scenario.end(self._cluster)
         await self._reach("end", self.length)
 
-    async def _meanwhile(self) -> None:
-        await self._scenario.meanwhile(self._cluster)
+    async def _during(self) -> None:
+        await self._scenario.during(self._cluster)
         await asyncio.Event().wait()
 
     async def _reach(self, phase: str, seconds: float) -> None:
@@ -205,8 +189,9 @@ class _Run:
         self._phase = (phase, due)
         self._show.event(self._scenario.name, f"{phase}: {self._scenario.what}" if phase == "fault" else phase)
 
-    def took(self, evaluation: Evaluation) -> None:
-        """Note what was said, and show it."""
+    def add(self, evaluation: Evaluation) -> None:
+        """Keep an evaluation and show it."""
         self.evaluations.append(evaluation)
         phase, since = self._phase
-        self._show.evaluation(Took(self._scenario.name, phase, (evaluation.time - since).total("seconds"), evaluation))
+        sec = (evaluation.time - since).total("seconds")
+        self._show.evaluation(LiveEvaluation(self._scenario.name, phase, sec, evaluation))

@@ -1,0 +1,1 @@
+"""Tools of the repository that are not shipped: document writers and the checks of `make lint`."""

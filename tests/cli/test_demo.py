@@ -33,13 +33,13 @@ def copilot(*words: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("demo", "--fault", "earthquake"), "no fault is called 'earthquake'; there are workers-down, "),
-        (("demo", "--for", "ever"), "'ever' is no duration: write 90s"),
+        (("demo", "--fault", "earthquake"), "there is no fault 'earthquake'; choose one of workers-down, "),
+        (("demo", "--for", "ever"), "'ever' is not a duration: write 30s"),
         (("demo", "--interval", "1s"), "greater than or equal to 2"),
-        (("demo", "--data-dir", "/dev/null/x"), "choose a folder you may write to with --data-dir"),
+        (("demo", "--data-dir", "/dev/null/x"), "choose a folder that you can write to with --data-dir"),
         (("fault", "idle"), "no demo runs: start one with `copilot demo`"),
-        (("fault", "earthquake"), "no fault is called 'earthquake'"),
-        (("fault",), "say which fault"),
+        (("fault", "earthquake"), "there is no fault 'earthquake'"),
+        (("fault",), "name a fault"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_2(words: tuple[str, ...], why: str) -> None:
@@ -63,7 +63,7 @@ def test_a_port_given_and_taken_is_one_line_and_exit_2() -> None:
 
 def test_the_faults_are_listed_without_a_demo() -> None:
     rows = json.loads(copilot("fault", "--list", "--json").stdout)
-    assert {"name": "workers-down", "what": "both workers are killed and held down", "active": False} in rows
+    assert {"name": "workers-down", "what": "both workers are killed and stay down", "active": False} in rows
 
 
 def family(pid: int) -> list[psutil.Process]:
@@ -104,11 +104,11 @@ def test_a_demo_gives_a_verdict_takes_a_fault_from_a_second_terminal_and_ends_on
     assert demo.pid == running.pid
     assert httpx.get(f"{demo.page}/status", trust_env=False).status_code == 200
 
-    assert copilot("fault", "idle").stdout == "idle: no workflow is started any more\n"
+    assert copilot("fault", "idle").stdout == "idle: no new workflows are started\n"
     again = copilot("fault", "idle")
     assert (again.returncode, again.stderr) == (
         2,
-        "copilot: idle is on already: clear idle first\n",
+        "copilot: idle is already active: clear idle first\n",
     )
     assert copilot("fault", "--clear").stdout == "idle is cleared\n"
 

@@ -78,7 +78,7 @@ def test_coverage_is_said_and_never_rounded_up() -> None:
 def test_what_cannot_be_trusted_is_listed_at_the_end() -> None:
     failed = Check(name="server metrics", status=CheckStatus.FAILED, found="HTTP 403 Forbidden")
     assert printed(healthy(), failed).splitlines()[-2:] == [
-        "night: a verdict could not be trusted:",
+        "night: a verdict cannot be trusted:",
         "  - server metrics: HTTP 403 Forbidden",
     ]
     assert printed(healthy()).splitlines()[-1] == "night: a verdict can be trusted"

@@ -47,7 +47,7 @@ def test_search_as_json_has_passages_best_first_and_no_more_than_asked_for(tmp_p
 
 def test_search_that_finds_nothing_is_exit_1(tmp_path: Path) -> None:
     done = kb("search", "how do I bake bread", folder=tmp_path)
-    assert (done.exit_code, done.stdout) == (1, "nothing fits\n")
+    assert (done.exit_code, done.stdout) == (1, "no passage matches\n")
     assert json.loads(kb("search", "bake bread", "--json", folder=tmp_path).stdout) == {"passages": []}
 
 
@@ -69,7 +69,7 @@ def test_a_knowledge_base_that_cannot_be_asked_is_exit_2s_reason(tmp_path: Path,
 
 
 def test_status_of_the_local_runbooks(tmp_path: Path) -> None:
-    assert kb("status", folder=tmp_path).stdout.startswith("runbooks are looked up here: 27 with ")
+    assert kb("status", folder=tmp_path).stdout.startswith("runbooks are searched here: 27 with ")
     assert json.loads(kb("status", "--json", folder=tmp_path).stdout)["source"] == "local"
 
 
@@ -88,7 +88,7 @@ def test_sync_with_a_refused_file_is_exit_1(tmp_path: Path, s3: S3Server) -> Non
     (tmp_path / "bad.md").write_text("# Bad\n\nrate(requests[5m])\n", encoding="utf-8")
     done = kb("sync", config=f'{CONFIG}folder = "{tmp_path}"\n', folder=tmp_path)
     assert done.exit_code == 1
-    assert "refused: bad.md holds PromQL (rate()" in done.stdout
+    assert "refused: bad.md contains PromQL (rate()" in done.stdout
     assert "runbooks/bad.md" not in s3.names()
 
 
@@ -108,7 +108,7 @@ def test_an_ingestion_that_fails_is_exit_1_and_says_why(tmp_path: Path, bedrock:
     assert done.stdout.endswith("  the role may not read the bucket\n")
     seen = kb("status", config=CONFIG, folder=tmp_path)
     assert seen.exit_code == 1
-    assert seen.stdout.startswith(f"knowledge base {BASE} (runbooks): ACTIVE; runbooks are looked up there\n")
+    assert seen.stdout.startswith(f"knowledge base {BASE} (runbooks): ACTIVE; runbooks are searched there\n")
 
 
 def test_status_and_jobs_of_a_knowledge_base(tmp_path: Path, bedrock: BedrockStandIn) -> None:

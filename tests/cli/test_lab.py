@@ -1,12 +1,22 @@
 """`copilot lab` as a person or a script runs it."""
 
 import json
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from copilot.errors import CopilotError
+from lab.cli import score
+from lab.recorded_run import find_runs
 from lab.scenarios import SCENARIOS
+from lab.score import score_lab
 from tests.cli.forked import forked
+from tests.lab.runs import FOLDER, RECORDED
+from tools.docs.benchmark import document
 
 
 def lab(*words: str) -> subprocess.CompletedProcess[str]:
@@ -32,9 +42,9 @@ def test_the_list_is_to_be_had_as_json_one_scenario_a_line() -> None:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("run",), "say which scenarios, or --all"),
-        (("run", "idle", "--all"), "say which scenarios, or --all"),
-        (("run", "earthquake"), "no scenario is called 'earthquake'"),
+        (("run",), "name scenarios, or use --all"),
+        (("run", "idle", "--all"), "name scenarios, or use --all"),
+        (("run", "earthquake"), "there is no scenario 'earthquake'"),
     ],
 )
 def test_what_cannot_be_run_is_one_line_and_exit_2(words: tuple[str, ...], why: str) -> None:
@@ -42,3 +52,83 @@ def test_what_cannot_be_run_is_one_line_and_exit_2(words: tuple[str, ...], why: 
     assert (done.returncode, done.stdout) == (2, "")
     assert why in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+app = typer.Typer()
+app.command()(score)
+
+
+def blamed(folder: Path) -> Path:
+    """A folder in which the healthy recording passes as one of dead workers, so that the incident is missed."""
+    name = "workers-down"
+    source = RECORDED["healthy"]
+    beside = source.with_name("marks.json") if source.name == "recording.jsonl.gz" else source.with_name("healthy.json")
+    document = json.loads(beside.read_text(encoding="utf-8"))
+    marks = document.get("marks", document)
+    note = {"scenario": name, "marks": {"end": marks["after"], **marks}, "taken": "2026-11-22", "machine": {"cpus": 2}}
+    shutil.copyfile(source, folder / f"{name}.jsonl.gz")
+    (folder / f"{name}.json").write_text(json.dumps(note), encoding="utf-8")
+    return folder
+
+
+def test_the_table_names_every_recorded_scenario_and_says_whether_the_goals_are_met(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = CliRunner().invoke(app, ["--recordings", str(FOLDER)])
+    assert shown.exit_code == 0, shown.output
+    assert [name for name in RECORDED if f"\n{name} " not in shown.output] == []
+    assert "goals are met" in shown.output
+    assert "\x1b" not in shown.output
+
+
+def test_a_missed_incident_is_named_and_exits_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    shown = CliRunner().invoke(app, ["--recordings", str(blamed(tmp_path)), "workers-down"])
+    assert shown.exit_code == 1
+    assert "the incident was missed; happy instead of" in shown.output
+    assert "NOT MET" in shown.output
+
+
+def test_json_holds_the_scores_and_only_the_scenarios_asked_for(tmp_path: Path) -> None:
+    shown = CliRunner().invoke(app, ["--recordings", str(blamed(tmp_path)), "--json", "--variants"])
+    assert shown.exit_code == 1
+    document = json.loads(shown.output)
+    assert [s["recorded"]["scenario"] for s in document["scenarios"]] == ["workers-down"]
+    assert document["totals"]["missed"] == ["workers-down"]
+    assert document["scenarios"][0]["taken"] == "2026-11-22"
+    assert {goal["met"] for goal in document["goals"]} == {True, False}
+    assert "no SDK metrics" in document["variants"]
+    assert "healthy" in document["unrecorded"]
+
+
+def test_the_document_says_when_and_where_the_recordings_were_taken(tmp_path: Path) -> None:
+    assert "Recorded 2026-11-22 on a machine with cpus 2." in document(
+        score_lab(find_runs(blamed(tmp_path)), with_variants=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no recording to score"),
+        (["klingons"], "no recording of klingons; there is none"),
+    ],
+)
+def test_nothing_to_score_is_an_error_that_says_so(tmp_path: Path, arguments: list[str], message: str) -> None:
+    shown = CliRunner().invoke(app, ["--recordings", str(tmp_path), *arguments])
+    assert isinstance(shown.exception, CopilotError)
+    assert message in str(shown.exception)
+
+
+def test_a_recording_with_nothing_beside_it_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    shutil.copyfile(RECORDED["idle"], tmp_path / "idle.jsonl.gz")
+    shown = CliRunner().invoke(app, ["--recordings", str(tmp_path)])
+    assert "idle.json cannot be read" in str(shown.exception)
+
+
+def test_what_lies_beside_a_recording_and_describes_nothing_is_an_error(tmp_path: Path) -> None:
+    folder = blamed(tmp_path)
+    (folder / "workers-down.json").write_text('{"scenario": "workers-down"}', encoding="utf-8")
+    shown = CliRunner().invoke(app, ["--recordings", str(folder)])
+    assert "workers-down.json does not describe a recording" in str(shown.exception)

@@ -5,9 +5,12 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from copilot.cli.main import app
@@ -16,9 +19,17 @@ from copilot.sources.recorded import write_recording
 from tests.cli.forked import forked
 from tests.evaluations import NOON, signals
 
-COMMANDS = ["demo", "fault", "up", "worker", "api", "start", "alive", "status", "doctor", "replay", "signals",
-            "read", "logs scan", "db setup-schema", "db check-connection", "db list-tables", "db prune", "kb sync", "kb start-ingestion",
-            "kb status", "kb list-jobs", "kb search", "notify list", "notify test"]  # fmt: skip
+
+def commands(command: Any, *names: str) -> Iterator[str]:
+    """All commands below a group, as they are typed."""
+    below = getattr(command, "commands", None)
+    if below is None:
+        yield " ".join(names)
+        return
+    for name, inner in below.items():
+        yield from commands(inner, *names, name)
+
+
 UNREACHABLE = 'api.port = 1\n[store]\nurl = "postgresql://nobody@127.0.0.1:1/none"\n'
 CLUSTER = '[[clusters]]\nmetrics = [{ url = "http://127.0.0.1:1/metrics", role = "server" }]\n'
 
@@ -34,7 +45,7 @@ def recording(tmp_path: Path) -> Path:
     return tmp_path / "r.jsonl.gz"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", list(commands(get_command(app))))
 def test_every_command_has_help_with_an_example(command: str) -> None:
     shown = CliRunner().invoke(app, [*command.split(), "--help"])
     assert shown.exit_code == 0
@@ -57,9 +68,9 @@ def test_the_configuration_in_a_help_can_be_copied() -> None:
         (("api",), CLUSTER, "store.url is not set"),
         (("up",), "", "no cluster is configured"),
         (("doctor",), "", "no cluster is configured"),
-        (("doctor", "--cluster", "east"), CLUSTER, "no cluster is named east: there is default"),
+        (("doctor", "--cluster", "east"), CLUSTER, "no cluster is named east; there is default"),
         (("doctor", "--record", "r.jsonl"), CLUSTER, "--record needs --for"),
-        (("doctor", "--record", "r.jsonl", "--for", "soon"), CLUSTER, "'soon' is no duration"),
+        (("doctor", "--record", "r.jsonl", "--for", "soon"), CLUSTER, "'soon' is not a duration"),
         (("doctor", "--record", "r.jsonl", "--for", "5s", "--interval", "1s"), CLUSTER, "--interval 1s cannot be used"),
         (("doctor", "--record", "no/r.jsonl", "--for", "5s"), CLUSTER, "no/r.jsonl cannot be written: No such file"),
         (("doctor", "--record", "copilot.toml", "--for", "5s"), CLUSTER, "copilot.toml is there already"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from whenever import Instant
 
-from copilot.cli.options import moment, span
+from copilot.cli.options import duration, moment
 from copilot.errors import SettingsError
 from copilot.replay import cluster_at, evaluation_times, replay_recording
 from copilot.settings.clusters import ClusterSettings, PrometheusSettings
@@ -26,11 +26,11 @@ RANGE = ("--start", "2026-11-21T12:00:00Z", "--end", "2026-11-21T13:00:00Z")
         (("--recording", "r.jsonl", "--start", "-6h"), "go with --prometheus"),
         (("--prometheus", NOWHERE), "needs --start and --end"),
         (("--prometheus", NOWHERE, *RANGE[:2]), "needs --start and --end"),
-        (("--prometheus", NOWHERE, "--start", "yesterday", "--end", "now"), "--start 'yesterday' is no time"),
+        (("--prometheus", NOWHERE, "--start", "yesterday", "--end", "now"), "--start 'yesterday' is not a time"),
         (("--prometheus", NOWHERE, "--start", "-1h", "--end", "-2h"), "is not after --start"),
         (("--prometheus", NOWHERE, "--start", "-1h", "--end", "-1h"), "is not after --start"),
         (("--prometheus", NOWHERE, "--start", "2999-01-01", "--end", "2999-01-02"), "is in the future"),
-        (("--prometheus", NOWHERE, *RANGE, "--step", "soon"), "--step 'soon' is no time"),
+        (("--prometheus", NOWHERE, *RANGE, "--step", "soon"), "--step 'soon' is not a duration"),
         (("--prometheus", NOWHERE, *RANGE, "--step", "1s"), "--step 1s cannot be used"),
         (("--prometheus", "prometheus:9090", *RANGE), "is not an http:// or https:// URL"),
         (("--prometheus", NOWHERE, *RANGE), f"{NOWHERE}: "),
@@ -65,7 +65,7 @@ def test_a_moment_may_be_written_as_people_do(text: str, expected: Instant) -> N
 
 @pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("1m", 60), ("15", 15), ("2.5s", 2.5), ("1h", 3600)])
 def test_a_step_may_be_written_as_people_do(text: str, seconds: float) -> None:
-    assert span("--step", text) == seconds
+    assert duration("--step", text) == seconds
 
 
 def test_the_steps_begin_at_the_start_and_end_no_later_than_the_end_or_now() -> None:

@@ -29,7 +29,7 @@ from copilot.api.auth import token_hash
 from copilot.api.deps import Deps
 from copilot.api.serve import listening_socket
 from copilot.cli.main import app
-from copilot.cli.status import Asking, print_status, view
+from copilot.cli.status import ApiClient, print_status, watch_view
 from copilot.embedded.data_folder import owned_folder
 from copilot.errors import SettingsError, SourceError
 from copilot.rules.model import Evaluation
@@ -100,7 +100,7 @@ def test_without_a_configuration_it_asks_the_demo_that_runs(tmp_path: Path, monk
         done = status()
     assert done.exit_code == 0, done.output
     assert "demo  ● HAPPY" in done.stdout
-    assert done.stderr == f"no copilot.toml here: looking at the demo of {url}\n"
+    assert done.stderr == f"no copilot.toml here: using the demo at {url}\n"
 
 
 def test_all_clusters_are_shown_and_one_can_be_chosen() -> None:
@@ -135,8 +135,8 @@ def test_the_apis_token_is_read_from_the_environment(monkeypatch: pytest.MonkeyP
         wrong = status("--api", url)
         monkeypatch.setenv("COPILOT_TOKEN", "cop_mine")
         assert status("--api", url).exit_code == 0
-    assert "wants a token, which COPILOT_TOKEN is to hold" in str(without.exception)
-    assert "does not know the token in COPILOT_TOKEN" in str(wrong.exception)
+    assert "needs a token: set COPILOT_TOKEN" in str(without.exception)
+    assert "rejects the token in COPILOT_TOKEN" in str(wrong.exception)
 
 
 def watching(*words: str) -> list[str]:
@@ -155,18 +155,18 @@ def test_another_api_is_told_in_one_line(status: int, body: dict[str, Any]) -> N
 
     with (
         serving(Starlette(routes=[Route("/{path:path}", stranger)])) as base,
-        closing(Asking(base)) as asking,
+        closing(ApiClient(base)) as client,
         pytest.raises(SourceError, match=rf"{base} \(HTTP {status}\) is not the Copilot's API"),
     ):
-        asking.statuses()
+        client.statuses()
 
 
 def test_what_is_no_address_and_what_is_no_token_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SettingsError, match="no address"):
-        Asking("http://[::1")
+    with pytest.raises(SettingsError, match="not a valid URL"):
+        ApiClient("http://[::1")
     monkeypatch.setenv("COPILOT_TOKEN", "schlüssel")
     with pytest.raises(SettingsError, match="COPILOT_TOKEN"):
-        Asking("http://127.0.0.1:1")
+        ApiClient("http://127.0.0.1:1")
 
 
 def test_watching_through_a_pipe_prints_a_line_for_each_change_until_told_to_end() -> None:
@@ -211,6 +211,6 @@ def test_an_api_that_goes_away_is_said_on_the_screen() -> None:
     out = StringIO()
     answers = [{"cluster": c, "health_state": s, "summary": ""} for c, s in (("east", "critical"), ("west", "happy"))]
     console = Console(file=out, width=200)
-    console.print(view(answers, "no answer from there", Instant.from_timestamp(0), Instant.from_timestamp(9)))
-    assert "CONNECTION LOST for 9 s: what you see is old. no answer from there" in out.getvalue()
+    console.print(watch_view(answers, "no answer from there", Instant.from_timestamp(0), Instant.from_timestamp(9)))
+    assert "CONNECTION LOST for 9 s: this view is old. no answer from there" in out.getvalue()
     assert "1 critical  1 happy" in out.getvalue()

@@ -39,7 +39,7 @@ def test_as_json_and_never_the_same_twice() -> None:
 def test_a_name_that_cannot_be_kept_is_refused() -> None:
     error = token("new", "two words").exception
     assert isinstance(error, SettingsError)
-    assert "is no name" in str(error)
+    assert "is not a valid name" in str(error)
 
 
 @pytest.mark.servers

@@ -58,7 +58,7 @@ async def record(kind: type[LoggingServer], name: str) -> None:
                 await asyncio.sleep(20)
                 await watched.lock_database()
                 await asyncio.sleep(25)
-                watched.unlock_database()
+                await watched.unlock_database()
                 await asyncio.sleep(10)
                 await watched.restart_server(down_sec=3)
                 await asyncio.sleep(10)

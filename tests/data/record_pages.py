@@ -23,7 +23,7 @@ from temporalio.service import RPCError
 from whenever import Instant
 
 from copilot.demo.load import Profile
-from copilot.demo.watched import Usual, WatchedCluster
+from copilot.demo.watched import Baseline, WatchedCluster
 from copilot.embedded.supervisor import Supervisor
 from copilot.errors import SourceError
 from copilot.metrics.dialects import ANCHORS, dialect_by_name, raw_name
@@ -161,17 +161,17 @@ async def restart(recorder: Recorder) -> None:
 async def freeze(recorder: Recorder) -> None:
     """The server is stopped for half a minute: it accepts connections and answers none."""
     await recorder.beats(7)
-    recorder.cluster.freeze_server()
+    await recorder.cluster.freeze_server()
     recorder.mark("freeze")
     await recorder.beats(6)
-    recorder.cluster.thaw_server()
+    await recorder.cluster.thaw_server()
     recorder.mark("thaw")
     await recorder.beats(9)
 
 
 async def idle(recorder: Recorder) -> None:
     """The load stopped; the last minute and a half of five."""
-    recorder.cluster.set_load(Profile(short_per_sec=0, long_per_sec=0))
+    await recorder.cluster.set_load(Profile(short_per_sec=0, long_per_sec=0))
     await asyncio.sleep(210)
     await recorder.beats(18)
 
@@ -183,7 +183,7 @@ async def workers_down(recorder: Recorder) -> None:
     await recorder.cluster.kill_workers()
     await recorder.beats(22)
     async with asyncio.TaskGroup() as group:
-        group.create_task(meanwhile(recorder, "workers started", recorder.cluster.release_workers()))
+        group.create_task(meanwhile(recorder, "workers started", recorder.cluster.start_workers()))
         group.create_task(recorder.beats(10))
 
 
@@ -229,7 +229,7 @@ async def watched(*, running: bool) -> AsyncIterator[Recorder]:
         logs = folder / "logs"
         logs.mkdir()
         supervisor = await stack.enter_async_context(Supervisor(logs, lambda event: print(f"  {event.text}")))
-        cluster = WatchedCluster(supervisor, folder, Usual(dynamic_config={}))
+        cluster = WatchedCluster(supervisor, folder, Baseline(dynamic_config={}))
         stack.push_async_callback(cluster.close)
         recorder = Recorder(cluster)
         stack.push_async_callback(recorder.aclose)

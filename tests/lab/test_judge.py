@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from copilot.rules.model import ActionType, BottleneckClassification, ReportedState
-from lab.judge import Miss, Share, judge
+from lab.judge import Miss, Share, action_matches, judge
 from lab.labels import Label
 from tests.evaluations import issue, scale_workers
 from tests.lab.runs import run, said, scored
@@ -203,9 +203,7 @@ ADVICE: list[tuple[str, dict[str, Any], bool]] = [
 
 
 @pytest.mark.parametrize(("phrase", "changed", "forbidden"), ADVICE)
-def test_advice_is_forbidden_by_its_words_and_by_its_kind(
+def test_an_action_matches_a_phrase_by_its_text_or_its_type(
     phrase: str, changed: dict[str, Any], forbidden: bool
 ) -> None:
-    found = issue(suggested_actions=(scale_workers(**changed),))
-    score = scored(EITHER | {"not_said": [phrase]}, (40, "stressed"), (300, "happy"), findings=(found,))
-    assert score.forbidden_advice == ((phrase,) if forbidden else ())
+    assert action_matches(scale_workers(**changed), phrase) is forbidden

@@ -1,11 +1,17 @@
-"""The labels and how they are read."""
+"""The labels, the scenarios against them, and the document beside a recording."""
 
 from pathlib import Path
 
 import pytest
+from whenever import TimeDelta
 
+from copilot.demo.watched import WORKERS
+from copilot.demo.workflows import BILLING, ORDERS
 from copilot.rules.model import BottleneckClassification, ReportedState
 from lab.labels import FILE, LabelError, label_of, labels, read_labels
+from lab.recorded_run import Marks, Taken
+from lab.scenarios import SCENARIOS, Scenario, ScenarioError, scenario_named
+from tests.evaluations import NOON
 
 
 def test_a_label_says_what_may_and_must_be_said() -> None:
@@ -55,3 +61,48 @@ def test_labels_that_are_not_there_are_said_to_be_missing(tmp_path: Path) -> Non
 
 def test_the_labels_ship_with_the_package() -> None:
     assert FILE.parent.name == "lab"
+
+
+def taken(judged_after: float | None = None) -> Taken:
+    before, fault, after, end = (NOON + TimeDelta(seconds=at) for at in (0.0, 60.0, 360.0, 480.0))
+    marks = Marks(before=before, fault=fault, after=after, end=end)
+    return Taken(scenario="x", marks=marks, taken="2026-11-22", machine={}, label_judged_after_sec=judged_after)
+
+
+def test_what_is_written_beside_a_recording_can_be_read_again() -> None:
+    document = taken(190.0).document()
+    assert Taken.model_validate_json(document) == taken(190.0)
+    assert '"fault": "2026-11-22T12:01:00Z"' in document
+    assert "label_judged_after_sec" not in taken().document()
+
+
+def test_every_label_has_a_scenario() -> None:
+    assert set(SCENARIOS) == set(labels())
+
+
+def test_each_says_in_one_sentence_what_happens() -> None:
+    assert {name for name, each in SCENARIOS.items() if each.name != name or len(each.what) < 15} == set()
+    assert len({each.what for each in SCENARIOS.values()}) == len(SCENARIOS)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda each: each.name)
+def test_each_begins_with_a_stock_server_and_workers_for_all_work(scenario: Scenario) -> None:
+    baseline = scenario.baseline
+    assert baseline.dynamic_config == {}
+    assert set(baseline.workers) == set(WORKERS)
+    assert {queue for tuning in baseline.workers.values() for queue in tuning.queues} == {ORDERS, BILLING}
+    assert {ORDERS, BILLING} <= set(scenario.queues)
+    assert 0 < baseline.load.short_per_sec + baseline.load.long_per_sec <= 3, "light enough for several at once"
+
+
+def test_a_queue_with_a_share_of_its_own_has_a_worker_of_its_own() -> None:
+    for name, share in (("one-of-two-queues", 0.4), ("small-queue-without-workers", 0.05)):
+        baseline = SCENARIOS[name].baseline
+        assert baseline.load.billing_share == share
+        assert [tuning.queues for tuning in baseline.workers.values()] == [(ORDERS,), (BILLING,)]
+
+
+def test_a_name_nobody_knows_is_answered_with_those_there_are() -> None:
+    assert scenario_named("idle") is SCENARIOS["idle"]
+    with pytest.raises(ScenarioError, match="there is no scenario 'earthquake'; choose one of healthy, idle, "):
+        scenario_named("earthquake")

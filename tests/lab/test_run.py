@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from copilot.sources.recorded import read_recording
-from lab.recorded_run import Taken, Took
-from lab.run import Phases, Show, run_scenario
+from lab.recorded_run import Taken
+from lab.run import LiveEvaluation, Phases, Show, run_scenario
 from lab.scenarios import SCENARIOS
 
 pytestmark = pytest.mark.servers
@@ -25,16 +25,16 @@ class Shown(Show):
 
     def __init__(self) -> None:
         self.events: list[str] = []
-        self.took: list[Took] = []
-        self.second_took = asyncio.Event()
+        self.evaluations: list[LiveEvaluation] = []
+        self.second = asyncio.Event()
 
     def event(self, scenario: str, text: str) -> None:
         self.events.append(f"{scenario}: {text}")
 
-    def evaluation(self, took: Took) -> None:
-        self.took.append(took)
-        if len(self.took) == 2:
-            self.second_took.set()
+    def evaluation(self, live: LiveEvaluation) -> None:
+        self.evaluations.append(live)
+        if len(self.evaluations) == 2:
+            self.second.set()
 
 
 def files(folder: Path) -> list[str]:
@@ -47,7 +47,7 @@ def children() -> set[psutil.Process]:
 
 
 @pytest.mark.alone
-async def test_a_run_breaks_the_cluster_mends_it_and_leaves_a_recording_with_its_marks(tmp_path: Path) -> None:
+async def test_a_run_injects_and_clears_the_fault_and_leaves_a_recording_with_its_marks(tmp_path: Path) -> None:
     shown, before = Shown(), children()
     await run_scenario(SCENARIOS["half-the-workers"], tmp_path, shown, TINY)
 
@@ -56,21 +56,21 @@ async def test_a_run_breaks_the_cluster_mends_it_and_leaves_a_recording_with_its
     recorded = list(ticks)
     taken = Taken.model_validate_json((tmp_path / "half-the-workers.json").read_bytes())
     assert (header.cluster, header.interval_sec, taken.scenario) == ("half-the-workers", 2.0, "half-the-workers")
-    assert len(recorded) == len(shown.took) == 10
+    assert len(recorded) == len(shown.evaluations) == 10
     assert taken.marks.before <= recorded[0].time < taken.marks.fault < taken.marks.after < recorded[-1].time
     assert recorded[-1].time < taken.marks.end
     assert [t.targets["worker"] for t in recorded if t.time < taken.marks.fault] == [2, 2]
     assert 1 in [t.targets["worker"] for t in recorded if taken.marks.fault < t.time < taken.marks.after]
     assert set(taken.machine) == {"cpus", "python", "temporal_server"}
-    assert [t.phase for t in shown.took] == ["before"] * 2 + ["fault"] * 5 + ["after"] * 3
-    assert "half-the-workers: worker-2 is killed and held down" in shown.events
+    assert [t.phase for t in shown.evaluations] == ["before"] * 2 + ["fault"] * 5 + ["after"] * 3
+    assert "half-the-workers: worker-2 is killed and stays down" in shown.events
     assert children() <= before
 
 
 async def test_a_cancelled_run_leaves_neither_processes_nor_files(tmp_path: Path) -> None:
     shown, before = Shown(), children()
     run = asyncio.create_task(run_scenario(SCENARIOS["workers-down"], tmp_path / "out", shown, TINY))
-    await asyncio.wait_for(shown.second_took.wait(), 120)
+    await asyncio.wait_for(shown.second.wait(), 120)
     assert len(children() - before) >= 4
     run.cancel()
     with pytest.raises(asyncio.CancelledError):

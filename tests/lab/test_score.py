@@ -115,7 +115,7 @@ def test_thresholds_that_change_no_comparison_change_nothing_that_is_said(name: 
 def words(evaluations: list[Evaluation]) -> list[tuple[object, ...]]:
     """What is said at each tick, but for the limits that are named beside it."""
     return [
-        (e.verdict.health_state, e.verdict.fired(), e.bottleneck, [f.title for f in e.findings]) for e in evaluations
+        (e.verdict.health_state, e.verdict.fired(), e.bottleneck, [f.finding for f in e.findings]) for e in evaluations
     ]
 
 

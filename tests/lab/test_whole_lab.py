@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.cli_score import document
 from lab.score import LabScore, score_lab
 from tests.lab.runs import RECORDED
+from tools.docs.benchmark import document
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "benchmark.md"
 
@@ -31,9 +31,7 @@ def lab() -> LabScore:
 
 
 def test_the_document_is_fresh(lab: LabScore) -> None:
-    assert DOCUMENT.read_text(encoding="utf-8") == document(lab), (
-        "make it anew: python -m lab.cli_score > docs/benchmark.md"
-    )
+    assert DOCUMENT.read_text(encoding="utf-8") == document(lab), "run: make docs"
 
 
 def test_the_goals_are_met_over_all_recordings(lab: LabScore) -> None:

@@ -4,7 +4,8 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -13,12 +14,12 @@ import psutil
 import pytest
 from temporalio.client import Client
 
-from copilot.demo.faults import FaultDesk, FaultError
+from copilot.demo.faults import FaultController, FaultError
 from copilot.demo.watched import WORKERS, WatchedCluster
 from copilot.embedded.ports import free_ports
 from copilot.embedded.postgres import accepts_connections, prepare
 from copilot.embedded.supervisor import Backoff, Event, Probe, Supervisor
-from copilot.embedded.temporal import DevServer, frontend_serves
+from copilot.embedded.temporal import DevServer, frontend_healthy
 from copilot.errors import StartError
 from tests.folders import passable_folder
 
@@ -71,9 +72,9 @@ async def test_postgres_answers_keeps_its_data_over_a_crash_and_asks_for_its_pas
 
 async def test_a_dev_server_answers_with_metrics_and_takes_dynamic_config(supervisor: Supervisor, folder: Path) -> None:
     server = DevServer("server", folder / "t.sqlite", *free_ports(3))
-    assert not await frontend_serves(server.address)()
+    assert not await frontend_healthy(server.address)()
     await supervisor.start(server.child({"matching.backlogMetricsEmitInterval": "3s"}))
-    assert await frontend_serves(server.address)()
+    assert await frontend_healthy(server.address)()
     async with httpx.AsyncClient(trust_env=False) as client:
         page = await client.get(server.metrics_url)
     assert "service_requests" in page.text
@@ -84,7 +85,7 @@ async def test_a_dev_server_whose_port_is_taken_says_so(supervisor: Supervisor, 
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         server = DevServer("server", folder / "t.sqlite", taken.getsockname()[1], *free_ports(2))
-        with pytest.raises(StartError, match=r"server ended \(exit 1\) before it was ready; it said: .*already in use"):
+        with pytest.raises(StartError, match=r"server ended \(exit 1\) before .*; last output: .*already in use"):
             await supervisor.start(server.child({}))
 
 
@@ -100,7 +101,7 @@ async def test_the_watched_cluster_works_is_broken_and_recovers(
     supervisor: Supervisor, cluster: WatchedCluster
 ) -> None:
     said: list[str] = []
-    desk = FaultDesk(cluster, said.append)
+    desk = FaultController(cluster, said.append)
     client = await Client.connect(cluster.server.address)
 
     async def completed() -> int:
@@ -144,3 +145,39 @@ async def test_the_watched_cluster_works_is_broken_and_recovers(
     await more_complete(than=await completed())
     assert desk.active == []
     assert said[-1] == "database-locked is cleared"
+
+
+NO_TLS = b"N"
+VERSION = b"server_version\0" + b"18.6\0"
+WELCOME = b"R\0\0\0\x08\0\0\0\0" + b"S" + (4 + len(VERSION)).to_bytes(4, "big") + VERSION + b"Z\0\0\0\x05I"
+STEPS = {
+    "before it says a word": (),
+    "after it has said that it speaks no TLS": (NO_TLS,),
+    "after it has let the client in": (NO_TLS, WELCOME),
+}
+
+
+@asynccontextmanager
+async def dying_after(words: tuple[bytes, ...], hang_up: Callable[[asyncio.StreamWriter], None]) -> AsyncIterator[str]:
+    """A server that answers one message with each word, waits for the next message, and is gone."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for word in words:
+            await reader.read(4096)
+            writer.write(word)
+        await reader.read(4096)
+        hang_up(writer)
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        yield f"postgresql://copilot:secret@127.0.0.1:{port}/postgres"
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("how", ["end", "reset"])
+async def test_a_database_that_dies_while_it_is_asked_is_not_ready(step: str, how: str) -> None:
+    def hang_up(writer: asyncio.StreamWriter) -> None:
+        writer.close() if how == "end" else writer.transport.abort()
+
+    async with dying_after(STEPS[step], hang_up) as url:
+        assert await accepts_connections(url)() is False

@@ -19,7 +19,7 @@ from copilot.embedded.supervisor import Backoff, Child, Event, Probe, Supervisor
 from copilot.errors import StartError
 
 SLEEPER = "import time; time.sleep(60)"
-QUICK = Backoff(first_sec=0.05, most_sec=0.2, steady_sec=30)
+QUICK = Backoff(first_sec=0.05, max_sec=0.2, steady_sec=30)
 
 
 class Diary:
@@ -81,7 +81,7 @@ async def test_a_child_that_dies_is_started_again_and_said_so(supervisor: Superv
     os.kill(before, signal.SIGKILL)
     await diary.until(lambda: "back" in diary.kinds("worker"))
     assert supervisor.pids()["worker"] != before
-    assert "worker died, starting it again in 0.05 s: killed by SIGKILL" in diary.events[1].text
+    assert "worker died, restarting in 0.05 s: killed by SIGKILL" in diary.events[1].text
 
 
 async def test_a_child_that_keeps_dying_waits_longer_each_time(supervisor: Supervisor, diary: Diary) -> None:
@@ -91,21 +91,23 @@ async def test_a_child_that_keeps_dying_waits_longer_each_time(supervisor: Super
     assert told[:4] == ["0.05", "0.1", "0.2", "0.2"]
 
 
-async def test_a_child_is_kept_though_nobody_can_be_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_child_is_restarted_although_events_cannot_be_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     diary = Diary()
 
     def breaks_off(event: Event) -> None:
         diary.note(event)
         if event.kind == "died":
-            raise BrokenPipeError("nobody reads")
+            raise BrokenPipeError("the pipe is closed")
 
     async with Supervisor(tmp_path, breaks_off, QUICK) as supervisor:
         await supervisor.start(python("worker", SLEEPER))
         for times in (1, 2):
             os.kill(supervisor.pids()["worker"], signal.SIGKILL)
             await diary.until(lambda times=times: diary.kinds("worker").count("back") == times)  # type: ignore[misc]
-    assert "this could not be told: worker died, starting it again" in caplog.text
-    assert "nobody reads" in caplog.text
+    assert "could not report: worker died, restarting" in caplog.text
+    assert "the pipe is closed" in caplog.text
 
 
 async def test_a_child_whose_log_was_taken_away_is_started_again(
@@ -115,26 +117,26 @@ async def test_a_child_whose_log_was_taken_away_is_started_again(
     (tmp_path / "worker.log").unlink()
     os.kill(supervisor.pids()["worker"], signal.SIGKILL)
     await diary.until(lambda: "back" in diary.kinds("worker"))
-    assert "what it said cannot be read" in diary.events[1].text
+    assert "its log cannot be read" in diary.events[1].text
 
 
-async def test_a_child_is_kept_through_what_nobody_expected(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_child_is_restarted_after_an_unexpected_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     diary, logs, away = Diary(), tmp_path / "logs", tmp_path / "away"
     logs.mkdir()
     async with Supervisor(logs, diary.note, QUICK) as supervisor:
         await supervisor.start(python("worker", SLEEPER))
         logs.rename(away)
         os.kill(supervisor.pids()["worker"], signal.SIGKILL)
-        await diary.until(lambda: "went wrong" in caplog.text, every_sec=0.05)
+        await diary.until(lambda: "could not restart" in caplog.text, every_sec=0.05)
         away.rename(logs)
         await diary.until(lambda: "back" in diary.kinds("worker"))
         assert list(supervisor.pids()) == ["worker"]
-    assert "keeping worker running went wrong; it is tried again" in caplog.text
+    assert "could not restart worker; retrying" in caplog.text
 
 
 async def test_an_early_death_ends_the_wait_with_the_last_words(supervisor: Supervisor, tmp_path: Path) -> None:
     child = python("broken", "raise SystemExit('the disk is full')", ready=file_exists(tmp_path / "never"))
-    with pytest.raises(StartError, match=r"broken ended \(exit 1\) before it was ready; it said: the disk is full"):
+    with pytest.raises(StartError, match=r"broken ended \(exit 1\) before it was ready; last output: the disk is full"):
         await supervisor.start(child)
     assert supervisor.pids() == {}
 
@@ -159,13 +161,13 @@ async def test_one_that_cannot_start_ends_the_start_of_the_others(supervisor: Su
     assert time.monotonic() - started < 5
 
 
-async def test_a_held_child_stays_down_until_it_is_released(supervisor: Supervisor, diary: Diary) -> None:
+async def test_a_child_that_is_taken_down_stays_down(supervisor: Supervisor, diary: Diary) -> None:
     await supervisor.start(python("worker", SLEEPER), python("other", SLEEPER))
-    await supervisor.hold("worker")
+    await supervisor.take_down("worker")
     assert list(supervisor.pids()) == ["other"]
-    await supervisor.release("worker")
+    await supervisor.bring_up("worker")
     assert sorted(supervisor.pids()) == ["other", "worker"]
-    assert diary.kinds("worker") == ["started", "held", "started"]
+    assert diary.kinds("worker") == ["started", "down", "started"]
 
 
 async def test_stopping_goes_by_stages_from_the_highest_and_insists(tmp_path: Path, diary: Diary) -> None:
@@ -211,7 +213,7 @@ async def test_what_a_child_started_is_ended_with_it(supervisor: Supervisor, tmp
 
 async def test_a_command_that_fails_says_what_it_wrote(supervisor: Supervisor) -> None:
     await supervisor.run(python("fine", "pass"))
-    with pytest.raises(StartError, match=r"setup failed \(exit 1\); it said: no such table"):
+    with pytest.raises(StartError, match=r"setup failed \(exit 1\); last output: no such table"):
         await supervisor.run(python("setup", "raise SystemExit('no such table')"))
 
 
@@ -220,8 +222,7 @@ def test_killing_us_outright_leaves_no_child(tmp_path: Path) -> None:
     code = f"""
         import asyncio, sys
         from pathlib import Path
-        from copilot.embedded.supervisor import Child
-        from copilot.embedded.supervisor import Supervisor
+        from copilot.embedded.supervisor import Child, Supervisor
 
         async def main():
             async with Supervisor(Path({str(tmp_path)!r}), lambda event: None) as supervisor:

@@ -5,13 +5,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from temporalio.client import Client
 
 from copilot.demo.load import Profile
-from copilot.demo.watched import FORGOTTEN, WORKERS, Usual, WatchedCluster
+from copilot.demo.watched import ABANDONED_QUEUE, WORKERS, Baseline, MetricsRelay, WatchedCluster
 from copilot.demo.worker import WorkerTuning
 from copilot.demo.workflows import BILLING, ORDERS, Job, OrderWorkflow
+from copilot.embedded.ports import free_ports
 from copilot.embedded.supervisor import Supervisor
 
 pytestmark = pytest.mark.servers
@@ -21,7 +23,7 @@ WITHIN_SEC = 30.0
 
 
 @asynccontextmanager
-async def watched(folder: Path, usual: Usual) -> AsyncIterator[tuple[WatchedCluster, Client, list[str]]]:
+async def watched(folder: Path, usual: Baseline) -> AsyncIterator[tuple[WatchedCluster, Client, list[str]]]:
     """A cluster, a client of its server, and what is told of its processes."""
     told: list[str] = []
     async with Supervisor(folder, lambda event: told.append(event.text)) as supervisor:
@@ -78,16 +80,16 @@ async def says(client: Client, name: str, what: str) -> None:
 
 
 async def test_special_orders_wait_while_the_third_party_is_down_and_while_a_deploy_has_its_bug(tmp_path: Path) -> None:
-    async with watched(tmp_path, Usual(load=NO_LOAD, forgotten=2)) as (cluster, client, told):
-        cluster.break_third_party()
+    async with watched(tmp_path, Baseline(load=NO_LOAD, abandoned=2)) as (cluster, client, told):
+        await cluster.break_third_party()
         assert await order(client, "plain") == "charge done"
         await started(client, "third-party", special=True)
         await says(client, "third-party", "ThirdPartyDown")
-        cluster.mend_third_party()
+        await cluster.restore_third_party()
         assert await done(client, "third-party") == "charge done"
 
         await cluster.deploy_workers(WorkerTuning(bug=True))
-        assert [f"{name} is stopped and held down" in told for name in WORKERS] == [True, True]
+        assert [f"{name} is stopped and stays down" in told for name in WORKERS] == [True, True]
         assert await order(client, "plain-again") == "charge done"
         await started(client, "bug", special=True)
         await says(client, "bug", "KeyError")
@@ -95,14 +97,14 @@ async def test_special_orders_wait_while_the_third_party_is_down_and_while_a_dep
         assert await done(client, "bug") == "charge done"
 
         forgotten = [
-            w async for w in client.list_workflows(f"TaskQueue = '{FORGOTTEN}' AND ExecutionStatus = 'Running'")
+            w async for w in client.list_workflows(f"TaskQueue = '{ABANDONED_QUEUE}' AND ExecutionStatus = 'Running'")
         ]
         assert len(forgotten) == 2
 
 
 async def test_work_for_a_build_that_nobody_runs_waits_until_another_is_current(tmp_path: Path) -> None:
     workers = dict.fromkeys(WORKERS, WorkerTuning(build="1"))
-    async with watched(tmp_path, Usual(load=NO_LOAD, workers=workers)) as (cluster, client, _):
+    async with watched(tmp_path, Baseline(load=NO_LOAD, workers=workers)) as (cluster, client, _):
         assert await order(client, "before") == "charge done"
         await cluster.set_current_build("2")
         # The task queues hear of it in their own time.
@@ -114,9 +116,61 @@ async def test_work_for_a_build_that_nobody_runs_waits_until_another_is_current(
 async def test_a_worker_may_have_a_queue_to_itself_and_workflow_code_that_blocks(tmp_path: Path) -> None:
     first, second = WORKERS
     workers = {first: WorkerTuning(queues=(ORDERS,), task_sec=0.1), second: WorkerTuning(queues=(BILLING,))}
-    async with watched(tmp_path, Usual(load=NO_LOAD, workers=workers)) as (cluster, client, _):
+    async with watched(tmp_path, Baseline(load=NO_LOAD, workers=workers)) as (cluster, client, _):
         assert await order(client, "blocks") == "charge done"
         await cluster.kill_workers(first)
         assert await waits(client, "waits")
-        await cluster.release_workers(None, first)
+        await cluster.start_workers(None, first)
         assert await done(client, "waits") == "charge done"
+
+
+PAGE = b"x" * 3_000_000
+
+
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(PAGE) + PAGE)
+    await writer.drain()
+    writer.close()
+
+
+async def test_a_page_passes_unchanged_until_it_is_cut_and_again_when_restored() -> None:
+    target, front = free_ports(2)
+    async with (
+        await asyncio.start_server(_serve, "127.0.0.1", target),
+        MetricsRelay(front, target) as relay,
+        httpx.AsyncClient(trust_env=False) as client,
+    ):
+        assert (await client.get(relay.url)).content == PAGE
+        await relay.cut()
+        with pytest.raises(httpx.ConnectError):
+            await client.get(relay.url)
+        await relay.restore()
+        assert (await client.get(relay.url)).content == PAGE
+
+
+async def test_a_dead_server_behind_it_breaks_the_connection() -> None:
+    target, front = free_ports(2)
+    async with MetricsRelay(front, target) as relay, httpx.AsyncClient(trust_env=False) as client:
+        with pytest.raises(httpx.TransportError):
+            await client.get(relay.url)
+
+
+async def test_every_third_read_is_hung_up_on_when_it_is_to_flap() -> None:
+    target, front = free_ports(2)
+    async with (
+        await asyncio.start_server(_serve, "127.0.0.1", target),
+        MetricsRelay(front, target) as relay,
+        httpx.AsyncClient(trust_env=False) as client,
+    ):
+        assert (await client.get(relay.url)).content == PAGE
+        relay.fail_every = 3
+        failed = []
+        for read in range(2, 8):
+            try:
+                await client.get(relay.url)
+            except httpx.TransportError:
+                failed.append(read)
+        assert failed == [3, 6]
+        relay.fail_every = None
+        assert [(await client.get(relay.url)).content == PAGE for _ in range(3)] == [True] * 3

@@ -18,7 +18,7 @@ from whenever import Instant
 
 from copilot import pipeline
 from copilot.embedded.ports import LOOPBACK, free_ports
-from copilot.embedded.temporal import frontend_serves, temporal_binary
+from copilot.embedded.temporal import frontend_healthy, temporal_binary
 from copilot.errors import StoreError
 from copilot.logs.patterns import PatternBook
 from copilot.loops.activities.logs import LogDeps, WatchedLogs
@@ -279,7 +279,7 @@ def temporal() -> Iterator[str]:
         *(str(temporal_binary()), "server", "start-dev", "--headless", "--ip", LOOPBACK, "--log-level", "error"),
         *("--port", str(port), "--http-port", str(http_port), "--metrics-port", str(metrics_port)),
     ]
-    serves = frontend_serves(f"{LOOPBACK}:{port}")
+    serves = frontend_healthy(f"{LOOPBACK}:{port}")
 
     async def ready() -> bool | None:
         return await serves() or None

@@ -101,7 +101,7 @@ def test_a_loop_is_a_line_and_what_is_wrong_with_it_another() -> None:
     ill = LoopReport("east", "scheduled-east", "terminated", well=False, problem="`copilot start` starts it again")
     print_loops([well, ill], Console(file=out, width=200))
     assert out.getvalue().splitlines() == [
-        "observe-east  ● running  release 1.1, 12 cycles, 3 snapshots wait for the store",
+        "observe-east  ● running  release 1.1, 12 cycles, 3 snapshots not stored yet",
         "scheduled-east  ● terminated",
         "  `copilot start` starts it again",
     ]

@@ -1,1 +1,1 @@
-"""The `copilot` command: it reads what was asked, calls one thing, and prints the answer."""
+"""The `copilot` command: one file a command. Each parses options, calls one function, and prints the result."""

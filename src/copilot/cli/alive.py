@@ -10,19 +10,19 @@ from copilot.errors import SettingsError
 
 
 class Process(StrEnum):
-    """Which process is asked about."""
+    """The process to check."""
 
     WORKER = "worker"
     API = "api"
 
 
 def alive(
-    process: Annotated[Process, typer.Argument(help="Which process of this machine or container.")],
+    process: Annotated[Process, typer.Argument(help="The process to check on this machine or in this container.")],
     config: ConfigOption = None,
 ) -> None:
-    """Say whether the worker or the API on this machine is alive: a container's health check. Exit 1 when it is not.
+    """Check whether the worker or the API on this machine is alive: a container's health check. Exit 1 when it is not.
 
-    The worker is asked by `alive_file` of [worker], which it touches; the API by its /healthz.
+    The worker touches the `alive_file` of [worker]; the API answers /healthz.
 
     Example: copilot alive api"""
     from copilot.healthcheck import api_silent, worker_silent
@@ -31,10 +31,10 @@ def alive(
     settings = load_settings(config)
     if process is Process.WORKER:
         if settings.worker.alive_file is None:
-            raise SettingsError(["worker.alive_file is not set: the worker touches no file by which it could be asked"])
-        wrong = worker_silent(settings.worker.alive_file)
+            raise SettingsError(["worker.alive_file is not set: without it the worker cannot be checked"])
+        problem = worker_silent(settings.worker.alive_file)
     else:
-        wrong = api_silent(f"{settings.api.host_here}:{settings.api.port}")
-    typer.echo(wrong or f"the {process.value} is alive")
-    if wrong:
+        problem = api_silent(f"{settings.api.host_here}:{settings.api.port}")
+    typer.echo(problem or f"the {process.value} is alive")
+    if problem:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""How `copilot demo` shows itself: to a program, and to a person."""
+"""`copilot demo`: a Temporal cluster with workers and load, and the Copilot watching it."""
 
 import json
 import sys
@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,82 +14,143 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from copilot.demo.run import Screen
-from copilot.embedded.data_folder import RunningDemo
-from copilot.embedded.supervisor import Event
+from copilot.cli.options import duration
+from copilot.cli.output import STATE_STYLES
+from copilot.errors import SettingsError
 
-COLOURS = {"happy": "green", "stressed": "yellow", "critical": "bold red", "unknown": "magenta"}
-EVENT_COLOURS = {"died": "red", "back": "green", "fault": "bold"}
+if TYPE_CHECKING:
+    from copilot.demo.faults import PlannedFault
+    from copilot.demo.run import Screen
+    from copilot.embedded.data_folder import RunningDemo
+    from copilot.embedded.supervisor import Event
 
-
-class JsonScreen(Screen):
-    """One JSON line per evaluation on stdout; everything else, in words, on stderr."""
-
-    def __init__(self) -> None:
-        self._console = Console(stderr=True, soft_wrap=True, highlight=False)
-
-    def event(self, event: Event) -> None:
-        self._console.print(_event_text(event))
-
-    def running(self, demo: RunningDemo) -> None:
-        self._console.print(f"the page: {demo.page}")
-
-    def evaluation(self, line: dict[str, Any]) -> None:
-        print(json.dumps(line), flush=True)
+EVENT_STYLES = {"died": "red", "back": "green", "fault": "bold"}
 
 
-class PersonScreen(Screen):
-    """What was started, then events, with a live line of the verdict below (without a terminal: a line per change)."""
+def demo(
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[@60s[-120s]]", help="Inject a fault at this offset from the first verdict, then "
+                     "clear it. Repeatable."),
+    ] = None,
+    for_: Annotated[
+        str | None, typer.Option("--for", metavar="190s", help="Stop this long after the first verdict.")
+    ] = None,
+    interval: Annotated[str, typer.Option(metavar="10s", help="Time between evaluations.")] = "10s",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line per evaluation.")] = False,
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Folder for the data; by default temporary, removed at the end.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port of the page and the API; 0: any free port.")] = 0,
+) -> None:  # fmt: skip
+    """Start a Temporal cluster with workers and load, and the Copilot watching it. Ctrl-C stops everything.
 
-    def __init__(self, console: Console, live: Live | None) -> None:
-        self._console = console
-        self._live = live
-        self._began: float | None = time.monotonic()
-        self._last = ""
+    Example: copilot demo --fault workers-down@60s --for 190s"""
+    from copilot.demo.run import run_demo
+    from copilot.demo.stack import DemoOptions
+    from copilot.embedded.processes import run_until_signal
 
-    def event(self, event: Event) -> None:
-        self._console.print(_event_text(event), soft_wrap=True)
+    plan = [planned_fault(text) for text in fault or []]
+    for_sec = None if for_ is None else duration("--for", for_)
+    options = DemoOptions(data_dir=data_dir, port=port, interval_sec=duration("--interval", interval))
+    with _json_screen() if as_json else _person_screen() as screen:
+        run_until_signal(run_demo(options, plan, for_sec, screen))
 
-    def running(self, demo: RunningDemo) -> None:
-        parts = Table(box=None, show_header=False, padding=(0, 2))
-        parts.add_row("watched Temporal", demo.temporal)
-        for name, url in demo.metrics.items():
-            parts.add_row(f"metrics of {name}", url)
-        parts.add_row("the Copilot's Temporal", demo.copilot_temporal)
-        parts.add_row("PostgreSQL", demo.store)
-        parts.add_row("data and logs", str(demo.data_dir))
-        parts.add_row(Text("the page", style="bold"), Text(demo.page, style="bold"))
-        self._console.print(parts, soft_wrap=True)
-        self._console.print("Break it from a second terminal: copilot fault --list. Ctrl-C ends it all.")
 
-    def evaluation(self, line: dict[str, Any]) -> None:
-        if self._began is not None:
-            state, took = line["health_state"], time.monotonic() - self._began
-            self._console.print(f"first verdict after {took:.1f} s: {state}")
-            self._began = None
+def planned_fault(text: str) -> "PlannedFault":
+    """Parse NAME, NAME@60s or NAME@60s-120s. FaultError for an unknown name, SettingsError for a wrong time."""
+    from copilot.demo.faults import PlannedFault, fault_named
 
-    def status(self, status: dict[str, Any] | None) -> None:
-        line = _status_line(status)
-        if self._live is not None:
-            self._live.update(line)
-        elif status is not None and (said := f"{status.get('health_state')} {status.get('top_factor')}") != self._last:
-            self._last = said
-            self._console.print(line, soft_wrap=True)
+    name, at, times = text.partition("@")
+    fault = fault_named(name)
+    if at and not times:
+        raise SettingsError([f"--fault {text!r} has no time: write {name}@60s or {name}@60s-120s"])
+    start, _, end = times.partition("-")
+    at_sec = duration("--fault", start) if start else 0.0
+    until_sec = duration("--fault", end) if end else None
+    if until_sec is not None and until_sec <= at_sec:
+        raise SettingsError([f"--fault {text!r} ends before it begins"])
+    if until_sec is not None and fault.lasts_sec is not None:
+        raise SettingsError([f"--fault {text!r}: {name} ends by itself, write {name}@{start}"])
+    return PlannedFault(name, at_sec, until_sec)
 
 
 @contextmanager
-def person_screen() -> Iterator[PersonScreen]:
-    """A screen for a person on stdout."""
+def _json_screen() -> "Iterator[Screen]":
+    """One JSON line per evaluation on stdout; everything else as text on stderr."""
+    from copilot.demo.run import Screen
+
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+
+    class JsonScreen(Screen):
+        def event(self, event: "Event") -> None:
+            console.print(_event_text(event))
+
+        def running(self, demo: "RunningDemo") -> None:
+            console.print(f"the page: {demo.page}")
+
+        def evaluation(self, line: dict[str, Any]) -> None:
+            print(json.dumps(line), flush=True)
+
+    yield JsonScreen()
+
+
+@contextmanager
+def _person_screen() -> "Iterator[Screen]":
+    """What was started, then events, with a live line of the verdict below; without a terminal, a line per change."""
+    from copilot.demo.run import Screen
+
     console = Console(highlight=False)
-    if not sys.stdout.isatty():
-        yield PersonScreen(console, None)
+    live = Live(Text("starting"), console=console, refresh_per_second=4) if sys.stdout.isatty() else None
+
+    class PersonScreen(Screen):
+        def __init__(self) -> None:
+            self._started: float | None = time.monotonic()
+            self._last = ""
+
+        def event(self, event: "Event") -> None:
+            console.print(_event_text(event), soft_wrap=True)
+
+        def running(self, demo: "RunningDemo") -> None:
+            console.print(_parts(demo), soft_wrap=True)
+            console.print("Break it from a second terminal: copilot fault --list. Ctrl-C stops everything.")
+
+        def evaluation(self, line: dict[str, Any]) -> None:
+            if self._started is not None:
+                console.print(f"first verdict after {time.monotonic() - self._started:.1f} s: {line['health_state']}")
+                self._started = None
+
+        def status(self, status: dict[str, Any] | None) -> None:
+            line = _status_line(status)
+            if live is not None:
+                live.update(line)
+            elif status is not None:
+                verdict = f"{status.get('health_state')} {status.get('top_factor')}"
+                if verdict != self._last:
+                    self._last = verdict
+                    console.print(line, soft_wrap=True)
+
+    if live is None:
+        yield PersonScreen()
         return
-    with Live(Text("starting"), console=console, refresh_per_second=4) as live:
-        yield PersonScreen(console, live)
+    with live:
+        yield PersonScreen()
 
 
-def _event_text(event: Event) -> Text:
-    return Text(event.text, style=EVENT_COLOURS.get(event.kind, "dim"))
+def _parts(demo: "RunningDemo") -> Table:
+    parts = Table(box=None, show_header=False, padding=(0, 2))
+    parts.add_row("watched Temporal", demo.temporal)
+    for name, url in demo.metrics.items():
+        parts.add_row(f"metrics of {name}", url)
+    parts.add_row("the Copilot's Temporal", demo.copilot_temporal)
+    parts.add_row("PostgreSQL", demo.store)
+    parts.add_row("data and logs", str(demo.data_dir))
+    parts.add_row(Text("the page", style="bold"), Text(demo.page, style="bold"))
+    return parts
+
+
+def _event_text(event: "Event") -> Text:
+    return Text(event.text, style=EVENT_STYLES.get(event.kind, "dim"))
 
 
 def _status_line(status: dict[str, Any] | None) -> Text:
@@ -97,7 +158,7 @@ def _status_line(status: dict[str, Any] | None) -> Text:
         return Text("no verdict yet", style="dim", no_wrap=True, overflow="ellipsis")
     state = str(status.get("health_state"))
     line = Text(no_wrap=True, overflow="ellipsis")
-    line.append(f"● {state.upper()}", style=COLOURS.get(state, ""))
+    line.append(f"● {state.upper()}", style=STATE_STYLES.get(state, ""))
     if status.get("stale"):
         line.append(" (stale)", style="magenta")
     if since := status.get("since"):
@@ -106,39 +167,3 @@ def _status_line(status: dict[str, Any] | None) -> Text:
         if status.get(key):
             line.append(f" · {status[key]}")
     return line.append(f" · {status.get('summary') or ''}", style="dim")
-
-
-def demo(
-    fault: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME[@60s[-120s]]",
-            help="Inject a fault so long after the first verdict, and clear it; may be given again.",
-        ),
-    ] = None,
-    for_: Annotated[
-        str | None, typer.Option("--for", metavar="190s", help="End so long after the first verdict.")
-    ] = None,
-    interval: Annotated[str, typer.Option(metavar="10s", help="Time between two evaluations.")] = "10s",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line per evaluation.")] = False,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Where to keep the data; otherwise a temporary folder, removed at the end.")
-    ] = None,
-    port: Annotated[int, typer.Option(help="Port of the page and the API; 0: a free one.")] = 0,
-) -> None:
-    """Start a Temporal cluster with workers and load, and the Copilot watching it. Ctrl-C ends it all.
-
-    Example: copilot demo --fault workers-down@60s --for 190s"""
-    # Not at the top: they bring Temporal's SDK along, which other commands need not wait for.
-    from copilot.demo.faults import planned_fault, seconds
-    from copilot.demo.run import run_demo, until_told_to_end
-    from copilot.demo.stack import DemoOptions
-
-    plan = [planned_fault(text) for text in fault or []]
-    for_sec = None if for_ is None else seconds(for_)
-    options = DemoOptions(data_dir=data_dir, port=port, interval_sec=seconds(interval))
-    if as_json:
-        until_told_to_end(run_demo(options, plan, for_sec, JsonScreen()))
-        return
-    with person_screen() as screen:
-        until_told_to_end(run_demo(options, plan, for_sec, screen))

@@ -7,16 +7,14 @@ import typer
 
 
 def grafana(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the files go; those there are replaced.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Target folder; existing files are replaced.")],
     dialect: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME", help="How your metrics are spelled, once for the server and once for the workers' SDK."
-        ),
+        typer.Option(metavar="NAME", help="Dialect of your metrics, one for the server and one for the SDK."),
     ] = None,
 ) -> None:
     """Write Grafana's dashboards, provisioning and alert rules, and the alert rules for Prometheus. `copilot doctor`
-    says which dialect your metrics speak.
+    prints the dialects of your metrics.
 
     Example: copilot grafana ./grafana --dialect "server opentelemetry" --dialect "sdk opentelemetry" """
     from copilot.errors import SettingsError

@@ -1,137 +1,41 @@
-"""How `copilot kb` shows what it found and did. Progress goes to stderr, so that what is printed can be piped."""
+"""`copilot kb`: the runbooks, on this machine and in an Amazon Bedrock Knowledge Base."""
 
 import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from copilot.cli.options import ConfigOption, JsonOption
 from copilot.cli.output import plain_console, print_lines, width_of, wrapped
 
 if TYPE_CHECKING:
-    from copilot.explain.model.knowledge import Passage
-    from copilot.sources.knowledge.ingestion import Base, Job
-    from copilot.sources.knowledge.sync import Sync
+    from pathlib import Path
 
-
-def show_passages(passages: Sequence["Passage"]) -> None:
-    """Each passage under its title, with its place and score."""
-    console = plain_console()
-    for passage in passages:
-        console.print(passage.title, style="bold", soft_wrap=True)
-        console.print(f"{passage.source}  {passage.score:.2f}", style="dim", soft_wrap=True)
-        for line in passage.text.splitlines():
-            print_lines(console, wrapped(line, width_of(console), "  ", "  "))
-        console.print()
-    if not passages:
-        console.print("nothing fits", soft_wrap=True)
-
-
-def show_sync(result: "Sync") -> None:
-    """What was done, name by name where something changed."""
-    console = plain_console()
-    would = "would be " if result.dry_run else ""
-    for names, what in ((result.uploaded, "uploaded"), (result.deleted, "deleted")):
-        for name in names:
-            console.print(f"{would}{what}: {name}", soft_wrap=True)
-    for name in result.stale:
-        console.print(f"no longer a runbook, and still there (--delete removes it): {name}", soft_wrap=True)
-    for name, query in result.refused.items():
-        console.print(f"refused: {name} holds PromQL ({query})", soft_wrap=True)
-    place = f"s3://{result.bucket}/{result.prefix}"
-    new, same, gone = len(result.uploaded), len(result.unchanged), len(result.deleted)
-    console.print(f"{place}: {new} {would}uploaded, {same} unchanged, {gone} {would}deleted", soft_wrap=True)
-    if (result.uploaded or result.deleted) and not result.dry_run:
-        console.print("next: copilot kb start-ingestion", soft_wrap=True)
-
-
-def show_base(source: str, base: "Base") -> None:
-    """The knowledge base in a line, and why it is not well."""
-    console = plain_console()
-    used = "runbooks are looked up there" if source == "bedrock" else 'not looked up: [knowledge] source is "local"'
-    console.print(f"knowledge base {base.id} ({base.name}): {base.status}; {used}", soft_wrap=True)
-    for reason in base.reasons:
-        console.print(f"  {reason}", soft_wrap=True)
-
-
-def show_job(job: "Job") -> None:
-    """A job in a line, and why it failed."""
-    console = plain_console()
-    console.print(f"ingestion {job.id}, started {job.started_at}: {job.status}; {_counts(job)}", soft_wrap=True)
-    for reason in job.reasons:
-        console.print(f"  {reason}", soft_wrap=True)
-
-
-def show_jobs(jobs: Sequence["Job"]) -> None:
-    """A line a job."""
-    console = plain_console()
-    for job in jobs:
-        console.print(f"{job.id:<12}{job.started_at:<29}{job.status:<13}{_counts(job)}", soft_wrap=True)
-
-
-def _counts(job: "Job") -> str:
-    changes = f"{job.added} new, {job.changed} changed, {job.removed} removed, {job.failed} failed"
-    return f"{job.scanned} documents read: {changes}"
-
-
-@contextmanager
-def files_shown() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar over the files on a terminal, else nothing."""
-    if not sys.stderr.isatty():
-        yield lambda *_: None
-        return
-    columns = (TextColumn("runbooks"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as bars:
-        task = bars.add_task("", total=None)
-        yield lambda name, done, total: bars.update(task, completed=done, total=total, description=name)
-
-
-@contextmanager
-def job_shown() -> Iterator[Callable[["Job"], None]]:
-    """How far an ingestion is: on a terminal in place, else a line for each new state. Bedrock does not say how many
-    documents there will be, so there is no bar to fill."""
-    console, said = Console(stderr=True, highlight=False), set[str]()
-    if not sys.stderr.isatty():
-
-        def say(job: "Job") -> None:
-            if job.status not in said:
-                said.add(job.status)
-                console.print(f"ingestion {job.id}: {job.status}", soft_wrap=True)
-
-        yield say
-        return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bars:
-        task = bars.add_task("ingestion", total=None)
-        yield lambda job: bars.update(task, description=f"ingestion {job.id}: {job.status}; {_counts(job)}")
-
-
-if TYPE_CHECKING:
     from copilot.settings.models import KnowledgeSettings
-    from copilot.sources.knowledge.ingestion import Ingestion
+    from copilot.sources.knowledge.ingestion import Ingestion, Job
+
+NO_JOBS = "no ingestion yet: run `copilot kb sync`, then `copilot kb start-ingestion`"
 
 app = typer.Typer(help="The runbooks, here and in an Amazon Bedrock Knowledge Base.", no_args_is_help=True)
 
 
 @app.command()
 def search(
-    question: Annotated[list[str], typer.Argument(help="What to look for, in your own words.")],
-    most: Annotated[int, typer.Option("--limit", min=1, max=5, help="How many passages at most.")] = 5,
+    question: Annotated[list[str], typer.Argument(help="Words to search for.")],
+    limit: Annotated[int, typer.Option("--limit", min=1, max=5, help="Maximum number of passages.")] = 5,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look the runbooks up: the passages that fit best, with where they are from. Needs no AWS unless the configuration
-    names a knowledge base. Exit 1 when nothing fits.
+    """Search the runbooks and print the best passages with their source. Needs no AWS unless the configuration names a
+    knowledge base. Exit 1 when nothing matches.
 
-    Example: copilot kb search workers crashed, tasks pile up"""
+    Example: copilot kb search workers crashed, backlog growing"""
     from copilot.bootstrap import knowledge
     from copilot.errors import SourceError
     from copilot.rules.signals.readings import MissingCode
@@ -139,63 +43,83 @@ def search(
     found = asyncio.run(knowledge(_settings(config)).retrieve(" ".join(question)))
     if found.reason:
         raise SourceError(MissingCode.TARGET_DOWN, found.reason)
-    passages = found.passages[:most]
+    passages = found.passages[:limit]
+    out = plain_console()
     if as_json:
         typer.echo(json.dumps({"passages": [p.model_dump() for p in passages]}))
+    elif not passages:
+        typer.echo("no passage matches")
     else:
-        show_passages(passages)
+        for passage in passages:
+            out.print(passage.title, style="bold", soft_wrap=True)
+            out.print(f"{passage.source}  {passage.score:.2f}", style="dim", soft_wrap=True)
+            for line in passage.text.splitlines():
+                print_lines(out, wrapped(line, width_of(out), "  ", "  "))
+            out.print()
     if not passages:
         raise typer.Exit(1)
 
 
 @app.command()
 def sync(
-    delete: Annotated[bool, typer.Option("--delete", help="Also remove what is no longer among the runbooks.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Also delete files that are no longer runbooks.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Upload the runbooks that changed to the S3 bucket of the knowledge base. Files with PromQL are refused by
-    name, and then the exit code is 1. Start an ingestion afterwards.
+    """Upload changed runbooks to the knowledge base's S3 bucket; start an ingestion afterwards. Files with PromQL are
+    refused by name, and the exit code is 1.
 
     Example: copilot kb sync --delete --config copilot.toml"""
     from copilot.sources.knowledge.sync import sync as run
 
-    with files_shown() as shown:
-        result = run(_settings(config), delete=delete, dry_run=dry_run, done=shown)
+    with _files_progress() as progress:
+        result = run(_settings(config), delete=delete, dry_run=dry_run, done=progress)
     if as_json:
         typer.echo(json.dumps(asdict(result)))
     else:
-        show_sync(result)
+        would = "would be " if dry_run else ""
+        for names, what in ((result.uploaded, "uploaded"), (result.deleted, "deleted")):
+            for name in names:
+                typer.echo(f"{would}{what}: {name}")
+        for name in result.stale:
+            typer.echo(f"no longer a runbook, still in the bucket (remove it with --delete): {name}")
+        for name, query in result.refused.items():
+            typer.echo(f"refused: {name} contains PromQL ({query})")
+        new, same, gone = len(result.uploaded), len(result.unchanged), len(result.deleted)
+        place = f"s3://{result.bucket}/{result.prefix}"
+        typer.echo(f"{place}: {new} {would}uploaded, {same} unchanged, {gone} {would}deleted")
+        if (result.uploaded or result.deleted) and not dry_run:
+            typer.echo("next: copilot kb start-ingestion")
     if result.refused:
         raise typer.Exit(1)
 
 
 @app.command()
 def start_ingestion(
-    wait: Annotated[bool, typer.Option("--wait", help="Stay until it ends; exit 1 if it does not end well.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 if the ingestion fails.")] = False,
     every: Annotated[
-        float, typer.Option(min=0.01, max=600, metavar="SEC", help="With --wait: time between looks.")
+        float, typer.Option(min=0.01, max=600, metavar="SEC", help="With --wait: time between two polls.")
     ] = 5.0,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Have Bedrock read what lies in the bucket.
+    """Let Bedrock read the files in the bucket.
 
     Example: copilot kb start-ingestion --wait"""
     source = _ingestion(config)
     job = source.start()
     if wait:
-        with job_shown() as shown:
-            shown(job)
+        with _job_progress() as progress:
+            progress(job)
             while job.running:
                 time.sleep(every)
                 job = source.job(job.id)
-                shown(job)
+                progress(job)
     if as_json:
         typer.echo(job.model_dump_json())
     else:
-        show_job(job)
+        _print_job(job)
     if not job.well:
         raise typer.Exit(1)
 
@@ -206,8 +130,8 @@ def status(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say where runbooks are looked up, and how the knowledge base and its newest ingestion are. Exit 1 when one of
-    them is not well.
+    """Print where runbooks are searched, and the state of the knowledge base and its newest ingestion. Exit 1 when one
+    of them has failed.
 
     Example: copilot kb status --json"""
     settings = _settings(config)
@@ -219,35 +143,39 @@ def status(
     newest = [source.job(job)] if job else [source.job(j.id) for j in source.jobs(1)]
     if as_json:
         jobs = [j.model_dump() for j in newest]
-        typer.echo(
-            json.dumps({"source": settings.source, "knowledge_base": base.model_dump(), "job": next(iter(jobs), None)})
-        )
+        about = {"source": settings.source, "knowledge_base": base.model_dump(), "job": next(iter(jobs), None)}
+        typer.echo(json.dumps(about))
     else:
-        show_base(settings.source, base)
+        used = (
+            "runbooks are searched there" if settings.source == "bedrock" else 'not used: [knowledge] source is "local"'
+        )
+        typer.echo(f"knowledge base {base.id} ({base.name}): {base.status}; {used}")
+        for reason in base.reasons:
+            typer.echo(f"  {reason}")
         for found in newest:
-            show_job(found)
+            _print_job(found)
         if not newest:
-            typer.echo("no ingestion yet: run `copilot kb sync`, then `copilot kb start-ingestion`")
+            typer.echo(NO_JOBS)
     if base.status not in ("ACTIVE", "UPDATING") or not all(j.well for j in newest):
         raise typer.Exit(1)
 
 
 @app.command()
 def list_jobs(
-    most: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most.")] = 10,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Maximum number of jobs.")] = 10,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the newest ingestion jobs.
 
     Example: copilot kb list-jobs --limit 3"""
-    jobs = _ingestion(config).jobs(most)
+    jobs = _ingestion(config).jobs(limit)
     if as_json:
         typer.echo(json.dumps([j.model_dump() for j in jobs]))
-    elif jobs:
-        show_jobs(jobs)
-    else:
-        typer.echo("no ingestion yet: run `copilot kb sync`, then `copilot kb start-ingestion`")
+    elif not jobs:
+        typer.echo(NO_JOBS)
+    for job in () if as_json else jobs:
+        typer.echo(f"{job.id:<12}{job.started_at:<29}{job.status:<13}{_counts(job)}")
 
 
 def _local_status(settings: "KnowledgeSettings", as_json: bool) -> None:
@@ -262,16 +190,61 @@ def _local_status(settings: "KnowledgeSettings", as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"source": "local", "folders": folders, "runbooks": runbooks, "passages": passages}))
     else:
-        typer.echo(f"runbooks are looked up here: {runbooks} with {passages} passages, from {' and '.join(folders)}")
+        typer.echo(f"runbooks are searched here: {runbooks} with {passages} passages, from {' and '.join(folders)}")
 
 
-def _settings(config: ConfigOption) -> "KnowledgeSettings":
+def _print_job(job: "Job") -> None:
+    typer.echo(f"ingestion {job.id}, started {job.started_at}: {job.status}; {_counts(job)}")
+    for reason in job.reasons:
+        typer.echo(f"  {reason}")
+
+
+def _counts(job: "Job") -> str:
+    changes = f"{job.added} new, {job.changed} changed, {job.removed} removed, {job.failed} failed"
+    return f"{job.scanned} documents read: {changes}"
+
+
+@contextmanager
+def _files_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar of the files on a terminal's stderr."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("runbooks"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    console, disable = plain_console(stderr=True), not sys.stderr.isatty()
+    with Progress(*columns, console=console, transient=True, disable=disable) as bars:
+        task = bars.add_task("", total=None)
+        yield lambda name, done, total: bars.update(task, completed=done, total=total, description=name)
+
+
+@contextmanager
+def _job_progress() -> Iterator[Callable[["Job"], None]]:
+    """The state of an ingestion on stderr: in place on a terminal, else a line per new state. Bedrock does not report
+    the number of documents, so there is no bar."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    if not sys.stderr.isatty():
+        printed = set[str]()
+
+        def show(job: "Job") -> None:
+            if job.status not in printed:
+                printed.add(job.status)
+                typer.echo(f"ingestion {job.id}: {job.status}", err=True)
+
+        yield show
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=plain_console(stderr=True), transient=True) as bars:
+        task = bars.add_task("ingestion", total=None)
+        yield lambda job: bars.update(task, description=f"ingestion {job.id}: {job.status}; {_counts(job)}")
+
+
+def _settings(config: "Path | None") -> "KnowledgeSettings":
     from copilot.settings.load import load_settings
 
     return load_settings(config).knowledge
 
 
-def _ingestion(config: ConfigOption) -> "Ingestion":
+def _ingestion(config: "Path | None") -> "Ingestion":
     from copilot.sources.knowledge.ingestion import Ingestion
 
     return Ingestion(_settings(config))

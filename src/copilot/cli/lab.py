@@ -1,4 +1,4 @@
-"""`copilot lab`: the incident lab, which lies in the repository and not in the installed package."""
+"""`copilot lab`: the incident lab, which is in the repository and not in the installed package."""
 
 import sys
 from pathlib import Path
@@ -12,19 +12,20 @@ CHECKOUT = Path(copilot.__file__).resolve().parents[2]
 
 
 def lab_app() -> typer.Typer:
-    """The lab's commands in a checkout; elsewhere one that says where they work (StartError)."""
+    """The lab's commands in a checkout; elsewhere a command that says where they work (StartError)."""
     if not (CHECKOUT / "lab" / "cli.py").is_file():
-        app = typer.Typer(help="The incident lab (works from a checkout of the repository).")
+        app = typer.Typer(help="The incident lab (works in a checkout of the repository).")
         app.callback(invoke_without_command=True)(_elsewhere)
         return app
     if str(CHECKOUT) not in sys.path:
         sys.path.append(str(CHECKOUT))
-    from lab.cli import app as found
+    from lab.cli import app as commands
 
-    return found
+    return commands
 
 
 def _elsewhere() -> None:
-    raise StartError(
-        "copilot lab works from a checkout of the repository: clone it, run `make demo` once, and try there"
-    )
+    """Run, list and score the lab's scenarios in a checkout of the repository.
+
+    Example: copilot lab list"""
+    raise StartError("copilot lab works in a checkout of the repository: clone it, run `make demo` once, and try there")

@@ -30,24 +30,20 @@ from copilot.cli import (
 from copilot.errors import CopilotError
 
 app = typer.Typer(
-    help="Tells you whether a Temporal cluster is making forward progress on the work it has, and why not.",
-    epilog="Begin with: copilot demo",
+    help="Watches Temporal clusters: is each making progress, and if not, why, and what to do first.",
+    epilog="Start with: copilot demo",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (demo.demo, fault.fault, up.up, processes.worker, processes.api, processes.start, alive.alive,
-                status.status, doctor.doctor, replay.replay, signals.signals,
-                grafana.grafana):  # fmt: skip
+                status.status, doctor.doctor, replay.replay, signals.signals, grafana.grafana):  # fmt: skip
     app.command()(command)
 app.command(cls=read.ReadCommand)(read.read)
-app.add_typer(db.app, name="db")
-app.add_typer(lab.lab_app(), name="lab")
-app.add_typer(kb.app, name="kb")
-app.add_typer(logs.app, name="logs")
-app.add_typer(token.app, name="token")
-app.add_typer(notify.app, name="notify")
+for name, group in (("db", db.app), ("lab", lab.lab_app()), ("kb", kb.app), ("logs", logs.app), ("token", token.app),
+                    ("notify", notify.app)):  # fmt: skip
+    app.add_typer(group, name=name)
 
 
 def _print_version(wanted: bool) -> None:
@@ -64,19 +60,19 @@ def _root(
 
 
 def run() -> None:
-    """The entry point. Exit 0: fine; 1: the answer is bad news; 2: it could not run, one line on stderr says why."""
+    """The entry point. Exit 0: fine; 1: bad news; 2: the command could not run, and one line on stderr says why."""
     try:
         app(prog_name="copilot")
     except CopilotError as error:
         print(f"copilot: {error}", file=sys.stderr)
-        _leave(2)
+        _exit(2)
     except SystemExit as end:
-        _leave(end.code)
+        _exit(end.code)
 
 
-def _leave(code: str | int | None) -> NoReturn:
-    """End the process. Temporal's SDK has threads that call into Python while it shuts down, which aborts the process
-    once in a few dozen times: where the SDK is loaded, leave without that shutdown."""
+def _exit(code: str | int | None) -> NoReturn:
+    """End the process. Threads of Temporal's SDK call into Python while it shuts down, which at times aborts the
+    process: where the SDK is loaded, exit without that shutdown."""
     if "temporalio.bridge" in sys.modules and not isinstance(code, str):
         with contextlib.suppress(BrokenPipeError):
             sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""`copilot notify`: the channels people are told on."""
+"""`copilot notify`: the notification channels."""
 
 import asyncio
 import json
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from copilot.settings.load import Settings
     from copilot.settings.notify import NotifySettings
 
-app = typer.Typer(help="The channels people are told on.", no_args_is_help=True)
+app = typer.Typer(help="The notification channels.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_channels(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Print the configured channels, and when each hears of what. Addresses and keys are not shown.
+    """List the configured channels and what each is notified of. Addresses and keys are not printed.
 
     Example: copilot notify list --config copilot.toml"""
     _, channels = _configured(config)
@@ -36,15 +36,15 @@ def send_tests(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Send a test message to each channel, at once and at any hour, and say what came back. Exit 1 if one failed.
+    """Send a test notification to each channel, at any time of day, and print the result. Exit 1 if one fails.
 
     Example: copilot notify test --channel ops"""
     settings, channels = _configured(config, channel)
     outcomes = asyncio.run(_tested(settings, channels))
     for each, outcome in zip(channels, outcomes, strict=True):
-        said = {"channel": each.name, "kind": each.kind, "delivered": outcome.delivered, "why": outcome.why}
+        result = {"channel": each.name, "kind": each.kind, "delivered": outcome.delivered, "why": outcome.why}
         line = f"{each.name} ({each.kind}): {'delivered' if outcome.delivered else f'not delivered: {outcome.why}'}"
-        typer.echo(json.dumps(said) if as_json else line)
+        typer.echo(json.dumps(result) if as_json else line)
     if not all(outcome.delivered for outcome in outcomes):
         raise typer.Exit(1)
 
@@ -58,7 +58,7 @@ def _configured(config: "Path | None", name: str | None = None) -> "tuple[Settin
         raise SettingsError(["no channel is configured: add a [[notify]] section to copilot.toml"])
     chosen = [c for c in settings.notify if name in (None, c.name)]
     if not chosen:
-        raise SettingsError([f"no channel is named {name}: there is {names}"])
+        raise SettingsError([f"no channel is named {name}; there is {names}"])
     return settings, chosen
 
 

@@ -1,35 +1,53 @@
-"""Prose for a terminal or a pipe: wrapped at words, so that names, addresses and settings can be copied, and without
-blanks at the end of a line."""
+"""Text for a terminal or a pipe: colors of states and checks, and prose wrapped at words. Names, addresses and settings
+are never broken, so that they can be copied, and no line ends with blanks."""
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
+if TYPE_CHECKING:
+    from copilot.diagnosis import Check
+
+STATE_STYLES = {"happy": "green", "stressed": "yellow", "critical": "bold red", "unknown": "magenta"}
+CHECK_STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
 MAX_WIDTH = 120
 """Longer lines of prose are hard to read."""
 
 
-def wrapped(text: str, width: int, first: str, rest: str, style: str = "") -> list[Text]:
-    """The text in lines of at most `width` columns where its words allow it, each after `first` or `rest`."""
-    found = textwrap.wrap(
-        text, width, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
-    )
-    return [Text(line, style=style) for line in found]
-
-
-def plain_console() -> Console:
-    """Standard output, where brackets and numbers mean nothing."""
-    return Console(highlight=False, markup=False)
+def plain_console(*, stderr: bool = False) -> Console:
+    """A console that prints brackets and numbers as they are."""
+    return Console(stderr=stderr, highlight=False, markup=False)
 
 
 def width_of(console: Console) -> int:
-    """How wide prose may be."""
+    """The width of prose."""
     return min(console.width, MAX_WIDTH)
 
 
-def print_lines(console: Console, lines: Iterable[Text]) -> None:
-    """Print lines as they are."""
+def wrapped(text: str, width: int, first: str, rest: str, style: str = "") -> list[Text]:
+    """The text in lines of at most `width` columns, never broken inside a word, each after `first` or `rest`."""
+    lines = textwrap.wrap(
+        text, width, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )
+    return [Text(line, style=style) for line in lines]
+
+
+def print_lines(console: Console, lines: Iterable[Text | str]) -> None:
+    """Print lines without wrapping them again."""
     for line in lines:
         console.print(line, soft_wrap=True)
+
+
+def check_lines(title: str, checks: "Sequence[Check]", width: int) -> Iterator[Text]:
+    """Checks below their title, each with its fix."""
+    yield Text(title, style="bold")
+    for check in checks:
+        status = check.status.value
+        lines = wrapped(f"{check.name}: {check.found}", width, f"  {status:<7}  ", " " * 11)
+        lines[0].stylize(CHECK_STYLES[status], 2, 2 + len(status))
+        yield from lines
+        if check.fix:
+            yield from wrapped(check.fix, width, f"{' ' * 11}→ ", " " * 13, "dim")

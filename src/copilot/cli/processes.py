@@ -1,4 +1,4 @@
-"""`copilot worker`, `api` and `start`: the Copilot's own processes, and its loops."""
+"""`copilot worker`, `api` and `start`: the Copilot's processes and loops."""
 
 import asyncio
 import json
@@ -11,12 +11,12 @@ from copilot.cli.options import ConfigOption, JsonOption
 
 OUTCOMES = {
     "started": "started",
-    "running": "runs already",
-    "resumed": "started again, with what it knew",
-    "redefined": "runs already, and takes up what has changed",
-    "moved": "started again on another task queue, with what it knew",
-    "freed": "was stuck and is started again, with what it knew",
-    "forgotten": "runs, but its cluster is not configured: `temporal workflow cancel` ends it",
+    "running": "already runs",
+    "resumed": "resumed with its memory",
+    "redefined": "already runs, and takes over the changed settings",
+    "moved": "resumed with its memory on another task queue",
+    "freed": "was stuck; resumed with its memory",
+    "forgotten": "runs although its cluster is not configured: stop it with `temporal workflow cancel`",
 }
 
 
@@ -24,7 +24,6 @@ def worker(config: ConfigOption = None) -> None:
     """Run the loops of all configured clusters, until SIGTERM or Ctrl-C.
 
     Example: copilot worker --config copilot.toml"""
-    # Here and below: Temporal's SDK and FastAPI take a second to import, which --help need not wait for.
     from copilot.loops.worker import run_worker, worker_facts
     from copilot.settings.load import load_settings
     from copilot.telemetry.process_log import log_to_stderr
@@ -38,7 +37,7 @@ def worker(config: ConfigOption = None) -> None:
 def api(
     config: ConfigOption = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen beyond this machine although no token is asked for.")
+        bool, typer.Option("--insecure", help="Listen on a public address without authentication.")
     ] = False,
 ) -> None:
     """Serve the JSON API and the page, until SIGTERM or Ctrl-C.
@@ -57,12 +56,12 @@ def api(
 def start(
     config: ConfigOption = None,
     allow_self: Annotated[
-        bool, typer.Option("--allow-self", help="Watch a cluster although the Copilot itself runs on it.")
+        bool, typer.Option("--allow-self", help="Allow watching the cluster that the Copilot itself runs on.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Start watching: the loops of every configured cluster. Those that run already are left running and told what has
-    changed; where workers are versioned, all are handed to this release.
+    """Start the loops of every configured cluster. Running loops keep running and take over changed settings; with
+    versioned workers, all loops move to this release.
 
     Example: copilot start --config copilot.toml"""
     from copilot.loops.starter import start_loops

@@ -87,11 +87,11 @@ def _replay_prometheus(
 ) -> None:
     from whenever import Instant
 
-    from copilot.cli.options import moment, span
+    from copilot.cli.options import duration, moment
     from copilot.replay import cluster_at, evaluation_times, replay_prometheus
     from copilot.settings.load import load_settings
 
-    now, step_sec = Instant.now(), span("--step", step)
+    now, step_sec = Instant.now(), duration("--step", step)
     chosen = cluster_at(load_settings(config), url, cluster, step_sec)
     times = evaluation_times(moment("--start", start, now), moment("--end", end, now), step_sec, now)
 

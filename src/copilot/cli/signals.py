@@ -42,10 +42,10 @@ def signals(
     if dialect and not promql:
         raise SettingsError(["--dialect goes with --promql"])
     if promql:
-        from copilot.demo.faults import seconds
+        from copilot.cli.options import duration
         from copilot.metrics.promql import signal_promql
 
-        if not (window_sec := seconds(window)):
+        if not (window_sec := duration("--window", window)):
             raise SettingsError(["--window 0s is not a rate window: write 60s"])
         found = signal_promql(SPECS.values(), dialect or (), window_sec)
         lines = (f"# {SPECS[i].meaning}, {SPECS[i].unit}\n{i} = {text}\n" for i, text in found.items())

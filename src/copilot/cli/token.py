@@ -1,4 +1,4 @@
-"""`copilot token`: who may ask the API."""
+"""`copilot token`: access to the API and the page."""
 
 import json
 from typing import Annotated
@@ -12,16 +12,16 @@ app = typer.Typer(help="Tokens for the API and the page.", no_args_is_help=True)
 
 @app.callback()
 def _tokens() -> None:
-    pass
+    """Makes `new` a subcommand although it is the only one."""
 
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="Who is to use it: grafana, alice, …")], as_json: JsonOption = False
+    name: Annotated[str, typer.Argument(help="Who uses it: grafana, alice, …")], as_json: JsonOption = False
 ) -> None:
-    """Make a token. It is shown this once; copilot.toml gets only its hash.
+    """Create a token. It is shown only once; copilot.toml stores its hash.
 
-    In a browser, log in as anybody with the token as password.
+    In a browser, use any user name and the token as password.
 
     Example: copilot token new grafana"""
     from pydantic import TypeAdapter, ValidationError
@@ -33,13 +33,14 @@ def new(
     try:
         TypeAdapter(TokenName).validate_python(name)
     except ValidationError as error:
-        raise SettingsError([f"{name[:80]!r} is no name: letters, digits, dots, - and _, 63 at most"]) from error
+        problem = f"{name[:80]!r} is not a valid name: use letters, digits, dots, - and _, at most 63"
+        raise SettingsError([problem]) from error
     token = new_token()
-    kept = token_hash(token)
+    hashed = token_hash(token)
     key = name if "." not in name else f'"{name}"'
-    line = f'{key} = "{kept}"'
+    line = f'{key} = "{hashed}"'
     if as_json:
-        typer.echo(json.dumps({"name": name, "token": token, "hash": kept, "line": line}))
+        typer.echo(json.dumps({"name": name, "token": token, "hash": hashed, "line": line}))
         return
     typer.echo(f"The token of {name}, shown only now:\n\n  {token}\n")
-    typer.echo(f"Put this into copilot.toml and start the API anew:\n\n  [api.tokens]\n  {line}")
+    typer.echo(f"Add this to copilot.toml and restart the API:\n\n  [api.tokens]\n  {line}")

@@ -1,26 +1,22 @@
-"""`copilot up`: everything but a demo cluster, from copilot.toml."""
+"""`copilot up`: everything except a demo cluster, from copilot.toml."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from copilot.cli.options import ConfigOption
 
-if TYPE_CHECKING:
-    from copilot.embedded.supervisor import Event
-    from copilot.embedded.up import Up
-
 
 def up(
     config: ConfigOption = None,
     data_dir: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Where to keep data and logs; otherwise your data folder.")
+        Path | None, typer.Option(metavar="PATH", help="Folder for data and logs; by default your data folder.")
     ] = None,
 ) -> None:
-    """Run the Copilot for the clusters of copilot.toml: worker, API and page. Ctrl-C ends it all.
+    """Run the Copilot for the clusters of copilot.toml: worker, API and page. Ctrl-C stops everything.
 
-    Without a [temporal] address it brings a Temporal of its own, without a [store] url a PostgreSQL of its own.
+    Without a [temporal] address it starts an embedded Temporal, without a [store] url an embedded PostgreSQL.
 
     Example: copilot up --config copilot.toml, with as little in it as
 
@@ -31,23 +27,19 @@ def up(
     [clusters.temporal]
     address = "127.0.0.1:7233"
     """
-    # Not at the top: they bring Temporal's SDK along, which other commands need not wait for.
-    from copilot.demo.run import until_told_to_end
-    from copilot.embedded.up import default_folder, run_up
+    # Here, and in other commands: Temporal's SDK takes a second to import, which --help need not wait for.
+    from copilot.embedded.processes import run_until_signal
+    from copilot.embedded.up import Up, default_folder, run_up
     from copilot.settings.load import CONFIG_FILE, load_settings
 
+    def introduce(running: Up) -> None:
+        typer.echo(f"Temporal   {running.temporal}")
+        typer.echo(f"store      {running.store}")
+        typer.echo(f"logs       {running.data_dir / 'logs'}")
+        typer.echo(f"the page   {running.page}")
+
     settings = load_settings(config)
-    used = config or (Path(CONFIG_FILE) if Path(CONFIG_FILE).exists() else None)
+    file = config or (Path(CONFIG_FILE) if Path(CONFIG_FILE).exists() else None)
     folder = (data_dir or settings.data_dir or default_folder()).expanduser().absolute()
-    until_told_to_end(run_up(settings, used.absolute() if used else None, folder, _tell, _introduce))
-
-
-def _tell(event: "Event") -> None:
-    typer.echo(event.text)
-
-
-def _introduce(running: "Up") -> None:
-    typer.echo(f"Temporal   {running.temporal}")
-    typer.echo(f"store      {running.store}")
-    typer.echo(f"logs       {running.data_dir / 'logs'}")
-    typer.echo(f"the page   {running.page}")
+    file = file.absolute() if file else None
+    run_until_signal(run_up(settings, file, folder, lambda event: typer.echo(event.text), introduce))

@@ -1,7 +1,7 @@
 """The load of the demo: `python -m copilot.demo.load --address HOST:PORT --profile FILE`.
 
-Starts workflows at the rates of the profile, a JSON file read again whenever it changes. The rates are those of
-arrivals: a slow server does not slow them, up to a bound on requests under way.
+Starts workflows at the rates of the profile, a JSON file that is read again whenever it changes. A slow server does not
+slow the starts down, up to a limit on requests in flight.
 """
 
 import argparse
@@ -33,15 +33,15 @@ from copilot.demo.workflows import (
 
 TICK_SEC = 0.1
 REQUEST_TIMEOUT = timedelta(seconds=10)
-MOST_UNDER_WAY = 400
+MAX_IN_FLIGHT = 400
 QUERIED_SHARE = 0.25
 
 
 class Profile(BaseModel):
-    """What the load does. Rates are per second. `billing_share` of the workflows go to that queue, the rest to orders.
-    Of the short ones `failing_share` fail by their own code and `special_share` are special (demo_workflows.Job). A
-    long one lives for `long_periods` of 15 s. `mistakes_per_sec`: calls for workflows that are not there, and second
-    starts of one that runs."""
+    """The load. Rates are per second. `billing_share` of the workflows go to that queue, the rest to orders. Of the
+    short ones `failing_share` fail in their own code and `special_share` are special (see workflows.Job). A long one
+    runs for `long_periods` of 15 s. `mistakes_per_sec`: calls to unknown workflows, and second starts of a running
+    one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,23 +54,20 @@ class Profile(BaseModel):
     mistakes_per_sec: float = Field(default=0.0, ge=0)
 
     def times(self, factor: float) -> "Profile":
-        """The same, so many times as much."""
+        """This profile with its start rates multiplied by `factor`."""
         return self.model_copy(
-            update={
-                "short_per_sec": factor * self.short_per_sec,
-                "long_per_sec": factor * self.long_per_sec,
-            }
+            update={"short_per_sec": factor * self.short_per_sec, "long_per_sec": factor * self.long_per_sec}
         )
 
     def write(self, file: Path) -> None:
-        """Put it where the load reads it, all at once."""
+        """Write it to the file that the load reads, atomically."""
         draft = file.with_suffix(".draft")
         draft.write_text(self.model_dump_json(), encoding="utf-8")
         draft.replace(file)
 
 
 class ProfileFile:
-    """The profile in a file, read when it has changed."""
+    """A profile in a file, read again when the file changes."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -78,7 +75,7 @@ class ProfileFile:
         self._profile = Profile()
 
     def current(self) -> Profile:
-        """What the file says now."""
+        """The profile in the file now."""
         changed = self._file.stat().st_mtime_ns
         if changed != self._changed:
             self._profile = Profile.model_validate_json(self._file.read_bytes())
@@ -87,17 +84,17 @@ class ProfileFile:
 
 
 class Load:
-    """Starts workflows and talks to the long-running ones."""
+    """Starts workflows, and sends signals, updates and queries to the long-running ones."""
 
     def __init__(self, client: Client, profile: ProfileFile) -> None:
         self._client = client
         self._profile = profile
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._in_flight: set[asyncio.Task[None]] = set()
         self._run = secrets.token_hex(3)
         self._numbers = itertools.count(1)
 
-    async def go_on(self, done: asyncio.Event) -> None:
-        """Keep the rates until `done`."""
+    async def run(self, done: asyncio.Event) -> None:
+        """Start workflows at the profile's rates until `done` is set."""
         loop = asyncio.get_running_loop()
         last, due = loop.time(), [0.0, 0.0, 0.0]
         while not done.is_set():
@@ -105,7 +102,7 @@ class Load:
             rates = (profile.short_per_sec, profile.long_per_sec, profile.mistakes_per_sec)
             due = [left + (now - last) * rate for left, rate in zip(due, rates, strict=True)]
             last = now
-            for kind, work in enumerate((self._start_short, self._live_long, self._mistake)):
+            for kind, work in enumerate((self._start_short, self._start_long, self._mistake)):
                 for _ in range(int(due[kind])):
                     self._begin(work(profile))
                 due[kind] %= 1
@@ -113,16 +110,16 @@ class Load:
                 await asyncio.wait_for(done.wait(), TICK_SEC * random.uniform(0.5, 1.5))
             except TimeoutError:
                 continue
-        for task in self._under_way:
+        for task in self._in_flight:
             task.cancel()
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        if len(self._under_way) >= MOST_UNDER_WAY:
+        if len(self._in_flight) >= MAX_IN_FLIGHT:
             work.close()
             return
-        task = asyncio.create_task(_tolerating(work))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        task = asyncio.create_task(_report_errors(work))
+        self._in_flight.add(task)
+        task.add_done_callback(self._in_flight.discard)
 
     def _id(self, kind: str) -> str:
         return f"{kind}-{self._run}-{next(self._numbers)}"
@@ -138,7 +135,7 @@ class Load:
             rpc_timeout=REQUEST_TIMEOUT,
         )
 
-    async def _live_long(self, profile: Profile) -> None:
+    async def _start_long(self, profile: Profile) -> None:
         handle: WorkflowHandle[SubscriptionWorkflow, int] = await self._client.start_workflow(
             SubscriptionWorkflow.run,
             Subscription(periods=profile.long_periods),
@@ -156,9 +153,8 @@ class Load:
 
     async def _mistake(self, profile: Profile) -> None:
         if random.random() < 0.5:
-            await self._client.get_workflow_handle(self._id("nobody")).signal(
-                "note", "hello", rpc_timeout=REQUEST_TIMEOUT
-            )
+            unknown = self._client.get_workflow_handle(self._id("unknown"))
+            await unknown.signal("note", "hello", rpc_timeout=REQUEST_TIMEOUT)
             return
         for _ in range(2):
             await self._client.start_workflow(
@@ -174,7 +170,7 @@ def _queue(profile: Profile) -> str:
     return BILLING if random.random() < profile.billing_share else ORDERS
 
 
-async def _tolerating(work: Coroutine[Any, Any, None]) -> None:
+async def _report_errors(work: Coroutine[Any, Any, None]) -> None:
     try:
         await work
     except (RPCError, TemporalError) as error:
@@ -182,16 +178,16 @@ async def _tolerating(work: Coroutine[Any, Any, None]) -> None:
 
 
 async def run(address: str, profile: Path) -> None:
-    """Load until SIGTERM or SIGINT."""
+    """Run the load until SIGTERM or SIGINT."""
     client = await Client.connect(address)
     done = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, done.set)
-    await Load(client, ProfileFile(profile)).go_on(done)
+    await Load(client, ProfileFile(profile)).run(done)
 
 
 def main() -> None:
-    """Read the command line and load."""
+    """Parse the command line and run the load."""
     parser = argparse.ArgumentParser(prog="python -m copilot.demo.load")
     parser.add_argument("--address", required=True)
     parser.add_argument("--profile", required=True, type=Path)

@@ -1,4 +1,4 @@
-"""The copilot.toml of an embedded Copilot that watches an embedded cluster."""
+"""Everything that `copilot demo` starts: the watched cluster, the Copilot's own services, and the Copilot itself."""
 
 import contextlib
 import json
@@ -11,73 +11,29 @@ from pathlib import Path
 from pydantic import ValidationError
 from whenever import Instant
 
-from copilot.demo.faults import Answer, FaultDesk, Wish, listening, refusal
+from copilot.demo.faults import FaultController, serving_requests
 from copilot.demo.watched import WatchedCluster
 from copilot.embedded.data_folder import RunningDemo, owned_folder
 from copilot.embedded.ports import LOOPBACK, claim_port, free_ports
 from copilot.embedded.postgres import Postgres
-from copilot.embedded.processes import CopilotProcesses, start_own_servers
-from copilot.embedded.supervisor import Event, Supervisor, together
+from copilot.embedded.processes import CopilotProcesses, start_own_services
+from copilot.embedded.supervisor import Event, Supervisor, run_all
 from copilot.embedded.temporal import DevServer
-from copilot.errors import CopilotError, StartError
+from copilot.errors import StartError
 from copilot.settings.clusters import ClusterSettings, WatchedTemporal
-
-
-@dataclass(frozen=True)
-class Watching:
-    """How a cluster is watched. `logs`: the folder its server's log file is in."""
-
-    cluster: str
-    interval_sec: float
-    task_queues: tuple[str, ...]
-    logs: Path
-
-
-def write_config(
-    file: Path, watched: WatchedCluster, watching: Watching, own_server: DevServer, postgres: Postgres, api_port: int
-) -> None:
-    """Write the file, for its owner alone: the store's URL has a password in it."""
-    file.touch(mode=0o600)
-    quoted = json.dumps  # A JSON string of ASCII is a TOML string.
-    endpoints = [(watched.relay.url, "server"), *((url, "worker") for url in watched.worker_urls)]
-    lines = [
-        "# Written by `copilot demo`; read `copilot up --help` for a configuration of your own.",
-        "[temporal]",
-        f"address = {quoted(own_server.address)}",
-        "[store]",
-        f"url = {quoted(postgres.url)}",
-        "[api]",
-        f"host = {quoted(LOOPBACK)}",
-        f"port = {api_port}",
-        "[[clusters]]",
-        f"name = {quoted(watching.cluster)}",
-        f"interval_sec = {watching.interval_sec:g}",
-        "[clusters.temporal]",
-        f"address = {quoted(watched.server.address)}",
-        f"task_queues = {quoted(watching.task_queues)}",
-        "[clusters.logs]",
-        f"files = [{quoted(str(watching.logs / f'{watched.server.name}.log'))}]",
-    ]
-    for url, role in endpoints:
-        lines += ["[[clusters.metrics]]", f"url = {quoted(url)}", f"role = {quoted(role)}"]
-    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
 
 CLUSTER = "demo"
 TASK_QUEUES = ("orders", "billing")
-LONGEST_SOCKET_PATH = 100
+MAX_SOCKET_PATH = 100
 
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What the person asked for. `port` 0: a free one. `with_copilot` False: only servers, workers and load.
-
-    StartError if the interval is none the Copilot can be set to."""
+    """The options of `copilot demo`. `port` 0: any free port. StartError if the interval is out of range."""
 
     data_dir: Path | None = None
     port: int = 0
     interval_sec: float = 10.0
-    with_copilot: bool = True
 
     def __post_init__(self) -> None:
         try:
@@ -87,41 +43,33 @@ class DemoOptions:
             raise StartError(f"--interval {self.interval_sec:g}s cannot be used: {reason}") from error
 
 
-@dataclass(frozen=True)
-class DemoStack:
-    """A running demo: what it is made of, and the desk that breaks it."""
-
-    described: RunningDemo
-    desk: FaultDesk
-    watched: WatchedCluster
-
-
 @contextlib.asynccontextmanager
-async def demo_stack(options: DemoOptions, on_event: Callable[[Event], None]) -> AsyncIterator[DemoStack]:
-    """Start everything, and end everything on leaving. StartError says in one line what could not be started."""
+async def demo_stack(
+    options: DemoOptions, on_event: Callable[[Event], None]
+) -> AsyncIterator[tuple[RunningDemo, FaultController]]:
+    """Start everything, and stop everything on exit. StartError says in one line what cannot be started."""
     api_port = claim_port(options.port)
     with owned_folder(options.data_dir) as folder, _socket_in(folder) as socket:
-        logs = folder / "logs"
+        logs, config, page = folder / "logs", folder / "copilot.toml", f"http://{LOOPBACK}:{api_port}"
         async with Supervisor(logs, on_event) as supervisor:
             watched = WatchedCluster(supervisor, folder)
-            desk = FaultDesk(watched, lambda text: on_event(Event("fault", "fault", text)))
-            own: list[tuple[DevServer, Postgres]] = []
-            page, config = f"http://{LOOPBACK}:{api_port}", folder / "copilot.toml"
+            faults = FaultController(watched, lambda text: on_event(Event("fault", "fault", text)))
+            services: list[tuple[DevServer, Postgres]] = []
 
-            async def copilot_half() -> None:
-                servers = await start_own_servers(supervisor, folder, free_ports(4), throwaway=True)
-                own.append(servers)
-                watching = Watching(CLUSTER, options.interval_sec, TASK_QUEUES, logs)
-                write_config(config, watched, watching, *servers, api_port)
-                if options.with_copilot:
-                    processes = CopilotProcesses(supervisor, config, page)
-                    await processes.set_up_store()
-                    await processes.start()
+            async def start_copilot() -> None:
+                own_server, postgres = await start_own_services(supervisor, folder, free_ports(4), throwaway=True)
+                services.append((own_server, postgres))
+                # For its owner alone: the store's URL contains a password.
+                config.touch(mode=0o600)
+                config.write_text(_config(watched, options, logs, own_server, postgres, api_port), encoding="utf-8")
+                processes = CopilotProcesses(supervisor, config, page)
+                await processes.set_up_store()
+                await processes.start()
 
             try:
-                await together(watched.start(), copilot_half())
-                ((own_server, postgres),) = own
-                described = RunningDemo(
+                await run_all(watched.start(), start_copilot())
+                ((own_server, postgres),) = services
+                demo = RunningDemo(
                     pid=os.getpid(),
                     started_at=Instant.now().format_iso(),
                     data_dir=folder,
@@ -138,37 +86,51 @@ async def demo_stack(options: DemoOptions, on_event: Callable[[Event], None]) ->
                     logs=logs,
                     children=supervisor.pids(),
                 )
-
-                async def grant(wish: Wish) -> Answer:
-                    return await _grant(desk, wish)
-
-                async with listening(socket, grant):
-                    described.write()
+                async with serving_requests(socket, faults.handle):
+                    demo.write()
                     try:
-                        yield DemoStack(described, desk, watched)
+                        yield demo, faults
                     finally:
-                        described.remove()
+                        demo.remove()
             finally:
-                await desk.close()
+                await faults.close()
                 await watched.close()
 
 
-async def _grant(desk: FaultDesk, wish: Wish) -> Answer:
-    try:
-        if wish.fault is None:
-            cleared = [await desk.clear(name) for name in desk.active] if wish.clear else []
-            return Answer(done=True, text="; ".join(cleared) or "nothing to clear", active=desk.active)
-        done = await (desk.clear(wish.fault) if wish.clear else desk.inject(wish.fault))
-    except CopilotError as error:
-        return refusal(error, desk.active)
-    return Answer(done=True, text=done, active=desk.active)
+def _config(
+    watched: WatchedCluster, options: DemoOptions, logs: Path, own_server: DevServer, postgres: Postgres, api_port: int
+) -> str:
+    """The demo's copilot.toml."""
+    quoted = json.dumps  # A JSON string of ASCII is a TOML string.
+    endpoints = [(watched.relay.url, "server"), *((url, "worker") for url in watched.worker_urls)]
+    lines = [
+        "# Written by `copilot demo`; `copilot up --help` shows a configuration of your own.",
+        "[temporal]",
+        f"address = {quoted(own_server.address)}",
+        "[store]",
+        f"url = {quoted(postgres.url)}",
+        "[api]",
+        f"host = {quoted(LOOPBACK)}",
+        f"port = {api_port}",
+        "[[clusters]]",
+        f"name = {quoted(CLUSTER)}",
+        f"interval_sec = {options.interval_sec:g}",
+        "[clusters.temporal]",
+        f"address = {quoted(watched.server.address)}",
+        f"task_queues = {quoted(TASK_QUEUES)}",
+        "[clusters.logs]",
+        f"files = [{quoted(str(logs / f'{watched.server.name}.log'))}]",
+    ]
+    for url, role in endpoints:
+        lines += ["[[clusters.metrics]]", f"url = {quoted(url)}", f"role = {quoted(role)}"]
+    return "\n".join(lines) + "\n"
 
 
 @contextlib.contextmanager
 def _socket_in(folder: Path) -> Iterator[Path]:
-    """Where the demo listens: in its folder, or in a short temporary one where that path is too long for a socket."""
+    """The demo's socket: in its folder, or in a short temporary one where that path is too long for a socket."""
     socket = folder / "demo.socket"
-    if len(os.fsencode(socket)) <= LONGEST_SOCKET_PATH:
+    if len(os.fsencode(socket)) <= MAX_SOCKET_PATH:
         yield socket
         return
     with tempfile.TemporaryDirectory(prefix="copilot-") as short:

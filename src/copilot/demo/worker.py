@@ -1,4 +1,4 @@
-"""How a demo worker runs; handed to its process as JSON."""
+"""A worker of the demo: `python -m copilot.demo.worker --address HOST:PORT --metrics-port PORT`."""
 
 import argparse
 import asyncio
@@ -17,10 +17,10 @@ from copilot.embedded.ports import LOOPBACK
 
 
 class WorkerTuning(BaseModel):
-    """Per task queue: `slots` for activities, `task_slots` for workflow tasks, `pollers` of each kind (None: enough for
-    four partitions), `cache`: workflows kept in memory. `activity_sec`, `task_sec`: how long an activity and an order's
-    workflow task take (None: a few dozen milliseconds, and no time of their own). `bug`: the code of special orders
-    raises. `build`: the worker version, None for unversioned workers."""
+    """Settings of a worker. Per task queue: `slots` for activities, `task_slots` for workflow tasks, `pollers` of each
+    kind (None: enough for four partitions). `cache`: cached workflows. `activity_sec`, `task_sec`: duration of an
+    activity and of an order's workflow task (None: a few dozen milliseconds, and no extra time). `bug`: the code of
+    special orders raises. `build`: the worker's build id (None: unversioned)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -65,7 +65,7 @@ def _worker(client: Client, queue: str, tuning: WorkerTuning, outage: Path | Non
         task_queue=queue,
         workflows=workflows(bug=tuning.bug, task_sec=tuning.task_sec),
         activities=[Activities(tuning.activity_sec, outage).do_step],
-        # Our own few lines, known to be deterministic: the sandbox would cost most of the demo's CPU.
+        # The few lines of ours are deterministic; the sandbox would use most of the demo's CPU.
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=tuning.cache,
         max_concurrent_workflow_tasks=tuning.task_slots,
@@ -87,14 +87,12 @@ def _version(build: str) -> WorkerDeploymentConfig:
 
 
 def main() -> None:
-    """Read the command line and work."""
+    """Parse the command line and run the worker."""
     parser = argparse.ArgumentParser(prog="python -m copilot.demo.worker")
     parser.add_argument("--address", required=True)
     parser.add_argument("--metrics-port", required=True, type=int)
     parser.add_argument("--tuning", default="{}", help="a WorkerTuning as JSON")
-    parser.add_argument(
-        "--outage", type=Path, help="while this file is there, what special workflows depend on is down"
-    )
+    parser.add_argument("--outage", type=Path, help="while this file exists, activities of special workflows fail")
     options = parser.parse_args()
     tuning = WorkerTuning.model_validate_json(options.tuning)
     asyncio.run(work(options.address, options.metrics_port, tuning, options.outage))

@@ -1,6 +1,6 @@
-"""The work of the demo: orders and invoices (short, two activities each), subscriptions (timers, signals, updates).
+"""The demo's workflows: orders and invoices (short, two activities each), subscriptions (timers, signals, updates).
 
-Everything that goes wrong here on purpose is decided by the load and handed in, so that workflows stay deterministic.
+The load decides which workflows fail and passes that in, so that the workflows stay deterministic.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ ORDERS = "orders"
 BILLING = "billing"
 FLAKY_SHARE = 0.01
 ACTIVITY_SEC = (0.02, 0.06)
-MOST_BETWEEN_ATTEMPTS = timedelta(seconds=10)
+MAX_RETRY_INTERVAL = timedelta(seconds=10)
 
 
 @dataclass
 class Step:
-    """One piece of work of an activity. `special`: it depends on a third party."""
+    """An activity's input. `special`: the activity depends on a third party."""
 
     what: str
     special: bool = False
@@ -32,8 +32,8 @@ class Step:
 
 @dataclass
 class Job:
-    """A short workflow's input. `fails`: its own code gives up after the first activity. `special`: its activities
-    depend on a third party, and a bad deploy has its bug in what only it runs."""
+    """A short workflow's input. `fails`: its own code fails after the first activity. `special`: its activities depend
+    on a third party, and the bug of a bad deploy is in code that only special jobs run."""
 
     fails: bool = False
     special: bool = False
@@ -41,15 +41,15 @@ class Job:
 
 @dataclass
 class Subscription:
-    """A long-running workflow's input: so many periods of so many seconds each."""
+    """A long-running workflow's input: the number of periods and the seconds of each."""
 
     periods: int = 4
     period_sec: float = 15.0
 
 
 class Activities:
-    """The demo's activities. `seconds`: how long each takes, None for a few dozen milliseconds; one in a hundred first
-    attempts fails and is retried. While the file `outage` is there, the third party is down and special steps fail."""
+    """The demo's activities. `seconds`: the duration of each (None: a few dozen milliseconds). One in a hundred first
+    attempts fails and is retried. While the file `outage` exists, the third party is down and special steps fail."""
 
     def __init__(self, seconds: float | None, outage: Path | None = None) -> None:
         self._seconds = seconds
@@ -57,22 +57,22 @@ class Activities:
 
     @activity.defn
     async def do_step(self, step: Step) -> str:
-        """Takes its time, now and then fails at the first attempt."""
+        """Sleep, and fail at times at the first attempt."""
         await asyncio.sleep(random.uniform(*ACTIVITY_SEC) if self._seconds is None else self._seconds)
         if step.special and self._outage is not None and self._outage.exists():
-            raise ApplicationError(f"{step.what}: the third party does not answer", type="ThirdPartyDown")
+            raise ApplicationError(f"{step.what}: the third party does not respond", type="ThirdPartyDown")
         if activity.info().attempt == 1 and random.random() < FLAKY_SHARE:
             raise ApplicationError(f"{step.what}: the other side hung up", type="Flaky")
         return f"{step.what} done"
 
 
 async def do_step(what: str, *, special: bool = False) -> str:
-    """Have one piece of work done by an activity, however often it takes."""
+    """Run one step as an activity, with retries until it succeeds."""
     return await workflow.execute_activity_method(
         Activities.do_step,
         Step(what, special),
         start_to_close_timeout=timedelta(seconds=30),
-        retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=MOST_BETWEEN_ATTEMPTS),
+        retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=MAX_RETRY_INTERVAL),
     )
 
 
@@ -82,7 +82,7 @@ class OrderWorkflow:
 
     @workflow.run
     async def run(self, job: Job) -> str:
-        """Two activities, or a failure of its own between them."""
+        """Two activities; a failing job fails between them."""
         await do_step("reserve", special=job.special)
         if job.fails:
             raise ApplicationError("the card was declined", type="CardDeclined")
@@ -95,7 +95,7 @@ class InvoiceWorkflow:
 
     @workflow.run
     async def run(self, job: Job) -> str:
-        """Two activities, or a failure of its own between them."""
+        """Two activities; a failing job fails between them."""
         await do_step("print", special=job.special)
         if job.fails:
             raise ApplicationError("the customer has no address", type="NoAddress")
@@ -104,7 +104,7 @@ class InvoiceWorkflow:
 
 @workflow.defn
 class SubscriptionWorkflow:
-    """Bills every period until its periods are over or it is cancelled by signal."""
+    """Bills every period until its periods are over or a signal cancels it."""
 
     def __init__(self) -> None:
         self._plan = "basic"
@@ -114,7 +114,7 @@ class SubscriptionWorkflow:
 
     @workflow.run
     async def run(self, subscription: Subscription) -> int:
-        """Timers and an activity per period; the number of periods billed."""
+        """A timer and an activity per period. Returns the number of billed periods."""
         for _ in range(subscription.periods):
             try:
                 await workflow.wait_condition(lambda: self._cancelled, timeout=subscription.period_sec)
@@ -126,39 +126,39 @@ class SubscriptionWorkflow:
 
     @workflow.signal
     def note(self, text: str) -> None:
-        """Somebody wrote something."""
+        """Add a note."""
         self._notes += len(text) > 0
 
     @workflow.signal
     def cancel(self) -> None:
-        """No more periods."""
+        """End the subscription."""
         self._cancelled = True
 
     @workflow.update
     async def change_plan(self, plan: str) -> str:
-        """Another plan from now on; the one before."""
+        """Change the plan. Returns the previous plan."""
         before, self._plan = self._plan, plan
         return before
 
     @change_plan.validator
-    def _plan_has_a_name(self, plan: str) -> None:
+    def _validate_plan(self, plan: str) -> None:
         if not plan:
-            raise ValueError("a plan has a name")
+            raise ValueError("the plan needs a name")
 
     @workflow.query
     def plan(self) -> str:
-        """The plan just now."""
+        """The current plan."""
         return self._plan
 
 
 @workflow.defn(name="OrderWorkflow")
 class OrderWorkflowWithBug(OrderWorkflow):
-    """The orders of a bad deploy: for special jobs the code raises what is no failure of the workflow, so that the
-    workflow task fails and is retried."""
+    """Orders of a bad deploy: for special jobs the code raises an error that fails the workflow task, not the workflow,
+    so that the task is retried."""
 
     @workflow.run
     async def run(self, job: Job) -> str:
-        """As without the bug, but for special jobs."""
+        """Like OrderWorkflow, except for special jobs."""
         if job.special:
             raise KeyError("discount")
         return await super().run(job)
@@ -166,15 +166,15 @@ class OrderWorkflowWithBug(OrderWorkflow):
 
 @workflow.defn(name="OrderWorkflow")
 class BlockingOrderWorkflow:
-    """Orders whose code computes for `seconds` in each of its three workflow tasks (below the 2 s after which the SDK
-    calls it a deadlock)."""
+    """Orders whose code blocks for `seconds` in each of its three workflow tasks (less than the SDK's deadlock limit of
+    2 s)."""
 
     seconds: ClassVar[float] = 0.0
 
     @workflow.run
     async def run(self, job: Job) -> str:
-        """As without the blocking."""
-        time.sleep(self.seconds)  # noqa: ASYNC251 - what is wrong with it
+        """Like OrderWorkflow, with blocking code."""
+        time.sleep(self.seconds)  # noqa: ASYNC251 - the fault itself
         await do_step("reserve", special=job.special)
         time.sleep(self.seconds)  # noqa: ASYNC251
         done = await do_step("charge", special=job.special)
@@ -183,7 +183,7 @@ class BlockingOrderWorkflow:
 
 
 def workflows(*, bug: bool = False, task_sec: float | None = None) -> tuple[type[Any], ...]:
-    """The workflows of one worker process, the orders with that bug or with workflow tasks that take so long."""
+    """The workflows of one worker process: orders with the bug, or with workflow tasks that take `task_sec`."""
     orders: type[Any] = OrderWorkflowWithBug if bug else OrderWorkflow
     if task_sec is not None:
         orders, BlockingOrderWorkflow.seconds = BlockingOrderWorkflow, task_sec

@@ -1,4 +1,4 @@
-"""The folder a demo owns: its lock, its description for other terminals, its removal; and how to find the newest."""
+"""The data folder of a demo: its lock, its description for other terminals, its removal, and how to find the newest."""
 
 import contextlib
 import fcntl
@@ -18,7 +18,7 @@ PREFIX = "copilot-demo-"
 
 
 class RunningDemo(BaseModel):
-    """What runs, for `copilot fault` and for people. Ports and URLs are those of loopback."""
+    """A running demo, for `copilot fault` and other terminals. All addresses are on loopback."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -36,7 +36,7 @@ class RunningDemo(BaseModel):
     children: dict[str, int]
 
     def write(self) -> None:
-        """Put it into the data folder and into the list of running demos."""
+        """Write it to the data folder and to the list of running demos."""
         text = self.model_dump_json(indent=2)
         for file in (self.data_dir / DESCRIPTION, _list_of_demos() / f"{self.pid}.json"):
             draft = file.with_suffix(".draft")
@@ -44,35 +44,35 @@ class RunningDemo(BaseModel):
             draft.replace(file)
 
     def remove(self) -> None:
-        """Take it away again."""
+        """Remove it from both."""
         for file in (self.data_dir / DESCRIPTION, _list_of_demos() / f"{self.pid}.json"):
             file.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def locked(folder: Path, name: str, who: str) -> Iterator[None]:
-    """The folder with its logs folder, made where it is not there, and locked for us by the file `name` in it.
+def locked(folder: Path, name: str, owner: str) -> Iterator[None]:
+    """Create the folder and its logs folder if they do not exist, and lock it with the file `name` in it.
 
-    StartError if it cannot be written, or another `who` has it."""
+    StartError if it cannot be written, or if another `owner` holds the lock."""
     try:
         (folder / "logs").mkdir(parents=True, exist_ok=True)
         lock = (folder / name).open("w")
     except OSError as error:
         raise StartError(
-            f"{folder} cannot be used ({error.strerror}): choose a folder you may write to with --data-dir"
+            f"{folder} cannot be used ({error.strerror}): choose a folder that you can write to with --data-dir"
         ) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise StartError(
-                f"another {who} runs in {folder}: end it, or choose another folder with --data-dir"
+                f"another {owner} runs in {folder}: stop it, or choose another folder with --data-dir"
             ) from None
         yield
 
 
 def is_locked(folder: Path, name: str) -> bool:
-    """Whether somebody has the folder `locked` by that file now; a file that is left over says nothing."""
+    """Whether a process holds that lock of the folder. A leftover lock file does not count."""
     try:
         with (folder / name).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -85,15 +85,15 @@ def is_locked(folder: Path, name: str) -> bool:
 
 @contextlib.contextmanager
 def owned_folder(chosen: Path | None) -> Iterator[Path]:
-    """The data folder, locked for us: `chosen`, kept at the end, or a temporary one, removed at the end (but for the
-    logs when the start failed: the error points there).
+    """The demo's data folder, locked: `chosen`, which is kept, or a temporary one, which is removed at the end (except
+    the logs after a failed start: the error points there).
 
-    StartError if it cannot be written or another demo has it."""
+    StartError if it cannot be written or another demo uses it."""
     if chosen is None:
-        _remove_left_behind()
+        _remove_leftovers()
     folder = Path(tempfile.mkdtemp(prefix=PREFIX)) if chosen is None else chosen.expanduser().absolute()
     if os.geteuid() == 0 and chosen is None:
-        folder.chmod(0o711)  # PostgreSQL, which runs as another user then, passes through.
+        folder.chmod(0o711)  # PostgreSQL then runs as another user and must reach its folder.
     with locked(folder, LOCK, "demo"):
         failed = False
         try:
@@ -103,11 +103,11 @@ def owned_folder(chosen: Path | None) -> Iterator[Path]:
             raise
         finally:
             if chosen is None:
-                _remove(folder, but="logs" if failed else None)
+                _remove(folder, keep="logs" if failed else None)
 
 
 def find_demo(data_dir: Path | None) -> RunningDemo:
-    """The demo that runs in `data_dir`, else the newest of this user's. StartError if there is none."""
+    """The demo that runs in `data_dir`, by default the newest of this user. StartError if there is none."""
     if data_dir is not None:
         demo = _read(data_dir.expanduser().absolute() / DESCRIPTION)
         if demo is None:
@@ -115,7 +115,7 @@ def find_demo(data_dir: Path | None) -> RunningDemo:
         return demo
     demos = [demo for file in _list_of_demos().glob("*.json") if (demo := _read(file)) is not None]
     if not demos:
-        raise StartError("no demo runs: start one with `copilot demo`, or say which with --data-dir")
+        raise StartError("no demo runs: start one with `copilot demo`, or name its folder with --data-dir")
     return max(demos, key=lambda demo: demo.started_at)
 
 
@@ -135,26 +135,26 @@ def _list_of_demos() -> Path:
         owner = folder.stat().st_uid
     except OSError as error:
         raise StartError(
-            f"{folder} cannot be used ({error.strerror}): set XDG_RUNTIME_DIR to a folder of yours"
+            f"{folder} cannot be used ({error.strerror}): set XDG_RUNTIME_DIR to a folder of your own"
         ) from error
     if owner != os.geteuid():
-        raise StartError(f"{folder} belongs to somebody else: set XDG_RUNTIME_DIR to a folder of yours")
+        raise StartError(f"{folder} belongs to another user: set XDG_RUNTIME_DIR to a folder of your own")
     return folder
 
 
-def _remove(folder: Path, *, but: str | None) -> None:
-    if but is None:
+def _remove(folder: Path, *, keep: str | None) -> None:
+    if keep is None:
         shutil.rmtree(folder, ignore_errors=True)
         return
     for part in folder.iterdir():
-        if part.is_dir() and part.name != but:
+        if part.is_dir() and part.name != keep:
             shutil.rmtree(part, ignore_errors=True)
         elif not part.is_dir():
             part.unlink(missing_ok=True)
 
 
-def _remove_left_behind() -> None:
-    """Temporary folders of demos that were killed outright: listed, no longer locked."""
+def _remove_leftovers() -> None:
+    """Remove temporary folders of demos that were killed: listed, but no longer locked."""
     for file in _list_of_demos().glob("*.json"):
         if _read(file) is not None:
             continue

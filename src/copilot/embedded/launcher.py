@@ -1,7 +1,7 @@
-"""Become a child that cannot outlive its parent, then turn into the given program.
+"""Become a child that cannot outlive its parent, then execute the given program.
 
-Run by the supervisor as a script of its own: `python -I -S launcher.py PARENT_PID UID GID PROGRAM ARG…` (UID and GID
--1: stay who we are). A program rather than a hook after fork: hooks are unsafe, and warned about, where threads run.
+The supervisor runs this file as a script: `python -I -S launcher.py PARENT_PID UID GID PROGRAM ARG…` (UID and GID -1:
+keep the user). It is a program and not a hook after fork, because such hooks are unsafe in a process with threads.
 """
 
 import ctypes
@@ -20,14 +20,14 @@ def main(argv: list[str]) -> None:
         os.setgid(gid)
         os.setuid(uid)
     if sys.platform == "linux":
-        # After setuid, which clears the wish; it survives the exec below.
+        # After setuid, which resets it; it survives the exec below.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         sys.exit(125)
     try:
         os.execv(program[0], program)
     except OSError as error:
-        sys.exit(f"{program[0]} cannot be run: {error.strerror}")
+        sys.exit(f"{program[0]} cannot be executed: {error.strerror}")
 
 
 if __name__ == "__main__":

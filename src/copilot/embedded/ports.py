@@ -6,34 +6,33 @@ import socket
 from copilot.errors import StartError
 
 LOOPBACK = "127.0.0.1"
-# Below the ports that systems hand to outgoing connections: one of those could take a port between our choice and its
-# use, or while a server that owns it is restarted.
-CHOICE = range(20_000, 32_000)
+# Below the ephemeral ports: the system could hand one of those to an outgoing connection between our choice and its
+# use, or while the server that owns it restarts.
+PORTS = range(20_000, 32_000)
 
 
 def free_ports(count: int) -> list[int]:
-    """`count` different ports that nobody listens on just now. StartError if there are not so many."""
+    """`count` different ports on which no process listens. StartError if there are fewer."""
     found: list[int] = []
-    for port in random.sample(CHOICE, len(CHOICE)):
+    for port in random.sample(PORTS, len(PORTS)):
         if len(found) == count:
             return found
-        if _why_not(port) is None:
+        if _unavailable(port) is None:
             found.append(port)
-    raise StartError(f"there are no {count} free ports between {CHOICE.start} and {CHOICE.stop} on {LOOPBACK}")
+    raise StartError(f"fewer than {count} ports between {PORTS.start} and {PORTS.stop} are free on {LOOPBACK}")
 
 
 def claim_port(port: int, *, option: str = "--port") -> int:
-    """`port` if it can be listened on (0: any free one); else StartError says which option to change."""
+    """`port` if a process can listen on it (0: any free port). StartError otherwise; it names the option to change."""
     if port == 0:
         return free_ports(1)[0]
-    if (reason := _why_not(port)) is not None:
-        raise StartError(
-            f"port {port} cannot be used ({reason}): give another with {option}, or 0 to have a free one chosen"
-        )
+    if (reason := _unavailable(port)) is not None:
+        raise StartError(f"port {port} cannot be used ({reason}): choose another with {option}, or 0 for any free port")
     return port
 
 
-def _why_not(port: int) -> str | None:
+def _unavailable(port: int) -> str | None:
+    """Why no process can listen on `port`; None if one can."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

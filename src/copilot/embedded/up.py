@@ -1,4 +1,4 @@
-"""The Temporal and the store that a running `copilot up` brought, for commands in other terminals."""
+"""`copilot up`: the worker, the API and, where the configuration names none, an embedded Temporal and PostgreSQL."""
 
 import asyncio
 import contextlib
@@ -14,17 +14,18 @@ from copilot.embedded.data_folder import is_locked, locked
 from copilot.embedded.ports import claim_port, free_ports
 from copilot.embedded.postgres import prepare
 from copilot.embedded.processes import OWN_SERVER, STAGE_SERVERS, CopilotProcesses
-from copilot.embedded.supervisor import Event, Supervisor, together
+from copilot.embedded.supervisor import Event, Supervisor, run_all
 from copilot.embedded.temporal import DevServer
 from copilot.errors import SettingsError
 from copilot.settings.load import Settings
 
 LOCK = "up.lock"
-BROUGHT = "up.json"
+SERVICES_FILE = "up.json"
 
 
-class Brought(BaseModel):
-    """Their addresses; None: not brought, the configuration names one."""
+class EmbeddedServices(BaseModel):
+    """Addresses of the Temporal and the store that a running `copilot up` started; None where the configuration names
+    one."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,48 +33,9 @@ class Brought(BaseModel):
     store: str | None
 
 
-def default_folder() -> Path:
-    """Where data are kept unless the settings say otherwise: the user's data folder."""
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "temporal-sre-copilot"
-
-
-@contextlib.contextmanager
-def described(folder: Path, brought: Brought) -> Iterator[None]:
-    """Say it in the data folder as long as it runs, to its owner alone: the store's URL has a password in it."""
-    file = folder / BROUGHT
-    file.unlink(missing_ok=True)
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        out.write(brought.model_dump_json())
-    try:
-        yield
-    finally:
-        file.unlink(missing_ok=True)
-
-
-def with_brought(settings: Settings) -> Settings:
-    """The settings, with what a `copilot up` that runs in their data folder brought where they name none."""
-    folder = settings.data_dir or default_folder()
-    if not is_locked(folder, LOCK):
-        return settings
-    try:
-        brought = Brought.model_validate_json((folder / BROUGHT).read_bytes())
-    except (OSError, ValidationError):
-        return settings
-    update: dict[str, BaseModel] = {}
-    if brought.temporal and not temporal_given(settings):
-        update["temporal"] = settings.temporal.model_copy(update={"address": brought.temporal})
-    if brought.store and settings.store.url is None:
-        update["store"] = settings.store.model_copy(update={"url": brought.store})
-    return settings.model_copy(update=update)
-
-
-EMBEDDED = "embedded, in {}"
-
-
 @dataclass(frozen=True)
 class Up:
-    """What runs: where the page is, where the data are, and whose Temporal and store are used."""
+    """A running `copilot up`: its page, its data folder, and a description of its Temporal and its store."""
 
     page: str
     data_dir: Path
@@ -81,49 +43,91 @@ class Up:
     store: str
 
 
+def default_folder() -> Path:
+    """The data folder unless the settings name one: the user's own."""
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "temporal-sre-copilot"
+
+
+def with_embedded_services(settings: Settings) -> Settings:
+    """The settings, completed with the addresses of a `copilot up` that runs in their data folder."""
+    folder = settings.data_dir or default_folder()
+    if not is_locked(folder, LOCK):
+        return settings
+    try:
+        services = EmbeddedServices.model_validate_json((folder / SERVICES_FILE).read_bytes())
+    except (OSError, ValidationError):
+        return settings
+    update: dict[str, BaseModel] = {}
+    if services.temporal and not temporal_given(settings):
+        update["temporal"] = settings.temporal.model_copy(update={"address": services.temporal})
+    if services.store and settings.store.url is None:
+        update["store"] = settings.store.model_copy(update={"url": services.store})
+    return settings.model_copy(update=update)
+
+
 @contextlib.asynccontextmanager
 async def everything_up(
     settings: Settings, config: Path | None, folder: Path, on_event: Callable[[Event], None]
 ) -> AsyncIterator[Up]:
-    """Start everything, and end everything on leaving. SettingsError or StartError says in one line what is wrong."""
+    """Start everything, and stop everything on exit. SettingsError or StartError says in one line what is wrong."""
     if not settings.clusters:
         raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
     port = claim_port(settings.api.port, option="[api] port")
     with locked(folder, LOCK, "`copilot up`"):
         async with Supervisor(folder / "logs", on_event) as supervisor:
-            environment: dict[str, str | None] = {"COPILOT_API__PORT": str(port)}
-            temporal, store = settings.temporal.address, "your own"
-
-            async def own_temporal() -> None:
-                frontend, metrics, http = free_ports(3)
-                server = DevServer(OWN_SERVER, folder / "copilot.sqlite", frontend, metrics, http)
-                await supervisor.start(server.child({}, stage=STAGE_SERVERS))
-                environment["COPILOT_TEMPORAL__ADDRESS"] = server.address
-
-            async def own_store() -> None:
-                postgres = await prepare(supervisor, folder / "postgres", free_ports(1)[0])
-                await supervisor.start(postgres.child(stage=STAGE_SERVERS))
-                environment["COPILOT_STORE__URL"] = postgres.url
-
-            wanted = []
-            if not temporal_given(settings):
-                wanted.append(own_temporal())
-            if settings.store.url is None:
-                wanted.append(own_store())
-                store = EMBEDDED.format(folder)
-            if wanted:
-                await together(*wanted)
-            if address := environment.get("COPILOT_TEMPORAL__ADDRESS"):
-                temporal = f"{address} ({EMBEDDED.format(folder)})"
+            services = await _start_services(settings, supervisor, folder)
             page = f"{settings.api.scheme}://{settings.api.host_here}:{port}"
+            environment: dict[str, str | None] = {"COPILOT_API__PORT": str(port)}
+            if services.temporal:
+                environment["COPILOT_TEMPORAL__ADDRESS"] = services.temporal
+            if services.store:
+                environment["COPILOT_STORE__URL"] = services.store
             processes = CopilotProcesses(supervisor, config, page, environment=environment)
             await processes.set_up_store()
             await processes.start()
-            brought = Brought(
-                temporal=environment.get("COPILOT_TEMPORAL__ADDRESS"), store=environment.get("COPILOT_STORE__URL")
-            )
-            with described(folder, brought):
-                yield Up(page=page, data_dir=folder, temporal=temporal, store=store)
+            embedded = f"embedded, in {folder}"
+            with _published(folder, services):
+                yield Up(
+                    page=page,
+                    data_dir=folder,
+                    temporal=f"{services.temporal} ({embedded})" if services.temporal else settings.temporal.address,
+                    store=embedded if services.store else "your own",
+                )
+
+
+async def _start_services(settings: Settings, supervisor: Supervisor, folder: Path) -> EmbeddedServices:
+    """Start the services that the configuration does not name, in parallel."""
+    addresses: dict[str, str] = {}
+
+    async def temporal() -> None:
+        server = DevServer(OWN_SERVER, folder / "copilot.sqlite", *free_ports(3))
+        await supervisor.start(server.child({}, stage=STAGE_SERVERS))
+        addresses["temporal"] = server.address
+
+    async def store() -> None:
+        postgres = await prepare(supervisor, folder / "postgres", free_ports(1)[0])
+        await supervisor.start(postgres.child(stage=STAGE_SERVERS))
+        addresses["store"] = postgres.url
+
+    needed = [] if temporal_given(settings) else [temporal()]
+    needed += [store()] if settings.store.url is None else []
+    await run_all(*needed)
+    return EmbeddedServices(temporal=addresses.get("temporal"), store=addresses.get("store"))
+
+
+@contextlib.contextmanager
+def _published(folder: Path, services: EmbeddedServices) -> Iterator[None]:
+    """Publish the addresses in the data folder while the context is open, to the owner alone: the store's URL contains
+    a password."""
+    file = folder / SERVICES_FILE
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(services.model_dump_json())
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
 
 
 async def run_up(
@@ -133,7 +137,7 @@ async def run_up(
     on_event: Callable[[Event], None],
     on_running: Callable[[Up], None],
 ) -> None:
-    """Run until cancelled."""
+    """Start everything, report it to `on_running`, and run until cancelled."""
     async with everything_up(settings, config, folder, on_event) as running:
         on_running(running)
         await asyncio.Event().wait()

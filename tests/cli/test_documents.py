@@ -1,17 +1,20 @@
-"""docs/configuration.md is what the settings are, and its example works."""
+"""The documents in docs/ that are made from the code are fresh, and their examples work."""
 
 import re
 import tomllib
+from collections.abc import Callable
+
+import pytest
 
 from copilot.settings.load import Settings
 from tests.test_tree import ROOT
+from tools.docs import explanations
 from tools.docs.configuration import markdown
 
-DOCUMENT = ROOT / "docs" / "configuration.md"
 
-
-def test_the_document_is_fresh() -> None:
-    assert DOCUMENT.read_text(encoding="utf-8") == markdown(), "run: make docs"
+@pytest.mark.parametrize(("name", "write"), [("configuration", markdown), ("explanations", explanations.document)])
+def test_a_document_is_fresh(name: str, write: Callable[[], str]) -> None:
+    assert (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") == write(), "run: make docs"
 
 
 def test_every_section_and_key_is_there() -> None:
