@@ -33,7 +33,7 @@ demo: $(VENV)/.run  ## a Temporal cluster with workers and load, and the Copilot
 lab: $(VENV)/.run  ## all incidents of the lab afresh, which takes hours; ARGS="--at-once 2"
 	@$(BIN)/copilot lab run --all --out lab/recordings $(ARGS)
 
-test-llm: $(VENV)/.dev  ## dispatcher and researcher asked of a real model: COPILOT_LLM_BASE_URL, COPILOT_LLM_MODEL
+test-llm: $(VENV)/.dev  ## explanations by a real model: COPILOT_LLM_BASE_URL, COPILOT_LLM_MODEL
 	@$(BIN)/python -m pytest -m llm tests/agents/test_real_model.py $(ARGS)
 
 # Bytecode is kept even where the environment says it is not: dozens of processes would compile the same again.
