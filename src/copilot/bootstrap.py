@@ -125,7 +125,7 @@ def models(settings: ModelSettings) -> "Explainers | None":
     if not settings.any:
         return None
     try:
-        from copilot.explain.model.build import explainers
+        from copilot.explain.model.provider import explainers
     except ImportError as error:
         raise SettingsError(
             [f"models: {error.name} is not installed: install temporal-sre-copilot with its extra `models`"]

@@ -24,10 +24,10 @@ class Wire:
     drops: bool = False
 
 
-def calls(tool: str, arguments: Any, **usage: int) -> Wire:
-    """The model calls an output tool. `arguments` is an object, or JSON text as it is."""
+def answers(arguments: Any, **usage: int) -> Wire:
+    """The model calls the output tool. `arguments` is an object, or JSON text as it is."""
     text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-    function = {"name": tool, "arguments": text}
+    function = {"name": "final_result", "arguments": text}
     message = {"role": "assistant", "content": None,
                "tool_calls": [{"id": "call-1", "type": "function", "function": function}]}  # fmt: skip
     return completion(message, **usage)
@@ -52,29 +52,23 @@ def refuses(status: str) -> Wire:
     return Wire(json.dumps({"error": {"message": "no", "type": "error", "code": None}}).encode(), status)
 
 
-DEEPER = calls("final_result_NeedsDeepExplanation", {"look_into": "the backlog"})
-NOT_NEEDED = calls("final_result_NoExplanationNeeded", {"reason": "said already"})
-
-
 @dataclass
 class ModelServer:
-    """Answers the dispatcher by `dispatch`, the researcher by `research`; by name those whose prompt has `case-name` in
-    it. `asked`: the bodies of all requests."""
+    """Answers quick and deep requests; by name those whose prompt has `case-name` in it. `requests`: the bodies."""
 
-    dispatch: Wire = DEEPER
-    research: Wire = NOT_NEEDED
-    dispatched: dict[str, Wire] = field(default_factory=dict)
-    researched: dict[str, Wire] = field(default_factory=dict)
+    quick: Wire = Wire(hangs=True)
+    deep: Wire = Wire(hangs=True)
+    cases: dict[str, Wire] = field(default_factory=dict)
     url: str = ""
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    requests: list[dict[str, Any]] = field(default_factory=list)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
             length = int(head.split("content-length: ")[1].split("\r\n")[0])
             request = json.loads(await reader.readexactly(length))
-            self.asked.append(request)
-            wire = self._wire(request)
+            self.requests.append(request)
+            wire = self._wire(str(request["messages"]))
             if wire.hangs:
                 await reader.read()
             elif not wire.drops:
@@ -84,13 +78,10 @@ class ModelServer:
         finally:
             writer.close()
 
-    def _wire(self, request: dict[str, Any]) -> Wire:
-        dispatching = len(request.get("tools", ())) > 1
-        found = re.search(r"case-(\w+)", str(request["messages"]))
-        case = found[1] if found else ""
-        if dispatching:
-            return self.dispatched.get(case, self.dispatch)
-        return self.researched.get(case, self.research)
+    def _wire(self, messages: str) -> Wire:
+        case = re.search(r"case-(\w+)", messages)
+        default = self.deep if "all parts" in messages else self.quick
+        return self.cases.get(case[1], default) if case else default
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[Self]:

@@ -1,4 +1,4 @@
-"""Models are built from settings, before anything is asked, and what is missing is said."""
+"""Models are built from settings before any request, and errors name what is missing."""
 
 import subprocess
 import sys
@@ -8,32 +8,32 @@ from pydantic import ValidationError
 
 from copilot.bootstrap import models
 from copilot.errors import SettingsError
-from copilot.explain.model.build import explainers, model, price_of
-from copilot.explain.model.usage import NO_MODEL, Cap, Price
-from copilot.settings.models import BEDROCK_DISPATCHER, BEDROCK_RESEARCHER, ModelSettings
+from copilot.explain.model.provider import build_model, explainers, list_price
+from copilot.explain.model.usage import Price
+from copilot.settings.models import BEDROCK_DISPATCHER, BEDROCK_RESEARCHER, NO_MODEL, Cap, ModelSettings
 
 
-def test_deployments_defaults_are_built_without_asking_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deployment_defaults_are_built_without_calling_aws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     settings = ModelSettings(dispatcher=BEDROCK_DISPATCHER, researcher=BEDROCK_RESEARCHER, region="us-east-1")
     built = explainers(settings)
-    assert built.dispatcher.price == Price(2.2, 11.0)
-    assert built.researcher.price == Price(4.4, 22.0)
-    assert "max_retries" not in str(built.researcher.agent.model_settings)
+    assert built.quick.price == Price(2.2, 11.0)
+    assert built.deep.price == Price(4.4, 22.0)
+    assert "max_retries" not in str(built.deep.agent.model_settings)
 
 
-def test_one_model_does_both_jobs() -> None:
+def test_one_model_serves_both_depths() -> None:
     built = explainers(ModelSettings(researcher="ollama:qwen3", base_url="http://127.0.0.1:1/v1"))
-    assert (built.dispatcher.model, built.researcher.model) == ("ollama:qwen3", "ollama:qwen3")
-    assert built.researcher.price is None
-    assert built.researcher.at_most("x" * 300)[2] == 0.0
+    assert (built.quick.model, built.deep.model) == ("ollama:qwen3", "ollama:qwen3")
+    assert built.deep.price is None
+    assert built.deep.bound("x" * 300)[2] == 0.0
 
 
 @pytest.mark.parametrize(
     ("name", "says"),
     [("anthropic:claude-opus-5-5", "ANTHROPIC_API_KEY"), ("nobody:model", "nobody:model")],
 )
-def test_a_model_that_cannot_be_used_is_said_at_start(name: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unusable_model_is_an_error_at_start(name: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     with pytest.raises(SettingsError, match=says):
         models(ModelSettings(dispatcher=name))
@@ -63,8 +63,8 @@ def test_without_a_model_there_is_none_and_no_cap() -> None:
 
 
 def test_an_unknown_model_has_no_price_and_builds_all_the_same() -> None:
-    assert price_of("openai-chat:local") is None
-    built = model("openai-chat:local", ModelSettings(dispatcher="openai-chat:local", base_url="http://h/v1"))
+    assert list_price("openai-chat:local") is None
+    built = build_model("openai-chat:local", ModelSettings(dispatcher="openai-chat:local", base_url="http://h/v1"))
     assert built.model_name == "local"
 
 

@@ -1,19 +1,27 @@
-"""Dispatcher and researcher asked of a real model: `make test-llm`, see docs/models.md. Not part of `make test`."""
+"""Explanations by a real model: `make test-llm`, see docs/models.md. Not part of `make test`."""
 
 import json
 import os
+from functools import cache
+from pathlib import Path
 
 import pytest
 
-from copilot.explain.model.build import explainers
-from copilot.explain.model.evidence import Passage, evidence
-from copilot.explain.model.grounding import Grounded, Refused, grounded
+from copilot.explain import explained
+from copilot.explain.model.check import checked, model_explanation
+from copilot.explain.model.evidence import evidence
+from copilot.explain.model.knowledge import Passage
+from copilot.explain.model.provider import explainers
+from copilot.explain.model.situation import Depth
 from copilot.explain.model.usage import Outcome
 from copilot.loops.activities.explain import ExplainActivities, ExplainDeps
 from copilot.loops.messages import FetchRagContext
+from copilot.pipeline import replay
+from copilot.rules.evaluate import Context
+from copilot.rules.model import Evaluation
 from copilot.settings.models import ModelSettings
 from copilot.sources.knowledge.local import LocalKnowledge
-from tests.core.grounding_situations import evaluation
+from copilot.sources.recorded import read_recording
 from tests.fakes.memory_store import MemoryStore
 
 URL, NAME = os.environ.get("COPILOT_LLM_BASE_URL", ""), os.environ.get("COPILOT_LLM_MODEL", "")
@@ -23,36 +31,48 @@ pytestmark = [
     pytest.mark.timeout(4 * TIMEOUT),
     pytest.mark.usefixtures("_anywhere"),
 ]
-SITUATIONS = ("workers-down@15", "slots-exhausted@24", "database-locked@20")
+SCENARIOS = Path(__file__).parents[1] / "scenarios"
+SITUATIONS = ("slots-exhausted@24", "database-locked@20")
 
 
 @pytest.fixture
 def _anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The endpoint may be far away; the key goes where OpenAI's client looks for it."""
+    """The endpoint may be remote; the key goes where OpenAI's client reads it."""
     if not (URL and NAME):
         pytest.fail("set COPILOT_LLM_BASE_URL and COPILOT_LLM_MODEL: docs/models.md says how")
     if KEY:
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
 
+@cache
+def evaluation(situation: str) -> Evaluation:
+    """The evaluation of `scenario@tick`."""
+    scenario, _, tick = situation.partition("@")
+    header, ticks = read_recording(SCENARIOS / scenario / "recording.jsonl.gz")
+    context = Context(cluster=scenario, interval_sec=header.interval_sec, window_sec=header.window_sec)
+    return tuple(replay(ticks, context))[int(tick)]
+
+
+@pytest.mark.parametrize("depth", ["quick", "deep"])
 @pytest.mark.parametrize("situation", SITUATIONS)
-async def test_a_real_model_answers_in_the_shape_asked_for(situation: str, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_real_model_answers_in_the_shape_asked_for(
+    situation: str, depth: Depth, capsys: pytest.CaptureFixture[str]
+) -> None:
     models = explainers(ModelSettings(dispatcher=f"openai-chat:{NAME}", base_url=URL))
-    judged = evaluation(situation)
+    decided = evaluation(situation)
+    judged = explained(decided)
     activities = ExplainActivities(ExplainDeps(MemoryStore(), LocalKnowledge(), models))
-    ask = FetchRagContext(evaluation=judged.model_dump(mode="json"), deadline_sec=5)
+    ask = FetchRagContext(evaluation=decided.model_dump(mode="json"), deadline_sec=5)
     passages = [Passage.model_validate(p) for p in (await activities.fetch_rag_context(ask)).passages]
-    known = evidence(judged, judged.signals.logs, passages, addresses=True)
-    first = await models.dispatching(judged, known).ask(TIMEOUT)
-    deep = await models.research(judged, known, {}).ask(TIMEOUT)
-    checked = grounded(deep.explanation, known) if deep.explanation else None
+    known = evidence(judged, passages, addresses=True)
+    explainer, prompt = models.request(depth, judged, known, {})
+    reply = await explainer.ask(prompt, TIMEOUT)
     with capsys.disabled():
-        print(f"\n{situation}")
-        for who, told in (("dispatcher", first), ("researcher", deep)):
-            print(f"{who}: {told.outcome.value} {told.why} {told.input_tokens} tokens in, {told.output_tokens} out")
-        if isinstance(checked, Refused):
-            print("refused:", *(f"\n  {o.reason.value} in {o.place}: {o.found}" for o in checked.objections))
-        if isinstance(checked, Grounded):
-            print(json.dumps(checked.answer.model_dump(mode="json"), indent=1, ensure_ascii=False))
-    assert first.outcome in (Outcome.SERVED, Outcome.NOT_NEEDED, Outcome.DEEPER), first.why
-    assert deep.outcome is Outcome.SERVED, deep.why
+        print(f"\n{situation}, {depth}: {reply.outcome.value} {reply.reason}")
+        print(f"{reply.input_tokens} tokens in, {reply.output_tokens} out")
+        if reply.answer:
+            left = checked(reply.answer, known)
+            print("dropped:", dict(left.dropped), "usable" if left.usable else "not usable")
+            explanation = model_explanation(judged, left.answer, known)
+            print(json.dumps(explanation.model_dump(mode="json"), indent=1, ensure_ascii=False))
+    assert reply.outcome is Outcome.SERVED, reply.reason

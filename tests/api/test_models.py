@@ -7,10 +7,16 @@ from rich.console import Console
 
 from copilot.cli.status import print_models
 from copilot.explain import explained
-from copilot.explain.model.usage import Cap, Outcome
+from copilot.explain.model.answer import Answer
+from copilot.explain.model.check import model_explanation
+from copilot.explain.model.evidence import evidence
+from copilot.explain.model.usage import Outcome
+from copilot.rules.model import Trigger
+from copilot.settings.models import Cap
+from tests.agents.answers import critical, sound
 from tests.api.conftest import client
 from tests.api.standin import Clock, ToldLoop, away_store, deps
-from tests.evaluations import NOON, evaluation, in_a_models_words
+from tests.evaluations import NOON, assessment, evaluation, scale_workers
 from tests.fakes.memory_store import MemoryStore
 from tests.store.model_call_contract import called
 
@@ -59,16 +65,20 @@ async def test_while_the_store_is_away_nothing_is_said_instead_of_nothing_spent(
     assert not out.getvalue()
 
 
-async def test_a_models_words_stay_until_the_situation_changes() -> None:
+async def test_a_models_explanation_stays_until_the_situation_changes() -> None:
+    words = explained(critical())
+    explanation = model_explanation(words, Answer.model_validate(sound()), evidence(words))
     store, loop, clock = MemoryStore(), ToldLoop(), Clock()
-    await store.save_assessment(in_a_models_words("MODEL-WORDS"))
-    loop.tell(
-        evaluation("critical", NOON.add(seconds=30)).model_copy(update={"verdict": evaluation("critical").verdict})
-    )
-    narrative = explained(evaluation("critical")).narrative
+    await store.save_assessment(assessment("critical"))
+    assert await store.improve_explanation(words.evaluation_id, Trigger.STATE_CHANGE, explanation)
+    later = critical().model_copy(update={"time": NOON.add(seconds=30), "evaluation_id": "later"})
+    loop.newest["default"] = later
     async with client(deps(loop, store, clock)) as api:
-        words = (await api.get("/status/summary")).json()
-        assert (words["explained_by"], words["narrative"]["why"]) == ("model", narrative.why)
-    loop.tell(evaluation("happy", NOON.add(seconds=60)))
+        summary = (await api.get("/status/summary")).json()
+        assert (summary["explained_by"], summary["summary"]) == ("model", words.summary)
+        assert summary["narrative"]["setting"] == "Workflows start at 2.1/s."
+        status = (await api.get("/status")).json()
+        assert status["recommended_actions"][0]["description"] == scale_workers().description
+    loop.newest["default"] = evaluation("happy", NOON.add(seconds=60))
     async with client(deps(loop, store, clock)) as api:
         assert (await api.get("/status/summary")).json()["explained_by"] == "rules"

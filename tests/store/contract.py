@@ -1,18 +1,16 @@
 """What every store must do, whatever it is made of."""
 
-from copilot.explain.model.answer import ActionsFor, Explanation
+from copilot.explain.model.answer import ActionRef, Explanation
 from copilot.rules.model import (
-    ActionType,
     HealthAssessment,
     Issue,
     Narrative,
     ReportedState,
     Severity,
-    SuggestedAction,
     Trigger,
 )
 from copilot.store.base import Store
-from tests.evaluations import NOON, assessment, evaluation, issue, signals, snapshot
+from tests.evaluations import NOON, assessment, evaluation, issue, scale_workers, signals, snapshot
 from tests.store.model_call_contract import ModelCallContract
 
 POLLERS = issue()
@@ -27,23 +25,13 @@ BETTER = Explanation(
         setting="a", trigger="b", reactions=("c", "d"), why="e", meaning="f", watch_next="g \U0001f916"
     ),
     actions=(
-        ActionsFor(
-            finding="no_pollers",
-            subject="orders",
-            actions=(
-                SuggestedAction(
-                    action_type=ActionType.SCALE,
-                    target_service="workers",
-                    description="Start four",
-                    confidence=0.5,
-                    risk_level="low",
-                    source="model",
-                ),
-            ),
-        ),
-        ActionsFor(finding="never_found", actions=()),
+        ActionRef(finding="no_pollers", action="start_workers"),
+        ActionRef(finding="never_found", action="start_workers"),
     ),
 )
+
+
+CHOSEN = (scale_workers(source="model"),)
 
 
 def found(after_sec: float, *findings: Issue, state: str = "stressed") -> HealthAssessment:
@@ -290,7 +278,7 @@ class StoreContract(ModelCallContract):
         kept = await store.latest_assessment("default")
         assert kept is not None
         assert (kept.explained_by, kept.summary, kept.narrative) == ("model", "In other words.", BETTER.narrative)
-        assert [f.suggested_actions for f in kept.findings] == [BETTER.actions[0].actions, SLOTS.suggested_actions]
+        assert [f.suggested_actions for f in kept.findings] == [CHOSEN, SLOTS.suggested_actions]
         assert kept.explanation_note == "Said by a model."
         words = {"explained_by", "explanation_note", "summary", "narrative", "findings"}
         assert kept.model_dump(exclude=words) == first.model_dump(exclude=words)
@@ -306,7 +294,7 @@ class StoreContract(ModelCallContract):
         assert pollers.suggested_actions == POLLERS.suggested_actions
         await store.improve_explanation(second.evaluation_id, second.trigger, BETTER)
         (pollers,) = await store.issues("default")
-        assert pollers.suggested_actions == BETTER.actions[0].actions
+        assert pollers.suggested_actions == CHOSEN
         assert (pollers.first_seen, pollers.last_seen) == (NOON, NOON.add(minutes=1))
 
     async def test_words_for_an_assessment_that_is_not_kept_are_refused(self, store: Store) -> None:

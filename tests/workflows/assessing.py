@@ -5,14 +5,16 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowHandle
 
-from copilot.explain.model.build import explainers
+from copilot.explain import ExplainedEvaluation
+from copilot.explain.model.answer import in_words
+from copilot.explain.model.provider import explainers
 from copilot.explain.model.usage import ModelCall
 from copilot.loops.activities.explain import ExplainDeps
 from copilot.loops.activities.observe import ObserveDeps
 from copilot.loops.assess import AssessHealthWorkflow
 from copilot.loops.definitions import AssessInput
 from copilot.loops.worker import build_worker
-from copilot.rules.model import Evaluation, HealthAssessment
+from copilot.rules.model import Evaluation
 from copilot.settings.models import ModelSettings
 from copilot.sources.knowledge.local import LocalKnowledge
 from tests.agents.answers import INJECTION, SECRET, critical, logged
@@ -23,9 +25,12 @@ MODEL = "openai-chat:gpt-5-mini"
 
 
 def judged(case: str) -> Evaluation:
-    """The evaluation of a case; what its log says among it."""
+    """The evaluation of a case, named in a log pattern; rules find that `quick…` needs a quick explanation only."""
     text = {"injected": INJECTION, "secret": f"access denied for {SECRET}"}.get(case, "no poller")
     found = critical(case, logged(f"case-{case} {text}"))
+    if case.startswith("quick"):
+        known = found.signals.logs[0].model_copy(update={"mined": False})
+        found = found.model_copy(update={"signals": found.signals.model_copy(update={"logs": (known,)})})
     return Evaluation.model_validate(found.model_dump(include=set(Evaluation.model_fields)))
 
 
@@ -42,7 +47,7 @@ class Assessing:
         deps = ObserveDeps(sources={}, contexts={}, store=store)
         self.worker = build_worker(client, self._queue, deps, explain=explain)
 
-    async def assess(self, case: str) -> tuple[HealthAssessment, list[ModelCall], float]:
+    async def assess(self, case: str) -> tuple[ExplainedEvaluation, list[ModelCall], float]:
         """What is stored in the end, the calls that were made, and how long it took (s)."""
         ask = AssessInput(cluster=case, evaluation=judged(case).model_dump(mode="json"), trigger="state_change")
         async with self._few:
@@ -55,7 +60,7 @@ class Assessing:
         took = (described.close_time - described.start_time).total_seconds()
         kept = await self._store.latest_assessment(case)
         assert kept is not None
-        return kept, await self._store.model_calls(case, *EVER), took
+        return in_words(kept), await self._store.model_calls(case, *EVER), took
 
     def assessment(self, case: str) -> WorkflowHandle[Any, Any]:
         """The workflow of a case."""

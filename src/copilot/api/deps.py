@@ -9,8 +9,8 @@ from typing import Protocol
 from prometheus_client.registry import Collector
 from whenever import Instant
 
-from copilot.explain.model.usage import NO_MODEL, Cap
 from copilot.rules.model import Evaluation
+from copilot.settings.models import NO_MODEL, Cap
 from copilot.store.base import Store
 
 

@@ -12,8 +12,7 @@ from whenever import Instant
 from copilot.api.deps import Deps
 from copilot.errors import CopilotError
 from copilot.explain import ExplainedEvaluation, explained_as_of
-from copilot.explain.model.answer import in_words
-from copilot.explain.model.wording import still_said
+from copilot.explain.model.answer import carry_over, in_words
 from copilot.rules.model import Trigger
 from copilot.rules.staleness import age_sec
 from copilot.web.verdicts import VerdictView, joined
@@ -138,7 +137,7 @@ class VerdictCache:
             newest = _newest(live, assessment if assessment and assessment.time == live.time else None)
         return replace(
             entry,
-            evaluation=None if newest is None else still_said(newest, assessment),
+            evaluation=None if newest is None else carry_over(newest, assessment),
             received=entry.received if _same_tick(old, newest) else self._deps.elapsed(),
             trigger=trigger_of(newest) or (assessment.trigger if assessment else entry.trigger),
         )

@@ -18,8 +18,7 @@ from copilot.loops.messages import (
     StoreAssessment,
 )
 
-DISPATCH_SHARE = 0.4
-"""Of the time one explanation may take."""
+DEEP = "deep"
 RAG_SEC = 2.0
 WHOLE_SEC = 25.5
 """From the verdict on: 30 s without an activity's own time and the time to store the explanation."""
@@ -27,8 +26,8 @@ WHOLE_SEC = 25.5
 
 @workflow.defn(name=ASSESS)
 class AssessHealthWorkflow:
-    """Stores a verdict with the rules' explanation, then asks models for a better one: a fast one decides how much
-    explanation it needs, a deep one writes it. The loop that started it does not wait."""
+    """Stores a verdict with the rules' explanation, then has a model explain it if rules decide that it needs more: a
+    quick explanation, or a deep one with runbooks. The loop that started it does not wait."""
 
     @workflow.run
     async def run(self, given: AssessInput) -> AssessmentStored:
@@ -63,13 +62,12 @@ class AssessHealthWorkflow:
             return plan.explanation
         within = max(min(plan.ask_within_sec, _left_sec()), LEAST_SEC)
         ends = workflow.time() + within
-        ask = AskModel(evaluation=given.evaluation, trigger=given.trigger, deadline_sec=within * DISPATCH_SHARE)
-        said = await self._asked(calls.ask_dispatcher, ask, plan.explanation)
-        if not said.deeper:
-            return said.explanation
-        known = await self._known(
-            FetchRagContext(evaluation=given.evaluation, deadline_sec=min(RAG_SEC, ask.deadline_sec))
-        )
+        ask = AskModel(evaluation=given.evaluation, trigger=given.trigger, deadline_sec=within)
+        if plan.depth != DEEP:
+            quick = await self._asked(calls.ask_dispatcher, ask, plan.explanation)
+            if not quick.deeper:
+                return quick.explanation
+        known = await self._known(FetchRagContext(evaluation=given.evaluation, deadline_sec=min(RAG_SEC, within)))
         left = max(ends - workflow.time(), LEAST_SEC)
         ask = ask.model_copy(update={"deadline_sec": left, "passages": known.passages})
         return (await self._asked(calls.ask_researcher, ask, plan.explanation)).explanation

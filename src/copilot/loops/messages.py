@@ -219,11 +219,13 @@ class ExplainAssessment(Message):
 
 class Explained(Message):
     """`explanation` is an Explanation document to store; None: the stored one stays. `ask_within_sec`: ask a model, and
-    for how long at most; None: ask none. `explanation` is then for the case that no model answers."""
+    for how long at most; None: ask none. `explanation` is then for the case that no model answers. `depth`: `quick` or
+    `deep`; None: an earlier release, which left that to the model."""
 
     explained_by: str
     explanation: Document | None = None
     ask_within_sec: float | None = None
+    depth: str | None = None
 
 
 class AskModel(Message):
@@ -238,7 +240,7 @@ class AskModel(Message):
 
 class ModelAsked(Message):
     """`explanation` is an Explanation document to store: the model's, checked, or the rules' with a note that says why;
-    None: nothing changes. `deeper`: ask the researcher."""
+    None: nothing changes. `deeper`: in earlier releases the quick model could ask for a deep explanation."""
 
     explanation: Document | None = None
     deeper: bool = False

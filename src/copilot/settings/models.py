@@ -1,12 +1,12 @@
 """`[models]` and `[knowledge]` of copilot.toml: the language models, their budget, and the runbooks. Values only."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from copilot.explain.model.usage import NO_MODEL, Cap
 from copilot.settings.sources import HttpUrl
 
 _MODEL = re.compile(r"test|[a-z][a-z0-9/_-]{0,40}:[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,160}")
@@ -23,17 +23,29 @@ ModelName = Annotated[str, AfterValidator(_named)]
 
 BEDROCK_DISPATCHER = "bedrock:us.anthropic.claude-sonnet-5-5"
 BEDROCK_RESEARCHER = "bedrock:us.anthropic.claude-opus-5-5"
-"""What deployments use unless told otherwise: Claude by its inference profiles of the US; `eu.` and `global.` exist."""
+"""Defaults of deployments: Claude by its US inference profiles; `eu.` and `global.` exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """The most that models may take in a UTC day."""
+
+    usd: float
+    tokens: int
+
+
+NO_MODEL = Cap(0.0, 0)
 
 
 class ModelSettings(BaseModel):
-    """Which models explain. None: the rules' own words, and nothing leaves this machine.
+    """Which models explain. None: the rules explain, and nothing leaves this machine.
 
-    `dispatcher` is a fast model that decides whether an explanation is worth having, `researcher` writes the deep ones;
-    with only one of them named it does both. `region` is for Bedrock, `base_url` for a server that speaks OpenAI's
-    protocol (a local one, say). Keys are never written here: providers take them from the environment they document.
-    `daily_usd` and `daily_tokens` cap what all clusters together may use in a UTC day. `timeout_sec` is for one
-    explanation altogether: the workflow ends within 30 s. `redact_addresses`: IP addresses do not leave either."""
+    Rules decide how much explanation a situation needs: `dispatcher` is a fast model for quick explanations,
+    `researcher` a larger one for deep ones; with only one of them configured it writes both. `region` is for Bedrock,
+    `base_url` for a server that speaks OpenAI's protocol (a local one, for example). Keys do not belong here: providers
+    take them from the environment variables they document. `daily_usd` and `daily_tokens` cap what all clusters
+    together may use in a UTC day. `timeout_sec` is for one explanation as a whole: the workflow ends within 30 s.
+    `redact_addresses`: IP addresses are redacted, too."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -58,12 +70,12 @@ class ModelSettings(BaseModel):
 
     @property
     def any(self) -> bool:
-        """Whether there is a model to ask."""
+        """Whether a model is configured."""
         return self.dispatcher is not None or self.researcher is not None
 
     @property
     def cap(self) -> Cap:
-        """The most a UTC day may take; nothing without a model."""
+        """The daily cap; nothing without a model."""
         return Cap(self.daily_usd, self.daily_tokens) if self.any else NO_MODEL
 
 

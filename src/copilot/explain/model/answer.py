@@ -1,95 +1,134 @@
-"""What a model may say: words, a ranking, suggestions. It has no field for a state: rules decide (design.md, law 6)."""
+"""What a model may write, what is served of it, and how that is applied to an evaluation.
 
-from collections.abc import Iterator
-from typing import Literal, TypeVar
+Three shapes: an `Answer` as the model wrote it (sentences with placeholders, and choices by key), an `Explanation` as
+it is served (placeholders filled in), and the evaluation that carries it. None of them has a field for a state or for
+the text of an action: the rules decide the state, and actions come from the catalogue.
+"""
 
-from pydantic import FiniteFloat
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import ValidationError
 
 from copilot.explain.explanation import ExplainedEvaluation, explained
-from copilot.rules.model import Evaluation, HealthAssessment, Issue, Narrative, SuggestedAction
+from copilot.rules.model import Evaluation, HealthAssessment, Issue, Narrative
 from copilot.rules.signals.readings import Frozen
 
 
-class Factor(Frozen):
-    """A contributing factor: the name of one of the evaluation's findings, and what the model has to say of it."""
+class ActionRef(Frozen):
+    """A choice from the catalogue: a finding's name and the key of one of its actions."""
 
     finding: str
-    words: str
+    action: str
 
 
-class ModelExplanation(Frozen):
-    """A model's answer. `factors`: the likeliest cause first. `confidence`: 0…1, checked when it is grounded and not
-    when it is parsed, so that an answer refused for it is counted like all others."""
+class Factor(Frozen):
+    """A contributing factor: a finding's name and one sentence about it."""
+
+    finding: str
+    sentence: str
+
+
+class Answer(Frozen):
+    """A model's answer. Sentences cite readings as `{placeholders}` and hold no digits. `factors`: the likeliest cause
+    first; `actions`: the first to do first. Empty parts are filled from the rules' explanation."""
 
     summary: str
-    narrative: Narrative
+    why: str
+    meaning: str = ""
+    setting: str = ""
+    trigger: str = ""
+    reactions: tuple[str, ...] = ()
+    watch_next: str = ""
     factors: tuple[Factor, ...] = ()
-    actions: tuple[SuggestedAction, ...] = ()
-    confidence: FiniteFloat
-
-
-def texts(answer: ModelExplanation) -> Iterator[tuple[str, str]]:
-    """Every text of an answer that a person would read, with the place it stands at."""
-    said = answer.narrative
-    yield "summary", answer.summary
-    for place in ("setting", "trigger", "why", "meaning", "watch_next"):
-        yield f"narrative.{place}", getattr(said, place)
-    for number, reaction in enumerate(said.reactions):
-        yield f"narrative.reactions.{number}", reaction
-    for number, factor in enumerate(answer.factors):
-        yield f"factors.{number}", factor.words
-    for number, action in enumerate(answer.actions):
-        yield f"actions.{number}", action.description
-
-
-class ActionsFor(Frozen):
-    """What is advised about one finding, in place of what was advised before."""
-
-    finding: str
-    subject: str = ""
-    actions: tuple[SuggestedAction, ...]
+    actions: tuple[ActionRef, ...] = ()
 
 
 class Explanation(Frozen):
-    """Words about an assessment. The findings that `actions` does not name keep theirs; those the assessment does not
-    have are passed over. `note`: a sentence for the reader, why these are the rules' words or of when the model's
-    are."""
+    """An explanation that may be served. `actions`: choices among the evaluation's own actions; others are ignored.
+    `note`: a sentence for the reader, why the rules explain or when the model did."""
 
     explained_by: Literal["rules", "model"]
     summary: str
     narrative: Narrative
-    actions: tuple[ActionsFor, ...] = ()
+    actions: tuple[ActionRef, ...] = ()
     note: str = ""
 
 
-E = TypeVar("E", bound=ExplainedEvaluation)
-I = TypeVar("I", bound=Issue)  # noqa: E741
+def rules_explanation(evaluation: ExplainedEvaluation, reason: str) -> Explanation:
+    """The rules' explanation. `reason`: a clause that says why no model's is served."""
+    return Explanation(
+        explained_by="rules",
+        summary=evaluation.summary,
+        narrative=evaluation.narrative,
+        note=f"Explained by the rules: {reason[:1].lower()}{reason[1:]}.",
+    )
 
 
-def reworded(evaluation: E, explanation: Explanation) -> E:
-    """The evaluation in the explanation's words."""
+def apply_explanation(evaluation: ExplainedEvaluation, explanation: Explanation) -> ExplainedEvaluation:
+    """The evaluation with this explanation in place of its own."""
     return evaluation.model_copy(
         update={
             "explained_by": explanation.explained_by,
             "explanation_note": explanation.note,
             "summary": explanation.summary,
             "narrative": explanation.narrative,
-            "findings": tuple(readvised(finding, explanation) for finding in evaluation.findings),
+            "findings": tuple(apply_choices(finding, explanation.actions) for finding in evaluation.findings),
         }
     )
 
 
 def in_words(evaluation: Evaluation) -> ExplainedEvaluation:
-    """The evaluation in words: the rules', and those of a model where an assessment has them."""
+    """The evaluation in words: the rules', or a model's where an assessment holds some that this release can read."""
     words = explained(evaluation)
-    if isinstance(evaluation, HealthAssessment) and evaluation.explanation is not None:
-        return reworded(words, Explanation.model_validate(evaluation.explanation))
-    return words
+    if not isinstance(evaluation, HealthAssessment) or evaluation.explanation is None:
+        return words
+    try:
+        return apply_explanation(words, Explanation.model_validate(evaluation.explanation))
+    except ValidationError:
+        return words
 
 
-def readvised(issue: I, explanation: Explanation) -> I:
-    """The issue with the explanation's actions, if it has any for it."""
-    for advice in explanation.actions:
-        if (advice.finding, advice.subject) == (issue.finding, issue.subject):
-            return issue.model_copy(update={"suggested_actions": advice.actions})
-    return issue
+def apply_choices(issue: Issue, choices: Sequence[ActionRef]) -> Issue:
+    """The issue with its chosen actions marked and moved up, but never above the rules' first action."""
+    keys = [choice.action for choice in choices if choice.finding == issue.finding]
+    if not keys:
+        return issue
+    marked = [a.model_copy(update={"source": "model"}) if a.key in keys else a for a in issue.suggested_actions]
+    first, rest = marked[:1], marked[1:]
+    rest.sort(key=lambda action: keys.index(action.key) if action.key in keys else len(keys))
+    return issue.model_copy(update={"suggested_actions": (*first, *rest)})
+
+
+def carry_over(evaluation: ExplainedEvaluation, before: ExplainedEvaluation | None) -> ExplainedEvaluation:
+    """The evaluation with the model's explanation of an earlier one, if there is one of the same state and findings.
+    The summary stays the rules', because it holds the present readings."""
+    if (
+        before is None
+        or before.explained_by != "model"
+        or evaluation.explained_by == "model"
+        or before.time >= evaluation.time
+        or _situation(before) != _situation(evaluation)
+    ):
+        return evaluation
+    choices = tuple(
+        ActionRef(finding=issue.finding, action=action.key)
+        for issue in before.findings
+        for action in issue.suggested_actions
+        if action.source == "model"
+    )
+    explanation = Explanation(
+        explained_by="model",
+        summary=evaluation.summary,
+        narrative=before.narrative,
+        actions=choices,
+        note=before.explanation_note or f"The model's explanation is of {before.time.format_iso()}.",
+    )
+    return apply_explanation(evaluation, explanation)
+
+
+def _situation(evaluation: ExplainedEvaluation) -> tuple[object, ...]:
+    """What an explanation is about. More gates may fire meanwhile, of the same findings."""
+    verdict = evaluation.verdict
+    findings = frozenset((issue.finding, issue.subject) for issue in evaluation.findings)
+    return verdict.health_state, verdict.stale, verdict.since, evaluation.bottleneck, findings

@@ -1,7 +1,7 @@
-"""What is known about a finding beyond the numbers: passages of runbooks, and which of them may be shown or prompted.
+"""Passages of runbooks, and which of them may be shown or given to a model.
 
-Requirements §4.6: at most five passages above a similarity, best first, with their source; none holds PromQL, because a
-model that reads queries invents others, and numbers belong to the evidence.
+At most five passages above a similarity, best first, with their source. None holds PromQL, because a model that reads
+queries invents others.
 """
 
 import re
@@ -31,8 +31,8 @@ _PROMQL = re.compile(
 
 
 class Passage(Frozen):
-    """A section of a runbook. `source` is `file#section`, before which a knowledge base puts where the file lies;
-    `score` is how well it fits the question, 0 to 1, comparable within one answer only."""
+    """A section of a runbook. `source` is `file#section`, which a knowledge base prefixes with the file's location;
+    `score` is its similarity to the question, 0 to 1, comparable within one retrieval only."""
 
     source: str
     title: str
@@ -41,7 +41,7 @@ class Passage(Frozen):
 
 
 class Retrieved(Frozen):
-    """The passages for a question, best first. Where there are none and there should be, `reason` says why."""
+    """The passages for a question, best first. `reason`: why some are missing; empty if none are."""
 
     passages: tuple[Passage, ...] = ()
     reason: str = ""
@@ -49,18 +49,18 @@ class Retrieved(Frozen):
 
 def promql_in(text: str) -> str:
     """The first piece of PromQL in a text, empty if there is none. Metric names alone are not PromQL."""
-    found = _PROMQL.search(text)
-    return found.group(0) if found else ""
+    match = _PROMQL.search(text)
+    return match.group(0) if match else ""
 
 
 def chosen(found: Iterable[Passage], least_score: float, most: int = MOST_PASSAGES) -> tuple[Passage, ...]:
-    """At most `most` (never over five) of the passages whose score is at least `least_score` and that hold no PromQL,
-    best first; equal ones in the order of their sources."""
+    """At most `most` (and at most five) of the passages with a score of at least `least_score` and without PromQL, best
+    first; equal ones in the order of their sources."""
     fit = [p for p in found if p.score >= least_score and not promql_in(f"{p.title}\n{p.text}")]
     fit.sort(key=lambda p: (-p.score, p.source))
     return tuple(fit[: min(most, MOST_PASSAGES)])
 
 
 def question(issue: Issue) -> str:
-    """What is asked of the knowledge for an issue: its title and likely cause, as they are shown."""
+    """The query for the passages about an issue: its title and likely cause."""
     return f"{issue.title}. {issue.likely_cause}"

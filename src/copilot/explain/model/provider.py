@@ -1,4 +1,4 @@
-"""What models cost by the list prices that genai-prices, a dependency of pydantic-ai, carries."""
+"""Models built from settings, and their list prices, which genai-prices, a dependency of pydantic-ai, carries."""
 
 import os
 import re
@@ -11,21 +11,35 @@ from pydantic_ai.models import Model, infer_model
 from pydantic_ai.providers import Provider, infer_provider
 
 from copilot.errors import SettingsError
-from copilot.explain.model.agent import MOST_TOKENS as SHORT_ANSWER
-from copilot.explain.model.agent import RESEARCHER_MOST_TOKENS as LONG_ANSWER
-from copilot.explain.model.agent import Asker, Explainers, dispatcher, researcher
-from copilot.explain.model.prompt import DISPATCHER_INSTRUCTIONS, RESEARCHER_INSTRUCTIONS
+from copilot.explain.model.agent import Explainers, explainer
 from copilot.explain.model.usage import Price
 from copilot.settings.models import ModelSettings
 
+NO_KEY = "none"
+CONNECT_SEC = 5.0
 _PROVIDERS = {"bedrock": "aws", "openai-chat": "openai", "openai-responses": "openai", "google-gla": "google"}
 _MILLION = 1_000_000
 
 
+def explainers(settings: ModelSettings) -> Explainers:
+    """The agent over the configured models; with only one configured, over that for both depths. Raises ValueError
+    where none is configured, SettingsError where one cannot be built."""
+    quick, deep = settings.dispatcher or settings.researcher, settings.researcher or settings.dispatcher
+    if quick is None or deep is None:
+        raise ValueError("no model is configured")
+    return Explainers(
+        quick=explainer(build_model(quick, settings), "dispatcher", quick, list_price(quick), "quick"),
+        deep=explainer(build_model(deep, settings), "researcher", deep, list_price(deep), "deep"),
+        cap=settings.cap,
+        timeout_sec=settings.timeout_sec,
+        addresses=settings.redact_addresses,
+    )
+
+
 @cache
-def price_of(model: str) -> Price | None:
-    """The list price of a model by its name in pydantic-ai (`provider:model`); None where none is known, as of a local
-    one."""
+def list_price(model: str) -> Price | None:
+    """The list price of a model by its pydantic-ai name (`provider:model`); None where it is not known, as for local
+    models."""
     provider, _, name = model.partition(":")
     try:
         cost = calc_price(
@@ -36,31 +50,8 @@ def price_of(model: str) -> Price | None:
     return Price(float(cost.input_price), float(cost.output_price))
 
 
-NO_KEY = "none"
-CONNECT_SEC = 5.0
-
-
-def explainers(settings: ModelSettings) -> Explainers:
-    """The agents over the models that settings name; one for both where only one is named. ValueError where none is,
-    SettingsError where one cannot be built."""
-    first, second = settings.dispatcher or settings.researcher, settings.researcher or settings.dispatcher
-    if first is None or second is None:
-        raise ValueError("no model is named")
-    return Explainers(
-        dispatcher=Asker(
-            dispatcher(model(first, settings)), first, price_of(first), DISPATCHER_INSTRUCTIONS, SHORT_ANSWER
-        ),
-        researcher=Asker(
-            researcher(model(second, settings)), second, price_of(second), RESEARCHER_INSTRUCTIONS, LONG_ANSWER
-        ),
-        cap=settings.cap,
-        timeout_sec=settings.timeout_sec,
-        addresses=settings.redact_addresses,
-    )
-
-
-def model(name: str, settings: ModelSettings) -> Model:
-    """A model by its name. SettingsError says what is missing: a package, a key, a region."""
+def build_model(name: str, settings: ModelSettings) -> Model:
+    """A model by its pydantic-ai name. SettingsError says what is missing: a package, a key, a region."""
     try:
         return infer_model(name, lambda provider: _provider(provider, settings))
     except (UserError, ImportError, ValueError) as error:
@@ -84,7 +75,7 @@ def _provider(name: str, settings: ModelSettings) -> Provider[Any]:
 
 
 def _bedrock(settings: ModelSettings) -> Provider[Any]:
-    """One attempt a call: who retries is decided elsewhere."""
+    """One attempt a call: retries are decided elsewhere."""
     import boto3
     from botocore.config import Config
     from pydantic_ai.providers.bedrock import BedrockProvider
