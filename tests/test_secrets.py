@@ -10,6 +10,7 @@ from whenever import Instant
 from copilot import bootstrap, pipeline
 from copilot.embedded.ports import free_ports
 from copilot.errors import SettingsError, SourceError, StoreError
+from copilot.explain import explained
 from copilot.logs.patterns import PatternBook
 from copilot.loops.activities.logs import LogActivities, LogDeps, WatchedLogs
 from copilot.loops.messages import QueryLogs
@@ -110,7 +111,7 @@ async def _judged(folder: Path) -> list[Evaluation]:
         evaluation, memory = evaluate(at(signals, 10.0 * number), memory, context)
         found.append(evaluation)
     assert found[-1].top_factor == "no_pollers"
-    assert "‹token-" in found[-1].findings[0].title
+    assert "‹token-" in explained(found[-1]).findings[0].title
     assert memory.cause is not None
     return found
 

@@ -31,9 +31,12 @@ async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncI
     try:
         yield int(server.sockets[0].getsockname()[1])
     finally:
-        server.close()
+        # Before close(): asyncio leaks a connection that is accepted while its server closes.
+        for listening in server.sockets:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
         for _ in range(ACCEPTING):
             await asyncio.sleep(0)
+        server.close()
         for task in connections:
             task.cancel()
         await asyncio.gather(*connections, return_exceptions=True)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from copilot.explain import explained
 from copilot.notify.decide import ClusterState, Kind, Notification
 from copilot.notify.messages import Message, compose, read_evaluation
 from copilot.rules.model import ReportedState
@@ -17,8 +18,8 @@ def a_message(
     public_url: str | None = PAGE,
     **changed: Any,
 ) -> Message:
-    """A message about the cluster `east`; `changed` replaces fields of the evaluation."""
-    made = evaluation(state, NOON, cluster="east", **changed)
+    """A message about the cluster `east`; `changed` replaces fields of the explained evaluation."""
+    made = explained(evaluation(state, NOON, cluster="east")).model_copy(update=changed)
     began = made.verdict.since
     cluster = ClusterState(state=ReportedState(state), since=began, time=NOON, incident=began)
     notification = Notification(kind=kind, state=cluster.state, number=2, incident=began)

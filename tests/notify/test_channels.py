@@ -13,6 +13,7 @@ from whenever import Instant
 
 from copilot.embedded.ports import free_ports
 from copilot.errors import SettingsError
+from copilot.explain import explained
 from copilot.notify.channels import Channel, channel
 from copilot.notify.decide import Outcome
 from copilot.notify.pagerduty import PagerDuty
@@ -74,6 +75,8 @@ async def test_a_webhook_is_sent_the_documented_body_with_a_signature_that_can_b
         outcome = await Webhook(webhook(f"{it.url}/hook?team=a"), now=lambda: at).send(a_message())
     assert outcome == Outcome(delivered=True)
     (posted,) = it.posted
+    made = explained(evaluation("critical"))
+    first = made.findings[0]
     assert posted.target == "/hook?team=a"
     assert posted.headers["content-type"] == "application/json"
     assert posted.headers["copilot-timestamp"] == "1795000000"
@@ -90,20 +93,20 @@ async def test_a_webhook_is_sent_the_documented_body_with_a_signature_that_can_b
         "previous_state": None,
         "since": "2026-11-22T11:57:00Z",
         "time": "2026-11-22T12:00:00Z",
-        "evaluation_id": "east@2026-11-22T12:00:00Z",
+        "evaluation_id": "east:1795348800",
         "headline": "[FIRING] east is CRITICAL since 2026-11-22 11:57 UTC",
-        "summary": evaluation("critical").summary,
+        "summary": made.summary,
         "finding": {
             "name": "no_pollers",
             "subject": "orders",
-            "title": "No pollers on task queue orders",
+            "title": first.title,
             "severity": "critical",
         },
         "action": {
-            "description": "Start workers for task queue orders; scaling history would not help",
+            "description": first.suggested_actions[0].description,
             "risk_level": "low",
         },
-        "firing_gates": ["work_stalled"],
+        "firing_gates": [gate.name for gate in made.verdict.gates if gate.fired],
         "page_url": "https://copilot.example.org/?cluster=east",
         "runbook_url": "https://copilot.example.org/runbooks/no_pollers/page",
     }
@@ -131,7 +134,7 @@ async def test_slack_shows_state_cause_and_advice_in_text_it_does_not_interpret(
     words = [b["text"] for b in blocks[:1] + blocks[2:5]] + blocks[1]["fields"]
     assert {w["type"] for w in words} == {"plain_text"}
     assert blocks[3]["text"]["text"] == "Cause: No pollers on task queue <!channel> & *co*"
-    assert blocks[4]["text"]["text"].startswith("Do first: Start workers for task queue orders")
+    assert blocks[4]["text"]["text"].startswith("Do first: Start workers for `orders`")
     assert blocks[5]["elements"][0]["text"] == (
         "<https://copilot.example.org/?cluster=east|Open the page> · "
         "<https://copilot.example.org/runbooks/no_pollers/page|View runbook>"
@@ -153,7 +156,7 @@ async def test_pagerduty_is_sent_an_event_for_the_incident_with_a_severity(state
     event = it.posted[0].json
     validate(event, EVENT_V2)
     assert (event["event_action"], event["routing_key"]) == ("trigger", KEY)
-    assert event["dedup_key"] == "copilot:east:1795348620"
+    assert event["dedup_key"] == f"copilot:{a_message(state).incident_id}"
     assert event["payload"]["severity"] == severity
     assert event["payload"]["summary"].startswith(f"[FIRING] east is {state.upper()}")
     assert event["payload"]["source"] == "east"
@@ -186,7 +189,7 @@ async def test_apprise_is_handed_title_and_text() -> None:
     (posted,) = it.posted
     assert posted.json["title"] == "[FIRING] east is CRITICAL since 2026-11-22 11:57 UTC"
     assert posted.json["type"] == "failure"
-    assert "Cause: No pollers on task queue orders" in posted.json["message"]
+    assert "Cause: No pollers on `orders`" in posted.json["message"]
 
 
 @pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")
