@@ -17,8 +17,8 @@ from tests.cli.forked import forked
 from tests.evaluations import NOON, signals
 
 COMMANDS = ["demo", "fault", "up", "worker", "api", "start", "alive", "status", "doctor", "replay", "signals",
-            "read", "logs scan", "db setup-schema", "db check-connection", "db list-tables", "db prune", "kb sync", "kb start-ingestion",
-            "kb status", "kb list-jobs", "kb search", "notify list", "notify test"]  # fmt: skip
+            "read", "logs scan", "db setup-schema", "db check-connection", "db list-tables", "db prune", "kb sync",
+            "kb start-ingestion", "kb status", "kb list-jobs", "kb search", "notify list", "notify test"]  # fmt: skip
 UNREACHABLE = 'api.port = 1\n[store]\nurl = "postgresql://nobody@127.0.0.1:1/none"\n'
 CLUSTER = '[[clusters]]\nmetrics = [{ url = "http://127.0.0.1:1/metrics", role = "server" }]\n'
 
