@@ -52,7 +52,7 @@ def test_a_lazy_counter_is_missing_until_its_target_was_read_twice_and_zero_from
 
 
 @pytest.mark.parametrize("since", [None, 12], ids=["never there", "there since a read within the window"])
-def test_a_lazy_counter_is_missing_where_its_witness_was_not_there_throughout(since: int | None) -> None:
+def test_a_lazy_counter_is_missing_where_its_presence_metric_was_not_there_throughout(since: int | None) -> None:
     def keep(number: int, series: str) -> bool:
         return not series.startswith("service_requests{") or (since is not None and number >= since)
 

@@ -32,7 +32,7 @@ class Case:
     expected: float | NoTraffic | MissingCode | tuple[float, float]
     exactly: bool = False
     said: str = ""
-    witness: bool = True
+    present: bool = True
     refused: frozenset[int] = field(default_factory=frozenset)
 
 
@@ -65,12 +65,12 @@ CASES = {
     "a gauge that is -Inf": Case(Gauge(server("level"), "max"), ["level -Inf"], MissingCode.PARSE, said="-inf"),
     "a quantile of nothing": Case(MEDIAN, histogram(1, 2, 3, 4)(1), NO_TRAFFIC),
     "a share of nothing": Case(SHARE, ["a 7", "b 7"], NO_TRAFFIC),
-    "a share whose parts are absent, witnessed": Case(SHARE, [], NO_TRAFFIC),
-    "a share with one part absent, witnessed": Case(SHARE, lambda n: [f"b {n}"], 0.0, exactly=True),
-    "an absent counter, witnessed": Case(HITS, [], 0.0, exactly=True),
-    "an absent counter without its witness": Case(HITS, [], MissingCode.ABSENT, said="nor is", witness=False),
-    "an absent histogram, witnessed": Case(MEDIAN, [], NO_TRAFFIC),
-    "an absent histogram without its witness": Case(MEDIAN, [], MissingCode.ABSENT, witness=False),
+    "a share whose parts are absent beside the presence metric": Case(SHARE, [], NO_TRAFFIC),
+    "a share with one part absent beside the presence metric": Case(SHARE, lambda n: [f"b {n}"], 0.0, exactly=True),
+    "an absent counter beside the presence metric": Case(HITS, [], 0.0, exactly=True),
+    "an absent counter without the presence metric": Case(HITS, [], MissingCode.ABSENT, said="nor is", present=False),
+    "an absent histogram beside the presence metric": Case(MEDIAN, [], NO_TRAFFIC),
+    "an absent histogram without the presence metric": Case(MEDIAN, [], MissingCode.ABSENT, present=False),
     "an absent gauge whose absence tells nothing": Case(
         Gauge(server("level"), "sum"), [], MissingCode.ABSENT, said="level is not on"),
     "an absent gauge whose absence is zero": Case(
@@ -100,7 +100,7 @@ def test_a_reading_is_right_or_missing_with_the_reason(case: Case) -> None:
     spec = SignalSpec("x.y", "primary", "count", "", None, case.of)
     pages = Pages(leaves=leaves_of([spec]), window_sec=EVERY * (READS - 1))
     for n in range(READS):
-        seen = [f"service_requests {n}"] if case.witness else ["up 1"]
+        seen = [f"service_requests {n}"] if case.present else ["up 1"]
         lines = case.lines(n) if callable(case.lines) else case.lines
         body = "".join(f"{line}\n" for line in (*seen, *lines)).encode()
         try:

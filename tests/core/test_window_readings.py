@@ -5,7 +5,7 @@ import pytest
 from copilot.rules.signals.readings import Missing, MissingCode
 from tests.scraped import Pages, read, recorded
 
-WITNESS = 'service_requests{service_name="frontend",operation="StartWorkflowExecution",namespace="default"}'
+PRESENCE = 'service_requests{service_name="frontend",operation="StartWorkflowExecution",namespace="default"}'
 FAILED = 'workflow_failed{operation="CompletionStats",namespace="default",taskqueue="orders",workflowType="W"}'
 SUCCESS = 'workflow_success{operation="CompletionStats",namespace="default"}'
 
@@ -71,55 +71,36 @@ def test_workers_that_died_leave_no_polls_and_no_worker_reading() -> None:
 def test_the_first_event_of_a_family_counts() -> None:
     pages = Pages()
     for n in range(7):
-        pages.add(10 * n, f"{WITNESS} {n}", *([f"{FAILED} 5"] if n >= 5 else []))
+        pages.add(10 * n, f"{PRESENCE} {n}", *([f"{FAILED} 5"] if n >= 5 else []))
     signals = read(pages, at=60)
     assert signals.value("workflow_completion.failed_per_sec") == pytest.approx(5 / 60)
     assert signals.rows("workflow_completion.failed_per_sec")[0].labels["task_queue"] == "orders"
 
 
 def test_a_series_seen_at_the_first_read_of_a_target_has_no_first_event() -> None:
-    pages = Pages().add(50, f"{WITNESS} 100", f"{FAILED} 5").add(60, f"{WITNESS} 101", f"{FAILED} 5")
+    pages = Pages().add(50, f"{PRESENCE} 100", f"{FAILED} 5").add(60, f"{PRESENCE} 101", f"{FAILED} 5")
     assert read(pages, at=60).value("workflow_completion.failed_per_sec") == 0.0
 
 
 def test_a_series_that_appears_with_a_restart_counts_what_it_counted_since() -> None:
     pages = Pages()
     for n in range(4):
-        pages.add(10 * n, f"{WITNESS} {100 + n}", f"{SUCCESS} {50 + n}")
-    pages.add(40, f"{WITNESS} 1", f"{FAILED} 7").add(50, f"{WITNESS} 2", f"{FAILED} 7").add(
-        60, f"{WITNESS} 2", f"{FAILED} 7"
+        pages.add(10 * n, f"{PRESENCE} {100 + n}", f"{SUCCESS} {50 + n}")
+    pages.add(40, f"{PRESENCE} 1", f"{FAILED} 7").add(50, f"{PRESENCE} 2", f"{FAILED} 7").add(
+        60, f"{PRESENCE} 2", f"{FAILED} 7"
     )
     assert read(pages, at=60).value("workflow_completion.failed_per_sec") == pytest.approx(7 / 60)
 
 
-def test_an_absent_counter_is_zero_only_while_its_witness_is_there() -> None:
-    with_witness = Pages().add(50, f"{WITNESS} 1").add(60, f"{WITNESS} 1")
-    assert read(with_witness, at=60).value("frontend.error_rate_per_sec") == 0.0
-    late = Pages().add(50, "up 1").add(60, f"{WITNESS} 1")
-    without = Pages().add(50, "up 1").add(60, "up 1")
-    for pages in (late, without):
-        why = read(pages, at=60).why_missing("frontend.error_rate_per_sec")
-        assert why is not None
-        assert why.code == MissingCode.ABSENT
-
-
-def test_one_read_is_not_yet_a_rate() -> None:
-    signals = read(Pages().add(60, f"{WITNESS} 1", f"{FAILED} 5"), at=60)
-    why = signals.why_missing("workflow_completion.failed_per_sec")
-    assert why is not None
-    assert "a rate needs two" in why.detail
-    assert signals.value("poller.pending_polls") == 0
-
-
 def test_a_target_watched_for_a_part_of_the_window_is_not_diluted() -> None:
-    pages = Pages().add(40, f"{WITNESS} 100").add(50, f"{WITNESS} 120").add(60, f"{WITNESS} 140")
+    pages = Pages().add(40, f"{PRESENCE} 100").add(50, f"{PRESENCE} 120").add(60, f"{PRESENCE} 140")
     assert read(pages, at=60).value("demand.starts_per_sec") == pytest.approx(2.0)
 
 
 def test_rates_do_not_decay_while_a_target_is_down_then_it_is_down() -> None:
     pages = Pages()
     for n in range(7):
-        pages.add(10 * n, f"{WITNESS} {20 * n}")
+        pages.add(10 * n, f"{PRESENCE} {20 * n}")
     for at, failures in ((60, 0), (72, 1)):
         pages.target.failures = 0
         for _ in range(failures):
@@ -134,7 +115,7 @@ def test_rates_do_not_decay_while_a_target_is_down_then_it_is_down() -> None:
 
 
 def test_a_target_nobody_tried_to_read_lately_is_down() -> None:
-    pages = Pages().add(0, f"{WITNESS} 1").add(10, f"{WITNESS} 2")
+    pages = Pages().add(0, f"{PRESENCE} 1").add(10, f"{PRESENCE} 2")
     assert read(pages, at=36).targets == {"server": 0}
     assert read(pages, at=30).targets == {"server": 1}
 
@@ -145,13 +126,13 @@ def test_reads_that_fail_every_third_time_still_give_values() -> None:
         if n % 3 == 2:
             pages.target.fail(Missing(code=MissingCode.TIMEOUT))
         else:
-            pages.add(10 * n, f"{WITNESS} {20 * n}")
+            pages.add(10 * n, f"{PRESENCE} {20 * n}")
         if n > 7:
             assert read(pages, at=10 * n + 1).value("demand.starts_per_sec") == pytest.approx(2.0, rel=0.01)
 
 
 def test_an_absent_server_counter_is_missing_while_another_server_is_down() -> None:
-    up, down = Pages().add(50, f"{WITNESS} 1").add(60, f"{WITNESS} 3"), Pages()
+    up, down = Pages().add(50, f"{PRESENCE} 1").add(60, f"{PRESENCE} 3"), Pages()
     down.target.fail(Missing(code=MissingCode.TARGET_DOWN, detail="Connection refused"))
     signals = read(up, down, at=60)
     assert signals.targets == {"server": 1}
@@ -166,7 +147,7 @@ def test_breakdowns_hold_the_largest_twenty_rows_without_zeros() -> None:
             f'activity_task_fail{{namespace="default",taskqueue="q{i}",activityType="A"}} {i * (at - 50)}'
             for i in range(30)
         ]
-        pages.add(at, f"{WITNESS} {at}", *failing)
+        pages.add(at, f"{PRESENCE} {at}", *failing)
     rows = read(pages, at=60).rows("activity_tasks.failed_per_sec")
     assert [r.labels["task_queue"] for r in rows] == [f"q{i}" for i in range(29, 9, -1)]
 
@@ -177,7 +158,7 @@ def test_queues_nobody_polls_keep_their_row_of_zero() -> None:
         for i in range(30)
         for p in range(2)
     ]
-    rows = read(Pages().add(60, f"{WITNESS} 1", *polls), at=60).rows("poller.pending_polls")
+    rows = read(Pages().add(60, f"{PRESENCE} 1", *polls), at=60).rows("poller.pending_polls")
     assert len(rows) == 20
     assert rows[-1].labels == {"namespace": "default", "task_queue": "q0", "task_type": "workflow"}
     assert [r.value for r in rows] == [2.0 * i for i in range(19, -1, -1)]
@@ -186,7 +167,7 @@ def test_queues_nobody_polls_keep_their_row_of_zero() -> None:
 @pytest.mark.parametrize(
     ("services", "lost"), [(("frontend",), ("matching", "history")), (("history", "matching"), ("frontend",))], ids=str
 )
-def test_the_pages_of_one_service_are_no_witness_for_what_another_counts(
+def test_the_pages_of_one_service_are_no_presence_metric_for_what_another_counts(
     services: tuple[str, ...], lost: tuple[str, ...]
 ) -> None:
     page = recorded("server").splitlines(keepends=True)

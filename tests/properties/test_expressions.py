@@ -101,19 +101,19 @@ REST = SignalSpec("x.rest", "primary", "ratio", "", None, Scale(SHARES.expressio
     st.lists(st.integers(0, 9), min_size=5, max_size=5),
 )
 def test_a_share_is_a_value_no_traffic_or_missing_and_never_zero_for_want_of_data(
-    witness: bool, a: list[int], b: list[int]
+    present: bool, a: list[int], b: list[int]
 ) -> None:
     leaf = rate("a")
     pages = Pages(leaves=[leaf, rate("b")])
     for n in range(5):
         seen = [f"{name} {sum(steps[: n + 1])}" for name, steps in (("a", a), ("b", b)) if any(steps[: n + 1])]
-        pages.add(10 * n, *(["service_requests 1"] if witness else []), *seen)
+        pages.add(10 * n, *(["service_requests 1"] if present else []), *seen)
     found = read_scrapes([SHARES, REST], [pages.target], START.add(seconds=40), 40.0, interval_sec=10.0)
     share, rest = found.value("x.share"), found.value("x.rest")
     if share is not None and rest is not None:
         assert 0 <= share <= 1
         assert share + rest == pytest.approx(1)
-    elif witness:
+    elif present:
         assert found.quiet("x.share")
         assert not any(a[1:]) or not any(b[1:])
     else:

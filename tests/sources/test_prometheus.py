@@ -176,7 +176,7 @@ def answered(**by_family: list[Found]) -> Any:
     return leaf
 
 
-async def test_an_absent_counter_is_zero_while_the_witness_is_there_and_a_quantile_has_no_traffic() -> None:
+async def test_an_absent_counter_is_zero_while_the_presence_metric_is_there_and_a_quantile_has_no_traffic() -> None:
     signals = await read(StandIn(**BOTH, leaf=answered(service_requests=[({}, 5)])))
     assert signals.value("frontend.error_rate_per_sec") == 0.0
     assert signals.quiet("frontend.latency_p99_ms")
@@ -221,7 +221,7 @@ async def test_one_server_down_of_two_leaves_its_rates_out_and_no_absence_is_zer
     assert all('instance!~"s:2\\\\.x"' in q for q in leaves)
 
 
-async def test_without_up_the_witness_stands_in() -> None:
+async def test_without_up_the_presence_metric_stands_in() -> None:
     signals = await read(StandIn(up={}, leaf=answered()))
     assert signals.targets == {"server": 1}
     assert signals.value("frontend.error_rate_per_sec") == 0.0
@@ -241,7 +241,7 @@ async def test_one_sample_in_the_window_says_to_widen_it() -> None:
     assert "set window_sec to four scrape intervals" in why.detail
 
 
-async def test_a_first_event_counts_and_is_no_zero_where_births_are_unknown() -> None:
+async def test_a_first_event_counts_and_is_no_zero_where_new_series_are_unknown() -> None:
     standin = StandIn(born=("workflow_failed",))
     standin.leaf = lambda tag, text: [({}, 0.25)] if tag.endswith("+") and "(workflow_failed{" in text else []
     async with standin.run(), source(standin.url, deadline_sec=1.0) as asking:

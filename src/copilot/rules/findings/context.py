@@ -102,7 +102,7 @@ class FindingContext:
     def top_label(self, signal_id: str, label: str) -> str:
         """A label of the largest row of a breakdown; empty where there is none."""
         row = self.top_row(signal_id)
-        return row.said(label) if row else ""
+        return row.label(label) if row else ""
 
     @property
     def throttled_by_persistence(self) -> bool:

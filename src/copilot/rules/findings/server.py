@@ -31,7 +31,7 @@ def _persistence_failing(context: FindingContext) -> Found | None:
         return None
     consequences = context.firing(progress.REQUESTS_REJECTED, pressure.FRONTEND_ERRORS, progress.WORK_STALLED)
     row = context.top_row("persistence.error_rate_per_sec")
-    evidence = present(operation=row.said("operation"), error_type=row.said("error_type")) if row else {}
+    evidence = present(operation=row.label("operation"), error_type=row.label("error_type")) if row else {}
     return Found([*gates, *consequences], evidence)
 
 
@@ -108,7 +108,7 @@ def _client_mistakes(context: FindingContext) -> Found | None:
     if not mistakes or not requests or mistakes * context.view.window_sec < 10 or mistakes < 0.1 * requests:
         return None
     row = context.top_row("clients.mistakes_per_sec")
-    most = present(operation=row.said("operation"), error_type=row.said("error_type")) if row else {}
+    most = present(operation=row.label("operation"), error_type=row.label("error_type")) if row else {}
     return Found([], {"rate": mistakes, **most}, signals=("clients.mistakes_per_sec",))
 
 

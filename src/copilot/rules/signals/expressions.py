@@ -1,8 +1,8 @@
-"""A small algebra over metrics. One definition of a signal is compiled to PromQL or computed from scrapes.
+"""The expressions of signals: one definition becomes PromQL or is computed from scrapes. Then their building blocks.
 
-A *leaf* is what a metrics source can answer: a rate, a gauge, a quantile, grouped or not. *Arithmetic* over leaves is
-done here, after each leaf was resolved to a value, no traffic, or missing: in PromQL `rate(a) + rate(b)` is empty until
-both families exist, and a counter family exists only after its first event.
+A *leaf* is a rate, gauge or quantile, grouped or not, that a metrics source gives. *Arithmetic* over leaves is done
+after each leaf is a value, no traffic, or missing: in PromQL `rate(a) + rate(b)` is empty until both families exist,
+and a counter family exists only after its first event.
 
 Units: leaves over timers give seconds whatever the dialect reports; `Scale` makes milliseconds of them.
 """
@@ -35,8 +35,8 @@ class Selector:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """`sum by (…) (rate(counter[W]))`, in 1/s. `witness` is a family of the same role that is always there: while it
-    has samples and the target was read, an absent counter is zero (law 1)."""
+    """`sum by (…) (rate(counter[W]))`, in 1/s. `presence_metric`: a family of the same role that is always there. While
+    it has samples and the target was read, an absent counter is zero."""
 
     series: Selector
     by: tuple[str, ...] = ()
@@ -46,8 +46,8 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """`agg by (…) (gauge)`: the newest sample of each series, aggregated. `witness` as for `Rate`, for gauges whose
-    absence means zero; empty where it means missing."""
+    """`agg by (…) (gauge)`: the newest sample of each series, aggregated. `presence_metric` as for
+    `Rate`, where absence means zero; empty where it means missing."""
 
     series: Selector
     agg: Literal["sum", "max", "min"]
@@ -120,7 +120,7 @@ HOUSEKEEPING = (
     "|ListActivityExecutions|ListWorkflowExecutions"
 )
 CREATES_WORK = "StartWorkflowExecution|SignalWithStartWorkflowExecution|SignalWorkflowExecution"
-# These answer when a worker has: where none does, they end in errors that are no fault of the server.
+# These wait for a worker: without one they end in errors that are not the server's fault.
 NEEDS_WORKER = "UpdateWorkflowExecution|QueryWorkflow|ExecuteMultiOperation"
 BENIGN_PERSISTENCE = (
     ".*NotFound|.*Canceled|.*ConditionFailed.*|.*ShardOwnershipLost.*|.*ResourceExhausted|.*AlreadyStarted.*"
@@ -138,7 +138,7 @@ def match(*texts: str) -> tuple[Matcher, ...]:
     return tuple(matchers)
 
 
-# Namespaces and task queues of Temporal itself, spelled as tally sanitises them and as everything else writes them.
+# Namespaces and task queues of Temporal itself, as tally sanitizes them and as other reporters write them.
 USER = "namespace!~temporal.system|system|_unknown_|temporal-system"
 USER_QUEUES = "taskqueue!~temporal.sys.*|default.worker.tq"
 
@@ -168,7 +168,7 @@ def complement(of: Expression) -> Scale:
 
 
 SERVICES = rate(SERVER_PRESENCE_METRIC, by=("service_name",))
-"""What tells whose pages are read."""
+"""The leaf that shows which services' pages are read."""
 
 
 CLOSED = {

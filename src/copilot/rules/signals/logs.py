@@ -1,4 +1,4 @@
-"""The narrative signal: what the watched cluster's logs say. It explains; it never moves a state (law 2)."""
+"""The narrative signal, from the watched cluster's logs. It explains and never changes a state."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,7 +10,7 @@ TOP_PATTERN = "log_patterns.top_pattern_count"
 
 
 class LogReading(Frozen):
-    """A reading of the logs. `missing`: they could not be read, or not all, and why. `spikes`: patterns that spike."""
+    """A reading of the logs. `missing`: why they were not read, or not completely. `spikes`: patterns that spike."""
 
     time: Instant
     patterns: tuple[LogPattern, ...] = ()
@@ -20,7 +20,7 @@ class LogReading(Frozen):
 
 
 def with_logs(signals: Signals, logs: LogReading | None, stale_sec: float) -> Signals:
-    """The signals of a tick with what the logs said last. Readings older than `stale_sec` are missing, not zero."""
+    """The signals of a tick with the newest reading of the logs; one older than `stale_sec` is missing, not zero."""
     if logs is None:
         return signals
     age = (signals.time - logs.time).total("seconds")
@@ -39,7 +39,7 @@ def with_logs(signals: Signals, logs: LogReading | None, stale_sec: float) -> Si
 
 
 class Correlation(Frozen):
-    """A log pattern that was seen about when something happened: `lead_sec` seconds before it (negative: after)."""
+    """A log pattern near an event in time: first seen `lead_sec` seconds before it (negative: after)."""
 
     pattern: str
     service: str
@@ -50,8 +50,8 @@ class Correlation(Frozen):
 def correlate(
     patterns: Iterable[LogPattern], events: Mapping[str, Instant], window_sec: float
 ) -> tuple[Correlation, ...]:
-    """The pairs of a pattern and an event that lie within `window_sec` of each other: the event's distance to the time
-    from the pattern's first line to its last. Nearest first."""
+    """The pairs of a pattern and an event within `window_sec` of each other, nearest first. The distance is that of the
+    event to the time between the pattern's first and last line."""
     found = [
         (distance, Correlation(pattern=p.pattern, service=p.service, event=name, lead_sec=_seconds(_first(p), time)))
         for p in patterns

@@ -1,8 +1,7 @@
-"""What was read at one tick, and how sure we are of it.
+"""The readings of one tick.
 
-A reading is a *value*, *no traffic* (the target was read, nothing happened that could be measured) or *missing* with a
-code; missing is never zero. `Signals` has the shape of one line of a recording, so the same
-model crosses workflows, lies in the store, and is replayed.
+A reading is a *value*, *no traffic* (the target was read, but there was nothing to measure) or *missing* with a code;
+missing is never zero. `Signals` has the shape of a line of a recording: workflows, store and replay share the model.
 """
 
 from collections.abc import Collection
@@ -18,17 +17,17 @@ from copilot.redaction.redactor import Clean
 class MissingCode(StrEnum):
     """Why a reading is missing."""
 
-    TARGET_DOWN = "target_down"  # the target that holds it was not read
-    ABSENT = "absent"  # read, and not there
+    TARGET_DOWN = "target_down"  # the target that has it was not read
+    ABSENT = "absent"  # the target was read and does not have it
     TIMEOUT = "timeout"  # did not answer before the deadline
     FORBIDDEN = "forbidden"  # 401 or 403
     PARSE = "parse"  # the answer could not be understood
-    NO_SOURCE = "no_source"  # nothing configured (or nothing in existence) measures it
-    DROPPED = "dropped"  # left out on purpose: over budget or over a limit
+    NO_SOURCE = "no_source"  # nothing configured measures it, or nothing at all
+    DROPPED = "dropped"  # skipped: over budget or over a limit
 
 
 class Frozen(BaseModel):
-    """Base of the value models: immutable, and strict about fields it does not know."""
+    """Base of the value models: immutable, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,16 +45,16 @@ class BreakdownRow(Frozen):
     labels: dict[str, str]
     value: FiniteFloat
 
-    def said(self, name: str) -> str:
-        """A label as people say it: without what the server puts before the names of its errors."""
+    def label(self, name: str) -> str:
+        """The label's value, without the server's prefix of error types."""
         return self.labels.get(name, "").removeprefix("serviceerror_")
 
 
 class LogPattern(Frozen):
-    """A log pattern seen of late: how often, where, since when and when last (narrative signal; never moves the state).
+    """A pattern in recent logs of a service.
 
-    `count`: lines of the last twenty readings. `level`: the worst it was logged at; empty: the lines do not say.
-    `mined`: a template of lines no known pattern matches. `sample`: one of its lines, redacted and cut short."""
+    `count`: lines of the last twenty readings. `level`: the worst of its lines; empty: they have none. `mined`: a
+    template of lines that no known pattern matches. `sample`: one of its lines, redacted and shortened."""
 
     pattern: str
     count: Annotated[int, Field(ge=0)]
@@ -68,7 +67,7 @@ class LogPattern(Frozen):
 
 
 class ServerFacts(Frozen):
-    """Who the watched cluster says it is. Empty or 0: it does not say."""
+    """The watched cluster's own description. Empty or 0: unknown."""
 
     version: str = ""
     cluster_name: str = ""
