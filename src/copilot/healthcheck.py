@@ -61,8 +61,8 @@ def worker_silent(file: Path) -> str | None:
 
 
 def api_silent(place: str) -> str | None:
-    """What is wrong with the API at host:port; None when it answers /healthz with 200, by HTTP or HTTPS. Its certificate
-    is not verified: it is made for other host names than this one."""
+    """What is wrong with the API at host:port; None when it answers /healthz with 200, by HTTP or HTTPS. Its
+    certificate is not verified: it is made for other host names than this one."""
     problems = [_problem(f"{scheme}://{place}/healthz") for scheme in ("http", "https")]
     return None if None in problems else f"the API at {place} does not answer /healthz: {problems[0]}"
 

@@ -8,7 +8,7 @@ import pytest
 from copilot.rules.flow import BACKLOG as WAITING
 from copilot.rules.flow import PROGRESS, cluster_flow, queue_flows
 from copilot.rules.gates.context import GateContext
-from copilot.rules.gates.registry import OF_FINISHED_WORK, judge
+from copilot.rules.gates.registry import OF_COMPLETED_WORK, judge
 from copilot.rules.memory import Memory
 from copilot.rules.signals.expressions import Gauge, Quantile, Rate, leaves
 from copilot.rules.signals.readings import MissingCode, Signals
@@ -237,4 +237,4 @@ def test_what_waits_is_never_a_quantile_of_what_was_finished() -> None:
     assert max(v or 0 for v in handed[started:]) > 10_000
     assert killed < started
     latencies = {"frontend_latency", "persistence_latency", "history_latency"}
-    assert latencies | {"workflow_task_attempts"} == OF_FINISHED_WORK
+    assert latencies | {"workflow_task_attempts"} == OF_COMPLETED_WORK

@@ -163,7 +163,7 @@ def test_the_chain_of_a_server_that_refuses_goes_through_history() -> None:
         history__tasks_acked_per_sec=5.0,
         workflow_completion__success_per_sec=0.5,
     )
-    told = "200 database calls/s are refused → history finishes 5 of 67 task attempts/s → 0.5"
+    told = "200 database calls/s are refused → history completes 5 of 67 task attempts/s → 0.5"
     assert told in after(stuck).narrative.why
 
 

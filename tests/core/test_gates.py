@@ -89,7 +89,7 @@ def test_what_no_source_measures_is_not_expected() -> None:
     assert gates(signals.model_copy(update={"readings": readings}))["persistence_latency"].unjudged == "not_expected"
 
 
-def test_a_p99_of_finished_work_is_ignored_while_an_outage_is_just_over() -> None:
+def test_a_p99_of_completed_work_is_ignored_while_an_outage_is_just_over() -> None:
     slow = healthy(frontend__latency_p99_ms=5000.0)
     memory = Memory(recovering_until=START.add(seconds=1))
     assert gates(slow, memory)["frontend_latency"].unjudged == "recovering"

@@ -14,7 +14,8 @@ from jsonschema import Draft202012Validator
 from whenever import Instant
 
 from copilot.api.app import create_app
-from copilot.rules.model import ActionType, Evaluation, HealthAssessment, Severity, SuggestedAction, Trigger
+from copilot.explain import ExplainedEvaluation
+from copilot.rules.model import ActionType, HealthAssessment, Severity, SuggestedAction, Trigger
 from copilot.rules.signals.readings import Signals
 from copilot.rules.signals.taxonomy import ids
 from copilot.sources.knowledge.local import runbook
@@ -150,7 +151,7 @@ def test_11_every_suggested_action_says_what_to_do_to_what_how_surely_and_where_
         _complete(told)
 
 
-def _complete(told: Evaluation) -> None:
+def _complete(told: ExplainedEvaluation) -> None:
     # Advice about workers is withheld while the server is to blame: then some finding about the server has advice.
     assert bool(told.findings) is any(f.suggested_actions for f in told.findings)
     for finding in told.findings:

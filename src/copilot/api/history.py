@@ -50,7 +50,7 @@ async def stored_issues(
 
 
 def current_issues(newest: ExplainedEvaluation | None, stored: list[DetectedIssue]) -> list[StoredIssue]:
-    """Stored issues in words, as the newest evaluation changes them, with those that only it knows: open ones first,
+    """Stored issues explained, as the newest evaluation changes them, with those that only it knows: open ones first,
     critical before warning, then resolved ones, the last resolved first."""
     open_ = [i for i in stored if i.resolved_at is None]
     changed = {i.id: i for i in advance(newest, open_)} if newest else {}

@@ -77,7 +77,7 @@ def _gates(judged: list[ExplainedEvaluation]) -> Iterator[GaugeMetricFamily]:
         for gate in e.verdict.gates:
             subject = ",".join(f"{k}={v}" for k, v in sorted(gate.labels.items()))
             fired.setdefault((e.cluster, gate.name, gate.severity.value, subject), gate.fired)
-    yield _gauge("gate_fired", "1 while the gate fires, 0 while it is clear; absent while it is unjudged", labels,
+    yield _gauge("gate_fired", "1 while the gate is firing, 0 while it is clear; absent while it is unjudged", labels,
                  fired.items())  # fmt: skip
     yield _gauge("gate_judged", "1 if the gate could be judged", labels,
                  ((values, value is not None) for values, value in fired.items()))  # fmt: skip

@@ -59,7 +59,7 @@ def _status_routes(deps: Deps, cache: VerdictCache) -> APIRouter:
 
     @router.get("/status/summary", response_model=schemas.Summary)
     async def summary(request: Request, cluster: Annotated[str, choose]) -> Response:
-        """The verdict in words."""
+        """The verdict with its explanation."""
         return respond(request, verdict_body(schemas.Summary, cache.view(cluster)))
 
     @router.get("/status/evaluation", response_model=schemas.EvaluationLine)

@@ -69,7 +69,7 @@ class Status(ClusterLine):
 
 
 class Summary(VerdictHead):
-    """The verdict in words."""
+    """The verdict with its explanation."""
 
     summary: str
     narrative: Narrative | None

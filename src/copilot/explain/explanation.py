@@ -1,4 +1,4 @@
-"""An evaluation in words: `explained` makes them from the decision alone, after it was made and stored."""
+"""An evaluation explained: `explained` makes them from the decision alone, after it was made and stored."""
 
 from typing import Literal
 
@@ -32,7 +32,7 @@ _STICKY = " Running workflows stay with the workers that cache them (sticky queu
 
 
 class ExplainedEvaluation(Evaluation):
-    """An evaluation with its words: the gates have sentences, the findings titles, causes and actions.
+    """An evaluation with its explanation: the gates have sentences, the findings titles, causes and actions.
     `explanation_note`: who wrote the words and why, where that needs saying. `trigger`: why it was assessed."""
 
     findings: tuple[Issue, ...]
@@ -44,7 +44,7 @@ class ExplainedEvaluation(Evaluation):
 
 
 def explained(evaluation: Evaluation) -> ExplainedEvaluation:
-    """The evaluation in the rules' words."""
+    """The evaluation explained by the rules."""
     if isinstance(evaluation, ExplainedEvaluation):
         return evaluation
     gates = tuple(_with_sentence(gate, evaluation) for gate in evaluation.verdict.gates)
@@ -64,7 +64,7 @@ def explained(evaluation: Evaluation) -> ExplainedEvaluation:
 
 
 def explained_issue(stored: DetectedIssue) -> StoredIssue:
-    """A stored issue in words, as it was last seen."""
+    """A stored issue explained, as it was last seen."""
     issue = _issue(stored, ())
     fields = {name: getattr(issue, name) for name in Issue.model_fields}
     return StoredIssue(
@@ -121,7 +121,7 @@ def _issue(detected: Detected, gates: tuple[GateResult, ...]) -> Issue:
 
 
 def _suggested(detected: Detected, offered: OfferedAction) -> SuggestedAction | None:
-    """The offered action in words; None where this version's catalogue does not have it."""
+    """The offered action, explained; None where this version's catalogue does not have it."""
     chosen = action(detected.finding, offered.key)
     if chosen is None:
         return None

@@ -1,4 +1,4 @@
-"""Gates in words: what each sees, which of those that fire are worth a sentence, and when the trouble is over."""
+"""Gates as sentences: what each sees, which firing gates are worth a sentence, and when the trouble is over."""
 
 from collections.abc import Collection, Iterable
 
@@ -51,7 +51,7 @@ def _values(gate: GateResult) -> dict[str, str | float | tuple[str, ...] | None]
 
 
 def without_redundant(gates: Iterable[GateResult]) -> list[GateResult]:
-    """The gates that fire, in the order of the rules, without those that another one's sentence covers."""
+    """The firing gates, in the order of the rules, without those that another one's sentence covers."""
     firing = [gate for gate in gates if gate.fired]
     return [gate for gate in firing if not any(_covers(other, gate) for other in firing)] if firing[1:] else firing
 
@@ -65,7 +65,7 @@ def _covers(gate: GateResult, other: GateResult) -> bool:
 
 
 def describe(gates: Iterable[GateResult]) -> str:
-    """What the gates that fire see, a sentence each; empty where none fires. Their sentences are filled in."""
+    """What the firing gates see, a sentence each; empty where none fires. Their sentences are filled in."""
     return " ".join(sentence(_with_limit(gate)) for gate in without_redundant(gates))
 
 
@@ -78,7 +78,7 @@ def _with_limit(gate: GateResult) -> str:
 
 
 def recovery_condition(gates: Iterable[GateResult], first: Collection[str] = ()) -> str:
-    """When the trouble is over, by the gates that fire, those named `first` before others; empty where none does."""
+    """When the trouble is over, by the firing gates, those named `first` before others; empty where none does."""
     ranked = sorted(without_redundant(gates), key=lambda gate: gate.name not in first)
     rules = [(gate, rule) for gate in ranked if (rule := BY_NAME.get(gate.name)) is not None]
     conditions = list(dict.fromkeys(fill(rule.recovered_when, _values(gate)) for gate, rule in rules))

@@ -27,8 +27,8 @@ from copilot.rules.signals.logs import Correlation, correlate
 from copilot.rules.signals.readings import LogPattern
 from copilot.rules.signals.taxonomy import SPECS
 
-FINISHED_OF_ATTEMPTS = 0.4
-"""History of a healthy cluster finishes half of its attempts; below this share it is held up."""
+COMPLETED_OF_ATTEMPTS = 0.4
+"""History of a healthy cluster completes half of its attempts; below this share it is held up."""
 LOGS_WITHIN_SEC = 120.0
 SAME_TIME_SEC = 5.0
 _MOST_LOGS = 2
@@ -57,7 +57,7 @@ _MEANS = {
 
 
 class Words:
-    """Makes the texts of one evaluation. `gates` have their sentences, `issues` their words."""
+    """Makes the texts of one evaluation. `gates` have their sentences, `issues` are explained."""
 
     def __init__(self, evaluation: Evaluation, gates: tuple[GateResult, ...], issues: tuple[Issue, ...]) -> None:
         self._e = evaluation
@@ -168,7 +168,7 @@ class Words:
     def _why(self) -> str:
         issues = self._issues
         if not issues:
-            return self._guess() if self._firing and self._bad else "Nothing stands out."
+            return self._guess() if self._firing and self._bad else "Nothing unusual."
         consequences = EXPLAINS.get(issues[0].finding, frozenset())
         links = list(self._chain()) if self._firing else []
         followed = [_short(i) for i in issues[1:] if i.finding in consequences]
@@ -195,8 +195,8 @@ class Words:
                 self._value("history.task_processing_rate_per_sec"),
                 self._value("history.tasks_acked_per_sec"),
             )
-            if tried and acked is not None and acked < FINISHED_OF_ATTEMPTS * tried:
-                yield f"history finishes {brief(acked)} of {brief(tried)} task attempts/s"
+            if tried and acked is not None and acked < COMPLETED_OF_ATTEMPTS * tried:
+                yield f"history completes {brief(acked)} of {brief(tried)} task attempts/s"
         elif (kind := work.full_slots) is not None:
             used = self._value(f"workers.{kind}_slots_used")
             yield f"all {f'{used:,.0f} ' if used else ''}{kind} slots are in use"

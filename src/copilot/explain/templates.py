@@ -1,6 +1,6 @@
 """Fills the templates of gates and findings from their evidence.
 
-`{key}` stands for a value, `{key:format}` for a value in words: `count THING`, `per_sec THING`, `rate`, `span` (from
+`{key}` stands for a value, `{key:format}` for a formatted value: `count THING`, `per_sec THING`, `rate`, `span` (from
 seconds), `took` (from milliseconds), `percent`, `brief`, `attempts`, `code` (names in backticks) and `flag` (no text:
 the value is only a condition). A part in square brackets is left out when one of its values is missing.
 """

@@ -41,7 +41,9 @@ class AppriseChannel:
                     body=text(message), title=message.headline, notify_type=kind, body_format=NotifyFormat.TEXT
                 )
         except TimeoutError:
-            return Outcome(delivered=False, doubtful=True, why=f"apprise did not finish within {self.timeout_sec:g} s")
+            return Outcome(
+                delivered=False, doubtful=True, why=f"apprise did not complete within {self.timeout_sec:g} s"
+            )
         if done:
             return Outcome(delivered=True)
         return Outcome(delivered=False, doubtful=True, why="apprise could not deliver it: see the worker's log")

@@ -1,4 +1,4 @@
-"""The text of a notification: the rules' words about one state, without secrets, bounded, the state first."""
+"""The text of a notification: the rules' explanation of one state, without secrets, bounded, the state first."""
 
 from typing import Any
 from urllib.parse import quote

@@ -73,7 +73,7 @@ class Decision:
 
 
 def _bottleneck(verdict: Verdict, evidence: WorkerEvidence) -> BottleneckClassification:
-    """Unknown has none; and a gate that fired once, too little for a state, is too little to blame a side."""
+    """Unknown has none; and a gate that was firing once, too little for a state, is too little to blame a side."""
     if verdict.health_state is ReportedState.UNKNOWN:
         return BottleneckClassification.UNKNOWN
     if verdict.health_state is ReportedState.HAPPY:
@@ -144,8 +144,8 @@ def _soon_after_critical(cause: Detected, memory: Memory, now: Instant) -> bool:
 
 
 def _with_remembered_cause(decision: Decision, memory: Memory) -> tuple[Decision, Memory]:
-    """Happy names no cause that rests on a gate. While a state holds and no gate fires, the last cause stays named; so
-    it does while one of its gates fires and nothing else explains that."""
+    """Happy names no cause that rests on a gate. While a state holds and no gate is firing, the last cause stays
+    named; so it does while one of its gates is firing and nothing else explains that."""
     state, found, now = decision.verdict.health_state, decision.findings, decision.context.view.now
     if state is ReportedState.HAPPY:
         if found:

@@ -1,7 +1,7 @@
 """The cluster as a flow: add rate, backlog and dispatch rate, and the pollers, per task queue and for the cluster.
 
-Flows are kept per (namespace, task queue, task type) where breakdowns exist. Metrics spell task queues as tally
-sanitizes them, the API as they are: flows are joined by the sanitized name and named by the real one.
+Flows are kept per (namespace, task queue, task type) where breakdowns exist. In metrics, task queues
+have the names that tally makes of them; the API has the real ones: flows are joined by the former and named by the latter.
 """
 
 import re
@@ -41,7 +41,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_]")
 
 @lru_cache(maxsize=4096)
 def sanitized(text: str) -> str:
-    """As tally spells it."""
+    """The name as tally sanitizes it."""
     return _UNSAFE.sub("_", text)
 
 
@@ -84,7 +84,7 @@ class Flow:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Labels of a gate that fires for it."""
+        """Labels of a firing gate."""
         return {"namespace": self.namespace, "task_queue": self.task_queue, "task_type": self.task_type}
 
 

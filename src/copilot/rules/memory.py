@@ -80,8 +80,8 @@ class Memory(Frozen):
     """`Memory()` remembers nothing. `state` is the last real state, `reported` the last reported one; `pending_since`
     the first usable tick while the first verdict is pending; `clear_ticks` and `not_critical_ticks` count evaluations
     in a row; `full_slots` is the type of slots last seen all in use; `cause` and `bottleneck` what was last found while
-    a gate fired, until the cluster is happy again; `burst_since` when the present burst of load began, `burst_at` when
-    one was last seen; `stuck_at` when workflow tasks were last seen to fail again and again, at `stuck_attempts`."""
+    a gate was firing, until the cluster is happy again; `burst_since` when the present burst of load began, `burst_at`
+    when one was last seen; `stuck_at` when workflow tasks were last seen to fail again and again, at `stuck_attempts`."""
 
     version: int = MEMORY_VERSION
     state: HealthState | None = None

@@ -138,7 +138,7 @@ class Verdict(Frozen):
     usable_at: Instant | None = None
 
     def fired(self) -> tuple[str, ...]:
-        """Names of the gates that fired, in the order of the rules."""
+        """Names of the firing gates, in the order of the rules."""
         return tuple(g.name for g in self.gates if g.fired)
 
 
@@ -157,7 +157,7 @@ class OfferedAction(Frozen):
 class Detected(Frozen):
     """A finding that was detected: one contributing factor. `finding` is its stable name (no_pollers, …); `subject`
     tells two of one finding apart (a task queue, say; empty for the cluster). `contributing_factors`: the gates it
-    explains. `phase`: seen now; `past`: no gate fires any more; `unsure`: too little was read to tell."""
+    explains. `phase`: seen now; `past`: no gate is firing any more; `unsure`: too little was read to tell."""
 
     finding: str
     subject: str = ""
@@ -193,7 +193,7 @@ class SuggestedAction(Frozen):
 
 
 class Issue(Detected):
-    """A detected finding in words."""
+    """A detected finding, explained."""
 
     title: str
     description: str
@@ -202,7 +202,7 @@ class Issue(Detected):
 
 
 class StoredIssue(Issue, DetectedIssue):
-    """An issue's life, in words."""
+    """A stored issue, explained."""
 
 
 class Narrative(Frozen):

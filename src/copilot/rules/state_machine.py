@@ -8,7 +8,7 @@ from whenever import Instant, TimeDelta
 
 from copilot.rules.flow import BACKLOG, DEMAND, PROGRESS
 from copilot.rules.gates.context import RECOVERY_MARGIN
-from copilot.rules.gates.registry import CRITICAL, IMMEDIATE, OF_FINISHED_WORK
+from copilot.rules.gates.registry import CRITICAL, IMMEDIATE, OF_COMPLETED_WORK
 from copilot.rules.memory import NEVER_FIRED, GateMemory, Memory
 from copilot.rules.model import Coverage, GateResult, HealthState, ReportedState, Severity, Transition, Verdict
 from copilot.rules.signals.readings import Signals
@@ -61,7 +61,7 @@ def usable(signals: Signals, covered: Coverage) -> bool:
 
 @dataclass(slots=True)
 class _Tick:
-    """What a transition looks at: `fired` are the gates that fire or are held, `unjudged` those that could not be
+    """What a transition looks at: `fired` are the firing and held gates, `unjudged` those that could not be
     judged, and `close` says whether one that does not fire is within the recovery margin."""
 
     fired: list[GateResult]
@@ -79,7 +79,7 @@ class _Tick:
         for gate in self.fired:
             past = self.memory[gate.name]
             twice = past.streak >= TICKS_TO_STRESS
-            if gate.name in OF_FINISHED_WORK and past.first_fired is not None:
+            if gate.name in OF_COMPLETED_WORK and past.first_fired is not None:
                 twice = twice and self.now - past.first_fired >= self.window
             if gate.name in IMMEDIATE or twice:
                 return True
@@ -97,7 +97,7 @@ class _Tick:
         return False
 
     def lately_missing(self, gate: GateResult) -> bool:
-        """Whether the gate's input is missing, and has not been for so long that it is simply not available here."""
+        """Whether the gate's input is missing, but not for 15 minutes: then it is simply not available here."""
         since = self.memory[gate.name].missing_since
         return gate.unjudged == "missing" and (since is None or self.now - since < MEMORY_LASTS)
 
@@ -109,13 +109,13 @@ class _Tick:
         return not any(self._prevents_clear(g) for g in self.unjudged)
 
     def not_critical(self) -> bool:
-        """Whether no critical gate fires, or might."""
+        """Whether no critical gate is firing, or might be."""
         return not any(
             g.fired or self.lately_missing(g) for g in (*self.fired, *self.unjudged) if g.severity is Severity.CRITICAL
         )
 
     def fires_critically(self) -> bool:
-        """Whether a critical gate fires on fresh evidence. Where none does and one could not be judged, the tick counts
+        """Whether a critical gate is firing on fresh evidence. Where none does and one could not be judged, the tick counts
         neither for nor against leaving critical."""
         return any(not g.unjudged and g.severity is Severity.CRITICAL for g in self.fired)
 
@@ -147,7 +147,7 @@ def _remember_gates(gates: tuple[GateResult, ...], past: dict[str, GateMemory], 
 
 
 def _hold(gates: tuple[GateResult, ...], past: dict[str, GateMemory]) -> tuple[GateResult, ...]:
-    """Gates that fired and whose input went missing stay fired until fresh evidence."""
+    """Firing gates whose input went missing stay fired until fresh evidence."""
     if not past:
         return gates
     return tuple(

@@ -121,7 +121,7 @@ class Thresholds(Frozen):
     history_latency_p99_sec: Positive = 30.0
     """The p99 of history's transfer tasks, from due to done."""
     shard_churn_per_sec: Positive = 5.0
-    """Shards opened and closed."""
+    """Shards acquired and released."""
     completion_rate: Share = 0.70
     """The share of closed workflows that succeed."""
     completion_min_closes: Positive = 3.0

@@ -31,7 +31,7 @@ class WatchedTemporal(TemporalSettings):
 
 
 class MetricsEndpoint(Section):
-    """A /metrics page of a server or a worker. `dialect` names the spelling of its metrics; unset, it is detected."""
+    """A /metrics page of a server or a worker. `dialect` names how its metrics are named; unset, it is detected."""
 
     url: HttpUrl
     role: Literal["server", "worker"]
@@ -66,7 +66,7 @@ class PrometheusSettings(HttpSourceSettings):
     """A server with Prometheus' HTTP API: Prometheus, Mimir, VictoriaMetrics, Thanos, Amazon Managed Prometheus.
 
     `url` is the part before `/api/v1/query`. `selector` is added to every query: label matchers, as inside `{…}`.
-    `dialect` names the spelling of metrics by role; unset, it is detected. `prefix` precedes every metric name."""
+    `dialect` names how metrics are named, by role; unset, it is detected. `prefix` precedes every metric name."""
 
     section = "prometheus"
     ways = (*HttpSourceSettings.ways, "sigv4")

@@ -129,7 +129,7 @@ def unread(signals: Signals) -> list[Row]:
 
 
 def reason(missing: Missing) -> str:
-    """Why a reading is missing, in words."""
+    """Why a reading is missing."""
     code = REASONS[missing.code]
     return f"{code}: {missing.detail}" if missing.detail else code
 

@@ -50,7 +50,7 @@ PAST_HOURS = 3
 
 
 def ago(time: Instant, now: Instant) -> str:
-    """How long ago, in words."""
+    """How long ago, as text."""
     seconds = (now - time).total("seconds")
     return "just now" if seconds < 1 else f"{duration(round(seconds))} ago"
 

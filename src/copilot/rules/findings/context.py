@@ -69,7 +69,7 @@ class FindingContext:
     stale: bool
 
     def firing(self, *gates: Gate | str) -> list[GateResult]:
-        """Those of the gates that fire."""
+        """Those of the gates that are firing."""
         firing = self._firing
         if not firing:
             return []

@@ -5,7 +5,7 @@ Findings may look at amplifiers and worker signals: they explain, the state is a
 
 from copilot.rules.findings import queues, server, workers
 from copilot.rules.findings.context import Action, Finding, FindingContext, Found
-from copilot.rules.gates.registry import OF_FINISHED_WORK
+from copilot.rules.gates.registry import OF_COMPLETED_WORK
 from copilot.rules.model import ActionType, Detected, OfferedAction, Severity
 from copilot.rules.scaling import RESTART_TO_REDISTRIBUTE, offered
 
@@ -131,11 +131,11 @@ def _is_note(detected: Detected) -> bool:
 def _is_one_moment(detected: Detected, context: FindingContext) -> bool:
     """Whether a finding rests only on quantiles that have not been over their thresholds for a whole window."""
     gates = detected.contributing_factors
-    return bool(gates) and OF_FINISHED_WORK.issuperset(gates) and not any(context.lasts(name) for name in gates)
+    return bool(gates) and OF_COMPLETED_WORK.issuperset(gates) and not any(context.lasts(name) for name in gates)
 
 
 def as_past(cause: Detected) -> Detected:
-    """A cause that was seen while a gate fired, when none fires any more."""
+    """A cause that was seen while a gate was firing, when none is firing any more."""
     actions = (OfferedAction(key=WAIT_AND_SEE.key),)
     return cause.model_copy(update={"severity": Severity.WARNING, "phase": "past", "actions": actions})
 

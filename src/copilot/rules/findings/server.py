@@ -86,7 +86,7 @@ def _persistence_slow(context: FindingContext) -> Found | None:
 
 
 def _history_backlog(context: FindingContext) -> Found | None:
-    """History finishes its tasks late or not at all, and nothing refuses them."""
+    """History completes its tasks late or not at all, and nothing refuses them."""
     stuck = [g for g in context.firing(progress.WORK_STALLED) if g.aspect == progress.STUCK_IN_HISTORY]
     gates = [*stuck, *context.firing(pressure.HISTORY_LATENCY)]
     return Found(gates) if gates and not context.server_refuses else None
@@ -191,7 +191,7 @@ PERSISTENCE_SLOW = Finding(
 HISTORY_BACKLOG = Finding(
     "history_backlog", _history_backlog, "history",
     title="History is behind with its tasks",
-    cause="History finishes its tasks late or not at all; nothing downstream can be faster.",
+    cause="History completes its tasks late or not at all; nothing downstream can be faster.",
     actions=(
         Action("check_history", ActionType.ALERT, "history", "Find what history's tasks wait for: database, locks, throttling.", 0.65),
     ),

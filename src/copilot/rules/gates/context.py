@@ -32,7 +32,7 @@ class Effect(Enum):
 @dataclass(frozen=True, slots=True)
 class Gate:
     """One rule. `judge` looks at primary signals only. `worst`: CRITICAL where it can make the cluster critical.
-    `immediate`: it stresses at its first evaluation. `of_finished_work`: it rests on a quantile of finished work, which
+    `immediate`: it stresses at its first evaluation. `of_completed_work`: it rests on a quantile of completed work, which
     still shows an outage after it ended. `blocks`: its component makes no progress while it fires. `covered_by`: gates
     whose sentence says as much.
 
@@ -49,7 +49,7 @@ class Gate:
     recovered_when: str
     worst: Severity = Severity.WARNING
     immediate: bool = False
-    of_finished_work: bool = False
+    of_completed_work: bool = False
     blocks: bool = False
     effect: Effect | None = None
     counts: str = ""
@@ -77,7 +77,7 @@ class GateContext:
 
     @property
     def recovering(self) -> bool:
-        """Whether quantiles of finished work still show an outage that has ended."""
+        """Whether quantiles of completed work still show an outage that has ended."""
         until = self.memory.recovering_until
         return until is not None and self.now < until
 
@@ -197,7 +197,7 @@ def measured(
 
 
 def over(context: GateContext, value: float, threshold: float, unit: str, ids: Iterable[str]) -> GateResult:
-    """A gate that fires above its threshold; `ids` are its evidence."""
+    """A gate that is firing above its threshold; `ids` are its evidence."""
     read = context.signals.readings.get
     evidence = {i: v for i in ids if (v := read(i)) is not None}
     return measured(value, threshold, unit, evidence, fired=value > threshold)

@@ -93,7 +93,7 @@ def _backlog_age(context: GateContext) -> GateResult:
 
 
 def _quantile(context: GateContext, signal_id: str, limit: float, unit: str) -> GateResult:
-    """A gate on a p99 of finished work: unjudged while it still shows an outage that has just ended."""
+    """A gate on a p99 of completed work: unjudged while it still shows an outage that has just ended."""
     if lacking := without(context, (signal_id,)):
         return lacking
     if context.recovering:
@@ -187,7 +187,7 @@ def _rate_gate(
     effect: Effect,
     covered_by: frozenset[str] = frozenset(),
 ) -> Gate:
-    """A gate that fires when the sum of the rates `ids` exceeds the tolerance `name` at the rate `demand`."""
+    """A gate that is firing when the sum of the rates `ids` exceeds the tolerance `name` at the rate `demand`."""
     judge = partial(_tolerance, ids=ids, limit=limit, demand=demand)
     summed = " + ".join(f"`{i}`" for i in ids)
     judge.__doc__ = f"{summed} > tolerance `{name}` at the rate of `{demand}`."
@@ -230,7 +230,7 @@ FRONTEND_LATENCY = Gate(
     "frontend_latency", _frontend_latency, "frontend",
     sees="requests take {value:took} (p99)", clear="requests take {value:took} (p99)",
     began="requests became slow", recovered_when="requests take less than {threshold:took} (p99)",
-    of_finished_work=True, effect=Effect.SLOW,
+    of_completed_work=True, effect=Effect.SLOW,
 )  # fmt: skip
 RATE_LIMITED = _rate_gate(
     "rate_limited", ("frontend.throttled_per_sec",), lambda c: c.thresholds.rate_limited, _REQUESTS,
@@ -244,7 +244,7 @@ PERSISTENCE_LATENCY = Gate(
     "persistence_latency", _persistence_latency, "persistence",
     sees="database calls take {value:took} (p99)", clear="database calls take {value:took} (p99)",
     began="the database became slow", recovered_when="database calls take less than {threshold:took} (p99)",
-    of_finished_work=True, effect=Effect.SLOW,
+    of_completed_work=True, effect=Effect.SLOW,
 )  # fmt: skip
 PERSISTENCE_THROTTLED = _rate_gate(
     "persistence_throttled", ("persistence.throttled_per_sec",), lambda c: c.thresholds.persistence_throttled, _TASKS,
@@ -256,9 +256,9 @@ HISTORY_THROTTLED = _rate_gate(
 )  # fmt: skip
 HISTORY_LATENCY = Gate(
     "history_latency", _history_latency, "history",
-    sees="history finishes tasks within {value:span} (p99)", clear="history finishes tasks within {value:span} (p99)",
-    began="history fell behind", recovered_when="history finishes tasks within {threshold:span} (p99)",
-    of_finished_work=True, effect=Effect.SLOW,
+    sees="history completes tasks within {value:span} (p99)", clear="history completes tasks within {value:span} (p99)",
+    began="history fell behind", recovered_when="history completes tasks within {threshold:span} (p99)",
+    of_completed_work=True, effect=Effect.SLOW,
 )  # fmt: skip
 SHARD_CHURN = Gate(
     "shard_churn", _shard_churn, "history",
@@ -279,7 +279,7 @@ WORKFLOW_TASK_ATTEMPTS = Gate(
     },
     clear="workflow tasks need {value:attempts} (p99)",
     began="workflow tasks needed several attempts", recovered_when="workflow tasks need fewer than {threshold:attempts} (p99)",
-    of_finished_work=True, effect=Effect.CODE_FAILS,
+    of_completed_work=True, effect=Effect.CODE_FAILS,
 )  # fmt: skip
 ACTIVITY_FAILURES = _rate_gate(
     "activity_failures", ("activity_tasks.failed_per_sec",), lambda c: c.thresholds.activity_failures, _TASKS,

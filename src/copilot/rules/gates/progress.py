@@ -68,7 +68,7 @@ def _requests_rejected(context: GateContext) -> GateResult:
 def _work_stalled(context: GateContext) -> GateResult:
     """Dispatch rate < `stalled_dispatch_share` of the add rate (of the backlog over a window when nothing is added)
     while there is a backlog that does not shrink, on the cluster or on queues that together carry at least
-    `queue_share_critical`; or requests create work and history finishes next to none of its tasks."""
+    `queue_share_critical`; or requests create work and history completes next to none of its tasks."""
     return _worst_stall(context, critical=True)
 
 
@@ -138,7 +138,7 @@ def _stall_result(context: GateContext, flow: Flow, share: float | None) -> Gate
 
 
 def _stuck_in_history(context: GateContext) -> GateResult | None:
-    """Requests create work, history tries and finishes next to nothing, so nothing even reaches the task queues. None:
+    """Requests create work, history tries and completes next to nothing, so nothing even reaches the task queues. None:
     that is not so. An unjudged result: what was read cannot tell."""
     signals, limit = context.signals, context.thresholds.stalled_dispatch_share
     ids = (
@@ -232,7 +232,7 @@ _STALLED = {
     "": "{matching.backlog_count:count task} in the backlog[ of {queue}]"
     "[, the oldest {matching.backlog_age_sec:span} old]" + _RATES,
     "stored": "tasks are stored and not dispatched[ on {queue}]" + _RATES,
-    STUCK_IN_HISTORY: "{demand.requests_per_sec:per_sec request} create work, and history finishes "
+    STUCK_IN_HISTORY: "{demand.requests_per_sec:per_sec request} create work, and history completes "
     "{history.tasks_acked_per_sec:brief} of {history.task_processing_rate_per_sec:brief} task attempts/s; "
     "{matching.tasks_dispatched_per_sec:per_sec task} dispatched",
 }

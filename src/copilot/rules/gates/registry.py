@@ -8,7 +8,7 @@ GATES: tuple[Gate, ...] = (*progress.GATES, *pressure.GATES)
 BY_NAME = {gate.name: gate for gate in GATES}
 CRITICAL = frozenset(gate.name for gate in GATES if gate.worst is Severity.CRITICAL)
 IMMEDIATE = frozenset(gate.name for gate in GATES if gate.immediate)
-OF_FINISHED_WORK = frozenset(gate.name for gate in GATES if gate.of_finished_work)
+OF_COMPLETED_WORK = frozenset(gate.name for gate in GATES if gate.of_completed_work)
 
 
 def with_effect(effect: Effect) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The signal table: one row per signal, with everything that is particular to it. Facts of Temporal server 1.32."""
+"""The signal table: one row per signal, with everything that is particular to it. It describes Temporal server 1.32."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -184,7 +184,7 @@ _PRIMARY = (
     SignalSpec("workflow_completion.terminated_per_sec", "primary", "1/s", "workflows terminated by a user or client", None,
                CLOSED["terminated"], emitted_by="history"),
     SignalSpec("history.backlog_age_sec", "primary", "s", "age of the oldest history task in the queue", "up",
-               source="none", hint="server 1.32 does not export it (a later one does: shardinfo_immediate_queue_backlog_age); history.task_queue_latency_p99_sec covers finished tasks only"),
+               source="none", hint="server 1.32 does not export it (a later one does: shardinfo_immediate_queue_backlog_age); history.task_queue_latency_p99_sec covers completed tasks only"),
     SignalSpec("history.task_processing_rate_per_sec", "primary", "1/s", "history task attempts (retries count: it can rise while work stops)", None,
                rate("task_requests", USER), emitted_by="history"),
     SignalSpec("history.tasks_acked_per_sec", "primary", "1/s", "history tasks completed", "down",
@@ -197,7 +197,7 @@ _PRIMARY = (
                rate("task_errors_throttled", "resource_exhausted_cause!=BusyWorkflow"),
                rate("task_errors_throttled", "resource_exhausted_cause!=BusyWorkflow", by=("resource_exhausted_cause",)),
                emitted_by="history"),
-    SignalSpec("history.shard_churn_rate_per_sec", "primary", "1/s", "shards opened and closed", "up",
+    SignalSpec("history.shard_churn_rate_per_sec", "primary", "1/s", "shards acquired and released", "up",
                Plus((rate("sharditem_created_count"), rate("sharditem_removed_count"), rate("shard_closed_count"))),
                emitted_by="history"),
     SignalSpec("frontend.reachable", "primary", "bool", "the frontend answers its health check", "down",
@@ -301,7 +301,7 @@ _AMPLIFIERS = (
     SignalSpec("connection_pool.wait_count", "amplifier", "count", "waits for a connection", "up", source="none", hint=SQL_POOL),
     SignalSpec("connection_pool.wait_duration_ms", "amplifier", "ms", "time waited for a connection", "up",
                source="none", hint=SQL_POOL),
-    SignalSpec("connection_pool.opens_per_sec", "amplifier", "1/s", "connections opened", "up", source="none", hint=SQL_POOL),
+    SignalSpec("connection_pool.opens_per_sec", "amplifier", "1/s", "connections established", "up", source="none", hint=SQL_POOL),
     SignalSpec("connection_pool.closes_per_sec", "amplifier", "1/s", "connections closed", "up", source="none", hint=SQL_POOL),
     SignalSpec("queue.task_backlog_depth", "amplifier", "count", "history tasks pending in a queue (p99, once a minute)", "up",
                Quantile(0.99, server("pending_tasks"), timer=False), emitted_by="history", hint=ONCE_A_MINUTE),
