@@ -24,7 +24,7 @@ from copilot.web import page as web
 from copilot.web.verdicts import Overview, joined
 
 Text = Annotated[str | None, Query()]
-RunbookName = Annotated[str, Path(description="A finding's name, or a runbook's", examples=["no_pollers"])]
+RunbookName = Annotated[str, Path(description="A finding's name, or a runbook's", examples=["worker_scaling"])]
 
 
 def page_routes(deps: Deps, cache: VerdictCache) -> APIRouter:

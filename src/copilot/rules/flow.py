@@ -1,7 +1,7 @@
 """The cluster as a flow: add rate, backlog and dispatch rate, and the pollers, per task queue and for the cluster.
 
 Flows are kept per (namespace, task queue, task type) where breakdowns exist. In metrics, task queues
-have the names that tally makes of them; the API has the real ones: flows are joined by the former and named by the latter.
+have the names that tally makes of them, in the API their own: flows are joined by the former and named by the latter.
 """
 
 import re

@@ -115,8 +115,8 @@ class _Tick:
         )
 
     def fires_critically(self) -> bool:
-        """Whether a critical gate is firing on fresh evidence. Where none does and one could not be judged, the tick counts
-        neither for nor against leaving critical."""
+        """Whether a critical gate is firing on fresh evidence. Where none is and one could not be judged, the tick
+        counts neither for nor against leaving critical."""
         return any(not g.unjudged and g.severity is Severity.CRITICAL for g in self.fired)
 
     def only_absence(self) -> bool:
