@@ -63,11 +63,11 @@ def test_a_database_is_set_up_looked_at_and_pruned_by_one_setting(
     assert json.loads(db(tmp_path, url, "list-tables", "--json").output)["metrics_snapshots"] == 10
     assert "metrics_snapshots" in db(tmp_path, url, "list-tables").output
     dry = db(tmp_path, url, "prune", "--dry-run")
-    assert "there are 4 rows to delete" in dry.output
+    assert "4 rows before" in dry.output
     gone = json.loads(db(tmp_path, url, "prune", "--older-than", "3d", "--batch", "2", "--json").output)
     assert (gone["deleted"], gone["rows"]["metrics_snapshots"], gone["dry_run"]) == (8, 7, False)
     assert json.loads(db(tmp_path, url, "list-tables", "--json").output)["metrics_snapshots"] == 3
-    assert "0 rows from before" in db(tmp_path, url, "prune", "--older-than", "3d").output
+    assert "0 rows before" in db(tmp_path, url, "prune", "--older-than", "3d").output
 
 
 def test_where_the_way_ends_is_said_with_what_to_do(tmp_path: Path, unused_tcp_port: int) -> None:

@@ -72,7 +72,7 @@ def test_signals_that_are_absent_for_the_same_want_share_a_note_that_names_each_
 def test_coverage_is_said_and_never_rounded_up() -> None:
     assert "Primary signals: coverage 1.00" in printed(healthy())
     assert "Primary signals: coverage 0.97" in printed(lacking("demand.starts_per_sec"))
-    assert "Worker signals: none is expected" in printed(Signals(time=healthy().time, readings={}))
+    assert "Worker signals: none expected" in printed(Signals(time=healthy().time, readings={}))
 
 
 def test_what_cannot_be_trusted_is_listed_at_the_end() -> None:

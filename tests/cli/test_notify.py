@@ -50,7 +50,7 @@ async def test_a_test_goes_to_every_channel_and_says_what_came_back(tmp_path: Pa
 
 
 async def test_a_channel_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="no channel is named other: there is hook1"):
+    with pytest.raises(SettingsError, match="no channel is named other; there is hook1"):
         await notify("test", "--channel", "other", config=channels("http://127.0.0.1:1"), folder=tmp_path)
 
 

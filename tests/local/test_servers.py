@@ -116,11 +116,11 @@ async def test_the_watched_cluster_works_is_broken_and_recovers(
     await more_complete(than=5)
 
     await desk.inject("workers-down")
-    with pytest.raises(FaultError, match=r"workers-down is on already: clear workers-down first"):
+    with pytest.raises(FaultError, match=r"workers-down is already active: clear workers-down first"):
         await desk.inject("workers-down")
     with pytest.raises(FaultError, match="slots-exhausted is not possible while workers-down is on"):
         await desk.inject("slots-exhausted")
-    with pytest.raises(FaultError, match="idle is not on"):
+    with pytest.raises(FaultError, match="idle is not active"):
         await desk.clear("idle")
     assert not set(WORKERS) & set(supervisor.pids())
     await desk.clear("workers-down")
