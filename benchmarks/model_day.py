@@ -25,7 +25,8 @@ from copilot.pipeline import replay
 from copilot.rules.evaluate import Context
 from copilot.rules.model import Evaluation
 from copilot.settings.models import BEDROCK_DISPATCHER, BEDROCK_RESEARCHER
-from copilot.sources.knowledge.local import LocalKnowledge, files
+from copilot.sources.knowledge.local import LocalKnowledge
+from copilot.sources.knowledge.runbooks import files
 from copilot.sources.recorded import read_recording
 from lab.recorded_run import RECORDINGS
 from tests.fakes.memory_store import MemoryStore

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from copilot import __version__
-from copilot.sources.knowledge.local import files
+from copilot.sources.knowledge.runbooks import files
 from tests.test_tree import ROOT, tracked
 
 NAME = f"temporal_sre_copilot-{__version__}"
 ASK = """
 import asyncio, copilot
-from copilot.sources.knowledge.local import LocalKnowledge, files, runbook
+from copilot.sources.knowledge.local import LocalKnowledge
+from copilot.sources.knowledge.runbooks import files, runbook
 first = asyncio.run(LocalKnowledge().retrieve("no pollers on task queue orders")).passages[0]
 print(copilot.__file__, len(files()), runbook("no_pollers").name, first.source, sep="\\n")
 """

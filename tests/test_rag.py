@@ -18,8 +18,7 @@ from copilot.metrics.dialects import DIALECTS, known_names
 from copilot.metrics.resolve import leaves_of
 from copilot.rules.findings.registry import FINDINGS
 from copilot.rules.signals.taxonomy import SPECS
-from copilot.sources.knowledge.local import runbook
-from copilot.sources.knowledge.sections import sections
+from copilot.sources.knowledge.runbooks import runbook, sections
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "rag"
 GUIDES = ("worker_scaling", "sticky_cache_tuning", "poller_configuration")

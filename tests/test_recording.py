@@ -92,7 +92,7 @@ async def test_a_recording_that_is_ended_early_is_whole(tmp_path: Path, name: st
 
 async def test_a_recording_never_overwrites_and_says_where_it_cannot_write(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text("mine")
-    with pytest.raises(RecordingError, match=r"r\.jsonl is there already: choose another name"):
+    with pytest.raises(RecordingError, match=r"r\.jsonl exists already: choose another name"):
         await record(CLUSTER, [], tmp_path / "r.jsonl", 1)
     assert (tmp_path / "r.jsonl").read_text() == "mine"
     with pytest.raises(RecordingError, match=r"none/r\.jsonl cannot be written: No such file or directory"):

@@ -14,17 +14,18 @@ from copilot.settings.load import Settings
 from copilot.settings.models import KnowledgeSettings, ModelSettings
 from copilot.settings.sources import LogSettings
 from copilot.sources import Source
-from copilot.sources.knowledge.base import Knowledge
+from copilot.sources.knowledge import Knowledge
 from copilot.sources.knowledge.bedrock import BedrockKnowledge
 from copilot.sources.knowledge.local import LocalKnowledge
-from copilot.sources.logs.base import LogSource
+from copilot.sources.logs import LogSource
 from copilot.sources.logs.file import FileLogs
 from copilot.sources.logs.loki import LokiLogs
 from copilot.sources.prometheus.instant import PrometheusSource
 from copilot.sources.scrape.source import ScrapeSource
-from copilot.sources.temporal.calls import connect_failure
+from copilot.sources.temporal.client import connect_failure
+from copilot.sources.temporal.client import connect_config, watched_client
 from copilot.sources.temporal.health import Frontend
-from copilot.sources.temporal.source import TemporalApiSource, connect_config, watched_client
+from copilot.sources.temporal.source import TemporalApiSource
 from copilot.store.base import Store
 from copilot.store.postgres import PostgresStore
 from copilot.telemetry.spans import client_plugins

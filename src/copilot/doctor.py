@@ -20,10 +20,9 @@ from copilot.rules.signals.logs import LogReading, with_logs
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, PrometheusSettings
 from copilot.settings.load import Settings
-from copilot.sources.prometheus.check import ENOUGH, RoleFound, check_prometheus
-from copilot.sources.scrape.check import PageFound, check_page
+from copilot.sources.checks import MIN_SAMPLES, PageCheck, RoleCheck, check_page, check_prometheus
+from copilot.sources.temporal.client import watched_client
 from copilot.sources.temporal.health import Frontend
-from copilot.sources.temporal.source import watched_client
 from copilot.store.check import inspect
 
 DEADLINE_SEC = 10.0
@@ -164,14 +163,14 @@ async def _prometheus(settings: PrometheusSettings, window_sec: float) -> tuple[
     return [answers, *(_role(role, window_sec) for role in found.roles)], found.ahead_sec
 
 
-def _role(found: RoleFound, window_sec: float) -> Check:
+def _role(found: RoleCheck, window_sec: float) -> Check:
     """A role's targets in a Prometheus. None may be intended; the coverage shows what that costs."""
     name, status, fix = f"its {found.role} metrics", OK, ""
     text = f"{found.living} targets ({', '.join(found.dialects)})" + (f", {found.down} down" if found.down else "")
     if not found.living:
         text = f"all {found.down} targets are down" if found.down else "no target"
         status, fix = WARNING, f"let it scrape every {found.role}, or fix selector and prefix"
-    elif found.samples < ENOUGH:
+    elif found.samples < MIN_SAMPLES:
         text += f", {found.samples} samples of a counter in the rate window of {window_sec:g} s"
         status, fix = WARNING, "set window_sec to four of its scrape intervals"
         if (every := found.scraped_every_sec) is not None:
@@ -179,7 +178,7 @@ def _role(found: RoleFound, window_sec: float) -> Check:
     return _check(status, name, text, fix)
 
 
-async def _page(endpoint: MetricsEndpoint) -> tuple[Check, PageFound | None]:
+async def _page(endpoint: MetricsEndpoint) -> tuple[Check, PageCheck | None]:
     name = f"{endpoint.role} metrics {httpx.URL(endpoint.url).copy_with(username='', password='')}"
     worst = FAILED if endpoint.role == "server" else WARNING
     try:

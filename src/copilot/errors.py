@@ -1,11 +1,13 @@
-"""The errors this project raises on purpose.
+"""The errors that this project raises.
 
 CopilotError
-├── SettingsError      what the operator wrote cannot be used; carries every problem found
-├── SourceError        a source did not answer as it should; carries what was asked and a missing code
-├── RecordingError     a recording cannot be read; carries the line
-├── StoreError         the state store refused or is away
-└── StartError         something the embedded stack needs could not be started
+├── SettingsError      the settings cannot be used; carries all problems
+├── SourceError        a source failed to answer; carries what was requested and a missing code
+├── RecordingError     a recording cannot be read or written; names the line
+├── StoreError         the state store refused a statement, or cannot be reached
+└── StartError         a part of the embedded stack could not be started
+
+Packages add their own near their use, all below these.
 """
 
 from collections.abc import Sequence
@@ -15,14 +17,17 @@ from copilot.rules.signals.readings import MissingCode
 
 
 class CopilotError(Exception):
-    """Base of all errors meant for a person: its text says in one line what is wrong and what to do, and no secret."""
+    """Base of all errors meant for a person: one line that says what is wrong and what to do.
+
+    `str()` redacts secrets. Logs, API and command line redact too; this covers texts that reach a person another way,
+    such as a traceback."""
 
     def __str__(self) -> str:
         return redacted(super().__str__())
 
 
 class SettingsError(CopilotError):
-    """The operator's settings cannot be used. `problems` holds all of them, each a sentence."""
+    """The settings cannot be used. `problems` holds all problems, each a sentence, without secrets."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(redacted(problem) for problem in problems)
@@ -30,7 +35,8 @@ class SettingsError(CopilotError):
 
 
 class SourceError(CopilotError):
-    """A source did not answer as it should; what it was asked for is missing with `code` and `detail`."""
+    """A source failed to answer: its readings are missing with `code` and `detail`, which has no secrets. `asked` names
+    what was requested; empty where that is clear."""
 
     def __init__(self, code: MissingCode, detail: str, *, asked: str = "") -> None:
         self.code = code
@@ -40,11 +46,11 @@ class SourceError(CopilotError):
 
 
 class RecordingError(CopilotError):
-    """A recording cannot be read; the text names the line and what is wrong with it."""
+    """A recording cannot be read or written; the text names the line and the problem."""
 
 
 class StoreError(CopilotError):
-    """The state store refused a statement or cannot be reached."""
+    """The state store refused a statement, or cannot be reached."""
 
 
 class StartError(CopilotError):

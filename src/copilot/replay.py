@@ -126,7 +126,7 @@ async def replay_prometheus(
     """The same at these times of a Prometheus' past. `note` is called with a sentence where the readings need one.
     Raises SourceError as `PrometheusRange.ticks` does."""
     assert cluster.prometheus is not None
-    source = PrometheusRange(cluster, cluster.prometheus, say=note)
+    source = PrometheusRange(cluster, cluster.prometheus, note=note)
     context, memory = pipeline.context(cluster), Memory()
     try:
         async for signals in source.ticks(times):

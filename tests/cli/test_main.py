@@ -73,7 +73,7 @@ def test_the_configuration_in_a_help_can_be_copied() -> None:
         (("doctor", "--record", "r.jsonl", "--for", "soon"), CLUSTER, "'soon' is not a duration"),
         (("doctor", "--record", "r.jsonl", "--for", "5s", "--interval", "1s"), CLUSTER, "--interval 1s cannot be used"),
         (("doctor", "--record", "no/r.jsonl", "--for", "5s"), CLUSTER, "no/r.jsonl cannot be written: No such file"),
-        (("doctor", "--record", "copilot.toml", "--for", "5s"), CLUSTER, "copilot.toml is there already"),
+        (("doctor", "--record", "copilot.toml", "--for", "5s"), CLUSTER, "copilot.toml exists already"),
         (("db", "setup-schema"), "", "store.url is not set"),
         (("db", "check-connection"), "", "store.url is not set"),
         (("db", "check-connection"), '[store]\nurl = "dsql://db.example.org"\n', "not an Aurora DSQL endpoint"),

@@ -99,7 +99,7 @@ async def test_the_wheel_alone_has_every_entry_point_and_its_health_check(tmp_pa
         done = subprocess.run([by, *words], env=settings, cwd="/", capture_output=True, text=True, check=False)
         return done.returncode, done.stdout + done.stderr
 
-    where = "import copilot, copilot.sources.knowledge.local as r; print(copilot.__file__, len(r.files()))"
+    where = "import copilot, copilot.sources.knowledge.runbooks as r; print(copilot.__file__, len(r.files()))"
     place, runbooks = answer("-c", where, by=program.parent / "python")[1].split()
     assert Path(place).is_relative_to(tmp_path)
     assert int(runbooks) == len(list((ROOT / "docs/rag").glob("*.md")))

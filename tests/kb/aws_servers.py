@@ -100,7 +100,7 @@ class BedrockStandIn:
     @contextmanager
     def running(cls) -> "Iterator[BedrockStandIn]":
         server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        server.daemon_threads = True
+        server.daemon_threads = False  # closing waits for every handler, so that no socket is left open
         stand_in = cls(f"http://127.0.0.1:{server.server_address[1]}")
         server.stand_in = stand_in  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})

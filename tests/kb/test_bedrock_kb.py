@@ -37,7 +37,7 @@ async def test_a_passage_says_where_it_is_from(bedrock: BedrockStandIn) -> None:
     assert [p.source for p in found] == [
         "s3://runbooks-of-tests/runbooks/no_pollers.md#no-pollers",
         "https://example.org/runbook",
-        "a document without address",
+        "a document without an address",
     ]
     assert [p.title for p in found] == ["No pollers", "Plain text.", "From nowhere."]
 
@@ -84,7 +84,7 @@ async def test_nonsense_is_no_passages_with_a_reason(bedrock: BedrockStandIn, bo
     bedrock.body = body
     found = await BedrockKnowledge(knowledge_settings()).retrieve("x")
     assert found.passages == ()
-    assert "could not be understood" in found.reason
+    assert "could not be parsed" in found.reason
 
 
 async def test_silence_ends_with_a_reason(bedrock: BedrockStandIn) -> None:

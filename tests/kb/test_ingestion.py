@@ -19,7 +19,7 @@ def test_a_job_is_started_and_followed_to_its_end(bedrock: BedrockStandIn) -> No
     assert (job.id, job.status, job.started_at) == ("JOB0000000", "STARTING", "2026-11-22T03:00:00.123456Z")
     assert source.job(job.id).running
     done = source.job(job.id)
-    assert (done.status, done.scanned, done.added, done.well) == ("COMPLETE", 27, 2, True)
+    assert (done.status, done.scanned, done.added, done.ok) == ("COMPLETE", 27, 2, True)
     asked, sent = bedrock.asked[0]
     assert asked == f"PUT /knowledgebases/{BASE}/datasources/{SOURCE}/ingestionjobs/"
     assert len(sent["clientToken"]) >= 33
@@ -29,13 +29,13 @@ def test_a_job_that_failed_says_why(bedrock: BedrockStandIn) -> None:
     bedrock.steps = ("STARTING", "FAILED")
     source = Ingestion(knowledge_settings())
     job = source.job(source.start().id)
-    assert (job.status, job.well, job.reasons) == ("FAILED", False, ("the role may not read the bucket",))
+    assert (job.status, job.ok, job.reasons) == ("FAILED", False, ("the role may not read the bucket",))
 
 
 def test_a_job_that_left_documents_out_did_not_end_well(bedrock: BedrockStandIn) -> None:
     bedrock.steps, bedrock.statistics = ("COMPLETE",), {"numberOfDocumentsFailed": 1}
     source = Ingestion(knowledge_settings())
-    assert not source.job(source.start().id).well
+    assert not source.job(source.start().id).ok
 
 
 @pytest.mark.usefixtures("bedrock")

@@ -7,8 +7,8 @@ import pytest
 
 from copilot.errors import SettingsError, SourceError
 from copilot.rules.signals.readings import MissingCode
-from copilot.sources.knowledge.local import files
-from copilot.sources.knowledge.sync import sync
+from copilot.sources.knowledge.ingestion import sync
+from copilot.sources.knowledge.runbooks import files
 from tests.kb.aws_servers import BUCKET, S3Server, aws_environment, knowledge_settings
 
 OWN = "# Zebras\n\nCall the zoo keeper.\n"
@@ -93,7 +93,7 @@ def test_more_objects_than_a_page_of_the_listing_holds_are_all_known(
 
 def test_progress_is_told_file_by_file(s3: S3Server) -> None:
     told: list[tuple[str, int, int]] = []
-    sync(knowledge_settings(prefix=""), done=lambda *step: told.append(step))
+    sync(knowledge_settings(prefix=""), progress=lambda *step: told.append(step))
     assert [name for name, _, _ in told] == SHIPPED
     assert [n for _, n, _ in told] == list(range(1, len(SHIPPED) + 1))
     assert s3.names() == SHIPPED

@@ -18,7 +18,7 @@ from copilot.explain import ExplainedEvaluation
 from copilot.rules.model import ActionType, HealthAssessment, Severity, SuggestedAction, Trigger
 from copilot.rules.signals.readings import Signals
 from copilot.rules.signals.taxonomy import ids
-from copilot.sources.knowledge.local import runbook
+from copilot.sources.knowledge.runbooks import runbook
 from copilot.store.rows import join_snapshot, split_evaluation
 from tests.api.standin import deps
 from tests.cluster_signals import play

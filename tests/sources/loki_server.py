@@ -8,10 +8,13 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
+
+from tests.fakes.http import read_request, response
+from tests.fakes.serving import serving
 
 PATH = "/loki/api/v1/query_range"
 Stored = tuple[int, tuple[tuple[str, str], ...], str]
@@ -65,46 +68,19 @@ class LokiServer:
         return "200 OK", json.dumps({"status": "success", "data": data}).encode()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-                method, target, _ = head[0].split(" ")
-                headers = {k.lower(): v for k, _, v in (h.partition(": ") for h in head[1:] if h)}
-                assert method == "GET"
-                if self.hang:
-                    await asyncio.Event().wait()
-                status, body = self.answer(target, headers)
-                kind = "application/json" if status.startswith("200") else "text/plain"
-                writer.write(
-                    f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-                )
-                writer.write(body)
-                await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
-            pass
-        finally:
-            writer.close()
+        while True:
+            request = await read_request(reader)
+            assert request.method == "GET"
+            if self.hang:
+                await asyncio.Event().wait()
+            status, body = self.answer(request.path, request.headers)
+            kind = "application/json" if status.startswith("200") else "text/plain"
+            writer.write(response(status, body, f"Content-Type: {kind}"))
+            await writer.drain()
 
     @asynccontextmanager
     async def run(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[Self]:
         """Serve on a free port."""
-        tasks: set[asyncio.Task[None]] = set()
-
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            tasks.add(task)
-            with suppress(asyncio.CancelledError):
-                await self._serve(reader, writer)
-            tasks.discard(task)
-
-        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        try:
+        async with serving(self._serve, tls) as port:
+            self.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
             yield self
-        finally:
-            server.close()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await server.wait_closed()

@@ -5,6 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self
 
+from tests.fakes.http import read_request
+from tests.fakes.serving import serving
+
 
 class MetricsServer:
     """Answers every GET with `status`, `headers` and `body`; `hang` never answers, `cut` breaks the answer off."""
@@ -21,22 +24,17 @@ class MetricsServer:
         self.counted = asyncio.Condition()
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await reader.readuntil(b"\r\n\r\n")
-            self.asked += 1
-            async with self.counted:
-                self.counted.notify_all()
-            if self.hang:
-                await reader.read()
-                return
-            length = len(self.body) + (100 if self.cut else 0)
-            head = [f"HTTP/1.1 {self.status}", f"Content-Type: {self.kind}", f"Content-Length: {length}", *self.headers]
-            writer.write("\r\n".join([*head, "Connection: close", "", ""]).encode() + self.body)
-            await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
+        await read_request(reader)
+        self.asked += 1
+        async with self.counted:
+            self.counted.notify_all()
+        if self.hang:
+            await reader.read()
+            return
+        length = len(self.body) + (100 if self.cut else 0)
+        head = [f"HTTP/1.1 {self.status}", f"Content-Type: {self.kind}", f"Content-Length: {length}", *self.headers]
+        writer.write("\r\n".join([*head, "Connection: close", "", ""]).encode() + self.body)
+        await writer.drain()
 
     async def until_asked(self, times: int) -> None:
         """Wait for that many requests from now on."""
@@ -50,10 +48,6 @@ class MetricsServer:
         """A server on a free port."""
         self = cls()
         self.body = body
-        server = await asyncio.start_server(self.answer, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/metrics"
-        try:
+        async with serving(self.answer) as port:
+            self.url = f"http://127.0.0.1:{port}/metrics"
             yield self
-        finally:
-            server.close()
-            await server.wait_closed()

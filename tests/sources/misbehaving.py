@@ -7,6 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
 
+from tests.fakes.http import read_request
+from tests.fakes.serving import serving
+
 
 @dataclass
 class Misbehaving:
@@ -28,12 +31,10 @@ class Misbehaving:
         self.asked = 0
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        self.asked += 1
+        claimed = f"\r\nContent-Length: {self.length}" if self.length is not None else ""
         try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-            if "content-length: " in head:
-                await reader.readexactly(int(head.split("content-length: ")[1].split("\r\n")[0]))
-            self.asked += 1
-            claimed = f"\r\nContent-Length: {self.length}" if self.length is not None else ""
             writer.write(f"HTTP/1.1 {self.head}{claimed}\r\nConnection: close\r\n\r\n".encode())
             for _ in range(self.repeat):
                 for piece in self._pieces():
@@ -41,10 +42,8 @@ class Misbehaving:
                     await writer.drain()
                     self.sent += len(piece)
                     await asyncio.sleep(self.drip_sec)
-        except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+        except OSError:
             self.gone.set()
-        finally:
-            writer.close()
 
     def _pieces(self) -> list[bytes]:
         return [self.body[n : n + 1] for n in range(len(self.body))] if self.drip_sec else [self.body]
@@ -52,11 +51,6 @@ class Misbehaving:
     @asynccontextmanager
     async def run(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[Self]:
         """Serve on a free port."""
-        server = await asyncio.start_server(self._answer, "127.0.0.1", 0, ssl=tls)
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        try:
+        async with serving(self._answer, tls) as port:
+            self.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
             yield self
-        finally:
-            server.close()
-            server.close_clients() if hasattr(server, "close_clients") else None
-            await server.wait_closed()

@@ -11,21 +11,19 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import parse_qs
 
+from tests.fakes.http import Request, read_request, response
+from tests.fakes.serving import serving
+
 TAGGED = re.compile(r'"copilot_part", "(\d+\+?)"')
 
 
-@dataclass
-class Request:
-    """One request as it arrived."""
+def form(request: Request) -> dict[str, str]:
+    """The parameters of a query."""
+    return {k: v[0] for k, v in parse_qs(request.body.decode()).items()}
 
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
 
-    @property
-    def form(self) -> dict[str, str]:
-        return {k: v[0] for k, v in parse_qs(self.body.decode()).items()}
+def query_of(request: Request) -> str:
+    return form(request).get("query", "")
 
 
 def vector(*samples: tuple[dict[str, str], float | str]) -> bytes:
@@ -62,7 +60,7 @@ class StandIn:
 
     @property
     def queries(self) -> list[str]:
-        return [r.form["query"] for r in self.requests]
+        return [query_of(r) for r in self.requests]
 
     def answer(self, query: str) -> bytes:
         if '"names"' in query:
@@ -94,42 +92,26 @@ class StandIn:
         )
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-                method, path, _ = head[0].split(" ")
-                headers = {k.lower(): v for k, _, v in (h.partition(": ") for h in head[1:] if h)}
-                request = Request(
-                    method, path, headers, await reader.readexactly(int(headers.get("content-length", "0")))
-                )
-                self.requests.append(request)
-                query = request.form.get("query", "")
-                if self.hang(query):
-                    await reader.read()
-                    return
-                status = self.status if self.check(request) else "403 Forbidden"
-                body = self.body if self.body is not None else self.answer(query)
-                if status.startswith("403"):
-                    body = b'{"message": "Missing Authentication Token"}'
-                lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *self.headers, "", ""]
-                writer.write("\r\n".join(lines).encode() + body)
-                await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
-            pass
-        finally:
-            writer.close()
+        while True:
+            request = await read_request(reader)
+            self.requests.append(request)
+            query = query_of(request)
+            if self.hang(query):
+                await reader.read()
+                return
+            status = self.status if self.check(request) else "403 Forbidden"
+            body = self.body if self.body is not None else self.answer(query)
+            if status.startswith("403"):
+                body = b'{"message": "Missing Authentication Token"}'
+            writer.write(response(status, body, *self.headers))
+            await writer.drain()
 
     @asynccontextmanager
     async def run(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[Self]:
         """Serve on a free port."""
-        server = await asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=tls)
-        port = server.sockets[0].getsockname()[1]
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
-        try:
+        async with serving(self.serve, tls) as port:
+            self.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
             yield self
-        finally:
-            server.close()
-            await server.wait_closed()
 
 
 def error(text: str) -> bytes:

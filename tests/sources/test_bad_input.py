@@ -95,10 +95,10 @@ CASES: dict[str, Case] = {
     "an empty body": Case(
         status(JSON), C.PARSE, "the answer is empty",
         page=(C.ABSENT, "is not on the server pages|read once so far")),
-    "half": Case(status(JSON, GOOD[:-9]), C.PARSE, "no whole JSON", kinds=ONLY_API),
+    "half": Case(status(JSON, GOOD[:-9]), C.PARSE, "not complete JSON", kinds=ONLY_API),
     "half a page": Case(status(TEXT, b"service_requests 1\nservice_"), C.PARSE, "middle of a line", kinds=ONLY_PAGE),
     "cut off": Case({"head": JSON, "body": GOOD, "length": 9_999}, C.PARSE, "the answer broke off"),
-    "bytes": Case(status(TEXT, b"\xff\xfe\x00\x01\n"), C.PARSE, "no whole JSON", page=(C.PARSE, "not UTF-8")),
+    "bytes": Case(status(TEXT, b"\xff\xfe\x00\x01\n"), C.PARSE, "not complete JSON", page=(C.PARSE, "not UTF-8")),
     "status: error": Case(
         status(JSON, b'{"status":"error","errorType":"internal","error":"tsdb is closed"}'),
         C.PARSE, "status: error, tsdb is closed", kinds=ONLY_API),
@@ -108,9 +108,9 @@ CASES: dict[str, Case] = {
     "a scalar": Case(status(JSON, vector([1.5, "2"], "scalar")), C.PARSE, "a vector was expected, .* scalar",
         kinds=ONLY_API),
     "a matrix": Case(status(JSON, vector([], "matrix")), C.PARSE, "a vector was expected, .* matrix", kinds=ONLY_API),
-    "a scalar called a vector": Case(status(JSON, vector([1.5, "2"])), C.PARSE, "no samples", kinds=ONLY_API),
+    "a scalar called a vector": Case(status(JSON, vector([1.5, "2"])), C.PARSE, "not samples", kinds=ONLY_API),
     "a vector as a sample's value": Case(
-        status(JSON, vector([{"metric": {}, "value": [1.5, ["2", "3"]]}])), C.PARSE, "no samples", kinds=ONLY_API),
+        status(JSON, vector([{"metric": {}, "value": [1.5, ["2", "3"]]}])), C.PARSE, "not samples", kinds=ONLY_API),
     "JSON of another API": Case(status(JSON, b'{"ok":true}'), C.PARSE, "no status", page=(C.PARSE, "middle of a line")),
     "200 MB": Case(
         {"head": TEXT, "body": MEGABYTE, "repeat": 200}, C.DROPPED, r"larger than 4 MB, the limit for one"),
@@ -118,9 +118,9 @@ CASES: dict[str, Case] = {
         status(TEXT, packed(bytes(200_000_000)), "Content-Encoding: gzip"), C.DROPPED, "larger than 4 MB"),
     "a package in a package": Case(
         status(TEXT, packed(packed(bytes(9_000_000))), "Content-Encoding: gzip, gzip"),
-        C.PARSE, "content encoding gzip, gzip, not asked for"),
-    "an encoding not asked for": Case(
-        status(JSON, b"\x8b\x02\x80abc\n", "Content-Encoding: br"), C.PARSE, "content encoding br, not asked for"),
+        C.PARSE, "content encoding gzip, gzip, which was not requested"),
+    "an encoding that was not requested": Case(
+        status(JSON, b"\x8b\x02\x80abc\n", "Content-Encoding: br"), C.PARSE, "encoding br, which was not requested"),
     "no gzip though it says so": Case(
         status(JSON, GOOD, "Content-Encoding: gzip"), C.PARSE, "is not gzip, as its Content-Encoding says"),
     "gzip cut off": Case(

@@ -94,7 +94,7 @@ def test_a_line_that_cannot_be_read_refuses_the_page_and_is_named(line: str) -> 
     [
         (b"<html><body>Not here</body></html>", "HTML"),
         (b"\n<!DOCTYPE html>\n<html>\n", "HTML"),
-        (b'{"status": "success"}\n', "no sample"),
+        (b'{"status": "success"}\n', "not a sample"),
         (b'hits{a="1"} 1', "middle of a line"),
         (b"hits 1\nhits{a=", "middle of a line"),
         (b"hits{a=\xff} 1\n", "UTF-8"),

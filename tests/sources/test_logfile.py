@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from whenever import Instant
 
 from copilot.rules.signals.readings import MissingCode
-from copilot.sources.logs.base import Cursor, LogBatch
-from copilot.sources.logs.file import MAX_LINE, FileLogs
+from copilot.sources.logs import Cursor, LogBatch
+from copilot.sources.logs.file import MAX_LINE_BYTES, FileLogs
 from tests.recorded_logs import raw_lines, read_lines
 
 NOON = Instant.from_utc(2026, 11, 22, 12)
@@ -22,16 +22,16 @@ NOBODY = 65534
 class Tail:
     """A reader that is begun anew for every reading, as another worker would go on."""
 
-    def __init__(self, *files: Path, most_at_once: int = 16_000_000) -> None:
+    def __init__(self, *files: Path, chunk_bytes: int = 16_000_000) -> None:
         self.files = files
         self.cursor: Cursor | None = None
-        self.most = most_at_once
+        self.most = chunk_bytes
         self.sec = 0
         self.batch = LogBatch({})
 
     async def read(self) -> list[str]:
         given = json.loads(json.dumps(self.cursor)) if self.cursor is not None else None
-        source = FileLogs(self.files, most_at_once=self.most)
+        source = FileLogs(self.files, chunk_bytes=self.most)
         self.batch = await source.read(given, NOON.add(seconds=self.sec), 5.0)
         self.cursor = self.batch.cursor
         self.sec += 30
@@ -179,9 +179,9 @@ async def test_a_forbidden_file_is_said(log: Path) -> None:
 
 
 async def test_a_huge_line_is_cut_and_the_rest_of_it_is_passed_over(log: Path) -> None:
-    tail = Tail(log, most_at_once=MAX_LINE + 10)
+    tail = Tail(log, chunk_bytes=MAX_LINE_BYTES + 10)
     await tail.read()
-    append(log, "x" * 5 * MAX_LINE)
+    append(log, "x" * 5 * MAX_LINE_BYTES)
     assert [len(text) for text in await tail.read()] == [2000]
     for _ in range(3):
         assert await tail.read() == []
@@ -191,13 +191,16 @@ async def test_a_huge_line_is_cut_and_the_rest_of_it_is_passed_over(log: Path) -
 
 
 async def test_a_backlog_too_large_is_passed_over_and_said(log: Path) -> None:
-    tail = Tail(log, most_at_once=100)
+    tail = Tail(log, chunk_bytes=100)
     await tail.read()
     append(log, "\n" + "0123456789\n" * 6_000_000)
     read = await tail.read()
     assert set(read) == {"0123456789"}
     assert len(read) < 20
-    assert tail.why == (MissingCode.DROPPED, f"{log}: 66 MB were written faster than can be read")
+    assert tail.why == (
+        MissingCode.DROPPED,
+        f"{log}: 66 MB were skipped: they were written faster than they can be read",
+    )
 
 
 async def test_bytes_that_are_no_text_do_no_harm(log: Path) -> None:

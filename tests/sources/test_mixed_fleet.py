@@ -15,7 +15,8 @@ from copilot.rules.signals.taxonomy import SPECS
 from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, PrometheusSettings
 from copilot.settings.load import Settings
 from tests.sources.prometheus_server import prometheus
-from tests.sources.test_temporal_api import LOAD, process, watched
+from tests.sources.test_temporal_api import LOAD, watched
+from tests.sources.watched_frontend import process
 
 pytestmark = [pytest.mark.servers, pytest.mark.needs_debian("prometheus")]
 

@@ -8,12 +8,12 @@ from copilot.embedded.ports import free_ports
 from copilot.errors import SourceError
 from copilot.rules.signals.readings import MissingCode
 from copilot.settings.clusters import MetricsEndpoint
-from copilot.sources.scrape.check import PageFound, check_page
+from copilot.sources.checks import PageCheck, check_page
 from tests.scraped import recorded
 from tests.sources.metrics_server import MetricsServer
 
 
-async def checked(url: str, role: str = "server") -> PageFound:
+async def checked(url: str, role: str = "server") -> PageCheck:
     return await check_page(MetricsEndpoint.model_validate({"url": url, "role": role}))
 
 
@@ -50,7 +50,7 @@ async def test_the_dialect_of_a_page_can_be_set_and_only_that_is_read() -> None:
     assert detected.dialects == ("sdk suffixed",)
     assert found.dialects == ("sdk default",)
     assert found.families < detected.families
-    with pytest.raises(ValidationError, match="no worker dialect 'server'"):
+    with pytest.raises(ValidationError, match="no worker dialect is named 'server'"):
         MetricsEndpoint(url=server.url, role="worker", dialect="server")
 
 

@@ -19,7 +19,7 @@ from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.settings.clusters import ClusterSettings, PrometheusSettings
 from copilot.sources.prometheus.client import samples
 from copilot.sources.prometheus.instant import PrometheusSource
-from tests.sources.prometheus_standin import Found, StandIn, answer_of, error
+from tests.sources.prometheus_standin import Found, StandIn, answer_of, error, form
 
 WORKER = {
     "temporal_worker_task_slots_available": "w:1",
@@ -61,7 +61,7 @@ async def test_a_cycle_is_a_handful_of_posts_about_one_moment() -> None:
     assert (cold, len(standin.requests) - cold) == (8, 8)
     assert {r.method for r in standin.requests} == {"POST"}
     assert {r.path for r in standin.requests} == {"/api/v1/query"}
-    assert len({r.form["time"] for r in standin.requests[:cold]}) == 1
+    assert len({form(r)["time"] for r in standin.requests[:cold]}) == 1
     assert first.time == now
     assert set(first.readings) == set(asking.expected)
     assert first.targets == {"server": 1, "worker": 1}
@@ -91,8 +91,8 @@ FAILURES = [  # what is said of a failure in its body, and shapes only this API 
     pytest.param(
         {"status": "503 Service Unavailable", "body": error("query timed out")},
         MissingCode.TARGET_DOWN, "503.*query timed out", id="503"),
-    pytest.param({"body": b"[" * 100_000}, MissingCode.PARSE, "no whole JSON", id="deep JSON"),
-    pytest.param({"body": answer_of("vector", {"a": 1})}, MissingCode.PARSE, "no samples", id="no list"),
+    pytest.param({"body": b"[" * 100_000}, MissingCode.PARSE, "not complete JSON", id="deep JSON"),
+    pytest.param({"body": answer_of("vector", {"a": 1})}, MissingCode.PARSE, "not samples", id="no list"),
     pytest.param({"body": answer_of("vector", [], isPartial=True)}, MissingCode.DROPPED, "incomplete: isPartial",
                  id="a part, says VictoriaMetrics"),
     pytest.param(

@@ -110,8 +110,13 @@ def grown(body: bytes, dialect: Dialect, n: int) -> bytes:
         PRESENCE_METRIC["server"]
     }
     gauges = {raw_name(leaf, dialect) for leaf in TAXONOMY if isinstance(leaf, Gauge)}
-    marks = {"service_latency_count", "temporal_request", "temporal_request_total", "temporal_request_latency_count"}
-    marks |= {"temporal_request_latency_seconds_count"}
+    anchors = {
+        "service_latency_count",
+        "temporal_request",
+        "temporal_request_total",
+        "temporal_request_latency_count",
+    }
+    anchors |= {"temporal_request_latency_seconds_count"}
 
     def line(text: str) -> Iterator[str]:
         name = text.split("{")[0]
@@ -120,7 +125,7 @@ def grown(body: bytes, dialect: Dialect, n: int) -> bytes:
             speed = zlib.crc32(series.split('le="')[0].encode()) % 7
             anew = n > 6 and zlib.crc32(name.encode()) % 3 == 0
             yield f"{series} {float(value) * (speed * 0.01 * (n - 6) if anew else 1 + speed * 0.01 * n):.10g}\n"
-        elif name in gauges | marks:
+        elif name in gauges | anchors:
             yield text + "\n"
 
     return "".join(found for text in body.decode().splitlines() for found in line(text)).encode()

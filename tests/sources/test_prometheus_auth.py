@@ -22,9 +22,10 @@ from copilot.errors import SettingsError
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.settings.clusters import ClusterSettings, PrometheusSettings
 from copilot.settings.load import load_settings
-from copilot.sources.prometheus.check import check_prometheus
+from copilot.sources.checks import check_prometheus
 from copilot.sources.prometheus.instant import PrometheusSource
-from tests.sources.prometheus_standin import Request, StandIn, error
+from tests.fakes.http import Request
+from tests.sources.prometheus_standin import StandIn, error
 
 READ = "frontend.request_rate_per_sec"
 
@@ -231,7 +232,7 @@ async def test_files_that_cannot_be_used_are_named_at_start(
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        pytest.param({"url": "ftp://x"}, "not an http:// or https://", id="scheme"),
+        pytest.param({"url": "ftp://x"}, "no http:// or https://", id="scheme"),
         pytest.param({"url": "http://a:b@x"}, "basic_user", id="password in the url"),
         pytest.param({"bearer_token": "x", "basic_user": "y"}, "choose one of bearer_token and basic_user", id="two"),
         pytest.param({"basic_user": "y"}, "needs one of basic_password", id="no password"),
@@ -239,7 +240,7 @@ async def test_files_that_cannot_be_used_are_named_at_start(
         pytest.param({"cert_file": "c"}, "need an https:// url", id="certificate without TLS"),
         pytest.param({"url": "https://x", "key_file": "c"}, "key_file needs cert_file", id="key alone"),
         pytest.param({"selector": "cluster=prod"}, "no list of label matchers", id="selector"),
-        pytest.param({"dialect": {"server": "sdk default"}}, "no server dialect", id="dialect"),
+        pytest.param({"dialect": {"server": "sdk default"}}, "no server dialect is named", id="dialect"),
         pytest.param({"sigv4": {"region": ""}}, "at least 1 character", id="no region"),
         pytest.param({"prefix": "a-"}, "match pattern", id="prefix"),
         pytest.param({"flavour": "x"}, "Extra inputs", id="unknown key"),

@@ -20,7 +20,7 @@ from tests.scraped import recorded
 from tests.sources.metrics_server import MetricsServer
 from tests.sources.prometheus_server import PrometheusServer, prometheus, victoria_metrics
 from tests.sources.test_prometheus_agrees import grown
-from tests.sources.test_temporal_api import connected, watched
+from tests.sources.test_temporal_api import watched
 
 WINDOW = 10.0
 STEP_MS = 2_000
@@ -104,8 +104,7 @@ async def an_eventful_minute(folder: Path) -> AsyncIterator[tuple[PrometheusServ
             began = Instant.now()
             await there.until("sum(rate(workflow_success[10s])) > 1", patience_sec=60)
             await there.until("min(count_over_time(up[60s])) >= 12")
-            client = await connected(cluster.address)
-            stopped = await client.start_workflow("Nobody", id="nobody", task_queue="nobody-home")
+            stopped = await cluster.client.start_workflow("Nobody", id="nobody", task_queue="nobody-home")
             await stopped.terminate()
             await there.until("workflow_terminate")
             cluster.load.kill()
@@ -132,7 +131,7 @@ async def test_a_range_gives_at_every_step_what_the_live_source_would_have_read_
         said: list[str] = []
         sparing = Sparing(50)
         for found in (
-            await replayed(of, times, say=said.append),
+            await replayed(of, times, note=said.append),
             await replayed(of, times, steps=5),
             await replayed(of, range(times[0], times[0] + 600_000, STEP_MS), transport=sparing),
         ):

@@ -189,7 +189,7 @@ async def test_what_is_refused_is_missing_with_its_reason_and_named_queues_are_d
         for status, code, words in (
             (RPCStatusCode.PERMISSION_DENIED, MissingCode.FORBIDDEN, "permission denied"),
             (RPCStatusCode.DEADLINE_EXCEEDED, MissingCode.TIMEOUT, "no answer in time"),
-            (RPCStatusCode.RESOURCE_EXHAUSTED, MissingCode.DROPPED, "refused by a rate limit of the cluster"),
+            (RPCStatusCode.RESOURCE_EXHAUSTED, MissingCode.DROPPED, "rejected by a rate limit of the cluster"),
         ):
             refuses = Counted(server.client, partial(refusing, status))
             source = source_of(server.address, refuses)

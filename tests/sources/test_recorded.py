@@ -50,8 +50,8 @@ GOOD = {"time": "2026-11-22T12:00:00Z", "readings": {"frontend.reachable": 1}}
 @pytest.mark.parametrize(
     ("ticks", "what"),
     [
-        pytest.param([GOOD | {"readings": {"frontend.mood": 1}}], "line 2: the taxonomy knows no signal frontend.mood"),
-        pytest.param([GOOD | {"missing": {"x.y": {"code": "absent"}}}], "line 2: the taxonomy knows no signal x.y"),
+        pytest.param([GOOD | {"readings": {"frontend.mood": 1}}], "line 2: the taxonomy has no signal frontend.mood"),
+        pytest.param([GOOD | {"missing": {"x.y": {"code": "absent"}}}], "line 2: the taxonomy has no signal x.y"),
         pytest.param([GOOD, GOOD], "line 3: 2026-11-22T12:00:00Z is not after the line before"),
         pytest.param(["{"], "line 2: the line: Invalid JSON"),
         pytest.param([{"time": "soon", "readings": {}}], "line 2: time: "),
@@ -106,7 +106,7 @@ def test_a_recording_cut_anywhere_gives_its_whole_lines_and_says_so(
         found = list(read_recording(tmp_path / f"cut-{name}")[1])
         assert found == ticks[: len(found)]
         assert len(found) >= sum(e <= end for e in ends)
-    assert f"cut-{name} was cut off" in caplog.text
+    assert f"cut-{name} is cut off" in caplog.text
 
 
 def test_a_last_line_without_an_end_of_line_counts_when_it_is_whole(

@@ -1,4 +1,5 @@
-"""The local knowledge: what is found, from which files, and that it follows them."""
+"""The local knowledge: how runbooks are cut, which words count, what is found, from which files, and that it follows
+them."""
 
 import os
 from pathlib import Path
@@ -7,11 +8,156 @@ import pytest
 
 from benchmarks.retrieval import MOST_RANK, rank
 from copilot.rules.findings.registry import FINDINGS
-from copilot.sources.knowledge.local import LocalKnowledge, files, runbook, shipped_folder
+from copilot.sources.knowledge.local import Index, LocalKnowledge, words
+from copilot.sources.knowledge.runbooks import (
+    MAX_CHARACTERS,
+    anchor,
+    files,
+    runbook,
+    sections,
+    shipped_folder,
+    title_of,
+)
 from tests.asked_of_runbooks import PEOPLE, SOMETHING_ELSE, asked
 
 NAMES = [f.name for f in FINDINGS]
 OWN = "# Our zebra queue\n\nZebra tasks are served by the zoo team.\n\n## Do\n\nCall the zoo keeper about zebras.\n"
+
+TEXT = """# No pollers
+
+Nobody polls.
+
+## Do first
+
+Start workers.
+
+```
+## this is a comment of a shell
+temporal task-queue describe
+```
+
+## Don't do: `restart`
+
+No.
+
+## Empty
+
+## Sources
+
+- https://example.org
+"""
+
+
+def test_a_text_is_cut_at_its_headings_and_links_are_left_out() -> None:
+    found = sections(TEXT, "no_pollers")
+    assert [(s.title, s.heading, s.anchor) for s in found] == [
+        ("No pollers", "", "no-pollers"),
+        ("No pollers", "Do first", "do-first"),
+        ("No pollers", "Don't do: `restart`", "dont-do-restart"),
+    ]
+    assert found[1].text.startswith("Start workers.")
+    assert "## this is a comment" in found[1].text
+
+
+def test_a_text_without_headings_is_one_section_named_for_its_file() -> None:
+    assert [(s.title, s.text) for s in sections("just words", "notes")] == [("notes", "just words")]
+    assert title_of("## only a second level", "notes") == "notes"
+    assert sections("", "notes") == sections("# Title alone\n", "notes") == []
+
+
+def test_a_long_section_is_cut_between_paragraphs_and_nothing_is_lost() -> None:
+    paragraphs = [f"paragraph {n} " + "word " * 150 for n in range(9)]
+    parts = [s.text for s in sections("# T\n\n" + "\n\n".join(paragraphs), "t")]
+    assert all(len(p) <= MAX_CHARACTERS for p in parts)
+    assert "\n\n".join(parts).split() == "\n\n".join(paragraphs).split()
+
+
+def test_one_endless_paragraph_is_cut_too() -> None:
+    parts = [s.text for s in sections("x" * 5000, "t")]
+    assert [len(p) for p in parts] == [2000, 2000, 1000]
+
+
+def test_an_anchor_is_what_links_use() -> None:
+    assert anchor("As many pollers as slots, or more") == "as-many-pollers-as-slots-or-more"
+
+
+TEXTS = ("the database is slow and the disk is full", "workers poll a task queue", "a task queue without pollers")
+
+
+def scores(question: str) -> list[float]:
+    return Index([("", text) for text in TEXTS]).scores(question)
+
+
+@pytest.mark.parametrize("word", ["poll", "polls", "polling", "polled"])
+def test_forms_of_a_word_are_one_word(word: str) -> None:
+    assert scores(word)[1] == scores("poll")[1] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("ResourceExhausted", ["resourceexhausted", "resource", "exhausted"]),
+        ("max_cached_workflows", ["max_cached_workflows", "max", "cached", "workflows"]),
+        ("the 48 tasks of v2", ["tasks"]),
+        ("is it not", []),
+        ("SQLSTATE", ["sqlstate"]),
+    ],
+)
+def test_a_name_is_found_whole_and_by_its_parts_and_numbers_are_none(name: str, found: list[str]) -> None:
+    assert words(name) == found
+
+
+def test_a_name_in_a_text_is_found_whole_and_by_its_parts() -> None:
+    index = Index([("", "the server says ResourceExhausted"), ("", "resource pools are exhausted"), ("", "slow")])
+    exact, parts, _ = index.scores("ResourceExhausted")
+    assert exact > parts > 0
+    assert index.scores("max_cached")[2] == 0
+
+
+def test_the_text_with_more_of_the_rare_words_is_first() -> None:
+    slow, polls, none = scores("nobody polls the queue without workers")
+    assert max(polls, none) > slow == 0.0
+    assert scores("slow database")[0] > 0.4
+
+
+def test_a_title_counts_more_than_a_text() -> None:
+    index = Index([("disk full", "restart it"), ("restart it", "disk full"), ("", "other")])
+    title, text, _ = index.scores("disk full")
+    assert title > text > 0
+
+
+def test_a_word_said_twice_counts_twice() -> None:
+    disk, polls, _ = scores("disk disk polls workers queue")
+    assert disk > 0 < polls
+    assert disk / polls > scores("disk polls workers queue")[0] / scores("disk polls workers queue")[1]
+
+
+def test_words_that_no_text_has_lower_all_scores() -> None:
+    assert 0 < max(scores("database weather forecast tomorrow")) < max(scores("database"))
+
+
+def test_scores_lie_between_0_and_1_and_nothing_fits_nothing() -> None:
+    assert scores("") == scores("zebra") == [0.0, 0.0, 0.0]
+    assert all(0 <= s <= 1 for s in scores("database database database disk full slow"))
+    assert Index([]).scores("poll") == []
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "disk AND",
+        "NEAR(disk full)",
+        "disk* OR",
+        'disk "full',
+        "title: disk",
+        "-disk ^full",
+        "(disk",
+        "NOT disk",
+        "{}",
+    ],
+)
+def test_the_syntax_of_queries_is_only_words_in_a_question(question: str) -> None:
+    assert (scores(question)[0] > 0) is ("disk" in question)
 
 
 @pytest.fixture(scope="module")

@@ -75,42 +75,6 @@ async def test_nothing_is_read_before_the_first_ask_and_reading_stops_when_nobod
         assert server.asked > asked
 
 
-@pytest.mark.parametrize(
-    ("status", "kind", "code", "said"),
-    [
-        ("401 Unauthorized", "text/plain", MissingCode.FORBIDDEN, "HTTP 401 Unauthorized"),
-        ("403 Forbidden", "text/plain", MissingCode.FORBIDDEN, "HTTP 403 Forbidden"),
-        ("404 Not Found", "text/plain", MissingCode.ABSENT, "no metrics page"),
-        ("429 Too Many Requests", "text/plain", MissingCode.DROPPED, "HTTP 429"),
-        ("503 Service Unavailable", "text/plain", MissingCode.TARGET_DOWN, "HTTP 503"),
-        ("302 Found", "text/plain", MissingCode.TARGET_DOWN, "to http://elsewhere/"),
-        ("200 OK", "text/html", MissingCode.PARSE, "HTML"),
-    ],
-)
-async def test_an_answer_that_is_no_page_says_what_it_is(status: str, kind: str, code: MissingCode, said: str) -> None:
-    async with MetricsServer.start(b"<html>") as server, httpx.AsyncClient() as client:
-        server.status, server.kind, server.headers = status, kind, ("Location: http://elsewhere/",)
-        with pytest.raises(SourceError) as caught:
-            await fetch_page(client, httpx.URL(server.url), timeout_sec=3, max_bytes=1000)
-        assert caught.value.code == code
-        assert said in caught.value.detail
-
-
-async def test_a_page_over_the_limit_is_dropped_and_the_limit_named() -> None:
-    async with MetricsServer.start(PAGE * 100_000) as server, httpx.AsyncClient() as client:
-        with pytest.raises(SourceError, match=r"larger than 1 MB") as caught:
-            await fetch_page(client, httpx.URL(server.url), timeout_sec=3, max_bytes=1_000_000)
-        assert caught.value.code == MissingCode.DROPPED
-
-
-async def test_an_answer_that_breaks_off_is_no_page() -> None:
-    async with MetricsServer.start(PAGE) as server, httpx.AsyncClient() as client:
-        server.cut = True
-        with pytest.raises(SourceError, match="broke off") as caught:
-            await fetch_page(client, httpx.URL(server.url), timeout_sec=3, max_bytes=1000)
-        assert caught.value.code == MissingCode.PARSE
-
-
 async def test_nobody_there_is_said_in_the_operating_systems_words() -> None:
     url = f"http://127.0.0.1:{free_ports(1)[0]}/metrics"
     async with httpx.AsyncClient(trust_env=False) as client:

@@ -15,13 +15,13 @@ from temporalio.client import Client
 from whenever import Instant
 
 from copilot.embedded.ports import free_ports
-from copilot.embedded.temporal import temporal_binary
 from copilot.pipeline import collect
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, WatchedTemporal
 from copilot.sources.scrape.source import ScrapeSource
 from copilot.sources.temporal.source import TemporalApiSource
 from tests.sources.metrics_server import MetricsServer
+from tests.sources.watched_frontend import dev_server, process
 
 LOAD = Path(__file__).with_name("small_load.py")
 
@@ -31,6 +31,7 @@ class Watched:
     """A dev server with a worker and a small load on the task queue my-orders."""
 
     address: str
+    client: Client
     cluster: ClusterSettings
     server: asyncio.subprocess.Process
     load: asyncio.subprocess.Process
@@ -50,55 +51,29 @@ class Watched:
 
 
 @asynccontextmanager
-async def process(*argv: str, env: dict[str, str] | None = None) -> AsyncIterator[asyncio.subprocess.Process]:
-    child = await asyncio.create_subprocess_exec(
-        *argv, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, env=env
-    )
-    try:
-        yield child
-    finally:
-        if child.returncode is None:
-            child.send_signal(signal.SIGCONT)
-            child.kill()
-        await child.wait()
-
-
-async def connected(address: str) -> Client:
-    for _ in range(100):
-        try:
-            return await Client.connect(address)
-        except RuntimeError:
-            await asyncio.sleep(0.2)
-    raise AssertionError("the dev server does not answer")
-
-
-@asynccontextmanager
 async def watched(folder: Path) -> AsyncIterator[Watched]:
-    port, http_port, metrics_port, worker_port = free_ports(4)
-    address = f"127.0.0.1:{port}"
-    argv = (
-        *(str(temporal_binary()), "server", "start-dev", "--headless", "--db-filename", str(folder / "t.db")),
-        *("--port", str(port), "--http-port", str(http_port), "--metrics-port", str(metrics_port)),
-    )
-    cluster = ClusterSettings(
-        interval_sec=2.0,
-        window_sec=12.0,
-        temporal=WatchedTemporal(address=address),
-        metrics=(
-            MetricsEndpoint(url=f"http://127.0.0.1:{metrics_port}/metrics", role="server"),
-            MetricsEndpoint(url=f"http://127.0.0.1:{worker_port}/metrics", role="worker"),
-        ),
-    )
-    async with process(*argv) as server:
-        await connected(address)
-        path = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-        async with process(sys.executable, str(LOAD), address, str(worker_port), env=path) as load:
-            found = Watched(address, cluster, server, load, TemporalApiSource(cluster), ScrapeSource(cluster))
-            try:
-                yield found
-            finally:
-                await found.api.aclose()
-                await found.metrics.aclose()
+    (worker_port,) = free_ports(1)
+    path = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    async with (
+        dev_server(folder) as server,
+        process(sys.executable, str(LOAD), server.address, str(worker_port), env=path) as load,
+    ):
+        cluster = ClusterSettings(
+            interval_sec=2.0,
+            window_sec=12.0,
+            temporal=WatchedTemporal(address=server.address),
+            metrics=(
+                MetricsEndpoint(url=server.metrics_url, role="server"),
+                MetricsEndpoint(url=f"http://127.0.0.1:{worker_port}/metrics", role="worker"),
+            ),
+        )
+        api, metrics = TemporalApiSource(cluster), ScrapeSource(cluster)
+        found = Watched(server.address, server.client, cluster, server.process, load, api, metrics)
+        try:
+            yield found
+        finally:
+            await api.aclose()
+            await metrics.aclose()
 
 
 @pytest.mark.servers
@@ -115,9 +90,8 @@ async def test_a_real_cluster_is_read_frozen_and_read_again(tmp_path: Path) -> N
         assert 1 < (signals.value("demand.starts_per_sec") or 0) < 10
         assert (signals.value("workers.workflow_slots_available") or 0) > 50
 
-        client = await connected(cluster.address)
         for n in range(3):
-            await client.start_workflow("Nobody", id=f"nobody-{n}", task_queue="nobody-home")
+            await cluster.client.start_workflow("Nobody", id=f"nobody-{n}", task_queue="nobody-home")
         fresh = TemporalApiSource(ClusterSettings(temporal=WatchedTemporal(address=cluster.address)))
         waiting = await fresh.read(Instant.now())
         assert waiting.value("matching.backlog_count") == 3.0

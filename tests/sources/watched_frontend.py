@@ -71,6 +71,7 @@ class DevServer:
     address: str
     metrics_url: str
     client: Client
+    process: asyncio.subprocess.Process
 
     async def namespace(self, name: str) -> Client:
         """A new namespace."""
@@ -96,6 +97,20 @@ async def answered(call: Callable[[], Awaitable[Any]], within_sec: float = 20.0)
 
 
 @asynccontextmanager
+async def process(*argv: str, env: dict[str, str] | None = None) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A program that is killed at the end."""
+    child = await asyncio.create_subprocess_exec(
+        *argv, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, env=env
+    )
+    try:
+        yield child
+    finally:
+        if child.returncode is None:
+            child.kill()
+        await child.wait()
+
+
+@asynccontextmanager
 async def dev_server(folder: Path, *config: str) -> AsyncIterator[DevServer]:
     """A dev server with these dynamic config values (`key=value`)."""
     port, http_port, metrics_port = free_ports(3)
@@ -104,17 +119,10 @@ async def dev_server(folder: Path, *config: str) -> AsyncIterator[DevServer]:
         *("--port", str(port), "--http-port", str(http_port), "--metrics-port", str(metrics_port)),
         *(word for value in config for word in ("--dynamic-config-value", value)),
     )
-    server = await asyncio.create_subprocess_exec(
-        *argv, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
-    )
-    try:
+    async with process(*argv) as server:
         address = f"127.0.0.1:{port}"
         client: Client = await answered(lambda: Client.connect(address))
-        yield DevServer(address, f"http://127.0.0.1:{metrics_port}/metrics", client)
-    finally:
-        if server.returncode is None:
-            server.kill()
-        await server.wait()
+        yield DevServer(address, f"http://127.0.0.1:{metrics_port}/metrics", client, server)
 
 
 async def start_on(client: Client, queues: Sequence[str]) -> None:

@@ -18,8 +18,7 @@ from copilot.api.history import PageHistory
 from copilot.api.live import VerdictCache
 from copilot.api.parameters import FIRST_END, AtQuery, known
 from copilot.rules.model import ReportedState
-from copilot.sources.knowledge.local import Runbook, files, runbook
-from copilot.sources.knowledge.sections import title_of
+from copilot.sources.knowledge.runbooks import Runbook, files, runbook, title_of
 from copilot.web import page as web
 from copilot.web.verdicts import Overview, joined
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from copilot.settings.models import KnowledgeSettings
-    from copilot.sources.knowledge.ingestion import Ingestion, Job
+    from copilot.sources.knowledge.ingestion import Ingestion, IngestionJob
 
 NO_JOBS = "no ingestion yet: run `copilot kb sync`, then `copilot kb start-ingestion`"
 
@@ -71,10 +71,10 @@ def sync(
     refused by name, and the exit code is 1.
 
     Example: copilot kb sync --delete --config copilot.toml"""
-    from copilot.sources.knowledge.sync import sync as run
+    from copilot.sources.knowledge.ingestion import sync as run
 
     with _files_progress() as progress:
-        result = run(_settings(config), delete=delete, dry_run=dry_run, done=progress)
+        result = run(_settings(config), delete=delete, dry_run=dry_run, progress=progress)
     if as_json:
         typer.echo(json.dumps(asdict(result)))
     else:
@@ -120,7 +120,7 @@ def start_ingestion(
         typer.echo(job.model_dump_json())
     else:
         _print_job(job)
-    if not job.well:
+    if not job.ok:
         raise typer.Exit(1)
 
 
@@ -156,7 +156,7 @@ def status(
             _print_job(found)
         if not newest:
             typer.echo(NO_JOBS)
-    if base.status not in ("ACTIVE", "UPDATING") or not all(j.well for j in newest):
+    if base.status not in ("ACTIVE", "UPDATING") or not all(j.ok for j in newest):
         raise typer.Exit(1)
 
 
@@ -180,7 +180,8 @@ def list_jobs(
 
 def _local_status(settings: "KnowledgeSettings", as_json: bool) -> None:
     from copilot.errors import SettingsError
-    from copilot.sources.knowledge.local import LocalKnowledge, shipped_folder
+    from copilot.sources.knowledge.local import LocalKnowledge
+    from copilot.sources.knowledge.runbooks import shipped_folder
 
     try:
         runbooks, passages = LocalKnowledge(settings.folder).size()
@@ -193,13 +194,13 @@ def _local_status(settings: "KnowledgeSettings", as_json: bool) -> None:
         typer.echo(f"runbooks are searched here: {runbooks} with {passages} passages, from {' and '.join(folders)}")
 
 
-def _print_job(job: "Job") -> None:
+def _print_job(job: "IngestionJob") -> None:
     typer.echo(f"ingestion {job.id}, started {job.started_at}: {job.status}; {_counts(job)}")
     for reason in job.reasons:
         typer.echo(f"  {reason}")
 
 
-def _counts(job: "Job") -> str:
+def _counts(job: "IngestionJob") -> str:
     changes = f"{job.added} new, {job.changed} changed, {job.removed} removed, {job.failed} failed"
     return f"{job.scanned} documents read: {changes}"
 
@@ -217,7 +218,7 @@ def _files_progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextmanager
-def _job_progress() -> Iterator[Callable[["Job"], None]]:
+def _job_progress() -> Iterator[Callable[["IngestionJob"], None]]:
     """The state of an ingestion on stderr: in place on a terminal, else a line per new state. Bedrock does not report
     the number of documents, so there is no bar."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -225,7 +226,7 @@ def _job_progress() -> Iterator[Callable[["Job"], None]]:
     if not sys.stderr.isatty():
         printed = set[str]()
 
-        def show(job: "Job") -> None:
+        def show(job: "IngestionJob") -> None:
             if job.status not in printed:
                 printed.add(job.status)
                 typer.echo(f"ingestion {job.id}: {job.status}", err=True)

@@ -25,7 +25,7 @@ from copilot.loops.starter import loops_of
 from copilot.rules.model import Evaluation
 from copilot.rules.signals.readings import MissingCode
 from copilot.settings.load import Settings
-from copilot.sources.temporal.calls import connect_failure
+from copilot.sources.temporal.client import connect_failure
 
 QUERY_SEC = 2.0
 STATUS_QUERY = timedelta(seconds=3)

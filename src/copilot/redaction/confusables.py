@@ -1,4 +1,4 @@
-"""What a text looks like once tricks with characters are undone: invisible ones left out, look-alikes made plain."""
+"""Texts without tricks of characters: invisible ones removed, confusable ones (Unicode TR39) replaced by ASCII."""
 
 import re
 import unicodedata
@@ -10,7 +10,7 @@ _CONFUSABLE = str.maketrans(
     "аеорсухіјѕһԁԛԝАВЕКМНОРСТУХІЈЅԌαοινρτυχκΑΒΕΖΗΙΚΜΝΟΡΤΥΧıɡℓ‐‑‒–—−﹣＿‘’‚“”„«»",
     'aeopcyxijshdqwABEKMHOPCTYXIJSGaoivptuxkABEZHIKMNOPTYXigl-------_\'\'\'"""""',
 )
-# Colours of a terminal; any character beyond plain ASCII; control characters.
+# Terminal colors, characters beyond ASCII, control characters.
 _ODD = re.compile("\x1b\\[[0-9;]*[A-Za-z]|[^\t\n\r -~]")
 _INVISIBLE = frozenset({"Cc", "Cf", "Co", "Cs", "Mn", "Me"})
 PLACEHOLDER_MARKS = "‹›"
@@ -18,7 +18,7 @@ PLACEHOLDER_MARKS = "‹›"
 
 @cache
 def plain(character: str) -> str:
-    """What one character stands for: ASCII where it looks like some, nothing where it is invisible."""
+    """What one character looks like: ASCII where it resembles some, nothing where it is invisible."""
     if character in PLACEHOLDER_MARKS:
         return character
     whole = unicodedata.normalize("NFKC", character).translate(_CONFUSABLE)
@@ -27,15 +27,15 @@ def plain(character: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """A text made plain. `cuts` and `shifts` lead back: positions in it, and what to add to find them in the
-    original."""
+    """A text without tricks. `cuts` and `shifts` map back to the original: positions, and what to add to those from
+    there on."""
 
     text: str
     cuts: tuple[int, ...]
     shifts: tuple[int, ...]
 
     def original(self, start: int, end: int) -> tuple[int, int]:
-        """The span of the original text that a span of the plain one stands for."""
+        """The span of the original text for a span of the plain one."""
         if not self.cuts:
             return start, end
         return self._at(start), self._at(end - 1) + 1
@@ -46,7 +46,7 @@ class Plain:
 
 
 def made_plain(text: str) -> Plain:
-    """The text without its tricks. Costs nothing where there are none."""
+    """The text without tricks; the same object where there are none."""
     parts: list[str] = []
     cuts: list[int] = []
     shifts: list[int] = []
@@ -59,7 +59,7 @@ def made_plain(text: str) -> Plain:
         before = text[done : odd.start()]
         parts += (before, folded)
         length += len(before)
-        if len(folded) > 1:  # all of them stand for the one
+        if len(folded) > 1:  # all of them map to the one
             for number in range(len(folded)):
                 cuts.append(length + number)
                 shifts.append(odd.start() - length - number)

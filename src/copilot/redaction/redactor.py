@@ -1,8 +1,8 @@
-"""What must never leave: credentials, keys, tokens, personal data; replaced by stable placeholders (requirements §4.4).
+"""Replaces credentials, keys, tokens and personal data by placeholders.
 
-A placeholder says the kind and a number, ‹aws-1›: the same secret has the same one within a text (or a bundle of texts
-that one `Redactor` saw), and nothing leads back from it. Identifiers that are no secrets stay: UUIDs, hexadecimal
-digests, workflow ids, names of metrics. Takes linear time.
+A placeholder has a kind and a number, ‹aws-1›: the same secret has the same placeholder in a text (or in all texts of
+one `Redactor`), and the secret cannot be derived from it. Identifiers that are not secrets stay: UUIDs, hexadecimal
+digests, workflow ids, metric names. Takes linear time.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ _CARD = re.compile(
 _IPV4 = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.]*\d)")
 _IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f:]{2,39}(?:(?:\d{1,3}\.){3}\d{1,3})?(?![\w:])")
 _GROUPS = ("secret", "secret1", "secret2", "secret3")
-_MOST_ROUNDS = 12
+_MAX_ROUNDS = 12
 _UNSAFE = re.compile(r"\W", re.ASCII)
 _NAME_NUMBERS = 1_000_000
 Span = tuple[int, int, str]
@@ -33,44 +33,44 @@ Span = tuple[int, int, str]
 
 @lru_cache(maxsize=4096)
 def redacted(text: str, *, addresses: bool = False) -> str:
-    """The text without secrets: what everything that is shown, sent or kept has been through. `addresses`: IP addresses
-    are replaced as well."""
+    """The text without secrets. Everything that is shown, sent or stored passes here. `addresses`: IP addresses are
+    replaced too."""
     return Redactor(addresses=addresses).redact(text)
 
 
 @lru_cache(maxsize=4096)
 def redacted_name(text: str, *, addresses: bool = False) -> str:
-    """A name (a task queue, a workflow type) without secrets, told apart from others: two names stay two, and each is
-    called the same in every tick and process. So its placeholder's number is a short digest of the secret: too short
-    to lead back to one that was drawn at random."""
+    """A name (of a task queue, a workflow type) without secrets: different names stay different, and each is the same
+    in every tick and process. For that, the placeholder's number is a digest of the secret, too short to derive a
+    random secret from."""
     return Redactor(addresses=addresses, by_digest=True).redact(text)
 
 
 class Redactor:
-    """Redacts a bundle of texts: the same secret has the same placeholder in all of them. `found`: how many different
-    secrets there were, by kind. `by_digest`: numbers are made of the secrets, not counted."""
+    """Redacts several texts: the same secret has the same placeholder in all of them. `found`: how many different
+    secrets there were, by kind. `by_digest`: numbers are digests of the secrets instead of counts."""
 
     def __init__(self, *, addresses: bool = False, by_digest: bool = False) -> None:
         self.found: dict[str, int] = {}
         self._addresses = addresses
         self._by_digest = by_digest
         self._placeholders: dict[str, str] = {}
-        self._taken: dict[str, int] = {}
+        self._numbers: dict[str, int] = {}
 
     def redact(self, text: str) -> str:
-        """The text without secrets; redacting it again changes nothing."""
+        """The text without secrets. Idempotent."""
         for kind, number in _NUMBERED.findall(text) if "‹" in text else ():
-            self._taken[kind] = max(self._taken.get(kind, 0), int(number))
-        for _ in range(_MOST_ROUNDS):
-            whole = made_plain(text)
-            spans = joined(sorted(spans_of(whole.text, addresses=self._addresses)))
+            self._numbers[kind] = max(self._numbers.get(kind, 0), int(number))
+        for _ in range(_MAX_ROUNDS):
+            plain = made_plain(text)
+            spans = joined(sorted(spans_of(plain.text, addresses=self._addresses)))
             if not spans:
                 break
             pieces: list[str] = []
             done = 0
             for start, end, kind in spans:
-                first, last = whole.original(start, end)
-                pieces += (text[done:first], self._placeholder(whole.text[start:end], kind))
+                first, last = plain.original(start, end)
+                pieces += (text[done:first], self._placeholder(plain.text[start:end], kind))
                 done = last
             text = "".join((*pieces, text[done:]))
         return text
@@ -79,7 +79,7 @@ class Redactor:
         known = self._placeholders.get(secret)
         if known is None:
             self.found[kind] = self.found.get(kind, 0) + 1
-            number = self._taken[kind] = self._taken.get(kind, 0) + 1
+            number = self._numbers[kind] = self._numbers.get(kind, 0) + 1
             if self._by_digest:
                 number = _digest(secret)
             known = self._placeholders[secret] = f"‹{kind}-{number}›"
@@ -87,25 +87,25 @@ class Redactor:
 
 
 def _digest(secret: str) -> int:
-    """A number of at most six digits; the same however metrics spell the secret."""
-    spelled = _UNSAFE.sub("_", secret).encode()
-    return int.from_bytes(hashlib.sha256(spelled).digest()[:8]) % _NAME_NUMBERS
+    """A number of at most six digits, the same for the secret as metrics write it."""
+    as_metric = _UNSAFE.sub("_", secret).encode()
+    return int.from_bytes(hashlib.sha256(as_metric).digest()[:8]) % _NAME_NUMBERS
 
 
 def joined(spans: list[Span]) -> list[Span]:
-    """Spans in order, those that overlap made one, of the kind of the longest."""
-    whole: list[Span] = []
+    """Spans in order, with overlapping ones merged into one of the longest one's kind."""
+    merged: list[Span] = []
     for start, end, kind in spans:
-        if whole and start < whole[-1][1]:
-            first, last, was = whole[-1]
-            whole[-1] = (first, max(last, end), was if last - first >= end - start else kind)
+        if merged and start < merged[-1][1]:
+            first, last, longest = merged[-1]
+            merged[-1] = (first, max(last, end), longest if last - first >= end - start else kind)
         else:
-            whole.append((start, end, kind))
-    return whole
+            merged.append((start, end, kind))
+    return merged
 
 
 def spans_of(text: str, *, addresses: bool) -> Iterator[Span]:
-    """Where secrets stand in a plain text."""
+    """The secrets in a plain text, in any order; they may overlap."""
     lower = text.lower()
     for form in FORMS:
         if not any(hint in lower for hint in form.hints):
@@ -133,7 +133,7 @@ def _secret(match: re.Match[str]) -> tuple[int, int]:
 
 
 def _card(digits: str) -> bool:
-    """A number of the length and beginning of payment cards, with the right check digit."""
+    """Whether a number has the length, prefix and check digit of a payment card."""
     issued = digits[0] in "3456" or "2221" <= digits[:4] <= "2720"
     doubled = [
         int(d) if number % 2 == 0 else (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)[int(d)]
@@ -150,4 +150,4 @@ def _address(text: str) -> bool:
 
 
 Clean = Annotated[str, AfterValidator(redacted)]
-"""Text of a model that comes from outside: it is without secrets however it got there."""
+"""Text in a model, redacted when the model is created."""

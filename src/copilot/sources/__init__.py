@@ -1,10 +1,16 @@
-"""Where readings come from: bare metrics pages and Temporal's own API."""
+"""Where readings come from: metrics pages, Prometheus, Temporal's API, logs, runbooks and recordings."""
 
+import logging
+import time
+from collections.abc import Callable
 from typing import Protocol
 
 from whenever import Instant
 
+from copilot.redaction.redactor import redacted
 from copilot.rules.signals.readings import Signals
+
+QUIET_SEC = 60.0
 
 
 class Source(Protocol):
@@ -12,18 +18,36 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """What kind of source it is: `metrics`, `api`, …"""
+        """The kind of source: `metrics`, `prometheus`, `api`."""
         ...
 
     @property
     def expected(self) -> tuple[str, ...]:
-        """The ids it is there to read: those are missing when it does not answer."""
+        """The ids it should read: they are missing when it does not answer."""
         ...
 
     async def read(self, now: Instant) -> Signals:
-        """The signals at `now`. What could not be read is missing in the answer with its reason, not raised."""
+        """The signals at `now`. A reading that failed is missing, with its reason; failures are not raised."""
         ...
 
     async def aclose(self) -> None:
-        """Stop what runs in the background and close connections."""
+        """Stop background tasks and close connections."""
         ...
+
+
+class ThrottledLog:
+    """Warnings about one thing that can fail: the first is logged, later ones at most once a minute. `event` is their
+    key in the structured log, `clock` counts seconds."""
+
+    def __init__(self, log: logging.Logger, event: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._log = log
+        self._event = event
+        self._clock = clock
+        self._last: float | None = None
+
+    def warning(self, message: str, *values: object) -> None:
+        """Log a redacted warning, unless one was logged within the last minute."""
+        now = self._clock()
+        if self._last is None or now - self._last >= QUIET_SEC:
+            self._last = now
+            self._log.warning("%s", redacted(message % values), extra={"event": self._event})

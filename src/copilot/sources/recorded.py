@@ -1,4 +1,5 @@
-"""Recordings: one cluster's signals as JSON lines (design.md §4), gzipped where the name ends in .gz."""
+"""Recordings: the signals of one cluster as JSON lines, a header and one line per tick; gzipped where the name ends in
+.gz."""
 
 import gzip
 import json
@@ -23,9 +24,9 @@ _KNOWN = frozenset(SPECS)
 def read_recording(path: Path) -> tuple[RecordingHeader, Iterator[Signals]]:
     """The header, and the ticks as they are read.
 
-    Both raise RecordingError naming the line: what is not JSON, does not have the shape, runs backwards in time, or
-    mentions an id the taxonomy does not know. One whose writer was killed is read to its last whole line, with a
-    warning in the log."""
+    Both raise RecordingError, which names the line: it is not JSON, has another shape, goes back in time, or has an id
+    that is not in the taxonomy. A recording whose writer was killed is read to its last complete line, with a warning
+    in the log."""
     lines = _lines(path)
     number, first = next(lines, (1, ""))
     if not first:
@@ -43,7 +44,7 @@ def write_recording(path: Path, header: RecordingHeader, ticks: Iterable[Signals
 
 
 class Recording:
-    """A recording that is being written. `ticks`: how many are in it so far."""
+    """A recording that is being written. `ticks`: how many it has so far."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -58,21 +59,21 @@ class Recording:
 
 @contextmanager
 def recording_to(path: Path, header: RecordingHeader, *, replace: bool = False) -> Iterator[Recording]:
-    """Write a recording line by line; what was added is whole whenever this is left. RecordingError when the file
-    cannot be written, or is there and not to be replaced."""
+    """Write a recording line by line; it is complete whenever the block ends. RecordingError when the file cannot be
+    written, or exists and `replace` is False."""
     try:
         with _opened(path, "wt" if replace else "xt") as file:
             file.write(header.model_dump_json() + "\n")
             file.flush()
             yield Recording(file)
     except FileExistsError:
-        raise RecordingError(f"{path} is there already: choose another name, or remove it") from None
+        raise RecordingError(f"{path} exists already: choose another name, or remove it") from None
     except OSError as error:
         raise RecordingError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def tick_line(signals: Signals) -> str:
-    """One tick as a line, without what is empty and what the format does not have."""
+    """One tick as a line, without empty fields and those that are not part of the format."""
     document = signals.model_dump(mode="json", exclude={"sources", "server"})
     return json.dumps({k: v for k, v in document.items() if v or k in ("time", "readings")}, separators=(",", ":"))
 
@@ -84,7 +85,7 @@ def _ticks(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[Signals]:
         mentioned = (tick.readings, tick.no_traffic, tick.missing, tick.breakdowns)
         if not all(map(_KNOWN.issuperset, mentioned)):
             unknown = ", ".join(sorted(set().union(*mentioned) - _KNOWN))
-            raise RecordingError(f"{path} line {number}: the taxonomy knows no signal {unknown}")
+            raise RecordingError(f"{path} line {number}: the taxonomy has no signal {unknown}")
         if before is not None and tick.time <= before:
             raise RecordingError(f"{path} line {number}: {tick.time} is not after the line before")
         before = tick.time
@@ -106,7 +107,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         with _binary(path) as file:
             for number, line in enumerate(file, start=1):
                 text = line.decode("utf-8").strip()
-                if not line.endswith(b"\n") and not _whole(text):
+                if not line.endswith(b"\n") and not _is_complete(text):
                     _cut_off(path, number - 1)
                     return
                 if text:
@@ -119,8 +120,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise RecordingError(f"{path} cannot be read{after}: {reason}") from error
 
 
-def _whole(text: str) -> bool:
-    """Whether the last line, without an end of line, is more than the beginning of one."""
+def _is_complete(text: str) -> bool:
+    """Whether the last line, which has no end of line, is complete."""
     try:
         json.loads(text or "0")
     except (ValueError, RecursionError):
@@ -129,7 +130,7 @@ def _whole(text: str) -> bool:
 
 
 def _cut_off(path: Path, lines: int) -> None:
-    log.warning("%s was cut off: whoever wrote it did not end it. Read are the %d whole lines before", path, lines)
+    log.warning("%s is cut off: reading its %d complete lines", path, lines, extra={"event": "recording.cut_off"})
 
 
 def _binary(path: Path) -> IO[bytes]:

@@ -18,8 +18,7 @@ from copilot.rules.model import GateResult, ReportedState, Severity, StoredIssue
 from copilot.rules.signals.readings import LogPattern
 from copilot.rules.signals.taxonomy import SPECS
 from copilot.rules.staleness import unknown_after_sec
-from copilot.sources.knowledge.local import Runbook
-from copilot.sources.knowledge.sections import anchor
+from copilot.sources.knowledge.runbooks import Runbook, anchor
 from copilot.store.base import TimelinePoint
 from copilot.web import drawing
 from copilot.web.cards import Callout, Card, Remedy, Row, all_signals, callout, key_signals, remedies, unread

@@ -38,7 +38,7 @@ from copilot.loops.messages import (
     RagContext,
 )
 from copilot.rules.model import Evaluation, Trigger
-from copilot.sources.knowledge.base import Knowledge
+from copilot.sources.knowledge import Knowledge
 from copilot.store.base import Store
 
 if TYPE_CHECKING:

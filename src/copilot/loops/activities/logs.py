@@ -13,7 +13,7 @@ from whenever import Instant
 from copilot.logs.counting import LogMemory, Redact, count_lines, current_reading
 from copilot.logs.patterns import PatternBook
 from copilot.loops.messages import Document, LogsQueried, QueryLogs
-from copilot.sources.logs.base import LogSource
+from copilot.sources.logs import LogSource
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""AWS by botocore: clients, and what their failures mean."""
+"""AWS by botocore: clients, calls, and failures as SourceError."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +7,7 @@ from typing import Any
 from copilot.errors import SettingsError, SourceError
 from copilot.rules.signals.readings import MissingCode
 from copilot.settings.models import KnowledgeSettings
+from copilot.sources.http import one_line
 
 _CODES = {
     "AccessDenied": MissingCode.FORBIDDEN,
@@ -23,13 +24,13 @@ _CODES = {
     "NoSuchBucket": MissingCode.ABSENT,
     "ResourceNotFoundException": MissingCode.ABSENT,
 }
-MOST_DETAIL = 300
+MAX_DETAIL = 300
 
 
 def client(service: str, settings: KnowledgeSettings, attempts: int = 1) -> Any:
-    """A client of the service. It tries each call `attempts` times and waits `timeout_sec` for an answer each time.
-    Credentials are found as the AWS tools find them, AWS_ENDPOINT_URL… is followed. Takes a tenth of a second; asks
-    nothing over the network. SettingsError without botocore, or where it cannot be set up."""
+    """A client of the service. It tries each call `attempts` times, with `timeout_sec` for each. Finds credentials as
+    the AWS tools do and follows AWS_ENDPOINT_URL…. Takes a tenth of a second, without network. SettingsError without
+    botocore, or where the client cannot be set up."""
     try:
         from botocore import config, exceptions, session
     except ImportError as error:
@@ -48,27 +49,27 @@ def client(service: str, settings: KnowledgeSettings, attempts: int = 1) -> Any:
         raise SettingsError([f"knowledge: {error}"]) from error
 
 
-def call(client: Any, operation: str, asked: str, **parameters: Any) -> dict[str, Any]:
-    """One call. SourceError naming `asked` where it fails."""
-    with failures(asked):
+def call(client: Any, operation: str, what: str, **parameters: Any) -> dict[str, Any]:
+    """One call. SourceError where it fails; `what` names what was requested."""
+    with aws_errors(what):
         answer: dict[str, Any] = getattr(client, operation)(**parameters)
         return answer
 
 
 @contextmanager
-def failures(asked: str) -> Iterator[None]:
-    """What goes wrong with AWS inside becomes a SourceError that names what was asked."""
+def aws_errors(what: str) -> Iterator[None]:
+    """Turn failures of botocore inside into a SourceError that names what was requested."""
     from botocore import exceptions, parsers
 
     def failed(code: MissingCode, detail: str) -> SourceError:
-        return SourceError(code, " ".join(detail.split())[:MOST_DETAIL].rstrip(": "), asked=asked)
+        return SourceError(code, one_line(detail, MAX_DETAIL).rstrip(": "), asked=what)
 
     try:
         yield
     except exceptions.ClientError as error:
-        told = error.response.get("Error", {})
-        code = str(told.get("Code", ""))
-        detail = f"{code}: {told.get('Message', '')}"
+        answer = error.response.get("Error", {})
+        code = str(answer.get("Code", ""))
+        detail = f"{code}: {answer.get('Message', '')}"
         raise failed(_CODES.get(code, MissingCode.TARGET_DOWN), detail) from error
     except (exceptions.ConnectTimeoutError, exceptions.ReadTimeoutError) as error:
         raise failed(MissingCode.TIMEOUT, "did not answer in time") from error
@@ -76,7 +77,7 @@ def failures(asked: str) -> Iterator[None]:
         why = "no AWS credentials were found (environment, profile or role)"
         raise failed(MissingCode.FORBIDDEN, why) from error
     except (parsers.ResponseParserError, AttributeError, KeyError, TypeError, ValueError) as error:
-        # botocore's parsers fail in their own ways on JSON that is none of the service's.
-        raise failed(MissingCode.PARSE, "the answer could not be understood") from error
+        # botocore's parsers fail in many ways on JSON that is not from the service.
+        raise failed(MissingCode.PARSE, "the answer could not be parsed") from error
     except exceptions.BotoCoreError as error:
         raise failed(MissingCode.TARGET_DOWN, str(error)) from error

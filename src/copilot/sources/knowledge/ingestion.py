@@ -1,20 +1,28 @@
-"""Have Bedrock read what lies in S3, and see how far it is."""
+"""Upload the runbooks to S3, and have a Bedrock Knowledge Base ingest them."""
 
+import hashlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 from whenever import Instant
 
 from copilot.errors import SettingsError, SourceError
+from copilot.explain.model.knowledge import promql_in
 from copilot.rules.signals.readings import Frozen, MissingCode
 from copilot.settings.models import KnowledgeSettings
-from copilot.sources.knowledge.aws import call, client
+from copilot.sources.knowledge.aws import aws_errors, call, client
+from copilot.sources.knowledge.runbooks import files
 
 ATTEMPTS = 3
-
-JobState = Literal["STARTING", "IN_PROGRESS", "COMPLETE", "FAILED", "STOPPING", "STOPPED"]
+DIGEST = "sha256"
+"""The metadata key of an object for the SHA-256 of its bytes."""
+Progress = Callable[[str, int, int], None]
+"""Called for each file with its name, its number and the number of files."""
+JobStatus = Literal["STARTING", "IN_PROGRESS", "COMPLETE", "FAILED", "STOPPING", "STOPPED"]
 RUNNING = frozenset({"STARTING", "IN_PROGRESS", "STOPPING"})
 _COUNTS = {
     "scanned": "numberOfDocumentsScanned",
@@ -25,13 +33,99 @@ _COUNTS = {
 }
 
 
-class Job(Frozen):
-    """An ingestion job. Counts are documents so far; instants are ISO 8601 UTC; `reasons` say why it failed."""
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """The result of a sync, or with `dry_run` what it would be. `stale`: objects without a file, which only `delete`
+    removes; `refused`: files with PromQL, with the piece found in each."""
+
+    bucket: str
+    prefix: str
+    dry_run: bool
+    uploaded: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+def sync(
+    settings: KnowledgeSettings, *, delete: bool = False, dry_run: bool = False, progress: Progress | None = None
+) -> SyncResult:
+    """Upload the runbooks that differ from the objects under the prefix. Only `.md` objects directly under it count.
+    SettingsError without a bucket or where a file cannot be read; SourceError where S3 fails: objects uploaded until
+    then stay, and the next sync continues."""
+    if settings.bucket is None:
+        raise SettingsError(["knowledge.bucket is not set: name the S3 bucket the data source reads, and its region"])
+    s3, result = client("s3", settings, ATTEMPTS), SyncResult(settings.bucket, settings.prefix, dry_run)
+    local = _local(settings.folder, result.refused)
+    objects = dict(_objects(s3, settings.bucket, settings.prefix))
+    for number, (name, body) in enumerate(local.items(), 1):
+        if name in objects and _same(s3, result, name, body, *objects[name]):
+            result.unchanged.append(name)
+        else:
+            if not dry_run:
+                _upload(s3, result, name, body)
+            result.uploaded.append(name)
+        if progress is not None:
+            progress(name, number, len(local))
+    for name in sorted(set(objects) - set(local)):
+        if delete and not dry_run:
+            key = f"{result.prefix}{name}"
+            call(s3, "delete_object", f"s3://{result.bucket}/{key}", Bucket=result.bucket, Key=key)
+        (result.deleted if delete else result.stale).append(name)
+    return result
+
+
+def _local(folder: Path | None, refused: dict[str, str]) -> dict[str, bytes]:
+    """The runbooks' bytes by name, without those that contain PromQL, which go into `refused`."""
+    try:
+        found = {name: path.read_bytes() for name, path in files(folder).items()}
+    except OSError as error:
+        raise SettingsError([f"the runbooks in {error.filename} cannot be read: {error.strerror}"]) from error
+    refused |= {n: query for n, body in found.items() if (query := promql_in(body.decode("utf-8", errors="replace")))}
+    return {name: body for name, body in found.items() if name not in refused}
+
+
+def _objects(s3: Any, bucket: str, prefix: str) -> Iterator[tuple[str, tuple[str, int]]]:
+    with aws_errors(f"s3://{bucket}/{prefix}"):
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/"):
+            for found in page.get("Contents", ()):
+                name = str(found["Key"]).removeprefix(prefix)
+                if name.endswith(".md"):
+                    yield name, (str(found["ETag"]).strip('"'), int(found["Size"]))
+
+
+def _same(s3: Any, sync: SyncResult, name: str, body: bytes, etag: str, size: int) -> bool:
+    """Whether the object has these bytes: by its ETag, or by our digest where encryption changes the ETag."""
+    if size != len(body):
+        return False
+    if etag == hashlib.md5(body, usedforsecurity=False).hexdigest():
+        return True
+    key = f"{sync.prefix}{name}"
+    head = call(s3, "head_object", f"s3://{sync.bucket}/{key}", Bucket=sync.bucket, Key=key)
+    return bool(head.get("Metadata", {}).get(DIGEST) == hashlib.sha256(body).hexdigest())
+
+
+def _upload(s3: Any, sync: SyncResult, name: str, body: bytes) -> None:
+    key = f"{sync.prefix}{name}"
+    call(
+        s3,
+        "put_object",
+        f"s3://{sync.bucket}/{key}",
+        Bucket=sync.bucket,
+        Key=key,
+        Body=body,
+        ContentType="text/markdown; charset=utf-8",
+        Metadata={DIGEST: hashlib.sha256(body).hexdigest()},
+    )
+
+
+class IngestionJob(Frozen):
+    """An ingestion job. Counts are documents so far; `started_at` is ISO 8601 UTC; `reasons` say why it failed."""
 
     id: str
-    status: JobState
+    status: JobStatus
     started_at: str
-    updated_at: str
     scanned: int = 0
     added: int = 0
     changed: int = 0
@@ -41,17 +135,17 @@ class Job(Frozen):
 
     @property
     def running(self) -> bool:
-        """Whether it goes on."""
+        """Whether it is still running."""
         return self.status in RUNNING
 
     @property
-    def well(self) -> bool:
-        """Whether it runs or read everything."""
+    def ok(self) -> bool:
+        """Whether it is running, or ingested every document."""
         return self.running or (self.status == "COMPLETE" and not self.failed)
 
 
-class Base(Frozen):
-    """A knowledge base as Bedrock has it."""
+class KnowledgeBase(Frozen):
+    """A knowledge base in Bedrock."""
 
     id: str
     name: str
@@ -60,7 +154,7 @@ class Base(Frozen):
 
 
 class Ingestion:
-    """One data source of one knowledge base. SettingsError where their ids are not set."""
+    """One data source of one knowledge base. SettingsError where their ids are not set; methods raise SourceError."""
 
     def __init__(self, settings: KnowledgeSettings) -> None:
         if settings.knowledge_base_id is None or settings.data_source_id is None:
@@ -69,35 +163,35 @@ class Ingestion:
         self._name = f"data source {settings.data_source_id} of knowledge base {settings.knowledge_base_id}"
         self._client = client("bedrock-agent", settings, ATTEMPTS)
 
-    def base(self) -> Base:
-        """The knowledge base. SourceError where it cannot be asked."""
+    def base(self) -> KnowledgeBase:
+        """The knowledge base."""
         asked = f"knowledge base {self._ids['knowledgeBaseId']}"
         answer = call(self._client, "get_knowledge_base", asked, knowledgeBaseId=self._ids["knowledgeBaseId"])
         found = answer["knowledgeBase"]
         reasons = tuple(found.get("failureReasons", ()))
-        return Base(id=found["knowledgeBaseId"], name=found["name"], status=found["status"], reasons=reasons)
+        return KnowledgeBase(id=found["knowledgeBaseId"], name=found["name"], status=found["status"], reasons=reasons)
 
-    def start(self, description: str = "copilot kb start-ingestion") -> Job:
-        """Start a job. SourceError where Bedrock refuses, for example because another job runs."""
+    def start(self, description: str = "copilot kb start-ingestion") -> IngestionJob:
+        """Start a job. Bedrock refuses, for example, while another job runs."""
         token = str(uuid.uuid4())
         answer = self._call("start_ingestion_job", clientToken=token, description=description)
         return _job(answer["ingestionJob"])
 
-    def job(self, job_id: str) -> Job:
-        """One job as it is now. SourceError where there is none."""
+    def job(self, job_id: str) -> IngestionJob:
+        """One job as it is now."""
         return _job(self._call("get_ingestion_job", ingestionJobId=job_id)["ingestionJob"])
 
-    def jobs(self, most: int) -> list[Job]:
-        """The newest jobs, newest first, at most `most`."""
-        found: list[Job] = []
-        for page in self._pages(most):
+    def jobs(self, limit: int) -> list[IngestionJob]:
+        """At limit `limit` jobs, newest first."""
+        found: list[IngestionJob] = []
+        for page in self._pages(limit):
             found.extend(_job(summary) for summary in page["ingestionJobSummaries"])
-            if len(found) >= most:
+            if len(found) >= limit:
                 break
-        return found[:most]
+        return found[:limit]
 
-    def _pages(self, most: int) -> Iterator[dict[str, Any]]:
-        order = {"sortBy": {"attribute": "STARTED_AT", "order": "DESCENDING"}, "maxResults": min(most, 100)}
+    def _pages(self, limit: int) -> Iterator[dict[str, Any]]:
+        order = {"sortBy": {"attribute": "STARTED_AT", "order": "DESCENDING"}, "maxResults": min(limit, 100)}
         more: dict[str, Any] = {}
         while True:
             page = self._call("list_ingestion_jobs", **order, **more)
@@ -110,21 +204,15 @@ class Ingestion:
         return call(self._client, operation, self._name, **self._ids, **parameters)
 
 
-def _job(found: dict[str, Any]) -> Job:
+def _job(found: dict[str, Any]) -> IngestionJob:
     counts = found.get("statistics", {})
     try:
-        return Job(
+        return IngestionJob(
             id=found["ingestionJobId"],
             status=found["status"],
-            started_at=_instant(found["startedAt"]),
-            updated_at=_instant(found["updatedAt"]),
+            started_at=Instant(found["startedAt"]).format_iso(),
             reasons=tuple(found.get("failureReasons", ())),
             **{ours: counts.get(theirs, 0) for ours, theirs in _COUNTS.items()},
         )
     except (KeyError, ValidationError) as error:
-        raise SourceError(MissingCode.PARSE, "an ingestion job could not be understood", asked="Bedrock") from error
-
-
-def _instant(moment: Any) -> str:
-    """botocore gives a datetime of the standard library, in whatever zone."""
-    return Instant(moment).format_iso()
+        raise SourceError(MissingCode.PARSE, "an ingestion job could not be parsed", asked="Bedrock") from error

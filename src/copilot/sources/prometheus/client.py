@@ -1,244 +1,114 @@
-"""How a source asked over HTTP is told who asks: bearer, basic, client certificate, AWS Signature Version 4."""
+"""Prometheus' HTTP API: instant and range queries, and their answers as samples and series."""
 
 import asyncio
 import json
 import re
-import ssl
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
-from copilot.errors import SettingsError, SourceError
+from copilot.errors import SourceError
 from copilot.metrics.answers import Sample
 from copilot.rules.signals.readings import MissingCode
-from copilot.settings.clusters import PrometheusSettings, SigV4
-from copilot.settings.sources import HttpSourceSettings
-from copilot.sources.scrape.pages import ENCODING, beginning, body, failed
-from copilot.telemetry.spans import SourceClient
-
-SERVICE = "aps"
-
-
-class BearerFile(httpx.Auth):
-    """A bearer token read anew for each request: tokens in files are rotated."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        try:
-            token = self._path.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SourceError(MissingCode.FORBIDDEN, f"the token file {self._path} cannot be read") from error
-        request.headers["Authorization"] = f"Bearer {token}"
-        yield request
-
-
-class AwsSignature(httpx.Auth):
-    """AWS Signature Version 4 over the request with its body. SettingsError without botocore or credentials."""
-
-    def __init__(self, settings: SigV4) -> None:
-        try:
-            from botocore import auth, awsrequest, exceptions, session
-        except ImportError as error:
-            raise SettingsError(
-                ["prometheus.sigv4 needs botocore: install temporal-sre-copilot with its extra `aws`"]
-            ) from error
-        self._request, self._signer, self._failure = awsrequest.AWSRequest, auth.SigV4Auth, exceptions.BotoCoreError
-        self._region = settings.region
-        try:
-            self._credentials: Any = session.Session(profile=settings.profile).get_credentials()
-        except exceptions.BotoCoreError as error:
-            raise SettingsError([f"prometheus.sigv4: {error}"]) from error
-        if self._credentials is None:
-            raise SettingsError(["prometheus.sigv4: no AWS credentials were found (environment, profile or role)"])
-
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        await request.aread()
-        await asyncio.to_thread(self._sign, request)
-        yield request
-
-    def _sign(self, request: httpx.Request) -> None:
-        """Credentials may have to be fetched anew, which waits for AWS."""
-        headers = {"Host": request.url.netloc.decode()}
-        if kind := request.headers.get("Content-Type"):
-            headers["Content-Type"] = kind
-        to_sign = self._request(request.method, str(request.url), headers=headers, data=request.content)
-        try:
-            frozen = self._credentials.get_frozen_credentials()
-            self._signer(frozen, SERVICE, self._region).add_auth(to_sign)
-        except self._failure as error:
-            raise SourceError(MissingCode.FORBIDDEN, f"AWS credentials: {error}") from error
-        request.headers.update(dict(to_sign.headers.items()))
-
-
-def auth(settings: HttpSourceSettings) -> httpx.Auth | None:
-    """What the settings say of who asks. SettingsError where a file cannot be read or credentials are not there."""
-    if isinstance(settings, PrometheusSettings) and settings.sigv4 is not None:
-        return AwsSignature(settings.sigv4)
-    if settings.bearer_token_file is not None:
-        _text(settings.bearer_token_file, f"{settings.section}.bearer_token_file")
-        return BearerFile(settings.bearer_token_file)
-    if settings.bearer_token is not None:
-        return _Bearer(settings.bearer_token.get_secret_value())
-    if settings.basic_user is not None:
-        if settings.basic_password_file is not None:
-            password = _text(settings.basic_password_file, f"{settings.section}.basic_password_file").strip()
-        else:
-            password = settings.basic_password.get_secret_value() if settings.basic_password else ""
-        return httpx.BasicAuth(settings.basic_user, password)
-    return None
-
-
-class _Bearer(httpx.Auth):
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        yield request
-
-
-def client(settings: HttpSourceSettings, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
-    """A client that says who asks, without time limits of its own. SettingsError as `auth` and `tls` raise it."""
-    return SourceClient(
-        settings.section,
-        transport=transport,
-        trust_env=False,
-        timeout=None,
-        follow_redirects=False,
-        verify=tls(settings),
-        auth=auth(settings),
-    )
-
-
-def tls(settings: HttpSourceSettings) -> ssl.SSLContext | bool:
-    """Whom we trust and who we are, over TLS. SettingsError where a file cannot be used."""
-    if not settings.url.startswith("https://"):
-        return False
-    try:
-        context = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError([f"{settings.section}.ca_file {settings.ca_file} {_why(error)}"]) from error
-    if settings.cert_file is not None:
-        try:
-            context.load_cert_chain(settings.cert_file, settings.key_file)
-        except (OSError, ssl.SSLError) as error:
-            names = " with ".join(str(p) for p in (settings.cert_file, settings.key_file) if p)
-            raise SettingsError([f"{settings.section}.cert_file {names} {_why(error)}"]) from error
-    return context
-
-
-def _text(path: Path, name: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError([f"{name} {path} {_why(error)}"]) from error
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
-        return f"cannot be read: {error.strerror}"
-    return "holds no usable certificate or key" if isinstance(error, ssl.SSLError) else "is no text"
-
+from copilot.settings.clusters import PrometheusSettings
+from copilot.sources.http import ENCODING, client, one_line, read_beginning, read_body, status_error, transport_error
 
 MAX_ANSWER_BYTES = 32_000_000
 PARSE_INLINE_BYTES = 200_000
 MAX_ERROR_BYTES = 4_000
-MOST_OFF_SEC = 30.0
-"""How far an answer's time may lie from the one asked about: some servers round it."""
+MAX_VERSION_BYTES = 100_000
+MAX_TIME_DIFFERENCE_SEC = 30.0
+"""Between the time of a query and that of its answer: some servers round it."""
+STYLE_WARNINGS = ("PromQL info:", "PromQL warning:")
+"""Remarks on a query's style, which older servers send as warnings about a complete answer."""
+COST_GUARD = "max_samples_processed_error_threshold"
+"""Amazon's: a query that would read more samples is refused and not charged."""
+_LIMIT = re.compile(r"samples|limit|threshold|exceed|too (many|large|long|costly)|timeout|timed out", re.IGNORECASE)
 Points = dict[int, float]
 """Milliseconds since the epoch → value."""
 Series = tuple[Mapping[str, str], Points]
 T = TypeVar("T")
 
-ANNOTATIONS = ("PromQL info:", "PromQL warning:")
-"""Remarks on a query's style, which older servers send as warnings; the answer is whole all the same."""
 
+class PrometheusClient:
+    """Instant and range queries to one Prometheus. The caller sets time limits.
 
-COST_GUARD = "max_samples_processed_error_threshold"
-"""Amazon's: a query that would read more samples is refused and not charged."""
-_LIMIT = re.compile(r"samples|limit|threshold|exceed|too (many|large|long|costly)|timeout|timed out", re.IGNORECASE)
+    SettingsError where a file of the settings cannot be used. `transport` is httpx's seam for tests."""
 
+    def __init__(
+        self,
+        settings: PrometheusSettings,
+        *,
+        max_bytes: int = MAX_ANSWER_BYTES,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.http = client(settings, transport)
+        self._base = f"{settings.url.rstrip('/')}/api/v1"
+        self._parameters = {COST_GUARD: str(settings.max_samples)} if settings.sigv4 else {}
+        # VictoriaMetrics answers with data of half a minute ago, or of a cache, without this; others do not know it.
+        self._options = {} if settings.sigv4 else {"nocache": "1"}
+        self._max_bytes = max_bytes
+        url = httpx.URL(self._base)
+        self.origin = f"{url.scheme}://{url.netloc.decode()}"
 
-def query_url(settings: PrometheusSettings, kind: Literal["query", "query_range"] = "query") -> httpx.URL:
-    """Where queries of a kind are asked, for Amazon with the cost guard (a parameter of the address there)."""
-    url = httpx.URL(f"{settings.url.rstrip('/')}/api/v1/{kind}")
-    return url.copy_merge_params({COST_GUARD: str(settings.max_samples)}) if settings.sigv4 else url
+    async def query(self, query: str, at: float) -> list[Sample]:
+        """The vector of a query at a time (seconds since the epoch).
 
+        Raises SourceError: refused connections, redirects and 5xx target_down, 401 and 403 forbidden, 404 absent, 429,
+        incomplete and too large answers dropped, unreadable answers and those of another time parse."""
+        return await self._post("query", {"query": query, "time": f"{at:.3f}"}, partial(samples, at=at))
 
-async def instant_query(
-    client: httpx.AsyncClient,
-    url: httpx.URL,
-    query: str,
-    at: float,
-    *,
-    more: Mapping[str, str] | None = None,
-    max_bytes: int = MAX_ANSWER_BYTES,
-) -> list[Sample]:
-    """The vector a query gives at a time (seconds since the epoch), asked by POST: a long query is no long address.
+    async def query_range(self, query: str, times: range) -> list[Series]:
+        """The series of a query at these times (milliseconds since the epoch), as instant queries would give them.
 
-    Raises SourceError: refused, redirected and 5xx target_down, 401/403 forbidden, 404 absent, 429, incomplete answers
-    and more than `max_bytes` dropped, what cannot be understood or is of another time parse. The caller sets the time
-    limit."""
-    form = {"query": query, "time": f"{at:.3f}", **(more or {})}
-    return await _asked(client, url, form, max_bytes, partial(samples, at=at))
+        Raises SourceError as `query` does, and when the answer has other times."""
+        span = {"start": f"{times[0] / 1000:.3f}", "end": f"{times[-1] / 1000:.3f}", "step": f"{times.step / 1000:g}"}
+        found = await self._post("query_range", {"query": query, **span}, series)
+        if any(time not in times for _, points in found for time in points):
+            raise _unreadable("the answer has other times than the query: does a proxy align steps?")
+        return found
 
+    async def version(self) -> str:
+        """The server's version; empty where it does not say, as some kinds of Prometheus."""
+        try:
+            async with self.http.stream("GET", f"{self._base}/status/buildinfo", headers=ENCODING) as response:
+                answer = json.loads(await read_body(response, MAX_VERSION_BYTES))
+        except (httpx.HTTPError, SourceError, ValueError, RecursionError):
+            return ""
+        data = answer.get("data") if isinstance(answer, dict) else None
+        return str(data.get("version", "")) if isinstance(data, dict) else ""
 
-async def range_query(
-    client: httpx.AsyncClient,
-    url: httpx.URL,
-    query: str,
-    times: range,
-    *,
-    more: Mapping[str, str] | None = None,
-    max_bytes: int = MAX_ANSWER_BYTES,
-) -> list[Series]:
-    """What a query gives at each of these times (milliseconds since the epoch), as instant queries would.
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self.http.aclose()
 
-    Raises SourceError as `instant_query` does, and when the answer is of other times than those asked for."""
-    form = {
-        "query": query,
-        "start": f"{times[0] / 1000:.3f}",
-        "end": f"{times[-1] / 1000:.3f}",
-        "step": f"{times.step / 1000:g}",
-        **(more or {}),
-    }
-    found = await _asked(client, url, form, max_bytes, series)
-    if any(time not in times for _, points in found for time in points):
-        raise _unreadable("the answer is of other times than those asked for: does a proxy align steps?")
-    return found
-
-
-async def _asked(
-    client: httpx.AsyncClient, url: httpx.URL, form: Mapping[str, str], max_bytes: int, read: Callable[[bytes, str], T]
-) -> T:
-    try:
-        async with client.stream(
-            "POST", url, data=form, headers={"Accept": "application/json", **ENCODING}
-        ) as response:
-            if response.status_code != 200:
-                raise _refusal(response, await beginning(response, MAX_ERROR_BYTES))
-            answer = await body(response, max_bytes)
-    except httpx.HTTPError as error:
-        raise failed(error) from error
-    kind = response.headers.get("content-type", "")
-    if len(answer) > PARSE_INLINE_BYTES:
-        return await asyncio.to_thread(read, answer, kind)
-    return read(answer, kind)
+    async def _post(self, kind: str, form: Mapping[str, str], read: Callable[[bytes, str], T]) -> T:
+        """Sent by POST, because a URL's length is limited and a query's is not."""
+        url = httpx.URL(f"{self._base}/{kind}").copy_merge_params(self._parameters)
+        headers = {"Accept": "application/json", **ENCODING}
+        try:
+            async with self.http.stream("POST", url, data={**form, **self._options}, headers=headers) as response:
+                if response.status_code != 200:
+                    raise _refusal(response, await read_beginning(response, MAX_ERROR_BYTES))
+                answer = await read_body(response, self._max_bytes)
+        except httpx.HTTPError as error:
+            raise transport_error(error) from error
+        content_type = response.headers.get("content-type", "")
+        if len(answer) > PARSE_INLINE_BYTES:
+            return await asyncio.to_thread(read, answer, content_type)
+        return read(answer, content_type)
 
 
 def samples(text: bytes, kind: str = "application/json", *, at: float) -> list[Sample]:
-    """The samples of an answer about the time `at`. Raises SourceError (parse, dropped) for anything but a whole vector
-    of that time."""
+    """The samples of an answer for the time `at`. SourceError (parse, dropped) for anything but a whole vector of that
+    time."""
     return _entries(text, kind, "vector", partial(_sample, at=at))
 
 
 def series(text: bytes, kind: str = "application/json") -> list[Series]:
-    """The series of an answer. Raises SourceError (parse, dropped) for anything but a whole matrix."""
+    """The series of an answer. SourceError (parse, dropped) for anything but a whole matrix."""
     return _entries(text, kind, "matrix", _series)
 
 
@@ -250,17 +120,17 @@ def _entries(text: bytes, kind: str, wanted: str, read: Callable[[Any], T]) -> l
     try:
         answer: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _unreadable("the answer is no whole JSON") from error
+        raise _unreadable("the answer is not complete JSON") from error
     if not isinstance(answer, dict) or answer.get("status") not in ("success", "error"):
-        raise _unreadable("the answer has no status: this is no Prometheus API")
+        raise _unreadable("the answer has no status: this is not a Prometheus API")
     if answer["status"] == "error":
-        raise _unreadable(f"status: error, {_said(answer)}")
+        raise _unreadable(f"status: error, {_error_text(answer)}")
     warnings = answer.get("warnings") or []
-    serious = [str(w) for w in warnings if not str(w).startswith(ANNOTATIONS)] if isinstance(warnings, list) else []
+    serious = [str(w) for w in warnings if not str(w).startswith(STYLE_WARNINGS)] if isinstance(warnings, list) else []
     if answer.get("isPartial") is True:  # VictoriaMetrics, where a vmstorage does not answer
         serious.append("isPartial")
     if serious:
-        raise SourceError(MissingCode.DROPPED, f"the answer is incomplete: {_short(serious[0])}")
+        raise SourceError(MissingCode.DROPPED, f"the answer is incomplete: {one_line(serious[0])}")
     data = answer.get("data")
     found = data.get("resultType") if isinstance(data, dict) else None
     if not isinstance(data, dict) or found != wanted:
@@ -268,14 +138,14 @@ def _entries(text: bytes, kind: str, wanted: str, read: Callable[[Any], T]) -> l
     try:
         return [read(entry) for entry in data["result"]]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise _unreadable(f"the {wanted} has entries that are no samples") from error
+        raise _unreadable(f"the {wanted} has entries that are not samples") from error
 
 
 def _sample(entry: Any, at: float) -> Sample:
     time, value = entry["value"]
     sample = _labels(entry), _number(value)
-    if not abs(time - at) <= MOST_OFF_SEC:
-        raise _unreadable("the answer is of another time than the one asked for: does a proxy keep answers?")
+    if not abs(time - at) <= MAX_TIME_DIFFERENCE_SEC:
+        raise _unreadable("the answer is of another time than the query: does a proxy cache answers?")
     return sample
 
 
@@ -286,57 +156,36 @@ def _series(entry: Any) -> Series:
 def _labels(entry: Any) -> Mapping[str, str]:
     labels: dict[str, str] = entry["metric"]
     if not all(isinstance(v, str) for v in labels.values()):
-        raise TypeError("a label is no text")
+        raise TypeError("a label is not text")
     return labels
 
 
 def _number(value: Any) -> float:
     if not isinstance(value, str):
-        raise TypeError("a value is no text")
+        raise TypeError("a value is not text")
     return float(value)
 
 
 def _refusal(response: httpx.Response, start: bytes) -> SourceError:
-    status = f"HTTP {response.status_code} {response.reason_phrase}".rstrip()
     try:
-        said = _said(json.loads(start))
+        text = _error_text(json.loads(start))
     except (ValueError, RecursionError):
         plain = response.headers.get("content-type", "").startswith("text/plain")
-        said = _short(start.decode(errors="replace")) if plain and not start.lstrip().startswith(b"<") else ""
-    reason = f"{status}: {said}" if said else status
-    match response.status_code:
-        case 401 | 403:
-            return SourceError(MissingCode.FORBIDDEN, reason)
-        case 404:
-            return SourceError(MissingCode.ABSENT, f"{reason}: there is no Prometheus API at this address")
-        case 429:
-            return SourceError(MissingCode.DROPPED, f"{reason}: too many or too costly queries")
-        case 400 | 413 | 422 as code if code == 413 or _LIMIT.search(said):
-            return SourceError(MissingCode.DROPPED, f"{reason}: {_advice(response)}")
-        case 400 | 422:
-            return SourceError(MissingCode.PARSE, reason)
-        case code if 300 <= code < 400:
-            return SourceError(MissingCode.TARGET_DOWN, f"{status} to {response.headers.get('location', 'nowhere')}")
-        case _:
-            return SourceError(MissingCode.TARGET_DOWN, reason)
+        text = one_line(start.decode(errors="replace")) if plain and not start.lstrip().startswith(b"<") else ""
+    error = status_error(response, text, expected="Prometheus API")
+    if response.status_code == 413 or (error.code is MissingCode.PARSE and _LIMIT.search(text)):
+        limit = "max_samples" if COST_GUARD in response.request.url.params else "the server's limit"
+        advice = f"narrow selector, shorten window_sec, or raise {limit}"
+        return SourceError(MissingCode.DROPPED, f"{error.detail}: {advice}")
+    return error
 
 
-def _advice(response: httpx.Response) -> str:
-    guarded = COST_GUARD in response.request.url.params
-    return "narrow selector, shorten window_sec, or raise " + ("max_samples" if guarded else "the server's limit")
-
-
-def _said(answer: Any) -> str:
-    """What a JSON error says of itself: Prometheus' `error`, AWS' `message`."""
+def _error_text(answer: Any) -> str:
+    """The explanation in a JSON error: Prometheus' `error`, AWS' `message`; empty without one."""
     if not isinstance(answer, dict):
         return ""
-    said = answer.get("error") or answer.get("message") or answer.get("Message") or ""
-    return _short(str(said))
+    return one_line(str(answer.get("error") or answer.get("message") or answer.get("Message") or ""))
 
 
-def _short(text: str) -> str:
-    return " ".join(text.split())[:200]
-
-
-def _unreadable(what: str) -> SourceError:
-    return SourceError(MissingCode.PARSE, what)
+def _unreadable(detail: str) -> SourceError:
+    return SourceError(MissingCode.PARSE, detail)

@@ -1,11 +1,11 @@
-"""A Prometheus that already holds the cluster's metrics: all signals of a cycle in a handful of requests.
+"""All signals of a cycle from a Prometheus that scrapes the cluster, in a handful of requests (docs/adr/0007).
 
-First who is there (one question a role, and which counters were just born), then all leaves, joined into a few queries,
-each at the same moment and over the same window (docs/adr/0007)."""
+First the targets of each role and the counters with new series, then all leaves, joined into a few queries. All are
+evaluated at the same moment and over the same window."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 import httpx
 from whenever import Instant
@@ -13,32 +13,28 @@ from whenever import Instant
 from copilot.errors import SourceError
 from copilot.metrics import promql
 from copilot.metrics.answers import DialectAnswer, PrometheusAnswers, Sample, TargetStatus, by_group
-from copilot.metrics.dialects import Dialect
 from copilot.metrics.resolve import PRESENCE_METRIC, measurable, resolve_signals
 from copilot.metrics.window import epoch_seconds
 from copilot.rules.signals.expressions import Gauge, Leaf, Role
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS, SignalSpec
 from copilot.settings.clusters import ClusterSettings, PrometheusSettings
-from copilot.sources.complaints import Complaints
-from copilot.sources.prometheus.client import MAX_ANSWER_BYTES, client, instant_query, query_url
-from copilot.sources.prometheus.queries import LeafQuestions, Question, RoleQuestions, Spoken, in_few_queries
+from copilot.sources import ThrottledLog
+from copilot.sources.prometheus.client import MAX_ANSWER_BYTES, PrometheusClient
+from copilot.sources.prometheus.queries import ROLES, LeafQueries, LeafQuery, RoleQueries, RoleQuery, batches
 
 log = logging.getLogger(__name__)
 
-ROLES: tuple[Role, ...] = ("server", "worker")
-FIRST_SHARE = 0.4
-# VictoriaMetrics answers from half a minute ago, and caches, unless told so; others do not know the parameter.
-FRESH = {"nocache": "1"}
-
+TARGETS_SHARE = 0.4
+"""Of the deadline: the most that the queries for targets may take."""
 Answer = list[Sample] | Missing
 
 
 class PrometheusSource:
-    """Asks a Prometheus for the taxonomy's signals over the cluster's rate window. Nothing runs between two reads.
+    """Queries a Prometheus for the taxonomy's signals over the cluster's rate window. Nothing runs between two reads.
 
-    SettingsError where a file the settings name cannot be used. `transport` is httpx's seam for tests, `clock` tells
-    the moment that is asked about."""
+    SettingsError where a file of the settings cannot be used. `transport` is httpx's seam for tests, `clock` gives the
+    moment of evaluation."""
 
     name = "prometheus"
 
@@ -56,18 +52,15 @@ class PrometheusSource:
         self._specs = tuple(s for s in specs if measurable(s, ROLES))
         self._window = cluster.window
         self._deadline = deadline_sec
-        self._max_bytes = max_answer_bytes
         self._clock = clock
-        self._url = query_url(settings)
-        self._more = query_options(settings)
-        self._client = client(settings, transport)
-        self._roles = {role: RoleQuestions(role, settings, self._window) for role in ROLES}
-        self._questions = LeafQuestions(self._specs, self._window)
-        self._complaints = Complaints(log)
+        self._client = PrometheusClient(settings, max_bytes=max_answer_bytes, transport=transport)
+        self._roles = {role: RoleQueries(role, settings, self._window) for role in ROLES}
+        self._leaves = LeafQueries(self._specs, self._window)
+        self._log = ThrottledLog(log, "prometheus.query_failed")
 
     @property
     def expected(self) -> tuple[str, ...]:
-        """All ids metrics can give."""
+        """All ids that metrics can give."""
         return tuple(s.id for s in self._specs)
 
     async def aclose(self) -> None:
@@ -75,138 +68,114 @@ class PrometheusSource:
         await self._client.aclose()
 
     async def read(self, now: Instant) -> Signals:
-        """The signals at the present moment (stamped `now`). What did not answer within the deadline is missing."""
-        at = epoch_seconds(max(now, self._clock()))
-        began = asyncio.get_running_loop().time()
-        cycle = _Cycle(self._client, self._url, at, self._more, self._max_bytes)
-        cycle.end = began + FIRST_SHARE * self._deadline
-        standings, born = await self._first(cycle)
-        cycle.end = began + self._deadline
-        parts = await self._second(cycle, standings, born)
-        self._complain(cycle.failures)
+        """The signals at the present moment, stamped `now`. Queries without an answer by the deadline are missing."""
+        cycle = _Cycle(self._client, epoch_seconds(max(now, self._clock())))
+        cycle.end = cycle.began + TARGETS_SHARE * self._deadline
+        standings, new_series = await self._targets(cycle)
+        cycle.end = cycle.began + self._deadline
+        parts = await self._parts(cycle, standings, new_series)
+        if cycle.failures:
+            causes = "; ".join(dict.fromkeys(f.detail for f in cycle.failures))
+            self._log.warning("%d queries to %s failed: %s", len(cycle.failures), self._client.origin, causes)
         asked = PrometheusAnswers(
             standings,
             parts,
-            place=place(self._url),
+            place=self._client.origin,
             presence_metrics=PRESENCE_METRIC,
             window_sec=self._window,
             recently_up=[role for role in ROLES if self._roles[role].seen],
         )
         return await asyncio.to_thread(resolve_signals, self._specs, asked, now)
 
-    async def _first(self, cycle: "_Cycle") -> tuple[dict[Role, TargetStatus | Missing], dict[Role, Answer]]:
-        """Who is there, and which counters were just born."""
-        about = {role: questions.targets() for role, questions in self._roles.items()}
-        leaves = self._questions.leaves
-        births = {role: questions.births(leaves) for role, questions in self._roles.items()}
-        answers = await cycle.ask([*about.values(), *filter(None, births.values())])
+    async def _targets(self, cycle: "_Cycle") -> tuple[dict[Role, TargetStatus | Missing], dict[Role, Answer]]:
+        """The targets of each role, and its counters with new series."""
+        leaves = self._leaves.leaves
+        targets = {role: queries.targets() for role, queries in self._roles.items()}
+        new_series = {role: queries.new_series(leaves) for role, queries in self._roles.items()}
+        answers = await cycle.query([*targets.values(), *filter(None, new_series.values())])
         standings: dict[Role, TargetStatus | Missing] = {}
-        for role, question in about.items():
-            answer = answers[question]
-            understood = self._roles[role].understood
-            standings[role] = answer if isinstance(answer, Missing) else understood(answer, cycle.at)
-        late = {role: self._roles[role].births(leaves) for role in ROLES if not births[role]}
-        births |= late
+        for role, query in targets.items():
+            answer = answers[query]
+            read = self._roles[role].read_targets
+            standings[role] = answer if isinstance(answer, Missing) else read(answer, cycle.at)
+        late = {role: self._roles[role].new_series(leaves) for role in ROLES if not new_series[role]}
         if any(late.values()):
-            answers |= await cycle.ask(filter(None, late.values()))
-        return standings, {role: answers[question] for role, question in births.items() if question}
+            answers |= await cycle.query(filter(None, late.values()))
+        return standings, {role: answers[query] for role, query in (new_series | late).items() if query}
 
-    async def _second(
-        self, cycle: "_Cycle", standings: Mapping[Role, TargetStatus | Missing], born: Mapping[Role, Answer]
+    async def _parts(
+        self, cycle: "_Cycle", standings: Mapping[Role, TargetStatus | Missing], new_series: Mapping[Role, Answer]
     ) -> dict[Leaf, list[DialectAnswer]]:
-        """All leaves in every dialect spoken."""
-        spoken: dict[Role, Spoken] = {}
-        for role, questions in self._roles.items():
+        """All leaves in every detected dialect."""
+        roles: dict[Role, RoleQuery] = {}
+        for role, queries in self._roles.items():
             standing = standings[role]
             if not isinstance(standing, TargetStatus):
-                spoken[role] = questions.spoken((), _names(born.get(role)))
+                roles[role] = queries.query((), _counters(new_series.get(role)))
             elif standing.up:
-                spoken[role] = questions.spoken(standing.without_down(), _names(born.get(role)))
-        asked = self._questions.about(spoken)
-        found = await cycle.ask_joined(asked)
+                roles[role] = queries.query(standing.without_down(), _counters(new_series.get(role)))
+        queried = self._leaves.of(roles)
+        answers = await cycle.query_leaves(queried)
         parts: dict[Leaf, list[DialectAnswer]] = {}
-        for number, question in enumerate(asked):
-            leaf, dialect = question.leaf, question.dialect
-            values = _grouped(leaf, dialect, found[f"{number}"])
-            new = _grouped(leaf, dialect, found.get(f"{number}+", []))
-            unknown = born.get(leaf.series.role)
-            if isinstance(unknown, Missing) and not values and not isinstance(leaf, Gauge):
-                new = unknown
-            parts.setdefault(leaf, []).append(DialectAnswer(dialect, values, new))
+        for number, query in enumerate(queried):
+            values = _grouped(query, answers[f"{number}"])
+            added = _grouped(query, answers.get(f"{number}+", []))
+            unknown = new_series.get(query.leaf.series.role)
+            if isinstance(unknown, Missing) and not values and not isinstance(query.leaf, Gauge):
+                added = unknown
+            parts.setdefault(query.leaf, []).append(DialectAnswer(query.dialect, values, added))
         return parts
-
-    def _complain(self, failures: Sequence[SourceError]) -> None:
-        if failures:
-            causes = "; ".join(dict.fromkeys(f.detail for f in failures))
-            self._complaints.say("%d queries to %s failed: %s", len(failures), self._url, causes)
 
 
 class _Cycle:
-    """The queries of one read: all about one moment, each until `end` (of the loop's clock)."""
+    """The queries of one read: all for the moment `at`, each until `end` on the loop's clock."""
 
-    def __init__(
-        self, client: httpx.AsyncClient, url: httpx.URL, at: float, more: Mapping[str, str], max_bytes: int
-    ) -> None:
+    def __init__(self, client: PrometheusClient, at: float) -> None:
         self._client = client
-        self._url = url
-        self._more = more
-        self._max_bytes = max_bytes
-        self._began = asyncio.get_running_loop().time()
         self.at = at
-        self.end = self._began
+        self.began = self.end = asyncio.get_running_loop().time()
         self.failures: list[SourceError] = []
 
-    async def ask(self, queries: Iterable[str]) -> dict[str, Answer]:
-        """The answer to each query, asked at once; what failed or is late is missing."""
+    async def query(self, queries: Iterable[str]) -> dict[str, Answer]:
+        """The answer to each query, all sent at once; missing where it failed or is late."""
         wanted = list(dict.fromkeys(queries))
-        return dict(zip(wanted, await asyncio.gather(*(self._ask(q) for q in wanted)), strict=True))
+        return dict(zip(wanted, await asyncio.gather(*(self._query(q) for q in wanted)), strict=True))
 
-    async def ask_joined(self, questions: Iterable[Question]) -> dict[str, Answer]:
-        """The answer to each question under its tag, asked in few queries."""
-        chunks = in_few_queries(questions)
-        queries = [promql.join_expressions(chunk) for chunk in chunks]
-        answers = await self.ask(queries)
+    async def query_leaves(self, queries: Iterable[LeafQuery]) -> dict[str, Answer]:
+        """The answer to each leaf's query by its tag, in few requests."""
+        joined = [(promql.join_expressions(batch), batch) for batch in batches(queries)]
+        answers = await self.query(query for query, _ in joined)
         found: dict[str, Answer] = {}
-        for chunk, query in zip(chunks, queries, strict=True):
+        for query, batch in joined:
             answer = answers[query]
             if isinstance(answer, Missing):
-                found.update(dict.fromkeys((tag for tag, _ in chunk), answer))
+                found.update((tag, answer) for tag, _ in batch)
                 continue
-            by_tag: dict[str, list[Sample]] = {tag: [] for tag, _ in chunk}
+            by_tag: dict[str, list[Sample]] = {tag: [] for tag, _ in batch}
             for sample in answer:
                 by_tag.get(sample[0].get(promql.TAG, ""), []).append(sample)
             found.update(by_tag)
         return found
 
-    async def _ask(self, query: str) -> Answer:
+    async def _query(self, query: str) -> Answer:
         try:
             async with asyncio.timeout_at(self.end):
-                return await instant_query(
-                    self._client, self._url, query, self.at, more=self._more, max_bytes=self._max_bytes
-                )
+                return await self._client.query(query, self.at)
         except TimeoutError:
-            error = SourceError(MissingCode.TIMEOUT, f"timed out after {round(self.end - self._began, 2):g} s")
-        except SourceError as refused:
-            error = refused
+            error = SourceError(MissingCode.TIMEOUT, f"timed out after {round(self.end - self.began, 2):g} s")
+        except SourceError as failed:
+            error = failed
         self.failures.append(error)
-        # An API that is not there (404) was not read; absent is said of what an answer lacks.
-        unread = error.code is MissingCode.ABSENT
-        return Missing(code=MissingCode.TARGET_DOWN if unread else error.code, detail=error.detail)
+        # `absent` means that an answer lacks a series; an API that is not there (404) gave no answer.
+        code = MissingCode.TARGET_DOWN if error.code is MissingCode.ABSENT else error.code
+        return Missing(code=code, detail=error.detail)
 
 
-def query_options(settings: PrometheusSettings) -> Mapping[str, str]:
-    """What goes with every query, besides the query."""
-    return {} if settings.sigv4 else FRESH
+def _counters(new_series: Answer | None) -> frozenset[str]:
+    if not isinstance(new_series, list):
+        return frozenset()
+    return frozenset(labels.get(promql.NAME, "") for labels, _ in new_series)
 
 
-def place(url: httpx.URL) -> str:
-    """Where a Prometheus is, in words."""
-    return f"{url.scheme}://{url.netloc.decode()}"
-
-
-def _names(born: Answer | None) -> frozenset[str]:
-    return frozenset(labels.get(promql.NAME, "") for labels, _ in born) if isinstance(born, list) else frozenset()
-
-
-def _grouped(leaf: Leaf, dialect: Dialect, answer: Answer) -> dict[tuple[str, ...], float] | Missing:
-    return answer if isinstance(answer, Missing) else by_group(leaf, dialect, answer)
+def _grouped(query: LeafQuery, answer: Answer) -> dict[tuple[str, ...], float] | Missing:
+    return answer if isinstance(answer, Missing) else by_group(query.leaf, query.dialect, answer)

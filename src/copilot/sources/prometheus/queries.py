@@ -1,5 +1,5 @@
-"""What is asked of a Prometheus about the taxonomy's leaves, alike for one moment and for a range: all leaves in every
-dialect spoken, joined into a few queries (docs/adr/0007)."""
+"""The PromQL of a cycle: which targets each role has, and all leaves of the taxonomy in every detected dialect, joined
+into a few queries. The same for one moment and for a range (docs/adr/0007)."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,84 +31,84 @@ from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS
 from copilot.rules.signals.taxonomy import SignalSpec
 from copilot.settings.clusters import PrometheusSettings
 
+ROLES: tuple[Role, ...] = ("server", "worker")
 QUERIES = 4
-MOST_ROWS = 5 * MAX_BREAKDOWN_ROWS
+MAX_ROWS = 5 * MAX_BREAKDOWN_ROWS
+REMEMBER_SEC = 3600.0
+MAX_REMEMBERED = 200
+# The server's own workers use the SDK's names too, in other units.
+OWN: dict[Role, tuple[Matcher, ...]] = {"server": (), "worker": (Matcher("service_name", "!=", "worker"),)}
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
-    """How a role is asked at some moment: in which dialects, of which series, and which names have newly born ones.
-    `witness` is the witness's series a window before."""
+class RoleQuery:
+    """How to query a role's leaves at some moment: the dialects, the series, and the counters with new series. `before`
+    is the presence metric's series one window earlier."""
 
     dialects: tuple[Dialect, ...]
     matchers: tuple[Matcher, ...]
-    witness: str
-    born: frozenset[str] = frozenset()
+    before: str
+    new_series: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """One leaf in one dialect as PromQL. `births` asks for what births add, where `sign` has newly born series."""
+class LeafQuery:
+    """One leaf in one dialect as PromQL. `counter` names its counter in `RoleQuery.new_series`; where it has new
+    series, `additions` is the query for what they add to the rate."""
 
     leaf: Leaf
     dialect: Dialect
     text: str
-    sign: str = ""
-    births: str = ""
+    counter: str = ""
+    additions: str = ""
 
 
-class LeafQuestions:
-    """The questions about all leaves of some signals, over a rate window."""
+class LeafQueries:
+    """The queries for all leaves of some signals, over a rate window."""
 
     def __init__(self, specs: Sequence[SignalSpec], window_sec: float) -> None:
         self.leaves = tuple(dict.fromkeys(answer_key(leaf) for leaf in leaves_of(specs)))
         self._window = window_sec
         self._whole = {answer_key(leaf) for s in specs if s.expression for leaf in leaves(s.expression)}
 
-    def about(self, roles: Mapping[Role, Spoken]) -> list[Question]:
-        """The questions to these roles, in the order of the taxonomy."""
+    def of(self, roles: Mapping[Role, RoleQuery]) -> list[LeafQuery]:
+        """The queries for these roles, in the order of the taxonomy."""
         return [
-            self._question(leaf, dialect, spoken)
+            self._query(leaf, dialect, role)
             for leaf in self.leaves
-            if (spoken := roles.get(leaf.series.role)) is not None
-            for dialect in {raw_name(leaf, d): d for d in reversed(spoken.dialects)}.values()
+            if (role := roles.get(leaf.series.role)) is not None
+            for dialect in {raw_name(leaf, d): d for d in reversed(role.dialects)}.values()
         ]
 
-    def _question(self, leaf: Leaf, dialect: Dialect, spoken: Spoken) -> Question:
-        text = promql.leaf_query(leaf, dialect, self._window, spoken.matchers)
+    def _query(self, leaf: Leaf, dialect: Dialect, role: RoleQuery) -> LeafQuery:
+        text = promql.leaf_query(leaf, dialect, self._window, role.matchers)
         if leaf not in self._whole and not isinstance(leaf, Quantile):
             ends = "bottomk" if leaf.series.family in ZERO_ROWS_MATTER else "topk"
-            text = f"{ends}({MOST_ROWS}, {text})"
+            text = f"{ends}({MAX_ROWS}, {text})"
         if isinstance(leaf, Gauge):
-            return Question(leaf, dialect, text)
-        sign = promql.new_series_name(leaf, dialect)
-        born = sign in spoken.born
-        births = promql.new_series_rate(leaf, dialect, self._window, spoken.witness, spoken.matchers) if born else ""
-        return Question(leaf, dialect, text, sign, births)
+            return LeafQuery(leaf, dialect, text)
+        counter = promql.new_series_name(leaf, dialect)
+        is_new = counter in role.new_series
+        additions = promql.new_series_rate(leaf, dialect, self._window, role.before, role.matchers) if is_new else ""
+        return LeafQuery(leaf, dialect, text, counter, additions)
 
 
-def in_few_queries(questions: Iterable[Question]) -> list[list[tuple[str, str]]]:
-    """Tag and expression of every question, in as many lists as there are to be queries: neighbours, needed together,
-    in one. A question's tag is its number; that of its births has a plus behind it."""
-    asked: list[tuple[str, str]] = []
-    for number, question in enumerate(questions):
-        asked.append((f"{number}", question.text))
-        if question.births:
-            asked.append((f"{number}+", question.births))
-    size = max(1, -(-len(asked) // QUERIES))
-    return [asked[n : n + size] for n in range(0, len(asked), size)]
+def batches(queries: Iterable[LeafQuery]) -> list[list[tuple[str, str]]]:
+    """Tag and expression of every query, in as few lists as there are to be requests; neighbors, which belong to the
+    same signals, stay together. A query's tag is its number; that of its additions has a plus behind it."""
+    tagged: list[tuple[str, str]] = []
+    for number, query in enumerate(queries):
+        tagged.append((f"{number}", query.text))
+        if query.additions:
+            tagged.append((f"{number}+", query.additions))
+    size = max(1, -(-len(tagged) // QUERIES))
+    return [tagged[n : n + size] for n in range(0, len(tagged), size)]
 
 
-REMEMBER_SEC = 3600.0
-MOST_REMEMBERED = 200
-# The server's own workers speak the SDK's names too, in other units.
-OWN: dict[Role, tuple[Matcher, ...]] = {"server": (), "worker": (Matcher("service_name", "!=", "worker"),)}
+class RoleQueries:
+    """One role's queries: in all its possible dialects until some are detected, then in those.
 
-
-class RoleQuestions:
-    """One role's questions, in all dialects it may speak until it was heard, then in those it does.
-
-    `dialects` are those heard last; `seen` whether a target of the role lived within the last hour."""
+    `dialects` are those detected last; `seen` whether a target of the role was up within the last hour."""
 
     def __init__(self, role: Role, settings: PrometheusSettings, window_sec: float) -> None:
         self.role: Role = role
@@ -122,77 +122,73 @@ class RoleQuestions:
         self._possible = (dialect_by_name(chosen),) if chosen else tuple(d for d in DIALECTS if d.role == role)
         self._chosen = chosen is not None
         suffixes = [d.counter for d in self._possible] if role == "server" else [""]
-        self._witnesses = tuple(dict.fromkeys(settings.prefix + PRESENCE_METRIC[role] + suffix for suffix in suffixes))
+        self._presence = tuple(dict.fromkeys(settings.prefix + PRESENCE_METRIC[role] + suffix for suffix in suffixes))
         self._targets: dict[Target, float] = {}
-        self._last_seen = float("-inf")
+        self._last_up = float("-inf")
 
     def targets(self) -> str:
-        """Which sample names the role's targets have, how many samples of the witness, and whether they are up."""
-        spelled = [replace(d, prefix=self._prefix) for d in self._possible]
-        anchors = dict.fromkeys([*(mark for d in spelled for mark in anchor_names(d)), *self._witnesses])
+        """The sample names the role's targets have, how many samples of the presence metric, and which are up."""
+        prefixed = [replace(d, prefix=self._prefix) for d in self._possible]
+        anchors = dict.fromkeys([*(mark for d in prefixed for mark in anchor_names(d)), *self._presence])
         names = promql.selector("", (Matcher("__name__", "=~", "|".join(anchors)), *self.matchers))
         window = promql.duration(self._window)
-        counts = " or ".join(f"count_over_time({promql.selector(n, self.matchers)}[{window}])" for n in self._witnesses)
+        counts = " or ".join(f"count_over_time({promql.selector(n, self.matchers)}[{window}])" for n in self._presence)
         parts = [
             (NAMES, f"count by (__name__, job, instance) ({names})"),
             (SAMPLES, f"max by (job, instance) ({counts})"),
             (UP, f"max by (job, instance) ({promql.selector('up', self._up)}) and on (job, instance) ({counts})"),
+            *self._up_of(self._targets),
+            *((alias, f"count ({self._present((Matcher(alias, '!=', ''),))})") for alias in NAMESPACE_ALIASES),
         ]
-        if remembered := self._up_of(self._targets):
-            parts.append(remembered)
-        for alias in NAMESPACE_ALIASES:
-            parts.append((alias, f"count ({self._witness((Matcher(alias, '!=', ''),))})"))
         return promql.join_expressions(parts)
 
     def ups(self, targets: Iterable[Target]) -> str:
-        """Whether these targets, which `targets` may not ask about, are up; empty if there is nothing to ask."""
-        found = self._up_of(set(targets) - self._targets.keys())
-        return promql.join_expressions([found]) if found else ""
+        """Whether these targets are up, which `targets` may not query; empty if there is nothing to query."""
+        return promql.join_expressions(self._up_of(set(targets) - self._targets.keys()))
 
-    def _up_of(self, targets: Iterable[Target]) -> tuple[str, str] | None:
-        instances = sorted({i for _, i in targets if i})[:MOST_REMEMBERED]
+    def _up_of(self, targets: Iterable[Target]) -> list[tuple[str, str]]:
+        instances = sorted({i for _, i in targets if i})[:MAX_REMEMBERED]
         if not instances:
-            return None
+            return []
         chosen = promql.selector(
             "up", (*self._up, Matcher("instance", "=~", "|".join(escape_regex(i) for i in instances)))
         )
-        return UP, f"max by (job, instance) ({chosen})"
+        return [(UP, f"max by (job, instance) ({chosen})")]
 
-    def spoken(self, without: tuple[Matcher, ...], born: frozenset[str] = frozenset()) -> Spoken:
-        """How the role's leaves are asked for now."""
-        return Spoken(self.dialects, (*self.matchers, *without), self._witness_before, born)
+    def query(self, without: tuple[Matcher, ...], new_series: frozenset[str] = frozenset()) -> RoleQuery:
+        """How to query the role's leaves now."""
+        return RoleQuery(self.dialects, (*self.matchers, *without), self._present_before, new_series)
 
-    def understood(self, samples: Iterable[Sample], at: float) -> TargetStatus:
-        """The answer to `targets`, asked at `at`. Dialects and targets are remembered."""
-        found = target_status(self.role, self._witnesses, samples, self._targets)
+    def read_targets(self, samples: Iterable[Sample], at: float) -> TargetStatus:
+        """The answer to `targets` at the time `at` (seconds since the epoch). Remembers dialects and targets."""
+        found = target_status(self.role, self._presence, samples, self._targets)
         if self._chosen:
-            heard = [replace(d, prefix=self._prefix, namespace=found.namespace) for d in self._possible]
+            detected = [replace(d, prefix=self._prefix, namespace=found.namespace) for d in self._possible]
         else:
-            heard = detect_dialects(found.names, self.role, prefix=self._prefix, namespace=found.namespace)
-        if not heard and not self.dialects and found.up:
-            heard = [replace(self._possible[0], prefix=self._prefix, namespace=found.namespace)]
-        self.dialects = tuple(heard) or self.dialects
-        kept = {t: last for t, last in self._targets.items() if t in found.listed and at - last < REMEMBER_SEC}
-        self._targets = kept | dict.fromkeys(found.up, at)
-        self._last_seen = at if found.up else self._last_seen
-        self.seen = at - self._last_seen < REMEMBER_SEC or bool(found.down)
+            detected = detect_dialects(found.names, self.role, prefix=self._prefix, namespace=found.namespace)
+        if not detected and not self.dialects and found.up:
+            detected = [replace(self._possible[0], prefix=self._prefix, namespace=found.namespace)]
+        self.dialects = tuple(detected) or self.dialects
+        known = {t: last for t, last in self._targets.items() if t in found.listed and at - last < REMEMBER_SEC}
+        self._targets = known | dict.fromkeys(found.up, at)
+        self._last_up = at if found.up else self._last_up
+        self.seen = at - self._last_up < REMEMBER_SEC or bool(found.down)
         return found
 
-    def births(self, leaves: Iterable[Leaf], dialects: Collection[Dialect] = ()) -> str:
-        """Which of the counters the leaves read have new series, in these dialects (those heard last, unless some are
-        given); empty while nobody knows how they are spelled."""
-        counted = [leaf for leaf in leaves if not isinstance(leaf, Gauge)]
-        heard = dialects or self.dialects
-        names = {promql.new_series_name(leaf, d) for d in heard for leaf in counted if leaf.series.role == self.role}
+    def new_series(self, leaves: Iterable[Leaf], dialects: Collection[Dialect] = ()) -> str:
+        """Which counters of these leaves have new series, in these dialects (by default those detected last); empty
+        while no dialect is known."""
+        counted = [leaf for leaf in leaves if not isinstance(leaf, Gauge) and leaf.series.role == self.role]
+        names = {promql.new_series_name(leaf, d) for d in dialects or self.dialects for leaf in counted}
         return (
-            promql.new_series_names(sorted(names), self._window, self._witness_before, self.matchers) if names else ""
+            promql.new_series_names(sorted(names), self._window, self._present_before, self.matchers) if names else ""
         )
 
     @property
-    def _witness_before(self) -> str:
-        """The witness's series a window ago."""
-        return self._witness(offset=f" offset {promql.duration(self._window)}")
+    def _present_before(self) -> str:
+        """The presence metric's series one window ago."""
+        return self._present(offset=f" offset {promql.duration(self._window)}")
 
-    def _witness(self, matchers: Sequence[Matcher] = (), offset: str = "") -> str:
-        chosen = (promql.selector(name, (*matchers, *self.matchers)) + offset for name in self._witnesses)
+    def _present(self, matchers: Sequence[Matcher] = (), offset: str = "") -> str:
+        chosen = (promql.selector(name, (*matchers, *self.matchers)) + offset for name in self._presence)
         return "(" + " or ".join(chosen) + ")"

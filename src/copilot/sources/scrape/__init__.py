@@ -1,0 +1,1 @@
+"""Signals from bare metrics pages, read every few seconds in the background."""

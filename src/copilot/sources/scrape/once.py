@@ -20,10 +20,10 @@ from copilot.metrics.window import TargetScrapes
 from copilot.rules.signals.expressions import Role
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS
-from copilot.sources.scrape.pages import MAX_PAGE_BYTES, PageParser, fetch_page, trusted
+from copilot.sources.prometheus.queries import ROLES
+from copilot.sources.scrape.pages import MAX_PAGE_BYTES, PageParser, fetch_page, page_client
 
 TIMEOUT_SEC = 10.0
-ROLES: tuple[Role, ...] = ("server", "worker")
 BUILD_INFORMATION = "build_information"
 """The server's gauge whose label `build_version` is its release, as 1_31_2 or 1.31.2."""
 
@@ -123,9 +123,7 @@ def _is_url(page: str) -> bool:
 
 async def _bodies(pages: Sequence[str]) -> list[bytes]:
     urls = [page for page in pages if _is_url(page)]
-    async with httpx.AsyncClient(
-        trust_env=False, timeout=None, follow_redirects=False, verify=trusted(*urls)
-    ) as client:
+    async with page_client(*urls) as client:
         return list(await asyncio.gather(*(_body(client, page) for page in pages)))
 
 

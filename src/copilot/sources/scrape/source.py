@@ -1,4 +1,4 @@
-"""Bare /metrics endpoints: read every few seconds in the background, evaluated when asked."""
+"""The pages of a cluster: read every few seconds in the background, evaluated when `read` is called."""
 
 import asyncio
 import logging
@@ -15,9 +15,8 @@ from copilot.metrics.window import TargetScrapes
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS, SignalSpec
 from copilot.settings.clusters import ClusterSettings
-from copilot.sources.complaints import Complaints
-from copilot.sources.scrape.pages import MAX_PAGE_BYTES, PageParser, fetch_page, trusted
-from copilot.telemetry.spans import SourceClient
+from copilot.sources import ThrottledLog
+from copilot.sources.scrape.pages import MAX_PAGE_BYTES, PageParser, fetch_page, page_client
 
 log = logging.getLogger(__name__)
 
@@ -25,45 +24,45 @@ SCRAPE_TIMEOUT_SEC = 3.0
 WARM_UP_SEC = 2.0
 IDLE_INTERVALS = 5
 FROZEN_SEC = 120.0
-"""A server's page that says the same for so long is no live one's: its memory is measured every minute."""
+"""A live server's page changes sooner: its memory is measured every minute."""
 PARSE_INLINE_BYTES = 100_000
 
 
 class _Endpoint:
-    """One page with what was read of it."""
+    """One page and its scrapes. `attempts`: reads since the background task started."""
 
     def __init__(self, url: httpx.URL, target: TargetScrapes) -> None:
         self.url = url
         self.target = target
         self.parser = PageParser(target)
         self.attempts = 0
-        self.complaints = Complaints(log)
-        self._said: int | None = None
+        self.log = ThrottledLog(log, "scrape.page_failed")
+        self._digest: int | None = None
         self._since = Instant.MIN
 
-    def check_alive(self, body: bytes, at: Instant) -> None:
-        """SourceError where it is a server's page that has not changed for two minutes: it comes out of a cache, or
-        from an exporter that goes on telling the last of what is gone."""
+    def check_changes(self, body: bytes, at: Instant) -> None:
+        """SourceError where a server's page has not changed for two minutes: it comes from a cache, or from an exporter
+        that repeats the last values of a server that is gone."""
         if self.target.role != "server":
             return
-        if (said := hash(body)) != self._said:
-            self._said, self._since = said, at
+        if (digest := hash(body)) != self._digest:
+            self._digest, self._since = digest, at
         unchanged = (at - self._since).total("seconds")
         if unchanged > FROZEN_SEC:
-            detail = f"the page has not changed for {unchanged:.0f} s: does a proxy or an exporter keep it?"
+            detail = f"the page has not changed for {unchanged:.0f} s: does a proxy or an exporter cache it?"
             raise SourceError(MissingCode.TARGET_DOWN, detail)
 
     @property
     def settled(self) -> bool:
-        """Whether waiting for one more read would not help: it has a window, or cannot be read."""
+        """Whether there is no need to wait for one more read: it has two scrapes, or cannot be read."""
         return self.attempts > 0 and (self.target.failures > 0 or len(self.target.times) > 1)
 
 
 class ScrapeSource:
-    """Reads a cluster's metrics pages in the background, from the first `read()` on until nobody asked for `idle_sec`
-    (five observation intervals). `read()` gives the taxonomy's signals over the cluster's rate window.
+    """Reads a cluster's metrics pages in the background: from the first `read()` until the last one is `idle_sec` ago
+    (default: five evaluation intervals). `read()` gives the taxonomy's signals over the cluster's rate window.
 
-    `transport` is httpx's seam for tests, `now` the clock the pages are stamped by."""
+    `transport` is httpx's seam for tests, `now` the clock that stamps the pages."""
 
     name = "metrics"
 
@@ -81,19 +80,11 @@ class ScrapeSource:
         self._specs = tuple(specs)
         self._idle = idle_sec if idle_sec is not None else IDLE_INTERVALS * cluster.interval_sec
         self._window = cluster.window
-        self._pace = cluster.scrape_interval
+        self._interval = cluster.scrape_interval
         self._deadline = deadline_sec
         self._max_bytes = max_page_bytes
         self._now = now
-        self._client = SourceClient(
-            "metrics",
-            own_traces=True,
-            transport=transport,
-            trust_env=False,
-            timeout=None,
-            follow_redirects=False,
-            verify=trusted(*(endpoint.url for endpoint in cluster.metrics)),
-        )
+        self._client = page_client(*(endpoint.url for endpoint in cluster.metrics), transport=transport)
         leaves = leaves_of(self._specs)
         self._endpoints = []
         for endpoint in cluster.metrics:
@@ -106,24 +97,24 @@ class ScrapeSource:
             )
             self._endpoints.append(_Endpoint(url, target))
         self._expected = tuple(s.id for s in self._specs if measurable(s, [e.role for e in cluster.metrics]))
-        self._news = asyncio.Condition()
-        self._pages = asyncio.Lock()
+        self._attempted = asyncio.Condition()
+        self._parsing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
-        self._asked = 0.0
+        self._last_read = 0.0
         self._readers = 0
 
     @property
     def expected(self) -> tuple[str, ...]:
-        """All ids the configured roles' pages hold."""
+        """All ids that pages of the configured roles can give."""
         return self._expected
 
     @property
     def running(self) -> bool:
-        """Whether pages are being read in the background."""
+        """Whether the background task reads pages."""
         return self._task is not None and not self._task.done()
 
     async def read(self, now: Instant) -> Signals:
-        """The signals over the newest pages, waiting (up to the deadline) for each page to be read twice or fail."""
+        """The signals of the newest pages. Waits, up to the deadline, until each page was read twice or failed."""
         if not self.running:
             ended, self._task = self._task, None
             if ended is not None:
@@ -133,26 +124,26 @@ class ScrapeSource:
             self._task = asyncio.create_task(self._run(), name="scrape")
         self._readers += 1
         try:
-            async with asyncio.timeout(self._deadline), self._news:
-                await self._news.wait_for(lambda: all(e.settled for e in self._endpoints))
+            async with asyncio.timeout(self._deadline), self._attempted:
+                await self._attempted.wait_for(lambda: all(e.settled for e in self._endpoints))
         except TimeoutError:
-            log.debug("evaluating before every page was read twice")
+            log.debug("not every page was read twice before the deadline")
         finally:
             self._readers -= 1
-            self._asked = asyncio.get_running_loop().time()
-        async with self._pages:
+            self._last_read = asyncio.get_running_loop().time()
+        async with self._parsing:
             signals = await asyncio.to_thread(
                 read_scrapes,
                 self._specs,
                 [e.target for e in self._endpoints],
                 max(now, self._now()),
                 self._window,
-                interval_sec=self._pace,
+                interval_sec=self._interval,
             )
         return signals.model_copy(update={"time": now})
 
     async def aclose(self) -> None:
-        """Stop reading and close the connections."""
+        """Stop the background task and close the connections."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -162,13 +153,13 @@ class ScrapeSource:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        beat = loop.time()
+        next_time = loop.time()
         first = True
-        while self._readers or loop.time() - self._asked < self._idle:
+        while self._readers or loop.time() - self._last_read < self._idle:
             await asyncio.gather(*(self._scrape(e) for e in self._endpoints))
-            beat = max(beat + (min(self._pace, WARM_UP_SEC) if first else self._pace), loop.time())
+            next_time = max(next_time + (min(self._interval, WARM_UP_SEC) if first else self._interval), loop.time())
             first = False
-            await asyncio.sleep(beat - loop.time())
+            await asyncio.sleep(next_time - loop.time())
 
     async def _scrape(self, endpoint: _Endpoint) -> None:
         at = self._now()
@@ -176,11 +167,11 @@ class ScrapeSource:
             body = await fetch_page(
                 self._client,
                 endpoint.url,
-                timeout_sec=min(self._pace, SCRAPE_TIMEOUT_SEC),
+                timeout_sec=min(self._interval, SCRAPE_TIMEOUT_SEC),
                 max_bytes=self._max_bytes,
             )
-            endpoint.check_alive(body, at)
-            async with self._pages:
+            endpoint.check_changes(body, at)
+            async with self._parsing:
                 if len(body) > PARSE_INLINE_BYTES:
                     page = await asyncio.to_thread(endpoint.parser.parse, body)
                 else:
@@ -188,7 +179,7 @@ class ScrapeSource:
                 endpoint.target.record(at, page)
         except SourceError as error:
             endpoint.target.fail(Missing(code=error.code, detail=error.detail))
-            endpoint.complaints.say("cannot read %s: %s", endpoint.target.name, error.detail)
+            endpoint.log.warning("cannot read %s: %s", endpoint.target.name, error.detail)
         endpoint.attempts += 1
-        async with self._news:
-            self._news.notify_all()
+        async with self._attempted:
+            self._attempted.notify_all()

@@ -1,4 +1,4 @@
-"""What a Temporal frontend is and what we may ask of it, for `copilot doctor`. Read-only, a handful of calls."""
+"""A Temporal frontend and its permissions, for `copilot doctor`. Read-only, a handful of calls."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -13,10 +13,10 @@ from whenever import Instant
 from copilot.errors import SourceError
 from copilot.rules.signals.readings import MissingCode, ServerFacts
 from copilot.settings.clusters import ClusterSettings
-from copilot.sources.temporal.calls import PacedCalls, QueueCalls, connect_failure, source_error
-from copilot.sources.temporal.discovery import QueueDiscovery
-from copilot.sources.temporal.queues import QueueKey
-from copilot.sources.temporal.source import MOST_LISTS, server_facts, watched_queues
+from copilot.sources.temporal.client import RateLimitedClient, connect_failure, rpc_error
+from copilot.sources.temporal.discovery import QueueDiscovery, watched_queues
+from copilot.sources.temporal.queues import QueueDescriber, QueueKey
+from copilot.sources.temporal.source import MAX_LISTS
 
 TIMEOUT_SEC = 5.0
 DESCRIBED = 3
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Frontend:
-    """A frontend, asked about itself. Every method raises SourceError when it does not answer or refuses."""
+    """One frontend. Every method raises SourceError when it does not answer or refuses."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -38,7 +38,7 @@ class Frontend:
 
     @property
     def namespace(self) -> str:
-        """The namespace the client is for."""
+        """The client's namespace."""
         return self._client.namespace
 
     async def version(self) -> str:
@@ -47,43 +47,38 @@ class Frontend:
         return (await _answer(call)).server_version
 
     async def facts(self) -> ServerFacts:
-        """Who the cluster behind it says it is, the same at each of its frontends."""
-        return await _answer(server_facts(PacedCalls(self._client)))
+        """Identity of the cluster behind it, the same at each of its frontends."""
+        return await _answer(RateLimitedClient(self._client).server_facts())
 
     async def cluster_id(self) -> str:
         """The id of the cluster behind it, the same at each of its frontends."""
         return (await self.facts()).cluster_id
 
     async def find_namespace(self) -> None:
-        """Return if the namespace is there."""
+        """Return if the namespace exists."""
         request = DescribeNamespaceRequest(namespace=self.namespace)
         await _answer(self._client.workflow_service.describe_namespace(request, timeout=self._timeout))
 
     async def task_queues(self, cluster: ClusterSettings, now: Instant) -> tuple[tuple[QueueKey, ...], tuple[str, ...]]:
-        """The task queues in use and those named, a few of which were described as the source does; and what may not be
-        listed, in words."""
-        calls = PacedCalls(self._client)
-        discovery = QueueDiscovery(calls, watched_queues(cluster, self._client))
-        await _in_time(discovery.advance(now, MOST_LISTS))
+        """The task queues in use or named in settings, and the lists that permissions forbid, in words. Describes a few
+        queues as the source does."""
+        client = RateLimitedClient(self._client)
+        discovery = QueueDiscovery(client, watched_queues(cluster, self._client))
+        await _answer(discovery.advance(now, MAX_LISTS))
         if problem := discovery.problem():
             raise problem
         for key in discovery.queues[:DESCRIBED]:
-            await _in_time(QueueCalls(calls).describe(key, discovery.versions(key), Instant.now))
+            await _answer(QueueDescriber(client).describe(key, discovery.versions(key), Instant.now))
         return discovery.queues, discovery.refused()
 
 
 async def _answer(call: Awaitable[T]) -> T:
     try:
-        return await _in_time(call)
-    except RPCError as error:
-        raise source_error(error, "") from error
-    except RuntimeError as error:
-        raise SourceError(MissingCode.TARGET_DOWN, connect_failure(error)) from error
-
-
-async def _in_time(call: Awaitable[T]) -> T:
-    try:
         async with asyncio.timeout(TIMEOUT_SEC):
             return await call
     except TimeoutError as error:
         raise SourceError(MissingCode.TIMEOUT, f"no answer within {TIMEOUT_SEC:g} s") from error
+    except RPCError as error:
+        raise rpc_error(error) from error
+    except RuntimeError as error:
+        raise SourceError(MissingCode.TARGET_DOWN, connect_failure(error)) from error

@@ -1,15 +1,24 @@
-"""What waits in task queues and who asks for it: a described queue, and the readings that many of them give.
+"""Task queues: their descriptions by task type and worker version, in rotation, and the readings they add up to.
 
-Rates are the server's own average over the last 30 seconds or so. Sticky queues are not in them: a workflow task that
-went straight back to the worker that knows the workflow is no part of what the API adds up.
+Rates are the server's own averages over about the last 30 seconds. Sticky queues are not included: a workflow task that
+goes straight back to the worker with the workflow in its cache is not part of what the API adds up.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import asyncio
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from google.protobuf.timestamp_pb2 import Timestamp
+from temporalio.api.enums.v1 import DescribeTaskQueueMode, TaskQueueKind, TaskQueueType, WorkerVersioningMode
+from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue, TaskQueueStats, TaskQueueVersionSelection
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.service import RPCError, RPCStatusCode
 from whenever import Instant
 
-from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS, BreakdownRow
+from copilot.errors import SourceError
+from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS, BreakdownRow, MissingCode
+from copilot.sources.temporal.client import RateLimitedClient, rpc_error
 
 BACKLOG_COUNT = "matching.backlog_count"
 WORKFLOW_AGE = "matching.workflow_backlog_age_sec"
@@ -24,36 +33,48 @@ POLLER_IDS = (RECENT_POLLERS, VERSION_POLLERS)
 QUEUE_IDS = (BACKLOG_COUNT, WORKFLOW_AGE, ACTIVITY_AGE, ADDED, DISPATCHED, RECENT_POLLERS, *VERSION_IDS)
 
 POLLER_RECENT_SEC = 75.0
-KINDS = ("workflow", "activity")
+TYPES = {
+    "workflow": TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    "activity": TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+}
+KINDS = tuple(TYPES)
 UNVERSIONED = "unversioned"
+MAX_QUEUES = 50
+SPARE_INTERVALS = 1.5
+MAX_AGE_SEC = 600.0
+_VERSIONED = WorkerVersioningMode.WORKER_VERSIONING_MODE_VERSIONED
+_UNKNOWN_MODE = (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.INVALID_ARGUMENT)
+Clock = Callable[[], Instant]
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class QueueKey:
-    """One task queue of one namespace, as workers spell it."""
+    """One task queue of one namespace, as workers name it."""
 
     namespace: str
     task_queue: str
 
+    def __str__(self) -> str:
+        return f"task queue {self.task_queue} of namespace {self.namespace}"
+
 
 @dataclass(frozen=True, slots=True)
 class Poller:
-    """Who asked for tasks: the identity it gives itself, its worker version (`deployment:build`, or `unversioned`), and
-    when it asked last."""
+    """A poller: its identity, its worker version (`deployment:build`, or `unversioned`), and its last poll."""
 
     identity: str
     version: str
     last_access: Instant
 
     def recent(self, now: Instant) -> bool:
-        """Whether it asked within 75 seconds: a long poll lasts 60."""
+        """Whether it polled within 75 seconds: a long poll lasts 60."""
         return (now - self.last_access).total("seconds") <= POLLER_RECENT_SEC
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Tasks of one type for one worker version: those that wait, the age of the oldest in seconds, tasks added and
-    handed out per second, and who asks for them."""
+    """Tasks of one type for one worker version: the backlog, the age of its oldest task in seconds, tasks added and
+    dispatched per second, and the pollers."""
 
     backlog: int = 0
     age: float = 0.0
@@ -64,8 +85,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A task queue as it was at an instant, by task type and worker version. Without `by_version` the server told no
-    versions apart, and all that waits stands under `unversioned`."""
+    """A task queue at an instant, by task type and worker version. Without `by_version` the server does not tell
+    versions apart, and the whole backlog is `unversioned`."""
 
     time: Instant
     parts: Mapping[tuple[str, str], Part]
@@ -73,11 +94,11 @@ class Description:
 
     @property
     def size(self) -> tuple[int, float]:
-        """How large it is: tasks that wait, then those that arrive per second."""
+        """Backlog, then tasks added per second: orders queues by size."""
         return sum(p.backlog for p in self.parts.values()), sum(p.added for p in self.parts.values())
 
-    def half(self, kind: str) -> Part:
-        """One task type of it, all versions together."""
+    def of_kind(self, kind: str) -> Part:
+        """One task type, all versions together."""
         parts = [p for (k, _), p in self.parts.items() if k == kind]
         return Part(
             backlog=sum(p.backlog for p in parts),
@@ -87,88 +108,239 @@ class Description:
             pollers=tuple(poller for p in parts for poller in p.pollers),
         )
 
-    def polled(self, part: Part) -> int:
-        """How many pollers of the part asked lately."""
+    def recent_pollers(self, part: Part) -> int:
+        """How many pollers of the part polled within 75 seconds."""
         return sum(p.recent(self.time) for p in part.pollers)
 
 
-Row = tuple[dict[str, str], float]
+class QueueDescriber:
+    """Describes task queues by rate-limited calls."""
+
+    def __init__(self, client: RateLimitedClient) -> None:
+        self._client = client
+        self._enhanced = True
+
+    def cost(self, versions: Sequence[str] | None) -> int:
+        """How many calls `describe` makes."""
+        return 1 if self._enhanced and versions is not None else len(KINDS)
+
+    async def describe(self, key: QueueKey, versions: Sequence[str] | None, now: Clock) -> Description:
+        """The queue, dated by the clock `now`, for these worker versions and for unversioned tasks; `versions` None:
+        they are not known. Raises SourceError."""
+        if versions is None or not self._enhanced:
+            return await self._by_type(key, now)
+        try:
+            return await self._by_version(key, versions, now)
+        except RPCError as error:
+            if error.status not in _UNKNOWN_MODE:
+                raise rpc_error(error, str(key)) from error
+        description = await self._by_type(key, now)
+        self._enhanced = False
+        return description
+
+    async def _by_version(self, key: QueueKey, versions: Sequence[str], now: Clock) -> Description:
+        request = DescribeTaskQueueRequest(
+            namespace=key.namespace,
+            task_queue=_queue(key),
+            api_mode=DescribeTaskQueueMode.DESCRIBE_TASK_QUEUE_MODE_ENHANCED,
+            task_queue_types=TYPES.values(),
+            versions=TaskQueueVersionSelection(unversioned=True, all_active=True, build_ids=versions),
+            report_stats=True,
+            report_pollers=True,
+        )
+        answer = await self._client.call_raw("describe_task_queue", request)
+        found = {
+            (kind, version or UNVERSIONED): by_type.types_info[number]
+            for version, by_type in answer.versions_info.items()
+            for kind, number in TYPES.items()
+            if number in by_type.types_info
+        }
+        if not any(info.HasField("stats") for info in found.values()):
+            raise RPCError("no stats by version", RPCStatusCode.UNIMPLEMENTED, b"")
+        return Description(now(), {part: _part(info.stats, info.pollers) for part, info in found.items()})
+
+    async def _by_type(self, key: QueueKey, now: Clock) -> Description:
+        async def of_type(kind: str) -> Part:
+            request = DescribeTaskQueueRequest(
+                namespace=key.namespace, task_queue=_queue(key), task_queue_type=TYPES[kind], report_stats=True
+            )
+            answer = await self._client.call("describe_task_queue", request, str(key))
+            if not answer.HasField("stats"):
+                raise SourceError(MissingCode.ABSENT, "this server does not report backlogs", asked=str(key))
+            return _part(answer.stats, answer.pollers)
+
+        found = await asyncio.gather(*(of_type(kind) for kind in KINDS))
+        parts = {(kind, UNVERSIONED): part for kind, part in zip(KINDS, found, strict=True)}
+        return Description(now(), parts, by_version=False)
+
+
+def _queue(key: QueueKey) -> TaskQueue:
+    return TaskQueue(name=key.task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL)
+
+
+def _part(stats: TaskQueueStats, pollers: Iterable[PollerInfo]) -> Part:
+    return Part(
+        backlog=max(0, stats.approximate_backlog_count),
+        age=max(0.0, stats.approximate_backlog_age.ToNanoseconds() / 1e9),
+        added=max(0.0, stats.tasks_add_rate),
+        dispatched=max(0.0, stats.tasks_dispatch_rate),
+        pollers=tuple(Poller(p.identity, _version(p), _instant(p.last_access_time)) for p in pollers),
+    )
+
+
+def _version(poller: PollerInfo) -> str:
+    options = poller.deployment_options
+    versioned = options.deployment_name and options.worker_versioning_mode == _VERSIONED
+    return worker_version(options.deployment_name, options.build_id) if versioned else UNVERSIONED
+
+
+def worker_version(deployment: str, build: str) -> str:
+    """A worker version as DescribeTaskQueue takes it."""
+    return f"{deployment}:{build}"
+
+
+def _instant(time: Timestamp) -> Instant:
+    return Instant.from_timestamp(time.ToNanoseconds(), unit="nanosecond")
+
+
+Versions = Callable[[QueueKey], Sequence[str] | None]
+"""The worker versions of a queue; None while they are not known."""
+
+
+class QueueRotation:
+    """The newest description of each queue. At most 50 are described per evaluation, the largest always and the others
+    in rotation, so a description may be as old as a full rotation, but no older than ten minutes. `now` is the
+    clock."""
+
+    def __init__(self, describer: QueueDescriber, interval_sec: float, now: Clock) -> None:
+        self._describer = describer
+        self._interval = interval_sec
+        self._now = now
+        self._last: dict[QueueKey, Description] = {}
+
+    async def describe(
+        self, keys: Collection[QueueKey], versions: Versions, calls: int, within_sec: float
+    ) -> dict[QueueKey, Description]:
+        """All queues, some described now by at most `calls` calls within `within_sec`, the others from their last turn.
+        Raises SourceError if any is lacking: the backlog of some queues is not the backlog."""
+        self._last = {key: found for key, found in self._last.items() if key in set(keys)}
+        turn = self._turn(keys, versions, calls)
+        failures: dict[QueueKey, SourceError] = {}
+        began = self._now()
+        try:
+            async with asyncio.timeout(within_sec):
+                await asyncio.gather(*(self._one(key, versions(key), failures) for key in turn))
+        except TimeoutError:
+            late = SourceError(MissingCode.TIMEOUT, f"task queues not described within {within_sec:.1f} s")
+            old = [k for k in turn if k not in self._last or self._last[k].time < began]
+            failures = {**dict.fromkeys(old, late), **failures}
+        if failures and len(failures) == len(turn):
+            raise next(iter(failures.values()))
+        fresh = self._fresh(len(keys), len(turn))
+        if len(fresh) < len(keys):
+            if lacking := [error for key, error in failures.items() if key not in fresh]:
+                raise lacking[0]
+            detail = f"{len(fresh)} of {len(keys)} task queues described so far: {len(turn)} at a time, in rotation"
+            raise SourceError(MissingCode.DROPPED, detail)
+        return fresh
+
+    async def _one(self, key: QueueKey, versions: Sequence[str] | None, failures: dict[QueueKey, SourceError]) -> None:
+        try:
+            self._last[key] = await self._describer.describe(key, versions, self._now)
+        except SourceError as error:
+            failures[key] = error
+
+    def _fresh(self, queues: int, per_turn: int) -> dict[QueueKey, Description]:
+        """The descriptions that are no older than a full rotation."""
+        turns = SPARE_INTERVALS + math.ceil(queues / max(1, per_turn // 2))
+        limit = min(max(MAX_AGE_SEC, 4 * self._interval), turns * self._interval)
+        now = self._now()
+        return {k: d for k, d in self._last.items() if (now - d.time).total("seconds") <= limit}
+
+    def _turn(self, keys: Collection[QueueKey], versions: Versions, calls: int) -> list[QueueKey]:
+        """The queues to describe now: up to half are the largest, the rest those described longest ago."""
+        last, never = self._last, Instant.MIN
+        chosen: dict[QueueKey, int] = {}
+
+        def choose(keys: list[QueueKey], limit: int, calls: int) -> None:
+            for key in keys:
+                cost = self._describer.cost(versions(key))
+                if len(chosen) >= limit or sum(chosen.values()) + cost > calls:
+                    return
+                chosen[key] = cost
+
+        large = [k for k in keys if k in last and any(last[k].size)]
+        choose(sorted(large, key=lambda k: last[k].size, reverse=True), MAX_QUEUES // 2, calls // 2)
+        rest = [k for k in keys if k not in chosen]
+        choose(sorted(rest, key=lambda k: (last[k].time if k in last else never, k)), MAX_QUEUES, calls)
+        return list(chosen)
+
+
+Labels = dict[str, str]
 Rows = dict[str, tuple[BreakdownRow, ...]]
 
 
 def queue_readings(
-    queues: Mapping[QueueKey, Description], polled: Iterable[tuple[QueueKey, str]]
+    queues: Mapping[QueueKey, Description], polled: Collection[tuple[QueueKey, str]]
 ) -> tuple[dict[str, float], Rows]:
-    """Readings and breakdowns of all queues together. `polled`: halves that have had pollers, whose zero tells. The
-    version ids have none where a queue is not known by version, the poller ids none where nobody is to be expected."""
-    had = set(polled)
-    halves = [(key, kind, d.half(kind), d) for key, d in sorted(queues.items()) for kind in KINDS]
-    pollers = {
-        (key, kind): d.polled(half)
-        for key, kind, half, d in halves
-        if half.pollers or half.backlog or half.added or (key, kind) in had
-    }
+    """Readings and breakdowns of all queues. `polled`: the queues and task types that have had pollers, for which zero
+    pollers is a reading. No version ids where a queue is not known by version, no poller ids where no poller is to be
+    expected."""
+    kinds = [(key, kind, d.of_kind(kind), d) for key, d in sorted(queues.items()) for kind in KINDS]
+    pollers = [
+        (_labels(key, kind), float(d.recent_pollers(part)))
+        for key, kind, part, d in kinds
+        if part.pollers or part.backlog or part.added or (key, kind) in polled
+    ]
     values: dict[str, float] = {}
     rows: Rows = {}
 
-    def add(signal_id: str, of: Callable[[Part], float], *, total: Callable[[list[float]], float] = sum) -> None:
-        found = [(_labels(key, kind), of(half)) for key, kind, half, _ in halves if _applies(signal_id, kind)]
+    def add(
+        signal_id: str, of: Callable[[Part], float], *, kind: str = "", total: Callable[[list[float]], float] = sum
+    ) -> None:
+        found = [(_labels(key, k), float(of(part))) for key, k, part, _ in kinds if kind in ("", k)]
         values[signal_id] = float(total([value for _, value in found]))
         rows[signal_id] = _rows([row for row in found if row[1] > 0])
 
-    add(BACKLOG_COUNT, lambda half: half.backlog)
-    add(WORKFLOW_AGE, lambda half: half.age, total=lambda ages: max(ages, default=0.0))
-    add(ACTIVITY_AGE, lambda half: half.age, total=lambda ages: max(ages, default=0.0))
-    add(ADDED, lambda half: half.added)
-    add(DISPATCHED, lambda half: half.dispatched)
+    def oldest(ages: list[float]) -> float:
+        return max(ages, default=0.0)
+
+    add(BACKLOG_COUNT, lambda part: part.backlog)
+    add(WORKFLOW_AGE, lambda part: part.age, kind="workflow", total=oldest)
+    add(ACTIVITY_AGE, lambda part: part.age, kind="activity", total=oldest)
+    add(ADDED, lambda part: part.added)
+    add(DISPATCHED, lambda part: part.dispatched)
     if pollers:
-        values[RECENT_POLLERS] = float(sum(pollers.values()))
-        rows[RECENT_POLLERS] = _rows([(_labels(*k), float(n)) for k, n in pollers.items()], smallest=True)
+        values[RECENT_POLLERS] = sum(n for _, n in pollers)
+        rows[RECENT_POLLERS] = _rows(pollers, smallest=True)
     if all(d.by_version for d in queues.values()):
         _add_versions(queues, values, rows)
     return values, {signal_id: found for signal_id, found in rows.items() if found}
 
 
-def _applies(signal_id: str, kind: str) -> bool:
-    return signal_id not in (WORKFLOW_AGE, ACTIVITY_AGE) or signal_id.startswith(f"matching.{kind}_")
-
-
-@dataclass(frozen=True, slots=True)
-class _OfVersion:
-    queue_backlog: int
-    backlog: int
-    pollers: int
-    labels: dict[str, str]
-
-
 def _add_versions(queues: Mapping[QueueKey, Description], values: dict[str, float], rows: Rows) -> None:
-    """Backlog and pollers by worker version. Both have the same rows: first the queues where most waits, all their
-    versions, so that a version nobody polls stands beside those that are."""
+    """Backlog and pollers by worker version, both with the same rows: the queues with the largest backlog first, each
+    with all its versions, so that a version without pollers is next to those that have some."""
     found = [
-        _OfVersion(
-            d.half(kind).backlog,
-            part.backlog,
-            d.polled(part),
-            {**_labels(key, kind), "worker_version": version},
-        )
+        (d.of_kind(kind).backlog, part.backlog, d.recent_pollers(part), _labels(key, kind, worker_version=version))
         for key, d in queues.items()
         for (kind, version), part in d.parts.items()
-        if part.backlog or part.pollers or (version != UNVERSIONED and d.half(kind).backlog)
+        if part.backlog or part.pollers or (version != UNVERSIONED and d.of_kind(kind).backlog)
     ]
-    found.sort(key=lambda v: (-v.queue_backlog, -v.backlog, sorted(v.labels.items())))
+    found.sort(key=lambda row: (-row[0], -row[1], sorted(row[3].items())))
     shown = found[:MAX_BREAKDOWN_ROWS]
-    values[VERSION_BACKLOG] = float(sum(v.backlog for v in found))
-    rows[VERSION_BACKLOG] = _rows([(v.labels, float(v.backlog)) for v in shown])
+    values[VERSION_BACKLOG] = float(sum(backlog for _, backlog, _, _ in found))
+    rows[VERSION_BACKLOG] = _rows([(labels, float(backlog)) for _, backlog, _, labels in shown])
     if found:
-        values[VERSION_POLLERS] = float(sum(v.pollers for v in found))
-        rows[VERSION_POLLERS] = _rows([(v.labels, float(v.pollers)) for v in shown])
+        values[VERSION_POLLERS] = float(sum(pollers for _, _, pollers, _ in found))
+        rows[VERSION_POLLERS] = _rows([(labels, float(pollers)) for _, _, pollers, labels in shown])
 
 
-def _labels(key: QueueKey, kind: str) -> dict[str, str]:
-    return {"namespace": key.namespace, "task_queue": key.task_queue, "task_type": kind}
+def _labels(key: QueueKey, kind: str, **more: str) -> Labels:
+    return {"namespace": key.namespace, "task_queue": key.task_queue, "task_type": kind, **more}
 
 
-def _rows(values: Sequence[Row], *, smallest: bool = False) -> tuple[BreakdownRow, ...]:
+def _rows(values: Sequence[tuple[Labels, float]], *, smallest: bool = False) -> tuple[BreakdownRow, ...]:
     """At most 20 rows, largest first; with `smallest` the 20 smallest are chosen."""
     chosen = sorted(values, key=lambda v: v[1] if smallest else -v[1])[:MAX_BREAKDOWN_ROWS]
     return tuple(BreakdownRow(labels=labels, value=value) for labels, value in sorted(chosen, key=lambda v: -v[1]))

@@ -1,0 +1,181 @@
+"""One look at a metrics page or a Prometheus, for `copilot doctor`: does it answer, whose metrics does it have, how far
+is its clock off."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import httpx
+from whenever import Instant
+
+from copilot.errors import SourceError
+from copilot.metrics.answers import TargetStatus
+from copilot.metrics.dialects import detect_dialects, known_names, sample_name
+from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of
+from copilot.metrics.window import Page, TargetScrapes, epoch_seconds
+from copilot.rules.signals.expressions import Role
+from copilot.rules.signals.readings import MissingCode
+from copilot.rules.signals.taxonomy import SPECS
+from copilot.settings.clusters import MetricsEndpoint, PrometheusSettings
+from copilot.sources.prometheus.client import PrometheusClient
+from copilot.sources.prometheus.queries import ROLES, RoleQueries
+from copilot.sources.scrape.pages import MAX_PAGE_BYTES, PageParser, fetch_page, page_client
+
+TIMEOUT_SEC = 5.0
+DATE_RESOLUTION_SEC = 1.0
+MIN_SAMPLES = 2
+"""A rate needs two samples in its window."""
+WINDOWS_SEC = (120.0, 300.0, 900.0)
+"""Windows searched for two samples, the shortest first: a target may be young."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageCheck:
+    """A page that answered: its size and how long it took; how many of the families that the taxonomy reads of such
+    pages it has now, in which dialects; how far its clock is ahead of ours, good to a second (None: it has no Date);
+    and the other role, where the page is of that one."""
+
+    size_bytes: int
+    took_sec: float
+    families: int
+    families_known: int
+    dialects: tuple[str, ...]
+    ahead_sec: float | None
+    looks_like: Role | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoleCheck:
+    """The targets of a role in a Prometheus: how many are up and down, their dialects, and the most samples a counter
+    of one had in the rate window. `scraped_every_sec`: the scrape interval, where samples are too few for a rate."""
+
+    role: Role
+    living: int
+    down: int
+    dialects: tuple[str, ...]
+    samples: int
+    scraped_every_sec: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusCheck:
+    """A Prometheus that answered. `version` is empty where it does not say; `ahead_sec` as in `PageCheck`."""
+
+    version: str
+    took_sec: float
+    ahead_sec: float | None
+    roles: tuple[RoleCheck, ...]
+
+
+class _Clock:
+    """How far the server's clock is ahead, by the Date header of the newest response of a client."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self.ahead_sec: float | None = None
+        client.event_hooks = {"response": [self._response]}
+
+    async def _response(self, response: httpx.Response) -> None:
+        self.ahead_sec = clock_ahead(response.headers.get("date", ""), time.time())
+
+
+async def check_page(endpoint: MetricsEndpoint, *, transport: httpx.AsyncBaseTransport | None = None) -> PageCheck:
+    """Read the page once. SourceError when it cannot be read or parsed."""
+    began = time.monotonic()
+    async with page_client(endpoint.url, transport=transport) as client:
+        clock = _Clock(client)
+        body = await fetch_page(client, httpx.URL(endpoint.url), timeout_sec=TIMEOUT_SEC, max_bytes=MAX_PAGE_BYTES)
+    took = time.monotonic() - began
+    page = _parsed(body, endpoint.role, endpoint.dialect)
+    families, known = _families(page, endpoint.role)
+    other: Role = "worker" if endpoint.role == "server" else "server"
+    page_as_other = _parsed(body, other)
+    of_other, known_of_other = _families(page_as_other, other)
+    mistaken = _role_of(page, page_as_other) == other and of_other / known_of_other > families / known
+    return PageCheck(
+        size_bytes=len(body),
+        took_sec=took,
+        families=families,
+        families_known=known,
+        dialects=(endpoint.dialect,) if endpoint.dialect else _dialects(body, page, endpoint.role),
+        ahead_sec=clock.ahead_sec,
+        looks_like=other if mistaken else None,
+    )
+
+
+async def check_prometheus(
+    settings: PrometheusSettings, window_sec: float, *, transport: httpx.AsyncBaseTransport | None = None
+) -> PrometheusCheck:
+    """Query its version and the targets of each role. SourceError when it does not answer, SettingsError when a file of
+    the settings cannot be used."""
+    client = PrometheusClient(settings, transport=transport)
+    clock = _Clock(client.http)
+    try:
+        async with asyncio.timeout(TIMEOUT_SEC):
+            began = time.monotonic()
+            roles = tuple([await _role(client, role, settings, window_sec) for role in ROLES])
+            took = time.monotonic() - began
+            return PrometheusCheck(await client.version(), took, clock.ahead_sec, roles)
+    except TimeoutError as error:
+        raise SourceError(MissingCode.TIMEOUT, f"timed out after {TIMEOUT_SEC:g} s") from error
+    finally:
+        await client.aclose()
+
+
+async def _role(client: PrometheusClient, role: Role, settings: PrometheusSettings, window_sec: float) -> RoleCheck:
+    async def targets(queries: RoleQueries) -> TargetStatus:
+        at = epoch_seconds(Instant.now())
+        return queries.read_targets(await client.query(queries.targets(), at), at)
+
+    queries = RoleQueries(role, settings, window_sec)
+    found = await targets(queries)
+    every = None
+    if found.samples < MIN_SAMPLES and found.up:
+        every = await _scrape_interval(lambda window: targets(RoleQueries(role, settings, window)))
+    dialects = tuple(d.name for d in queries.dialects)
+    return RoleCheck(role, len(found.up), len(found.down), dialects, found.samples, every)
+
+
+async def _scrape_interval(targets: Callable[[float], Awaitable[TargetStatus]]) -> float | None:
+    """Seconds between two samples, to five; None where the last quarter of an hour has fewer than two."""
+    for window_sec in WINDOWS_SEC:
+        if (samples := (await targets(window_sec)).samples) >= MIN_SAMPLES:
+            return 5.0 * max(1, round(window_sec / samples / 5))
+    return None
+
+
+def _parsed(body: bytes, role: Role, dialect: str | None = None) -> Page:
+    names = known_names(role, leaves_of(SPECS.values()), [PRESENCE_METRIC[role]], dialect)
+    return PageParser(TargetScrapes(role, "", names, window_sec=1.0)).parse(body)
+
+
+def _role_of(*pages: Page) -> Role | None:
+    """The role by its presence metric; a server's page has that of its own workers too."""
+    names = {series.metric.name for page in pages for series in page}
+    return next((role for role in ROLES if PRESENCE_METRIC[role] in names), None)
+
+
+def _families(page: Page, role: Role) -> tuple[int, int]:
+    """How many of a role's families are there, of how many."""
+    leaves = [leaf for leaf in leaves_of(SPECS.values()) if leaf.series.role == role]
+    names = {series.metric.name for series in page}
+    there = {leaf.series.family for leaf in leaves if sample_name(leaf) in names}
+    return len(there), len({leaf.series.family for leaf in leaves})
+
+
+def _dialects(body: bytes, page: Page, role: Role) -> tuple[str, ...]:
+    """The dialects by the names; where several share those, by its counters and timers."""
+    names = {line.split(b"{", 1)[0].split(b" ", 1)[0].decode(errors="replace") for line in body.splitlines()}
+    detected = [dialect.name for dialect in detect_dialects(names, role)]
+    return tuple(detected or sorted({s.metric.dialect.name for s in page if s.metric.cumulative}))
+
+
+def clock_ahead(date: str, ours: float) -> float | None:
+    """How far the clock behind a Date header is ahead of `ours`, the time it was received, in seconds; None without a
+    readable one. The header is truncated to the second: on average it is half a second old."""
+    try:
+        theirs = Instant.parse_rfc2822(date)
+    except ValueError:
+        return None
+    ahead = theirs.timestamp() + DATE_RESOLUTION_SEC / 2 - ours
+    return 0.0 if abs(ahead) <= DATE_RESOLUTION_SEC else ahead

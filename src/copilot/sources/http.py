@@ -1,0 +1,235 @@
+"""What all HTTP sources share: clients with authentication and TLS, bounded bodies, and failures as SourceError."""
+
+import asyncio
+import os
+import ssl
+import zlib
+from collections.abc import AsyncGenerator, Generator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from copilot.errors import SettingsError, SourceError
+from copilot.rules.signals.readings import MissingCode
+from copilot.settings.clusters import PrometheusSettings, SigV4
+from copilot.settings.sources import HttpSourceSettings
+from copilot.telemetry.spans import SourceClient
+
+ENCODING = {"Accept-Encoding": "gzip"}
+AWS_SERVICE = "aps"
+"""Amazon Managed Prometheus, as signatures name it."""
+MAX_ERROR_TEXT = 200
+
+
+def client(settings: HttpSourceSettings, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
+    """A client that authenticates as the settings say, without time limits. SettingsError as `auth` and `tls` raise
+    it."""
+    return SourceClient(
+        settings.section,
+        transport=transport,
+        trust_env=False,
+        timeout=None,
+        follow_redirects=False,
+        verify=tls(settings),
+        auth=auth(settings),
+    )
+
+
+def auth(settings: HttpSourceSettings) -> httpx.Auth | None:
+    """How requests authenticate. SettingsError where a file cannot be read or credentials are missing."""
+    if isinstance(settings, PrometheusSettings) and settings.sigv4 is not None:
+        return AwsSignature(settings.sigv4)
+    if settings.bearer_token_file is not None:
+        _text(settings.bearer_token_file, f"{settings.section}.bearer_token_file")
+        return BearerToken(settings.bearer_token_file)
+    if settings.bearer_token is not None:
+        return BearerToken(settings.bearer_token.get_secret_value())
+    if settings.basic_user is not None:
+        if settings.basic_password_file is not None:
+            password = _text(settings.basic_password_file, f"{settings.section}.basic_password_file").strip()
+        else:
+            password = settings.basic_password.get_secret_value() if settings.basic_password else ""
+        return httpx.BasicAuth(settings.basic_user, password)
+    return None
+
+
+class BearerToken(httpx.Auth):
+    """A bearer token. One in a file is read again for each request, because such tokens are rotated."""
+
+    def __init__(self, token: str | Path) -> None:
+        self._token = token
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        try:
+            token = self._token if isinstance(self._token, str) else self._token.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SourceError(MissingCode.FORBIDDEN, f"the token file {self._token} cannot be read") from error
+        request.headers["Authorization"] = f"Bearer {token}"
+        yield request
+
+
+class AwsSignature(httpx.Auth):
+    """AWS Signature Version 4 over the request with its body. SettingsError without botocore or credentials."""
+
+    def __init__(self, settings: SigV4) -> None:
+        try:
+            from botocore import auth, awsrequest, exceptions, session
+        except ImportError as error:
+            raise SettingsError(
+                ["prometheus.sigv4 needs botocore: install temporal-sre-copilot with its extra `aws`"]
+            ) from error
+        self._request, self._signer, self._failure = awsrequest.AWSRequest, auth.SigV4Auth, exceptions.BotoCoreError
+        self._region = settings.region
+        try:
+            self._credentials: Any = session.Session(profile=settings.profile).get_credentials()
+        except exceptions.BotoCoreError as error:
+            raise SettingsError([f"prometheus.sigv4: {error}"]) from error
+        if self._credentials is None:
+            raise SettingsError(["prometheus.sigv4: no AWS credentials were found (environment, profile or role)"])
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        await request.aread()
+        await asyncio.to_thread(self._sign, request)
+        yield request
+
+    def _sign(self, request: httpx.Request) -> None:
+        """Runs in a thread: botocore may have to fetch new credentials, and blocks."""
+        headers = {"Host": request.url.netloc.decode()}
+        if kind := request.headers.get("Content-Type"):
+            headers["Content-Type"] = kind
+        to_sign = self._request(request.method, str(request.url), headers=headers, data=request.content)
+        try:
+            frozen = self._credentials.get_frozen_credentials()
+            self._signer(frozen, AWS_SERVICE, self._region).add_auth(to_sign)
+        except self._failure as error:
+            raise SourceError(MissingCode.FORBIDDEN, f"AWS credentials: {error}") from error
+        request.headers.update(dict(to_sign.headers.items()))
+
+
+def system_trust(*urls: str) -> ssl.SSLContext | bool:
+    """Trust in the machine's authorities, or in those of SSL_CERT_FILE and SSL_CERT_DIR, where a URL is https."""
+    return ssl.create_default_context() if any(url.startswith("https://") for url in urls) else False
+
+
+def tls(settings: HttpSourceSettings) -> ssl.SSLContext | bool:
+    """The authorities to trust and the client certificate. SettingsError where a file cannot be used."""
+    if not settings.url.startswith("https://"):
+        return False
+    try:
+        context = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError([f"{settings.section}.ca_file {settings.ca_file} {_why(error)}"]) from error
+    if settings.cert_file is not None:
+        try:
+            context.load_cert_chain(settings.cert_file, settings.key_file)
+        except (OSError, ssl.SSLError) as error:
+            names = " with ".join(str(p) for p in (settings.cert_file, settings.key_file) if p)
+            raise SettingsError([f"{settings.section}.cert_file {names} {_why(error)}"]) from error
+    return context
+
+
+def _text(path: Path, name: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError([f"{name} {path} {_why(error)}"]) from error
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return "holds no usable certificate or key"
+    return f"cannot be read: {error.strerror}" if isinstance(error, OSError) else "is not text"
+
+
+async def read_body(response: httpx.Response, max_bytes: int, what: str = "answer") -> bytes:
+    """The body, decompressed up to `max_bytes`, so that a small package cannot fill the memory. SourceError: it is
+    larger, or not encoded as requested."""
+    decompressor = _decompressor(response, what)
+    read = bytearray()
+    try:
+        async for chunk in response.aiter_raw():
+            read += decompressor.decompress(chunk, max_bytes + 1 - len(read)) if decompressor else chunk
+            if len(read) > max_bytes:
+                detail = f"the {what} is larger than {max_bytes / 1e6:g} MB, the limit for one {what}"
+                raise SourceError(MissingCode.DROPPED, detail)
+    except zlib.error as error:
+        raise SourceError(MissingCode.PARSE, f"the {what} is not gzip, as its Content-Encoding says") from error
+    if decompressor and (not decompressor.eof or decompressor.unused_data):
+        raise SourceError(MissingCode.PARSE, f"the {what} broke off: its gzip package has no proper end")
+    return bytes(read)
+
+
+async def read_beginning(response: httpx.Response, max_bytes: int) -> bytes:
+    """The first bytes of the body of an error, as far as they can be read. Raises nothing."""
+    read = bytearray()
+    with suppress(httpx.HTTPError, SourceError, zlib.error):
+        decompressor = _decompressor(response, "answer")
+        async for chunk in response.aiter_raw():
+            read += decompressor.decompress(chunk, max_bytes - len(read)) if decompressor else chunk
+            if len(read) >= max_bytes:
+                break
+    return bytes(read[:max_bytes])
+
+
+def _decompressor(response: httpx.Response, what: str) -> "zlib._Decompress | None":
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding in ("", "identity"):
+        return None
+    if encoding != "gzip":
+        detail = f"the {what} has the content encoding {encoding[:40]}, which was not requested"
+        raise SourceError(MissingCode.PARSE, detail)
+    return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+
+
+def status_error(
+    response: httpx.Response, text: str = "", *, expected: str, bad_request: MissingCode = MissingCode.PARSE
+) -> SourceError:
+    """The error for a status other than 200: 401 and 403 forbidden, 404 absent, 429 dropped, 400, 413 and 422
+    `bad_request`, all others target_down. `text` is the server's explanation in one line, `expected` names what should
+    be at the address."""
+    status = f"HTTP {response.status_code} {response.reason_phrase}".rstrip()
+    reason = f"{status}: {text}" if text else status
+    match response.status_code:
+        case 401 | 403:
+            return SourceError(MissingCode.FORBIDDEN, reason)
+        case 404:
+            return SourceError(MissingCode.ABSENT, f"{reason}: there is no {expected} at this address")
+        case 429:
+            return SourceError(MissingCode.DROPPED, f"{reason}: too many or too costly requests")
+        case 400 | 413 | 422:
+            return SourceError(bad_request, reason)
+        case code if 300 <= code < 400:
+            return SourceError(MissingCode.TARGET_DOWN, f"{status} to {response.headers.get('location', 'nowhere')}")
+        case _:
+            return SourceError(MissingCode.TARGET_DOWN, reason)
+
+
+def transport_error(error: httpx.HTTPError) -> SourceError:
+    """The error for a request without a whole answer: parse where it broke off, else target_down."""
+    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
+        return SourceError(MissingCode.PARSE, f"the answer broke off: {root_cause(error)}")
+    return SourceError(MissingCode.TARGET_DOWN, root_cause(error))
+
+
+def root_cause(error: BaseException) -> str:
+    """The root cause in one line, in the operating system's words where it has some."""
+    cause: BaseException | None = error
+    found = ""
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"certificate not trusted: {cause.verify_message}"
+        if isinstance(cause, ssl.SSLError):
+            found = f"TLS: {cause.reason or cause}"
+        elif isinstance(cause, OSError) and cause.errno:
+            found = os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)
+        elif str(cause) and not found:
+            found = str(cause)
+        cause = cause.__cause__ or cause.__context__
+    return one_line(found or type(error).__name__)
+
+
+def one_line(text: str, length: int = MAX_ERROR_TEXT) -> str:
+    """The beginning of a text, without line breaks."""
+    return " ".join(text.split())[:length]

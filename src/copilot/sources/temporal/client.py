@@ -1,0 +1,128 @@
+"""Connections to a Temporal frontend, rate-limited calls, and failures as SourceError."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from temporalio.api.workflowservice.v1 import GetClusterInfoRequest
+from temporalio.client import Client
+from temporalio.envconfig import ClientConfigProfile, ClientConnectConfig
+from temporalio.service import RPCError, RPCStatusCode
+
+from copilot.errors import SettingsError, SourceError
+from copilot.rules.signals.readings import MissingCode, ServerFacts
+from copilot.settings.clusters import TemporalSettings, WatchedTemporal
+from copilot.sources.http import one_line
+
+CALLS_PER_SEC = 10.0
+CONCURRENT_CALLS = 10
+CALL_TIMEOUT_SEC = 3.0
+MAX_PAGES = 3
+MAX_DETAIL = 160
+
+_CODES = {
+    RPCStatusCode.DEADLINE_EXCEEDED: (MissingCode.TIMEOUT, "no answer in time"),
+    RPCStatusCode.CANCELLED: (MissingCode.TIMEOUT, "no answer in time"),
+    RPCStatusCode.PERMISSION_DENIED: (MissingCode.FORBIDDEN, "permission denied"),
+    RPCStatusCode.UNAUTHENTICATED: (MissingCode.FORBIDDEN, "not authenticated"),
+    RPCStatusCode.NOT_FOUND: (MissingCode.ABSENT, "not found"),
+    RPCStatusCode.UNIMPLEMENTED: (MissingCode.ABSENT, "this server does not have the call"),
+    RPCStatusCode.RESOURCE_EXHAUSTED: (MissingCode.DROPPED, "rejected by a rate limit of the cluster"),
+}
+
+
+def rpc_error(error: RPCError, request: str = "") -> SourceError:
+    """The error of a failed call, in one line. `request` names what was requested."""
+    code, detail = _CODES.get(error.status, (MissingCode.TARGET_DOWN, one_line(error.message, MAX_DETAIL)))
+    return SourceError(code, detail, asked=request)
+
+
+def connect_failure(error: Exception) -> str:
+    """Why a Temporal client could not connect, in a few words."""
+    text = str(error)
+    for known in ("connection refused", "dns error", "certificate", "timed out", "deadline"):
+        if known in text.lower():
+            return known
+    return "cannot connect: " + one_line(text, MAX_DETAIL)
+
+
+def connect_config(settings: TemporalSettings) -> ClientConnectConfig:
+    """How to connect. Address and namespace come from copilot.toml, or else from the TEMPORAL_* profile; TLS and API
+    key always come from the profile. SettingsError: the profile cannot be read."""
+    try:
+        profile = ClientConfigProfile.load(settings.profile)
+    except RuntimeError as error:
+        raise SettingsError([f"temporal.profile: {error}"]) from error
+    configured = settings.model_fields_set
+    config = profile.to_client_connect_config()
+    config["target_host"] = (profile.address if "address" not in configured else None) or settings.address
+    config["namespace"] = (profile.namespace if "namespace" not in configured else None) or settings.namespace
+    return config
+
+
+async def watched_client(temporal: WatchedTemporal) -> Client:
+    """A client of the watched cluster that connects at its first call. SettingsError: its profile cannot be read."""
+    return await Client.connect(**connect_config(temporal), lazy=True, identity="temporal-sre-copilot")
+
+
+class RateLimitedClient:
+    """Read-only calls, started at least 1 / `per_sec` seconds apart, at most `concurrent` at a time. `calls` counts
+    them."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        per_sec: float = CALLS_PER_SEC,
+        concurrent: int = CONCURRENT_CALLS,
+        timeout_sec: float = CALL_TIMEOUT_SEC,
+    ) -> None:
+        self._service = client.workflow_service
+        self.per_sec = per_sec
+        self.calls = 0
+        self._timeout = timedelta(seconds=timeout_sec)
+        self._slots = asyncio.Semaphore(concurrent)
+        self._lock = asyncio.Lock()
+        self._next = 0.0
+
+    async def call(self, name: str, request: Any, what: str) -> Any:
+        """The answer of a call of the workflow service. Raises SourceError, which names `what` was requested."""
+        try:
+            return await self.call_raw(name, request)
+        except RPCError as error:
+            raise rpc_error(error, what) from error
+
+    async def call_raw(self, name: str, request: Any) -> Any:
+        """As `call`. Raises RPCError, or SourceError when there is no connection."""
+        async with self._slots:
+            await self.wait()
+            try:
+                return await getattr(self._service, name)(request, timeout=self._timeout)
+            except RuntimeError as error:
+                raise SourceError(MissingCode.TARGET_DOWN, connect_failure(error)) from error
+
+    async def pages(self, name: str, request: Any, what: str) -> list[Any]:
+        """The first three pages of a list. Raises SourceError."""
+        pages = [await self.call(name, request, what)]
+        while pages[-1].next_page_token and len(pages) < MAX_PAGES:
+            request.next_page_token = pages[-1].next_page_token
+            pages.append(await self.call(name, request, what))
+        return pages
+
+    async def wait(self) -> None:
+        """Wait until one more call may start."""
+        loop = asyncio.get_running_loop()
+        async with self._lock:
+            await asyncio.sleep(max(0.0, self._next - loop.time()))
+            self._next = loop.time() + 1.0 / self.per_sec
+            self.calls += 1
+
+    async def server_facts(self) -> ServerFacts:
+        """Version, name, id and history shards of the cluster. Raises SourceError."""
+        found = await self.call("get_cluster_info", GetClusterInfoRequest(), "the cluster")
+        return ServerFacts(
+            version=found.server_version,
+            cluster_name=found.cluster_name,
+            cluster_id=found.cluster_id,
+            history_shards=found.history_shard_count,
+        )

@@ -1,0 +1,190 @@
+"""Task queues: servers that report less than others, the rotation over many queues, and the calls it costs."""
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import httpx
+import pytest
+from temporalio.api.workflowservice.v1 import (
+    DescribeTaskQueueRequest,
+    DescribeTaskQueueResponse,
+    ListWorkflowExecutionsRequest,
+    ListWorkflowExecutionsResponse,
+)
+from temporalio.client import Client
+from whenever import Instant
+
+from copilot.errors import SourceError
+from copilot.pipeline import collect
+from copilot.rules.signals.readings import MissingCode
+from copilot.settings.clusters import ClusterSettings, WatchedTemporal
+from copilot.sources.temporal.client import RateLimitedClient
+from copilot.sources.temporal.discovery import Job, QueueLists, Watched
+from copilot.sources.temporal.queues import Clock, Description, Part, QueueDescriber, QueueKey, QueueRotation
+from copilot.sources.temporal.source import TemporalApiSource
+from tests.sources.watched_frontend import Counted, DevServer, dev_server, start_on
+
+NOON = Instant.from_utc(2026, 11, 22, 12)
+KEYS = tuple(QueueKey("default", f"queue-{n:03}") for n in range(120))
+
+
+def client_of(**calls: Any) -> RateLimitedClient:
+    """A client of a frontend that has only these calls."""
+    return RateLimitedClient(cast(Client, SimpleNamespace(workflow_service=SimpleNamespace(**calls))))
+
+
+@pytest.mark.parametrize("enhanced", [False, True], ids=["neither mode", "versions without what waits"])
+async def test_a_server_that_does_not_tell_what_waits_is_not_read_as_nothing_waits(enhanced: bool) -> None:
+    async def describe_task_queue(request: DescribeTaskQueueRequest, timeout: timedelta) -> Any:  # noqa: ARG001
+        answer = DescribeTaskQueueResponse()
+        if enhanced and request.api_mode:
+            answer.versions_info[""].types_info[1].pollers.add(identity="w")
+        return answer
+
+    calls = QueueDescriber(client_of(describe_task_queue=describe_task_queue))
+    with pytest.raises(SourceError, match="does not report backlogs") as caught:
+        await calls.describe(QueueKey("default", "orders"), (), Instant.now)
+    assert caught.value.code is MissingCode.ABSENT
+
+
+async def test_a_quiet_queue_is_found_behind_a_page_full_of_a_busy_one() -> None:
+    asked: list[str] = []
+
+    async def list_workflow_executions(request: ListWorkflowExecutionsRequest, timeout: timedelta) -> Any:  # noqa: ARG001
+        asked.append(request.query)
+        there = [q for q in ["busy"] * 210 + ["it's"] + ["quiet"] if f"'{q}'" not in request.query]
+        answer = ListWorkflowExecutionsResponse(next_page_token=b"more" if len(there) > request.page_size else b"")
+        for queue in there[: request.page_size]:
+            answer.executions.add(task_queue=queue)
+        return answer
+
+    lists = QueueLists(client_of(list_workflow_executions=list_workflow_executions), Watched("default"))
+    await lists.fetch(Job("running", "default"), Instant.now())
+    assert {key.task_queue for key in lists.last_seen} == {"busy", "it's", "quiet"}
+    # So understood by server 1.32.
+    assert asked[1] == "ExecutionStatus = \"Running\" AND TaskQueue NOT IN ('busy')"
+
+
+class Frontend(QueueDescriber):
+    """Describes queues: `waiting` tasks by queue, `broken` ones fail. `asked` are those of this cycle."""
+
+    def __init__(self, calls_a_queue: int = 1) -> None:
+        self.waiting: dict[QueueKey, int] = {}
+        self.broken: set[QueueKey] = set()
+        self.asked: list[QueueKey] = []
+        self._cost = calls_a_queue
+
+    def cost(self, versions: Sequence[str] | None) -> int:  # noqa: ARG002
+        return self._cost
+
+    async def describe(self, key: QueueKey, versions: Sequence[str] | None, now: Clock) -> Description:  # noqa: ARG002
+        self.asked.append(key)
+        if key in self.broken:
+            raise SourceError(MissingCode.DROPPED, "refused", asked=key.task_queue)
+        return Description(now(), {("workflow", "unversioned"): Part(backlog=self.waiting.get(key, 0))})
+
+
+class Cycles:
+    """Cycles of 30 seconds."""
+
+    def __init__(self, frontend: Frontend) -> None:
+        self.now = NOON
+        self.frontend = frontend
+        self.turns = QueueRotation(frontend, 30.0, lambda: self.now)
+
+    async def next(self, keys: Sequence[QueueKey] = KEYS, calls: int = 72) -> dict[QueueKey, Description]:
+        self.now = self.now.add(seconds=30)
+        self.frontend.asked.clear()
+        return await self.turns.describe(keys, lambda _key: (), calls, 8.0)
+
+
+async def test_the_largest_are_described_every_cycle_and_the_rest_in_turn() -> None:
+    frontend = Frontend()
+    frontend.waiting = {key: 1 + n for n, key in enumerate(KEYS[-40:])}
+    cycles = Cycles(frontend)
+    for already in (50, 100):
+        with pytest.raises(SourceError, match=f"{already} of 120 task queues described so far: 50 at a time"):
+            await cycles.next()
+    assert sum(d.size[0] for d in (await cycles.next()).values()) == sum(frontend.waiting.values())
+    seen: set[QueueKey] = set()
+    for _ in range(4):
+        found = await cycles.next()
+        assert len(found) == 120
+        assert len(frontend.asked) == 50
+        assert set(KEYS[-25:]) <= set(frontend.asked)
+        seen.update(frontend.asked)
+    assert seen == set(KEYS)
+
+
+async def test_no_more_are_described_than_calls_are_left_for() -> None:
+    frontend = Frontend(calls_a_queue=2)
+    with pytest.raises(SourceError, match="12 of 120"):
+        await Cycles(frontend).next(calls=25)
+    assert len(frontend.asked) == 12
+
+
+async def test_a_queue_that_fails_once_is_as_it_was_and_one_that_goes_on_failing_is_missing() -> None:
+    frontend = Frontend()
+    frontend.waiting = {KEYS[0]: 7}
+    cycles = Cycles(frontend)
+    await cycles.next(KEYS[:3])
+    frontend.broken = {KEYS[0]}
+    assert (await cycles.next(KEYS[:3]))[KEYS[0]].size[0] == 7
+    for _ in range(3):
+        cycles.now = cycles.now.add(seconds=30)
+    with pytest.raises(SourceError, match="queue-000: refused"):
+        await cycles.next(KEYS[:3])
+
+
+async def test_when_all_fail_nothing_is_taken_from_before() -> None:
+    frontend = Frontend()
+    cycles = Cycles(frontend)
+    await cycles.next(KEYS[:3])
+    frontend.broken = set(KEYS[:3])
+    with pytest.raises(SourceError, match="refused"):
+        await cycles.next(KEYS[:3])
+
+
+async def described_by_the_server(server: DevServer, at_least: int) -> int:
+    """How often the server says it was asked to describe a task queue, once it says so many: its page lags behind."""
+    wanted = ("service_requests{", 'operation="DescribeTaskQueue"', 'service_name="frontend"')
+    async with httpx.AsyncClient() as http, asyncio.timeout(15):
+        while True:
+            lines = [
+                li for li in (await http.get(server.metrics_url)).text.splitlines() if all(w in li for w in wanted)
+            ]
+            if (asked := int(sum(float(line.rpartition(" ")[2]) for line in lines))) >= at_least:
+                return asked
+            await asyncio.sleep(0.2)
+
+
+@pytest.mark.servers
+async def test_fifty_queues_a_cycle_ten_calls_a_second_and_none_that_is_ignored(tmp_path: Path) -> None:
+    async with dev_server(tmp_path) as server:
+        await start_on(server.client, [f"queue-{n:02}" for n in range(60)])
+        await start_on(server.client, ["ignored"])
+        counted = Counted(server.client)
+        cluster = ClusterSettings(
+            temporal=WatchedTemporal(address=server.address, task_queues=("ignored", "named")),
+            ignore_task_queues=("ignored",),
+        )
+        source = TemporalApiSource(cluster, client=counted.as_client())
+
+        first = await collect([source], Instant.now())
+        assert await described_by_the_server(server, 50) == 50
+        assert first.missing["matching.backlog_count"].code == MissingCode.DROPPED
+        assert first.missing["matching.backlog_count"].detail.startswith("50 of 61 task queues described so far")
+        second = await collect([source], Instant.now())
+        assert second.value("matching.backlog_count") == 60.0
+        assert await described_by_the_server(server, 100) == 100
+
+        names = {request.task_queue.name for request in counted.asked("describe_task_queue")}
+        assert names == {*(f"queue-{n:02}" for n in range(60)), "named"}
+        times = [at for _, at, _ in counted.made]
+        assert min(b - a for a, b in itertools.pairwise(times)) >= 0.095
+        await source.aclose()
