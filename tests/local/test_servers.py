@@ -118,7 +118,7 @@ async def test_the_watched_cluster_works_is_broken_and_recovers(
     await desk.inject("workers-down")
     with pytest.raises(FaultError, match=r"workers-down is already active: clear workers-down first"):
         await desk.inject("workers-down")
-    with pytest.raises(FaultError, match="slots-exhausted is not possible while workers-down is on"):
+    with pytest.raises(FaultError, match="slots-exhausted is not possible while workers-down is active"):
         await desk.inject("slots-exhausted")
     with pytest.raises(FaultError, match="idle is not active"):
         await desk.clear("idle")
