@@ -15,7 +15,6 @@ from lab.recorded_run import RecordedRun
 
 HAPPY, STRESSED = ReportedState.HAPPY, ReportedState.STRESSED
 CRITICAL, UNKNOWN = ReportedState.CRITICAL, ReportedState.UNKNOWN
-BADNESS = {HAPPY: 0, STRESSED: 1, CRITICAL: 2, UNKNOWN: 3}
 
 # The rate limits need a restart of the server and are judged from 90 s after it.
 JUDGED_FROM_SEC = {"frontend-rate-limit": 90.0, "persistence-rate-limit": 90.0}

@@ -9,7 +9,7 @@ from copilot.pipeline import replay
 from copilot.rules.model import ActionType, BottleneckClassification, Evaluation, ReportedState, SuggestedAction
 from copilot.rules.signals.readings import Frozen, Signals
 from copilot.rules.thresholds import Thresholds
-from lab.expectation import BADNESS, CRITICAL, HAPPY, STRESSED, UNKNOWN, Expectation
+from lab.expectation import CRITICAL, HAPPY, STRESSED, UNKNOWN, Expectation
 from lab.labels import Label, label_of
 from lab.recorded_run import RecordedRun
 
@@ -104,7 +104,7 @@ def judge(
         evaluations=len(evaluations),
         states=Share(right=judged - sum(x.judged for _, x in wrong), judged=judged),
         wrong=misses,
-        worst=max((e.verdict.health_state for e in in_fault), key=BADNESS.__getitem__, default=UNKNOWN),
+        worst=max((e.verdict.health_state for e in in_fault), key=lambda s: s.rank, default=UNKNOWN),
         to_stressed_sec=_first(expectation, in_fault, (STRESSED, CRITICAL)),
         to_critical_sec=_first(expectation, in_fault, (CRITICAL,)),
         missed=_missed(label, in_fault),
@@ -127,7 +127,7 @@ def _miss(expectation: Expectation, e: Evaluation) -> Miss:
     return Miss(
         at_sec=round(expectation.elapsed(e.time), 1),
         said=e.verdict.health_state,
-        right=tuple(sorted(expectation.at(e.time).states, key=BADNESS.__getitem__)),
+        right=tuple(sorted(expectation.at(e.time).states, key=lambda s: s.rank)),
         gates=e.verdict.fired(),
         cause=e.top_factor,
     )
@@ -142,23 +142,23 @@ def _false_alarms(said: Sequence[ReportedState], right: Sequence[frozenset[Repor
     """How often the state rose to a wrong one; staying too long in a state is not an alarm."""
     before = (HAPPY, *said)
     return sum(
-        now in (STRESSED, CRITICAL) and now not in states and BADNESS[now] > BADNESS[last]
+        now in (STRESSED, CRITICAL) and now not in states and now.rank > last.rank
         for last, now, states in zip(before, said, right, strict=False)
     )
 
 
 def _missed(label: Label, in_fault: list[Evaluation]) -> bool:
     """Whether the state that the label requires, if it is worse than happy, was never reached during the fault."""
-    needed = label.reaches or min(label.states, key=BADNESS.__getitem__)
+    needed = label.reaches or min(label.states, key=lambda s: s.rank)
     said = {e.verdict.health_state for e in in_fault}
     if needed is UNKNOWN:
         return UNKNOWN not in said
-    return needed is not HAPPY and not any(BADNESS[needed] <= BADNESS[s] for s in said - {UNKNOWN})
+    return needed is not HAPPY and not any(needed.rank <= s.rank for s in said - {UNKNOWN})
 
 
 def _flaps(expectation: Expectation, said: Sequence[ReportedState]) -> int:
     """Changes for the worse beyond those on the way to the worst allowed state (two for critical)."""
-    worse = sum(BADNESS[after] > BADNESS[before] for before, after in pairwise(said))
+    worse = sum(after.rank > before.rank for before, after in pairwise(said))
     implied = sum(s is not HAPPY for s in expectation.path)
     return max(0, worse - implied)
 

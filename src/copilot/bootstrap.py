@@ -22,8 +22,7 @@ from copilot.sources.logs.file import FileLogs
 from copilot.sources.logs.loki import LokiLogs
 from copilot.sources.prometheus.instant import PrometheusSource
 from copilot.sources.scrape.source import ScrapeSource
-from copilot.sources.temporal.client import connect_failure
-from copilot.sources.temporal.client import connect_config, watched_client
+from copilot.sources.temporal.client import connect_config, connect_failure, watched_client
 from copilot.sources.temporal.health import Frontend
 from copilot.sources.temporal.source import TemporalApiSource
 from copilot.store.base import Store

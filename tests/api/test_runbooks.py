@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from copilot.sources.knowledge.runbooks import Runbook, files
-from copilot.sources.knowledge.runbooks import sections
+from copilot.sources.knowledge.runbooks import Runbook, files, sections
 from copilot.web.page import runbook_html
 from tests.api.conftest import client
 from tests.api.standin import deps

@@ -10,13 +10,6 @@ from copilot.rules.signals.readings import Frozen
 from copilot.settings.notify import ChannelRules
 
 Kind: TypeAlias = Literal["firing", "worse", "improved", "repeat", "resolved", "test"]
-
-RANK = {
-    ReportedState.HAPPY: 0,
-    ReportedState.STRESSED: 1,
-    ReportedState.UNKNOWN: 2,
-    ReportedState.CRITICAL: 3,
-}
 RESOLVED = "resolved"
 # A cluster is unknown until enough was read: a new one is not notified before that.
 FIRST_VERDICT_SEC = 300.0
@@ -165,7 +158,7 @@ def _pending(
         if not firing or rules.repeat_interval_sec is None or channel.last_at is None:
             return None
         return "repeat", channel.last_at.add(seconds=rules.repeat_interval_sec)
-    if firing and RANK[cluster.state] > RANK[channel.state]:
+    if firing and cluster.state.rank > channel.state.rank:
         return "worse", now
     if firing:
         return "improved", _after_gap(rules, channel, cluster.state.value, now)

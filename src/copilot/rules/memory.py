@@ -81,7 +81,7 @@ class Memory(Frozen):
     the first usable tick while the first verdict is pending; `clear_ticks` and `not_critical_ticks` count evaluations
     in a row; `full_slots` is the type of slots last seen all in use; `cause` and `bottleneck` what was last found while
     a gate was firing, until the cluster is happy again; `burst_since` when the present burst of load began, `burst_at`
-    when one was last seen; `stuck_at` when workflow tasks were last seen to fail again and again, at `stuck_attempts`."""
+    when one was last seen; `stuck_at` when workflow tasks last failed again and again, at `stuck_attempts`."""
 
     version: int = MEMORY_VERSION
     state: HealthState | None = None

@@ -3,16 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from copilot.rules.model import ReportedState
 from copilot.store.base import SeriesPoint, TimelinePoint
-
-SEVERITY_ORDER = {
-    ReportedState.HAPPY: 0,
-    ReportedState.UNKNOWN: 1,
-    ReportedState.STRESSED: 2,
-    ReportedState.CRITICAL: 3,
-}
-
 
 T = TypeVar("T")
 
@@ -29,7 +20,7 @@ def thin_timeline(points: Sequence[TimelinePoint], max_points: int) -> list[Time
     ]
     keep = {0, len(points) - 1, *changes}
     if len(keep) > max_points:
-        return [max(part, key=lambda p: SEVERITY_ORDER[p.health_state]) for part in _parts(points, max_points)]
+        return [max(part, key=lambda p: p.health_state.rank) for part in _parts(points, max_points)]
     quiet = [i for i in range(len(points)) if i not in keep]
     keep.update(part[len(part) // 2] for part in _parts(quiet, max_points - len(keep)))
     return [points[i] for i in sorted(keep)]
