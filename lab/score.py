@@ -155,7 +155,7 @@ def _goals(totals: Totals, each: list[ScenarioScore], by_kind: dict[str, Totals]
     yield Goal(
         name="flaps over all healthy scenarios", wanted=f"≤ {HEALTHY_FLAPS}", got=str(flaps), met=flaps <= HEALTHY_FLAPS
     )
-    yield _none("scenarios in which something forbidden is said", len(totals.forbidden), totals.forbidden)
+    yield _none("scenarios in which something forbidden is advised", len(totals.forbidden), totals.forbidden)
     for kind, changed in by_kind.items():
         yield _none(f"{kind}: false criticals", changed.false_criticals)
         yield _none(f"{kind}: false happies", changed.false_happies)

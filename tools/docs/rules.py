@@ -28,9 +28,9 @@ STATES = f"""## States
 
 | from | to | when |
 |---|---|---|
-| happy | stressed | a gate fires at {state_machine.TICKS_TO_STRESS} evaluations in a row; at 1 if it is {", ".join(sorted(IMMEDIATE))} |
-| stressed | critical | a critical gate fires at {state_machine.TICKS_TO_CRITICAL} evaluations in a row, or at {state_machine.TICKS_TO_STRESS} over {state_machine.HOLD_CRITICAL.total("seconds"):.0f} s |
-| critical | stressed | no critical gate fires at {state_machine.NOT_CRITICAL_TICKS} evaluations in a row |
+| happy | stressed | a gate is firing at {state_machine.TICKS_TO_STRESS} evaluations in a row; at 1 if it is {", ".join(sorted(IMMEDIATE))} |
+| stressed | critical | a critical gate is firing at {state_machine.TICKS_TO_CRITICAL} evaluations in a row, or at {state_machine.TICKS_TO_STRESS} over {state_machine.HOLD_CRITICAL.total("seconds"):.0f} s |
+| critical | stressed | no critical gate is firing at {state_machine.NOT_CRITICAL_TICKS} evaluations in a row |
 | stressed | happy | {state_machine.CLEAR_TICKS} evaluations in a row with every gate at least {RECOVERY_MARGIN:.0%} inside its threshold, and work progresses (or nothing is wrong for {state_machine.QUIET_FOR.total("minutes"):.0f} min) |
 | any | unknown | less than {state_machine.USABLE_COVERAGE:.0%} of the primaries can be read, or nothing of demand, backlog or progress, for max(3 intervals, 90 s); stale from 1.5 intervals on |
 
