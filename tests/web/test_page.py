@@ -241,6 +241,24 @@ async def test_hostile_names_are_shown_as_text_and_run_nothing(browser: Browser)
         seen.nothing_wrong()
 
 
+async def test_the_rules_state_and_first_action_stand_above_a_models_text_and_larger() -> None:
+    loop = ToldLoop()
+    loop.tell(in_a_models_words("Only `or<i>ders` waits, see <b>here</b>."))
+    async with client(deps(loop)) as api:
+        page = (await api.get("/")).text
+        css = (await api.get("/static/hero.css")).text
+    texts = ("Critical since 11:57:00 UTC:", "Start workers for <code>orders</code>",
+             "Only <code>or&lt;i&gt;ders</code> waits, see &lt;b&gt;here&lt;/b&gt;.")  # fmt: skip
+    assert 0 < page.index(texts[0]) < page.index(texts[1]) < page.index(texts[2])
+    assert "explained by the model" in page
+    assert "`" not in page
+    rules, action, model = (
+        float(re.search(rf"^{part} {{[^}}]*font-size: (?:clamp\()?([.\d]+)rem", css, re.MULTILINE)[1])  # type: ignore[index]
+        for part in (r"\.rules", r"\.callout p", r"\.model")
+    )
+    assert min(rules, action) > model
+
+
 async def test_the_page_lists_what_the_logs_say_or_why_they_say_nothing() -> None:
     told = evaluation("stressed")
     pattern = LogPattern(

@@ -1,6 +1,7 @@
 """The page's content for the templates, and their rendering."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -10,6 +11,7 @@ from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markdown_it import MarkdownIt
+from markupsafe import Markup, escape
 from whenever import Instant
 
 from copilot.explain import ExplainedEvaluation
@@ -65,6 +67,11 @@ def words(name: str) -> str:
     """An identifier (work_stalled) as words."""
     text = name.replace("_", " ").replace(".", " · ")
     return text[:1].upper() + text[1:]
+
+
+def prose(text: str) -> Markup:
+    """A sentence as HTML: escaped, with `names` in backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,7 +360,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"quantity": quantity, "words": words, "clock": clock, "ago": ago, "duration": duration}
+    environment.filters |= {f.__name__: f for f in (quantity, words, clock, ago, duration, prose)}
     environment.globals |= {
         "CHANGES_SHOWN": CHANGES_SHOWN,
         "TABS_SHOWN": TABS_SHOWN,
