@@ -51,9 +51,11 @@ async def test_a_failure_nobody_expected_is_a_page_too_without_its_inside() -> N
 
     async with client(deps(telling(), Broken())) as api:
         answer = await api.get("/", headers={"accept": CHROME})
+        plain = await api.get("/status/timeline")
     assert (answer.status_code, "The Copilot could not answer" in answer.text) == (500, True)
     assert "the Copilot&#39;s log for the request id" in answer.text
-    assert "secret" not in answer.text
+    assert (plain.status_code, plain.json()["error"]["code"]) == (500, "internal_error")
+    assert "secret" not in answer.text + plain.text
 
 
 @pytest.mark.parametrize(

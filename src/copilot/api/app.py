@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from copilot.api import errors, openapi, routes_events, routes_service, routes_status
-from copilot.api.auth import LOGIN_PATHS, PROBES, Authentication, CrossOrigin, Tokens, login_routes
+from copilot.api.auth import LOGIN_PATHS, PROBES, Authentication, Tokens, login_routes
 from copilot.api.deps import Deps
 from copilot.api.headers import HeadAsGet, SecurityHeaders, security_headers
 from copilot.api.live import VerdictCache
@@ -80,7 +81,14 @@ def _add_middleware(app: FastAPI, settings: ApiSettings, open_paths: frozenset[s
         app.add_middleware(Authentication, tokens=Tokens(settings.tokens), open_paths=open_paths)
     app.add_middleware(errors.UnexpectedErrors)
     if settings.cors_origins:
-        app.add_middleware(CrossOrigin, origins=settings.cors_origins)
+        # No cookies: a login is for our own page, pages of other origins present a token.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "HEAD"),
+            allow_headers=("authorization", "if-none-match", "last-event-id", "x-request-id"),
+            expose_headers=("etag", "x-request-id"),
+        )
     app.add_middleware(errors.ReadableErrors)
     app.add_middleware(SecurityHeaders, headers=security_headers(settings.frame_ancestors))
     app.add_middleware(errors.RequestIds, access_log=settings.access_log)

@@ -1,4 +1,4 @@
-"""Who may read: bearer tokens, the login page that puts one into a cookie, and cross-origin requests.
+"""Who may read: bearer tokens, and the login page that puts one into a cookie.
 
 Only hashes of tokens are stored; a token is shown once, when it is made. It holds 256 random bits: it cannot be
 guessed, so one round of SHA-256 protects it."""
@@ -7,13 +7,12 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from urllib.parse import parse_qs, quote
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from starlette.datastructures import Headers
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import cookie_parser
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -28,9 +27,6 @@ COOKIE_SEC = 7 * 86_400
 MAX_FORM_BYTES = 4_096
 PROBES = frozenset({"/healthz", "/readyz"})
 LOGIN_PATHS = frozenset({"/login", "/login.css", "/login.svg", "/logout"})
-CORS_REQUEST_HEADERS = ("authorization", "if-none-match", "last-event-id", "x-request-id")
-CORS_RESPONSE_HEADERS = ("etag", "x-request-id")
-CORS_MAX_AGE_SEC = 600
 
 CHALLENGE_OF_A_PAGE = 'Bearer realm="copilot"'
 """For requests that a page's script makes: no Basic, so that the browser opens no password window."""
@@ -171,28 +167,3 @@ def _presented(authorization: str) -> str:
         except ValueError:
             return ""
     return ""
-
-
-class CrossOrigin(CORSMiddleware):
-    """Starlette's, with the envelope for a refused preflight. No cookies: a login is for our own page, pages of other
-    origins present a token."""
-
-    def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
-        super().__init__(
-            app,
-            allow_origins=origins,
-            allow_methods=("GET", "HEAD"),
-            allow_headers=CORS_REQUEST_HEADERS,
-            expose_headers=CORS_RESPONSE_HEADERS,
-            max_age=CORS_MAX_AGE_SEC,
-        )
-
-    def preflight_response(self, request_headers: Headers) -> Response:
-        """The answer to a browser's preflight request."""
-        response = super().preflight_response(request_headers)
-        if response.status_code < 400:
-            return response
-        refusal = error_response(400, "origin_refused", f"{bytes(response.body).decode()}: see cors_origins")
-        cors = {k: v for k, v in response.headers.items() if k.startswith("access-control") or k == "vary"}
-        refusal.headers.update(cors)
-        return refusal

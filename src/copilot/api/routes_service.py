@@ -1,16 +1,160 @@
-"""The routes for operators of the Copilot: probes, /metrics, /models; and /actions, which it refuses."""
+"""The routes for operators of the Copilot: probes, /metrics (the verdicts, read from the cache at scrape time, and the
+use of language models), /models; and /actions, which it refuses."""
 
+import asyncio
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from pydantic import BaseModel
+from whenever import Instant
 
 from copilot.api.deps import Deps
 from copilot.api.errors import ErrorBody, Problem
 from copilot.api.live import VerdictCache
-from copilot.api.metrics import ModelsToday, ModelUsage, UsageCollector, VerdictCollector
 from copilot.api.schemas import ServiceStatus
+from copilot.errors import CopilotError
+from copilot.explain import ExplainedEvaluation
+from copilot.explain.model.usage import Spent, day_start
+from copilot.rules.model import ReportedState
+from copilot.web.verdicts import VerdictView
+
+USAGE_TIMEOUT_SEC = 2.0
+USAGE_MAX_AGE_SEC = 15.0
+
+
+class VerdictCollector(Collector):
+    """Gauges of all clusters. What is not known is left out, never 0; a cluster without a verdict is unknown."""
+
+    def __init__(self, deps: Deps, cache: VerdictCache) -> None:
+        self._deps = deps
+        self._cache = cache
+
+    def collect(self) -> Iterator[Metric]:
+        """One metric family after the other."""
+        views = [self._cache.view(c) for c in self._deps.clusters]
+        yield _gauge("health_state", "1 for the state that is reported, 0 for the others", ("cluster", "state"), (
+            ((v.cluster, state.value), state is v.state) for v in views for state in ReportedState
+        ))  # fmt: skip
+        yield _gauge("degraded", "1 while the loop or the state store is unavailable", ("cluster",), (
+            ((v.cluster,), v.degraded_because is not None) for v in views
+        ))  # fmt: skip
+        judged = [(v, v.evaluation) for v in views if v.evaluation is not None]
+        yield from _verdicts(judged)
+        yield from _gates([e for _, e in judged])
+
+
+def _gauge(
+    name: str, text: str, labels: tuple[str, ...], samples: Iterable[tuple[tuple[str, ...], float | None]]
+) -> GaugeMetricFamily:
+    """A gauge named `copilot_{name}`; samples that are None are left out."""
+    family = GaugeMetricFamily(f"copilot_{name}", text, labels=labels)
+    for values, value in samples:
+        if value is not None:
+            family.add_metric(values, float(value))
+    return family
+
+
+def _verdicts(judged: list[tuple[VerdictView, ExplainedEvaluation]]) -> Iterator[GaugeMetricFamily]:
+    for name, text, value_of in (
+        ("stale", "1 while the verdict is held without fresh evidence", lambda _, e: e.verdict.stale),
+        ("evaluation_age_seconds", "Seconds since the newest evaluation", lambda v, _: v.age_sec or 0.0),
+        ("state_since_timestamp_seconds", "When the state began, epoch seconds",
+         lambda _, e: e.verdict.since.timestamp(unit="millisecond") / 1000),
+        ("confidence_ratio", "Confidence of the verdict, 0 to 1", lambda _, e: e.verdict.confidence),
+        ("cycle_duration_seconds", "Seconds from the newest tick to its verdict", lambda v, _: v.cycle_sec),
+    ):  # fmt: skip
+        yield _gauge(name, text, ("cluster",), (((v.cluster,), value_of(v, e)) for v, e in judged))
+    yield _gauge("coverage_ratio", "Share of expected signals that were read, 0 to 1", ("cluster", "kind"), (
+        ((e.cluster, kind), share)
+        for _, e in judged
+        for kind, share in (("primary", e.verdict.coverage.primary), ("amplifier", e.verdict.coverage.amplifiers),
+                            ("worker", e.verdict.coverage.worker))
+    ))  # fmt: skip
+
+
+def _gates(judged: list[ExplainedEvaluation]) -> Iterator[GaugeMetricFamily]:
+    labels = ("cluster", "gate", "severity", "subject")
+    fired: dict[tuple[str, ...], bool | None] = {}
+    for e in judged:
+        for gate in e.verdict.gates:
+            subject = ",".join(f"{k}={v}" for k, v in sorted(gate.labels.items()))
+            fired.setdefault((e.cluster, gate.name, gate.severity.value, subject), gate.fired)
+    yield _gauge("gate_fired", "1 while the gate is firing, 0 while it is clear; absent while it is unjudged", labels,
+                 fired.items())  # fmt: skip
+    yield _gauge("gate_judged", "1 if the gate could be judged", labels,
+                 ((values, value is not None) for values, value in fired.items()))  # fmt: skip
+
+
+class ModelsToday(BaseModel):
+    """What explanations of all clusters used since midnight UTC (`since`), and the daily limits (0: no model is
+    configured). `spent` is null when the store does not answer, and `degraded_because` says why."""
+
+    since: Instant
+    spent: Spent | None
+    daily_usd: float
+    daily_tokens: int
+    degraded_because: str | None
+
+
+class ModelUsage:
+    """Today's use of language models, read from the store at most every 15 s."""
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+        self._reading = asyncio.Lock()
+        self._read_at: tuple[Instant, float] | None = None
+        self._spent: Spent | None = None
+        self._problem: str | None = None
+
+    async def today(self) -> ModelsToday:
+        """Today's use, at most 15 s old."""
+        since, limit = day_start(self._deps.now()), self._deps.model_cap
+        async with self._reading:
+            at = self._read_at
+            if at is None or at[0] != since or self._deps.elapsed() - at[1] > USAGE_MAX_AGE_SEC:
+                self._read_at = (since, self._deps.elapsed())
+                self._spent, self._problem = await self._read(since)
+        return ModelsToday(since=since, spent=self._spent, daily_usd=limit.usd, daily_tokens=limit.tokens,
+                           degraded_because=self._problem)  # fmt: skip
+
+    async def _read(self, since: Instant) -> tuple[Spent | None, str | None]:
+        try:
+            async with asyncio.timeout(USAGE_TIMEOUT_SEC):
+                return await self._deps.store.model_spend(since), None
+        except TimeoutError:
+            return None, f"the state store did not answer within {USAGE_TIMEOUT_SEC:g} s"
+        except CopilotError as error:
+            return None, str(error)
+
+
+class UsageCollector(Collector):
+    """Counters that restart each UTC day; left out while `usage` is not known."""
+
+    def __init__(self) -> None:
+        self.usage: ModelsToday | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """One metric family after the other."""
+        if self.usage is None or (spent := self.usage.spent) is None:
+            return
+        tokens = CounterMetricFamily("copilot_model_tokens", "Model tokens since midnight UTC", labels=["direction"])
+        tokens.add_metric(["input"], spent.input_tokens)
+        tokens.add_metric(["output"], spent.output_tokens)
+        yield tokens
+        yield CounterMetricFamily("copilot_model_cost_usd", "US$ for models since midnight UTC", value=spent.cost_usd)
+        yield CounterMetricFamily("copilot_model_calls", "Calls of models since midnight UTC", value=spent.calls)
+        yield CounterMetricFamily(
+            "copilot_model_unserved", "Calls whose answer was not shown, since midnight UTC", value=spent.unserved
+        )
+        yield GaugeMetricFamily(
+            "copilot_model_daily_cap_usd", "Daily limit in US$; 0 without a model", value=self.usage.daily_usd
+        )
+
 
 METRICS: dict[int | str, dict[str, Any]] = {
     200: {"description": "Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}}

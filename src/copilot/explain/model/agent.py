@@ -143,10 +143,9 @@ def failure(error: AgentRunError) -> tuple[Outcome, str]:
 
 
 def _text(response: ModelResponse) -> str:
-    parts = []
-    for part in response.parts:
-        if isinstance(part, ToolCallPart):
-            parts.append(part.args_as_json_str())
-        elif isinstance(part, TextPart):
-            parts.append(part.content)
-    return "\n".join(parts)
+    """What the model wrote: its text, and the arguments of its calls."""
+    return "\n".join(
+        part.args_as_json_str() if isinstance(part, ToolCallPart) else part.content
+        for part in response.parts
+        if isinstance(part, ToolCallPart | TextPart)
+    )

@@ -19,6 +19,7 @@ from copilot.rules.model import Narrative
 
 LONGEST_SENTENCE = 400
 LONGEST_PART = 1_000
+PARTS = ("summary", "why", "meaning", "setting", "trigger", "watch_next")
 MOST_ITEMS = 8
 """Reactions, factors and actions that are read."""
 DENIED = (
@@ -100,13 +101,8 @@ def checked(answer: Answer, evidence: Evidence) -> Checked:
         max(0, len(items) - MOST_ITEMS) for items in (answer.reactions, answer.factors, answer.actions)
     )
     rest = Answer(
-        summary=text(answer.summary),
-        why=text(answer.why),
-        meaning=text(answer.meaning),
-        setting=text(answer.setting),
-        trigger=text(answer.trigger),
+        **{part: text(getattr(answer, part)) for part in PARTS},
         reactions=tuple(filter(None, map(text, answer.reactions[:MOST_ITEMS]))),
-        watch_next=text(answer.watch_next),
         factors=tuple(factors),
         actions=tuple(actions),
     )

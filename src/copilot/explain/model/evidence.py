@@ -47,9 +47,8 @@ def evidence(evaluation: ExplainedEvaluation, passages: Sequence[Passage] = (), 
     known = tuple(
         passage.model_copy(
             update={
-                "source": redacted(passage.source, addresses=addresses),
-                "title": redacted(passage.title, addresses=addresses),
-                "text": redacted(passage.text[:LONGEST_PASSAGE], addresses=addresses),
+                name: redacted(getattr(passage, name)[:LONGEST_PASSAGE], addresses=addresses)
+                for name in ("source", "title", "text")
             }
         )
         for passage in passages[:MOST_PASSAGES]

@@ -146,14 +146,5 @@ class ModelCall(Frozen):
             answer = checked.answer.model_dump_json()
         elif outcome in (Outcome.REFUSED, Outcome.MALFORMED):
             answer = redacted(reply.text[: 2 * LONGEST_ANSWER], addresses=True)[:LONGEST_ANSWER]
-        return self.model_copy(
-            update={
-                "outcome": outcome,
-                "why": why,
-                "reasons": reasons,
-                "answer": answer,
-                "input_tokens": reply.input_tokens,
-                "output_tokens": reply.output_tokens,
-                "cost_usd": reply.cost_usd,
-            }
-        )
+        used = {name: getattr(reply, name) for name in ("input_tokens", "output_tokens", "cost_usd")}
+        return self.model_copy(update={"outcome": outcome, "why": why, "reasons": reasons, "answer": answer, **used})
