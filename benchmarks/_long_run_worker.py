@@ -12,7 +12,7 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from whenever import Instant
 
-from copilot.loops.activities.observe import ObserveDeps
+from copilot.loops.activities.observe import ObserveActivities
 from copilot.loops.worker import build_worker
 from copilot.rules.evaluate import Context
 from copilot.rules.signals.readings import Signals
@@ -48,7 +48,7 @@ def recorded(folder: Path) -> list[Signals]:
 async def run(address: str, queue: str, store_url: str, folder: str, *clusters: str) -> None:
     """Work until cancelled."""
     ticks = await asyncio.to_thread(recorded, Path(folder))
-    deps = ObserveDeps(
+    deps = ObserveActivities(
         sources={name: (EndlessSource(ticks, 17 * i),) for i, name in enumerate(clusters)},
         contexts={n: Context(cluster=n, interval_sec=INTERVAL_SEC, window_sec=WINDOW_SEC) for n in clusters},
         store=PostgresStore(store_url),

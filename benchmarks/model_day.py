@@ -19,7 +19,7 @@ from copilot.explain.model.prompt import INSTRUCTIONS, prompt
 from copilot.explain.model.provider import list_price
 from copilot.explain.model.situation import Depth, NoExplanationNeeded, decide_depth, fingerprint
 from copilot.explain.model.usage import Price
-from copilot.loops.activities.explain import ExplainActivities, ExplainDeps
+from copilot.loops.activities.explain import ExplainActivities
 from copilot.loops.messages import FetchRagContext
 from copilot.pipeline import replay
 from copilot.rules.evaluate import Context
@@ -61,7 +61,7 @@ def tokens(text: str) -> float:
 def recorded() -> Recorded:
     """All recordings, one after the other."""
     found = Recorded()
-    explaining = ExplainActivities(ExplainDeps(MemoryStore(), LocalKnowledge()))
+    explaining = ExplainActivities(MemoryStore(), LocalKnowledge())
     for file in sorted(RECORDINGS.glob("*.jsonl.gz")):
         header, ticks = read_recording(file)
         context = Context(cluster=file.stem, interval_sec=header.interval_sec, window_sec=header.window_sec)

@@ -8,8 +8,8 @@ import pytest
 
 from copilot import bootstrap
 from copilot.errors import SettingsError, SourceError, StartError
-from copilot.loops.dependencies import close, log_deps, observe_deps
 from copilot.loops.live import LoopLive
+from copilot.loops.worker import close, log_activities, observe_activities
 from copilot.rules.signals.readings import MissingCode
 from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, TemporalSettings, WatchedTemporal
 from copilot.settings.load import Settings, StoreSettings
@@ -44,10 +44,12 @@ async def test_a_cluster_has_the_sources_its_settings_name() -> None:
         temporal=WatchedTemporal(address="127.0.0.1:1"),
         metrics=(MetricsEndpoint(url="http://127.0.0.1:1/metrics", role="server"),),
     )
-    deps = observe_deps(Settings(clusters=(cluster,), store=StoreSettings(url="postgresql://nobody@127.0.0.1:1/none")))
+    deps = observe_activities(
+        Settings(clusters=(cluster,), store=StoreSettings(url="postgresql://nobody@127.0.0.1:1/none"))
+    )
     assert {source.name for source in deps.sources["default"]} == {"api", "metrics"}
     assert deps.contexts["default"].window_sec == cluster.window
-    await close(deps, log_deps(Settings()))
+    await close(deps, log_activities(Settings()))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from copilot.embedded.ports import free_ports
 from copilot.errors import SettingsError, SourceError, StoreError
 from copilot.explain import explained
 from copilot.logs.patterns import PatternBook
-from copilot.loops.activities.logs import LogActivities, LogDeps, WatchedLogs
+from copilot.loops.activities.observe import LogActivities, WatchedLogs
 from copilot.loops.messages import QueryLogs
 from copilot.pipeline import cleaned
 from copilot.redaction.redactor import redacted
@@ -63,7 +63,7 @@ async def _logs(folder: Path, now: Instant) -> LogReading:
     file = folder / "history.log"
     file.touch()
     watched = WatchedLogs(FileLogs((file,)), PatternBook([]), 30.0)
-    activities = LogActivities(LogDeps(redact=partial(redacted, addresses=False), logs={"default": watched}))
+    activities = LogActivities(redact=partial(redacted, addresses=False), logs={"default": watched})
     begun = await activities.query_logs(QueryLogs(cluster="default", cursor={}, memory={}, deadline_sec=5))
     line = json.dumps({"level": "error", "msg": f"upload refused for {KEY} and {TOKEN}", "ts": now.format_iso()})
     file.write_text(f"{line}\n" * 12, encoding="utf-8")

@@ -14,7 +14,7 @@ from copilot.explain.model.agent import Explainers, explainer
 from copilot.explain.model.answer import Explanation
 from copilot.explain.model.knowledge import Passage, Retrieved
 from copilot.explain.model.usage import ModelCall, Outcome, Price, Spent, day_start
-from copilot.loops.activities.explain import ExplainActivities, ExplainDeps
+from copilot.loops.activities.explain import ExplainActivities
 from copilot.loops.messages import AskModel, ExplainAssessment, Explained, FetchRagContext, ModelAsked
 from copilot.rules.model import Evaluation
 from copilot.settings.models import Cap
@@ -47,7 +47,7 @@ class Scripted:
             explainer(model, "researcher", "a:large", PRICE, "deep"),
             Cap(5.0, 1_000_000), 20.0, True,
         )  # fmt: skip
-        self.activities = ExplainActivities(ExplainDeps(self.store, LocalKnowledge(), models, now=lambda: self.now))
+        self.activities = ExplainActivities(self.store, LocalKnowledge(), models, now=lambda: self.now)
 
     def _reply(self, messages: list[ModelMessage], _: AgentInfo) -> ModelResponse:
         self.prompts.append(str(messages[0].parts))
@@ -148,7 +148,7 @@ async def test_an_answer_that_another_release_wrote_is_asked_for_again() -> None
 async def test_without_something_to_explain_a_model_or_a_readable_evaluation_the_rules_explain() -> None:
     rules = Explained(explained_by="rules")
     assert await Scripted().plan(evaluation("happy")) == rules
-    without = ExplainActivities(ExplainDeps(MemoryStore(), LocalKnowledge()))
+    without = ExplainActivities(MemoryStore(), LocalKnowledge())
     ask = ExplainAssessment(evaluation=critical().model_dump(mode="json"), trigger="scheduled")
     assert await without.explain_assessment(ask) == rules
     ask = ExplainAssessment(evaluation={"evaluation_id": "x"}, trigger="scheduled")
@@ -216,6 +216,6 @@ async def test_the_runbooks_of_the_first_findings_are_retrieved_each_passage_onc
     assert passages[0]["source"].startswith("no_pollers.md#")
     twice = critical().model_copy(update={"findings": critical().findings * 2})
     ask = FetchRagContext(evaluation=plain(twice), deadline_sec=5)
-    context = await ExplainActivities(ExplainDeps(MemoryStore(), OddKnowledge())).fetch_rag_context(ask)
+    context = await ExplainActivities(MemoryStore(), OddKnowledge()).fetch_rag_context(ask)
     assert [p["source"] for p in context.passages] == ["a#1", "b#0.9", "b#0.3"]
     assert context.reason == "half of it is away"

@@ -14,7 +14,7 @@ from copilot.explain.model.knowledge import Passage
 from copilot.explain.model.provider import explainers
 from copilot.explain.model.situation import Depth
 from copilot.explain.model.usage import Outcome
-from copilot.loops.activities.explain import ExplainActivities, ExplainDeps
+from copilot.loops.activities.explain import ExplainActivities
 from copilot.loops.messages import FetchRagContext
 from copilot.pipeline import replay
 from copilot.rules.evaluate import Context
@@ -61,7 +61,7 @@ async def test_a_real_model_answers_in_the_shape_asked_for(
     models = explainers(ModelSettings(dispatcher=f"openai-chat:{NAME}", base_url=URL))
     decided = evaluation(situation)
     judged = explained(decided)
-    activities = ExplainActivities(ExplainDeps(MemoryStore(), LocalKnowledge(), models))
+    activities = ExplainActivities(MemoryStore(), LocalKnowledge(), models)
     ask = FetchRagContext(evaluation=decided.model_dump(mode="json"), deadline_sec=5)
     passages = [Passage.model_validate(p) for p in (await activities.fetch_rag_context(ask)).passages]
     known = evidence(judged, passages, addresses=True)

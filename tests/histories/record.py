@@ -197,8 +197,8 @@ async def cancelled(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
 
 
 async def explained(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
-    """A deep and a quick explanation, as rules decide. assess-deep, assess-quick and assess-refused are of a release that
-    left the depth to the quick model."""
+    """A deep and a quick explanation, as rules decide. assess-deep, assess-quick and assess-refused are of a release
+    that left the depth to the quick model."""
     server = ModelServer(deep=answers(sound()), quick=answers({"summary": "No pollers.", "why": "No worker runs."}))
     async with server.run():
         one = Assessing(observed.client, MemoryStore(), base_url=server.url)

@@ -20,7 +20,8 @@ times = st.lists(offsets, max_size=6, unique=True)
 
 async def found_iff_in_range(store: Store, cluster: str, stored: list[int], start: int, end: int) -> None:
     for at in stored:
-        await store.save_assessment(assessment("stressed", NOON.add(microseconds=at), cluster=cluster))
+        time = NOON.add(microseconds=at)
+        await store.save_assessment(assessment("stressed", time, cluster=cluster, evaluation_id=f"{cluster}:{at}"))
     answer = await store.assessments_in_range(cluster, NOON.add(microseconds=start), NOON.add(microseconds=end))
     assert [a.time for a in answer] == [NOON.add(microseconds=at) for at in sorted(stored) if start <= at <= end]
 

@@ -9,8 +9,8 @@ from copilot.explain import ExplainedEvaluation
 from copilot.explain.model.answer import in_words
 from copilot.explain.model.provider import explainers
 from copilot.explain.model.usage import ModelCall
-from copilot.loops.activities.explain import ExplainDeps
-from copilot.loops.activities.observe import ObserveDeps
+from copilot.loops.activities.explain import ExplainActivities
+from copilot.loops.activities.observe import ObserveActivities
 from copilot.loops.assess import AssessHealthWorkflow
 from copilot.loops.definitions import AssessInput
 from copilot.loops.worker import build_worker
@@ -43,9 +43,9 @@ class Assessing:
         self._queue = f"queue-{id(self)}"
         self._few = asyncio.Semaphore(6)
         settings = ModelSettings(dispatcher=MODEL, **models)
-        explain = ExplainDeps(store, LocalKnowledge(), explainers(settings))
-        deps = ObserveDeps(sources={}, contexts={}, store=store)
-        self.worker = build_worker(client, self._queue, deps, explain=explain)
+        explain = ExplainActivities(store, LocalKnowledge(), explainers(settings))
+        deps = ObserveActivities(sources={}, contexts={}, store=store)
+        self.worker = build_worker(client, self._queue, deps, explaining=explain)
 
     async def assess(self, case: str) -> tuple[ExplainedEvaluation, list[ModelCall], float]:
         """What is stored in the end, the calls that were made, and how long it took (s)."""

@@ -21,9 +21,8 @@ from copilot.embedded.ports import LOOPBACK, free_ports
 from copilot.embedded.temporal import frontend_healthy, temporal_binary
 from copilot.errors import StoreError
 from copilot.logs.patterns import PatternBook
-from copilot.loops.activities.logs import LogDeps, WatchedLogs
-from copilot.loops.activities.notify import NotifyDeps
-from copilot.loops.activities.observe import ObserveDeps
+from copilot.loops.activities.notify import NotifyActivities
+from copilot.loops.activities.observe import LogActivities, ObserveActivities, WatchedLogs
 from copilot.loops.definitions import TICKS_PER_RUN, LoopStatus, observe_id
 from copilot.loops.live import LoopLive
 from copilot.loops.observe import ObserveClusterWorkflow
@@ -159,15 +158,17 @@ class Observed:
     def worker(self, release: WorkerSettings = UNVERSIONED) -> AbstractAsyncContextManager[Worker]:
         name, cluster = self.cluster.name, self.cluster
         context = Context(name, cluster.interval_sec, cluster.window, self.thresholds)
-        deps = ObserveDeps(
+        deps = ObserveActivities(
             sources={name: (self.source,)},
             contexts={name: context},
             store=self.database or self.store,
             rules=self.rules,
         )
         logs = {name: WatchedLogs(FileLogs([self.log_file]), PatternBook(), cluster.window)} if self.log_file else {}
-        notify = NotifyDeps(rules=tuple(self.channels), channels={c.name: channel(c) for c in self.channels})
-        return build_worker(self.client, self.queue, deps, release, LogDeps(redact=str, logs=logs), notify=notify)
+        notifying = NotifyActivities(rules=tuple(self.channels), channels={c.name: channel(c) for c in self.channels})
+        return build_worker(
+            self.client, self.queue, deps, release, LogActivities(redact=str, logs=logs), notifying=notifying
+        )
 
     async def start(self, loop: LoopKind = OBSERVING, ticks_per_run: int = TICKS_PER_RUN) -> Started:
         notifies = bool(self.channels) and loop is OBSERVING

@@ -8,8 +8,8 @@ from whenever import Instant
 
 from copilot.loops.activities.schedule import PruneActivities
 from copilot.loops.messages import ClusterNow
-from copilot.loops.prune import first_pause
 from copilot.loops.starter import PRUNING
+from copilot.loops.storing import first_pause
 from tests.evaluations import NOON, evaluation, snapshot
 from tests.fakes.memory_store import MemoryStore
 from tests.workflows.conftest import EVER, Observed

@@ -80,7 +80,7 @@ store_signals_snapshot = Call(
 )
 store_health_assessment = Call(
     "store_health_assessment",
-    m.StoreAssessment,
+    m.Assessment,
     m.AssessmentStored,
     attempts=0,
     retry=1,

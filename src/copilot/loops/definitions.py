@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from copilot.loops.messages import Document, EvaluationDocument, Message, SnapshotDocument
+from copilot.loops.messages import Assessment, Document, EvaluationDocument, Message, StoreSnapshots
 
 OBSERVE = "ObserveClusterWorkflow"
 SCHEDULED = "ScheduledAssessmentWorkflow"
@@ -171,19 +171,15 @@ LogWatcherInput = LoopInput[LogWatcherState]
 NotifyInput = LoopInput[NotifyState]
 
 
-class AssessInput(Message):
+class AssessInput(Assessment):
     """Store an evaluation as an assessment and have it explained."""
 
     cluster: str
-    evaluation: EvaluationDocument
-    trigger: str
 
 
-class StoreBacklogInput(Message):
+class StoreBacklogInput(StoreSnapshots):
     """Snapshots that a loop could not store; they are stored once the backlog `after` is."""
 
-    cluster: str
-    snapshots: list[SnapshotDocument]
     after: str | None = None
 
 

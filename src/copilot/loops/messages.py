@@ -87,16 +87,21 @@ class EvaluateHealth(Message):
     logs: Document | None = None
 
 
-class HealthEvaluated(Message):
+class RuleVersions(Message):
+    """What decided: thresholds, taxonomy and rules."""
+
+    thresholds_hash: str
+    taxonomy_version: str
+    rules_version: str
+
+
+class HealthEvaluated(RuleVersions):
     """The evaluation, the memory for the next tick, for the snapshot the versions of what decided, and `words`: the
     part of its ExplainedEvaluation that a notification needs."""
 
     evaluation: EvaluationDocument
     memory: Document
     health_state: str
-    thresholds_hash: str
-    taxonomy_version: str
-    rules_version: str
     words: EvaluationDocument = {}
 
     @property
@@ -111,23 +116,14 @@ class HealthEvaluated(Message):
 
     def snapshot(self, memory_before: Document | None) -> "SnapshotDocument":
         """What the store keeps of it."""
-        return SnapshotDocument(
-            evaluation=self.evaluation,
-            memory_before=memory_before or {},
-            thresholds_hash=self.thresholds_hash,
-            taxonomy_version=self.taxonomy_version,
-            rules_version=self.rules_version,
-        )
+        return SnapshotDocument(**{**dict(self), "memory_before": memory_before or {}})
 
 
-class SnapshotDocument(Message):
+class SnapshotDocument(RuleVersions):
     """A Snapshot."""
 
     evaluation: EvaluationDocument
     memory_before: Document
-    thresholds_hash: str
-    taxonomy_version: str
-    rules_version: str
 
     @property
     def evaluation_id(self) -> str:
@@ -149,8 +145,8 @@ class SnapshotsStored(Message):
     unreadable: int = 0
 
 
-class StoreAssessment(Message):
-    """Store an evaluation as an assessment, with its issues."""
+class Assessment(Message):
+    """An evaluation to store as an assessment, with its issues, and what triggered it."""
 
     evaluation: EvaluationDocument
     trigger: str
@@ -186,11 +182,6 @@ class RecentAssessment(Message):
 
     time: int | None
 
-    @property
-    def recent(self) -> bool:
-        """Whether there is one."""
-        return self.time is not None
-
 
 class LiveVerdict(Message):
     """The newest evaluation (None: there is none), its words for a notification and its time (unix seconds); whether it
@@ -209,11 +200,9 @@ LEAST_SEC = 1.0
 """No model is asked in less time."""
 
 
-class ExplainAssessment(Message):
+class ExplainAssessment(Assessment):
     """How is a stored assessment to be explained? `left_sec`: how much time is left for it; None: no limit."""
 
-    evaluation: Document
-    trigger: str
     left_sec: float | None = None
 
 
@@ -228,12 +217,10 @@ class Explained(Message):
     depth: str | None = None
 
 
-class AskModel(Message):
+class AskModel(Assessment):
     """Ask a model about an assessment (an Evaluation document with the rules' explanation), within `deadline_sec`.
     `passages` are Passage documents of runbooks."""
 
-    evaluation: Document
-    trigger: str
     deadline_sec: float
     passages: list[Document] = []
 

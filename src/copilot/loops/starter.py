@@ -1,11 +1,14 @@
 """`copilot start`: starts, resumes and redefines the loops of all configured clusters."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from pydantic import BaseModel
+from temporalio.api.common.v1 import Payloads
 from temporalio.api.workflowservice.v1 import SetWorkerDeploymentCurrentVersionRequest
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.common import WorkflowIDReusePolicy
@@ -14,30 +17,13 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from copilot import bootstrap
 from copilot.errors import SettingsError, StartError
-from copilot.loops.definitions import (
-    CLUSTER_MEMO,
-    DEFINITION_MEMO,
-    TICKS_PER_RUN,
-    Definition,
-    LogWatcherInput,
-    LoopInput,
-    NotifyInput,
-    ObserveInput,
-    PruneInput,
-    ScheduleInput,
-    log_watcher_id,
-    memo,
-    notify_id,
-    observe_id,
-    prune_id,
-    scheduled_id,
-)
+from copilot.loops import definitions as d
+from copilot.loops.assess import ScheduledAssessmentWorkflow
 from copilot.loops.log_watcher import LogWatcherWorkflow
+from copilot.loops.messages import EvaluateHealth, HealthEvaluated, LogsQueried, SnapshotDocument, StoreSnapshots
 from copilot.loops.notify import NotifyWorkflow
 from copilot.loops.observe import ObserveClusterWorkflow
-from copilot.loops.prune import PruneStoreWorkflow
-from copilot.loops.recovery import log_watcher_state, notify_state, observe_state
-from copilot.loops.scheduled import ScheduledAssessmentWorkflow
+from copilot.loops.storing import PruneStoreWorkflow, StoreBacklogWorkflow, backlogs
 from copilot.settings.clusters import ClusterSettings
 from copilot.settings.load import Settings, WorkerSettings
 
@@ -52,6 +38,8 @@ STUCK_ATTEMPTS = 3
 MOVED = "moved to another task queue by `copilot start`"
 FREED = "stuck in a workflow task: started again by `copilot start`"
 
+M = TypeVar("M", bound=BaseModel)
+INPUT = "input"
 Outcome = Literal["started", "resumed", "running", "redefined", "moved", "freed", "forgotten"]
 Recover = Callable[[Client, str, str, WorkflowExecutionDescription], Awaitable[Any]]
 
@@ -64,48 +52,144 @@ class LoopKind:
     summary: str
     workflow_id: Callable[[str], str]
     run: Any
-    input: type[LoopInput[Any]]
+    input: type[d.LoopInput[Any]]
     interval_sec: Callable[[ClusterSettings], float]
     recover: Recover | None = None
     needed: Callable[[ClusterSettings], bool] = lambda _: True
 
 
+# What an ended loop knew, from its history: its last run may have been terminated, stuck, or left on a task queue
+# without workers, and its successor carries on with all of it.
+
+
+async def _events(client: Client, ended: WorkflowExecutionDescription) -> AsyncIterator[tuple[str, Payloads, Payloads]]:
+    """Name, input and result of what one run did, in order: its own start (`INPUT`), each activity that completed, each
+    workflow it started."""
+    scheduled: dict[int, tuple[str, Payloads]] = {}
+    async for event in client.get_workflow_handle(ended.id, run_id=ended.run_id).fetch_history_events():
+        if event.HasField("workflow_execution_started_event_attributes"):
+            yield INPUT, event.workflow_execution_started_event_attributes.input, Payloads()
+        elif event.HasField("activity_task_scheduled_event_attributes"):
+            activity = event.activity_task_scheduled_event_attributes
+            scheduled[event.event_id] = activity.activity_type.name, activity.input
+        elif event.HasField("activity_task_completed_event_attributes"):
+            completed = event.activity_task_completed_event_attributes
+            yield *scheduled.pop(completed.scheduled_event_id), completed.result
+        elif event.HasField("start_child_workflow_execution_initiated_event_attributes"):
+            child = event.start_child_workflow_execution_initiated_event_attributes
+            yield child.workflow_type.name, child.input, Payloads()
+
+
+async def _decoded(client: Client, payloads: Payloads, model: type[M]) -> M:
+    values: list[Any] = await client.data_converter.decode(payloads.payloads, [model])
+    return model.model_validate(values[0])
+
+
+async def observe_state(
+    client: Client, task_queue: str, cluster: str, ended: WorkflowExecutionDescription
+) -> d.ObserveState:
+    """The state of an observing loop. Snapshots that it had neither stored nor handed over go to backlogs, behind its
+    own; the state waits for the last of them."""
+    state = d.ObserveState()
+    pending: dict[str, SnapshotDocument] = {}
+
+    def stored(snapshots: list[SnapshotDocument]) -> None:
+        for snapshot in snapshots:
+            pending.pop(snapshot.evaluation_id, None)
+
+    async for name, given, result in _events(client, ended):
+        if name == INPUT:
+            state = (await _decoded(client, given, d.ObserveInput)).state or state
+        elif name == "evaluate_health":
+            memory_before = (await _decoded(client, given, EvaluateHealth)).memory
+            evaluated = await _decoded(client, result, HealthEvaluated)
+            snapshot = evaluated.snapshot(memory_before)
+            pending[snapshot.evaluation_id] = snapshot
+            state.newest, state.memory = evaluated.evaluation, evaluated.memory
+            state.last_tick = state.last_evaluated = evaluated.tick
+            state.window.push(evaluated.tick, evaluated.readings)
+            state.cycles += 1
+            state.resumed = True
+        elif name == "store_signals_snapshot":
+            stored((await _decoded(client, given, StoreSnapshots)).snapshots)
+        elif name == d.STORE_BACKLOG:
+            backlog = (await _decoded(client, given, d.StoreBacklogInput)).snapshots
+            stored(backlog)
+            state.backlog = d.backlog_id(backlog[0].evaluation_id)
+        elif name == d.ASSESS:
+            assessed = (await _decoded(client, given, d.AssessInput)).evaluation
+            state.assessed_state, state.assessed = assessed["verdict"]["health_state"], state.last_evaluated
+    for workflow_id, backlog_input in backlogs(cluster, list(pending.values()), state.backlog):
+        with contextlib.suppress(WorkflowAlreadyStartedError):
+            await client.start_workflow(StoreBacklogWorkflow.run, backlog_input, id=workflow_id, task_queue=task_queue)
+        state.backlog = workflow_id
+    state.runs += 1
+    return state
+
+
+async def log_watcher_state(
+    client: Client, _task_queue: str, _cluster: str, ended: WorkflowExecutionDescription
+) -> d.LogWatcherState | None:
+    """The state of a log watcher. None if it ended by itself, because no logs were configured: its successor does not
+    read what was written since."""
+    if ended.status is WorkflowExecutionStatus.COMPLETED:
+        return None
+    state = d.LogWatcherState()
+    async for name, given, result in _events(client, ended):
+        if name == INPUT:
+            state = (await _decoded(client, given, d.LogWatcherInput)).state or state
+        elif name == "query_logs":
+            read = await _decoded(client, result, LogsQueried)
+            state.cursor, state.memory, state.seen = read.cursor, read.memory, read.seen
+            state.cycles += 1
+    state.runs += 1
+    return state
+
+
+async def notify_state(
+    _client: Client, _task_queue: str, _cluster: str, ended: WorkflowExecutionDescription
+) -> d.NotifyState | None:
+    """The state of a notifying loop, which it keeps in its memo; None if it never got to that."""
+    stored = (await ended.memo()).get(d.CHANNELS_MEMO)
+    return None if stored is None else d.NotifyState.model_validate(stored)
+
+
 OBSERVING = LoopKind(
     "watches",
-    observe_id,
+    d.observe_id,
     ObserveClusterWorkflow.run,
-    ObserveInput,
+    d.ObserveInput,
     interval_sec=lambda cluster: cluster.interval_sec,
     recover=observe_state,
 )
 SCHEDULING = LoopKind(
     "schedules assessments of",
-    scheduled_id,
+    d.scheduled_id,
     ScheduledAssessmentWorkflow.run,
-    ScheduleInput,
+    d.ScheduleInput,
     interval_sec=lambda cluster: cluster.assess_every_sec,
 )
 LOGGING = LoopKind(
     "reads the logs of",
-    log_watcher_id,
+    d.log_watcher_id,
     LogWatcherWorkflow.run,
-    LogWatcherInput,
+    d.LogWatcherInput,
     interval_sec=lambda cluster: cluster.interval_sec,
     recover=log_watcher_state,
     needed=lambda cluster: cluster.logs is not None,
 )
 PRUNING = LoopKind(
     "prunes the stored rows of",
-    prune_id,
+    d.prune_id,
     PruneStoreWorkflow.run,
-    PruneInput,
+    d.PruneInput,
     interval_sec=lambda _: 86_400.0,
 )
 NOTIFYING = LoopKind(
     "sends notifications of",
-    notify_id,
+    d.notify_id,
     NotifyWorkflow.run,
-    NotifyInput,
+    d.NotifyInput,
     interval_sec=lambda _: 600.0,
     recover=notify_state,
 )
@@ -182,7 +266,7 @@ async def _forgotten(client: Client, settings: Settings) -> list[Started]:
     configured = {cluster.name for cluster in settings.clusters}
     running = f"ExecutionStatus = 'Running' AND TaskQueue = '{settings.task_queue}'"
     try:
-        loops = [((await e.memo()).get(CLUSTER_MEMO), e.id) async for e in client.list_workflows(running)]
+        loops = [((await e.memo()).get(d.CLUSTER_MEMO), e.id) async for e in client.list_workflows(running)]
     except RPCError:
         return []
     return [Started(of, each, "forgotten") for of, each in loops if of is not None and of not in configured]
@@ -193,14 +277,14 @@ async def start_loop(
     task_queue: str,
     cluster: ClusterSettings,
     loop: LoopKind = OBSERVING,
-    ticks_per_run: int = TICKS_PER_RUN,
+    ticks_per_run: int = d.TICKS_PER_RUN,
     *,
     notifies: bool = False,
 ) -> Started:
     """Start one loop. One that runs under another definition gets the new one by a signal; one that runs under the same
     is left alone. One that has ended, waits on another task queue, or is stuck starts again with the state it had."""
     workflow_id = loop.workflow_id(cluster.name)
-    definition = Definition(interval_sec=loop.interval_sec(cluster), ticks_per_run=ticks_per_run, notifies=notifies)
+    definition = d.Definition(interval_sec=loop.interval_sec(cluster), ticks_per_run=ticks_per_run, notifies=notifies)
     handle = client.get_workflow_handle(workflow_id)
     before = await _described(handle)
     outcome: Outcome = "started" if before is None else "resumed"
@@ -224,7 +308,7 @@ async def start_loop(
             task_queue=task_queue,
             task_timeout=TASK_TIMEOUT,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            memo=memo(cluster.name, definition),
+            memo=d.memo(cluster.name, definition),
             static_summary=f"{loop.summary} {cluster.name}",
         )
     except WorkflowAlreadyStartedError:
@@ -242,10 +326,10 @@ async def _described(handle: WorkflowHandle[Any, Any]) -> WorkflowExecutionDescr
 
 
 async def _redefine(
-    handle: WorkflowHandle[Any, Any], running: WorkflowExecutionDescription, definition: Definition
+    handle: WorkflowHandle[Any, Any], running: WorkflowExecutionDescription, definition: d.Definition
 ) -> Outcome:
-    now = (await running.memo()).get(DEFINITION_MEMO)
-    if now is not None and Definition.model_validate(now) == definition:
+    now = (await running.memo()).get(d.DEFINITION_MEMO)
+    if now is not None and d.Definition.model_validate(now) == definition:
         return "running"
     await handle.signal("define", definition)
     return "redefined"

@@ -1,4 +1,5 @@
-"""StoreBacklogWorkflow, and how the observing loop stores snapshots beside its ticks.
+"""The workflows on the store: StoreBacklogWorkflow, how the observing loop stores snapshots beside its ticks, and
+PruneStoreWorkflow, which deletes a cluster's rows beyond retention once a day.
 
 The backlogs of a cluster form a queue, each behind the one before it, and the loop's own writes come after the last. So
 snapshots reach the store in the order of their ticks, however long the store was down.
@@ -7,6 +8,7 @@ snapshots reach the store in the order of their ticks, however long the store wa
 import asyncio
 import contextlib
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
@@ -14,9 +16,17 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from copilot.loops import calls
-from copilot.loops.definitions import STORE_BACKLOG, ObserveState, StoreBacklogInput, backlog_id
-from copilot.loops.loop import send_signal, start_child
-from copilot.loops.messages import SnapshotDocument, SnapshotsStored, StoreSnapshots
+from copilot.loops.definitions import (
+    PRUNE,
+    STORE_BACKLOG,
+    ObserveState,
+    PruneInput,
+    PruneState,
+    StoreBacklogInput,
+    backlog_id,
+)
+from copilot.loops.loop import Loop, send_signal, start_child
+from copilot.loops.messages import ClusterNow, SnapshotDocument, SnapshotsStored, StoreSnapshots
 from copilot.telemetry.spans import ROOT, span
 
 SNAPSHOTS_PER_WRITE = 20
@@ -139,3 +149,54 @@ class SnapshotWriter:
     def _measure(self) -> None:
         gauge = workflow.metric_meter().create_gauge("copilot_pending_writes", "Snapshots that wait to be stored")
         gauge.set(len(self.pending), {"cluster": self._cluster})
+
+
+def first_pause(cluster: str, interval_sec: float) -> float:
+    """Seconds from the loop's start to its first pruning: for a day half an hour to an hour, by the cluster's name. So
+    a machine that is on for a few hours prunes too, and many clusters do not prune at once."""
+    share = zlib.crc32(cluster.encode()) / 2**32
+    return interval_sec / 48 * (1 + share)
+
+
+@workflow.defn(name=PRUNE)
+class PruneStoreWorkflow(Loop[PruneState]):
+    """The loop. Ends only when it is cancelled."""
+
+    @workflow.init
+    def __init__(self, given: PruneInput) -> None:
+        super().__init__(given, given.state or PruneState())
+
+    @workflow.run
+    async def run(self, given: PruneInput) -> None:  # noqa: ARG002
+        if self._state.since is None:
+            self._state.since = int(workflow.time())
+        while not self._run_ends():
+            await self._wait_until(self._due(workflow.time()))
+            if not self._redefined:
+                await self._prune()
+        self._continue_as_new()
+
+    def _due(self, now: float) -> float:
+        """At most an interval ahead, whatever happened to the clock."""
+        state, interval = self._state, self._definition.interval_sec
+        if state.tried is not None:
+            due = state.tried + interval
+        else:
+            due = (now if state.since is None else state.since) + first_pause(self._cluster, interval)
+        return min(due, now + interval)
+
+    async def _prune(self) -> None:
+        """A pruning that fails is tried again the next day."""
+        state = self._state
+        state.tried = now = int(workflow.time())
+        self._cycles_left -= 1
+        try:
+            pruned = await calls.prune_store(
+                ClusterNow(cluster=self._cluster, now=now), schedule_to_close=self._definition.interval_sec / 2
+            )
+        except ActivityError as error:
+            self._failed(error)
+            return
+        state.cycles += 1
+        state.deleted += pruned.deleted
+        self._succeeded()

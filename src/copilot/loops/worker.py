@@ -6,31 +6,30 @@ from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
+from itertools import chain
 from typing import Any, TypeVar
 
 from temporalio import activity, workflow
 from temporalio.client import Client
-from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.common import MetricMeter, VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from copilot import bootstrap
+from copilot import bootstrap, pipeline
 from copilot.errors import SettingsError
 from copilot.healthcheck import touched
-from copilot.loops.activities.explain import ExplainActivities, ExplainDeps
-from copilot.loops.activities.logs import LogActivities, LogDeps
-from copilot.loops.activities.notify import NotifyActivities, NotifyDeps
-from copilot.loops.activities.observe import ObserveActivities, ObserveDeps
+from copilot.logs.patterns import PatternBook
+from copilot.loops.activities.explain import ExplainActivities
+from copilot.loops.activities.notify import NotifyActivities
+from copilot.loops.activities.observe import LogActivities, Measures, ObserveActivities, WatchedLogs
 from copilot.loops.activities.schedule import PruneActivities, ScheduleActivities
-from copilot.loops.assess import AssessHealthWorkflow
-from copilot.loops.dependencies import close, explain_deps, log_deps, notify_deps, observe_deps
+from copilot.loops.assess import AssessHealthWorkflow, ScheduledAssessmentWorkflow
 from copilot.loops.live import LoopLive
 from copilot.loops.log_watcher import LogWatcherWorkflow
 from copilot.loops.notify import NotifyWorkflow
 from copilot.loops.observe import ObserveClusterWorkflow
-from copilot.loops.prune import PruneStoreWorkflow
-from copilot.loops.scheduled import ScheduledAssessmentWorkflow
-from copilot.loops.storing import StoreBacklogWorkflow
+from copilot.loops.storing import PruneStoreWorkflow, StoreBacklogWorkflow
+from copilot.notify.channels import channel
 from copilot.redaction.redactor import redacted
 from copilot.settings.load import Settings, StoreSettings, WorkerSettings
 from copilot.sources.knowledge.local import LocalKnowledge
@@ -57,8 +56,8 @@ PASSED_THROUGH = (
     "whenever",
 )
 UNVERSIONED = WorkerSettings()
-NO_LOGS = LogDeps(redact=redacted)
-NO_CHANNELS = NotifyDeps()
+NO_LOGS = LogActivities(redact=redacted)
+NO_CHANNELS = NotifyActivities()
 RETENTION_DAYS = StoreSettings().retention_days
 STOP_WITHIN = timedelta(seconds=3)
 STICKY_WAIT = timedelta(seconds=2)
@@ -73,19 +72,17 @@ def workflow_runner() -> SandboxedWorkflowRunner:
 def build_worker(
     client: Client,
     task_queue: str,
-    deps: ObserveDeps,
+    observing: ObserveActivities,
     release: WorkerSettings = UNVERSIONED,
-    logs: LogDeps = NO_LOGS,
-    explain: ExplainDeps | None = None,
+    logs: LogActivities = NO_LOGS,
+    explaining: ExplainActivities | None = None,
     retention_days: float = RETENTION_DAYS,
-    notify: NotifyDeps = NO_CHANNELS,
+    notifying: NotifyActivities = NO_CHANNELS,
 ) -> Worker:
-    """A worker of the given release over the given clients; it prunes rows older than `retention_days`. `explain` None:
-    no model explains."""
-    notifying = NotifyActivities(notify)
-    observing = ObserveActivities(deps)
-    explaining = ExplainActivities(explain or ExplainDeps(store=deps.store, knowledge=LocalKnowledge()))
-    scheduling = ScheduleActivities(deps.store, LoopLive(client))
+    """A worker of the given release over the given activities; it prunes rows older than `retention_days`. `explaining`
+    None: no model explains."""
+    explaining = explaining or ExplainActivities(store=observing.store, knowledge=LocalKnowledge())
+    scheduling = ScheduleActivities(observing.store, LoopLive(client))
     return Worker(
         client,
         task_queue=task_queue,
@@ -105,8 +102,8 @@ def build_worker(
             scheduling.check_recent_assessment,
             scheduling.get_latest_assessment,
             scheduling.get_assessments_in_range,
-            LogActivities(logs).query_logs,
-            PruneActivities(deps.store, retention_days).prune_store,
+            logs.query_logs,
+            PruneActivities(observing.store, retention_days).prune_store,
             notifying.plan_notices,
             notifying.send_notice,
         ],
@@ -129,6 +126,40 @@ def deployment(release: WorkerSettings) -> WorkerDeploymentConfig | None:
     )
 
 
+def observe_activities(settings: Settings, meter: MetricMeter = MetricMeter.noop) -> ObserveActivities:
+    """What observes the configured clusters, and counts on the meter. SettingsError when no store is configured."""
+    return ObserveActivities(
+        sources={c.name: bootstrap.sources(c) for c in settings.clusters},
+        contexts={c.name: pipeline.context(c) for c in settings.clusters},
+        store=bootstrap.store(settings),
+        measures=Measures(meter),
+        hide_addresses=settings.redact_addresses,
+    )
+
+
+def log_activities(settings: Settings) -> LogActivities:
+    """What reads the logs of the configured clusters."""
+    return LogActivities(
+        redact=partial(redacted, addresses=settings.redact_addresses),
+        logs={
+            c.name: WatchedLogs(
+                bootstrap.log_source(c.logs), PatternBook([p.pattern() for p in c.logs.patterns]), c.window
+            )
+            for c in settings.clusters
+            if c.logs is not None
+        },
+    )
+
+
+async def close(observing: ObserveActivities, logs: LogActivities) -> None:
+    """Close all sources and the store."""
+    for source in chain.from_iterable(observing.sources.values()):
+        await source.aclose()
+    for watched in logs.logs.values():
+        await watched.source.aclose()
+    await observing.store.close()
+
+
 async def run_worker(settings: Settings) -> None:
     """Run until SIGINT or SIGTERM. SettingsError or StartError when it cannot start."""
     if not settings.clusters:
@@ -140,22 +171,21 @@ async def run_worker(settings: Settings) -> None:
     async with AsyncExitStack() as closing:
         closing.enter_context(traced("worker", models=settings.models.any))
         await closing.enter_async_context(measuring_process(meter))
-        deps = observe_deps(settings, meter)
-        explain = explain_deps(settings, deps.store)
-        logs = log_deps(settings)
-        closing.push_async_callback(close, deps, logs)
+        observing, logs = observe_activities(settings, meter), log_activities(settings)
+        closing.push_async_callback(close, observing, logs)
+        models, knowledge = bootstrap.models(settings.models), bootstrap.knowledge(settings.knowledge)
         client = await _unless(stop, bootstrap.connected(settings.temporal, waiting=partial(say, form=form)))
         if client is None:
             return
         worker = build_worker(
             client,
             settings.task_queue,
-            deps,
+            observing,
             settings.worker,
             logs,
-            explain,
+            ExplainActivities(observing.store, knowledge, models),
             settings.store.retention_days,
-            notify_deps(settings),
+            NotifyActivities(settings.notify, {n.name: channel(n) for n in settings.notify}, settings.api.public_url),
         )
         await closing.enter_async_context(worker)
         names = ", ".join(c.name for c in settings.clusters)

@@ -49,7 +49,7 @@ def handler_on(stream: TextIO, process: str, form: LogFormat, facts: Facts = no_
 def say(text: str, form: LogFormat) -> None:
     """Print a line on stdout for the person who started the process; log it where logs are JSON."""
     if form == "json":
-        log.info(text)
+        log.info(text, extra={"event": "process.status"})
     else:
         print(text, flush=True)
 

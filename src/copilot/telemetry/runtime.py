@@ -21,6 +21,7 @@ from temporalio.runtime import (
 
 from copilot.errors import StartError
 from copilot.settings.load import WorkerSettings
+from copilot.telemetry.spans import endpoint
 
 MEASURE_EVERY_SEC = 10.0
 CYCLE_SEC = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0)
@@ -64,7 +65,8 @@ def start_runtime(worker: WorkerSettings | None = None) -> Runtime:
         runtime = Runtime(telemetry=telemetry)
     except (RuntimeError, ValueError) as error:
         where = metrics.bind_address if isinstance(metrics, PrometheusConfig) else "the OTLP endpoint"
-        raise StartError(f"the worker's metrics cannot be exported at {where} ({_reason(error)})") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise StartError(f"the worker's metrics cannot be exported at {where} ({reason})") from error
     Runtime.set_default(runtime, error_if_already_set=False)
     return runtime
 
@@ -79,7 +81,7 @@ def _metrics(worker: WorkerSettings) -> PrometheusConfig | OpenTelemetryConfig |
             durations_as_seconds=True,
             histogram_bucket_overrides=BUCKETS,
         )
-    url = _otlp_url()
+    url = endpoint("metrics")
     if url is None:
         return None
     return OpenTelemetryConfig(
@@ -87,19 +89,7 @@ def _metrics(worker: WorkerSettings) -> PrometheusConfig | OpenTelemetryConfig |
     )
 
 
-def _otlp_url() -> str | None:
-    """The endpoint for metrics by the standard variables; None: metrics are not sent."""
-    if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or os.environ.get("OTEL_METRICS_EXPORTER") == "none":
-        return None
-    base = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-    return os.environ.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT") or (f"{base.rstrip('/')}/v1/metrics" if base else None)
-
-
 def _otlp_headers() -> dict[str, str]:
     text = os.environ.get("OTEL_EXPORTER_OTLP_METRICS_HEADERS") or os.environ.get("OTEL_EXPORTER_OTLP_HEADERS", "")
     pairs = (part.partition("=") for part in text.split(",") if "=" in part)
     return {unquote(name.strip()): unquote(value.strip()) for name, _, value in pairs}
-
-
-def _reason(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -10,7 +10,6 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import httpx
 
-ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 LAST_SPANS_SEC = 2.0
 log = logging.getLogger(__name__)
 Value: TypeAlias = str | int | float | bool
@@ -18,13 +17,10 @@ Kind = Literal["internal", "client", "server"]
 
 
 class Span(Protocol):
-    """An open span."""
+    """An open span, such as OpenTelemetry's."""
 
-    def set(self, name: str, value: Value) -> None:
+    def set_attribute(self, key: str, value: Value) -> None:
         """Set an attribute."""
-
-    def rename(self, name: str) -> None:
-        """Change its name."""
 
 
 class Tracing(Protocol):
@@ -41,10 +37,8 @@ class Tracing(Protocol):
 
 
 class _Nothing:
-    def set(self, *_: object) -> None:
-        return None
-
-    rename = set
+    def set_attribute(self, key: str, value: Value) -> None:
+        pass
 
 
 class _Process:
@@ -92,21 +86,25 @@ class SourceClient(httpx.AsyncClient):
         attributes = {"source": self._source, "http.request.method": request.method, "server.address": request.url.host}
         with span(f"{request.method} {self._source}", attributes, "client", self._within) as begun:
             response = await super().send(request, **how)
-            begun.set("http.response.status_code", response.status_code)
+            begun.set_attribute("http.response.status_code", response.status_code)
             return response
 
 
-def configured() -> bool:
-    """Whether the standard variables turn on traces."""
-    if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or os.environ.get("OTEL_TRACES_EXPORTER") == "none":
-        return False
-    return any(os.environ.get(name) for name in ENDPOINTS)
+def endpoint(signal: Literal["traces", "metrics"]) -> str | None:
+    """Where the standard variables send a signal by OTLP over HTTP; None: it is not sent."""
+    name = signal.upper()
+    if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or os.environ.get(f"OTEL_{name}_EXPORTER") == "none":
+        return None
+    base = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    return os.environ.get(f"OTEL_EXPORTER_OTLP_{name}_ENDPOINT") or (
+        f"{base.rstrip('/')}/v1/{signal}" if base else None
+    )
 
 
 @contextlib.contextmanager
 def traced(process: str, *, models: bool = False) -> Iterator[None]:
     """Trace this process during the block if the standard variables turn traces on. `models`: calls of models too."""
-    if not configured():
+    if endpoint("traces") is None:
         yield
         return
     try:

@@ -18,7 +18,7 @@ from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_
 
 from copilot import __version__
 from copilot.redaction.redactor import redacted
-from copilot.telemetry.spans import Kind, Value
+from copilot.telemetry.spans import Kind, Span, Value
 
 NOT_SENT = ("QueryWorkflow:", "HandleQuery:")
 """The API queries every loop about once a second."""
@@ -53,11 +53,11 @@ class OpenTelemetryTracing:
     @contextlib.contextmanager
     def span(
         self, name: str, attributes: Mapping[str, Value], kind: Kind, carrier: Mapping[str, str] | None
-    ) -> Iterator["OpenSpan"]:
+    ) -> Iterator[Span]:
         """As spans.Tracing says."""
         within = None if carrier is None else propagate.extract(dict(carrier), Context())
         with self._tracer.start_as_current_span(name, within, KINDS[kind], attributes) as begun:
-            yield OpenSpan(begun)
+            yield begun
 
     def ended(self, name: str, attributes: Mapping[str, Value], seconds: float, error: str | None) -> None:
         """As spans.Tracing says."""
@@ -76,21 +76,6 @@ class OpenTelemetryTracing:
     def close(self) -> None:
         """Send the last spans and stop."""
         self._provider.shutdown()
-
-
-class OpenSpan:
-    """A spans.Span."""
-
-    def __init__(self, begun: trace.Span) -> None:
-        self._begun = begun
-
-    def set(self, name: str, value: Value) -> None:
-        """Set an attribute."""
-        self._begun.set_attribute(name, value)
-
-    def rename(self, name: str) -> None:
-        """Change its name."""
-        self._begun.update_name(name)
 
 
 class WithoutSecrets(SpanExporter):

@@ -25,18 +25,7 @@ from copilot.explain.model.situation import (
     signals_of_interest,
 )
 from copilot.explain.model.usage import ModelCall, Outcome, day_start
-from copilot.loops.messages import (
-    LEAST_SEC,
-    AskModel,
-    Document,
-    ExplainAssessment,
-    Explained,
-    ExplanationImproved,
-    FetchRagContext,
-    ImproveExplanation,
-    ModelAsked,
-    RagContext,
-)
+from copilot.loops import messages as m
 from copilot.rules.model import Evaluation, Trigger
 from copilot.sources.knowledge import Knowledge
 from copilot.store.base import Store
@@ -52,8 +41,8 @@ HISTORY_SEC, HISTORY_POINTS, HISTORY_WITHIN_SEC, MOST_MOVEMENTS = 600.0, 30, 0.5
 
 
 @dataclass(frozen=True)
-class ExplainDeps:
-    """What these activities work with. `models` None: the rules explain."""
+class ExplainActivities:
+    """Explains assessments, over injected clients. `models` None: the rules explain."""
 
     store: Store
     knowledge: Knowledge
@@ -61,68 +50,61 @@ class ExplainDeps:
     now: Callable[[], Instant] = Instant.now
     budget: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-
-class ExplainActivities:
-    """Explains assessments, over injected clients."""
-
-    def __init__(self, deps: ExplainDeps) -> None:
-        self._deps = deps
-
     @activity.defn
-    async def explain_assessment(self, ask: ExplainAssessment) -> Explained:
+    async def explain_assessment(self, ask: m.ExplainAssessment) -> m.Explained:
         """Decide by rule how much explanation is needed. An unchanged situation keeps the explanation it had."""
-        models, evaluation = self._deps.models, _readable(ask.evaluation)
+        models, evaluation = self.models, _readable(dict(ask.evaluation))
         if models is None or evaluation is None:
-            return Explained(explained_by="rules")
+            return m.Explained(explained_by="rules")
         decision = decide_depth(evaluation)
         if isinstance(decision, NoExplanationNeeded):
-            return Explained(explained_by="rules")
-        before = await self._deps.store.settled_call(evaluation.cluster, fingerprint(evaluation))
+            return m.Explained(explained_by="rules")
+        before = await self.store.settled_call(evaluation.cluster, fingerprint(evaluation))
         explanation = None if before is None else _unchanged(evaluation, before, models.addresses)
-        if explanation is None and ask.left_sec is not None and ask.left_sec < LEAST_SEC:
+        if explanation is None and ask.left_sec is not None and ask.left_sec < m.LEAST_SEC:
             explanation = rules_explanation(evaluation, "Storing the assessment left no time for a model")
         if explanation is None:
             unanswered = rules_explanation(evaluation, "no model could be called").model_dump(mode="json")
-            return Explained(
+            return m.Explained(
                 explained_by="rules", explanation=unanswered, ask_within_sec=models.timeout_sec, depth=decision.depth
             )
-        return Explained(explained_by=explanation.explained_by, explanation=explanation.model_dump(mode="json"))
+        return m.Explained(explained_by=explanation.explained_by, explanation=explanation.model_dump(mode="json"))
 
     @activity.defn(name="ask_dispatcher")
-    async def explain_quickly(self, ask: AskModel) -> ModelAsked:
+    async def explain_quickly(self, ask: m.AskModel) -> m.ModelAsked:
         """A quick explanation, by the smaller model."""
         return await self._explain("quick", ask, explained(Evaluation.model_validate(ask.evaluation)), {})
 
     @activity.defn(name="ask_researcher")
-    async def explain_deeply(self, ask: AskModel) -> ModelAsked:
+    async def explain_deeply(self, ask: m.AskModel) -> m.ModelAsked:
         """A deep explanation, by the larger model, with runbooks, logs and history."""
         evaluation = explained(Evaluation.model_validate(ask.evaluation))
         return await self._explain("deep", ask, evaluation, await self._movements(evaluation))
 
     @activity.defn
-    async def fetch_rag_context(self, ask: FetchRagContext) -> RagContext:
+    async def fetch_rag_context(self, ask: m.FetchRagContext) -> m.RagContext:
         """The passages of runbooks for the first findings: at most five, best first."""
         evaluation = explained(Evaluation.model_validate(ask.evaluation))
         questions = [question(issue) for issue in evaluation.findings[:MOST_QUESTIONS]]
         try:
             async with asyncio.timeout(ask.deadline_sec):
-                answers = await asyncio.gather(*(self._deps.knowledge.retrieve(q) for q in questions))
+                answers = await asyncio.gather(*(self.knowledge.retrieve(q) for q in questions))
         except TimeoutError:
-            return RagContext(reason=f"no runbooks within {ask.deadline_sec:g} s")
+            return m.RagContext(reason=f"no runbooks within {ask.deadline_sec:g} s")
         best: dict[str, Passage] = {}
         for passage in (p for answer in answers for p in answer.passages):
             if passage.source not in best or passage.score > best[passage.source].score:
                 best[passage.source] = passage
         ranked = sorted(best.values(), key=lambda p: -p.score)[:MOST_PASSAGES]
         reason = next((a.reason for a in answers if a.reason), "")
-        return RagContext(passages=[p.model_dump() for p in ranked], reason=reason)
+        return m.RagContext(passages=[p.model_dump() for p in ranked], reason=reason)
 
     @activity.defn
-    async def improve_explanation(self, ask: ImproveExplanation) -> ExplanationImproved:
+    async def improve_explanation(self, ask: m.ImproveExplanation) -> m.ExplanationImproved:
         """Store a better explanation with the assessment."""
         explanation = Explanation.model_validate(ask.explanation)
-        kept = await self._deps.store.improve_explanation(ask.evaluation_id, Trigger(ask.trigger), explanation)
-        return ExplanationImproved(kept=kept)
+        kept = await self.store.improve_explanation(ask.evaluation_id, Trigger(ask.trigger), explanation)
+        return m.ExplanationImproved(kept=kept)
 
     async def _movements(self, evaluation: ExplainedEvaluation) -> dict[str, str]:
         """How the signals of interest moved, as far as the store answers at once."""
@@ -130,7 +112,7 @@ class ExplainActivities:
         try:
             async with asyncio.timeout(HISTORY_WITHIN_SEC):
                 for name in signals_of_interest(evaluation, MOST_MOVEMENTS):
-                    points = await self._deps.store.signal_series(
+                    points = await self.store.signal_series(
                         evaluation.cluster, name, since, evaluation.time, HISTORY_POINTS
                     )
                     if how := movement([point.value for point in points]):
@@ -141,9 +123,9 @@ class ExplainActivities:
         return movements
 
     async def _explain(
-        self, depth: Depth, ask: AskModel, evaluation: ExplainedEvaluation, movements: dict[str, str]
-    ) -> ModelAsked:
-        models = self._deps.models
+        self, depth: Depth, ask: m.AskModel, evaluation: ExplainedEvaluation, movements: dict[str, str]
+    ) -> m.ModelAsked:
+        models = self.models
         if models is None:
             raise ValueError("this worker has no model")
         passages = [Passage.model_validate(p) for p in ask.passages]
@@ -169,28 +151,27 @@ class ExplainActivities:
     ) -> ModelCall:
         """Enter the call with the most it can cost. Raises StoreError while the store is away: what was spent is
         unknown then, so no model is called. Workers of several processes may each reserve the last of a day at once."""
-        deps = self._deps
-        now = deps.now()
+        now = self.now()
         tokens_in, tokens_out, cost = explainer.bound(prompt)
         call = ModelCall(
             cluster=evaluation.cluster, evaluation_id=evaluation.evaluation_id, trigger=trigger, time=now,
             agent=explainer.name, model=explainer.model, fingerprint=fingerprint(evaluation),
             input_tokens=tokens_in, output_tokens=tokens_out, cost_usd=cost,
         )  # fmt: skip
-        async with deps.budget:
-            call = call.within(models.cap, await deps.store.model_spend(day_start(now)))
-            await deps.store.save_model_call(call)
+        async with self.budget:
+            call = call.within(models.cap, await self.store.model_spend(day_start(now)))
+            await self.store.save_model_call(call)
         return call
 
     async def _record(self, call: ModelCall) -> None:
         """Enter how the call ended. Where that fails the reservation stays."""
         try:
-            await self._deps.store.save_model_call(call)
+            await self.store.save_model_call(call)
         except StoreError as error:
             log.warning("a call of %s is not recorded: %s", call.model, error, extra={"event": "model.not_recorded"})
 
 
-def _readable(document: Document) -> ExplainedEvaluation | None:
+def _readable(document: m.Document) -> ExplainedEvaluation | None:
     fields: dict[str, Any] = {name: document[name] for name in Evaluation.model_fields if name in document}
     try:
         return explained(Evaluation.model_validate(fields))
@@ -216,5 +197,5 @@ def _unchanged(evaluation: ExplainedEvaluation, before: ModelCall, addresses: bo
     return model_explanation(evaluation, left.answer, known, note)
 
 
-def _result(explanation: Explanation) -> ModelAsked:
-    return ModelAsked(explanation=explanation.model_dump(mode="json"))
+def _result(explanation: Explanation) -> m.ModelAsked:
+    return m.ModelAsked(explanation=explanation.model_dump(mode="json"))

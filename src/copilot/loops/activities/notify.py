@@ -4,22 +4,13 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
 from temporalio import activity
 from whenever import Instant
 
 from copilot.errors import CopilotError
-from copilot.loops.messages import (
-    Document,
-    EvaluationDocument,
-    NotificationPlan,
-    NotificationSent,
-    PlannedNotification,
-    PlanNotifications,
-    SendNotification,
-)
+from copilot.loops import messages as m
+from copilot.loops.activities.observe import read_document
 from copilot.notify.channels import Channel
 from copilot.notify.decide import (
     ChannelState,
@@ -35,39 +26,37 @@ from copilot.rules.model import ReportedState
 from copilot.settings.notify import ChannelRules
 
 log = logging.getLogger(__name__)
-M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True)
-class NotifyDeps:
-    """The channels by name, when each is notified of what, and the base URL of links in messages (None: no links)."""
+class NotifyActivities:
+    """Plans and sends, by the settings of this worker: the channels by name, when each is notified of what, and the
+    base URL of links in messages (None: no links)."""
 
     rules: tuple[ChannelRules, ...] = ()
     channels: Mapping[str, Channel] = field(default_factory=dict)
     public_url: str | None = None
 
-
-class NotifyActivities:
-    """Plans and sends, by the settings of this worker."""
-
-    def __init__(self, deps: NotifyDeps) -> None:
-        self._deps = deps
-
     @activity.defn
-    async def plan_notices(self, ask: PlanNotifications) -> NotificationPlan:
+    async def plan_notices(self, ask: m.PlanNotifications) -> m.NotificationPlan:
         """What is due on each channel, and when to plan again."""
-        now, situation = Instant.from_timestamp(ask.now), _read(ClusterState, ask.situation)
+        now, situation = (
+            Instant.from_timestamp(ask.now),
+            read_document(ClusterState, ask.situation, "notify.state_incompatible"),
+        )
         for evaluation in ask.evaluations:
             situation = _situation(situation, evaluation)
         if situation is None:
-            return NotificationPlan(situation=None, channels={}, due=[], plan_again_at=None)
-        channels: dict[str, Document] = {}
-        due: list[PlannedNotification] = []
+            return m.NotificationPlan(situation=None, channels={}, due=[], plan_again_at=None)
+        channels: dict[str, m.Document] = {}
+        due: list[m.PlannedNotification] = []
         again: list[Instant] = []
-        for rules in self._deps.rules:
+        for rules in self.rules:
             if not rules.matches(ask.cluster) or rules.name in ask.busy:
                 continue
-            state = _read(ChannelState, ask.channels.get(rules.name)) or ChannelState()
+            state = (
+                read_document(ChannelState, ask.channels.get(rules.name), "notify.state_incompatible") or ChannelState()
+            )
             decision = decide(rules, state, situation, now)
             if decision.new_state is not None:
                 state = decision.new_state
@@ -77,7 +66,7 @@ class NotifyActivities:
                 again.append(decision.next_check_at)
             if decision.notification is not None:
                 due.append(self._planned(ask, rules.name, decision.notification, situation, state.state))
-        return NotificationPlan(
+        return m.NotificationPlan(
             situation=situation.model_dump(mode="json"),
             channels=channels,
             due=due,
@@ -85,13 +74,13 @@ class NotifyActivities:
         )
 
     @activity.defn
-    async def send_notice(self, ask: SendNotification) -> NotificationSent:
+    async def send_notice(self, ask: m.SendNotification) -> m.NotificationSent:
         """Try once. The result is the channel's state after it, whether the notification was delivered or not."""
         loop = asyncio.get_running_loop()
         began, channel = loop.time(), ask.planned.channel
         event, state = (
             Notification.model_validate(ask.planned.event),
-            _read(ChannelState, ask.channel_state) or ChannelState(),
+            read_document(ChannelState, ask.channel_state, "notify.state_incompatible") or ChannelState(),
         )
         outcome = await self._sent(channel, Message.model_validate(ask.planned.message))
         now = Instant.from_timestamp(ask.now + loop.time() - began)
@@ -102,26 +91,26 @@ class NotifyActivities:
                 *(ask.cluster, problem),
                 extra={"event": "notify.failed", "channel": channel, "event_id": event.event_id(ask.cluster)},
             )
-        return NotificationSent(
+        return m.NotificationSent(
             channel_state=after_attempt(state, event, outcome, now).model_dump(mode="json"), problem=problem
         )
 
     def _planned(
         self,
-        ask: PlanNotifications,
+        ask: m.PlanNotifications,
         channel: str,
         event: Notification,
         situation: ClusterState,
         before: ReportedState | None,
-    ) -> PlannedNotification:
+    ) -> m.PlannedNotification:
         newest = read_evaluation(dict(ask.newest)) if ask.newest else None
-        message = compose(ask.cluster, event, situation, before, newest, self._deps.public_url)
-        return PlannedNotification(
+        message = compose(ask.cluster, event, situation, before, newest, self.public_url)
+        return m.PlannedNotification(
             channel=channel, event=event.model_dump(mode="json"), message=message.model_dump(mode="json")
         )
 
     async def _sent(self, name: str, message: Message) -> Outcome:
-        channel = self._deps.channels.get(name)
+        channel = self.channels.get(name)
         if channel is None:
             return Outcome(delivered=False, final=True, why="is no longer configured")
         try:
@@ -130,7 +119,7 @@ class NotifyActivities:
             return Outcome(delivered=False, why=str(error))
 
 
-def _situation(before: ClusterState | None, document: EvaluationDocument) -> ClusterState | None:
+def _situation(before: ClusterState | None, document: m.EvaluationDocument) -> ClusterState | None:
     """The cluster's state after an evaluation; one of another release or an older one changes nothing."""
     evaluation = read_evaluation(dict(document))
     if evaluation is None:
@@ -144,15 +133,3 @@ def _situation(before: ClusterState | None, document: EvaluationDocument) -> Clu
     verdict = evaluation.verdict
     never_judged = verdict.last_known_state is None
     return next_cluster_state(before, verdict.health_state, verdict.since, evaluation.time, never_judged=never_judged)
-
-
-def _read(model: type[M], document: Document | None) -> M | None:
-    """The document; None, with a log line, where another release wrote it and this one cannot read it."""
-    try:
-        return model.model_validate(document) if document else None
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"]
-        log.warning(
-            "%s of another release is ignored: %s", model.__name__, reason, extra={"event": "notify.state_incompatible"}
-        )
-        return None

@@ -1,5 +1,6 @@
-"""The activities of the observing loop: read the sources, apply the rules, store, resume."""
+"""The activities of the observing loop (read the sources, apply the rules, store, resume) and of the log watcher."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,26 +15,16 @@ from whenever import Instant
 from copilot import pipeline
 from copilot.errors import SettingsError
 from copilot.explain import explained
-from copilot.loops.messages import (
-    AssessmentStored,
-    ClusterNow,
-    Document,
-    EvaluateHealth,
-    FetchSignals,
-    HealthEvaluated,
-    MemoryResumed,
-    SignalsFetched,
-    SnapshotDocument,
-    SnapshotsStored,
-    StoreAssessment,
-    StoreSnapshots,
-)
+from copilot.logs.counting import LogMemory, Redact, count_lines, current_reading
+from copilot.logs.patterns import PatternBook
+from copilot.loops import messages as m
 from copilot.rules.evaluate import Context, evaluate
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation, HealthAssessment, Snapshot
 from copilot.rules.signals.logs import LogReading, with_logs
 from copilot.rules.signals.readings import Signals
 from copilot.sources import Source
+from copilot.sources.logs import LogSource
 from copilot.store.base import Store
 
 log = logging.getLogger(__name__)
@@ -68,8 +59,8 @@ def _empty(signals: Signals) -> bool:
 
 
 @dataclass(frozen=True)
-class ObserveDeps:
-    """Clients and settings of the activities, by cluster. They live as long as the worker."""
+class ObserveActivities:
+    """The observing loop's activities, over clients and settings by cluster that live as long as the worker."""
 
     sources: Mapping[str, Sequence[Source]]
     contexts: Mapping[str, Context]
@@ -80,40 +71,32 @@ class ObserveDeps:
     measures: Measures = field(default_factory=Measures)
     hide_addresses: bool = False
 
-
-class ObserveActivities:
-    """The observing loop's activities, over injected clients."""
-
-    def __init__(self, deps: ObserveDeps) -> None:
-        self._deps = deps
-
     @activity.defn
-    async def fetch_signals(self, ask: FetchSignals) -> SignalsFetched:
+    async def fetch_signals(self, ask: m.FetchSignals) -> m.SignalsFetched:
         """Read all sources of a cluster now, by this machine's clock; the result has the tick's time."""
-        deps = self._deps
-        sources = _of(ask.cluster, deps.sources)
+        sources = _of(ask.cluster, self.sources)
         signals = await pipeline.collect(
             sources,
-            deps.now(),
+            self.now(),
             ask.deadline_sec,
-            hide_addresses=deps.hide_addresses,
-            on_read=partial(deps.measures.fetched, ask.cluster),
+            hide_addresses=self.hide_addresses,
+            on_read=partial(self.measures.fetched, ask.cluster),
         )
         dated = signals.model_copy(update={"time": Instant.from_timestamp(ask.tick)})
-        return SignalsFetched(signals=dated.model_dump(mode="json"))
+        return m.SignalsFetched(signals=dated.model_dump(mode="json"))
 
     @activity.defn
-    async def evaluate_health(self, ask: EvaluateHealth) -> HealthEvaluated:
+    async def evaluate_health(self, ask: m.EvaluateHealth) -> m.HealthEvaluated:
         """Evaluate a tick by the rules and thresholds of this worker."""
-        context = _of(ask.cluster, self._deps.contexts)
+        context = _of(ask.cluster, self.contexts)
         signals = Signals.model_validate(ask.signals) if ask.signals else self._all_missing(ask)
-        logs = _read(LogReading, ask.logs, "logs.incompatible")
+        logs = read_document(LogReading, ask.logs, "logs.incompatible")
         signals = with_logs(signals, logs, stale_sec=max(90.0, 3 * context.interval_sec))
-        memory = _read(Memory, ask.memory, "memory.incompatible") or Memory()
-        evaluation, after = self._deps.rules(signals, memory, context)
+        memory = read_document(Memory, ask.memory, "memory.incompatible") or Memory()
+        evaluation, after = self.rules(signals, memory, context)
         kept = pipeline.snapshot(evaluation, memory, context)
-        self._deps.measures.evaluated(ask.cluster, evaluation.verdict.health_state.value)
-        return HealthEvaluated(
+        self.measures.evaluated(ask.cluster, evaluation.verdict.health_state.value)
+        return m.HealthEvaluated(
             evaluation=evaluation.model_dump(mode="json"),
             memory=after.model_dump(mode="json"),
             health_state=evaluation.verdict.health_state.value,
@@ -122,34 +105,36 @@ class ObserveActivities:
         )
 
     @activity.defn
-    async def store_signals_snapshot(self, ask: StoreSnapshots) -> SnapshotsStored:
+    async def store_signals_snapshot(self, ask: m.StoreSnapshots) -> m.SnapshotsStored:
         """Store snapshots; those already stored stay as they are."""
         snapshots = list(_readable(ask.snapshots))
         await self._store_thresholds(ask.cluster, snapshots)
-        stored = await self._deps.store.save_snapshots(snapshots)
-        return SnapshotsStored(stored=stored, unreadable=len(ask.snapshots) - len(snapshots))
+        stored = await self.store.save_snapshots(snapshots)
+        return m.SnapshotsStored(stored=stored, unreadable=len(ask.snapshots) - len(snapshots))
 
     @activity.defn
-    async def store_health_assessment(self, ask: StoreAssessment) -> AssessmentStored:
+    async def store_health_assessment(self, ask: m.Assessment) -> m.AssessmentStored:
         """Store an assessment with its issues; one already stored stays as it is."""
-        assessment = _read(HealthAssessment, {**ask.evaluation, "trigger": ask.trigger}, "assessment.incompatible")
+        assessment = read_document(
+            HealthAssessment, {**ask.evaluation, "trigger": ask.trigger}, "assessment.incompatible"
+        )
         if assessment is None:
-            return AssessmentStored(new=False, unreadable=True)
-        return AssessmentStored(new=await self._deps.store.save_assessment(assessment))
+            return m.AssessmentStored(new=False, unreadable=True)
+        return m.AssessmentStored(new=await self.store.save_assessment(assessment))
 
     @activity.defn
-    async def resume_memory(self, ask: ClusterNow) -> MemoryResumed:
+    async def resume_memory(self, ask: m.ClusterNow) -> m.MemoryResumed:
         """What a new loop takes over from the newest stored tick and assessment."""
-        context = _of(ask.cluster, self._deps.contexts)
-        latest = await self._deps.store.latest_snapshot(ask.cluster)
+        context = _of(ask.cluster, self.contexts)
+        latest = await self.store.latest_snapshot(ask.cluster)
         if latest is None:
-            return MemoryResumed()
+            return m.MemoryResumed()
         tick = latest.evaluation.time.timestamp()
-        after = pipeline.memory_after(self._deps.rules, latest, context, Instant.from_timestamp(ask.now))
+        after = pipeline.memory_after(self.rules, latest, context, Instant.from_timestamp(ask.now))
         if after is None:
-            return MemoryResumed(tick=tick)
-        assessed = await self._deps.store.latest_assessment(ask.cluster)
-        return MemoryResumed(
+            return m.MemoryResumed(tick=tick)
+        assessed = await self.store.latest_assessment(ask.cluster)
+        return m.MemoryResumed(
             memory=after.model_dump(mode="json"),
             evaluation=latest.evaluation.model_dump(mode="json"),
             health_state=assessed.verdict.health_state.value if assessed else None,
@@ -157,19 +142,61 @@ class ObserveActivities:
             assessed=assessed.time.timestamp() if assessed else None,
         )
 
-    def _all_missing(self, ask: EvaluateHealth) -> Signals:
-        expected = [i for source in _of(ask.cluster, self._deps.sources) for i in source.expected]
+    def _all_missing(self, ask: m.EvaluateHealth) -> Signals:
+        expected = [i for source in _of(ask.cluster, self.sources) for i in source.expected]
         return pipeline.all_missing(Instant.from_timestamp(ask.tick), expected, ask.missing_reason)
 
     async def _store_thresholds(self, cluster: str, snapshots: Sequence[Snapshot]) -> None:
-        thresholds = _of(cluster, self._deps.contexts).thresholds
+        thresholds = _of(cluster, self.contexts).thresholds
         ours = thresholds.digest()
-        if ours not in self._deps.saved_thresholds and any(s.thresholds_hash == ours for s in snapshots):
-            await self._deps.store.save_thresholds(ours, thresholds.model_dump(mode="json"))
-            self._deps.saved_thresholds.add(ours)
+        if ours not in self.saved_thresholds and any(s.thresholds_hash == ours for s in snapshots):
+            await self.store.save_thresholds(ours, thresholds.model_dump(mode="json"))
+            self.saved_thresholds.add(ours)
 
 
-def words_of(evaluation: Evaluation) -> Document:
+@dataclass(frozen=True)
+class WatchedLogs:
+    """The logs of one cluster: their source, the patterns to count, and the rate window in seconds."""
+
+    source: LogSource
+    book: PatternBook
+    window_sec: float
+
+
+@dataclass(frozen=True)
+class LogActivities:
+    """The log watcher's activity, over the logs of each cluster that has some. `redact` takes secrets out of what is
+    counted."""
+
+    redact: Redact
+    logs: Mapping[str, WatchedLogs] = field(default_factory=dict)
+    now: Callable[[], Instant] = Instant.now
+
+    @activity.defn
+    async def query_logs(self, ask: m.QueryLogs) -> m.LogsQueried:
+        """Read from the cursor on and count. Logs that cannot be read are missing with a reason, not an error."""
+        watched = self.logs.get(ask.cluster)
+        if watched is None:
+            return m.LogsQueried(watched=False)
+        now = self.now()
+        memory = read_document(LogMemory, ask.memory, "log_memory.incompatible") or LogMemory()
+        batch = await watched.source.read(ask.cursor, now, ask.deadline_sec)
+        if not batch.read or batch.span_sec is None:
+            now_seen = current_reading(memory, now, watched.window_sec, batch.missing)
+        else:
+            count = partial(count_lines, span_sec=batch.span_sec, window_sec=watched.window_sec, missing=batch.missing)
+            memory, now_seen = await asyncio.to_thread(
+                count, memory, batch.lines, now, book=watched.book, redact=self.redact
+            )
+        return m.LogsQueried(
+            cursor=dict(batch.cursor),
+            memory=memory.model_dump(mode="json"),
+            seen=now_seen.model_dump(mode="json"),
+            spikes=list(now_seen.spikes),
+        )
+
+
+def words_of(evaluation: Evaluation) -> m.Document:
     """The part of the ExplainedEvaluation that a notification needs: not its signals, which are most of it."""
     needed = {"evaluation_id", "cluster", "time", "verdict", "summary", "findings"}
     return explained(evaluation).model_dump(mode="json", include=needed)
@@ -181,7 +208,7 @@ def _of(cluster: str, known: Mapping[str, T]) -> T:
     return known[cluster]
 
 
-def _read(model: type[M], document: Document | None, event: str) -> M | None:
+def read_document(model: type[M], document: m.Document | None, event: str) -> M | None:
     """The document; None, with a log line, where another release wrote it and this one cannot read it."""
     if not document:
         return None
@@ -193,7 +220,7 @@ def _read(model: type[M], document: Document | None, event: str) -> M | None:
         return None
 
 
-def _readable(documents: Sequence[SnapshotDocument]) -> Iterable[Snapshot]:
+def _readable(documents: Sequence[m.SnapshotDocument]) -> Iterable[Snapshot]:
     for document in documents:
-        if snapshot := _read(Snapshot, document.model_dump(), "snapshot.incompatible"):
+        if snapshot := read_document(Snapshot, document.model_dump(), "snapshot.incompatible"):
             yield snapshot
