@@ -124,7 +124,7 @@ def test_a_person_reads_what_fired_and_what_to_do() -> None:
     assert "east  ● CRITICAL  since " in text
     assert "tasks in the backlog" in text
     assert "work_stalled" in text
-    assert "1. Start workers for task queue orders" in text
+    assert "1. Start workers for `orders`, or fix their deployment" in text
     assert "\x1b" not in text
 
 
