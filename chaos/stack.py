@@ -14,7 +14,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from chaos.waiting import until
 from copilot.embedded.ports import LOOPBACK, free_ports
 from copilot.embedded.postgres import Postgres, accepts_connections
-from copilot.embedded.processes import OWN_SERVER, CopilotProcesses, start_own_services
+from copilot.embedded.processes import OWN_SERVER, start_copilot, start_own_services
 from copilot.embedded.supervisor import Backoff, Event, Probe, Supervisor, http_responds
 from copilot.embedded.temporal import DevServer, frontend_healthy
 
@@ -77,9 +77,7 @@ async def stack(on_event: Callable[[Event], None], backoff: Backoff | None) -> A
                 config.write_text(_configuration(watched, logs, server, postgres, port), encoding="utf-8")
                 made = Stack(supervisor, server, postgres, page, logs, disk)
                 ready = made.will_be_up(WORKER)
-                processes = CopilotProcesses(supervisor, config, page)
-                await processes.set_up_store()
-                await processes.start()
+                await start_copilot(supervisor, config, page)
                 await until(ready, f"{WORKER} to be ready")
                 yield made
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from copilot.cli.options import JsonOption
-from copilot.cli.output import STATE_STYLES, plain_console, print_lines, width_of, wrapped
+from copilot.cli.output import STATE_STYLES, plain_console, print_lines, prose_width, wrapped
 
 if TYPE_CHECKING:
     from lab.run import LiveEvaluation, Show
@@ -46,7 +46,7 @@ def list_(as_json: JsonOption = False) -> None:
             continue
         cause = f": {' or '.join(label.cause)}" if label.cause else ""
         out.print(Text.assemble((f"{each.name:<30}", "bold"), " or ".join(label.states), cause))
-        print_lines(out, wrapped(each.what, width_of(out), "    ", "    ", "dim"))
+        print_lines(out, wrapped(each.what, prose_width(out), "    ", "    ", "dim"))
 
 
 @app.command()
@@ -130,7 +130,7 @@ def print_score(score: "LabScore") -> None:
     out = plain_console()
 
     def print_mistake(line: str) -> None:
-        print_lines(out, wrapped(line, width_of(out), "  ", "    ", "yellow"))
+        print_lines(out, wrapped(line, prose_width(out), "  ", "    ", "yellow"))
 
     rows = list(scenario_rows(score))
     picked = [SCENARIOS.index(column) for column in NARROW]
@@ -140,7 +140,7 @@ def print_score(score: "LabScore") -> None:
             print_mistake(f"{name}: {mistakes}")
     if score.unrecorded:
         missing = f"Without a recording, so not counted: {', '.join(score.unrecorded)}"
-        print_lines(out, wrapped(missing, width_of(out), "", "  ", "dim"))
+        print_lines(out, wrapped(missing, prose_width(out), "", "  ", "dim"))
     if score.variants:
         out.print()
         out.print(_table("Variants of the recordings", VARIANTS, variant_rows(score)))

@@ -3,9 +3,9 @@
 import asyncio
 from pathlib import Path
 
-from copilot.diagnosis import CheckStatus
-from copilot.doctor import LogCheck, check_logs, diagnose
-from copilot.rules.signals.logs import TOP_PATTERN
+from copilot.diagnosis import Check, CheckStatus
+from copilot.doctor import check_logs, diagnose
+from copilot.rules.signals.logs import TOP_PATTERN, LogReading
 from copilot.rules.signals.readings import MissingCode
 from copilot.settings.clusters import ClusterSettings, MetricsEndpoint
 from copilot.settings.load import Settings
@@ -31,7 +31,7 @@ def growing(file: Path, line: str) -> asyncio.Task[None]:
     return asyncio.create_task(grow())
 
 
-async def checked(file: Path, line: str) -> LogCheck:
+async def checked(file: Path, line: str) -> tuple[tuple[Check, ...], LogReading | None]:
     writing = growing(file, line)
     try:
         return await check_logs(cluster(LogSettings(files=(file,))), quick=True)
@@ -41,16 +41,16 @@ async def checked(file: Path, line: str) -> LogCheck:
 
 async def test_a_log_that_is_read_says_what_is_in_it(tmp_path: Path) -> None:
     file = tmp_path / "server.log"
-    found = await checked(file, '{"level":"error","msg":"x","error":"database is locked"}\n')
-    assert found.seen is not None
-    assert found.seen.top_pattern_count > 2
-    (check,) = found.checks
+    checks, seen = await checked(file, '{"level":"error","msg":"x","error":"database is locked"}\n')
+    assert seen is not None
+    assert seen.top_pattern_count > 2
+    (check,) = checks
     assert (check.name, check.status) == (f"logs {file}", CheckStatus.OK)
     assert check.found.endswith("with a level; most frequent: database locked")
 
 
 async def test_a_log_that_is_no_temporal_servers_is_doubted(tmp_path: Path) -> None:
-    (check,) = (await checked(tmp_path / "x.log", "GET /index.html 200\n")).checks
+    (check,), _ = await checked(tmp_path / "x.log", "GET /index.html 200\n")
     assert check.status is CheckStatus.WARNING
     assert "Temporal server's log" in check.fix
 

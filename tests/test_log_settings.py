@@ -9,6 +9,7 @@ from copilot.logs.lines import LogLine
 from copilot.logs.patterns import PatternBook
 from copilot.settings.load import Settings, load_settings
 
+LOKI = '[clusters.logs.loki]\nurl = "http://l"\nquery = \'{a="b"}\'\n'
 CLUSTER = '[[clusters]]\nname = "prod"\n[clusters.temporal]\naddress = "127.0.0.1:7233"\n'
 
 
@@ -98,17 +99,10 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     ("text", "why"),
     [
         ("[clusters.logs]", "choose one of files and loki"),
-        (
-            '[clusters.logs]\nfiles = ["/a.log"]\n[clusters.logs.loki]\nurl = "http://l"\nquery = \'{a="b"}\'',
-            "choose one of files and loki",
-        ),
-        (
-            '[clusters.logs.loki]\nurl = "http://l"\nquery = \'{a="b"}\'\nbearer_token = "t"\nbasic_user = "u"\n'
-            'basic_password = "p"',
-            "choose one of bearer_token and basic_user",
-        ),
-        ('[clusters.logs.loki]\nurl = "http://u:p@l"\nquery = \'{a="b"}\'', "put user and password into basic_user"),
-        ('[clusters.logs.loki]\nurl = "http://l"\nquery = \'{a="b"}\'\nsigv4 = {region = "x"}', "sigv4"),
+        ('[clusters.logs]\nfiles = ["/a.log"]\n' + LOKI, "choose one of files and loki"),
+        (LOKI + 'bearer_token = "t"\nbasic_user = "u"\nbasic_password = "p"', "one of bearer_token and basic_user"),
+        (LOKI.replace("//l", "//u:p@l"), "put user and password into basic_user"),
+        (LOKI + 'sigv4 = {region = "x"}', "sigv4"),
         (
             '[clusters.logs]\nfiles = ["/a.log"]\n'
             + '[[clusters.logs.patterns]]\nname = "twice"\nwords = ["abc"]\n' * 2,

@@ -94,34 +94,35 @@ def diagnose_cluster(cluster: str, checks: Sequence[Check], signals: Signals) ->
 
 def diagnose_signal(spec: SignalSpec, signals: Signals) -> SignalDiagnosis:
     """One signal of a reading."""
-    row = SignalDiagnosis(
-        id=spec.id,
-        kind=spec.kind,
-        unit=spec.unit,
-        status=SignalStatus.VALUE,
-        source=signals.sources.get(spec.id, ""),
-    )
-    value = signals.value(spec.id)
+    value, code, why = signals.value(spec.id), None, ""
     if value is not None:
-        return row.model_copy(update={"value": value})
-    if signals.quiet(spec.id):
-        return row.model_copy(update={"status": SignalStatus.NO_TRAFFIC})
-    if spec.source == "none":
+        status = SignalStatus.VALUE
+    elif signals.quiet(spec.id):
+        status = SignalStatus.NO_TRAFFIC
+    elif spec.source == "none":
         status, code, why = SignalStatus.UNMEASURED, MissingCode.NO_SOURCE, "nothing measures it"
     elif missing := signals.why_missing(spec.id):
         status, code, why = SignalStatus.MISSING, missing.code, missing.detail
     else:
         status, code, why = SignalStatus.MISSING, MissingCode.NO_SOURCE, _unconfigured(spec)
-    hint = spec.full_hint if code in (MissingCode.ABSENT, MissingCode.NO_SOURCE) else FIX_CONNECTION
-    return row.model_copy(update={"status": status, "code": code, "why": why, "hint": hint})
+    hint = spec.full_hint if code in (MissingCode.ABSENT, MissingCode.NO_SOURCE) else FIX_CONNECTION if code else ""
+    source = signals.sources.get(spec.id, "")
+    return SignalDiagnosis(
+        id=spec.id,
+        kind=spec.kind,
+        unit=spec.unit,
+        status=status,
+        value=value,
+        source=source,
+        code=code,
+        why=why,
+        hint=hint,
+    )
 
 
 def _unconfigured(spec: SignalSpec) -> str:
-    if spec.source == "api":
-        return "no [clusters.temporal] address is configured"
-    if spec.source == "logs":
-        return "no [clusters.logs] are configured"
-    return f"no {spec.role} metrics are configured"
+    sections = {"api": "no [clusters.temporal] address is configured", "logs": "no [clusters.logs] are configured"}
+    return sections.get(spec.source, f"no {spec.role} metrics are configured")
 
 
 def distrust_reasons(signals: Signals) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """The checks of `copilot doctor`: connections, permissions and clocks, and one reading of each cluster."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import httpx
@@ -20,6 +20,7 @@ from copilot.rules.signals.logs import LogReading, with_logs
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, PrometheusSettings
 from copilot.settings.load import Settings
+from copilot.sources import Source
 from copilot.sources.checks import MIN_SAMPLES, PageCheck, RoleCheck, check_page, check_prometheus
 from copilot.sources.temporal.client import watched_client
 from copilot.sources.temporal.health import Frontend
@@ -84,12 +85,12 @@ async def diagnose(
     progress: Progress = lambda _cluster, _elapsed, _total: None,
 ) -> Diagnosis:
     """Check everything and read these clusters for one rate window (`quick`: two scrapes), concurrently."""
-    (own, same), found = await asyncio.gather(
-        asyncio.gather(_own(settings), _same(settings, clusters)),
+    (temporal, store, same), found = await asyncio.gather(
+        asyncio.gather(_own_temporal(settings), _own_store(settings), _same(settings, clusters)),
         asyncio.gather(*(_cluster(c, quick, progress) for c in clusters)),
     )
     return Diagnosis(
-        own=own,
+        own=(*temporal, store),
         clusters=tuple(
             diagnose_cluster(c.name, (*checks, *([_WATCHES_ITSELF] if c.name in same else [])), signals)
             for c, (checks, signals) in zip(clusters, found, strict=True)
@@ -106,27 +107,32 @@ async def record_cluster(
     hide_addresses: bool = False,
 ) -> None:
     """Record a cluster for `for_sec` seconds (see `replay.record`)."""
+    async with _open_sources(cluster) as sources:
+        await record(cluster, sources, file, for_sec, recorded, hide_addresses=hide_addresses)
+
+
+@contextlib.asynccontextmanager
+async def _open_sources(cluster: ClusterSettings) -> AsyncIterator[tuple[Source, ...]]:
     sources = bootstrap.sources(cluster)
     try:
-        await record(cluster, sources, file, for_sec, recorded, hide_addresses=hide_addresses)
+        yield sources
     finally:
         for source in sources:
             await source.aclose()
 
 
 async def _cluster(cluster: ClusterSettings, quick: bool, progress: Progress) -> tuple[tuple[Check, ...], Signals]:
-    (metrics, frontend, logs), signals = await asyncio.gather(
+    (metrics, frontend, (logs, seen)), signals = await asyncio.gather(
         asyncio.gather(_metrics(cluster), _watched(cluster), check_logs(cluster, quick)),
         _reading(cluster, quick, progress),
     )
-    return (*metrics, *frontend, *logs.checks), with_logs(signals, logs.seen, stale_sec=600)
+    return (*metrics, *frontend, *logs), with_logs(signals, seen, stale_sec=600)
 
 
 async def _reading(cluster: ClusterSettings, quick: bool, progress: Progress) -> Signals:
-    sources = bootstrap.sources(cluster)
     began = Instant.now()
     signals = Signals(time=began, readings={})
-    try:
+    async with _open_sources(cluster) as sources:
         if quick:
             return await pipeline.collect(sources, began)
         step = min(cluster.interval_sec, cluster.window / 2)
@@ -134,9 +140,6 @@ async def _reading(cluster: ClusterSettings, quick: bool, progress: Progress) ->
         async for signals in read_ticks(sources, step, cluster.window + step / 2):
             progress(cluster.name, (signals.time - began).total("seconds"), cluster.window)
         return signals
-    finally:
-        for source in sources:
-            await source.aclose()
 
 
 async def _metrics(cluster: ClusterSettings) -> tuple[Check, ...]:
@@ -156,11 +159,12 @@ async def _prometheus(settings: PrometheusSettings, window_sec: float) -> tuple[
     try:
         found = await check_prometheus(settings, window_sec)
     except SourceError as error:
-        fix = _PROMETHEUS_FIXES.get(error.code, "")
-        return [_check(FAILED, name, error.detail, fix)], None
+        return [_check(FAILED, name, error.detail, _PROMETHEUS_FIXES.get(error.code, ""))], None
     version = f"version {found.version}, " if found.version else ""
-    answers = _check(OK, name, f"{version}{found.took_sec:.2f} s for an answer")
-    return [answers, *(_role(role, window_sec) for role in found.roles)], found.ahead_sec
+    return [
+        _check(OK, name, f"{version}{found.took_sec:.2f} s for an answer"),
+        *(_role(role, window_sec) for role in found.roles),
+    ], found.ahead_sec
 
 
 def _role(found: RoleCheck, window_sec: float) -> Check:
@@ -203,30 +207,22 @@ def _clocks(ahead: dict[str, float]) -> Check:
         return _check(SKIPPED, "clocks", "no metrics page sends its time")
     name, worst = max(ahead.items(), key=lambda item: abs(item[1]))
     if abs(worst) <= SKEW_SEC:
-        within = max(1.0, abs(worst))
-        return _check(OK, "clocks", f"within {within:.0f} s of this machine's")
+        return _check(OK, "clocks", f"within {max(1.0, abs(worst)):.0f} s of this machine's")
     which = "ahead of" if worst > 0 else "behind"
     found = f"{name.rpartition(' ')[2]} is {abs(worst):.0f} s {which} this machine"
     return _check(WARNING, "clocks", found, "set both by NTP")
 
 
-@dataclass(frozen=True)
-class LogCheck:
-    """The checks of a cluster's logs, and their reading; None where no logs are configured."""
-
-    checks: tuple[Check, ...] = ()
-    seen: LogReading | None = None
-
-
-async def check_logs(cluster: ClusterSettings, quick: bool) -> LogCheck:
-    """Read a cluster's logs for one rate window (`quick`: two seconds)."""
+async def check_logs(cluster: ClusterSettings, quick: bool) -> tuple[tuple[Check, ...], LogReading | None]:
+    """Read a cluster's logs for one rate window (`quick`: two seconds): their check, and the reading, None where there
+    is none. No check if no logs are configured."""
     if cluster.logs is None:
-        return LogCheck()
+        return (), None
     where = f"logs of {cluster.logs.loki.url}" if cluster.logs.loki else f"logs {cluster.logs.files[0]}"
     try:
         source = bootstrap.log_source(cluster.logs)
     except SettingsError as error:
-        return LogCheck((_check(WARNING, where, str(error)),))
+        return (_check(WARNING, where, str(error)),), None
     try:
         began = Instant.now()
         first = await source.read(None, began, DEADLINE_SEC)
@@ -236,9 +232,8 @@ async def check_logs(cluster: ClusterSettings, quick: bool) -> LogCheck:
     finally:
         await source.aclose()
     if batch.missing is not None:
-        fix = _LOG_FIXES.get(batch.missing.code, "")
-        seen = LogReading(time=now, missing=batch.missing)
-        return LogCheck((_check(WARNING, where, batch.missing.detail, fix),), seen)
+        check = _check(WARNING, where, batch.missing.detail, _LOG_FIXES.get(batch.missing.code, ""))
+        return (check,), LogReading(time=now, missing=batch.missing)
     span = batch.span_sec or 1.0
     _, seen = count_lines(
         LogMemory(),
@@ -253,9 +248,9 @@ async def check_logs(cluster: ClusterSettings, quick: bool) -> LogCheck:
     found = f"{len(batch.lines)} lines in {span:.0f} s" + (f", {levelled} with a level" if batch.lines else "")
     if batch.lines and not levelled:
         fix = "is it a Temporal server's log? Its lines are JSON or text with a level"
-        return LogCheck((_check(WARNING, where, found, fix),), seen)
+        return (_check(WARNING, where, found, fix),), seen
     text = f"; most frequent: {seen.patterns[0].pattern}" if seen.patterns else ""
-    return LogCheck((_check(OK, where, found + text),), seen)
+    return (_check(OK, where, found + text),), seen
 
 
 async def _watched(cluster: ClusterSettings) -> tuple[Check, ...]:
@@ -274,8 +269,7 @@ async def _watched(cluster: ClusterSettings) -> tuple[Check, ...]:
     except SourceError as error:
         return (*checks, _refused("task queues", error, WARNING))
     if not queues:
-        nothing = "none is in use yet"
-        return (*checks, _check(SKIPPED, "task queues", nothing))
+        return (*checks, _check(SKIPPED, "task queues", "none is in use yet"))
     more = f" and {len(queues) - NAMED_QUEUES} more" if len(queues) > NAMED_QUEUES else ""
     several = len({key.namespace for key in queues}) > 1
     names = [f"{key.namespace}/{key.task_queue}" if several else key.task_queue for key in queues]
@@ -293,10 +287,8 @@ async def _frontend(name: str, frontend: Frontend) -> tuple[Check, ...]:
     try:
         version = await frontend.version()
     except SourceError as error:
-        skipped = _check(SKIPPED, namespace, "not tried")
-        return _refused(where, error, FAILED), skipped
-    text = f"server {version or 'of an unknown version'}{await _cluster_facts(frontend)}"
-    answers = _check(OK, where, text)
+        return _refused(where, error, FAILED), _check(SKIPPED, namespace, "not tried")
+    answers = _check(OK, where, f"server {version or 'of an unknown version'}{await _cluster_facts(frontend)}")
     try:
         await frontend.find_namespace()
     except SourceError as error:
@@ -319,11 +311,6 @@ def _refused(name: str, error: SourceError, status: CheckStatus) -> Check:
     return _check(status, name, str(error), _FRONTEND_FIXES.get(error.code, ""))
 
 
-async def _own(settings: Settings) -> tuple[Check, ...]:
-    """The Copilot's own Temporal and store. Without configuration `copilot up` starts its own."""
-    return (*await _own_temporal(settings), await _own_store(settings))
-
-
 async def _own_temporal(settings: Settings) -> tuple[Check, ...]:
     name = "the Copilot's Temporal"
     if not bootstrap.temporal_given(settings):
@@ -341,8 +328,7 @@ async def _own_store(settings: Settings) -> Check:
     try:
         found = await inspect(settings.store.url)
     except StoreError as error:
-        fix = "start the database, or fix [store] url"
-        return _check(FAILED, "the store", str(error), fix)
+        return _check(FAILED, "the store", str(error), "start the database, or fix [store] url")
     name, text = f"the store {found.place}", f"{found.server}, schema version {found.schema_version}"
     if found.schema_version == found.newest_version:
         return _check(OK, name, text)
@@ -354,8 +340,7 @@ async def _same(settings: Settings, clusters: Sequence[ClusterSettings]) -> tupl
     if not bootstrap.temporal_given(settings):
         return ()
     try:
-        return await bootstrap.watched_by_itself(
-            await bootstrap.temporal_client(settings.temporal, lazy=True), clusters
-        )
+        client = await bootstrap.temporal_client(settings.temporal, lazy=True)
+        return await bootstrap.watched_by_itself(client, clusters)
     except SettingsError:
         return ()

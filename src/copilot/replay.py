@@ -90,10 +90,8 @@ def cluster_at(settings: Settings, url: str, name: str | None, step_sec: float) 
     configured = chosen.prometheus.model_dump(exclude_unset=True) if chosen and chosen.prometheus else {}
     try:
         prometheus = PrometheusSettings.model_validate({**configured, "url": url})
-        if chosen is None:
-            cluster = ClusterSettings(name=name or "default", prometheus=prometheus)
-        else:
-            cluster = chosen.model_copy(update={"prometheus": prometheus})
+        cluster = chosen or ClusterSettings(name=name or "default", prometheus=prometheus)
+        cluster = cluster.model_copy(update={"prometheus": prometheus})
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise SettingsError([f"--prometheus {url} cannot be used: {reason}"]) from error
@@ -147,14 +145,8 @@ def _line(signals: Signals, memory: Memory, context: Context, explain: bool) -> 
 def explanation_of(evaluation: ExplainedEvaluation) -> dict[str, Any]:
     """The `explanation` of the replay contract: the page's words, in the page's order."""
     words = evaluation.narrative
-    parts = (
-        words.setting,
-        words.trigger,
-        *(sentence(reaction) for reaction in words.reactions),
-        words.why,
-        words.meaning,
-        words.watch_next,
-    )
+    reactions = map(sentence, words.reactions)
+    parts = (words.setting, words.trigger, *reactions, words.why, words.meaning, words.watch_next)
     missing = {i: why for i in evaluation.signals.readings if (why := evaluation.signals.why_missing(i))}
     return {
         "summary": evaluation.summary,

@@ -41,6 +41,14 @@ def forked(
         return subprocess.CompletedProcess(words, code, out.read_text("utf-8"), err.read_text("utf-8"))
 
 
+def assert_refused(done: "subprocess.CompletedProcess[str]", why: str) -> None:
+    """What cannot be done is one line on stderr, and exit code 2."""
+    assert (done.returncode, done.stdout) == (2, ""), done
+    assert why in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("copilot: ")
+
+
 def _serve() -> None:
     # What the commands would load when they run.
     import copilot.bootstrap

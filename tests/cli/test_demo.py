@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from copilot.embedded.data_folder import find_demo
-from tests.cli.forked import forked
+from tests.cli.forked import assert_refused, forked
 
 COPILOT = (sys.executable, "-m", "copilot")
 
@@ -24,10 +24,6 @@ COPILOT = (sys.executable, "-m", "copilot")
 @pytest.fixture(autouse=True)
 def own_list_of_demos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-
-
-def copilot(*words: str) -> subprocess.CompletedProcess[str]:
-    return forked(*words)
 
 
 @pytest.mark.parametrize(
@@ -43,11 +39,7 @@ def copilot(*words: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_2(words: tuple[str, ...], why: str) -> None:
-    done = copilot(*words)
-    assert done.returncode == 2
-    assert why in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stdout == ""
+    assert_refused(forked(*words), why)
 
 
 def test_a_port_given_and_taken_is_one_line_and_exit_2() -> None:
@@ -55,14 +47,11 @@ def test_a_port_given_and_taken_is_one_line_and_exit_2() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = copilot("demo", "--port", str(port))
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"copilot: port {port} cannot be used")
-    assert len(done.stderr.splitlines()) == 1
+        assert_refused(forked("demo", "--port", str(port)), f"copilot: port {port} cannot be used")
 
 
 def test_the_faults_are_listed_without_a_demo() -> None:
-    rows = json.loads(copilot("fault", "--list", "--json").stdout)
+    rows = json.loads(forked("fault", "--list", "--json").stdout)
     assert {"name": "workers-down", "what": "both workers are killed and stay down", "active": False} in rows
 
 
@@ -104,13 +93,13 @@ def test_a_demo_gives_a_verdict_takes_a_fault_from_a_second_terminal_and_ends_on
     assert demo.pid == running.pid
     assert httpx.get(f"{demo.page}/status", trust_env=False).status_code == 200
 
-    assert copilot("fault", "idle").stdout == "idle: no new workflows are started\n"
-    again = copilot("fault", "idle")
+    assert forked("fault", "idle").stdout == "idle: no new workflows are started\n"
+    again = forked("fault", "idle")
     assert (again.returncode, again.stderr) == (
         2,
         "copilot: idle is already active: clear idle first\n",
     )
-    assert copilot("fault", "--clear").stdout == "idle is cleared\n"
+    assert forked("fault", "--clear").stdout == "idle is cleared\n"
 
     processes = family(running.pid)
     assert len(processes) > 8

@@ -6,7 +6,8 @@ import re
 import pytest
 from rich.console import Console
 
-from copilot.cli.doctor import print_diagnosis
+from copilot.cli.doctor import diagnosis_lines
+from copilot.cli.output import print_lines, prose_width
 from copilot.diagnosis import Check, CheckStatus, Diagnosis, diagnose_cluster
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS
@@ -19,7 +20,8 @@ REFUSED = "http://127.0.0.1:9090/metrics: HTTP 403 Forbidden"
 def printed(signals: Signals, *checks: Check, width: int = 80, **console: object) -> str:
     out = io.StringIO()
     diagnosis = Diagnosis(own=(), clusters=(diagnose_cluster("night", checks, signals),))
-    print_diagnosis(diagnosis, Console(file=out, width=width, **console))  # type: ignore[arg-type]
+    screen = Console(file=out, width=width, **console)  # type: ignore[arg-type]
+    print_lines(screen, diagnosis_lines(diagnosis, prose_width(screen)))
     return out.getvalue()
 
 

@@ -14,7 +14,7 @@ from lab.cli import score
 from lab.recorded_run import find_runs
 from lab.scenarios import SCENARIOS
 from lab.score import score_lab
-from tests.cli.forked import forked
+from tests.cli.forked import assert_refused, forked
 from tests.lab.runs import FOLDER, RECORDED
 from tools.docs.benchmark import document
 
@@ -48,10 +48,7 @@ def test_the_list_is_to_be_had_as_json_one_scenario_a_line() -> None:
     ],
 )
 def test_what_cannot_be_run_is_one_line_and_exit_2(words: tuple[str, ...], why: str) -> None:
-    done = lab(*words)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert why in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert_refused(lab(*words), why)
 
 
 app = typer.Typer()

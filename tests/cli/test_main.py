@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from copilot.cli.main import app
 from copilot.rules.signals.readings import RecordingHeader
 from copilot.sources.recorded import write_recording
-from tests.cli.forked import forked
+from tests.cli.forked import assert_refused, forked
 from tests.evaluations import NOON, signals
 
 
@@ -92,12 +92,7 @@ def test_the_configuration_in_a_help_can_be_copied() -> None:
 )
 def test_what_cannot_run_is_one_line_and_exit_2(tmp_path: Path, words: tuple[str, ...], config: str, why: str) -> None:
     (tmp_path / "copilot.toml").write_text(config, encoding="utf-8")
-    done = copilot(*words, folder=tmp_path)
-    assert done.returncode == 2, done
-    assert why in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("copilot: ")
-    assert done.stdout == ""
+    assert_refused(copilot(*words, folder=tmp_path), why)
 
 
 def test_a_config_that_is_not_there_is_said(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from copilot.replay import cluster_at, evaluation_times, replay_recording
 from copilot.settings.clusters import ClusterSettings, PrometheusSettings
 from copilot.settings.load import Settings
 from lab.recorded_run import RECORDINGS, find_runs, load_run
+from tests.cli.forked import assert_refused
 from tests.cli.test_main import copilot
 from tests.evaluations import NOON
 
@@ -38,12 +39,7 @@ RANGE = ("--start", "2026-11-21T12:00:00Z", "--end", "2026-11-21T13:00:00Z")
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_what_cannot_be_replayed_is_one_line_and_exit_2(tmp_path: Path, words: tuple[str, ...], why: str) -> None:
-    done = copilot("replay", *words, folder=tmp_path)
-    assert done.returncode == 2, done
-    assert why in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("copilot: ")
-    assert done.stdout == ""
+    assert_refused(copilot("replay", *words, folder=tmp_path), why)
 
 
 @pytest.mark.parametrize(

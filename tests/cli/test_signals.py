@@ -1,7 +1,6 @@
 """`copilot signals`, and the document that is made of it."""
 
 import json
-from pathlib import Path
 
 import promql_parser
 import pytest
@@ -13,12 +12,6 @@ from copilot.metrics.dialects import DIALECTS
 from copilot.metrics.promql import signal_promql
 from copilot.rules.signals.taxonomy import SPECS
 from tools.docs.signals import markdown
-
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "signals.md"
-
-
-def test_the_document_is_fresh() -> None:
-    assert DOCUMENT.read_text(encoding="utf-8") == markdown(), "run `make docs`"
 
 
 def test_every_signal_and_every_long_hint_is_in_the_document_once() -> None:

@@ -103,17 +103,8 @@ class Demo:
 @contextmanager
 def running_demo(folder: Path) -> Iterator[Demo]:
     """A demo in `folder`; whatever is left of it at the end is killed."""
-    argv = [
-        sys.executable,
-        "-m",
-        "copilot",
-        "demo",
-        "--json",
-        "--interval",
-        f"{INTERVAL_SEC:g}s",
-        "--data-dir",
-        str(folder),
-    ]
+    words = f"-m copilot demo --json --interval {INTERVAL_SEC:g}s --data-dir".split()
+    argv = [sys.executable, *words, str(folder)]
     with (folder / "stderr.txt").open("w", encoding="utf-8") as told:
         process = subprocess.Popen(
             argv, stdout=subprocess.PIPE, stderr=told, text=True, env={**os.environ, "NO_COLOR": "1"}

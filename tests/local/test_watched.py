@@ -134,13 +134,20 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     writer.close()
 
 
-async def test_a_page_passes_unchanged_until_it_is_cut_and_again_when_restored() -> None:
+@asynccontextmanager
+async def relayed() -> AsyncIterator[tuple[MetricsRelay, httpx.AsyncClient]]:
+    """A relay in front of a page, and a client."""
     target, front = free_ports(2)
     async with (
         await asyncio.start_server(_serve, "127.0.0.1", target),
         MetricsRelay(front, target) as relay,
         httpx.AsyncClient(trust_env=False) as client,
     ):
+        yield relay, client
+
+
+async def test_a_page_passes_unchanged_until_it_is_cut_and_again_when_restored() -> None:
+    async with relayed() as (relay, client):
         assert (await client.get(relay.url)).content == PAGE
         await relay.cut()
         with pytest.raises(httpx.ConnectError):
@@ -157,12 +164,7 @@ async def test_a_dead_server_behind_it_breaks_the_connection() -> None:
 
 
 async def test_every_third_read_is_hung_up_on_when_it_is_to_flap() -> None:
-    target, front = free_ports(2)
-    async with (
-        await asyncio.start_server(_serve, "127.0.0.1", target),
-        MetricsRelay(front, target) as relay,
-        httpx.AsyncClient(trust_env=False) as client,
-    ):
+    async with relayed() as (relay, client):
         assert (await client.get(relay.url)).content == PAGE
         relay.fail_every = 3
         failed = []

@@ -3,14 +3,13 @@
 import asyncio
 import json
 import re
-import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from copilot.cli.options import ConfigOption, JsonOption, current_settings, duration, moment
-from copilot.cli.output import check_lines, plain_console, print_lines, width_of
+from copilot.cli.output import check_lines, plain_console, print_result, progress, prose_width
 
 if TYPE_CHECKING:
     from whenever import Instant
@@ -29,7 +28,7 @@ def setup_schema(config: ConfigOption = None, as_json: JsonOption = False) -> No
 
     Example: copilot db setup-schema --config copilot.toml"""
     version = _with_store(current_settings(config), lambda store: store.setup_schema())
-    typer.echo(json.dumps({"schema_version": version}) if as_json else f"the schema is at version {version}")
+    print_result({"schema_version": version}, [f"the schema is at version {version}"], as_json=as_json)
 
 
 @app.command()
@@ -42,15 +41,11 @@ def check_connection(config: ConfigOption = None, as_json: JsonOption = False) -
     from copilot.store.check import check_connection as check
 
     found = asyncio.run(check(store_url(current_settings(config))))
-    if as_json:
-        typer.echo(json.dumps({"place": found.place, "server": found.server, "schema_version": found.schema_version,
-                               "newest_version": found.newest_version,
-                               "checks": [c.model_dump(mode="json") for c in found.checks]}))  # fmt: skip
-    else:
-        out = plain_console()
-        print_lines(out, check_lines(f"The store {found.place}", found.checks, width_of(out)))
-    if not found.fine:
-        raise typer.Exit(1)
+    names = ("place", "server", "schema_version", "newest_version")
+    document = {name: getattr(found, name) for name in names}
+    document["checks"] = [check.model_dump(mode="json") for check in found.checks]
+    lines = check_lines(f"The store {found.place}", found.checks, prose_width())
+    print_result(document, lines, as_json=as_json, fine=found.fine)
 
 
 @app.command()
@@ -101,24 +96,24 @@ def prune(
         return rows, 0 if dry_run else await _delete(store, before, batch, rows)
 
     rows, deleted = _with_store(settings, delete)
-    time = before.format_iso()
-    if as_json:
-        typer.echo(json.dumps({"before": time, "dry_run": dry_run, "rows": rows, "deleted": deleted}))
-        return
-    total = sum(rows.values())
-    typer.echo(f"{total:,} rows before {time} would be deleted" if dry_run else
-               f"{deleted:,} rows before {time} are deleted")  # fmt: skip
-    for name, count in rows.items():
-        typer.echo(f"  {name:<20}{count:>12,}")
+    time, total = before.format_iso(), sum(rows.values())
+    print_result(
+        {"before": time, "dry_run": dry_run, "rows": rows, "deleted": deleted},
+        [
+            f"{total:,} rows before {time} would be deleted"
+            if dry_run
+            else f"{deleted:,} rows before {time} are deleted",
+            *(f"  {name:<20}{count:>12,}" for name, count in rows.items()),
+        ],
+        as_json=as_json,
+    )
 
 
 async def _delete(store: "Store", before: "Instant", batch: int, rows: dict[str, int]) -> int:
-    """Delete, with a progress bar per table on a terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    """Delete, with a progress bar per table."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description:<20}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = plain_console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bars:
+    with progress("{task.description:<20}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bars:
         tasks = {table: bars.add_task(table, total=count) for table, count in rows.items()}
         return await store.prune(before, batch, lambda table, count: bars.advance(tasks[table], count))
 

@@ -1,5 +1,7 @@
-"""`copilot demo`: a Temporal cluster with workers and load, and the Copilot watching it."""
+"""`copilot demo`: a Temporal cluster with workers and load, and the Copilot watching it; `copilot fault` breaks it."""
 
+import asyncio
+import contextlib
 import json
 import sys
 import time
@@ -14,9 +16,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from copilot.cli.options import duration
-from copilot.cli.output import STATE_STYLES
-from copilot.errors import SettingsError
+from copilot.cli.options import JsonOption, duration
+from copilot.cli.output import STATE_STYLES, print_result
+from copilot.errors import SettingsError, StartError
 
 if TYPE_CHECKING:
     from copilot.demo.faults import PlannedFault
@@ -55,6 +57,40 @@ def demo(
     options = DemoOptions(data_dir=data_dir, port=port, interval_sec=duration("--interval", interval))
     with _json_screen() if as_json else _person_screen() as screen:
         run_until_signal(run_demo(options, plan, for_sec, screen))
+
+
+def fault(
+    name: Annotated[str | None, typer.Argument(help="The fault; see --list.")] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Clear the fault; without a name, clear all.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the faults and mark the active ones.")] = False,
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="The demo's folder; by default your newest demo's.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Inject a fault into the running demo, or clear it.
+
+    Example: copilot fault workers-down, and then copilot fault workers-down --clear"""
+    from copilot.demo.faults import FAULTS, FaultRequest, fault_named, send_request
+    from copilot.embedded.data_folder import find_demo
+
+    active: list[str] = []
+    if list_:
+        with contextlib.suppress(*([] if data_dir else [StartError])):
+            active = asyncio.run(send_request(find_demo(data_dir).socket, FaultRequest())).active
+        rows = [{"name": each.name, "what": each.what, "active": each.name in active} for each in FAULTS.values()]
+        lines = [f"{row['name']:<24}{row['what']}{'  [active]' if row['active'] else ''}" for row in rows]
+        print_result(rows, lines, as_json=as_json)
+        return
+    if name is not None:
+        fault_named(name)
+    elif not clear:
+        raise SettingsError(["name a fault: `copilot fault --list` lists them"])
+    reply = asyncio.run(send_request(find_demo(data_dir).socket, FaultRequest(fault=name, clear=clear)))
+    if reply.done or as_json:
+        print_result(reply.model_dump(), [reply.text], as_json=as_json)
+    if not reply.done:
+        raise StartError(reply.text)
 
 
 def planned_fault(text: str) -> "PlannedFault":

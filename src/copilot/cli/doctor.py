@@ -1,20 +1,25 @@
 """`copilot doctor`: check every connection and signal of a cluster, or record what is read."""
 
 import asyncio
-import json
 import logging
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from copilot.cli.options import ConfigOption, JsonOption, demo_settings, duration, is_unconfigured
-from copilot.cli.output import check_lines, plain_console, print_lines, width_of, wrapped
+from copilot.cli.output import (
+    check_lines,
+    plain_console,
+    print_result,
+    progress,
+    prose_width,
+    wrapped,
+)
 from copilot.diagnosis import ClusterDiagnosis, Diagnosis, SignalDiagnosis, SignalStatus
 from copilot.errors import SettingsError, StartError
 from copilot.explain.numbers import quantity
@@ -31,6 +36,10 @@ if TYPE_CHECKING:
 TITLES: "dict[Kind, str]" = {
     "primary": "Primary signals", "amplifier": "Amplifiers", "worker": "Worker signals"
 }  # fmt: skip
+NOTES = {
+    SignalStatus.MISSING: "How to turn on the missing signals",
+    SignalStatus.UNMEASURED: "Not measured by any source (not part of the coverage)",
+}
 NAMED = 3
 """A note names up to this many signals; the table shows which the others are."""
 
@@ -62,14 +71,10 @@ def doctor(
     from copilot.doctor import diagnose
 
     logging.getLogger("copilot.sources").setLevel(logging.ERROR)  # The checks report it.
-    with _reading_progress() as progress:
-        found = asyncio.run(diagnose(settings, chosen, quick=quick, progress=progress))
-    if as_json:
-        print(json.dumps({"fine": found.fine, **found.model_dump(mode="json")}))
-    else:
-        print_diagnosis(found)
-    if not found.fine:
-        raise typer.Exit(1)
+    with _reading_progress() as show:
+        found = asyncio.run(diagnose(settings, chosen, quick=quick, progress=show))
+    document = {"fine": found.fine, **found.model_dump(mode="json")}
+    print_result(document, diagnosis_lines(found, prose_width()), as_json=as_json, fine=found.fine)
 
 
 def _settings(config: Path | None) -> "Settings":
@@ -111,25 +116,24 @@ def _record(
     from copilot.replay import with_interval
 
     cluster = clusters[0] if interval_sec is None else with_interval(clusters[0], interval_sec)
-    with _recording_progress(file, for_sec) as progress:
-        run_until_signal(record_cluster(cluster, file, for_sec, progress, hide_addresses=hide_addresses))
+    with _recording_progress(file, for_sec) as show:
+        run_until_signal(record_cluster(cluster, file, for_sec, show, hide_addresses=hide_addresses))
 
 
-def print_diagnosis(diagnosis: Diagnosis, console: Console | None = None) -> None:
-    """Print checks, signals and coverage of every cluster, and last whether verdicts can be trusted."""
-    out = console or plain_console()
-    width = width_of(out)
-    lines = [*check_lines("The Copilot", diagnosis.own, width)]
+def diagnosis_lines(diagnosis: Diagnosis, width: int) -> Iterator[Text]:
+    """Checks, signals and coverage of every cluster, and last whether verdicts can be trusted."""
+    yield from check_lines("The Copilot", diagnosis.own, width)
     for cluster in diagnosis.clusters:
-        lines += [Text(), *check_lines(f"Cluster {cluster.cluster}", cluster.checks, width), Text()]
-        lines += _signals(cluster, width)
+        yield Text()
+        yield from check_lines(f"Cluster {cluster.cluster}", cluster.checks, width)
+        yield Text()
+        yield from _signals(cluster, width)
     for cluster in diagnosis.clusters:
-        lines += _conclusion(cluster, width)
-    print_lines(out, lines)
+        yield from _conclusion(cluster, width)
 
 
 def _signals(cluster: ClusterDiagnosis, width: int) -> Iterator[Text]:
-    notes = Notes(cluster.signals)
+    notes = _Notes(cluster.signals)
     shares = (cluster.coverage.primary, cluster.coverage.amplifiers, cluster.coverage.worker)
     for (kind, title), share in zip(TITLES.items(), shares, strict=True):
         rows = [signal for signal in cluster.signals if signal.kind == kind]
@@ -151,48 +155,37 @@ def _share(share: float) -> str:
     return f"{int(share * 100 + 1e-9) / 100:.2f}"
 
 
-class Notes:
-    """Numbered notes: why signals have no value and how to turn them on, once for all signals to which it applies."""
+class _Notes:
+    """Numbered notes: why signals have no value and how to turn them on, once for all signals to which it applies.
+    First those that can be turned on, then those that cannot."""
 
     def __init__(self, signals: Iterable[SignalDiagnosis]) -> None:
-        self._of: dict[tuple[str, str], list[SignalDiagnosis]] = {}
+        of: dict[SignalStatus, dict[tuple[str, str], list[SignalDiagnosis]]] = {s: {} for s in NOTES}
         for signal in signals:
-            if signal.status in (SignalStatus.MISSING, SignalStatus.UNMEASURED):
-                self._of.setdefault(self._key(signal), []).append(signal)
-        missing = [k for k, rows in self._of.items() if rows[0].status is SignalStatus.MISSING]
-        self._missing = {key: number for number, key in enumerate(missing, 1)}
-        unmeasured = [k for k in self._of if k not in self._missing]
-        self._unmeasured = {key: number for number, key in enumerate(unmeasured, len(missing) + 1)}
+            if signal.status in of:
+                of[signal.status].setdefault(self._key(signal), []).append(signal)
+        self._notes = [rows for notes in of.values() for rows in notes.values()]
 
     @staticmethod
     def _key(signal: SignalDiagnosis) -> tuple[str, str]:
         """Absent signals share a note whatever their family: what to do is the same."""
-        return signal.hint, "" if signal.code is MissingCode.ABSENT else f"{signal.status.value} {signal.why}"
+        return signal.hint, "" if signal.code is MissingCode.ABSENT else signal.why
 
     def number(self, signal: SignalDiagnosis) -> int | None:
         """The number of a signal's note; None if it has a value."""
-        if signal.status not in (SignalStatus.MISSING, SignalStatus.UNMEASURED):
-            return None
-        key = self._key(signal)
-        return self._missing.get(key) or self._unmeasured.get(key)
+        return next((number for number, rows in enumerate(self._notes, 1) if signal in rows), None)
 
     def lines(self, width: int) -> Iterator[Text]:
-        """The notes: first on signals that can be turned on, then on those that cannot."""
-        for title, numbers in (
-            ("How to turn on the missing signals", self._missing),
-            ("Not measured by any source (not part of the coverage)", self._unmeasured),
-        ):
-            if not numbers:
-                continue
-            yield Text(title, style="bold")
-            for key, number in numbers.items():
-                rows = self._of[key]
-                indent = " " * 7
+        """The notes below their titles."""
+        numbered = enumerate(self._notes, 1)
+        for status, notes in groupby(numbered, key=lambda note: note[1][0].status):
+            yield Text(NOTES[status], style="bold")
+            for number, rows in notes:
                 why = "; ".join(dict.fromkeys(row.why for row in rows))
-                note = f"{_names(rows)}: {why if numbers is self._missing else rows[0].hint}"
-                yield from wrapped(note, width, f"{f'({number})':>6} ", indent)
-                if numbers is self._missing:
-                    yield from wrapped(rows[0].hint, width, f"{indent}→ ", f"{indent}  ", "dim")
+                missing, hint, indent = status is SignalStatus.MISSING, rows[0].hint, " " * 7
+                yield from wrapped(f"{_names(rows)}: {why if missing else hint}", width, f"{f'({number})':>6} ", indent)
+                if missing:
+                    yield from wrapped(hint, width, f"{indent}→ ", f"{indent}  ", "dim")
             yield Text()
 
 
@@ -202,15 +195,12 @@ def _names(rows: Sequence[SignalDiagnosis]) -> str:
 
 
 def _value(signal: SignalDiagnosis) -> Text:
-    match signal.status:
-        case SignalStatus.VALUE:
-            return Text(quantity(signal.value, signal.unit))
-        case SignalStatus.NO_TRAFFIC:
-            return Text("no traffic", style="dim")
-        case SignalStatus.MISSING:
-            return Text("missing", style="yellow")
-        case SignalStatus.UNMEASURED:
-            return Text("–", style="dim")
+    without = {
+        SignalStatus.NO_TRAFFIC: ("no traffic", "dim"),
+        SignalStatus.MISSING: ("missing", "yellow"),
+        SignalStatus.UNMEASURED: ("–", "dim"),
+    }
+    return Text(*without.get(signal.status, (quantity(signal.value, signal.unit), "")))
 
 
 def _conclusion(cluster: ClusterDiagnosis, width: int) -> Iterator[Text]:
@@ -225,26 +215,19 @@ def _conclusion(cluster: ClusterDiagnosis, width: int) -> Iterator[Text]:
 @contextmanager
 def _reading_progress() -> Iterator[Callable[[str, float, float], None]]:
     """Progress of the readings on stderr: a bar per cluster on a terminal, else a line per cluster."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, TimeElapsedColumn
 
-    if not sys.stderr.isatty():
-
-        def show_line(cluster: str, elapsed: float, total: float) -> None:
-            if not elapsed:
-                typer.echo(f"reading {cluster} for {total:.0f} s", err=True)
-
-        yield show_line
-        return
-    columns = (TextColumn("reading {task.description} for {task.total:.0f} s"), BarColumn(), TimeElapsedColumn())
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=plain_console(stderr=True), transient=True) as bars:
+    with progress("reading {task.description} for {task.total:.0f} s", BarColumn(), TimeElapsedColumn()) as bars:
 
-        def show_bar(cluster: str, elapsed: float, total: float) -> None:
+        def show(cluster: str, elapsed: float, total: float) -> None:
             if cluster not in tasks:
                 tasks[cluster] = bars.add_task(cluster, total=total)
+                if bars.disable:
+                    typer.echo(f"reading {cluster} for {total:.0f} s", err=True)
             bars.update(tasks[cluster], completed=elapsed)
 
-        yield show_bar
+        yield show
 
 
 @contextmanager

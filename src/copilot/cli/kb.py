@@ -1,22 +1,22 @@
 """`copilot kb`: the runbooks, on this machine and in an Amazon Bedrock Knowledge Base."""
 
 import asyncio
-import json
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from copilot.cli.options import ConfigOption, JsonOption
-from copilot.cli.output import plain_console, print_lines, width_of, wrapped
+from copilot.cli.output import print_result, progress, prose_width, wrapped
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.text import Text
+
+    from copilot.explain.model.knowledge import Passage
     from copilot.settings.models import KnowledgeSettings
     from copilot.sources.knowledge.ingestion import Ingestion, IngestionJob
 
@@ -44,20 +44,22 @@ def search(
     if found.reason:
         raise SourceError(MissingCode.TARGET_DOWN, found.reason)
     passages = found.passages[:limit]
-    out = plain_console()
-    if as_json:
-        typer.echo(json.dumps({"passages": [p.model_dump() for p in passages]}))
-    elif not passages:
-        typer.echo("no passage matches")
-    else:
-        for passage in passages:
-            out.print(passage.title, style="bold", soft_wrap=True)
-            out.print(f"{passage.source}  {passage.score:.2f}", style="dim", soft_wrap=True)
-            for line in passage.text.splitlines():
-                print_lines(out, wrapped(line, width_of(out), "  ", "  "))
-            out.print()
+    document = {"passages": [p.model_dump() for p in passages]}
+    print_result(document, _passage_lines(passages), as_json=as_json, fine=bool(passages))
+
+
+def _passage_lines(passages: "Sequence[Passage]") -> "Iterator[Text | str]":
+    from rich.text import Text
+
+    width = prose_width()
+    for passage in passages:
+        yield Text(passage.title, style="bold")
+        yield Text(f"{passage.source}  {passage.score:.2f}", style="dim")
+        for line in passage.text.splitlines():
+            yield from wrapped(line, width, "  ", "  ")
+        yield ""
     if not passages:
-        raise typer.Exit(1)
+        yield "no passage matches"
 
 
 @app.command()
@@ -71,28 +73,28 @@ def sync(
     refused by name, and the exit code is 1.
 
     Example: copilot kb sync --delete --config copilot.toml"""
+    from rich.progress import BarColumn, MofNCompleteColumn
+
     from copilot.sources.knowledge.ingestion import sync as run
 
-    with _files_progress() as progress:
-        result = run(_settings(config), delete=delete, dry_run=dry_run, progress=progress)
-    if as_json:
-        typer.echo(json.dumps(asdict(result)))
-    else:
-        would = "would be " if dry_run else ""
-        for names, what in ((result.uploaded, "uploaded"), (result.deleted, "deleted")):
-            for name in names:
-                typer.echo(f"{would}{what}: {name}")
-        for name in result.stale:
-            typer.echo(f"no longer a runbook, still in the bucket (remove it with --delete): {name}")
-        for name, query in result.refused.items():
-            typer.echo(f"refused: {name} contains PromQL ({query})")
-        new, same, gone = len(result.uploaded), len(result.unchanged), len(result.deleted)
-        place = f"s3://{result.bucket}/{result.prefix}"
-        typer.echo(f"{place}: {new} {would}uploaded, {same} unchanged, {gone} {would}deleted")
-        if (result.uploaded or result.deleted) and not dry_run:
-            typer.echo("next: copilot kb start-ingestion")
-    if result.refused:
-        raise typer.Exit(1)
+    with progress("runbooks", BarColumn(), MofNCompleteColumn(), "{task.description}") as bars:
+        task = bars.add_task("", total=None)
+
+        def show(name: str, done: int, total: int) -> None:
+            bars.update(task, completed=done, total=total, description=name)
+
+        result = run(_settings(config), delete=delete, dry_run=dry_run, progress=show)
+    would = "would be " if dry_run else ""
+    new, same, gone = len(result.uploaded), len(result.unchanged), len(result.deleted)
+    lines = [
+        *(f"{would}uploaded: {name}" for name in result.uploaded),
+        *(f"{would}deleted: {name}" for name in result.deleted),
+        *(f"no longer a runbook, still in the bucket (remove it with --delete): {name}" for name in result.stale),
+        *(f"refused: {name} contains PromQL ({query})" for name, query in result.refused.items()),
+        f"s3://{result.bucket}/{result.prefix}: {new} {would}uploaded, {same} unchanged, {gone} {would}deleted",
+        *(["next: copilot kb start-ingestion"] if (new or gone) and not dry_run else []),
+    ]
+    print_result(asdict(result), lines, as_json=as_json, fine=not result.refused)
 
 
 @app.command()
@@ -110,18 +112,26 @@ def start_ingestion(
     source = _ingestion(config)
     job = source.start()
     if wait:
-        with _job_progress() as progress:
-            progress(job)
-            while job.running:
-                time.sleep(every)
-                job = source.job(job.id)
-                progress(job)
-    if as_json:
-        typer.echo(job.model_dump_json())
-    else:
-        _print_job(job)
-    if not job.ok:
-        raise typer.Exit(1)
+        job = _ended(job, source, every)
+    print_result(job.model_dump(mode="json"), _job_lines(job), as_json=as_json, fine=job.ok)
+
+
+def _ended(job: "IngestionJob", source: "Ingestion", every_sec: float) -> "IngestionJob":
+    """Poll the job until it ends, and show its states: in place on a terminal, else a line per new state. Bedrock does
+    not report the number of documents, so there is no bar."""
+    from rich.progress import SpinnerColumn, TimeElapsedColumn
+
+    with progress(SpinnerColumn(), "{task.description}", TimeElapsedColumn()) as bars:
+        task, shown = bars.add_task("", total=None), ""
+        while True:
+            bars.update(task, description=f"ingestion {job.id}: {job.status}; {_counts(job)}")
+            if bars.disable and job.status != shown:
+                typer.echo(f"ingestion {job.id}: {job.status}", err=True)
+            if not job.running:
+                return job
+            shown = job.status
+            time.sleep(every_sec)
+            job = source.job(job.id)
 
 
 @app.command()
@@ -141,23 +151,19 @@ def status(
     source = _ingestion(config)
     base = source.base()
     newest = [source.job(job)] if job else [source.job(j.id) for j in source.jobs(1)]
-    if as_json:
-        jobs = [j.model_dump() for j in newest]
-        about = {"source": settings.source, "knowledge_base": base.model_dump(), "job": next(iter(jobs), None)}
-        typer.echo(json.dumps(about))
-    else:
-        used = (
-            "runbooks are searched there" if settings.source == "bedrock" else 'not used: [knowledge] source is "local"'
-        )
-        typer.echo(f"knowledge base {base.id} ({base.name}): {base.status}; {used}")
-        for reason in base.reasons:
-            typer.echo(f"  {reason}")
-        for found in newest:
-            _print_job(found)
-        if not newest:
-            typer.echo(NO_JOBS)
-    if base.status not in ("ACTIVE", "UPDATING") or not all(j.ok for j in newest):
-        raise typer.Exit(1)
+    used = "runbooks are searched there" if settings.source == "bedrock" else 'not used: [knowledge] source is "local"'
+    lines = [
+        f"knowledge base {base.id} ({base.name}): {base.status}; {used}",
+        *(f"  {reason}" for reason in base.reasons),
+        *(_job_lines(newest[0]) if newest else [NO_JOBS]),
+    ]
+    document = {
+        "source": settings.source,
+        "knowledge_base": base.model_dump(),
+        "job": newest[0].model_dump() if newest else None,
+    }
+    fine = base.status in ("ACTIVE", "UPDATING") and all(j.ok for j in newest)
+    print_result(document, lines, as_json=as_json, fine=fine)
 
 
 @app.command()
@@ -170,12 +176,8 @@ def list_jobs(
 
     Example: copilot kb list-jobs --limit 3"""
     jobs = _ingestion(config).jobs(limit)
-    if as_json:
-        typer.echo(json.dumps([j.model_dump() for j in jobs]))
-    elif not jobs:
-        typer.echo(NO_JOBS)
-    for job in () if as_json else jobs:
-        typer.echo(f"{job.id:<12}{job.started_at:<29}{job.status:<13}{_counts(job)}")
+    lines = [f"{job.id:<12}{job.started_at:<29}{job.status:<13}{_counts(job)}" for job in jobs]
+    print_result([job.model_dump() for job in jobs], lines or [NO_JOBS], as_json=as_json)
 
 
 def _local_status(settings: "KnowledgeSettings", as_json: bool) -> None:
@@ -188,55 +190,19 @@ def _local_status(settings: "KnowledgeSettings", as_json: bool) -> None:
     except OSError as error:
         raise SettingsError([f"the runbooks in {error.filename} cannot be read: {error.strerror}"]) from error
     folders = [str(f) for f in (shipped_folder(), settings.folder) if f is not None]
-    if as_json:
-        typer.echo(json.dumps({"source": "local", "folders": folders, "runbooks": runbooks, "passages": passages}))
-    else:
-        typer.echo(f"runbooks are searched here: {runbooks} with {passages} passages, from {' and '.join(folders)}")
+    document = {"source": "local", "folders": folders, "runbooks": runbooks, "passages": passages}
+    line = f"runbooks are searched here: {runbooks} with {passages} passages, from {' and '.join(folders)}"
+    print_result(document, [line], as_json=as_json)
 
 
-def _print_job(job: "IngestionJob") -> None:
-    typer.echo(f"ingestion {job.id}, started {job.started_at}: {job.status}; {_counts(job)}")
-    for reason in job.reasons:
-        typer.echo(f"  {reason}")
+def _job_lines(job: "IngestionJob") -> list[str]:
+    line = f"ingestion {job.id}, started {job.started_at}: {job.status}; {_counts(job)}"
+    return [line, *(f"  {reason}" for reason in job.reasons)]
 
 
 def _counts(job: "IngestionJob") -> str:
     changes = f"{job.added} new, {job.changed} changed, {job.removed} removed, {job.failed} failed"
     return f"{job.scanned} documents read: {changes}"
-
-
-@contextmanager
-def _files_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar of the files on a terminal's stderr."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (TextColumn("runbooks"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    console, disable = plain_console(stderr=True), not sys.stderr.isatty()
-    with Progress(*columns, console=console, transient=True, disable=disable) as bars:
-        task = bars.add_task("", total=None)
-        yield lambda name, done, total: bars.update(task, completed=done, total=total, description=name)
-
-
-@contextmanager
-def _job_progress() -> Iterator[Callable[["IngestionJob"], None]]:
-    """The state of an ingestion on stderr: in place on a terminal, else a line per new state. Bedrock does not report
-    the number of documents, so there is no bar."""
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    if not sys.stderr.isatty():
-        printed = set[str]()
-
-        def show(job: "IngestionJob") -> None:
-            if job.status not in printed:
-                printed.add(job.status)
-                typer.echo(f"ingestion {job.id}: {job.status}", err=True)
-
-        yield show
-        return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=plain_console(stderr=True), transient=True) as bars:
-        task = bars.add_task("ingestion", total=None)
-        yield lambda job: bars.update(task, description=f"ingestion {job.id}: {job.status}; {_counts(job)}")
 
 
 def _settings(config: "Path | None") -> "KnowledgeSettings":

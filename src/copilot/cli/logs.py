@@ -1,7 +1,7 @@
 """`copilot logs`: what the patterns and templates find in saved logs."""
 
 import gzip
-import json
+import itertools
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Annotated, cast
 import typer
 
 from copilot.cli.options import JsonOption
+from copilot.cli.output import print_result, prose_width, wrapped
 from copilot.errors import SourceError
 
 if TYPE_CHECKING:
@@ -46,31 +47,17 @@ def scan(
     from copilot.logs.patterns import PatternBook
     from copilot.redaction.redactor import redacted
 
-    lines = 0
-
-    def counted() -> Iterator["LogLine"]:
-        nonlocal lines
-        for file in files:
-            for line in _log_lines(file):
-                lines += 1
-                yield line
-
+    counter = itertools.count()
+    read = (line for file in files for line in _log_lines(file) if next(counter) >= 0)
     memory, _ = count_lines(
-        LogMemory(), counted(), Instant.now(), span_sec=1.0, window_sec=1.0, book=PatternBook(), redact=redacted
+        LogMemory(), read, Instant.now(), span_sec=1.0, window_sec=1.0, book=PatternBook(), redact=redacted
     )
+    lines = next(counter)
     found = sorted(memory.tracked, key=lambda tracked: -tracked.count)
     patterns, templates = ([t for t in found if t.mined is mined] for mined in (False, True))
-    if as_json:
-        document = {"lines": lines, "patterns": _rows(patterns), "templates": _rows(templates)}
-        typer.echo(json.dumps(document))
-    else:
-        from copilot.cli.output import plain_console, print_lines, width_of
-
-        console = plain_console()
-        titles = {"Known patterns": patterns, "Templates of other lines": templates}
-        print_lines(console, _table(lines, titles, width_of(console)))
-    if not lines:
-        raise typer.Exit(1)
+    document = {"lines": lines, "patterns": _rows(patterns), "templates": _rows(templates)}
+    titles = {"Known patterns": patterns, "Templates of other lines": templates}
+    print_result(document, _table(lines, titles, prose_width()), as_json=as_json, fine=lines > 0)
 
 
 def _rows(found: list["TrackedPattern"]) -> list[dict[str, str | int]]:
@@ -79,8 +66,6 @@ def _rows(found: list["TrackedPattern"]) -> list[dict[str, str | int]]:
 
 def _table(lines: int, titles: dict[str, list["TrackedPattern"]], width: int) -> Iterator["Text"]:
     from rich.text import Text
-
-    from copilot.cli.output import wrapped
 
     yield Text(f"{lines} log lines", style="bold")
     for title, found in titles.items():

@@ -9,11 +9,9 @@ import typer
 
 from copilot import __version__
 from copilot.cli import (
-    alive,
     db,
     demo,
     doctor,
-    fault,
     grafana,
     kb,
     lab,
@@ -25,7 +23,6 @@ from copilot.cli import (
     signals,
     status,
     token,
-    up,
 )
 from copilot.errors import CopilotError
 
@@ -37,7 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo.demo, fault.fault, up.up, processes.worker, processes.api, processes.start, alive.alive,
+for command in (demo.demo, demo.fault, processes.up, processes.worker, processes.api, processes.start, processes.alive,
                 status.status, doctor.doctor, replay.replay, signals.signals, grafana.grafana):  # fmt: skip
     app.command()(command)
 app.command(cls=read.ReadCommand)(read.read)

@@ -87,15 +87,8 @@ async def _tested(settings: "Settings", channels: "list[NotifySettings]") -> "li
 
 
 def _about(channel: "NotifySettings") -> dict[str, Any]:
-    return {
-        "channel": channel.name,
-        "kind": channel.kind,
-        "clusters": list(channel.clusters),
-        "states": list(channel.states),
-        "mute_time_intervals": [interval.model_dump(mode="json") for interval in channel.mute_time_intervals],
-        "min_gap_sec": channel.min_gap_sec,
-        "repeat_interval_sec": channel.repeat_interval_sec,
-    }
+    names = {"kind", "clusters", "states", "mute_time_intervals", "min_gap_sec", "repeat_interval_sec"}
+    return {"channel": channel.name, **channel.model_dump(mode="json", include=names)}
 
 
 def _line(about: dict[str, Any]) -> str:

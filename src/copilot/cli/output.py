@@ -1,14 +1,19 @@
 """Text for a terminal or a pipe: colors of states and checks, and prose wrapped at words. Names, addresses and settings
 are never broken, so that they can be copied, and no line ends with blanks."""
 
+import json
+import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
+
     from copilot.diagnosis import Check
 
 STATE_STYLES = {"happy": "green", "stressed": "yellow", "critical": "bold red", "unknown": "magenta"}
@@ -18,13 +23,13 @@ MAX_WIDTH = 120
 
 
 def plain_console(*, stderr: bool = False) -> Console:
-    """A console that prints brackets and numbers as they are."""
-    return Console(stderr=stderr, highlight=False, markup=False)
+    """A console that prints brackets, colons and numbers as they are."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
-def width_of(console: Console) -> int:
-    """The width of prose."""
-    return min(console.width, MAX_WIDTH)
+def prose_width(console: Console | None = None) -> int:
+    """The width of prose on the console, by default stdout."""
+    return min((console or plain_console()).width, MAX_WIDTH)
 
 
 def wrapped(text: str, width: int, first: str, rest: str, style: str = "") -> list[Text]:
@@ -39,6 +44,24 @@ def print_lines(console: Console, lines: Iterable[Text | str]) -> None:
     """Print lines without wrapping them again."""
     for line in lines:
         console.print(line, soft_wrap=True)
+
+
+def print_result(document: object, lines: Iterable[Text | str], *, as_json: bool, fine: bool = True) -> None:
+    """Print a command's result, as JSON or as lines. typer.Exit(1) unless it is fine."""
+    if as_json:
+        typer.echo(json.dumps(document))
+    else:
+        print_lines(plain_console(), lines)
+    if not fine:
+        raise typer.Exit(1)
+
+
+def progress(*columns: "str | ProgressColumn", hidden: bool = False) -> "Progress":
+    """Progress bars on stderr; disabled where that is no terminal, or `hidden`."""
+    from rich.progress import Progress
+
+    disable = hidden or not sys.stderr.isatty()
+    return Progress(*columns, console=plain_console(stderr=True), transient=True, disable=disable)
 
 
 def check_lines(title: str, checks: "Sequence[Check]", width: int) -> Iterator[Text]:

@@ -1,13 +1,16 @@
-"""`copilot worker`, `api` and `start`: the Copilot's processes and loops."""
+"""`copilot up`, `worker`, `api`, `start` and `alive`: the Copilot's processes and loops."""
 
 import asyncio
 import json
 from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from copilot.cli.options import ConfigOption, JsonOption
+from copilot.errors import SettingsError
 
 OUTCOMES = {
     "started": "started",
@@ -18,6 +21,50 @@ OUTCOMES = {
     "freed": "was stuck; resumed with its memory",
     "forgotten": "runs although its cluster is not configured: stop it with `temporal workflow cancel`",
 }
+
+
+class Process(StrEnum):
+    """The process to check."""
+
+    WORKER = "worker"
+    API = "api"
+
+
+def up(
+    config: ConfigOption = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Folder for data and logs; by default your data folder.")
+    ] = None,
+) -> None:
+    """Run the Copilot for the clusters of copilot.toml: worker, API and page. Ctrl-C stops everything.
+
+    Without a [temporal] address it starts an embedded Temporal, without a [store] url an embedded PostgreSQL.
+
+    Example: copilot up --config copilot.toml, with as little in it as
+
+    \b
+    [[clusters]]
+    name = "production"
+    metrics = [{ url = "http://127.0.0.1:9090/metrics", role = "server" }]
+    [clusters.temporal]
+    address = "127.0.0.1:7233"
+    """
+    # Here, and in other commands: Temporal's SDK takes a second to import, which --help need not wait for.
+    from copilot.embedded.processes import run_until_signal
+    from copilot.embedded.up import Up, default_folder, run_up
+    from copilot.settings.load import CONFIG_FILE, load_settings
+
+    def introduce(running: Up) -> None:
+        typer.echo(f"Temporal   {running.temporal}")
+        typer.echo(f"store      {running.store}")
+        typer.echo(f"logs       {running.data_dir / 'logs'}")
+        typer.echo(f"the page   {running.page}")
+
+    settings = load_settings(config)
+    file = config or (Path(CONFIG_FILE) if Path(CONFIG_FILE).exists() else None)
+    folder = (data_dir or settings.data_dir or default_folder()).expanduser().absolute()
+    file = file.absolute() if file else None
+    run_until_signal(run_up(settings, file, folder, lambda event: typer.echo(event.text), introduce))
 
 
 def worker(config: ConfigOption = None) -> None:
@@ -70,3 +117,27 @@ def start(
     for loop in asyncio.run(start_loops(load_settings(config), allow_self=allow_self)):
         line = f"{loop.cluster}: {loop.workflow_id} {OUTCOMES[loop.outcome]}"
         typer.echo(json.dumps(asdict(loop)) if as_json else line)
+
+
+def alive(
+    process: Annotated[Process, typer.Argument(help="The process to check on this machine or in this container.")],
+    config: ConfigOption = None,
+) -> None:
+    """Check whether the worker or the API on this machine is alive: a container's health check. Exit 1 when it is not.
+
+    The worker touches the `alive_file` of [worker]; the API answers /healthz.
+
+    Example: copilot alive api"""
+    from copilot.healthcheck import api_silent, worker_silent
+    from copilot.settings.load import load_settings
+
+    settings = load_settings(config)
+    if process is Process.WORKER:
+        if settings.worker.alive_file is None:
+            raise SettingsError(["worker.alive_file is not set: without it the worker cannot be checked"])
+        problem = worker_silent(settings.worker.alive_file)
+    else:
+        problem = api_silent(f"{settings.api.host_here}:{settings.api.port}")
+    typer.echo(problem or f"the {process.value} is alive")
+    if problem:
+        raise typer.Exit(1)

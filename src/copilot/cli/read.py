@@ -1,7 +1,6 @@
 """`copilot read`: the signals on saved or live metrics pages, without a configuration."""
 
 import asyncio
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,6 +8,7 @@ import typer
 from typer.core import TyperCommand
 
 from copilot.cli.options import JsonOption
+from copilot.cli.output import print_result, prose_width, wrapped
 from copilot.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -26,11 +26,8 @@ class ReadCommand(TyperCommand):
         repeated: list[str] = []
         after = False
         for arg in args:
-            if arg.startswith("-"):
-                after = arg == "--after"
-                repeated += [] if after else [arg]
-            else:
-                repeated += ["--after", arg] if after else [arg]
+            after = arg == "--after" if arg.startswith("-") else after
+            repeated += [] if arg == "--after" else ["--after", arg] if after else [arg]
         return super().parse_args(ctx, repeated)
 
 
@@ -62,34 +59,20 @@ def read(
         raise SettingsError([f"{len(pages)} pages, {len(after)} after them: give one later read per page, in order"])
     found = asyncio.run(read_pages(pages, after or [], seconds, role))
     signals = cleaned(found.signals)
-    if as_json:
-        typer.echo(json.dumps(_document(found, signals)))
-    else:
-        from copilot.cli.output import plain_console, print_lines, width_of
-
-        console = plain_console()
-        print_lines(console, _lines(found, signals, width_of(console)))
-    if not any(signals.covered(signal_id) for signal_id in signals.readings):
-        raise typer.Exit(1)
-
-
-def _document(found: "PagesRead", signals: "Signals") -> dict[str, object]:
-    parts = signals.model_dump(mode="json", include={"readings", "no_traffic", "missing", "breakdowns"})
-    return {
+    parts = signals.model_dump(mode="json")
+    document = {
         "version": found.version,
         "dialect": {role: ", ".join(dialects) for role, dialects in found.dialects.items()},
-        "readings": parts["readings"],
-        "no_traffic": parts["no_traffic"],
-        "missing": parts["missing"],
-        "breakdowns": parts["breakdowns"],
+        **{name: parts[name] for name in ("readings", "no_traffic", "missing", "breakdowns")},
     }
+    fine = any(signals.covered(signal_id) for signal_id in signals.readings)
+    print_result(document, _lines(found, signals, prose_width()), as_json=as_json, fine=fine)
 
 
 def _lines(found: "PagesRead", signals: "Signals", width: int) -> Iterator["Text"]:
     """Version and dialects, the readings, and each reason why some are missing once."""
     from rich.text import Text
 
-    from copilot.cli.output import wrapped
     from copilot.explain.numbers import quantity
     from copilot.rules.signals.taxonomy import SPECS
 

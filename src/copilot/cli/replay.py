@@ -2,15 +2,14 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from copilot.cli.options import ConfigOption
+from copilot.cli.options import ConfigOption, duration, moment
+from copilot.cli.output import progress
 from copilot.errors import SettingsError
 
 DEFAULT_STEP = "30s"
@@ -87,7 +86,6 @@ def _replay_prometheus(
 ) -> None:
     from whenever import Instant
 
-    from copilot.cli.options import duration, moment
     from copilot.replay import cluster_at, evaluation_times, replay_prometheus
     from copilot.settings.load import load_settings
 
@@ -96,10 +94,11 @@ def _replay_prometheus(
     times = evaluation_times(moment("--start", start, now), moment("--end", end, now), step_sec, now)
 
     async def run() -> None:
-        with _progress(len(times)) as advance:
+        with progress(hidden=sys.stdout.isatty()) as bar:
+            task = bar.add_task("replaying", total=len(times))
             async for line in replay_prometheus(chosen, times, _note, explain=explain):
                 _print(line)
-                advance()
+                bar.advance(task)
 
     asyncio.run(run())
 
@@ -112,17 +111,3 @@ def _print(line: dict[str, Any]) -> None:
 
 def _note(sentence: str) -> None:
     print(f"copilot: note: {sentence}", file=sys.stderr)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """Progress on stderr, where that is a terminal and the lines go elsewhere."""
-    if not sys.stderr.isatty() or sys.stdout.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("replaying", total=total)
-        yield lambda: bar.advance(task)

@@ -1,12 +1,12 @@
 """`copilot signals`: the signal table, or each signal's PromQL."""
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from copilot.cli.options import JsonOption
+from copilot.cli.options import JsonOption, duration
+from copilot.cli.output import print_result, prose_width, wrapped
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -42,21 +42,16 @@ def signals(
     if dialect and not promql:
         raise SettingsError(["--dialect goes with --promql"])
     if promql:
-        from copilot.cli.options import duration
         from copilot.metrics.promql import signal_promql
 
         if not (window_sec := duration("--window", window)):
             raise SettingsError(["--window 0s is not a rate window: write 60s"])
         found = signal_promql(SPECS.values(), dialect or (), window_sec)
         lines = (f"# {SPECS[i].meaning}, {SPECS[i].unit}\n{i} = {text}\n" for i, text in found.items())
-        typer.echo(json.dumps(found) if as_json else "\n".join(lines))
-    elif as_json:
-        typer.echo(json.dumps([_document(spec) for spec in SPECS.values()]))
+        print_result(found, lines, as_json=as_json)
     else:
-        from copilot.cli.output import plain_console, print_lines, width_of
-
-        console = plain_console()
-        print_lines(console, _lines(list(SPECS.values()), width_of(console)))
+        specs = list(SPECS.values())
+        print_result([_document(spec) for spec in specs], _lines(specs, prose_width()), as_json=as_json)
 
 
 def families_of(spec: "SignalSpec") -> list[str]:
@@ -70,11 +65,7 @@ def families_of(spec: "SignalSpec") -> list[str]:
 
 def _document(spec: "SignalSpec") -> dict[str, str | list[str] | None]:
     return {
-        "id": spec.id,
-        "kind": spec.kind,
-        "unit": spec.unit,
-        "worse": spec.worse,
-        "source": spec.source,
+        **{name: getattr(spec, name) for name in ("id", "kind", "unit", "worse", "source")},
         "role": spec.role if spec.expression is not None else None,
         "families": families_of(spec),
         "emitted_by": spec.emitted_by or None,
@@ -88,7 +79,6 @@ def _lines(specs: list["SignalSpec"], width: int) -> Iterator["Text"]:
     end."""
     from rich.text import Text
 
-    from copilot.cli.output import wrapped
     from copilot.rules.signals.taxonomy import SETUPS
 
     for kind, title in KINDS.items():

@@ -145,9 +145,7 @@ class ApiClient:
             raise self._not_ours(response.status_code)
         if response.status_code == 401:
             sent = "authorization" in self._client.headers
-            raise SettingsError(
-                [f"{self.base} {'rejects the token in' if sent else 'needs a token: set'} COPILOT_TOKEN"]
-            )
+            raise SettingsError([f"{self.base} {'rejects the' if sent else 'needs a'} token in COPILOT_TOKEN"])
         if response.status_code != 200:
             error = body.get("error")
             if not isinstance(error, dict) or "message" not in error:

@@ -28,10 +28,10 @@ def new(
 
     from copilot.api.auth import new_token, token_hash
     from copilot.errors import SettingsError
-    from copilot.settings.api import TokenName
+    from copilot.settings.sources import Name
 
     try:
-        TypeAdapter(TokenName).validate_python(name)
+        TypeAdapter(Name).validate_python(name)
     except ValidationError as error:
         problem = f"{name[:80]!r} is not a valid name: use letters, digits, dots, - and _, at most 63"
         raise SettingsError([problem]) from error

@@ -1,6 +1,6 @@
 """The load of the demo: `python -m copilot.demo.load --address HOST:PORT --profile FILE`.
 
-Starts workflows at the rates of the profile, a JSON file that is read again whenever it changes. A slow server does not
+Starts workflows at the rates of the profile, a JSON file that is read again at every tick. A slow server does not
 slow the starts down, up to a limit on requests in flight.
 """
 
@@ -59,6 +59,11 @@ class Profile(BaseModel):
             update={"short_per_sec": factor * self.short_per_sec, "long_per_sec": factor * self.long_per_sec}
         )
 
+    @classmethod
+    def read(cls, file: Path) -> "Profile":
+        """The profile in the file now."""
+        return cls.model_validate_json(file.read_bytes())
+
     def write(self, file: Path) -> None:
         """Write it to the file that the load reads, atomically."""
         draft = file.with_suffix(".draft")
@@ -66,27 +71,10 @@ class Profile(BaseModel):
         draft.replace(file)
 
 
-class ProfileFile:
-    """A profile in a file, read again when the file changes."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._changed = -1
-        self._profile = Profile()
-
-    def current(self) -> Profile:
-        """The profile in the file now."""
-        changed = self._file.stat().st_mtime_ns
-        if changed != self._changed:
-            self._profile = Profile.model_validate_json(self._file.read_bytes())
-            self._changed = changed
-        return self._profile
-
-
 class Load:
     """Starts workflows, and sends signals, updates and queries to the long-running ones."""
 
-    def __init__(self, client: Client, profile: ProfileFile) -> None:
+    def __init__(self, client: Client, profile: Path) -> None:
         self._client = client
         self._profile = profile
         self._in_flight: set[asyncio.Task[None]] = set()
@@ -98,7 +86,7 @@ class Load:
         loop = asyncio.get_running_loop()
         last, due = loop.time(), [0.0, 0.0, 0.0]
         while not done.is_set():
-            profile, now = self._profile.current(), loop.time()
+            profile, now = Profile.read(self._profile), loop.time()
             rates = (profile.short_per_sec, profile.long_per_sec, profile.mistakes_per_sec)
             due = [left + (now - last) * rate for left, rate in zip(due, rates, strict=True)]
             last = now
@@ -183,7 +171,7 @@ async def run(address: str, profile: Path) -> None:
     done = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, done.set)
-    await Load(client, ProfileFile(profile)).run(done)
+    await Load(client, profile).run(done)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from copilot.demo.watched import WatchedCluster
 from copilot.embedded.data_folder import RunningDemo, owned_folder
 from copilot.embedded.ports import LOOPBACK, claim_port, free_ports
 from copilot.embedded.postgres import Postgres
-from copilot.embedded.processes import CopilotProcesses, start_own_services
+from copilot.embedded.processes import start_copilot, start_own_services
 from copilot.embedded.supervisor import Event, Supervisor, run_all
 from copilot.embedded.temporal import DevServer
 from copilot.errors import StartError
@@ -56,36 +56,24 @@ async def demo_stack(
             faults = FaultController(watched, lambda text: on_event(Event("fault", "fault", text)))
             services: list[tuple[DevServer, Postgres]] = []
 
-            async def start_copilot() -> None:
+            async def start_own() -> None:
                 own_server, postgres = await start_own_services(supervisor, folder, free_ports(4), throwaway=True)
                 services.append((own_server, postgres))
                 # For its owner alone: the store's URL contains a password.
                 config.touch(mode=0o600)
                 config.write_text(_config(watched, options, logs, own_server, postgres, api_port), encoding="utf-8")
-                processes = CopilotProcesses(supervisor, config, page)
-                await processes.set_up_store()
-                await processes.start()
+                await start_copilot(supervisor, config, page)
 
             try:
-                await run_all(watched.start(), start_copilot())
+                await run_all(watched.start(), start_own())
                 ((own_server, postgres),) = services
+                workers = dict(zip(watched.worker_ports, watched.worker_urls, strict=True))
                 demo = RunningDemo(
-                    pid=os.getpid(),
-                    started_at=Instant.now().format_iso(),
-                    data_dir=folder,
-                    socket=socket,
-                    page=page,
-                    temporal=watched.server.address,
-                    copilot_temporal=own_server.address,
-                    metrics={
-                        "server": watched.relay.url,
-                        **dict(zip(watched.worker_ports, watched.worker_urls, strict=True)),
-                    },
-                    store=postgres.public_url,
-                    config=config,
-                    logs=logs,
-                    children=supervisor.pids(),
-                )
+                    pid=os.getpid(), started_at=Instant.now().format_iso(), children=supervisor.pids(),
+                    data_dir=folder, config=config, logs=logs, socket=socket, page=page, store=postgres.public_url,
+                    temporal=watched.server.address, copilot_temporal=own_server.address,
+                    metrics={"server": watched.relay.url, **workers},
+                )  # fmt: skip
                 async with serving_requests(socket, faults.handle):
                     demo.write()
                     try:

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest, SetWorkerDeploymentCurrentVersionRequest
@@ -52,9 +51,7 @@ class MetricsRelay:
         await self.restore()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.cut()
 
     async def restore(self) -> None:

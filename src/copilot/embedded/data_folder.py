@@ -38,15 +38,18 @@ class RunningDemo(BaseModel):
     def write(self) -> None:
         """Write it to the data folder and to the list of running demos."""
         text = self.model_dump_json(indent=2)
-        for file in (self.data_dir / DESCRIPTION, _list_of_demos() / f"{self.pid}.json"):
+        for file in self._files():
             draft = file.with_suffix(".draft")
             draft.write_text(text, encoding="utf-8")
             draft.replace(file)
 
     def remove(self) -> None:
         """Remove it from both."""
-        for file in (self.data_dir / DESCRIPTION, _list_of_demos() / f"{self.pid}.json"):
+        for file in self._files():
             file.unlink(missing_ok=True)
+
+    def _files(self) -> tuple[Path, Path]:
+        return self.data_dir / DESCRIPTION, _list_of_demos() / f"{self.pid}.json"
 
 
 @contextlib.contextmanager

@@ -95,8 +95,12 @@ def _layout(folder: Path, port: int, throwaway: bool) -> Postgres:
     account, programs = _account(), _programs()
     folder.mkdir(parents=True, exist_ok=True)
     if account is not None:
-        _require_reachable(folder)
-        if not all(_searchable_by_all(part) for part in _with_parents(programs)):
+        if (part := _closed_folder(folder)) is not None:
+            raise StartError(
+                f"PostgreSQL does not run as root, and the user `nobody` cannot enter {part}: choose a --data-dir "
+                "elsewhere, or run copilot as a normal user"
+            )
+        if _closed_folder(programs) is not None:
             programs = _copied(programs, folder / "programs")
     return Postgres(folder, programs, port, _password(folder / "password"), account, throwaway)
 
@@ -156,31 +160,15 @@ def _password(file: Path) -> str:
     return file.read_text(encoding="ascii")
 
 
-def _with_parents(path: Path) -> list[Path]:
-    return [path, *path.parents]
-
-
-def _searchable_by_all(folder: Path) -> bool:
-    return bool(folder.stat().st_mode & 0o001)
-
-
-def _require_reachable(folder: Path) -> None:
-    for part in _with_parents(folder):
-        if not _searchable_by_all(part):
-            raise StartError(
-                f"PostgreSQL does not run as root, and the user `nobody` cannot enter {part}: choose a --data-dir "
-                "elsewhere, or run copilot as a normal user"
-            )
+def _closed_folder(path: Path) -> Path | None:
+    """The first of `path` and its parents that other users cannot enter; None if they can enter all."""
+    return next((part for part in (path, *path.parents) if not part.stat().st_mode & 0o001), None)
 
 
 def _copied(programs: Path, target: Path) -> Path:
     for part in PARTS:
         source, copy = programs / part, target / part
-        if copy.exists():
-            continue
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, copy, symlinks=True)
-        else:
-            shutil.copy2(source, copy)
+        if not copy.exists():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(source, copy, symlinks=True) if source.is_dir() else shutil.copy2(source, copy)
     return target

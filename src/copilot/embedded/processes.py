@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from copilot.embedded.postgres import Postgres, prepare
-from copilot.embedded.supervisor import Child, Supervisor, http_responds, run_all
+from copilot.embedded.supervisor import Child, Probe, Supervisor, http_responds, run_all
 from copilot.embedded.temporal import DevServer
 
 OWN_SERVER = "copilot-server"
@@ -17,44 +17,22 @@ STAGE_SERVERS, STAGE_PROCESSES = 0, 1
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class CopilotProcesses:
-    """Runs `copilot worker`, `copilot api` and the one-time commands before them on one configuration file (None: the
-    one in the working directory, if any). `environment` changes theirs; by default only the file counts."""
+async def start_copilot(
+    supervisor: Supervisor, config: Path | None, api_url: str, environment: Mapping[str, str | None] | None = None
+) -> None:
+    """Create the store's tables, then start the worker, the API and the loops on one configuration file (None: the one
+    in the working directory, if any). `environment` changes theirs; by default only the file counts."""
 
-    def __init__(
-        self,
-        supervisor: Supervisor,
-        config: Path | None,
-        api_url: str,
-        *,
-        environment: Mapping[str, str | None] | None = None,
-    ) -> None:
-        self._supervisor = supervisor
-        self._config = config
-        self._api_url = api_url
-        self._environment = clean_environment() if environment is None else environment
+    def command(name: str, *words: str, ready: Probe | None = None) -> Child:
+        argv = (sys.executable, "-m", "copilot", *words, *(("--config", str(config)) if config else ()))
+        env = clean_environment() if environment is None else environment
+        return Child(name, argv, env=env, ready=ready, ready_within=60, stage=STAGE_PROCESSES)
 
-    async def set_up_store(self) -> None:
-        """Create the tables."""
-        await self._supervisor.run(self._command("setup-schema", "db", "setup-schema"))
-
-    async def start(self) -> None:
-        """Start the worker, the API and the loops. Needs the store's tables and the Copilot's own Temporal."""
-        api = self._command("copilot-api", "api", ready_url=f"{self._api_url}/healthz")
-        await run_all(
-            self._supervisor.start(self._command("copilot-worker", "worker"), api),
-            self._supervisor.run(self._command("copilot-start", "start")),
-        )
-
-    def _command(self, name: str, *words: str, ready_url: str | None = None) -> Child:
-        return Child(
-            name,
-            (sys.executable, "-m", "copilot", *words, *(("--config", str(self._config)) if self._config else ())),
-            env=self._environment,
-            ready=http_responds(ready_url) if ready_url else None,
-            ready_within=60,
-            stage=STAGE_PROCESSES,
-        )
+    await supervisor.run(command("setup-schema", "db", "setup-schema"))
+    api = command("copilot-api", "api", ready=http_responds(f"{api_url}/healthz"))
+    await run_all(
+        supervisor.start(command("copilot-worker", "worker"), api), supervisor.run(command("copilot-start", "start"))
+    )
 
 
 async def start_own_services(

@@ -12,7 +12,6 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 import httpx
@@ -83,42 +82,28 @@ def exit_reason(code: int) -> str:
         return f"killed by signal {-code}"
 
 
+@dataclass
 class Running:
     """One run of a child, in its own session and process group."""
 
-    def __init__(self, child: Child, process: asyncio.subprocess.Process, log: Path, log_start: int) -> None:
-        self._child = child
-        self._process = process
-        self._log = log
-        self._log_start = log_start
-        self._started = time.monotonic()
-
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._process.pid
+    child: Child
+    process: asyncio.subprocess.Process
+    log: Path
+    log_start: int
+    started: float = field(default_factory=time.monotonic)
 
     @property
     def alive(self) -> bool:
         """Whether the process runs."""
-        return self._process.returncode is None
-
-    @property
-    def age_sec(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self._started
-
-    async def ended(self) -> int:
-        """Wait for the end of the process. Returns the exit code, negative for a signal."""
-        return await self._process.wait()
+        return self.process.returncode is None
 
     async def ready(self) -> None:
         """Wait until the probe succeeds. StartError if the process ends first or the deadline passes."""
-        if self._child.ready is None:
+        if self.child.ready is None:
             return
-        name, timeout = self._child.name, self._child.ready_within
-        end = asyncio.create_task(self._process.wait())
-        ready = asyncio.create_task(_until_true(self._child.ready))
+        name, timeout = self.child.name, self.child.ready_within
+        end = asyncio.create_task(self.process.wait())
+        ready = asyncio.create_task(_until_true(self.child.ready))
         try:
             await asyncio.wait([end, ready], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if ready.done():
@@ -134,35 +119,35 @@ class Running:
     def last_output(self) -> str:
         """The last lines of its log and the path of the log, as the end of a sentence."""
         try:
-            with self._log.open("rb") as log:
-                log.seek(max(self._log_start, self._log.stat().st_size - 4096))
+            with self.log.open("rb") as log:
+                log.seek(max(self.log_start, self.log.stat().st_size - 4096))
                 text = _COLORS.sub("", log.read().decode("utf-8", "replace"))
         except OSError as error:
             return f"; its log cannot be read ({error})"
         lines = [line.strip()[:LAST_LINE_CHARS] for line in text.splitlines() if line.strip()]
-        return f"; last output: {' / '.join(lines[-LAST_LINES:]) or 'none'} (log: {self._log})"
+        return f"; last output: {' / '.join(lines[-LAST_LINES:]) or 'none'} (log: {self.log})"
 
     async def stop(self) -> None:
         """Send the stop signal, wait, and kill what is left of the process group."""
         if self.alive:
             self._signal_process(signal.SIGCONT)
-            self._signal_process(self._child.stop_signal)
+            self._signal_process(self.child.stop_signal)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), self._child.stop_within)
+                await asyncio.wait_for(self.process.wait(), self.child.stop_within)
         await self.kill()
 
     async def kill(self) -> None:
         """Send SIGKILL to the whole process group and wait until the process is gone."""
         try:
-            os.killpg(self.pid, signal.SIGKILL)
+            os.killpg(self.process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             self._signal_process(signal.SIGKILL)
-        await self._process.wait()
+        await self.process.wait()
 
     def _signal_process(self, number: signal.Signals) -> None:
         if self.alive:
             try:
-                self._process.send_signal(number)
+                self.process.send_signal(number)
             except ProcessLookupError:
                 return
 
@@ -232,9 +217,7 @@ class Supervisor:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
     async def start(self, *children: Child) -> None:
@@ -247,7 +230,7 @@ class Supervisor:
         """Run a one-time child to its end. StartError, with the last lines of its log, if it fails or hangs."""
         running = await spawn(child, self._logs)
         try:
-            code = await asyncio.wait_for(running.ended(), child.ready_within)
+            code = await asyncio.wait_for(running.process.wait(), child.ready_within)
         except TimeoutError:
             raise StartError(
                 f"{child.name} did not end within {child.ready_within:g} s{running.last_output()}"
@@ -266,55 +249,57 @@ class Supervisor:
 
     async def bring_up(self, name: str, changed: Child | None = None) -> None:
         """Start a child that was taken down, as it was or as `changed`. Returns when it is ready, else StartError."""
-        await self._start(changed or self._children[name].child)
+        await self._start(changed or self._children[name].running.child)
 
     def send_signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal to a child's process. StartError if it does not run."""
         running = self._children[name].running
         if not running.alive:
             raise StartError(f"{name} does not run at the moment")
-        os.kill(running.pid, number)
+        os.kill(running.process.pid, number)
 
     def pids(self) -> dict[str, int]:
         """Process ids of the running children by name."""
-        return {name: supervised.running.pid for name, supervised in self._children.items() if supervised.running.alive}
+        runs = {name: supervised.running for name, supervised in self._children.items()}
+        return {name: run.process.pid for name, run in runs.items() if run.alive}
 
     async def stop(self) -> None:
         """Stop every child, the highest stage first, those of one stage in parallel. Safe to call twice."""
         children = list(self._children.values())
         await asyncio.gather(*(each.release() for each in children))
-        for stage in sorted({each.child.stage for each in children}, reverse=True):
-            await asyncio.gather(*(self._stop(each) for each in children if each.child.stage == stage))
+        for stage in sorted({each.running.child.stage for each in children}, reverse=True):
+            await asyncio.gather(*(self._stop(each.running) for each in children if each.running.child.stage == stage))
         self._children.clear()
 
     async def _start(self, child: Child) -> None:
         before = self._children.get(child.name)
         if before is not None and before.running.alive:
             raise StartError(f"{child.name} already runs")
-        supervised = _Supervised(child, await spawn(child, self._logs))
+        supervised = _Supervised(await spawn(child, self._logs))
         self._children[child.name] = supervised
         try:
             await supervised.running.ready()
         except StartError:
             await supervised.running.kill()
             raise
-        self._on_event(Event(child.name, "started", f"{child.name} is ready (pid {supervised.running.pid})"))
+        self._on_event(Event(child.name, "started", f"{child.name} is ready (pid {supervised.running.process.pid})"))
         supervised.watcher = asyncio.create_task(self._watch(supervised), name=f"watch {child.name}")
 
-    async def _stop(self, supervised: "_Supervised") -> None:
-        was_alive = supervised.running.alive
-        await supervised.running.stop()
+    async def _stop(self, running: Running) -> None:
+        name, was_alive = running.child.name, running.alive
+        await running.stop()
         if was_alive:
-            self._on_event(Event(supervised.child.name, "stopped", f"{supervised.child.name} is stopped"))
+            self._on_event(Event(name, "stopped", f"{name} is stopped"))
 
     async def _watch(self, supervised: "_Supervised") -> None:
         """Restart the child whenever it ends. Any error here is logged and retried: a child must never go unwatched."""
-        name, crashes = supervised.child.name, 0
+        name, crashes = supervised.running.child.name, 0
         ended: Running | None = None
         while True:
             try:
-                await supervised.running.ended()
-                if supervised.running is not ended and supervised.running.age_sec >= self._backoff.steady_sec:
+                await supervised.running.process.wait()
+                age_sec = time.monotonic() - supervised.running.started
+                if supervised.running is not ended and age_sec >= self._backoff.steady_sec:
                     crashes = 0
                 ended = supervised.running
                 await self._restart(supervised, self._backoff.delay(crashes))
@@ -324,20 +309,20 @@ class Supervisor:
             crashes += 1
 
     async def _restart(self, supervised: "_Supervised", delay: float) -> None:
-        name = supervised.child.name
-        code = await supervised.running.ended()
+        name = supervised.running.child.name
+        code = await supervised.running.process.wait()
         await supervised.running.kill()
         why = f"{exit_reason(code)}{supervised.running.last_output()}"
         self._report(Event(name, "died", f"{name} died, restarting in {delay:g} s: {why}"))
         await asyncio.sleep(delay)
         try:
-            supervised.running = await spawn(supervised.child, self._logs)
+            supervised.running = await spawn(supervised.running.child, self._logs)
             await supervised.running.ready()
         except StartError:
             # It died again or hangs: the next turn reports it and waits longer.
             await supervised.running.kill()
         else:
-            self._report(Event(name, "back", f"{name} is back (pid {supervised.running.pid})"))
+            self._report(Event(name, "back", f"{name} is back (pid {supervised.running.process.pid})"))
 
     def _report(self, event: Event) -> None:
         """Report an event; an error in doing so must not keep a child from being restarted."""
@@ -349,7 +334,6 @@ class Supervisor:
 
 @dataclass
 class _Supervised:
-    child: Child
     running: Running
     watcher: asyncio.Task[None] | None = None
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from copilot.bootstrap import temporal_given
 from copilot.embedded.data_folder import is_locked, locked
 from copilot.embedded.ports import claim_port, free_ports
 from copilot.embedded.postgres import prepare
-from copilot.embedded.processes import OWN_SERVER, STAGE_SERVERS, CopilotProcesses
+from copilot.embedded.processes import OWN_SERVER, STAGE_SERVERS, start_copilot
 from copilot.embedded.supervisor import Event, Supervisor, run_all
 from copilot.embedded.temporal import DevServer
 from copilot.errors import SettingsError
@@ -66,11 +66,15 @@ def with_embedded_services(settings: Settings) -> Settings:
     return settings.model_copy(update=update)
 
 
-@contextlib.asynccontextmanager
-async def everything_up(
-    settings: Settings, config: Path | None, folder: Path, on_event: Callable[[Event], None]
-) -> AsyncIterator[Up]:
-    """Start everything, and stop everything on exit. SettingsError or StartError says in one line what is wrong."""
+async def run_up(
+    settings: Settings,
+    config: Path | None,
+    folder: Path,
+    on_event: Callable[[Event], None],
+    on_running: Callable[[Up], None],
+) -> None:
+    """Start everything, report it to `on_running`, and run until cancelled. SettingsError or StartError says in one
+    line what is wrong."""
     if not settings.clusters:
         raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
     port = claim_port(settings.api.port, option="[api] port")
@@ -83,17 +87,17 @@ async def everything_up(
                 environment["COPILOT_TEMPORAL__ADDRESS"] = services.temporal
             if services.store:
                 environment["COPILOT_STORE__URL"] = services.store
-            processes = CopilotProcesses(supervisor, config, page, environment=environment)
-            await processes.set_up_store()
-            await processes.start()
+            await start_copilot(supervisor, config, page, environment)
             embedded = f"embedded, in {folder}"
+            running = Up(
+                page=page,
+                data_dir=folder,
+                temporal=f"{services.temporal} ({embedded})" if services.temporal else settings.temporal.address,
+                store=embedded if services.store else "your own",
+            )
             with _published(folder, services):
-                yield Up(
-                    page=page,
-                    data_dir=folder,
-                    temporal=f"{services.temporal} ({embedded})" if services.temporal else settings.temporal.address,
-                    store=embedded if services.store else "your own",
-                )
+                on_running(running)
+                await asyncio.Event().wait()
 
 
 async def _start_services(settings: Settings, supervisor: Supervisor, folder: Path) -> EmbeddedServices:
@@ -128,16 +132,3 @@ def _published(folder: Path, services: EmbeddedServices) -> Iterator[None]:
         yield
     finally:
         file.unlink(missing_ok=True)
-
-
-async def run_up(
-    settings: Settings,
-    config: Path | None,
-    folder: Path,
-    on_event: Callable[[Event], None],
-    on_running: Callable[[Up], None],
-) -> None:
-    """Start everything, report it to `on_running`, and run until cancelled."""
-    async with everything_up(settings, config, folder, on_event) as running:
-        on_running(running)
-        await asyncio.Event().wait()

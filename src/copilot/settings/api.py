@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from copilot.settings.sources import HttpUrl, Section
+from copilot.settings.sources import HttpUrl, Name, Section
 
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d{1,5})?")
 
@@ -36,7 +36,6 @@ def _network(text: str) -> str:
 Network = Annotated[str, AfterValidator(_network)]
 Origin = Annotated[str, AfterValidator(_origin)]
 TokenHash = Annotated[str, AfterValidator(_token_hash)]
-TokenName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 
 
 class ApiSettings(Section):
@@ -53,7 +52,7 @@ class ApiSettings(Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8765
     public_url: HttpUrl | None = None
-    tokens: dict[TokenName, TokenHash] = {}
+    tokens: dict[Name, TokenHash] = {}
     open_metrics: bool = False
     cert_file: Path | None = None
     key_file: Path | None = None

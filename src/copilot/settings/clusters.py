@@ -8,9 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from copilot.metrics.dialects import DIALECTS
 from copilot.metrics.promql import parse_matchers
 from copilot.rules.thresholds import Thresholds
-from copilot.settings.sources import HttpSourceSettings, HttpUrl, LogSettings, Section
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+from copilot.settings.sources import HttpSourceSettings, HttpUrl, LogSettings, Name, Section
 
 
 class TemporalSettings(Section):

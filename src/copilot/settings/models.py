@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from copilot.settings.sources import HttpUrl
+from copilot.settings.sources import HttpUrl, Section
 
 _MODEL = re.compile(r"test|[a-z][a-z0-9/_-]{0,40}:[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,160}")
 
@@ -26,6 +26,9 @@ BEDROCK_RESEARCHER = "bedrock:us.anthropic.claude-opus-5-5"
 """Defaults of deployments: Claude by its US inference profiles; `eu.` and `global.` exist."""
 
 
+Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+
+
 @dataclass(frozen=True, slots=True)
 class Cap:
     """The most that models may take in a UTC day."""
@@ -37,7 +40,7 @@ class Cap:
 NO_MODEL = Cap(0.0, 0)
 
 
-class ModelSettings(BaseModel):
+class ModelSettings(Section):
     """Which models explain. None: the rules explain, and nothing leaves this machine.
 
     Rules decide how much explanation a situation needs: `dispatcher` is a fast model for quick explanations,
@@ -47,11 +50,9 @@ class ModelSettings(BaseModel):
     together may use in a UTC day. `timeout_sec` is for one explanation as a whole: the workflow ends within 30 s.
     `redact_addresses`: IP addresses are redacted, too."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     dispatcher: ModelName | None = None
     researcher: ModelName | None = None
-    region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] | None = None
+    region: Region | None = None
     base_url: HttpUrl | None = None
     daily_usd: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] = 5.0
     daily_tokens: Annotated[int, Field(gt=0, le=1_000_000_000)] = 2_000_000
@@ -82,14 +83,12 @@ class ModelSettings(BaseModel):
 AwsId = Annotated[str, Field(pattern=r"^[0-9a-zA-Z]{10}$")]
 
 
-class KnowledgeSettings(BaseModel):
+class KnowledgeSettings(Section):
     """Where runbooks are looked up: those beside us (`local`), or a Bedrock Knowledge Base.
 
     `folder` has runbooks of your own, beside or in place of the shipped ones. `least_score` is the similarity from 0 to
     1 below which a passage is not used; unset, each source has its own. `bucket` and `prefix` are where `copilot kb
     sync` puts the files and `data_source_id` reads them; the prefix is empty or ends with `/`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: Literal["local", "bedrock"] = "local"
     folder: Path | None = None
@@ -99,7 +98,7 @@ class KnowledgeSettings(BaseModel):
     data_source_id: AwsId | None = None
     bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] | None = None
     prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9!_.*'()-][A-Za-z0-9!_.*'()/-]*/)?$")] = "runbooks/"
-    region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] | None = None
+    region: Region | None = None
     profile: str | None = None
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from whenever import Instant, Time
 
 from copilot.rules.model import ReportedState
-from copilot.settings.sources import Section, valid_http_url
+from copilot.settings.sources import Name, Section, valid_http_url
 
 ChannelKind = Literal["webhook", "slack", "pagerduty", "apprise"]
 StateName = Literal["critical", "unknown", "stressed"]
@@ -73,7 +73,7 @@ class MuteTimeInterval(Section):
 class ChannelRules(Section):
     """Which notifications a channel gets, and when: the part of `NotifySettings` that needs no secret."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+    name: Name
     clusters: tuple[str, ...] = ()
     states: Annotated[tuple[StateName, ...], Field(min_length=1)] = ("critical", "unknown")
     min_gap_sec: Annotated[float, Field(ge=0, le=86_400)] = 600.0
