@@ -18,7 +18,7 @@ from copilot.redaction.redactor import redacted, redacted_name
 from copilot.rules.evaluate import RULES_VERSION, Context, evaluate
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation, Snapshot
-from copilot.rules.signals.readings import BreakdownRow, Missing, MissingCode, ServerFacts, Signals, merge
+from copilot.rules.signals.readings import BreakdownRow, Missing, MissingCode, Signals, merge
 from copilot.rules.signals.taxonomy import SPECS, TAXONOMY_VERSION
 from copilot.rules.state_machine import MEMORY_LASTS
 from copilot.settings.clusters import ClusterSettings
@@ -34,9 +34,14 @@ def cleaned(signals: Signals, *, addresses: bool = False) -> Signals:
     if renamed := _renamed(signals, addresses):
         update["breakdowns"] = {i: tuple(_row(r, renamed) for r in rows) for i, rows in signals.breakdowns.items()}
     if addresses and signals.missing:
-        update["missing"] = {i: _missing(m) for i, m in signals.missing.items()}
-    if signals.server is not None and (server := _server(signals.server, addresses)) != signals.server:
-        update["server"] = server
+        update["missing"] = {
+            i: m.model_copy(update={"detail": redacted(m.detail, addresses=True)}) for i, m in signals.missing.items()
+        }
+    if (server := signals.server) is not None:
+        texts = {"version": server.version, "cluster_name": server.cluster_name}
+        clean = server.model_copy(update={k: redacted(v, addresses=addresses) for k, v in texts.items()})
+        if clean != server:
+            update["server"] = clean
     return signals.model_copy(update=update) if update else signals
 
 
@@ -61,21 +66,8 @@ def _row(row: BreakdownRow, renamed: dict[str, str]) -> BreakdownRow:
     return row.model_copy(update={"labels": {k: renamed.get(v, v) for k, v in row.labels.items()}})
 
 
-def _missing(missing: Missing) -> Missing:
-    return missing.model_copy(update={"detail": redacted(missing.detail, addresses=True)})
-
-
-def _server(server: ServerFacts, addresses: bool) -> ServerFacts:
-    texts = {"version": server.version, "cluster_name": server.cluster_name}
-    return server.model_copy(update={k: redacted(v, addresses=addresses) for k, v in texts.items()})
-
-
 API_LAST = frozenset(i for i, spec in SPECS.items() if spec.source == "metrics or api")
 Rules: TypeAlias = Callable[[Signals, Memory, Context], tuple[Evaluation, Memory]]
-
-
-def _ignored_parts(_parts: Mapping[str, Signals]) -> None:
-    """For callers that do not measure the sources."""
 
 
 async def collect(
@@ -84,7 +76,7 @@ async def collect(
     deadline_sec: float = 10.0,
     *,
     hide_addresses: bool = False,
-    on_read: Callable[[Mapping[str, Signals]], None] = _ignored_parts,
+    on_read: Callable[[Mapping[str, Signals]], object] = lambda _: None,
 ) -> Signals:
     """One reading of all sources, read concurrently within the deadline; signals of a source that is late are missing.
     Where two sources have a signal, Temporal's API wins, except for `API_LAST`, then the order given; `sources` names
@@ -129,7 +121,7 @@ def _answer(source: Source, task: asyncio.Task[Signals], now: Instant, late: Mis
             return task.result()
         except SourceError as error:
             why = Missing(code=error.code, detail=error.detail)
-    return Signals(time=now, readings=dict.fromkeys(source.expected), missing=dict.fromkeys(source.expected, why))
+    return _missing(now, source.expected, why)
 
 
 def context(cluster: ClusterSettings) -> Context:
@@ -168,9 +160,11 @@ def replay(
 
 def all_missing(time: Instant, expected: Iterable[str], reason: str) -> Signals:
     """A tick at which nothing could be read: every expected id is missing."""
-    missing = Missing(code=MissingCode.TIMEOUT, detail=reason)
-    ids = tuple(expected)
-    return Signals(time=time, readings=dict.fromkeys(ids), missing=dict.fromkeys(ids, missing))
+    return _missing(time, tuple(expected), Missing(code=MissingCode.TIMEOUT, detail=reason))
+
+
+def _missing(time: Instant, ids: Sequence[str], why: Missing) -> Signals:
+    return Signals(time=time, readings=dict.fromkeys(ids), missing=dict.fromkeys(ids, why))
 
 
 def snapshot(evaluation: Evaluation, memory_before: Memory, context: Context) -> Snapshot:

@@ -7,7 +7,6 @@ from tests.scraped import Pages, read, recorded
 
 PRESENCE = 'service_requests{service_name="frontend",operation="StartWorkflowExecution",namespace="default"}'
 FAILED = 'workflow_failed{operation="CompletionStats",namespace="default",taskqueue="orders",workflowType="W"}'
-SUCCESS = 'workflow_success{operation="CompletionStats",namespace="default"}'
 
 
 def healthy(grown: float = 0.01) -> tuple[Pages, Pages]:
@@ -48,70 +47,14 @@ def test_both_dialects_of_the_sdk_give_the_same_ids() -> None:
     )
 
 
-def test_without_traffic_latencies_and_shares_have_none_and_rates_are_zero() -> None:
-    signals = read(*healthy(grown=0), at=61)
-    assert {"frontend.latency_p99_ms", "workflow_completion.completion_rate", "poller.poll_timeout_rate"} <= set(
-        signals.no_traffic
-    )
-    assert signals.value("state_transitions.throughput_per_sec") == 0.0
-
-
-def test_workers_that_died_leave_no_polls_and_no_worker_reading() -> None:
-    server, worker = Pages("server"), Pages("worker")
-    for n in range(7):
-        server.add_bytes(10 * n, recorded("workers_down.server"), grown=1 + n / 100)
-    worker.target.fail(Missing(code=MissingCode.TARGET_DOWN, detail="Connection refused"))
-    signals = read(server, worker, at=61)
-    assert signals.value("poller.pending_polls") == 0
-    assert signals.targets == {"server": 1, "worker": 0}
-    why = signals.why_missing("workers.workflow_slots_available")
-    assert why == Missing(code=MissingCode.TARGET_DOWN, detail="http://worker/metrics: Connection refused")
-
-
-def test_the_first_event_of_a_family_counts() -> None:
-    pages = Pages()
-    for n in range(7):
-        pages.add(10 * n, f"{PRESENCE} {n}", *([f"{FAILED} 5"] if n >= 5 else []))
-    signals = read(pages, at=60)
-    assert signals.value("workflow_completion.failed_per_sec") == pytest.approx(5 / 60)
-    assert signals.rows("workflow_completion.failed_per_sec")[0].labels["task_queue"] == "orders"
-
-
 def test_a_series_seen_at_the_first_read_of_a_target_has_no_first_event() -> None:
     pages = Pages().add(50, f"{PRESENCE} 100", f"{FAILED} 5").add(60, f"{PRESENCE} 101", f"{FAILED} 5")
     assert read(pages, at=60).value("workflow_completion.failed_per_sec") == 0.0
 
 
-def test_a_series_that_appears_with_a_restart_counts_what_it_counted_since() -> None:
-    pages = Pages()
-    for n in range(4):
-        pages.add(10 * n, f"{PRESENCE} {100 + n}", f"{SUCCESS} {50 + n}")
-    pages.add(40, f"{PRESENCE} 1", f"{FAILED} 7").add(50, f"{PRESENCE} 2", f"{FAILED} 7").add(
-        60, f"{PRESENCE} 2", f"{FAILED} 7"
-    )
-    assert read(pages, at=60).value("workflow_completion.failed_per_sec") == pytest.approx(7 / 60)
-
-
 def test_a_target_watched_for_a_part_of_the_window_is_not_diluted() -> None:
     pages = Pages().add(40, f"{PRESENCE} 100").add(50, f"{PRESENCE} 120").add(60, f"{PRESENCE} 140")
     assert read(pages, at=60).value("demand.starts_per_sec") == pytest.approx(2.0)
-
-
-def test_rates_do_not_decay_while_a_target_is_down_then_it_is_down() -> None:
-    pages = Pages()
-    for n in range(7):
-        pages.add(10 * n, f"{PRESENCE} {20 * n}")
-    for at, failures in ((60, 0), (72, 1)):
-        pages.target.failures = 0
-        for _ in range(failures):
-            pages.target.fail(Missing(code=MissingCode.TIMEOUT, detail="no answer within 3 s"))
-        assert read(pages, at=at).value("demand.starts_per_sec") == pytest.approx(2.0)
-    pages.target.fail(Missing(code=MissingCode.TIMEOUT, detail="no answer within 3 s"))
-    signals = read(pages, at=83)
-    assert signals.targets == {"server": 0}
-    assert all(signals.why_missing(i) is not None for i in signals.readings)
-    assert signals.missing["demand.starts_per_sec"].code == MissingCode.TIMEOUT
-    assert "no answer within 3 s" in signals.missing["demand.starts_per_sec"].detail
 
 
 def test_a_target_nobody_tried_to_read_lately_is_down() -> None:

@@ -11,6 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import parse_qs
 
+from whenever import Instant
+
+from copilot.rules.signals.readings import Signals
+from copilot.settings.clusters import ClusterSettings, PrometheusSettings
+from copilot.sources.prometheus.instant import PrometheusSource
 from tests.fakes.http import Request, read_request, response
 from tests.fakes.serving import serving
 
@@ -120,3 +125,23 @@ def error(text: str) -> bytes:
 
 def answer_of(kind: str, result: Any, **more: Any) -> bytes:
     return json.dumps({"status": "success", "data": {"resultType": kind, "result": result}, **more}).encode()
+
+
+@asynccontextmanager
+async def source(
+    url: str, *, deadline_sec: float = 5.0, max_bytes: int = 32_000_000, **settings: Any
+) -> AsyncIterator[PrometheusSource]:
+    """The source, with these settings of its Prometheus."""
+    prometheus = PrometheusSettings(url=url, **settings)
+    cluster = ClusterSettings(interval_sec=5, window_sec=30, prometheus=prometheus)
+    asking = PrometheusSource(cluster, prometheus, deadline_sec=deadline_sec, max_answer_bytes=max_bytes)
+    try:
+        yield asking
+    finally:
+        await asking.aclose()
+
+
+async def read(standin: StandIn, **settings: Any) -> Signals:
+    """One read of a stand-in that runs meanwhile."""
+    async with standin.run(), source(standin.url, **settings) as asking:
+        return await asking.read(Instant.now())

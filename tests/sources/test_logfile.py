@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from whenever import Instant
 
+from copilot.logs.lines import MAX_LINE_BYTES
 from copilot.rules.signals.readings import MissingCode
 from copilot.sources.logs import Cursor, LogBatch
-from copilot.sources.logs.file import MAX_LINE_BYTES, FileLogs
+from copilot.sources.logs.file import FileLogs
 from tests.recorded_logs import raw_lines, read_lines
 
 NOON = Instant.from_utc(2026, 11, 22, 12)

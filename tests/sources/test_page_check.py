@@ -50,7 +50,7 @@ async def test_the_dialect_of_a_page_can_be_set_and_only_that_is_read() -> None:
     assert detected.dialects == ("sdk suffixed",)
     assert found.dialects == ("sdk default",)
     assert found.families < detected.families
-    with pytest.raises(ValidationError, match="no worker dialect is named 'server'"):
+    with pytest.raises(ValidationError, match="no worker dialect 'server'"):
         MetricsEndpoint(url=server.url, role="worker", dialect="server")
 
 

@@ -5,8 +5,6 @@ import json
 import logging
 import re
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -15,11 +13,9 @@ from hypothesis import strategies as st
 from whenever import Instant
 
 from copilot.errors import SourceError
-from copilot.rules.signals.readings import MissingCode, Signals
-from copilot.settings.clusters import ClusterSettings, PrometheusSettings
+from copilot.rules.signals.readings import MissingCode
 from copilot.sources.prometheus.client import samples
-from copilot.sources.prometheus.instant import PrometheusSource
-from tests.sources.prometheus_standin import Found, StandIn, answer_of, error, form
+from tests.sources.prometheus_standin import Found, StandIn, answer_of, error, form, read, source
 
 WORKER = {
     "temporal_worker_task_slots_available": "w:1",
@@ -31,24 +27,6 @@ BOTH: dict[str, Any] = {
     "up": {"s:1": 1, "w:1": 1},
     "counts": {"s:1": 4, "w:1": 4},
 }
-
-
-@asynccontextmanager
-async def source(
-    url: str, *, deadline_sec: float = 5.0, max_bytes: int = 32_000_000, **settings: Any
-) -> AsyncIterator[PrometheusSource]:
-    prometheus = PrometheusSettings(url=url, **settings)
-    cluster = ClusterSettings(interval_sec=5, window_sec=30, prometheus=prometheus)
-    asking = PrometheusSource(cluster, prometheus, deadline_sec=deadline_sec, max_answer_bytes=max_bytes)
-    try:
-        yield asking
-    finally:
-        await asking.aclose()
-
-
-async def read(standin: StandIn, **settings: Any) -> Signals:
-    async with standin.run(), source(standin.url, **settings) as asking:
-        return await asking.read(Instant.now())
 
 
 async def test_a_cycle_is_a_handful_of_posts_about_one_moment() -> None:

@@ -3,8 +3,6 @@
 import base64
 import re
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,24 +18,13 @@ from whenever import Instant
 from copilot import bootstrap
 from copilot.errors import SettingsError
 from copilot.rules.signals.readings import MissingCode, Signals
-from copilot.settings.clusters import ClusterSettings, PrometheusSettings
+from copilot.settings.clusters import PrometheusSettings
 from copilot.settings.load import load_settings
 from copilot.sources.checks import check_prometheus
-from copilot.sources.prometheus.instant import PrometheusSource
 from tests.fakes.http import Request
-from tests.sources.prometheus_standin import StandIn, error
+from tests.sources.prometheus_standin import StandIn, error, source
 
 READ = "frontend.request_rate_per_sec"
-
-
-@asynccontextmanager
-async def source(url: str, **settings: Any) -> AsyncIterator[PrometheusSource]:
-    prometheus = PrometheusSettings(url=url, **settings)
-    asking = PrometheusSource(ClusterSettings(prometheus=prometheus), prometheus, deadline_sec=5)
-    try:
-        yield asking
-    finally:
-        await asking.aclose()
 
 
 async def read(url: str, **settings: Any) -> Signals:
@@ -240,7 +227,7 @@ async def test_files_that_cannot_be_used_are_named_at_start(
         pytest.param({"cert_file": "c"}, "need an https:// url", id="certificate without TLS"),
         pytest.param({"url": "https://x", "key_file": "c"}, "key_file needs cert_file", id="key alone"),
         pytest.param({"selector": "cluster=prod"}, "no list of label matchers", id="selector"),
-        pytest.param({"dialect": {"server": "sdk default"}}, "no server dialect is named", id="dialect"),
+        pytest.param({"dialect": {"server": "sdk default"}}, "no server dialect 'sdk default'", id="dialect"),
         pytest.param({"sigv4": {"region": ""}}, "at least 1 character", id="no region"),
         pytest.param({"prefix": "a-"}, "match pattern", id="prefix"),
         pytest.param({"flavour": "x"}, "Extra inputs", id="unknown key"),

@@ -13,8 +13,6 @@ Json = dict[str, Any]
 SOURCE: Json = {"type": "prometheus", "uid": "${prometheus}"}
 WINDOW_SEC = 60.0
 WINDOW, INTERVAL = "[1m]", "[$__rate_interval]"
-PERSISTENCE = ("persistence", "persistence_contention", "connection_pool")
-WORKERS = ("workers", "worker", "worker_cache", "worker_poll", "worker_tasks", "activity_tasks", "workflow_tasks")
 WIDTH, HEIGHT, COLUMNS = 8, 7, 24
 UNITS = {
     "1/s": "ops", "1/min": "opm", "ms": "ms", "s": "s", "ratio": "percentunit", "percent": "percent", "count": "short",
@@ -39,18 +37,12 @@ def signal_dashboards(dialects: Sequence[str] = ()) -> dict[str, Json]:
     specs: dict[str, list[SignalSpec]] = {uid: [] for uid in ABOUT}
     for spec in SPECS.values():
         if spec.id in promql:
-            specs[_dashboard_of(spec)].append(spec)
+            specs[f"temporal-{spec.dashboard}"].append(spec)
     return {uid: _dashboard(uid, *ABOUT[uid], _panels(chosen, promql)) for uid, chosen in specs.items()}
 
 
 def _group(spec: SignalSpec) -> str:
     return spec.id.split(".")[0]
-
-
-def _dashboard_of(spec: SignalSpec) -> str:
-    if _group(spec) in PERSISTENCE:
-        return "temporal-persistence"
-    return "temporal-workers" if _group(spec) in WORKERS else "temporal-server"
 
 
 def _panels(specs: Iterable[SignalSpec], promql: dict[str, str]) -> list[Json]:

@@ -7,7 +7,8 @@ addresses or values are masked, and a line joins the template of the same length
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 
 from pydantic import BaseModel
 from whenever import Instant
@@ -130,10 +131,7 @@ class _Tally:
     last: LogLine | None = None
 
     def add(self, line: LogLine) -> None:
-        self.lines += 1
-        self.level = max(self.level, line.level)
-        self.first = self.first or line
-        self.last = line
+        self.merge(_Tally(1, line.level, line, line))
 
     def merge(self, other: "_Tally") -> None:
         self.lines += other.lines
@@ -142,12 +140,8 @@ class _Tally:
         self.last = other.last or self.last
 
 
-@dataclass(slots=True)
-class _Tallies:
-    """One reading's lines by pattern and service, and the others by masked words and service."""
-
-    known: dict[tuple[str, str], _Tally] = field(default_factory=dict)
-    other: dict[tuple[Words, str], _Tally] = field(default_factory=dict)
+Key = tuple[str, str, bool]
+"""Pattern, service, and whether it is a template."""
 
 
 def count_lines(
@@ -163,11 +157,11 @@ def count_lines(
 ) -> tuple[LogMemory, LogReading]:
     """Count one reading, of lines written in the last `span_sec` seconds: the new memory, and the reading of the last
     `window_sec` seconds. `missing`: why these are not all lines."""
-    read = _tally(lines, book)
+    known, other = _tally(lines, book)
     spans = [*memory.spans, span_sec][-READINGS:]
     templates = Templates(memory.templates, limit=MAX_TRACKED)
-    renamed, mined = _mine(read.other, templates, redact)
-    tallies = {**{(name, service, False): t for (name, service), t in read.known.items()}, **mined}
+    renamed, mined = _mine(other, templates, redact)
+    tallies = known | mined
     before = {(renamed.get(t.pattern, t.pattern), t.service, t.mined): t for t in memory.tracked}
     tracked = [_track(key, before.get(key), tallies.get(key), len(spans), now, redact) for key in {**before, **tallies}]
     tracked = sorted((t for t in tracked if t.count), key=_importance, reverse=True)[:MAX_TRACKED]
@@ -198,29 +192,23 @@ def spikes(tracked: TrackedPattern, spans: Sequence[float]) -> bool:
     return newest[0] / newest[1] >= SPIKE_FACTOR * max(count / span for count, span in past)
 
 
-def _tally(lines: Iterable[LogLine], book: PatternBook) -> _Tallies:
-    """Each distinct text is matched and masked once."""
-    tallies = _Tallies()
-    names: dict[tuple[str, int], tuple[str, ...]] = {}
-    masked: dict[str, Words] = {}
+def _tally(lines: Iterable[LogLine], book: PatternBook) -> tuple[dict[Key, _Tally], dict[tuple[Words, str], _Tally]]:
+    """One reading's lines by known pattern, and the others by masked words and service."""
+    known: dict[Key, _Tally] = {}
+    other: dict[tuple[Words, str], _Tally] = {}
+    names = cache(lambda text, level: book.match(LogLine(text, level)))
+    masked = cache(mask_words)
     for line in lines:
-        key = (line.text, line.level)
-        if key not in names:
-            names[key] = book.match(line)
-        for name in names[key]:
-            tallies.known.setdefault((name, line.service), _Tally()).add(line)
-        if names[key]:
-            continue
-        if line.text not in masked:
-            masked[line.text] = mask_words(line.text)
-        if words := masked[line.text]:
-            tallies.other.setdefault((words, line.service), _Tally()).add(line)
-    return tallies
+        for name in names(line.text, line.level):
+            known.setdefault((name, line.service, False), _Tally()).add(line)
+        if not names(line.text, line.level) and (words := masked(line.text)):
+            other.setdefault((words, line.service), _Tally()).add(line)
+    return known, other
 
 
 def _mine(
     other: Mapping[tuple[Words, str], _Tally], templates: Templates, redact: Redact
-) -> tuple[dict[str, str], dict[tuple[str, str, bool], _Tally]]:
+) -> tuple[dict[str, str], dict[Key, _Tally]]:
     """The new names of templates that became more general, and the tallies of all. The most frequent lines come first:
     while there is room for new templates, they get it."""
     before = [templates.name(index) for index in range(len(templates.all))]
@@ -235,7 +223,7 @@ def _mine(
             index = templates.match(clean)
             index = templates.add(clean) if index is None else index
         indices[words] = index
-    tallies: dict[tuple[str, str, bool], _Tally] = {}
+    tallies: dict[Key, _Tally] = {}
     for (words, service), tally in other.items():
         if (index := indices[words]) is not None:
             tallies.setdefault((templates.name(index), service, True), _Tally()).merge(tally)
@@ -243,7 +231,7 @@ def _mine(
 
 
 def _track(
-    key: tuple[str, str, bool],
+    key: Key,
     before: TrackedPattern | None,
     tally: _Tally | None,
     readings: int,

@@ -7,12 +7,14 @@ Without `up`, a target with the presence metric counts as up.
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 from copilot.metrics.dialects import NAMESPACE_ALIASES, Dialect
 from copilot.metrics.promql import TAG, group_labels
-from copilot.metrics.window import Vector, histogram_quantile, merge_buckets
-from copilot.rules.signals.expressions import Leaf, Matcher, Quantile, Rate, Role
+from copilot.metrics.resolve import PRESENCE_METRIC, MetricInputs, RoleState
+from copilot.metrics.window import Vector, aggregate, histogram_quantile, merge_buckets
+from copilot.rules.signals.expressions import Leaf, Matcher, Quantile, Role
 from copilot.rules.signals.readings import Missing, MissingCode
 
 V = TypeVar("V")
@@ -115,27 +117,17 @@ def merge_dialects(leaf: Leaf, parts: Sequence[DialectAnswer]) -> Vector | Missi
     part is missing."""
     whole: list[tuple[Dialect, dict[tuple[str, ...], float]]] = []
     for part in parts:
-        for found in (part.values, part.new_series):
-            if isinstance(found, Missing):
-                return found
-        assert not isinstance(part.values, Missing)
-        assert not isinstance(part.new_series, Missing)
+        if isinstance(part.values, Missing):
+            return part.values
+        if isinstance(part.new_series, Missing):
+            return part.new_series
         values = dict(part.values)
         for group, more in part.new_series.items():
             values[group] = values.get(group, 0.0) + more
         whole.append((part.dialect, values))
     if isinstance(leaf, Quantile):
         return _quantiles(leaf, whole)
-    vector: Vector = {}
-    for _, values in whole:
-        for group, value in values.items():
-            if group not in vector:
-                vector[group] = value
-            elif isinstance(leaf, Rate) or leaf.agg == "sum":
-                vector[group] += value
-            else:
-                vector[group] = max(vector[group], value) if leaf.agg == "max" else min(vector[group], value)
-    return vector
+    return aggregate(leaf, ((group, value) for _, values in whole for group, value in values.items()))
 
 
 def _quantiles(leaf: Quantile, parts: Iterable[tuple[Dialect, Mapping[tuple[str, ...], float]]]) -> Vector:
@@ -155,90 +147,57 @@ def _quantiles(leaf: Quantile, parts: Iterable[tuple[Dialect, Mapping[tuple[str,
     return {group: histogram_quantile(leaf.q, merge_buckets(h)) for group, h in histograms.items()}
 
 
-class PrometheusAnswers:
+def prometheus_inputs(
+    statuses: Mapping[Role, TargetStatus | Missing],
+    parts: Mapping[Leaf, Sequence[DialectAnswer]],
+    *,
+    place: str,
+    window_sec: float,
+    recently_up: Collection[Role] = (),
+) -> MetricInputs:
     """The answers of a Prometheus, as inputs of `resolve_signals`.
 
     `statuses`: each role's targets, missing where the query failed. `parts`: by leaf (see `answer_key`), one part per
     dialect. `recently_up`: roles with targets that were up lately; without that, a role without targets may be down or
     not in this Prometheus at all."""
 
-    def __init__(
-        self,
-        statuses: Mapping[Role, TargetStatus | Missing],
-        parts: Mapping[Leaf, Sequence[DialectAnswer]],
-        *,
-        place: str,
-        presence_metrics: Mapping[Role, str],
-        window_sec: float,
-        recently_up: Collection[Role] = (),
-    ) -> None:
-        self._recently_up = recently_up
-        self._statuses = statuses
-        self._parts = parts
-        self._place = place
-        self._presence_metrics = presence_metrics
-        self._window = window_sec
-        self._vectors: dict[Leaf, Vector | Missing] = {}
+    @cache
+    def vector(leaf: Leaf) -> Vector | Missing:
+        status = statuses[leaf.series.role]
+        found = merge_dialects(leaf, parts.get(answer_key(leaf), ()))
+        return status if isinstance(status, Missing) and not found else found
 
-    @property
-    def roles(self) -> Collection[Role]:
-        return self._statuses.keys()
-
-    def vector(self, leaf: Leaf) -> Vector | Missing:
-        if leaf not in self._vectors:
-            self._vectors[leaf] = self._vector(leaf)
-        return self._vectors[leaf]
-
-    def _vector(self, leaf: Leaf) -> Vector | Missing:
-        status = self._statuses[leaf.series.role]
-        vector = merge_dialects(leaf, self._parts.get(answer_key(leaf), ()))
-        return status if isinstance(status, Missing) and not vector else vector
-
-    def is_up(self, role: Role) -> bool:
-        status = self._statuses[role]
+    roles, targets = dict[Role, RoleState](), dict[Role, int]()
+    for role, status in statuses.items():
+        where = f"the {role} targets of {place}"
         if isinstance(status, Missing):
-            return any(leaf.series.role == role and parts for leaf, parts in self._parts.items())
-        return bool(status.up)
+            answered = any(leaf.series.role == role and found for leaf, found in parts.items())
+            roles[role] = RoleState(answered, status, status.detail, "", False, False, where)
+        else:
+            roles[role] = _state(role, status, window_sec, place, where)
+            if status.up or role in recently_up:
+                targets[role] = len(status.up)
+    return MetricInputs(roles, targets, vector)
 
-    def targets(self) -> dict[Role, int]:
-        counted = {r: len(s.up) for r, s in self._statuses.items() if isinstance(s, TargetStatus)}
-        return {role: count for role, count in counted.items() if count or role in self._recently_up}
 
-    def why_down(self, role: Role) -> Missing:
-        status = self._statuses[role]
-        if isinstance(status, Missing):
-            return status
-        reason = self.why_partly_down(role) or f"no target has {self._presence_metrics[role]} in {self._place}"
-        return Missing(code=MissingCode.TARGET_DOWN, detail=reason)
-
-    def why_partly_down(self, role: Role) -> str:
-        status = self._statuses[role]
-        if isinstance(status, Missing):
-            return status.detail
-        if not status.down:
-            return ""
+def _state(role: Role, status: TargetStatus, window_sec: float, place: str, where: str) -> RoleState:
+    name, partly_down, no_rate = PRESENCE_METRIC[role], "", ""
+    if status.down:
         job, instance = min(status.down)
         more = f" (and {len(status.down) - 1} more)" if len(status.down) > 1 else ""
-        return f"up is 0 for {instance or 'a target'} of job {job or '?'}{more}"
-
-    def why_no_rate(self, role: Role) -> str:
-        status = self._statuses[role]
-        if isinstance(status, Missing) or status.samples > 1:
-            return ""
+        partly_down = f"up is 0 for {instance or 'a target'} of job {job or '?'}{more}"
+    if status.samples < 2:
         found = "one sample" if status.samples else "no sample"
-        return (
-            f"{found} of {self._presence_metrics[role]} in {self._window:g} s, a rate needs two: "
-            "set window_sec to four scrape intervals"
-        )
-
-    def has_presence_metric(self, role: Role, name: str, *, throughout: bool) -> bool:
-        status = self._statuses[role]
-        if isinstance(status, Missing) or name != self._presence_metrics[role]:
-            return False
-        return bool(status.present) and (not throughout or status.samples > 1)
-
-    def place(self, role: Role) -> str:
-        return f"the {role} targets of {self._place}"
+        no_rate = f"{found} of {name} in {window_sec:g} s, a rate needs two: set window_sec to four scrape intervals"
+    return RoleState(
+        up=bool(status.up),
+        why_down=Missing(code=MissingCode.TARGET_DOWN, detail=partly_down or f"no target has {name} in {place}"),
+        partly_down=partly_down,
+        no_rate=no_rate,
+        present=bool(status.present),
+        throughout=bool(status.present) and status.samples > 1,
+        place=where,
+    )
 
 
 def answer_key(leaf: Leaf) -> Leaf:

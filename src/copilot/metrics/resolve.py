@@ -5,14 +5,13 @@ there, a first event counts, and a quantile or ratio of nothing is no traffic.
 """
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from whenever import Instant
 
 from copilot.metrics.dialects import sample_name
-from copilot.metrics.window import ScrapeWindow, TargetScrapes, Vector, compute
+from copilot.metrics.window import ScrapeWindow, TargetScrapes, Vector, compute, epoch_seconds
 from copilot.rules.signals.expressions import (
     SERVER_PRESENCE_METRIC,
     SERVICES,
@@ -66,45 +65,35 @@ def leaves_of(specs: Iterable[SignalSpec]) -> tuple[Leaf, ...]:
     return tuple(found)
 
 
-class MetricInputs(Protocol):
-    """The leaves and targets of one source at one time: scraped pages, or what a Prometheus answered."""
+@dataclass(frozen=True, slots=True)
+class RoleState:
+    """The targets of one role at one time.
 
-    @property
-    def roles(self) -> Collection[Role]:
-        """The roles whose signals this source is expected to have."""
-        ...
+    `up`: whether a target is up, else `why_down` says why none is. `partly_down`: why a target is down while others are
+    up; `no_rate`: why no target has a rate yet; both empty where that is not so. `present`: whether a target has the
+    presence metric, `throughout`: whether one had it since its window began. `place`: where series of the role are
+    looked up, for messages."""
 
-    def vector(self, leaf: Leaf) -> Vector | Missing:
-        """The leaf by group, as PromQL computes it; empty without series, missing where the query failed."""
-        ...
+    up: bool
+    why_down: Missing
+    partly_down: str
+    no_rate: str
+    present: bool
+    throughout: bool
+    place: str
 
-    def is_up(self, role: Role) -> bool:
-        """Whether a target of the role is up."""
-        ...
 
-    def targets(self) -> dict[Role, int]:
-        """How many targets of each role are up; without roles where that is not known."""
-        ...
+@dataclass(frozen=True, slots=True)
+class MetricInputs:
+    """The leaves and targets of one source at one time: scraped pages, or what a Prometheus answered.
 
-    def why_down(self, role: Role) -> Missing:
-        """Why no target of the role is up."""
-        ...
+    `roles`: those whose signals the source is expected to have. `targets`: how many of each role are up, without roles
+    where that is not known. `vector`: a leaf by group, as PromQL computes it; empty without series, missing where the
+    query failed."""
 
-    def why_partly_down(self, role: Role) -> str:
-        """Why a target of the role is down while others are up; empty when all are up."""
-        ...
-
-    def why_no_rate(self, role: Role) -> str:
-        """Why no target of the role has a rate yet; empty when one has."""
-        ...
-
-    def has_presence_metric(self, role: Role, name: str, *, throughout: bool) -> bool:
-        """Whether a target has this presence metric now and, with `throughout`, had it when its window began."""
-        ...
-
-    def place(self, role: Role) -> str:
-        """Where series of the role are looked up, for messages."""
-        ...
+    roles: Mapping[Role, RoleState]
+    targets: Mapping[Role, int]
+    vector: Callable[[Leaf], Vector | Missing]
 
 
 def read_scrapes(
@@ -118,7 +107,7 @@ def read_scrapes(
     """The signals of the targets' pages at `now`, with rates over `window_sec`, scraped every `interval_sec` seconds.
 
     A target is down when its last good read is older than two and a half intervals, or two reads failed since."""
-    return resolve_signals(specs, ScrapeInputs(targets, now, window_sec, interval_sec), now)
+    return resolve_signals(specs, _scrape_inputs(targets, now, window_sec, interval_sec), now)
 
 
 def resolve_signals(specs: Iterable[SignalSpec], inputs: MetricInputs, now: Instant) -> Signals:
@@ -139,7 +128,7 @@ def resolve_signals(specs: Iterable[SignalSpec], inputs: MetricInputs, now: Inst
             missing[spec.id] = found
         if spec.breakdown is not None and not isinstance(found, Missing):
             vector = inputs.vector(spec.breakdown)
-            breakdown = () if isinstance(vector, Missing) else breakdown_rows(spec.breakdown, vector)
+            breakdown = () if isinstance(vector, Missing) else _breakdown_rows(spec.breakdown, vector)
             if breakdown:
                 rows[spec.id] = breakdown
     return Signals(
@@ -147,63 +136,43 @@ def resolve_signals(specs: Iterable[SignalSpec], inputs: MetricInputs, now: Inst
         readings=values,
         no_traffic=tuple(quiet),
         missing=missing,
-        targets=dict(sorted(inputs.targets().items())),
+        targets=dict(sorted(inputs.targets.items())),
         breakdowns=rows,
     )
 
 
-class ScrapeInputs:
+def _scrape_inputs(
+    targets: Sequence[TargetScrapes], now: Instant, window_sec: float, interval_sec: float
+) -> MetricInputs:
     """Scraped targets, each that is up with its newest window."""
+    oldest = epoch_seconds(now) - STALE_INTERVALS * interval_sec
+    windows = [
+        ScrapeWindow.latest(t, window_sec, presence_metric=PRESENCE_METRIC[t.role])
+        for t in targets
+        if t.times and t.failures <= TOLERATED_FAILURES and t.times[-1] >= oldest
+    ]
+    of_role = {role: [w for w in windows if w.target.role == role] for role in {t.role for t in targets}}
+    states = {role: _state(role, [t for t in targets if t.role == role], up) for role, up in of_role.items()}
+    return MetricInputs(states, {role: len(up) for role, up in of_role.items()}, lambda leaf: compute(leaf, windows))
 
-    def __init__(self, targets: Sequence[TargetScrapes], now: Instant, window_sec: float, interval_sec: float) -> None:
-        self._targets = targets
-        oldest = now.timestamp(unit="nanosecond") / 1e9 - STALE_INTERVALS * interval_sec
-        self._windows = [
-            ScrapeWindow.latest(t, window_sec, presence_metric=PRESENCE_METRIC[t.role])
-            for t in targets
-            if t.times and t.failures <= TOLERATED_FAILURES and t.times[-1] >= oldest
-        ]
 
-    @property
-    def roles(self) -> Collection[Role]:
-        return {t.role for t in self._targets}
-
-    def vector(self, leaf: Leaf) -> Vector | Missing:
-        return compute(leaf, self._windows)
-
-    def is_up(self, role: Role) -> bool:
-        return bool(self._of(role))
-
-    def targets(self) -> dict[Role, int]:
-        return {role: len(self._of(role)) for role in self.roles}
-
-    def why_down(self, role: Role) -> Missing:
-        down = [t for t in self._targets if t.role == role]
-        reason = _why_down(down[0]) if down else f"no {role} page is configured"
-        more = f" (and {len(down) - 1} more)" if len(down) > 1 else ""
-        failure = down[0].failure if down else None
-        # HTTP 404 means that the page was not read; absent is for what a page lacks.
-        code = failure.code if failure and failure.code is not MissingCode.ABSENT else MissingCode.TARGET_DOWN
-        return Missing(code=code, detail=reason + more)
-
-    def why_partly_down(self, role: Role) -> str:
-        windows = self._of(role)
-        unread = [t for t in self._targets if t.role == role and all(w.target is not t for w in windows)]
-        return _why_down(unread[0]) if unread else ""
-
-    def why_no_rate(self, role: Role) -> str:
-        if any(len(v.pages) > 1 for v in self._of(role)):
-            return ""
-        return f"the {role} pages were read once so far, a rate needs two"
-
-    def has_presence_metric(self, role: Role, name: str, *, throughout: bool) -> bool:
-        return any(v.has(name) and (not throughout or (len(v.pages) > 1 and v.has(name, 0))) for v in self._of(role))
-
-    def place(self, role: Role) -> str:
-        return f"the {role} pages"
-
-    def _of(self, role: Role) -> list[ScrapeWindow]:
-        return [v for v in self._windows if v.target.role == role]
+def _state(role: Role, targets: Sequence[TargetScrapes], windows: Sequence[ScrapeWindow]) -> RoleState:
+    """The state of a role with these targets, those that are up with these windows."""
+    unread = [t for t in targets if all(w.target is not t for w in windows)]
+    more = f" (and {len(targets) - 1} more)" if len(targets) > 1 else ""
+    failure = targets[0].failure
+    # HTTP 404 means that the page was not read; absent is for what a page lacks.
+    code = failure.code if failure and failure.code is not MissingCode.ABSENT else MissingCode.TARGET_DOWN
+    name, rated = PRESENCE_METRIC[role], [w for w in windows if len(w.pages) > 1]
+    return RoleState(
+        up=bool(windows),
+        why_down=Missing(code=code, detail=_why_down(targets[0]) + more),
+        partly_down=_why_down(unread[0]) if unread else "",
+        no_rate="" if rated else f"the {role} pages were read once so far, a rate needs two",
+        present=any(w.has(name) for w in windows),
+        throughout=any(w.has(name) and w.has(name, 0) for w in rated),
+        place=f"the {role} pages",
+    )
 
 
 class _Resolver:
@@ -229,49 +198,47 @@ class _Resolver:
                 return self._resolved[expression]
 
     def _leaf(self, leaf: Leaf) -> Resolved:
-        role = leaf.series.role
-        if not self._inputs.is_up(role):
-            return self._inputs.why_down(role)
+        state = self._inputs.roles[leaf.series.role]
+        if not state.up:
+            return state.why_down
         vector = self._inputs.vector(leaf)
         if isinstance(vector, Missing):
             return vector
-        if vector:
-            value = next(iter(vector.values())) if not leaf.by else math.fsum(vector.values())
-            if math.isfinite(value):
-                return value
-            if math.isnan(value) and isinstance(leaf, Quantile):
-                return NO_TRAFFIC
-            where = self._inputs.place(role)
-            return Missing(code=MissingCode.PARSE, detail=f"{sample_name(leaf)} is {value} on {where}")
-        return self._absent(leaf)
+        if not vector:
+            return self._absent(leaf, state)
+        value = next(iter(vector.values())) if not leaf.by else math.fsum(vector.values())
+        if math.isfinite(value):
+            return value
+        if math.isnan(value) and isinstance(leaf, Quantile):
+            return NO_TRAFFIC
+        return Missing(code=MissingCode.PARSE, detail=f"{sample_name(leaf)} is {value} on {state.place}")
 
-    def _absent(self, leaf: Leaf) -> Resolved:
+    def _absent(self, leaf: Leaf, state: RoleState) -> Resolved:
         """A leaf without any sample: zero, no traffic, or missing."""
-        role, where = leaf.series.role, self._inputs.place(leaf.series.role)
+        role, counted = leaf.series.role, not isinstance(leaf, Gauge)
         presence_metric = PRESENCE_METRIC[role] if isinstance(leaf, Quantile) else leaf.presence_metric
-        down = self._inputs.why_partly_down(role)
-        if presence_metric and role == "server" and down:
-            return Missing(code=MissingCode.TARGET_DOWN, detail=f"{leaf.series.family} is on no page read, and {down}")
-        counted = not isinstance(leaf, Gauge)
-        if counted and (short := self._inputs.why_no_rate(role)):
-            return Missing(code=MissingCode.ABSENT, detail=short)
-        if presence_metric and self._inputs.has_presence_metric(role, presence_metric, throughout=counted):
-            return self._of_others(leaf) or (NO_TRAFFIC if isinstance(leaf, Quantile) else 0.0)
-        lacking = f"{leaf.series.family} is not on {where}"
+        if presence_metric and role == "server" and state.partly_down:
+            detail = f"{leaf.series.family} is on no page read, and {state.partly_down}"
+            return Missing(code=MissingCode.TARGET_DOWN, detail=detail)
+        if counted and state.no_rate:
+            return Missing(code=MissingCode.ABSENT, detail=state.no_rate)
+        if presence_metric == PRESENCE_METRIC[role] and (state.throughout if counted else state.present):
+            return self._of_others(leaf, state) or (NO_TRAFFIC if isinstance(leaf, Quantile) else 0.0)
+        lacking = f"{leaf.series.family} is not on {state.place}"
         return Missing(
             code=MissingCode.ABSENT, detail=f"{lacking}, nor is {presence_metric}" if presence_metric else lacking
         )
 
-    def _of_others(self, leaf: Leaf) -> Missing | None:
+    def _of_others(self, leaf: Leaf, state: RoleState) -> Missing | None:
         """Why the presence metric says nothing about the leaf: only other services' pages were read. None where a page
         of its service was, or where too little was read to know."""
         service = self._emitted_by.get(leaf, "")
-        if not service or self._inputs.why_no_rate("server"):
+        if not service or state.no_rate:
             return None
         services = self._inputs.vector(SERVICES)
         if isinstance(services, Missing):
             return services
-        lacking = f"{leaf.series.family} is not on {self._inputs.place('server')}, and none of them is {service}'s"
+        lacking = f"{leaf.series.family} is not on {state.place}, and none of them is {service}'s"
         return None if (service,) in services else Missing(code=MissingCode.ABSENT, detail=lacking)
 
 
@@ -282,23 +249,19 @@ def _why_down(target: TargetScrapes) -> str:
 
 
 def _plus(terms: Sequence[Resolved]) -> Resolved:
-    for term in terms:
-        if isinstance(term, Missing):
-            return term
+    if missing := next((t for t in terms if isinstance(t, Missing)), None):
+        return missing
     values = [t for t in terms if isinstance(t, float)]
     return math.fsum(values) if values else NO_TRAFFIC
 
 
 def _ratio(part: Resolved, whole: Resolved) -> Resolved:
-    for side in (part, whole):
-        if isinstance(side, Missing):
-            return side
-    if not isinstance(part, float) or not isinstance(whole, float) or whole == 0:
-        return NO_TRAFFIC
-    return part / whole
+    if missing := next((t for t in (part, whole) if isinstance(t, Missing)), None):
+        return missing
+    return part / whole if isinstance(part, float) and isinstance(whole, float) and whole else NO_TRAFFIC
 
 
-def breakdown_rows(leaf: Leaf, vector: Vector) -> tuple[BreakdownRow, ...]:
+def _breakdown_rows(leaf: Leaf, vector: Vector) -> tuple[BreakdownRow, ...]:
     """The rows of a grouped leaf, at most 20, largest first; where rows of zero matter, the smallest 20."""
     zero_matters = leaf.series.family in ZERO_ROWS_MATTER
     found = [(group, v) for group, v in vector.items() if math.isfinite(v) and (v != 0 or zero_matters)]

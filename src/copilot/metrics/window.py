@@ -5,7 +5,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 from whenever import Instant
 
@@ -306,29 +306,23 @@ def compute(leaf: Leaf, windows: Sequence[ScrapeWindow]) -> Vector:
                         buckets[bound] = buckets.get(bound, 0.0) + rate
             return {group: histogram_quantile(q, merge_buckets(h.values())) for group, h in histograms.items()}
         case Rate():
-            return _gather(windows, leaf, ScrapeWindow.rate, "sum")
-        case Gauge(agg=agg):
-            return _gather(
-                windows, leaf, lambda window, series: window.pages[-1].get(series) if window.pages else None, agg
-            )
+            return aggregate(leaf, ((group, w.rate(s)) for w in windows for s, group, _ in w.target.plan(leaf).rows))
+        case Gauge():
+            found = [(w.pages[-1], w.target.plan(leaf).rows) for w in windows if w.pages]
+            return aggregate(leaf, ((group, page.get(s)) for page, rows in found for s, group, _ in rows))
 
 
-def _gather(
-    windows: Sequence[ScrapeWindow],
-    leaf: Leaf,
-    sample: Callable[[ScrapeWindow, Series], float | None],
-    agg: Literal["sum", "max", "min"],
-) -> Vector:
+def aggregate(leaf: Rate | Gauge, samples: Iterable[tuple[tuple[str, ...], float | None]]) -> Vector:
+    """The samples of each group as one number: their sum, or a gauge's maximum or minimum; None is no sample."""
+    agg = leaf.agg if isinstance(leaf, Gauge) else "sum"
     vector: Vector = {}
-    for window in windows:
-        for series, group, _ in window.target.plan(leaf).rows:
-            value = sample(window, series)
-            if value is None:
-                continue
-            if group not in vector:
-                vector[group] = value
-            elif agg == "sum":
-                vector[group] += value
-            else:
-                vector[group] = max(vector[group], value) if agg == "max" else min(vector[group], value)
+    for group, value in samples:
+        if value is None:
+            continue
+        if group not in vector:
+            vector[group] = value
+        elif agg == "sum":
+            vector[group] += value
+        else:
+            vector[group] = max(vector[group], value) if agg == "max" else min(vector[group], value)
     return vector

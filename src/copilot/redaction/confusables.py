@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -27,47 +27,28 @@ def plain(character: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """A text without tricks. `cuts` and `shifts` map back to the original: positions, and what to add to those from
-    there on."""
+    """A text without tricks. `places`: of each character, its place in the original."""
 
     text: str
-    cuts: tuple[int, ...]
-    shifts: tuple[int, ...]
+    places: Sequence[int]
 
     def original(self, start: int, end: int) -> tuple[int, int]:
-        """The span of the original text for a span of the plain one."""
-        if not self.cuts:
-            return start, end
-        return self._at(start), self._at(end - 1) + 1
-
-    def _at(self, position: int) -> int:
-        number = bisect_right(self.cuts, position) - 1
-        return position if number < 0 else position + self.shifts[number]
+        """The span of the original text for a span of the plain one, which is not empty."""
+        return self.places[start], self.places[end - 1] + 1
 
 
 def made_plain(text: str) -> Plain:
     """The text without tricks; the same object where there are none."""
     parts: list[str] = []
-    cuts: list[int] = []
-    shifts: list[int] = []
-    done, length = 0, 0
+    places: list[int] = []
+    done = 0
     for odd in _ODD.finditer(text):
         found = odd.group()
         folded = plain(found) if len(found) == 1 else ""
-        if folded == found:
-            continue
-        before = text[done : odd.start()]
-        parts += (before, folded)
-        length += len(before)
-        if len(folded) > 1:  # all of them map to the one
-            for number in range(len(folded)):
-                cuts.append(length + number)
-                shifts.append(odd.start() - length - number)
-        length += len(folded)
-        done = odd.end()
-        cuts.append(length)
-        shifts.append(done - length)
-    if not cuts:
-        return Plain(text, (), ())
-    parts.append(text[done:])
-    return Plain("".join(parts), tuple(cuts), tuple(shifts))
+        if folded != found:
+            parts += (text[done : odd.start()], folded)
+            places += (*range(done, odd.start()), *[odd.start()] * len(folded))
+            done = odd.end()
+    if not done:
+        return Plain(text, range(len(text)))
+    return Plain("".join((*parts, text[done:])), (*places, *range(done, len(text))))

@@ -11,16 +11,14 @@ from whenever import Instant
 
 from copilot.errors import SourceError
 from copilot.metrics.answers import TargetStatus
-from copilot.metrics.dialects import detect_dialects, known_names, sample_name
-from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of
-from copilot.metrics.window import Page, TargetScrapes, epoch_seconds
+from copilot.metrics.window import epoch_seconds
 from copilot.rules.signals.expressions import Role
 from copilot.rules.signals.readings import MissingCode
-from copilot.rules.signals.taxonomy import SPECS
 from copilot.settings.clusters import MetricsEndpoint, PrometheusSettings
 from copilot.sources.prometheus.client import PrometheusClient
 from copilot.sources.prometheus.queries import ROLES, RoleQueries
-from copilot.sources.scrape.pages import MAX_PAGE_BYTES, PageParser, fetch_page, page_client
+from copilot.sources.scrape.once import PageTarget, of_its_role
+from copilot.sources.scrape.pages import MAX_PAGE_BYTES, fetch_page, page_client
 
 TIMEOUT_SEC = 5.0
 DATE_RESOLUTION_SEC = 1.0
@@ -86,20 +84,19 @@ async def check_page(endpoint: MetricsEndpoint, *, transport: httpx.AsyncBaseTra
         clock = _Clock(client)
         body = await fetch_page(client, httpx.URL(endpoint.url), timeout_sec=TIMEOUT_SEC, max_bytes=MAX_PAGE_BYTES)
     took = time.monotonic() - began
-    page = _parsed(body, endpoint.role, endpoint.dialect)
-    families, known = _families(page, endpoint.role)
-    other: Role = "worker" if endpoint.role == "server" else "server"
-    page_as_other = _parsed(body, other)
-    of_other, known_of_other = _families(page_as_other, other)
-    mistaken = _role_of(page, page_as_other) == other and of_other / known_of_other > families / known
+    page = PageTarget("", body, endpoint.role, endpoint.dialect)
+    families, known = page.families
+    other = PageTarget("", body, "worker" if endpoint.role == "server" else "server")
+    of_other, known_of_other = other.families
+    mistaken = of_its_role([page, other]) is other and of_other / known_of_other > families / known
     return PageCheck(
         size_bytes=len(body),
         took_sec=took,
         families=families,
         families_known=known,
-        dialects=(endpoint.dialect,) if endpoint.dialect else _dialects(body, page, endpoint.role),
+        dialects=(endpoint.dialect,) if endpoint.dialect else tuple(page.dialects),
         ahead_sec=clock.ahead_sec,
-        looks_like=other if mistaken else None,
+        looks_like=other.role if mistaken else None,
     )
 
 
@@ -142,32 +139,6 @@ async def _scrape_interval(targets: Callable[[float], Awaitable[TargetStatus]]) 
         if (samples := (await targets(window_sec)).samples) >= MIN_SAMPLES:
             return 5.0 * max(1, round(window_sec / samples / 5))
     return None
-
-
-def _parsed(body: bytes, role: Role, dialect: str | None = None) -> Page:
-    names = known_names(role, leaves_of(SPECS.values()), [PRESENCE_METRIC[role]], dialect)
-    return PageParser(TargetScrapes(role, "", names, window_sec=1.0)).parse(body)
-
-
-def _role_of(*pages: Page) -> Role | None:
-    """The role by its presence metric; a server's page has that of its own workers too."""
-    names = {series.metric.name for page in pages for series in page}
-    return next((role for role in ROLES if PRESENCE_METRIC[role] in names), None)
-
-
-def _families(page: Page, role: Role) -> tuple[int, int]:
-    """How many of a role's families are there, of how many."""
-    leaves = [leaf for leaf in leaves_of(SPECS.values()) if leaf.series.role == role]
-    names = {series.metric.name for series in page}
-    there = {leaf.series.family for leaf in leaves if sample_name(leaf) in names}
-    return len(there), len({leaf.series.family for leaf in leaves})
-
-
-def _dialects(body: bytes, page: Page, role: Role) -> tuple[str, ...]:
-    """The dialects by the names; where several share those, by its counters and timers."""
-    names = {line.split(b"{", 1)[0].split(b" ", 1)[0].decode(errors="replace") for line in body.splitlines()}
-    detected = [dialect.name for dialect in detect_dialects(names, role)]
-    return tuple(detected or sorted({s.metric.dialect.name for s in page if s.metric.cumulative}))
 
 
 def clock_ahead(date: str, ours: float) -> float | None:

@@ -62,7 +62,7 @@ def recording_to(path: Path, header: RecordingHeader, *, replace: bool = False) 
     """Write a recording line by line; it is complete whenever the block ends. RecordingError when the file cannot be
     written, or exists and `replace` is False."""
     try:
-        with _opened(path, "wt" if replace else "xt") as file:
+        with _opened(path, "wt" if replace else "xt", "utf-8") as file:
             file.write(header.model_dump_json() + "\n")
             file.flush()
             yield Recording(file)
@@ -104,7 +104,7 @@ def _parsed(path: Path, number: int, line: str, model: type[Any]) -> Any:
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     number = 0
     try:
-        with _binary(path) as file:
+        with _opened(path, "rb") as file:
             for number, line in enumerate(file, start=1):
                 text = line.decode("utf-8").strip()
                 if not line.endswith(b"\n") and not _is_complete(text):
@@ -133,12 +133,8 @@ def _cut_off(path: Path, lines: int) -> None:
     log.warning("%s is cut off: reading its %d complete lines", path, lines, extra={"event": "recording.cut_off"})
 
 
-def _binary(path: Path) -> IO[bytes]:
-    return cast("IO[bytes]", gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
-
-
 @contextmanager
-def _opened(path: Path, mode: str) -> Iterator[IO[str]]:
+def _opened(path: Path, mode: str, encoding: str | None = None) -> Iterator[IO[Any]]:
     opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, mode, encoding="utf-8") as file:
-        yield cast("IO[str]", file)
+    with opener(path, mode, encoding=encoding) as file:
+        yield cast("IO[Any]", file)

@@ -64,14 +64,15 @@ def sync(
             result.unchanged.append(name)
         else:
             if not dry_run:
-                _upload(s3, result, name, body)
+                digest = hashlib.sha256(body).hexdigest()
+                kind = "text/markdown; charset=utf-8"
+                _object(s3, "put_object", result, name, Body=body, ContentType=kind, Metadata={DIGEST: digest})
             result.uploaded.append(name)
         if progress is not None:
             progress(name, number, len(local))
     for name in sorted(set(objects) - set(local)):
         if delete and not dry_run:
-            key = f"{result.prefix}{name}"
-            call(s3, "delete_object", f"s3://{result.bucket}/{key}", Bucket=result.bucket, Key=key)
+            _object(s3, "delete_object", result, name)
         (result.deleted if delete else result.stale).append(name)
     return result
 
@@ -101,23 +102,13 @@ def _same(s3: Any, sync: SyncResult, name: str, body: bytes, etag: str, size: in
         return False
     if etag == hashlib.md5(body, usedforsecurity=False).hexdigest():
         return True
-    key = f"{sync.prefix}{name}"
-    head = call(s3, "head_object", f"s3://{sync.bucket}/{key}", Bucket=sync.bucket, Key=key)
+    head = _object(s3, "head_object", sync, name)
     return bool(head.get("Metadata", {}).get(DIGEST) == hashlib.sha256(body).hexdigest())
 
 
-def _upload(s3: Any, sync: SyncResult, name: str, body: bytes) -> None:
+def _object(s3: Any, operation: str, sync: SyncResult, name: str, **parameters: Any) -> dict[str, Any]:
     key = f"{sync.prefix}{name}"
-    call(
-        s3,
-        "put_object",
-        f"s3://{sync.bucket}/{key}",
-        Bucket=sync.bucket,
-        Key=key,
-        Body=body,
-        ContentType="text/markdown; charset=utf-8",
-        Metadata={DIGEST: hashlib.sha256(body).hexdigest()},
-    )
+    return call(s3, operation, f"s3://{sync.bucket}/{key}", Bucket=sync.bucket, Key=key, **parameters)
 
 
 class IngestionJob(Frozen):
@@ -182,23 +173,13 @@ class Ingestion:
         return _job(self._call("get_ingestion_job", ingestionJobId=job_id)["ingestionJob"])
 
     def jobs(self, limit: int) -> list[IngestionJob]:
-        """At limit `limit` jobs, newest first."""
-        found: list[IngestionJob] = []
-        for page in self._pages(limit):
-            found.extend(_job(summary) for summary in page["ingestionJobSummaries"])
-            if len(found) >= limit:
-                break
-        return found[:limit]
-
-    def _pages(self, limit: int) -> Iterator[dict[str, Any]]:
-        order = {"sortBy": {"attribute": "STARTED_AT", "order": "DESCENDING"}, "maxResults": min(limit, 100)}
-        more: dict[str, Any] = {}
-        while True:
-            page = self._call("list_ingestion_jobs", **order, **more)
-            yield page
-            if not (token := page.get("nextToken")):
-                return
-            more = {"nextToken": token}
+        """At most `limit` jobs, newest first."""
+        order = {"attribute": "STARTED_AT", "order": "DESCENDING"}
+        with aws_errors(self._name):
+            pages = self._client.get_paginator("list_ingestion_jobs").paginate(
+                **self._ids, sortBy=order, PaginationConfig={"MaxItems": limit, "PageSize": min(limit, 100)}
+            )
+            return [_job(summary) for page in pages for summary in page["ingestionJobSummaries"]]
 
     def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
         return call(self._client, operation, self._name, **self._ids, **parameters)

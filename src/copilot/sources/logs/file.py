@@ -10,7 +10,7 @@ import glob
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -18,7 +18,7 @@ from typing import BinaryIO
 from pydantic import BaseModel
 from whenever import Instant
 
-from copilot.logs.lines import LogLine, parse_line
+from copilot.logs.lines import MAX_LINE_BYTES, LogLine, parse_lines
 from copilot.rules.signals.readings import Missing, MissingCode
 from copilot.sources import ThrottledLog
 from copilot.sources.logs import Cursor, LogBatch, cursor_as
@@ -26,7 +26,6 @@ from copilot.sources.logs import Cursor, LogBatch, cursor_as
 log = logging.getLogger(__name__)
 
 HEAD_BYTES = 1024
-MAX_LINE_BYTES = 64_000
 MAX_CHUNK_BYTES = 16_000_000
 MAX_BEHIND_BYTES = 64_000_000
 MAX_FILES = 50
@@ -142,14 +141,7 @@ class FileLogs:
         place = Place(
             inode=os.fstat(file.fileno()).st_ino, offset=offset + end, head=digest, head_bytes=length, within=within
         )
-        return list(_lines(whole)), place
-
-
-def _lines(whole: bytes) -> Iterator[LogLine]:
-    for raw in whole.split(b"\n"):
-        line = parse_line(raw[:MAX_LINE_BYTES].decode("utf-8", "replace").rstrip("\r"))
-        if line is not None:
-            yield line
+        return list(parse_lines(whole.split(b"\n"))), place
 
 
 def _at_its_end(path: Path) -> Place:

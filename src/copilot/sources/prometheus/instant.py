@@ -12,8 +12,8 @@ from whenever import Instant
 
 from copilot.errors import SourceError
 from copilot.metrics import promql
-from copilot.metrics.answers import DialectAnswer, PrometheusAnswers, Sample, TargetStatus, by_group
-from copilot.metrics.resolve import PRESENCE_METRIC, measurable, resolve_signals
+from copilot.metrics.answers import DialectAnswer, Sample, TargetStatus, by_group, prometheus_inputs
+from copilot.metrics.resolve import measurable, resolve_signals
 from copilot.metrics.window import epoch_seconds
 from copilot.rules.signals.expressions import Gauge, Leaf, Role
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
@@ -77,15 +77,14 @@ class PrometheusSource:
         if cycle.failures:
             causes = "; ".join(dict.fromkeys(f.detail for f in cycle.failures))
             self._log.warning("%d queries to %s failed: %s", len(cycle.failures), self._client.origin, causes)
-        asked = PrometheusAnswers(
+        inputs = prometheus_inputs(
             standings,
             parts,
             place=self._client.origin,
-            presence_metrics=PRESENCE_METRIC,
             window_sec=self._window,
             recently_up=[role for role in ROLES if self._roles[role].seen],
         )
-        return await asyncio.to_thread(resolve_signals, self._specs, asked, now)
+        return await asyncio.to_thread(resolve_signals, self._specs, inputs, now)
 
     async def _targets(self, cycle: "_Cycle") -> tuple[dict[Role, TargetStatus | Missing], dict[Role, Answer]]:
         """The targets of each role, and its counters with new series."""

@@ -13,7 +13,7 @@ from whenever import Instant
 
 from copilot.errors import SourceError
 from copilot.metrics import promql
-from copilot.metrics.answers import DialectAnswer, PrometheusAnswers, Sample, Target, TargetStatus, by_group
+from copilot.metrics.answers import DialectAnswer, Sample, Target, TargetStatus, by_group, prometheus_inputs
 from copilot.metrics.resolve import PRESENCE_METRIC, measurable, resolve_signals
 from copilot.rules.signals.expressions import Leaf, Role
 from copilot.rules.signals.readings import MissingCode, Signals
@@ -204,15 +204,14 @@ class PrometheusRange:
 
     def _signals(self, piece: _Piece) -> Iterator[Signals]:
         for moment in piece.moments:
-            asked = PrometheusAnswers(
+            inputs = prometheus_inputs(
                 moment.standings,
                 piece.parts(moment),
                 place=self._client.origin,
-                presence_metrics=PRESENCE_METRIC,
                 window_sec=self._window,
                 recently_up=moment.seen,
             )
-            yield resolve_signals(self._specs, asked, Instant.from_timestamp(moment.time, unit="millisecond"))
+            yield resolve_signals(self._specs, inputs, Instant.from_timestamp(moment.time, unit="millisecond"))
 
     async def _query_all(self, queries: Sequence[str], times: range) -> list[list[Series]]:
         return await asyncio.gather(*(self._query(query, times) for query in queries))

@@ -6,7 +6,8 @@ import math
 import re
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import httpx
 from whenever import Instant, TimeDelta
 
 from copilot.errors import SourceError
-from copilot.metrics.dialects import DIALECTS, MetricName, detect_dialects, known_names
+from copilot.metrics.dialects import DIALECTS, MetricName, detect_dialects, known_names, sample_name
 from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of, read_scrapes
 from copilot.metrics.window import TargetScrapes
 from copilot.rules.signals.expressions import Role
@@ -24,6 +25,7 @@ from copilot.sources.prometheus.queries import ROLES
 from copilot.sources.scrape.pages import MAX_PAGE_BYTES, PageParser, fetch_page, page_client
 
 TIMEOUT_SEC = 10.0
+TAXONOMY_LEAVES = leaves_of(SPECS.values())
 BUILD_INFORMATION = "build_information"
 """The server's gauge whose label `build_version` is its release, as 1_31_2 or 1.31.2."""
 
@@ -52,35 +54,33 @@ async def read_pages(pages: Sequence[str], after: Sequence[str], seconds: float,
             seconds = time.monotonic() - began
         now += TimeDelta(seconds=seconds)
         for target, page, body in zip(targets, after, await _bodies(after), strict=True):
-            target.parse(page, body)
+            with _naming(page):
+                target.parse(body)
             target.record(now)
     window = seconds * 1.000001  # Both reads are inside, whatever the rounding.
     signals = read_scrapes(SPECS.values(), [t.scrapes for t in targets], now, window, interval_sec=seconds)
     versions = {version for target in targets for version in target.versions}
     dialects: dict[Role, tuple[str, ...]] = {}
     for target in targets:
-        found = dialects.get(target.scrapes.role, ())
-        dialects[target.scrapes.role] = tuple(dict.fromkeys((*found, *target.dialects)))
+        found = dialects.get(target.role, ())
+        dialects[target.role] = tuple(dict.fromkeys((*found, *target.dialects)))
     return PagesRead(min(versions, key=_release, default=None), dialects, signals)
 
 
-class _Target:
-    """One target: its newest page, and what was read of it."""
+class PageTarget:
+    """One target read as of a role: its newest page, and what was read of it. Raises SourceError (parse)."""
 
-    def __init__(self, name: str, body: bytes, role: Role) -> None:
-        dialect = next(d for d in DIALECTS if d.role == role)
-        names = known_names(role, leaves_of(SPECS.values()), [PRESENCE_METRIC[role]])
-        names[BUILD_INFORMATION] = MetricName(BUILD_INFORMATION, dialect, False)
+    def __init__(self, name: str, body: bytes, role: Role, dialect: str | None = None) -> None:
+        names = known_names(role, TAXONOMY_LEAVES, [PRESENCE_METRIC[role]], dialect)
+        names[BUILD_INFORMATION] = MetricName(BUILD_INFORMATION, next(d for d in DIALECTS if d.role == role), False)
+        self.role: Role = role
         self.scrapes = TargetScrapes(role, name, names, window_sec=math.inf)
         self._parser = PageParser(self.scrapes)
-        self.parse(name, body)
+        self.parse(body)
 
-    def parse(self, name: str, body: bytes) -> None:
+    def parse(self, body: bytes) -> None:
         """Parse a page, which is then the newest. Raises SourceError (parse)."""
-        try:
-            self._newest = self._parser.parse(body)
-        except SourceError as error:
-            raise SourceError(error.code, error.detail, asked=name) from error
+        self._newest = self._parser.parse(body)
         lines = body.split(b"\n")
         self._raw_names = {re.split(rb"[{ \t]", line, maxsplit=1)[0].decode(errors="replace") for line in lines}
 
@@ -94,6 +94,13 @@ class _Target:
         return {series.metric.name for series in self._newest} - {BUILD_INFORMATION}
 
     @property
+    def families(self) -> tuple[int, int]:
+        """How many of the families that the taxonomy reads of such pages it has, of how many."""
+        of_role = [leaf for leaf in TAXONOMY_LEAVES if leaf.series.role == self.role]
+        there = {leaf.series.family for leaf in of_role if sample_name(leaf) in self.metrics}
+        return len(there), len({leaf.series.family for leaf in of_role})
+
+    @property
     def versions(self) -> set[str]:
         """The server releases that the newest page shows."""
         labels = (s.labels.get("build_version", "") for s in self._newest if s.metric.name == BUILD_INFORMATION)
@@ -102,19 +109,38 @@ class _Target:
     @property
     def dialects(self) -> list[str]:
         """The dialects of the newest page; before its anchors appear, those that its counters and timers fit."""
-        detected = [dialect.name for dialect in detect_dialects(self._raw_names, self.scrapes.role)]
+        detected = [dialect.name for dialect in detect_dialects(self._raw_names, self.role)]
         return detected or sorted({s.metric.dialect.name for s in self._newest if s.metric.cumulative})
 
 
-def _target(name: str, body: bytes, role: Role | None) -> _Target:
-    """The page as a target of its role: that of its presence metric (a server's page has the metrics of its own workers
-    too), else the one with more metrics on it."""
-    candidates = [_Target(name, body, role)] if role else [_Target(name, body, candidate) for candidate in ROLES]
-    best = next((t for t in candidates if PRESENCE_METRIC[t.scrapes.role] in t.metrics), None)
-    best = best or max(candidates, key=lambda target: len(target.metrics))
-    if not best.metrics:
-        raise SourceError(MissingCode.PARSE, f"no metrics of a Temporal {role or 'server or worker'}", asked=name)
-    return best
+def of_its_role(candidates: Iterable[PageTarget]) -> PageTarget | None:
+    """The candidate of the role whose presence metric the page has; None without one. A server's page has the metrics
+    of its own workers too."""
+    by_role = {target.role: target for target in candidates}
+    return next((by_role[role] for role in ROLES if role in by_role and _is_present(by_role[role])), None)
+
+
+def _is_present(target: PageTarget) -> bool:
+    return PRESENCE_METRIC[target.role] in target.metrics
+
+
+def _target(name: str, body: bytes, role: Role | None) -> PageTarget:
+    """The page as a target of its role: that of its presence metric, else the one with more metrics on it."""
+    with _naming(name):
+        candidates = [PageTarget(name, body, candidate) for candidate in ([role] if role else ROLES)]
+        best = of_its_role(candidates) or max(candidates, key=lambda target: len(target.metrics))
+        if not best.metrics:
+            raise SourceError(MissingCode.PARSE, f"no metrics of a Temporal {role or 'server or worker'}")
+        return best
+
+
+@contextmanager
+def _naming(page: str) -> Iterator[None]:
+    """Name the page in a SourceError."""
+    try:
+        yield
+    except SourceError as error:
+        raise SourceError(error.code, error.detail, asked=page) from error
 
 
 def _is_url(page: str) -> bool:
@@ -128,16 +154,15 @@ async def _bodies(pages: Sequence[str]) -> list[bytes]:
 
 
 async def _body(client: httpx.AsyncClient, page: str) -> bytes:
-    try:
-        if _is_url(page):
-            return await fetch_page(client, httpx.URL(page), timeout_sec=TIMEOUT_SEC, max_bytes=MAX_PAGE_BYTES)
-        content = await asyncio.to_thread(Path(page).read_bytes)
-        return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
-    except SourceError as error:
-        raise SourceError(error.code, error.detail, asked=page) from error
-    except (OSError, EOFError, zlib.error, httpx.InvalidURL) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise SourceError(MissingCode.PARSE, f"cannot be read: {reason}", asked=page) from error
+    with _naming(page):
+        try:
+            if _is_url(page):
+                return await fetch_page(client, httpx.URL(page), timeout_sec=TIMEOUT_SEC, max_bytes=MAX_PAGE_BYTES)
+            content = await asyncio.to_thread(Path(page).read_bytes)
+            return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+        except (OSError, EOFError, zlib.error, httpx.InvalidURL) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise SourceError(MissingCode.PARSE, f"cannot be read: {reason}") from error
 
 
 def _release(version: str) -> tuple[int, ...]:
