@@ -226,7 +226,7 @@ async def test_files_that_cannot_be_used_are_named_at_start(
         pytest.param({"basic_password": "y"}, "needs basic_user", id="no user"),
         pytest.param({"cert_file": "c"}, "need an https:// url", id="certificate without TLS"),
         pytest.param({"url": "https://x", "key_file": "c"}, "key_file needs cert_file", id="key alone"),
-        pytest.param({"selector": "cluster=prod"}, "no list of label matchers", id="selector"),
+        pytest.param({"selector": "cluster=prod"}, "not a list of label matchers", id="selector"),
         pytest.param({"dialect": {"server": "sdk default"}}, "no server dialect 'sdk default'", id="dialect"),
         pytest.param({"sigv4": {"region": ""}}, "at least 1 character", id="no region"),
         pytest.param({"prefix": "a-"}, "match pattern", id="prefix"),

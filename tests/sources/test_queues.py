@@ -63,7 +63,8 @@ async def test_a_quiet_queue_is_found_behind_a_page_full_of_a_busy_one() -> None
             answer.executions.add(task_queue=queue)
         return answer
 
-    lists = QueueLists(client_of(list_workflow_executions=list_workflow_executions), Watched("default"))
+    watched = Watched(ClusterSettings(temporal=WatchedTemporal(address="there:7233")), "default")
+    lists = QueueLists(client_of(list_workflow_executions=list_workflow_executions), watched)
     await lists.fetch(Job("running", "default"), Instant.now())
     assert {key.task_queue for key in lists.last_seen} == {"busy", "it's", "quiet"}
     # So understood by server 1.32.

@@ -9,21 +9,12 @@ from copilot.rules.signals.readings import MissingCode
 from copilot.settings.models import KnowledgeSettings
 from copilot.sources.http import one_line
 
-_CODES = {
-    "AccessDenied": MissingCode.FORBIDDEN,
-    "AccessDeniedException": MissingCode.FORBIDDEN,
-    "ExpiredToken": MissingCode.FORBIDDEN,
-    "ExpiredTokenException": MissingCode.FORBIDDEN,
-    "Forbidden": MissingCode.FORBIDDEN,
-    "403": MissingCode.FORBIDDEN,
-    "InvalidAccessKeyId": MissingCode.FORBIDDEN,
-    "InvalidSignatureException": MissingCode.FORBIDDEN,
-    "SignatureDoesNotMatch": MissingCode.FORBIDDEN,
-    "UnrecognizedClientException": MissingCode.FORBIDDEN,
-    "404": MissingCode.ABSENT,
-    "NoSuchBucket": MissingCode.ABSENT,
-    "ResourceNotFoundException": MissingCode.ABSENT,
-}
+_FORBIDDEN = (
+    *("AccessDenied", "AccessDeniedException", "ExpiredToken", "ExpiredTokenException", "Forbidden", "403"),
+    *("InvalidAccessKeyId", "InvalidSignatureException", "SignatureDoesNotMatch", "UnrecognizedClientException"),
+)
+_ABSENT = ("404", "NoSuchBucket", "ResourceNotFoundException")
+_CODES = dict.fromkeys(_FORBIDDEN, MissingCode.FORBIDDEN) | dict.fromkeys(_ABSENT, MissingCode.ABSENT)
 MAX_DETAIL = 300
 
 

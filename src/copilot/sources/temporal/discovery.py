@@ -1,7 +1,7 @@
 """Which task queues and worker versions are in use, by the lists of Temporal's API."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from temporalio.api.enums.v1 import NamespaceState, WorkerDeploymentVersionStatus
@@ -14,7 +14,6 @@ from temporalio.api.workflowservice.v1 import (
     ListWorkersRequest,
     ListWorkflowExecutionsRequest,
 )
-from temporalio.client import Client
 from whenever import Instant
 
 from copilot.errors import SourceError
@@ -44,17 +43,18 @@ _ORDER = (
 _DRAINED = _STATUS.WORKER_DEPLOYMENT_VERSION_STATUS_DRAINED
 
 
-@dataclass(frozen=True, slots=True)
 class Watched:
-    """Whose task queues to find: `own` is the connection's namespace, `named_own` whether settings name it;
-    `namespaces`, or all that can be listed; `task_queues` that settings name, in `own` or the first of `namespaces`;
-    `ignored` names in all namespaces."""
+    """Whose task queues to find, by the settings of a cluster: `own` is the connection's namespace, `named_own` whether
+    settings name it; `namespaces`, or all that can be listed; `task_queues` that settings name, in `own` or the first
+    of `namespaces`."""
 
-    own: str
-    named_own: bool = False
-    namespaces: tuple[str, ...] = ()
-    task_queues: tuple[str, ...] = ()
-    ignored: Collection[str] = ()
+    def __init__(self, cluster: ClusterSettings, own: str) -> None:
+        temporal = cluster.temporal or WatchedTemporal()
+        self.own = own
+        self.named_own = own != "default" or "namespace" in temporal.model_fields_set
+        self.namespaces = temporal.namespaces
+        self.task_queues = temporal.task_queues
+        self._ignored = frozenset(cluster.ignore_task_queues)
 
     @property
     def named(self) -> set[QueueKey]:
@@ -63,20 +63,8 @@ class Watched:
         return {QueueKey(namespace, queue) for queue in self.task_queues}
 
     def leaves_out(self, queue: str) -> bool:
-        """Whether a queue is not described: ignored, or Temporal's own."""
-        return queue in self.ignored or queue.startswith(("temporal-sys", "/_sys/"))
-
-
-def watched_queues(cluster: ClusterSettings, client: Client) -> Watched:
-    """Whose task queues to find, by the settings of a cluster."""
-    temporal = cluster.temporal or WatchedTemporal()
-    return Watched(
-        own=client.namespace,
-        named_own=client.namespace != "default" or "namespace" in temporal.model_fields_set,
-        namespaces=temporal.namespaces,
-        task_queues=temporal.task_queues,
-        ignored=frozenset(cluster.ignore_task_queues),
-    )
+        """Whether a queue is not described: ignored in all namespaces, or Temporal's own."""
+        return queue in self._ignored or queue.startswith(("temporal-sys", "/_sys/"))
 
 
 @dataclass(frozen=True, slots=True)

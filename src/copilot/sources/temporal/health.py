@@ -14,7 +14,7 @@ from copilot.errors import SourceError
 from copilot.rules.signals.readings import MissingCode, ServerFacts
 from copilot.settings.clusters import ClusterSettings
 from copilot.sources.temporal.client import RateLimitedClient, connect_failure, rpc_error
-from copilot.sources.temporal.discovery import QueueDiscovery, watched_queues
+from copilot.sources.temporal.discovery import QueueDiscovery, Watched
 from copilot.sources.temporal.queues import QueueDescriber, QueueKey
 from copilot.sources.temporal.source import MAX_LISTS
 
@@ -63,7 +63,7 @@ class Frontend:
         """The task queues in use or named in settings, and the lists that permissions forbid, in words. Describes a few
         queues as the source does."""
         client = RateLimitedClient(self._client)
-        discovery = QueueDiscovery(client, watched_queues(cluster, self._client))
+        discovery = QueueDiscovery(client, Watched(cluster, self.namespace))
         await _answer(discovery.advance(now, MAX_LISTS))
         if problem := discovery.problem():
             raise problem

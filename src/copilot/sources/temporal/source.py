@@ -19,7 +19,7 @@ from copilot.rules.signals.readings import Missing, MissingCode, ServerFacts, Si
 from copilot.settings.clusters import ClusterSettings
 from copilot.sources import ThrottledLog
 from copilot.sources.temporal.client import RateLimitedClient, connect_failure, rpc_error, watched_client
-from copilot.sources.temporal.discovery import QueueDiscovery, watched_queues
+from copilot.sources.temporal.discovery import QueueDiscovery, Watched
 from copilot.sources.temporal.queues import (
     KINDS,
     POLLER_IDS,
@@ -128,7 +128,7 @@ class _Reader:
         self.facts: ServerFacts | None = None
         self._facts_due = Instant.MIN
         self._clock = clock
-        self._discovery = QueueDiscovery(self.client, watched_queues(cluster, client))
+        self._discovery = QueueDiscovery(self.client, Watched(cluster, client.namespace))
         self._rotation = QueueRotation(QueueDescriber(self.client), cluster.interval_sec, clock)
         self._polled: set[tuple[QueueKey, str]] = set()
 
