@@ -105,16 +105,6 @@ def differences(ours: Signals, theirs: Signals) -> dict[str, tuple[object, objec
     return apart
 
 
-class Clock:
-    """The moment a source is to ask about."""
-
-    def __init__(self) -> None:
-        self.moment = Instant.now()
-
-    def __call__(self) -> Instant:
-        return self.moment
-
-
 @dataclass
 class Step:
     """Both readings right after a scrape of one target; how many scrapes in a row were good, or failed; and the ids of
@@ -140,17 +130,17 @@ async def steps(watching: PrometheusServer, scene: str, target: str, end: float)
     role, job = TARGETS[target], f'job="{scene}/{target}"'
     there = PrometheusSettings(url=watching.url, selector=job)
     cluster = ClusterSettings(interval_sec=5, window_sec=10, prometheus=there)
-    clock = Clock()
-    source = PrometheusSource(cluster.model_copy(update={"window_sec": WINDOW}), there, clock=clock)
+    moment = Instant.now()
+    source = PrometheusSource(cluster.model_copy(update={"window_sec": WINDOW}), there, clock=lambda: moment)
     known = Direct(role, await watching.samples(f"{{{job}}}[120s]", end))
     found: list[Step] = []
     good = failed = 0
     before: deque[frozenset[str]] = deque(maxlen=2)
     try:
         for time, read in known.scrapes:
-            clock.moment = Instant.from_timestamp(round(time * 1000), unit="millisecond")
-            theirs = await source.read(clock.moment)
-            ours = read_scrapes(SPECS.values(), [known.until(time)], clock.moment, WINDOW, interval_sec=1.0)
+            moment = Instant.from_timestamp(round(time * 1000), unit="millisecond")
+            theirs = await source.read(moment)
+            ours = read_scrapes(SPECS.values(), [known.until(time)], moment, WINDOW, interval_sec=1.0)
             good, failed = (good + 1, 0) if read else (0, failed + 1)
             young = frozenset(s.id for s in SPECS.values() if changed(known.target, s))
             found.append(Step(ours, theirs, good, failed, young.union(*before)))

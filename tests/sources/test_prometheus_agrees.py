@@ -26,6 +26,7 @@ from copilot.rules.signals.expressions import Gauge, Leaf, Quantile, Rate, Role,
 from copilot.rules.signals.taxonomy import SPECS
 from copilot.settings.clusters import ClusterSettings, PrometheusSettings
 from copilot.sources.prometheus.instant import PrometheusSource
+from copilot.sources.prometheus.queries import ROLES
 from tests.scraped import recorded
 from tests.sources.metrics_server import MetricsServer
 from tests.sources.prometheus_server import PrometheusServer, Samples, prometheus
@@ -110,13 +111,8 @@ def grown(body: bytes, dialect: Dialect, n: int) -> bytes:
         PRESENCE_METRIC["server"]
     }
     gauges = {raw_name(leaf, dialect) for leaf in TAXONOMY if isinstance(leaf, Gauge)}
-    anchors = {
-        "service_latency_count",
-        "temporal_request",
-        "temporal_request_total",
-        "temporal_request_latency_count",
-    }
-    anchors |= {"temporal_request_latency_seconds_count"}
+    anchors = {"service_latency_count", "temporal_request", "temporal_request_total"}
+    anchors |= {"temporal_request_latency_count", "temporal_request_latency_seconds_count"}
 
     def line(text: str) -> Iterator[str]:
         name = text.split("{")[0]
@@ -296,16 +292,8 @@ async def test_17_promql_and_the_direct_computation_agree_on_the_same_samples(tm
         assert compared[Quantile] > 15
 
         raw = await watching.samples(f'{{job=~"server|worker"}}[{WINDOW:g}s]', at)
-        pages = [
-            target
-            for role, job in (("server", "server"), ("worker", "worker"))
-            for target in series_of(
-                {k: v for k, v in raw.items() if dict(k)["job"] == job},
-                "server" if role == "server" else "worker",
-                TAXONOMY,
-                at,
-            )
-        ]
+        by_role = {role: {k: v for k, v in raw.items() if dict(k)["job"] == role} for role in ROLES}
+        pages = [target for role, samples in by_role.items() for target in series_of(samples, role, TAXONOMY, at)]
         now = Instant.from_timestamp(round(at * 1000), unit="millisecond")
         there = PrometheusSettings(url=watching.url, selector='job!="odd"')
         cluster = ClusterSettings(interval_sec=5, window_sec=10, prometheus=there)
