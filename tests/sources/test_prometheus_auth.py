@@ -219,7 +219,7 @@ async def test_files_that_cannot_be_used_are_named_at_start(
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        pytest.param({"url": "ftp://x"}, "no http:// or https://", id="scheme"),
+        pytest.param({"url": "ftp://x"}, "not an http:// or https:// URL", id="scheme"),
         pytest.param({"url": "http://a:b@x"}, "basic_user", id="password in the url"),
         pytest.param({"bearer_token": "x", "basic_user": "y"}, "choose one of bearer_token and basic_user", id="two"),
         pytest.param({"basic_user": "y"}, "needs one of basic_password", id="no password"),
