@@ -128,4 +128,4 @@ async def test_a_recording_whose_writer_was_killed_is_read_to_its_last_whole_lin
     replayed = forked("replay", "--recording", str(bitten))
     assert replayed.returncode == 0
     assert [json.loads(line)["time"] for line in replayed.stdout.splitlines()] == [whole[0].format_iso()]
-    assert "was cut off: whoever wrote it did not end it. Read are the 2 whole lines before" in replayed.stderr
+    assert "is cut off: reading its 2 complete lines" in replayed.stderr

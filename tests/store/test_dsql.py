@@ -12,10 +12,12 @@ import trustme
 from whenever import Instant
 
 from copilot.errors import StoreError
+from copilot.rules.model import Detected, Severity
+from copilot.rules.signals.readings import Signals
 from copilot.store.base import Store
 from copilot.store.connections import Connections
 from copilot.store.postgres import PostgresStore
-from tests.evaluations import NOON, assessment, evaluation, issue, snapshot
+from tests.evaluations import NOON, assessment, evaluation, snapshot
 from tests.store.conftest import ENDPOINT, Dsql, Server
 from tests.store.contract import StoreContract
 from tests.store.dsql_standin import Moment
@@ -135,10 +137,11 @@ async def test_a_conflict_at_commit_is_met_by_the_whole_transaction_again(
     dsql: Dsql, dsql_store: PostgresStore, code: str
 ) -> None:
     dsql.front.commits_to_refuse = [code, code, code]
-    assert await dsql_store.save_assessment(assessment("critical"))
+    made = assessment("critical")
+    assert await dsql_store.save_assessment(made)
     assert dsql.front.commits_to_refuse == []
     assert len(await dsql_store.assessments_in_range("default", NOON, NOON)) == 1
-    assert len(await dsql_store.issues("default")) == 2
+    assert len(await dsql_store.issues("default")) == len(made.findings)
 
 
 async def test_conflicts_without_end_are_an_error_in_the_end(dsql: Dsql, dsql_store: PostgresStore) -> None:
@@ -183,8 +186,13 @@ async def test_a_session_is_replaced_before_its_hour_is_over_with_a_token_of_its
 
 
 async def test_what_is_written_stays_under_the_limits_of_a_transaction(dsql: Dsql, dsql_store: PostgresStore) -> None:
-    long = issue(title="x" * 100_000)
-    many = [snapshot(evaluation(time=NOON.add(seconds=n))) for n in range(3_100)]
+    long = Detected(finding="no_pollers", severity=Severity.CRITICAL, evidence={"queues": ("x" * 100_000,)})
+    bare = evaluation().verdict.model_copy(update={"gates": ()})
+    small = evaluation(verdict=bare, services=(), signals=Signals(time=NOON, readings={}))
+    many = [
+        snapshot(small.model_copy(update={"evaluation_id": f"default:{n}", "time": NOON.add(seconds=n)}))
+        for n in range(3_100)
+    ]
     large = [snapshot(evaluation("stressed", NOON.subtract(seconds=n + 1), findings=(long,))) for n in range(120)]
     assert await dsql_store.save_snapshots(many) == 3_100
     assert await dsql_store.save_snapshots(large) == 120

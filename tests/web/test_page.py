@@ -116,8 +116,8 @@ async def test_the_page_can_be_read_without_javascript(browser: Browser) -> None
     async with served(await story("critical")) as address, watched(browser, javascript=False) as seen:
         await seen.page.goto(address)
         await expect(seen.page.locator("h1")).to_contain_text("Critical")
-        await expect(seen.page.locator(".callout")).to_contain_text("No worker polls task queue orders")
-        await expect(seen.page.locator("[data-gate=fired]").first).to_contain_text("Work stalled orders")
+        await expect(seen.page.locator(".callout")).to_contain_text("No pollers on orders")
+        await expect(seen.page.locator("[data-gate=fired]").first).to_contain_text("Work stalled default orders")
         assert await seen.page.locator(".spark polyline").count() > 10
         assert await seen.page.locator(".stretch").count() > 3
         assert await seen.page.locator("noscript").text_content() is not None
