@@ -1,7 +1,7 @@
-"""What a model may write, what is served of it, and how that is applied to an evaluation.
+"""What a model may write, what is shown of it, and how that is applied to an evaluation.
 
 Three shapes: an `Answer` as the model wrote it (sentences with placeholders, and choices by key), an `Explanation` as
-it is served (placeholders filled in), and the evaluation that carries it. None of them has a field for a state or for
+it is shown (placeholders filled in), and the evaluation that carries it. None of them has a field for a state or for
 the text of an action: the rules decide the state, and actions come from the catalogue.
 """
 
@@ -45,7 +45,7 @@ class Answer(Frozen):
 
 
 class Explanation(Frozen):
-    """An explanation that may be served. `actions`: choices among the evaluation's own actions; others are ignored.
+    """An explanation that may be shown. `actions`: choices among the evaluation's own actions; others are ignored.
     `note`: a sentence for the reader, why the rules explain or when the model did."""
 
     explained_by: Literal["rules", "model"]
@@ -56,7 +56,7 @@ class Explanation(Frozen):
 
 
 def rules_explanation(evaluation: ExplainedEvaluation, reason: str) -> Explanation:
-    """The rules' explanation. `reason`: a clause that says why no model's is served."""
+    """The rules' explanation. `reason`: a clause that says why no model's is shown."""
     return Explanation(
         explained_by="rules",
         summary=evaluation.summary,
@@ -79,7 +79,7 @@ def apply_explanation(evaluation: ExplainedEvaluation, explanation: Explanation)
 
 
 def in_words(evaluation: Evaluation) -> ExplainedEvaluation:
-    """The evaluation in words: the rules', or a model's where an assessment holds some that this release can read."""
+    """The evaluation explained by the rules, or by a model where an assessment holds some that this release can read."""
     words = explained(evaluation)
     if not isinstance(evaluation, HealthAssessment) or evaluation.explanation is None:
         return words

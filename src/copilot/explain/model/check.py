@@ -1,4 +1,4 @@
-"""Which sentences of a model's answer may be served. A sentence that fails a check is dropped, not the answer.
+"""Which sentences of a model's answer may be shown. A sentence that fails a check is dropped, not the answer.
 
 The checks look at structure, not at English: digits, backticked names, characters, links, secrets, lengths. What they
 cannot hold is held by construction: an answer has no field for a state, and actions are looked up by key.
@@ -65,12 +65,12 @@ class Checked:
 
     @property
     def usable(self) -> bool:
-        """Whether enough is left to be served: an answer without a summary or a cause explains nothing."""
+        """Whether enough is left to show: an answer without a summary or a cause explains nothing."""
         return bool(self.answer.summary and self.answer.why)
 
 
 def checked(answer: Answer, evidence: Evidence) -> Checked:
-    """What may be served of an answer."""
+    """What may be shown of an answer."""
     dropped: Counter[Reason] = Counter()
 
     def text(part: str) -> str:
@@ -112,7 +112,7 @@ def checked(answer: Answer, evidence: Evidence) -> Checked:
 def model_explanation(
     evaluation: ExplainedEvaluation, answer: Answer, evidence: Evidence, note: str = ""
 ) -> Explanation:
-    """A checked answer as it is served: readings filled in, below the rules' first sentence, and with the rules' text
+    """A checked answer as it is shown: readings filled in, below the rules' first sentence, and with the rules' text
     where the model left a part empty."""
     rules, fill = evaluation.narrative, evidence.fill
     return Explanation(
@@ -144,7 +144,7 @@ _TYPOGRAPHIC = frozenset("‹›–—’‘“”…·•°µμ≈≤≥×→�
 
 
 def objection(sentence: str, evidence: Evidence) -> Reason | None:
-    """Why a sentence must not be served; None if it may."""
+    """Why a sentence must not be shown; None if it may."""
     if len(sentence) > LONGEST_SENTENCE:
         return Reason.LENGTH
     cited, named = PLACEHOLDER.findall(sentence), _NAME.findall(PLACEHOLDER.sub("", sentence))

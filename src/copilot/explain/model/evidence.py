@@ -84,7 +84,7 @@ def evidence(evaluation: ExplainedEvaluation, passages: Sequence[Passage] = (), 
 
 
 def row_placeholder(signal_id: str, row: BreakdownRow, *, addresses: bool) -> str:
-    """`matching.backlog_count:default/orders/workflow`; empty where a label cannot stand in a placeholder."""
+    """`matching.backlog_count:default/orders/workflow`; empty where a label cannot be part of a placeholder."""
     labels = [redacted_name(value[:LONGEST_NAME], addresses=addresses) for _, value in sorted(row.labels.items())]
     return "" if any(_UNFIT.search(label) for label in labels) else f"{signal_id}:{'/'.join(labels)}"
 

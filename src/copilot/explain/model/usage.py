@@ -25,7 +25,7 @@ Dollars = Annotated[FiniteFloat, Field(ge=0)]
 
 
 class Spent(Frozen):
-    """Usage since some moment: calls, tokens in and out, US$; `unserved`: calls whose answer was not served. Calls that
+    """Usage since some moment: calls, tokens in and out, US$; `unserved`: calls whose answer was not shown. Calls that
     have not ended count with the most they can cost."""
 
     calls: Tokens = 0
@@ -102,7 +102,7 @@ class ModelCall(Frozen):
     """A row of the ledger. `agent`: whose model was called, the dispatcher's (quick) or the researcher's (deep).
     `fingerprint`: of the situation (situation.py). Tokens and cost (US$) are the most the call can take until it has
     ended; `cost_usd` is 0 where the price is not known. `reasons`: dropped sentences and choices, by reason. `answer`:
-    an Answer as JSON where it was served, else the model's text, redacted and cut."""
+    an Answer as JSON where it was shown, else the model's text, redacted and cut."""
 
     cluster: str
     evaluation_id: str
@@ -136,7 +136,7 @@ class ModelCall(Frozen):
         return self.model_copy(update={"outcome": Outcome.OVER_BUDGET, "why": why, **nothing})
 
     def ended(self, reply: Reply, checked: Checked | None) -> "ModelCall":
-        """The call with its outcome. A served answer is kept as it was served, any other for review."""
+        """The call with its outcome. A shown answer is kept as it was, any other for review."""
         outcome, why, answer = reply.outcome, reply.reason, ""
         reasons = {reason.value: count for reason, count in checked.dropped.items()} if checked else {}
         if checked and not checked.usable:
