@@ -79,7 +79,7 @@ def apply_explanation(evaluation: ExplainedEvaluation, explanation: Explanation)
 
 
 def in_words(evaluation: Evaluation) -> ExplainedEvaluation:
-    """The evaluation explained by the rules, or by a model where an assessment holds some that this release can read."""
+    """The evaluation explained by the rules, or by a model where this release can read what it stored."""
     words = explained(evaluation)
     if not isinstance(evaluation, HealthAssessment) or evaluation.explanation is None:
         return words
