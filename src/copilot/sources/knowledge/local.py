@@ -13,12 +13,12 @@ from pathlib import Path
 from copilot.explain.model.knowledge import Passage, Retrieved, chosen
 from copilot.sources.knowledge.runbooks import Section, files, read_text, sections
 
-LEAST_SCORE = 0.122
+LEAST_SCORE = 0.14
 """Above the best passages for questions about something else, below those for findings
 (`python -m benchmarks retrieval`)."""
 
-TITLE_WEIGHT = 5.0
-"""A word in the title counts five times: it names the subject of the whole runbook."""
+TITLE_WEIGHT = 2.0
+"""A word in the title counts twice: it names the subject of the whole runbook."""
 _SATURATION = 1.2 + 1
 """The most one word can add to FTS5's bm25(), in units of its weight: k1 + 1."""
 _RANK = "SELECT rowid, -bm25(texts, ?2) FROM texts WHERE texts MATCH ?1"
