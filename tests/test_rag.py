@@ -1,5 +1,5 @@
 """The runbooks as texts: one a finding, true to the server and the SDK they speak of, without queries or numbers that
-age (requirements §4.6)."""
+age."""
 
 import inspect
 import mmap

@@ -190,7 +190,7 @@ def test_no_traffic_is_covered_has_no_value_and_is_not_zero() -> None:
 
 ATTEMPTS = frozenset({"task_requests", "persistence_requests", "service_requests", "task_attempt", "task_errors",
                       "workflow_task_attempt", "temporal_request", "client_requests"})  # fmt: skip
-"""Families that count tries: they rise while work stops (signals.md E8)."""
+"""Families that count tries: they rise while work stops."""
 
 
 def parts(signal_id: str) -> tuple[Rate | Gauge | Quantile, ...]:

@@ -1,4 +1,4 @@
-"""Incidents the rules were not made on: imagined clusters, and what requirements §3 say a fair judge would expect.
+"""Incidents the rules were not made on: imagined clusters, and what a fair judge expects.
 
 The expectations were written before the rules were first asked. Seconds count from the beginning of the run; the
 trouble begins at 120. With W = 30 and I = 10, stressed is due 50 s after a fault's first effect, critical 95 s."""

@@ -19,7 +19,7 @@ GROUPS = {
     "log_patterns clients",
     "worker": "workers worker_cache worker_poll worker_tasks version",
 }
-"""The groups of requirements §2, and those we added: `clients`, `version`."""
+"""The groups of signals."""
 KIND = {group: kind for kind, groups in GROUPS.items() for group in groups.split()}
 
 

@@ -1,4 +1,4 @@
-"""The laws of the state machine (properties 12, 13, 15, 16 of requirements §9)."""
+"""The laws of the state machine (properties 12, 13, 15 and 16)."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings

@@ -1,4 +1,4 @@
-"""Recordings are read and written as design.md §4 says, and what is wrong with one is said by line."""
+"""Recordings are read and written as docs describe them, and an error names the line."""
 
 import gzip
 import json
