@@ -91,7 +91,7 @@ def _of_page(html: str) -> dict[str, Any]:
         "state": page.hero.get("data-state"),
         "bottleneck": page.hero.get("data-bottleneck"),
         "finding": page.finding,
-        "action": unescape(first[1]) if first else None,
+        "action": unescape(re.sub("</?code>", "`", first[1])) if first else None,
     } | ({"since": Instant.parse_iso(since[1]).timestamp(unit="millisecond")} if since else {})
 
 
