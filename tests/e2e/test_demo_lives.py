@@ -115,7 +115,7 @@ def test_dead_workers_are_critical_in_time_and_named(demo: Demo) -> None:
 
 @pytest.mark.needs_debian("chromium")
 async def test_a_browser_shows_the_critical_cluster_and_its_cause(demo: Demo, browser: Browser) -> None:
-    await look(demo, browser, "critical", "Critical", "No worker polls task queue")
+    await look(demo, browser, "critical", "Critical", "No pollers on")
 
 
 def test_started_workers_bring_happy_back(demo: Demo) -> None:
