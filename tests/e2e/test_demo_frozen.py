@@ -26,7 +26,7 @@ def test_doctor_reads_every_primary_and_worker_signal_and_says_what_would_turn_t
     assert {c["status"] for c in found["checks"]} == {"ok"}
     missing = {s["id"]: s["hint"] for s in found["signals"] if s["status"] == "missing"}
     assert list(missing) == ["connection_pool.utilization_pct"]
-    assert "MySQL or PostgreSQL" in missing["connection_pool.utilization_pct"]
+    assert "PostgreSQL only" in missing["connection_pool.utilization_pct"]
     assert all(s["hint"] for s in found["signals"] if s["status"] == "unmeasured")
 
 
