@@ -8,7 +8,6 @@ the value is only a condition). A part in square brackets is left out when one o
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from math import ceil
 from typing import TypeAlias
 
 from copilot.explain import numbers
@@ -60,6 +59,6 @@ def _text(value: str | float | tuple[str, ...] | None, form: str) -> str:
         case "percent":
             return numbers.percent(value)
         case "attempts":
-            return numbers.count(max(1, ceil(value)), "attempt")
+            return numbers.measure(value, "attempts")
         case _:
             return numbers.brief(value)

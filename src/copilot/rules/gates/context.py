@@ -37,7 +37,7 @@ class Gate:
     whose sentence says as much.
 
     `sees` is the template of its sentence while it fires, by aspect ("" is the usual one), `clear` while it does not;
-    `counts` names what a rate counts; `began` completes "as …", `recovered_when` "Recovered when …"
+    `began` completes "as …", `recovered_when` "Recovered when …"
     (explain/templates.py fills them from the result)."""
 
     name: str
@@ -52,7 +52,6 @@ class Gate:
     of_completed_work: bool = False
     blocks: bool = False
     effect: Effect | None = None
-    counts: str = ""
     covered_by: frozenset[str] = field(default_factory=frozenset)
 
     def result(self, context: "GateContext") -> GateResult:

@@ -194,7 +194,7 @@ def _rate_gate(
     sees = f"{{value:per_sec {counts}}} {verb}"
     return Gate(
         name, judge, component, sees=sees, clear=sees, began=began, recovered_when=f"fewer than {{threshold:per_sec {counts}}} {verb}",
-        effect=effect, counts=counts, covered_by=covered_by,
+        effect=effect, covered_by=covered_by,
     )  # fmt: skip
 
 
@@ -264,7 +264,7 @@ SHARD_CHURN = Gate(
     "shard_churn", _shard_churn, "history",
     sees="{value:per_sec shard} open or close", clear="{value:per_sec shard} open or close",
     began="shards moved", recovered_when="fewer than {threshold:per_sec shard} open or close",
-    effect=Effect.SLOW, counts="shard",
+    effect=Effect.SLOW,
 )  # fmt: skip
 WORKFLOW_TASK_FAILURES = _rate_gate(
     "workflow_task_failures", ("workflow_tasks.failed_per_sec", "workflow_tasks.timed_out_per_sec"),
