@@ -19,9 +19,19 @@ UNTIMED = sorted((HERE / "untimed").glob("*.json"))
 HISTORIES = TIMED + UNTIMED
 
 
+def a_replayer() -> Replayer:
+    """Without deadlock detection: on a busy machine a workflow may get no processor for the two seconds it allows."""
+    return Replayer(
+        workflows=WORKFLOWS,
+        data_converter=pydantic_data_converter,
+        workflow_runner=workflow_runner(),
+        debug_mode=True,
+    )
+
+
 async def replay(*files: Path) -> None:
     """Raises what the first history raises that does not replay."""
-    replayer = Replayer(workflows=WORKFLOWS, data_converter=pydantic_data_converter, workflow_runner=workflow_runner())
+    replayer = a_replayer()
     for file in files:
         await replayer.replay_workflow(WorkflowHistory.from_json(file.stem, file.read_text(encoding="utf-8")))
 

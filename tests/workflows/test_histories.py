@@ -12,14 +12,12 @@ from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.worker import Replayer
 from whenever import Instant
 
 import copilot
-from copilot.loops.worker import WORKFLOWS, workflow_runner
+from copilot.loops.worker import WORKFLOWS
 from copilot.rules.thresholds import Thresholds
-from tests.histories.replay import HISTORIES, TIMED, replay
+from tests.histories.replay import HISTORIES, TIMED, a_replayer, replay
 from tests.workflows.conftest import Observed, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -89,10 +87,7 @@ async def test_a_running_loop_goes_on_under_a_worker_whose_thresholds_all_differ
 
         assert await eventually(by_the_new_ones)
         history = await observed.loop.fetch_history()
-    replayer = Replayer(
-        workflows=WORKFLOWS, data_converter=observed.client.data_converter, workflow_runner=workflow_runner()
-    )
-    await replayer.replay_workflow(history)
+    await a_replayer().replay_workflow(history)
 
 
 # Around a server's death a workflow task may be recorded with another start than the one its commands were
@@ -101,8 +96,7 @@ CAUGHT = ROOT / "tests" / "data" / "stuck" / "observe-after-a-killed-server.json
 
 
 async def why_it_does_not_replay(name: str, history: str) -> Exception | None:
-    replayer = Replayer(workflows=WORKFLOWS, data_converter=pydantic_data_converter, workflow_runner=workflow_runner())
-    result = await replayer.replay_workflow(WorkflowHistory.from_json(name, history), raise_on_replay_failure=False)
+    result = await a_replayer().replay_workflow(WorkflowHistory.from_json(name, history), raise_on_replay_failure=False)
     return result.replay_failure
 
 
