@@ -1,4 +1,4 @@
-"""Judges public cases: `python -m lab.cases FOLDER…` reads each folder's expected.toml and metrics, and says what is wrong.
+"""Judges public cases: `python -m lab.cases FOLDER…` reads expected.toml and metrics, and prints what is wrong.
 
 Metrics (NAME.om.gz, OpenMetrics text with timestamps) are loaded into a real Prometheus; recordings (NAME.jsonl.gz) are
 read as they are. `--write DIR` keeps what was read as recordings.
@@ -27,6 +27,7 @@ from whenever import Instant
 from copilot import pipeline
 from copilot.explain import ExplainedEvaluation, explained
 from copilot.replay import evaluation_times, explanation_of, recording_header
+from copilot.rules.evaluate import Context
 from copilot.rules.model import ReportedState
 from copilot.rules.signals.readings import Signals
 from copilot.settings.clusters import ClusterSettings, PrometheusSettings
@@ -84,13 +85,13 @@ class Case(BaseModel):
         return bool(self.states)
 
 
-def cases_of(folder: Path) -> dict[str, Case]:
-    """The folder's cases by name."""
-    table = tomllib.loads((folder / "expected.toml").read_text("utf-8"))
+def cases_of(expected: Path) -> dict[str, Case]:
+    """The cases of an expected.toml by name."""
+    table = tomllib.loads(expected.read_text("utf-8"))
     return {name: Case.model_validate(row) for name, row in table.items()}
 
 
-def complaints(case: Case, ticks: Iterable[Signals], context: pipeline.Context) -> Iterator[str]:
+def complaints(case: Case, ticks: Iterable[Signals], context: Context) -> Iterator[str]:
     """What is wrong with our answers to a case, a line each."""
     assert case.begin is not None
     said_where_needed = not case.said
@@ -175,7 +176,7 @@ def prometheus(metrics: Sequence[Path]) -> Iterator[str]:
 def _wait(url: str) -> None:
     for _ in range(600):
         try:
-            urllib.request.urlopen(url, timeout=5).close()  # noqa: S310
+            urllib.request.urlopen(url, timeout=5).close()
         except OSError:
             time.sleep(0.1)
         else:
@@ -204,7 +205,7 @@ async def read_from(url: str, name: str, case: Case) -> tuple[ClusterSettings, l
 
 async def judged(folder: Path, only: str, write: Path | None) -> Iterator[tuple[str, list[str]]]:
     """The complaints about each case of a folder."""
-    known = {n: c for n, c in cases_of(folder).items() if c.judgeable and re.search(only, n)}
+    known = {n: c for n, c in cases_of(folder / "expected.toml").items() if c.judgeable and re.search(only, n)}
     metrics = [p for n in known if (p := folder / f"{n}.om.gz").exists()]
     found: list[tuple[str, list[str]]] = []
     with prometheus(metrics) as url:
@@ -213,12 +214,14 @@ async def judged(folder: Path, only: str, write: Path | None) -> Iterator[tuple[
                 cluster, ticks = await read_from(url, name, case)
                 found.append((name, list(complaints(case, ticks, pipeline.context(cluster)))))
                 if write:
-                    with recording_to(write / f"{folder.name}-{name}.jsonl.gz", recording_header(cluster, ())) as file:
+                    kept = write / f"{folder.name}-{name}.jsonl.gz"
+                    kept.unlink(missing_ok=True)
+                    with recording_to(kept, recording_header(cluster, ())) as file:
                         for tick in ticks:
                             file.add(tick)
             if (recording := folder / f"{name}.jsonl.gz").exists():
                 header, lines = read_recording(recording)
-                context = pipeline.Context("case", header.interval_sec, header.window_sec)
+                context = Context("case", header.interval_sec, header.window_sec)
                 found.append((f"{name} (recording)", list(complaints(case, lines, context))))
     return iter(found)
 

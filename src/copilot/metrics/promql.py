@@ -11,6 +11,7 @@ from dataclasses import replace
 from copilot.errors import SettingsError
 from copilot.metrics.dialects import DIALECTS, Dialect, dialect_by_name, raw_name
 from copilot.rules.signals.expressions import (
+    Beyond,
     Expression,
     Gauge,
     Leaf,
@@ -186,6 +187,8 @@ def _promql(expression: Expression, dialects: dict[Role, Dialect], window_sec: f
             if factor == -1:
                 return f"{offset:g} - {inner}"
             return f"{inner} * {factor:g}" + (f" + {offset:g}" if offset else "")
+        case Beyond(of=gauge, base=base):
+            return f"sum(clamp_min({_leaf(gauge, dialects[gauge.series.role], window_sec)} - {base:g}, 0))"
         case _:
             return _leaf(expression, dialects[expression.series.role], window_sec)
 

@@ -5,17 +5,20 @@ there, a first event counts, and a quantile or ratio of nothing is no traffic.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from whenever import Instant
 
 from copilot.metrics.dialects import sample_name
 from copilot.metrics.window import ScrapeWindow, TargetScrapes, Vector, compute, epoch_seconds
 from copilot.rules.signals.expressions import (
+    BUILDS,
     SERVER_PRESENCE_METRIC,
     SERVICES,
     WORKER_PRESENCE_METRIC,
+    Beyond,
     Expression,
     Gauge,
     Leaf,
@@ -27,13 +30,17 @@ from copilot.rules.signals.expressions import (
     leaves,
 )
 from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS, BreakdownRow, Missing, MissingCode, Signals
-from copilot.rules.signals.taxonomy import SignalSpec
+from copilot.rules.signals.taxonomy import Measure, SignalSpec
+from copilot.rules.signals.versions import SINCE, Release, lowest
 
 PRESENCE_METRIC: dict[Role, str] = {"server": SERVER_PRESENCE_METRIC, "worker": WORKER_PRESENCE_METRIC}
 ZERO_ROWS_MATTER = frozenset(
     {"pending_polls", "temporal_worker_task_slots_available", "temporal_worker_task_slots_used"}
 )
 """Families whose breakdown keeps rows of zero: no pollers, no free slots."""
+
+NOT_THERE = frozenset({MissingCode.ABSENT, MissingCode.NO_SOURCE})
+"""Why a signal is missing where a substitute may have it: its families are on no page that was read."""
 
 TOLERATED_FAILURES = 1
 STALE_INTERVALS = 2.5
@@ -55,14 +62,23 @@ def measurable(spec: SignalSpec, roles: Iterable[Role]) -> bool:
 
 
 def leaves_of(specs: Iterable[SignalSpec]) -> tuple[Leaf, ...]:
-    """All leaves of the signals' expressions and breakdowns, and the one that shows which services' pages are read."""
-    found: dict[Leaf, None] = {SERVICES: None}
+    """All leaves of the signals, their breakdowns and substitutes, and those that show which services' pages are read
+    and of which version the server is."""
+    found: dict[Leaf, None] = {SERVICES: None, BUILDS: None}
+    for measure in measures(specs):
+        found.update(dict.fromkeys(leaves(measure.expression)))
+        if measure.breakdown is not None:
+            found[measure.breakdown] = None
+    return tuple(found)
+
+
+def measures(specs: Iterable[SignalSpec]) -> Iterator[Measure]:
+    """How metrics give these signals: their own expressions, then their substitutes'."""
     for spec in specs:
         if spec.expression is not None:
-            found.update(dict.fromkeys(leaves(spec.expression)))
-        if spec.breakdown is not None:
-            found[spec.breakdown] = None
-    return tuple(found)
+            yield Measure("", spec.expression, spec.breakdown, spec.emitted_by)
+        if spec.substitute is not None:
+            yield spec.substitute
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +105,12 @@ class MetricInputs:
 
     `roles`: those whose signals the source is expected to have. `targets`: how many of each role are up, without roles
     where that is not known. `vector`: a leaf by group, as PromQL computes it; empty without series, missing where the
-    query failed."""
+    query failed. `release`: the server's, where another source knows it; what the pages say goes before."""
 
     roles: Mapping[Role, RoleState]
     targets: Mapping[Role, int]
     vector: Callable[[Leaf], Vector | Missing]
+    release: Release | None = None
 
 
 def read_scrapes(
@@ -118,17 +135,22 @@ def resolve_signals(specs: Iterable[SignalSpec], inputs: MetricInputs, now: Inst
     quiet: list[str] = []
     missing: dict[str, Missing] = {}
     rows: dict[str, tuple[BreakdownRow, ...]] = {}
+    origins: dict[str, str] = {}
     for spec in specs:
         assert spec.expression is not None
-        found = resolver.resolve(spec.expression)
+        found, breakdown_leaf = resolver.resolve(spec.expression), spec.breakdown
+        if isinstance(found, Missing) and found.code in NOT_THERE and (other := spec.substitute) is not None:
+            instead = resolver.resolve(other.expression)
+            if not isinstance(instead, Missing):
+                found, breakdown_leaf, origins[spec.id] = instead, other.breakdown, other.name
         values[spec.id] = found if isinstance(found, float) else None
         if isinstance(found, NoTraffic):
             quiet.append(spec.id)
         elif isinstance(found, Missing):
             missing[spec.id] = found
-        if spec.breakdown is not None and not isinstance(found, Missing):
-            vector = inputs.vector(spec.breakdown)
-            breakdown = () if isinstance(vector, Missing) else _breakdown_rows(spec.breakdown, vector)
+        if breakdown_leaf is not None and not isinstance(found, Missing):
+            vector = inputs.vector(breakdown_leaf)
+            breakdown = () if isinstance(vector, Missing) else _breakdown_rows(breakdown_leaf, vector)
             if breakdown:
                 rows[spec.id] = breakdown
     return Signals(
@@ -138,6 +160,7 @@ def resolve_signals(specs: Iterable[SignalSpec], inputs: MetricInputs, now: Inst
         missing=missing,
         targets=dict(sorted(inputs.targets.items())),
         breakdowns=rows,
+        sources=origins,
     )
 
 
@@ -180,8 +203,15 @@ class _Resolver:
 
     def __init__(self, inputs: MetricInputs, specs: Iterable[SignalSpec]) -> None:
         self._inputs = inputs
-        self._emitted_by = {leaf: s.emitted_by for s in specs if s.expression for leaf in leaves(s.expression)}
+        self._emitted_by = {leaf: m.emitted_by for m in measures(specs) for leaf in leaves(m.expression)}
+        self._versioned = [leaf for leaf in self._emitted_by if leaf.series.family in SINCE]
         self._resolved: dict[Leaf, Resolved] = {}
+
+    @cached_property
+    def _release(self) -> Release | None:
+        """The server's release, the oldest of several."""
+        builds = self._inputs.vector(BUILDS) if "server" in self._inputs.roles else {}
+        return lowest(v for (v,) in ({} if isinstance(builds, Missing) else builds)) or self._inputs.release
 
     def resolve(self, expression: Expression) -> Resolved:
         match expression:
@@ -192,6 +222,12 @@ class _Resolver:
             case Scale(of, factor, offset):
                 found = self.resolve(of)
                 return factor * found + offset if isinstance(found, float) else found
+            case Beyond(of, base):
+                if isinstance(found := self.resolve(of), Missing):
+                    return found
+                vector = self._inputs.vector(of)
+                values = () if isinstance(vector, Missing) else vector.values()
+                return math.fsum(max(0.0, value - base) for value in values)
             case _:
                 if expression not in self._resolved:
                     self._resolved[expression] = self._leaf(expression)
@@ -220,6 +256,8 @@ class _Resolver:
         if presence_metric and role == "server" and state.partly_down:
             detail = f"{leaf.series.family} is on no page read, and {state.partly_down}"
             return Missing(code=MissingCode.TARGET_DOWN, detail=detail)
+        if role == "server" and (why := self._not_emitted(leaf)) is not None:
+            return why
         if counted and state.no_rate:
             return Missing(code=MissingCode.ABSENT, detail=state.no_rate)
         if presence_metric == PRESENCE_METRIC[role] and (state.throughout if counted else state.present):
@@ -228,6 +266,21 @@ class _Resolver:
         return Missing(
             code=MissingCode.ABSENT, detail=f"{lacking}, nor is {presence_metric}" if presence_metric else lacking
         )
+
+    def _not_emitted(self, leaf: Leaf) -> Missing | None:
+        """Why a family may be on no page whatever happens: the server's version does not emit it, or is unknown and the
+        family was not seen. None where its absence says something."""
+        family = leaf.series.family
+        if (since := SINCE.get(family)) is None:
+            return None
+        first, release = "{}.{}".format(*since), self._release
+        if release is not None and release < since:
+            detail = "not emitted by server {}.{}: {} is new in {}".format(*release, family, first)
+            return Missing(code=MissingCode.NO_SOURCE, detail=detail)
+        if release is not None or any(self._inputs.vector(x) for x in self._versioned if x.series.family == family):
+            return None
+        detail = f"{family} is on no page, and which version the server is, is unknown (it is new in {first})"
+        return Missing(code=MissingCode.ABSENT, detail=detail)
 
     def _of_others(self, leaf: Leaf, state: RoleState) -> Missing | None:
         """Why the presence metric says nothing about the leaf: only other services' pages were read. None where a page

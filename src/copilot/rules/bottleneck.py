@@ -9,7 +9,6 @@ from copilot.rules.gates.progress import STUCK_IN_HISTORY
 from copilot.rules.gates.registry import BACKLOG, SERVER_REFUSES, SERVER_SLOW
 from copilot.rules.memory import full_slots
 from copilot.rules.model import BottleneckClassification, GateResult
-from copilot.rules.signals.readings import Signals
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +34,29 @@ def draining(context: GateContext) -> bool:
     return len(known) == len(flows) and all(dispatched > 0 and added <= dispatched for added, dispatched in known)
 
 
-def polled(flow: Flow, signals: Signals) -> bool | None:
-    """Whether the flow has pollers, by the server's count of pending polls, else by the API's. None: unknown."""
-    if flow.pending_polls is None and flow.pollers is None:
-        return True if (signals.targets.get("worker") or 0) > 0 else None
-    return (flow.pending_polls or 0.0) > 0 or (flow.pending_polls is None and (flow.pollers or 0.0) > 0)
+def workers_gone(flow: Flow, context: GateContext) -> bool:
+    """Whether workers' pages listed the flow and do not any more, though they list others."""
+    if flow.on_worker_pages or context.remembered(flow).last_listed is None:
+        return False
+    return any(other.on_worker_pages for other in context.queues.values())
+
+
+def polled(flow: Flow, context: GateContext) -> bool | None:
+    """Whether the flow has pollers, by the server's count of pending polls, else by the workers' pages, else by the
+    API's list of those seen lately. None: unknown."""
+    if flow.pending_polls is not None:
+        return flow.pending_polls > 0
+    if workers_gone(flow, context):
+        return False
+    if flow.pollers is not None:
+        return flow.pollers > 0
+    return True if (context.signals.targets.get("worker") or 0) > 0 else None
 
 
 def exhausted_slots(context: GateContext) -> str | None:
     """`workflow` or `activity` where all slots of that type are in use, or were less than a window ago and now mostly
     are, or cannot be read; else None."""
-    if (kind := full_slots(context.signals)) is not None:
+    if (kind := full_slots(context.signals, context.memory.partly_full)) is not None:
         return kind
     kind, at = context.memory.full_slots, context.memory.full_at
     if kind is None or at is None or (context.now - at).total("seconds") > context.window_sec:
@@ -62,8 +73,12 @@ def worker_evidence(context: GateContext) -> WorkerEvidence:
     """What workers and pollers show about the backlog."""
     signals = context.signals
     flows = (f for f in backlog_flows(context) if f.dispatch_rate is not None)
-    unserved = (f for f in flows if f.pollers == 0 or (f.dispatch_rate or 0.0) <= 0.5 * (f.add_rate or 0.0))
-    answers = [polled(f, signals) for f in unserved]
+    unserved = (
+        f
+        for f in flows
+        if f.pollers == 0 or workers_gone(f, context) or (f.dispatch_rate or 0.0) <= 0.5 * (f.add_rate or 0.0)
+    )
+    answers = [polled(f, context) for f in unserved]
     known = [a for a in answers if a is not None]
     slots = [signals.value(f"workers.{k}_slots_available") for k in ("workflow", "activity")]
     waits = [signals.value(f"workers.{k}_schedule_to_start_p95_ms") for k in ("wft", "activity")]

@@ -32,6 +32,7 @@ from copilot.rules.model import (
     Work,
     replay_line,
 )
+from copilot.rules.signals.credible import credible
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.rules.state_machine import evaluate_health_state
 from copilot.rules.thresholds import Thresholds
@@ -83,6 +84,7 @@ def _bottleneck(verdict: Verdict, evidence: WorkerEvidence) -> BottleneckClassif
 
 def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision, Memory]:
     """The verdict with its findings, and what to remember for the next tick. Same inputs, same answer."""
+    signals = credible(signals)
     view = _view(signals, memory, context)
     verdict, after = evaluate_health_state(judge(view), signals, memory, context.interval_sec, context.window_sec)
     evidence = worker_evidence(view)
@@ -96,7 +98,7 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
         shares = {key: view.usual_share(flow) for key, flow in flows.items()}
         learned = {
             **demand_learned(after, starts, signals.time, since_sec, context.window_sec, burst),
-            **slots_learned(signals),
+            **slots_learned(memory, signals),
             **stuck_learned(memory, signals, context.thresholds, context.window_sec, view.recovering),
             "queues": flows_learned(after, flows, shares, signals.time),
         }
@@ -131,7 +133,8 @@ _POINTING = (
 def _evidence_lost(signals: Signals) -> bool:
     """Whether a reading that points at causes was lost at this tick: then the last cause is the better guess."""
     missing = signals.missing
-    return any(i in missing and missing[i].code is not MissingCode.ABSENT and not signals.quiet(i) for i in _POINTING)
+    not_there = (MissingCode.ABSENT, MissingCode.NO_SOURCE)
+    return any(i in missing and missing[i].code not in not_there and not signals.quiet(i) for i in _POINTING)
 
 
 def _soon_after_critical(cause: Detected, memory: Memory, now: Instant) -> bool:
@@ -202,6 +205,7 @@ def _work(decision: Decision) -> Work:
 
 def evaluate(signals: Signals, memory: Memory, context: Context) -> tuple[Evaluation, Memory]:
     """The decision of a tick as an evaluation, and what to remember for the next. Same inputs, same answer."""
+    signals = credible(signals)
     decision, after = decide(signals, memory, context)
     evaluation = Evaluation(
         evaluation_id=f"{context.cluster}:{signals.time.timestamp()}",

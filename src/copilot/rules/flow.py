@@ -36,6 +36,15 @@ _ROWS = {
     "poller.pending_polls": "pending_polls",
     "poller.recent_pollers": "pollers",
 }
+_WORKER_ROWS = {
+    f"workers.{kind}_{what}": kind
+    for kind in ("workflow", "activity")
+    for what in ("pollers", "slots_available", "slots_used")
+}
+HIDDEN = frozenset({"__omitted__", "__temporal_sys__", "_tag_excluded_", "_unknown_", "none"})
+"""Label values that stand for a name that is hidden: the breakdown by queue is off, a tag is excluded, or an SDK has
+none to give."""
+
 _UNSAFE = re.compile(r"[^A-Za-z0-9_]")
 
 
@@ -53,7 +62,9 @@ def _key(namespace: str, task_queue: str, task_type: str) -> str:
 @dataclass(slots=True)
 class Flow:
     """The flow of one task queue, or of the cluster. Rates in 1/s, `backlog` in tasks, `backlog_age_sec`;
-    `spooled`: the rate of tasks stored because no poller took them. None: unknown."""
+    `spooled`: the rate of tasks stored because no poller took them; `pollers` are those that Temporal's API saw lately.
+    None: unknown. `task_queue` is empty for the queues whose names are hidden, together. `on_worker_pages`: workers'
+    own pages list it, with pollers or slots, be they 0."""
 
     namespace: str = ""
     task_queue: str = ""
@@ -65,6 +76,7 @@ class Flow:
     backlog_age_sec: float | None = None
     pending_polls: float | None = None
     pollers: float | None = None
+    on_worker_pages: bool = False
 
     @property
     def has_api_stats(self) -> bool:
@@ -131,6 +143,7 @@ def queue_flows(signals: Signals) -> dict[str, Flow]:
             queue = row.labels.get("task_queue", "")
             if not queue:
                 continue
+            queue = "" if queue in HIDDEN else queue
             place = (row.labels.get("namespace", ""), queue, row.labels.get("task_type", ""))
             flow = flows.setdefault(_key(*place), Flow(*place))
             if flow.task_queue != queue and sanitized(queue) != queue:
@@ -139,11 +152,17 @@ def queue_flows(signals: Signals) -> dict[str, Flow]:
             setattr(flow, field, row.value if current is None else max(current, row.value))
     for signal_id, field in _ROWS.items():
         total, rows = signals.value(signal_id), signals.rows(signal_id)
-        complete = total == 0 or 0 < len(rows) < MAX_BREAKDOWN_ROWS
+        named = all(row.labels.get("task_queue") not in HIDDEN for row in rows)
+        complete = total == 0 or (0 < len(rows) < MAX_BREAKDOWN_ROWS and named)
         if total is None or not complete or field == "pollers":
             continue
         for flow in flows.values():
             of_other_type = field == "backlog_age_sec" and flow.task_type not in signal_id
             if getattr(flow, field) is None and not of_other_type:
                 setattr(flow, field, 0.0)
+    for signal_id, task_type in _WORKER_ROWS.items():
+        for row in signals.rows(signal_id):
+            key = _key(row.labels.get("namespace", ""), row.labels.get("task_queue", ""), task_type)
+            if key in flows:
+                flows[key].on_worker_pages = True
     return flows

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field, FiniteFloat, model_validator
 from whenever import Instant, TimeDelta
 
-from copilot.rules.flow import Flow
+from copilot.rules.flow import Flow, sanitized
 from copilot.rules.model import BottleneckClassification, Detected, HealthState, ReportedState
 from copilot.rules.signals.readings import Frozen, Signals
 from copilot.rules.thresholds import Thresholds
@@ -31,6 +31,8 @@ TENTH_RETRY_SEC = 330.0
 LONGEST_RETRY_SEC = 610.0
 ONE_MOMENT_ATTEMPTS = 5.0
 UNDISPATCHED_AGING = 0.9
+FREE_SLOTS = 0.05
+FULL_QUEUES_CARRY = 0.2
 _SLOTS = tuple((k, f"workers.{k}_slots_available", f"workers.{k}_slots_used") for k in ("activity", "workflow"))
 
 
@@ -52,8 +54,8 @@ NEVER_FIRED = GateMemory()
 @dataclass(frozen=True, slots=True)
 class QueueMemory:
     """One flow's past: its backlog at the last tick (tasks); its usual share of the add rate; when a task was last
-    added; when it was last seen; ages of its oldest task (seconds) over the last minute and a half, as (when, age),
-    oldest first, so that a gauge written once a minute shows a rise too."""
+    added; when it was last seen; when workers' pages last listed it; ages of its oldest task (seconds) over the last
+    minute and a half, as (when, age), oldest first, so that a gauge written once a minute shows a rise too."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -62,6 +64,7 @@ class QueueMemory:
     usual_share: FiniteFloat | None = None
     last_added: Instant | None = None
     last_seen: Instant | None = None
+    last_listed: Instant | None = None
 
     def aging(self, age: float | None, window_sec: float, now: Instant) -> float | None:
         """How fast the oldest task has aged over at least half a window, in seconds a second: in a queue dispatched in
@@ -79,9 +82,10 @@ MEMORY_VERSION = 2
 class Memory(Frozen):
     """`Memory()` remembers nothing. `state` is the last real state, `reported` the last reported one; `pending_since`
     the first usable tick while the first verdict is pending; `clear_ticks` and `not_critical_ticks` count evaluations
-    in a row; `full_slots` is the type of slots last seen all in use; `cause` and `bottleneck` what was last found while
-    a gate was firing, until the cluster is happy again; `burst_since` when the present burst of load began, `burst_at`
-    when one was last seen; `stuck_at` when workflow tasks last failed again and again, at `stuck_attempts`."""
+    in a row; `full_slots` is the type of slots last seen all in use and `partly_full` that of slots now in use on some
+    queues; `cause` and `bottleneck` what was last found while a gate was firing, until the cluster is happy again;
+    `burst_since` when the present burst of load began, `burst_at` when one was last seen; `stuck_at` when workflow
+    tasks last failed again and again, at `stuck_attempts`."""
 
     version: int = MEMORY_VERSION
     state: HealthState | None = None
@@ -100,6 +104,7 @@ class Memory(Frozen):
     bottleneck: BottleneckClassification | None = None
     full_slots: str | None = None
     full_at: Instant | None = None
+    partly_full: str | None = None
     burst_since: Instant | None = None
     burst_at: Instant | None = None
     demand_since: Instant | None = None
@@ -176,8 +181,10 @@ def flows_learned(
         past = queues.get(key, NEVER_SEEN)
         backlog = past.backlog if flow.backlog is None else flow.backlog
         ages = past.ages if flow.backlog_age_sec is None else _ages(past.ages, flow.backlog_age_sec, now)
-        added = now if flow.add_rate else past.last_added
-        queues[key] = QueueMemory(backlog, ages, shares[key], added, now)
+        grew = flow.add_rate is None and past.backlog is not None and (flow.backlog or 0.0) > past.backlog
+        added = now if flow.add_rate or grew else past.last_added
+        listed = now if flow.on_worker_pages else past.last_listed
+        queues[key] = QueueMemory(backlog, ages, shares[key], added, now, listed)
     if len(queues) <= REMEMBERED_QUEUES:
         return queues
     newest = sorted(queues, key=lambda k: queues[k].last_seen or Instant.MIN, reverse=True)[:REMEMBERED_QUEUES]
@@ -212,19 +219,55 @@ def stuck_learned(
     return {"stuck_attempts": None, "stuck_at": None} if over else {}
 
 
-def full_slots(signals: Signals) -> str | None:
-    """`activity` or `workflow` where all slots of that type are in use, else None."""
-    for kind, available, taken in _SLOTS:
+def full_slots(signals: Signals, partly_full: str | None) -> str | None:
+    """`activity` or `workflow` where the slots of that type are in use, all but one in twenty; else None. Activity
+    slots may be so on some queues only, for the second time (`partly_full_slots`): workflow tasks take milliseconds,
+    so full workflow slots on one queue are slow code."""
+    for kind, available, used in _SLOTS:
         free = signals.readings.get(available)
-        if free is not None and free < 1 and (signals.value(taken) or 0) > 0:
+        if free is not None and _full(free, signals.value(used) or 0.0):
             return kind
-    return None
+    return partly_full_slots(signals) if partly_full else None
 
 
-def slots_learned(signals: Signals) -> dict[str, Any]:
+def partly_full_slots(signals: Signals) -> str | None:
+    """`activity` where the activity slots of queues that together carry a fifth of the activities are in use."""
+    free, used = (_by_queue(signals, f"workers.activity_slots_{which}") for which in ("available", "used"))
+    full = {queue for queue, n in free.items() if _full(n, used.get(queue, 0.0))}
+    return "activity" if full and _carried(signals, full) >= FULL_QUEUES_CARRY else None
+
+
+def _full(free: float, used: float) -> bool:
+    return used > 0 and free < max(1.0, FREE_SLOTS * (free + used))
+
+
+def _by_queue(signals: Signals, signal_id: str) -> dict[str, float]:
+    rows: dict[str, float] = {}
+    for row in signals.rows(signal_id):
+        queue = sanitized(row.labels.get("task_queue", ""))
+        rows[queue] = rows.get(queue, 0.0) + row.value
+    return rows
+
+
+def _carried(signals: Signals, full: set[str]) -> float:
+    """The share of the activities that are for these queues."""
+    for signal_id in ("demand.tasks_added_per_sec", "matching.tasks_dispatched_per_sec"):
+        rates: dict[str, float] = {}
+        for row in signals.rows(signal_id):
+            if row.labels.get("task_type") == "activity":
+                queue = sanitized(row.labels.get("task_queue", ""))
+                rates[queue] = rates.get(queue, 0.0) + row.value
+        if total := sum(rates.values()):
+            return sum(rates.get(queue, 0.0) for queue in full) / total
+    return 0.0
+
+
+def slots_learned(memory: Memory, signals: Signals) -> dict[str, Any]:
     """What memory learns of the type of slots that are all in use now."""
-    kind = full_slots(signals)
-    return {} if kind is None else {"full_slots": kind, "full_at": signals.time}
+    partly = partly_full_slots(signals)
+    kind = full_slots(signals, memory.partly_full)
+    full = {} if kind is None else {"full_slots": kind, "full_at": signals.time}
+    return {**full, "partly_full": partly}
 
 
 def bursting(memory: Memory, starts: float | None, now: Instant, window_sec: float, burst_factor: float) -> bool:
@@ -252,7 +295,7 @@ def demand_learned(
         weight = max(weight, 0.5)
     taken = starts
     lasted = memory.burst_since is not None and (now - memory.burst_since).total("seconds") > USUAL_OVER_SEC
-    if ticks > 3 and 0 < burst_factor * usual < starts and not lasted:
+    if ticks > 1 and 0 < burst_factor * usual < starts and not lasted:
         taken, weight = burst_factor * usual, slowly
     bursts = bursting(memory, starts, now, window_sec, burst_factor)
     return {

@@ -11,7 +11,7 @@ from copilot.rules.gates.context import RECOVERY_MARGIN
 from copilot.rules.gates.registry import CRITICAL, IMMEDIATE, OF_COMPLETED_WORK
 from copilot.rules.memory import NEVER_FIRED, GateMemory, Memory
 from copilot.rules.model import Coverage, GateResult, HealthState, ReportedState, Severity, Transition, Verdict
-from copilot.rules.signals.readings import Signals
+from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS, Kind, ids
 from copilot.rules.staleness import stale_after_sec, unknown_after_sec
 
@@ -34,10 +34,12 @@ def _expected(mentioned: tuple[str, ...]) -> dict[Kind, int]:
 
 
 def coverage(signals: Signals) -> Coverage:
-    """Shares of the expected ids that were read, per kind; an id is expected when the signals mention it."""
-    readings, quiet = signals.readings, frozenset(signals.no_traffic)
+    """Shares of the expected ids that were read, per kind; an id is expected when the signals mention it and the server
+    can have it."""
+    none_has = frozenset(i for i, why in signals.missing.items() if why.code is MissingCode.NO_SOURCE)
+    readings, quiet = signals.readings, frozenset(signals.no_traffic) | none_has
     unmentioned = [i for i in signals.missing if i not in readings]
-    expected = _expected((*readings, *unmentioned))
+    expected = _expected(tuple(i for i in (*readings, *unmentioned) if i not in none_has))
     unread = [i for i, value in readings.items() if value is None and i not in quiet and i in SPECS]
     unread += [i for i in unmentioned if i not in quiet and i in SPECS]
     of_kind = Counter(SPECS[i].kind for i in unread) if unread else {}

@@ -1,6 +1,6 @@
 """Findings about task queues: who polls them, which version has a backlog, which queues are abandoned."""
 
-from copilot.rules.bottleneck import backlog_flows, draining, exhausted_slots, polled
+from copilot.rules.bottleneck import backlog_flows, draining, exhausted_slots, polled, workers_gone
 from copilot.rules.findings.context import Action, Finding, FindingContext, Found, backlog_of, present
 from copilot.rules.flow import Flow
 from copilot.rules.gates.registry import BACKLOG
@@ -10,15 +10,17 @@ UNVERSIONED = "unversioned"
 
 
 def _unpolled(context: FindingContext) -> list[Flow]:
-    """Flows with a backlog, hardly dispatched, and without pollers. Where the API knows of no poller, what was
-    dispatched is from earlier in the rate window."""
+    """Flows with a backlog, hardly dispatched, and without pollers. Where the API or the workers' pages know of no
+    poller, what was dispatched is from earlier in the rate window."""
     limit = context.view.thresholds.stalled_dispatch_share
     return [
         f
         for f in backlog_flows(context.view)
-        if polled(f, context.view.signals) is False
+        if polled(f, context.view) is False
         and f.dispatch_rate is not None
-        and (f.pollers == 0 or f.dispatch_rate <= max(limit * (f.add_rate or 0.0), 1e-9))
+        and (
+            f.pollers == 0 or workers_gone(f, context.view) or f.dispatch_rate <= max(limit * (f.add_rate or 0.0), 1e-9)
+        )
     ]
 
 
@@ -81,7 +83,7 @@ def _backlog_draining(context: FindingContext) -> Found | None:
 
 def _abandoned_queue(context: FindingContext) -> Found | None:
     """A queue to which no tasks are added holds old tasks: worth knowing, and outside the verdict."""
-    flows = [f for f in context.view.queues.values() if (f.backlog or 0.0) > 0 and context.view.abandoned(f)]
+    flows = [f for f in context.view.queues.values() if f.task_queue and f.backlog and context.view.abandoned(f)]
     if not flows:
         return None
     queues = tuple(sorted({f.task_queue for f in flows}))

@@ -18,6 +18,7 @@ Component: TypeAlias = Literal["frontend", "history", "matching", "persistence",
 
 # Hysteresis: how far inside its threshold a gate must be to count as clear, as a share of the threshold.
 RECOVERY_MARGIN = 0.10
+FEW_STORED = 1.0
 
 
 class Effect(Enum):
@@ -110,17 +111,28 @@ class GateContext:
 
     def abandoned(self, flow: Flow) -> bool:
         """Whether no task is added to the queue and no one misses it: none within the memory's reach while tasks are
-        added elsewhere, or none for a day. A backlog larger than at the last tick means tasks that no rate shows yet."""
-        if flow is self.cluster or flow.add_rate is None or flow.add_rate > 0:
+        added elsewhere, or none for a day. A backlog larger than at the last tick means tasks that no rate shows yet;
+        where no add rate can be read, a backlog that stays the same means that none is added."""
+        if flow is self.cluster or flow.add_rate:
             return False
         before = self.remembered(flow)
         if before.backlog is not None and (flow.backlog or 0.0) > before.backlog:
             return False
+        if flow.add_rate is None and (before.backlog is None or flow.dispatch_rate != 0):
+            return False
         day = self.thresholds.abandoned_after_sec
         if before.last_added is not None:
             return (self.now - before.last_added).total("seconds") > day
-        elsewhere = any(f.add_rate for f in self.queues.values())
+        elsewhere = any(f.add_rate or (f.add_rate is None and f.dispatch_rate) for f in self.queues.values())
         return elsewhere or (flow.backlog_age_sec or 0.0) > day
+
+    def ownerless(self, flow: Flow) -> bool:
+        """Whether the age of the queue's oldest task has not changed, or is seen for the first time, while the queue is
+        dispatched as fast as tasks are added and none is stored: no process may own that gauge any more."""
+        if flow.has_api_stats or flow.add_rate is None or (flow.spooled or 0.0) * self.window_sec >= FEW_STORED:
+            return False
+        moved = any(age != flow.backlog_age_sec for _, age in self.remembered(flow).ages)
+        return not moved and 0 < flow.add_rate <= (flow.dispatch_rate or 0.0) * (1 + RECOVERY_MARGIN)
 
     @cached_property
     def flows(self) -> tuple[Flow, ...]:
@@ -163,7 +175,7 @@ def _lacking(signals: Signals, lacking: list[str]) -> GateResult:
     missing = [i for i in lacking if not signals.quiet(i)]
     if not missing:
         return unjudged("no_traffic")
-    expected = [i for i in missing if signals.why_missing(i) is not None]
+    expected = [i for i in missing if (why := signals.why_missing(i)) and why.code is not MissingCode.NO_SOURCE]
     return unjudged("missing", expected[0]) if expected else unjudged("not_expected")
 
 
@@ -172,7 +184,7 @@ def lost(context: GateContext, ids: Iterable[str]) -> GateResult | None:
     may not be all there is. An id that is simply absent is not lost."""
     for signal_id in ids:
         why = context.signals.why_missing(signal_id)
-        if why is not None and why.code is not MissingCode.ABSENT:
+        if why is not None and why.code not in (MissingCode.ABSENT, MissingCode.NO_SOURCE):
             return unjudged("missing", signal_id)
     return None
 

@@ -79,10 +79,11 @@ def _aging_unseen(context: GateContext) -> GateResult | None:
 
 
 def _backlog_age(context: GateContext) -> GateResult:
-    """The age of the oldest task > `backlog_age_sec`, on any queue to which tasks are still added."""
+    """The age of the oldest task > `backlog_age_sec`, on any queue to which tasks are still added. An age that does not
+    change while the queue is dispatched is nobody's: a process that lost a partition goes on showing its last."""
     limit = context.thresholds.backlog_age_sec
     queues = [f for f in context.queues.values() if f.backlog_age_sec is not None]
-    flows = [f for f in queues if not context.abandoned(f)] if queues else [context.cluster]
+    flows = [f for f in queues if not (context.abandoned(f) or context.ownerless(f))] if queues else [context.cluster]
     if not queues and context.cluster.backlog_age_sec is None:
         return without(context, AGES) or unjudged("missing")
     oldest = max(flows, key=lambda f: f.backlog_age_sec or 0.0, default=context.cluster)

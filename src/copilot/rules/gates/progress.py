@@ -23,6 +23,11 @@ STORED_TASKS = 3
 FEW = 2
 _STALL_IDS = ("demand.tasks_added_per_sec", "matching.tasks_dispatched_per_sec")
 STUCK_IN_HISTORY = "stuck_in_history"
+UNANSWERED = "unanswered"
+DB_ERRORS = "persistence.error_rate_per_sec"
+MISTAKES = "clients.mistakes_per_sec"
+CREATES_WORK = frozenset({"StartWorkflowExecution", "SignalWithStartWorkflowExecution", "SignalWorkflowExecution"})
+FOLLOWS = 0.5
 
 
 def _frontend_unreachable(context: GateContext) -> GateResult:
@@ -45,23 +50,49 @@ def _few_rejected(context: GateContext) -> bool:
     return rejected is not None and rejected * context.window_sec < context.thresholds.requests_rejected_min
 
 
+def _unanswered(context: GateContext) -> float:
+    """Requests that create work and were begun but not answered in the window (1/s): neither errors nor latencies. 0
+    where that cannot be read."""
+    requests, answered = (context.signals.value(f"demand.{which}_per_sec") for which in ("requests", "answered"))
+    return 0.0 if requests is None or answered is None else max(0.0, requests - answered)
+
+
+def _not_found(context: GateContext) -> float:
+    """Requests whose namespace was not found because the database did not say (1/s); else that is the client's error."""
+    signals = context.signals
+    if not any(r.labels.get("operation", "").startswith("GetNamespace") for r in signals.rows(DB_ERRORS)):
+        return 0.0
+    rows = (r for r in signals.rows(MISTAKES) if r.label("error_type").endswith("NamespaceNotFound"))
+    return sum(row.value for row in rows if row.labels.get("operation") in CREATES_WORK)
+
+
 def _requests_rejected(context: GateContext) -> GateResult:
-    """`demand.rejected_per_sec` / `demand.requests_per_sec` ≥ `requests_rejected_share`, and at least
-    `requests_rejected_min` of them in a window: requests that create work fail with server errors."""
+    """`demand.rejected_per_sec` + (`demand.requests_per_sec` − `demand.answered_per_sec`) over
+    `demand.requests_per_sec` ≥ `requests_rejected_share`, and at least `requests_rejected_min` of them in a window:
+    requests that create work fail by the server's fault, or are not answered. A namespace that is not found while the
+    database fails to read it counts as rejected."""
     ids = ("demand.rejected_per_sec", "demand.requests_per_sec")
-    if (lacking := without(context, ids)) and not _few_rejected(context):
+    unanswered, not_found = _unanswered(context), _not_found(context)
+    few = (unanswered + not_found) * context.window_sec < context.thresholds.requests_rejected_min
+    if (lacking := without(context, ids)) and not (few and _few_rejected(context)):
         return lacking
-    rejected, requests = context.signals.value(ids[0]) or 0.0, context.signals.value(ids[1]) or 0.0
+    rejected, requests = (context.signals.value(i) or 0.0 for i in ids)
+    failed = rejected + unanswered + not_found
     limit = context.thresholds.requests_rejected_share
-    share = min(1.0, rejected / requests) if requests > 0 else (1.0 if rejected > 0 else 0.0)
-    enough = rejected * context.window_sec >= context.thresholds.requests_rejected_min
+    share = min(1.0, failed / requests) if requests > 0 else (1.0 if failed > 0 else 0.0)
+    enough = failed * context.window_sec >= context.thresholds.requests_rejected_min
+    evidence = {ids[0]: rejected, ids[1]: requests}
+    aspect = UNANSWERED if unanswered > failed / 2 else ""
+    if aspect:
+        evidence["demand.answered_per_sec"] = requests - unanswered
     return GateResult(
         fired=share >= limit and enough,
         value=share,
         threshold=limit,
         margin=(limit - share) / limit if enough or share < limit else None,
         unit="ratio",
-        evidence={ids[0]: rejected, ids[1]: requests},
+        evidence=evidence,
+        aspect=aspect,
     )
 
 
@@ -140,6 +171,8 @@ def _stall_result(context: GateContext, flow: Flow, share: float | None) -> Gate
 def _stuck_in_history(context: GateContext) -> GateResult | None:
     """Requests create work, history tries and completes next to nothing, so nothing even reaches the task queues. None:
     that is not so. An unjudged result: what was read cannot tell."""
+    if nothing_follows := _nothing_follows(context):
+        return nothing_follows
     signals, limit = context.signals, context.thresholds.stalled_dispatch_share
     ids = (
         "demand.starts_per_sec",
@@ -162,6 +195,27 @@ def _stuck_in_history(context: GateContext) -> GateResult | None:
         return without(context, ids)
     evidence = {i: v for i, v in zip(ids, values, strict=True) if v is not None}
     return measured(dispatched / demand, limit, "ratio", evidence, fired=True, low=True, aspect=STUCK_IN_HISTORY)
+
+
+def _nothing_follows(context: GateContext) -> GateResult | None:
+    """Workflows are started and hardly any state transition follows, though each start is one: starts are refused, or
+    hang, in a way that no error and no latency shows. Starts that clients got wrong are left out. None: not so."""
+    signals = context.signals
+    starts, transitions = signals.value("demand.starts_per_sec"), signals.value("state_transitions.throughput_per_sec")
+    if starts is None or transitions is None:
+        return None
+    wanted = starts - max(0.0, (signals.value(MISTAKES) or 0.0) - _not_found(context))
+    if wanted * context.window_sec < context.thresholds.requests_rejected_min or transitions >= FOLLOWS * wanted:
+        return None
+    ids = (
+        *_STALL_IDS,
+        "demand.requests_per_sec",
+        "history.task_processing_rate_per_sec",
+        "history.tasks_acked_per_sec",
+    )
+    evidence = {i: v for i in ids if (v := signals.value(i)) is not None}
+    share = transitions / wanted
+    return measured(share, FOLLOWS, "ratio", evidence, fired=True, low=True, aspect=STUCK_IN_HISTORY)
 
 
 def _falling_behind(context: GateContext) -> GateResult:
@@ -221,7 +275,10 @@ FRONTEND_UNREACHABLE = Gate(
 )  # fmt: skip
 REQUESTS_REJECTED = Gate(
     "requests_rejected", _requests_rejected, "frontend",
-    sees="{value:percent} of {demand.requests_per_sec:per_sec request} that create work fail with server errors",
+    sees={
+        "": "{value:percent} of {demand.requests_per_sec:per_sec request} that create work fail with server errors",
+        UNANSWERED: "{value:percent} of {demand.requests_per_sec:per_sec request} that create work are not answered",
+    },
     clear="[{value:percent} of {demand.requests_per_sec:per_sec request} that create work fail with server errors]",
     began="requests were rejected",
     recovered_when="requests are accepted again",

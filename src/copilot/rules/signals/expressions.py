@@ -93,7 +93,15 @@ class Scale:
     offset: float = 0.0
 
 
-Expression = Leaf | Plus | Ratio | Scale
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """The sum over the groups of a gauge of what exceeds `base` in each: what is not Temporal's own."""
+
+    of: Gauge
+    base: float
+
+
+Expression = Leaf | Plus | Ratio | Scale | Beyond
 
 
 def leaves(expression: Expression) -> tuple[Leaf, ...]:
@@ -105,6 +113,8 @@ def leaves(expression: Expression) -> tuple[Leaf, ...]:
             return leaves(part) + leaves(whole)
         case Scale(of=of):
             return leaves(of)
+        case Beyond(of=gauge):
+            return (gauge,)
         case _:
             return (expression,)
 
@@ -132,6 +142,9 @@ def server(family: str, *where: str) -> Selector:
 def rate(family: str, *where: str, by: tuple[str, ...] = (), suffix: Literal["", "_count", "_sum"] = "") -> Rate:
     return Rate(server(family, *where), by, SERVER_PRESENCE_METRIC, suffix)
 
+
+BUILDS = Gauge(server("build_information"), "max", ("build_version",))
+"""The leaf that shows the server's versions, several while it is upgraded."""
 
 SERVICES = rate(SERVER_PRESENCE_METRIC, by=("service_name",))
 """The leaf that shows which services' pages are read."""

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from copilot.rules.signals.expressions import (
     SERVER_PRESENCE_METRIC,
     WORKER_PRESENCE_METRIC,
+    Beyond,
     Expression,
     Gauge,
     Leaf,
@@ -83,6 +84,17 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """How metrics give a signal. `name`: what a substitute is called in the reading's origin; the other fields as in
+    `SignalSpec`."""
+
+    name: str
+    expression: Expression
+    breakdown: Leaf | None = None
+    emitted_by: Service = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SignalSpec:
     """One signal.
 
@@ -91,6 +103,7 @@ class SignalSpec:
     (stock servers refresh these gauges once a minute), metrics for rates (they have the window of all other rates, and
     the sticky queues). `emitted_by`: the only server service whose pages hold its series; empty where there is no single
     one. `hint`: what turns it on besides the setup of its source; where nothing measures it, what that means.
+    `substitute`: what stands in where the server does not emit its families.
     `dashboard`: the Grafana dashboard that has its panel. `card`: its place on the page; None where it is no key signal.
     """
 
@@ -106,6 +119,7 @@ class SignalSpec:
     hint: str = ""
     dashboard: Dashboard = "server"
     card: Card | None = None
+    substitute: Measure | None = None
 
     @property
     def role(self) -> Role:
@@ -154,7 +168,7 @@ USER_QUEUES = "taskqueue!~temporal.sys.*|default.worker.tq"
 
 
 def worker(family: str, *where: str) -> Selector:
-    return Selector("worker", family, match("task_queue!~temporal.sys.*", *where))
+    return Selector("worker", family, match("task_queue!~temporal.sys.*|default.worker.tq", *where))
 
 
 def worker_rate(family: str, *where: str, by: tuple[str, ...] = ()) -> Rate:
@@ -230,6 +244,21 @@ def sdk_p95(family: str) -> Scale:
     return ms(Quantile(0.95, worker(family)))
 
 
+TASKS_OFFERED = ("syncmatch_latency", USER, USER_QUEUES)
+TASKS_STORED = ("task_write_latency", USER, USER_QUEUES)
+# Temporal's own per-namespace worker polls each user namespace with two pollers a task type.
+OWN_POLLS = 4.0
+POLL_REQUESTS = server(
+    "service_pending_requests", "service_name=frontend", "operation=~Poll(Workflow|Activity)TaskQueue", USER
+)
+
+
+def answered(name: str, operation: str) -> Measure:
+    """Tasks by the requests that answer them; refused answers count too."""
+    where = ("service_name=frontend", f"operation=~{operation}", USER)
+    return Measure(name, rate("service_requests", *where), emitted_by="frontend")
+
+
 WORKFLOW_SLOTS = "worker_type=WorkflowWorker"
 ACTIVITY_SLOTS = "worker_type=ActivityWorker"
 AVAILABLE = "temporal_worker_task_slots_available"
@@ -299,7 +328,9 @@ _PRIMARY = (
                Gauge(server("approximate_backlog_count", USER, USER_QUEUES), "sum", QUEUE),
                source="api or metrics", hint=BACKLOG_METRICS, card=Card("Backlog", 1, "Tasks in backlog")),
     SignalSpec("matching.tasks_spooled_per_sec", "primary", "1/s", "tasks stored because no poller was waiting", "up",
-               rate(*SPOOLED), rate(*SPOOLED, by=QUEUE), emitted_by="matching"),
+               rate(*SPOOLED), rate(*SPOOLED, by=QUEUE), emitted_by="matching",
+               substitute=Measure("task_write_latency_count", rate(*TASKS_STORED, suffix="_count"),
+                                     rate(*TASKS_STORED, by=QUEUE, suffix="_count"), "matching")),
     SignalSpec("matching.tasks_dispatched_per_sec", "primary", "1/s", "tasks dispatched to workers", "down", POLLS_FILLED,
                rate("poll_success", USER, USER_QUEUES, by=QUEUE),
                source="metrics or api", emitted_by="matching", hint=API_RATES, card=Card("Progress", 2, "Tasks dispatched")),
@@ -312,7 +343,9 @@ _PRIMARY = (
     SignalSpec("poller.pending_polls", "primary", "count", "long polls waiting for a task right now", "down",
                Gauge(server("pending_polls", USER, USER_QUEUES), "sum", (), SERVER_PRESENCE_METRIC),
                Gauge(server("pending_polls", USER, USER_QUEUES), "sum", QUEUE),
-               emitted_by="matching", hint="it appears with the first worker that polls", card=Card("Workers", 1, "Pending polls")),
+               emitted_by="matching", hint="it appears with the first worker that polls", card=Card("Workers", 1, "Pending polls"),
+               substitute=Measure("service_pending_requests of polls", Beyond(Gauge(POLL_REQUESTS, "sum", ("namespace",)), OWN_POLLS),
+                                     emitted_by="frontend")),
     SignalSpec("poller.recent_pollers", "primary", "count", "pollers seen on task queues in the last 75 seconds", "down",
                source="api", hint="it appears with the first poller, or with the first task that waits for one"),
     SignalSpec("poller.sync_match_rate", "primary", "ratio", "share of dispatched tasks that were never stored", "down",
@@ -327,11 +360,14 @@ _PRIMARY = (
                Quantile(0.99, server("workflow_task_attempt", USER), timer=False), emitted_by="history", dashboard="workers"),
     SignalSpec("activity_tasks.failed_per_sec", "primary", "1/s", "activity attempts failed", "up",
                rate("activity_task_fail", USER), rate("activity_task_fail", USER, by=("namespace", "taskqueue", "activityType")),
-               emitted_by="history", dashboard="workers"),
+               emitted_by="history", dashboard="workers",
+               substitute=answered("service_requests of RespondActivityTaskFailed", "RespondActivityTaskFailed.*")),
     SignalSpec("activity_tasks.completed_per_sec", "primary", "1/s", "activities completed", "down",
-               rate("activity_success", USER), emitted_by="history", dashboard="workers"),
+               rate("activity_success", USER), emitted_by="history", dashboard="workers",
+               substitute=answered("service_requests of RespondActivityTaskCompleted", "RespondActivityTaskCompleted.*")),
     SignalSpec("workflow_tasks.completed_per_sec", "primary", "1/s", "workflow tasks completed", "down",
-               rate("workflow_tasks_completed", USER), emitted_by="history", dashboard="workers"),
+               rate("workflow_tasks_completed", USER), emitted_by="history", dashboard="workers",
+               substitute=answered("service_requests of RespondWorkflowTaskCompleted", "RespondWorkflowTaskCompleted")),
     SignalSpec("persistence.latency_p95_ms", "primary", "ms", "time a database call takes", "up",
                ms(Quantile(0.95, server("persistence_latency"))), hint=EVERY_PROCESS, dashboard="persistence"),
     SignalSpec("persistence.latency_p99_ms", "primary", "ms", "time a database call takes", "up",
@@ -353,12 +389,17 @@ _PRIMARY = (
                emitted_by="frontend", card=Card("Demand", 1, "Workflow starts")),
     SignalSpec("demand.tasks_added_per_sec", "primary", "1/s", "tasks added to task queues", None, rate(*TASKS_ADDED),
                rate(*TASKS_ADDED, by=QUEUE),
-               source="metrics or api", emitted_by="matching", hint=API_RATES, card=Card("Demand", 2, "Tasks added")),
+               source="metrics or api", emitted_by="matching", hint=API_RATES, card=Card("Demand", 2, "Tasks added"),
+               substitute=Measure("syncmatch_latency_count", rate(*TASKS_OFFERED, suffix="_count"),
+                                     rate(*TASKS_OFFERED, by=QUEUE, suffix="_count"), "matching")),
     SignalSpec("demand.requests_per_sec", "primary", "1/s", "requests that create work: starts and signals", None,
                rate("service_requests", "service_name=frontend", f"operation=~{CREATES_WORK}", USER), emitted_by="frontend"),
     SignalSpec("demand.rejected_per_sec", "primary", "1/s", "requests that create work and failed by the server's fault", "up",
-               Plus((rate("service_errors", "service_name=frontend", f"operation=~{CREATES_WORK}", USER), rate(*THROTTLED, f"operation=~{CREATES_WORK}", USER))),
+               Plus((rate("service_errors", "service_name=frontend", f"operation=~{CREATES_WORK}", USER), rate(*THROTTLED, f"operation=~{CREATES_WORK}", USER),
+                     rate("service_error_with_type", "service_name=frontend", f"operation=~{CREATES_WORK}", "error_type=~(serviceerror|context).(Canceled|DeadlineExceeded)", USER))),
                emitted_by="frontend"),
+    SignalSpec("demand.answered_per_sec", "primary", "1/s", "requests that create work and were answered, be it with an error", "down",
+               rate("service_latency", "service_name=frontend", f"operation=~{CREATES_WORK}", USER, suffix="_count"), emitted_by="frontend"),
 )  # fmt: skip
 
 _AMPLIFIERS = (
@@ -455,9 +496,11 @@ _WORKER = (
     SignalSpec("workers.activity_slots_used", "worker", "count", "used activity slots", None, sdk_gauge(USED, ACTIVITY_SLOTS),
                sdk_rows(USED, ACTIVITY_SLOTS), dashboard="workers"),
     SignalSpec("workers.workflow_pollers", "worker", "count", "workflow task pollers, sticky ones included", "down",
-               sdk_gauge("temporal_num_pollers", "poller_type=~.*workflow.*"), dashboard="workers"),
+               sdk_gauge("temporal_num_pollers", "poller_type=~.*workflow.*"),
+               sdk_rows("temporal_num_pollers", "poller_type=~.*workflow.*"), dashboard="workers"),
     SignalSpec("workers.activity_pollers", "worker", "count", "activity task pollers", "down",
-               sdk_gauge("temporal_num_pollers", "poller_type=activity_task"), dashboard="workers"),
+               sdk_gauge("temporal_num_pollers", "poller_type=activity_task"),
+               sdk_rows("temporal_num_pollers", "poller_type=activity_task"), dashboard="workers"),
     SignalSpec("worker_cache.sticky_size", "worker", "count", "workflows held in the sticky caches", None,
                sdk_gauge("temporal_sticky_cache_size"), hint=FIRST_CACHED, dashboard="workers"),
     SignalSpec("worker_cache.sticky_hit_rate", "worker", "ratio", "sticky cache hits", "down",

@@ -25,7 +25,7 @@ from copilot.metrics.dialects import (
     dialect_by_name,
     raw_name,
 )
-from copilot.metrics.resolve import PRESENCE_METRIC, ZERO_ROWS_MATTER, leaves_of
+from copilot.metrics.resolve import PRESENCE_METRIC, ZERO_ROWS_MATTER, leaves_of, measures
 from copilot.rules.signals.expressions import Gauge, Leaf, Matcher, Quantile, Role, leaves
 from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS
 from copilot.rules.signals.taxonomy import SignalSpec
@@ -69,7 +69,7 @@ class LeafQueries:
     def __init__(self, specs: Sequence[SignalSpec], window_sec: float) -> None:
         self.leaves = tuple(dict.fromkeys(answer_key(leaf) for leaf in leaves_of(specs)))
         self._window = window_sec
-        self._whole = {answer_key(leaf) for s in specs if s.expression for leaf in leaves(s.expression)}
+        self._whole = {answer_key(leaf) for m in measures(specs) for leaf in leaves(m.expression)}
 
     def of(self, roles: Mapping[Role, RoleQuery]) -> list[LeafQuery]:
         """The queries for these roles, in the order of the taxonomy."""
