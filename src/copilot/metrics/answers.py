@@ -197,6 +197,7 @@ def _state(role: Role, status: TargetStatus, window_sec: float, place: str, wher
         present=bool(status.present),
         throughout=bool(status.present) and status.samples > 1,
         place=where,
+        unread=tuple(f"{instance} ({job})" if job else instance for job, instance in sorted(status.down)),
     )
 
 

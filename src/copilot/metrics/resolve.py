@@ -35,9 +35,9 @@ from copilot.rules.signals.versions import SINCE, Release, lowest
 
 PRESENCE_METRIC: dict[Role, str] = {"server": SERVER_PRESENCE_METRIC, "worker": WORKER_PRESENCE_METRIC}
 ZERO_ROWS_MATTER = frozenset(
-    {"pending_polls", "temporal_worker_task_slots_available", "temporal_worker_task_slots_used"}
+    {"pending_polls", "task_latency_queue", "temporal_worker_task_slots_available", "temporal_worker_task_slots_used"}
 )
-"""Families whose breakdown keeps rows of zero: no pollers, no free slots."""
+"""Families whose breakdown keeps rows of zero: no pollers, no free slots, no task done on a host."""
 
 NOT_THERE = frozenset({MissingCode.ABSENT, MissingCode.NO_SOURCE})
 """Why a signal is missing where a substitute may have it: its families are on no page that was read."""
@@ -88,7 +88,7 @@ class RoleState:
     `up`: whether a target is up, else `why_down` says why none is. `partly_down`: why a target is down while others are
     up; `no_rate`: why no target has a rate yet; both empty where that is not so. `present`: whether a target has the
     presence metric, `throughout`: whether one had it since its window began. `place`: where series of the role are
-    looked up, for messages."""
+    looked up, for messages. `unread`: names of the targets that are down."""
 
     up: bool
     why_down: Missing
@@ -97,6 +97,7 @@ class RoleState:
     present: bool
     throughout: bool
     place: str
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,7 @@ def resolve_signals(specs: Iterable[SignalSpec], inputs: MetricInputs, now: Inst
         no_traffic=tuple(quiet),
         missing=missing,
         targets=dict(sorted(inputs.targets.items())),
+        unread={role: state.unread for role, state in inputs.roles.items() if state.up and state.unread},
         breakdowns=rows,
         sources=origins,
     )
@@ -195,6 +197,7 @@ def _state(role: Role, targets: Sequence[TargetScrapes], windows: Sequence[Scrap
         present=any(w.has(name) for w in windows),
         throughout=any(w.has(name) and w.has(name, 0) for w in rated),
         place=f"the {role} pages",
+        unread=tuple(t.name for t in unread),
     )
 
 
@@ -253,9 +256,6 @@ class _Resolver:
         """A leaf without any sample: zero, no traffic, or missing."""
         role, counted = leaf.series.role, not isinstance(leaf, Gauge)
         presence_metric = PRESENCE_METRIC[role] if isinstance(leaf, Quantile) else leaf.presence_metric
-        if presence_metric and role == "server" and state.partly_down:
-            detail = f"{leaf.series.family} is on no page read, and {state.partly_down}"
-            return Missing(code=MissingCode.TARGET_DOWN, detail=detail)
         if role == "server" and (why := self._not_emitted(leaf)) is not None:
             return why
         if counted and state.no_rate:
@@ -291,8 +291,12 @@ class _Resolver:
         services = self._inputs.vector(SERVICES)
         if isinstance(services, Missing):
             return services
+        if (service,) in services:
+            return None
         lacking = f"{leaf.series.family} is not on {state.place}, and none of them is {service}'s"
-        return None if (service,) in services else Missing(code=MissingCode.ABSENT, detail=lacking)
+        if state.partly_down:
+            return Missing(code=MissingCode.TARGET_DOWN, detail=f"{lacking}: {state.partly_down}")
+        return Missing(code=MissingCode.ABSENT, detail=lacking)
 
 
 def _why_down(target: TargetScrapes) -> str:

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+from whenever import TimeDelta
+
 from copilot.rules.flow import Flow
 from copilot.rules.gates.context import GateContext
 from copilot.rules.gates.pressure import WORKFLOW_TASK_ATTEMPTS, WORKFLOW_TASK_FAILURES
 from copilot.rules.gates.progress import STUCK_IN_HISTORY
 from copilot.rules.gates.registry import BACKLOG, SERVER_REFUSES, SERVER_SLOW
-from copilot.rules.memory import full_slots
+from copilot.rules.memory import AGES_REACH, full_slots
 from copilot.rules.model import BottleneckClassification, GateResult
 
 
@@ -28,10 +30,30 @@ def backlog_flows(context: GateContext) -> list[Flow]:
 
 
 def draining(context: GateContext) -> bool:
-    """Whether every backlog is dispatched at least as fast as tasks are added to it."""
+    """Whether every backlog is dispatched at least as fast as tasks are added to it, and was seen to shrink."""
     flows = backlog_flows(context)
     known = [(f.add_rate, f.dispatch_rate) for f in flows if f.add_rate is not None and f.dispatch_rate is not None]
-    return len(known) == len(flows) and all(dispatched > 0 and added <= dispatched for added, dispatched in known)
+    if len(known) != len(flows) or not all(dispatched > 0 and added <= dispatched for added, dispatched in known):
+        return False
+    return any(_shrinks(f, context) for f in flows) or all(f.backlog is None for f in flows)
+
+
+def limited_flows(context: GateContext) -> list[Flow]:
+    """Queues whose backlog has stood beside pending polls for a window and does not shrink, though it is dispatched,
+    slots are free, and it is not for worker versions."""
+    if exhausted_slots(context) or any(row.value > 0 for row in context.signals.rows("version.backlog_count")):
+        return []
+    reach = TimeDelta(seconds=context.window_sec)
+    flows = [f for f in backlog_flows(context) if f.dispatch_rate and f.backlog and not _shrinks(f, context)]
+    since = {f.key: context.remembered(f).beside_polls for f in flows}
+    return [f for f in flows if (begun := since[f.key]) is not None and context.now - begun >= reach]
+
+
+def _shrinks(flow: Flow, context: GateContext) -> bool:
+    past = context.remembered(flow)
+    if flow.backlog is not None and past.backlog is not None and flow.backlog != past.backlog:
+        return flow.backlog < past.backlog
+    return past.last_shrunk is not None and context.now - past.last_shrunk <= AGES_REACH
 
 
 def workers_gone(flow: Flow, context: GateContext) -> bool:
@@ -90,14 +112,18 @@ def worker_evidence(context: GateContext) -> WorkerEvidence:
     )
 
 
-def classify_bottleneck(gates: tuple[GateResult, ...], workers: WorkerEvidence) -> BottleneckClassification:
-    """Truth table: a server that refuses work, or does not get it as far as a task queue, is the limit; else a cluster
-    without pollers, or whose slots are all in use, is worker-limited; a backlog with neither is the workers' unless the
-    server is slow too."""
+def classify_bottleneck(
+    gates: tuple[GateResult, ...], workers: WorkerEvidence, *, server_side: bool = False
+) -> BottleneckClassification:
+    """Truth table: a server that refuses work, does not get it as far as a task queue, lacks a process or hands out
+    fewer tasks than pollers ask for (`server_side`), is the limit; else a cluster without pollers, or whose slots are
+    all in use, is worker-limited; a backlog with neither is the workers' unless the server is slow too."""
     fired = {g.name for g in gates if g.fired}
     if fired.intersection(SERVER_REFUSES):
         return BottleneckClassification.SERVER_LIMITED
     if any(g.fired and g.aspect == STUCK_IN_HISTORY for g in gates):
+        return BottleneckClassification.SERVER_LIMITED
+    if server_side and fired and not workers.no_pollers:
         return BottleneckClassification.SERVER_LIMITED
     if fired.intersection(BACKLOG):
         if workers.no_pollers or workers.slots_exhausted:

@@ -11,6 +11,7 @@ from copilot.rules.bottleneck import (
     classify_bottleneck,
     draining,
     exhausted_slots,
+    limited_flows,
     worker_evidence,
 )
 from copilot.rules.components import services
@@ -19,7 +20,15 @@ from copilot.rules.findings.registry import BY_NAME, as_past, as_unsure, detect
 from copilot.rules.flow import cluster_flow, queue_flows, sanitized, subtract
 from copilot.rules.gates.context import GateContext
 from copilot.rules.gates.registry import judge
-from copilot.rules.memory import Memory, demand_learned, flows_learned, infer_unlisted, slots_learned, stuck_learned
+from copilot.rules.memory import (
+    Memory,
+    demand_learned,
+    flows_learned,
+    infer_unlisted,
+    polls_learned,
+    slots_learned,
+    stuck_learned,
+)
 from copilot.rules.model import (
     BottleneckClassification,
     Detected,
@@ -73,13 +82,14 @@ class Decision:
         return replay_line(self.verdict, self.bottleneck, self.top_factor, self.context.view.signals)
 
 
-def _bottleneck(verdict: Verdict, evidence: WorkerEvidence) -> BottleneckClassification:
+def _bottleneck(verdict: Verdict, evidence: WorkerEvidence, view: GateContext) -> BottleneckClassification:
     """Unknown has none; and a gate that was firing once, too little for a state, is too little to blame a side."""
     if verdict.health_state is ReportedState.UNKNOWN:
         return BottleneckClassification.UNKNOWN
     if verdict.health_state is ReportedState.HAPPY:
         return BottleneckClassification.HEALTHY
-    return classify_bottleneck(verdict.gates, evidence)
+    server_side = "server" in view.signals.unread or bool(limited_flows(view))
+    return classify_bottleneck(verdict.gates, evidence, server_side=server_side)
 
 
 def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision, Memory]:
@@ -89,7 +99,7 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
     verdict, after = evaluate_health_state(judge(view), signals, memory, context.interval_sec, context.window_sec)
     evidence = worker_evidence(view)
     found_in = FindingContext(view, {g.name: g for g in verdict.gates}, evidence, stale=verdict.stale)
-    decision = Decision(verdict, _bottleneck(verdict, evidence), detect(found_in), found_in)
+    decision = Decision(verdict, _bottleneck(verdict, evidence, view), detect(found_in), found_in)
     decision, after = _with_remembered_cause(decision, after)
     if after.last_usable is signals.time:
         since_sec = (signals.time - memory.last_tick).total("seconds") if memory.last_tick else 0.0
@@ -99,6 +109,7 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
         learned = {
             **demand_learned(after, starts, signals.time, since_sec, context.window_sec, burst),
             **slots_learned(memory, signals),
+            **polls_learned(signals),
             **stuck_learned(memory, signals, context.thresholds, context.window_sec, view.recovering),
             "queues": flows_learned(after, flows, shares, signals.time),
         }

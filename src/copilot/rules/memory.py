@@ -28,10 +28,11 @@ EARLY_TICKS = 12
 USUAL_AFTER_SEC = 50.0
 BURST_STARTS = 10.0
 TENTH_RETRY_SEC = 330.0
-LONGEST_RETRY_SEC = 610.0
+LONGEST_RETRY_SEC = 1220.0
 ONE_MOMENT_ATTEMPTS = 5.0
 UNDISPATCHED_AGING = 0.9
 FREE_SLOTS = 0.05
+POLLS_WAIT = 2.0
 FULL_QUEUES_CARRY = 0.2
 _SLOTS = tuple((k, f"workers.{k}_slots_available", f"workers.{k}_slots_used") for k in ("activity", "workflow"))
 
@@ -54,8 +55,9 @@ NEVER_FIRED = GateMemory()
 @dataclass(frozen=True, slots=True)
 class QueueMemory:
     """One flow's past: its backlog at the last tick (tasks); its usual share of the add rate; when a task was last
-    added; when it was last seen; when workers' pages last listed it; ages of its oldest task (seconds) over the last
-    minute and a half, as (when, age), oldest first, so that a gauge written once a minute shows a rise too."""
+    added; when it was last seen; when workers' pages last listed it; when its backlog was last smaller than before;
+    since when it has a backlog beside pending polls; ages of its oldest task (seconds) over the last minute and a half,
+    as (when, age), oldest first, so that a gauge written once a minute shows a rise too."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -65,6 +67,8 @@ class QueueMemory:
     last_added: Instant | None = None
     last_seen: Instant | None = None
     last_listed: Instant | None = None
+    last_shrunk: Instant | None = None
+    beside_polls: Instant | None = None
 
     def aging(self, age: float | None, window_sec: float, now: Instant) -> float | None:
         """How fast the oldest task has aged over at least half a window, in seconds a second: in a queue dispatched in
@@ -85,7 +89,8 @@ class Memory(Frozen):
     in a row; `full_slots` is the type of slots last seen all in use and `partly_full` that of slots now in use on some
     queues; `cause` and `bottleneck` what was last found while a gate was firing, until the cluster is happy again;
     `burst_since` when the present burst of load began, `burst_at` when one was last seen; `stuck_at` when workflow
-    tasks last failed again and again, at `stuck_attempts`."""
+    tasks last failed again and again, at `stuck_attempts`; `polling_workers` how many workers' pages were read when
+    polls were last pending."""
 
     version: int = MEMORY_VERSION
     state: HealthState | None = None
@@ -105,6 +110,7 @@ class Memory(Frozen):
     full_slots: str | None = None
     full_at: Instant | None = None
     partly_full: str | None = None
+    polling_workers: Annotated[int, Field(ge=0)] | None = None
     burst_since: Instant | None = None
     burst_at: Instant | None = None
     demand_since: Instant | None = None
@@ -184,7 +190,11 @@ def flows_learned(
         grew = flow.add_rate is None and past.backlog is not None and (flow.backlog or 0.0) > past.backlog
         added = now if flow.add_rate or grew else past.last_added
         listed = now if flow.on_worker_pages else past.last_listed
-        queues[key] = QueueMemory(backlog, ages, shares[key], added, now, listed)
+        shrunk = now if past.backlog is not None and (backlog or 0.0) < past.backlog else past.last_shrunk
+        if past.backlog is not None and (backlog or 0.0) > past.backlog:
+            shrunk = None
+        beside = (past.beside_polls or now) if flow.backlog and (flow.pending_polls or 0) >= POLLS_WAIT else None
+        queues[key] = QueueMemory(backlog, ages, shares[key], added, now, listed, shrunk, beside)
     if len(queues) <= REMEMBERED_QUEUES:
         return queues
     newest = sorted(queues, key=lambda k: queues[k].last_seen or Instant.MIN, reverse=True)[:REMEMBERED_QUEUES]
@@ -268,6 +278,12 @@ def slots_learned(memory: Memory, signals: Signals) -> dict[str, Any]:
     kind = full_slots(signals, memory.partly_full)
     full = {} if kind is None else {"full_slots": kind, "full_at": signals.time}
     return {**full, "partly_full": partly}
+
+
+def polls_learned(signals: Signals) -> dict[str, Any]:
+    """What memory learns of how many workers there are while polls are pending."""
+    polling = bool(signals.value("poller.pending_polls")) and "worker" in signals.targets
+    return {"polling_workers": signals.targets["worker"]} if polling else {}
 
 
 def bursting(memory: Memory, starts: float | None, now: Instant, window_sec: float, burst_factor: float) -> bool:

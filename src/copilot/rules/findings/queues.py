@@ -1,9 +1,10 @@
 """Findings about task queues: who polls them, which version has a backlog, which queues are abandoned."""
 
-from copilot.rules.bottleneck import backlog_flows, draining, exhausted_slots, polled, workers_gone
+from copilot.rules.bottleneck import backlog_flows, draining, exhausted_slots, limited_flows, polled, workers_gone
 from copilot.rules.findings.context import Action, Finding, FindingContext, Found, backlog_of, present
 from copilot.rules.flow import Flow
-from copilot.rules.gates.registry import BACKLOG
+from copilot.rules.gates import progress
+from copilot.rules.gates.registry import BACKLOG, SERVER_SLOW
 from copilot.rules.model import ActionType
 
 UNVERSIONED = "unversioned"
@@ -71,6 +72,27 @@ def _queue_of(labels: dict[str, str]) -> tuple[str, str, str]:
     return labels.get("namespace", ""), labels.get("task_queue", ""), labels.get("task_type", "")
 
 
+def _workers_not_polling(context: FindingContext) -> Found | None:
+    """Workers run, as many as before, and none polls."""
+    gates = context.firing(progress.POLLS_LOST)
+    failing = context.value("worker_poll.long_poll_failures_per_sec")
+    return (
+        Found(gates, present(failures=failing or None), signals=("worker_poll.long_poll_failures_per_sec",))
+        if gates
+        else None
+    )
+
+
+def _dispatch_limited(context: FindingContext) -> Found | None:
+    """Tasks wait on queues that are dispatched, while polls are pending there and slots are free."""
+    gates, limited = context.firing(*BACKLOG), limited_flows(context.view)
+    if not gates or not limited or draining(context.view) or context.server_refuses or context.workers.slots_exhausted:
+        return None
+    if context.firing(*SERVER_SLOW):
+        return None
+    return Found(gates, backlog_of(limited), _subject(limited), signals=("poller.pending_polls",))
+
+
 def _backlog_draining(context: FindingContext) -> Found | None:
     """A backlog is dispatched faster than tasks are added."""
     gates = context.firing(*BACKLOG)
@@ -98,6 +120,24 @@ NO_POLLERS = Finding(
     "too.] The server is not the problem.",
     actions=(
         Action("start_workers", ActionType.SCALE, "workers", "Start workers[ for {queues:code}], or fix their deployment. The server needs no restart.", 0.9),
+    ),
+)  # fmt: skip
+WORKERS_NOT_POLLING = Finding(
+    "workers_not_polling", _workers_not_polling, "workers",
+    title="Workers run and do not poll",
+    cause="Their metrics pages are read, and the server has no poll from them.[ {failures:per_sec long poll} fail in the "
+    "workers.] They cannot connect (certificate, address, network), or hang.",
+    actions=(
+        Action("read_workers_log", ActionType.ALERT, "workers", "Read a worker's log for the error of its polls: an expired certificate, a wrong address, a closed port. Restart the workers if the log is silent.", 0.8),
+    ),
+)  # fmt: skip
+DISPATCH_LIMITED = Finding(
+    "dispatch_limited", _dispatch_limited, "matching",
+    title="Tasks wait while workers' polls wait[ on {queues:code}][: {backlog:count task} in the backlog][, oldest {age:span}]",
+    cause="Polls are pending and slots are free, and the server hands out fewer tasks than are added: a rate limit of the "
+    "task queue, or partitions without polls.",
+    actions=(
+        Action("check_queue_limit", ActionType.CONFIGURE, "matching", "Check the task queue's rate limit (a worker option such as max_task_queue_activities_per_second, or the queue's configuration) and its partitions: with fewer pollers than partitions some are hardly polled. More capacity does not help.", 0.7),
     ),
 )  # fmt: skip
 VERSION_WITHOUT_POLLERS = Finding(

@@ -6,6 +6,10 @@ from copilot.rules.findings.context import Action, Finding, FindingContext, Foun
 from copilot.rules.gates import pressure, progress
 from copilot.rules.model import ActionType
 
+HOST_TASKS = 10.0
+BUSY_REQUESTS = 10.0
+DEPLOYMENT_LIMIT = "WorkerDeploymentLimits"
+
 
 def _server_unreachable(context: FindingContext) -> Found | None:
     """The frontend does not answer its health check."""
@@ -43,6 +47,12 @@ def _persistence_throttled(context: FindingContext) -> Found | None:
     return Found(gates) if gates else None
 
 
+def _limit(context: FindingContext) -> str | None:
+    """The limit that refuses most."""
+    ids = ("frontend.throttled_per_sec", "history.throttled_per_sec")
+    return next(filter(None, (context.top_label(i, "resource_exhausted_cause") for i in ids)), None)
+
+
 def _rate_limited(context: FindingContext) -> Found | None:
     """A request rate limit refuses requests and polls."""
     gates = context.firing(pressure.RATE_LIMITED)
@@ -50,12 +60,57 @@ def _rate_limited(context: FindingContext) -> Found | None:
         gates += context.firing(pressure.HISTORY_THROTTLED)
     if not gates:
         return None
-    label = "resource_exhausted_cause"
-    cause = context.top_label("frontend.throttled_per_sec", label) or context.top_label(
-        "history.throttled_per_sec", label
-    )
+    if (cause := _limit(context)) == DEPLOYMENT_LIMIT:
+        return None
     operation = context.top_label("frontend.throttled_per_sec", "operation")
     return Found(gates, present(limit=cause, unnamed=not cause, operation=operation))
+
+
+def _server_process_down(context: FindingContext) -> Found | None:
+    """Some of the server's processes do not answer, others do."""
+    down = context.view.signals.unread.get("server", ())
+    if not down:
+        return None
+    return Found(context.firing(*context.gates), {"processes": down}, ", ".join(down))
+
+
+def _history_host_stalled(context: FindingContext) -> Found | None:
+    """One history host answers and completes no task, while the others do."""
+    rows = context.view.signals.rows("history.tasks_acked_per_sec")
+    idle = tuple(row.label("instance") for row in rows if row.value == 0)
+    busy = [row.value for row in rows if row.value > 0]
+    gates = context.firing(*context.gates)
+    if not idle or not busy or not gates or sum(busy) / len(busy) * context.view.window_sec < HOST_TASKS:
+        return None
+    return Found(
+        gates, {"hosts": idle, "of": float(len(rows))}, ", ".join(idle), signals=("history.tasks_acked_per_sec",)
+    )
+
+
+def _worker_deployment_limit(context: FindingContext) -> Found | None:
+    """Polls are refused because the namespace has as many worker deployments as it may."""
+    gates = context.firing(pressure.RATE_LIMITED)
+    return Found(gates, {"limit": DEPLOYMENT_LIMIT}) if gates and _limit(context) == DEPLOYMENT_LIMIT else None
+
+
+def _busy_workflow(context: FindingContext) -> Found | None:
+    """One workflow gets more requests than it can take."""
+    rate = context.value("clients.busy_workflow_per_sec") or 0.0
+    if rate * context.view.window_sec < BUSY_REQUESTS:
+        return None
+    return Found(context.firing(pressure.FRONTEND_LATENCY), {"rate": rate}, signals=("clients.busy_workflow_per_sec",))
+
+
+def _dlq_messages(context: FindingContext) -> Found | None:
+    """History tasks lie in the dead letter queue and are not tried again."""
+    count, row = context.value("history.dlq_messages"), context.top_row("history.dlq_messages")
+    if not count:
+        return None
+    return Found(
+        [],
+        present(count=count, category=row.label("task_category") if row else None),
+        signals=("history.dlq_messages",),
+    )
 
 
 def _frontend_errors(context: FindingContext) -> Found | None:
@@ -63,7 +118,9 @@ def _frontend_errors(context: FindingContext) -> Found | None:
     gates = context.firing(progress.REQUESTS_REJECTED, pressure.FRONTEND_ERRORS)
     if not gates or context.firing(pressure.PERSISTENCE_ERRORS, pressure.RATE_LIMITED):
         return None
-    return Found(gates, present(operation=context.top_label("frontend.error_rate_per_sec", "operation")))
+    unanswered = any(g.aspect == progress.UNANSWERED for g in gates)
+    operation = context.top_label("frontend.error_rate_per_sec", "operation")
+    return Found(gates, present(operation=operation, unanswered=unanswered, failing=not unanswered))
 
 
 def _membership_change(context: FindingContext) -> Found | None:
@@ -135,7 +192,7 @@ PERSISTENCE_FAILING = Finding(
     title="Database calls fail",
     cause="The database is locked, full, down, or refuses the server.[ Most failures: {operation:code} ({error_type}).]",
     actions=(
-        Action("check_database", ActionType.ALERT, "persistence", "Check the database: locks, disk space, failover, credentials. Restarting the workers or the server does not help.", 0.85),
+        Action("check_database", ActionType.ALERT, "persistence", "Check the database: free connections, locks, disk space, failover, credentials. Restarting the workers or the server does not help.", 0.85),
     ),
 )  # fmt: skip
 PERSISTENCE_THROTTLED = Finding(
@@ -156,12 +213,59 @@ RATE_LIMITED = Finding(
         Action("raise_request_limit", ActionType.CONFIGURE, "frontend", "Raise the namespace's request rate limit, or reduce the calls. More workers only poll more.", 0.85, "medium"),
     ),
 )  # fmt: skip
+SERVER_PROCESS_DOWN = Finding(
+    "server_process_down", _server_process_down, "server",
+    title="A server process does not answer: {processes:code}",
+    cause="Its metrics page is not answered while others are: the process is down, frozen, or cut off, and what it owned "
+    "(shards, task queue partitions) waits until others take it over.",
+    actions=(
+        Action("check_process_down", ActionType.ALERT, "server", "Check {processes:code}: its log, CPU, memory, host and network. Restart it if it hangs. Leave the workers as they are.", 0.8),
+    ),
+)  # fmt: skip
+HISTORY_HOST_STALLED = Finding(
+    "history_host_stalled", _history_host_stalled, "history",
+    title="One of the history hosts completes no task: {hosts:code}",
+    cause="The other history hosts of {of:brief} do. Its shards stand still, and requests for them wait and fail.",
+    actions=(
+        Action("restart_host", ActionType.RESTART, "history", "Save the log of {hosts:code}, then restart it, so that the others take its shards. Leave the workers as they are.", 0.8, "medium"),
+    ),
+)  # fmt: skip
+WORKER_DEPLOYMENT_LIMIT = Finding(
+    "worker_deployment_limit", _worker_deployment_limit, "workers",
+    title="Polls are refused: too many worker deployments",
+    cause="The namespace has as many worker deployments or versions as {limit:code} allows, so polls of a new one are refused and "
+    "tried again. Older versions work on.",
+    actions=(
+        Action("remove_versions", ActionType.CONFIGURE, "workers", "Delete worker deployments or versions that nobody needs, or raise the namespace's limit on them.", 0.85),
+    ),
+)  # fmt: skip
+BUSY_WORKFLOW = Finding(
+    "busy_workflow", _busy_workflow, "application",
+    title="One workflow is too busy: {rate:per_sec request} refused",
+    cause="It gets more signals, updates or queries than it can take one after another (BusyWorkflow). No limit can be "
+    "raised; other workflows are not affected.",
+    actions=(
+        Action("spread_requests", ActionType.ALERT, "application", "Tell the team that owns the callers: send that workflow fewer requests, batch them, or spread them over several workflows.", 0.8),
+    ),
+)  # fmt: skip
+DLQ_MESSAGES = Finding(
+    "dlq_messages", _dlq_messages, "history",
+    title="The dead letter queue (DLQ) holds {count:count task}",
+    cause="[Tasks of category {category:code}][History tasks] that failed for good are parked there and are not tried again: "
+    "workflows or schedules that need them stay silent.",
+    actions=(
+        Action("read_dlq", ActionType.ALERT, "history", "List them with `tdbg dlq`, fix why they failed, then merge them back.", 0.8),
+    ),
+    note=True,
+)  # fmt: skip
 FRONTEND_ERRORS = Finding(
     "frontend_errors", _frontend_errors, "frontend",
     title="Requests fail with server errors",
-    cause="The server fails requests, often because its database or a shard is unavailable.[ Most failures: {operation:code}.]",
+    cause="[{unanswered:flag}The frontend takes requests and does not answer them: what it calls hangs.][{failing:flag}The "
+    "server fails requests while few database calls fail: a history or matching process is down, overloaded or out of "
+    "the ring, or its calls hang.][ Most failures: {operation:code}.]",
     actions=(
-        Action("check_database_and_history", ActionType.ALERT, "persistence", "Check the database and the history service's log first. Restarting the workers does not help.", 0.75),
+        Action("check_history", ActionType.ALERT, "history", "Read the log of history and matching for the operation that fails most, and check that every process is up and sees the others. Restarting the workers does not help.", 0.75),
     ),
 )  # fmt: skip
 MEMBERSHIP_CHANGE = Finding(

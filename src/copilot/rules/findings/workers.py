@@ -59,8 +59,15 @@ def _workflow_task_failures(context: FindingContext) -> Found | None:
     if context.firing(*SERVER_REFUSES, *SERVER_SLOW):
         return Found(gates, present(of_server=True))
     row = context.top_row("worker_tasks.workflow_task_failures_per_sec")
-    kind = row.labels.get("workflow_type") if row else None
+    kind = row.labels.get("workflow_type") if row else _remembered_type(context)
     return Found(gates, present(own=True, workflow_type=kind, minutes=bool(context.view.stuck_for_sec)))
+
+
+def _remembered_type(context: FindingContext) -> str | None:
+    """The workflow type that failed when failures were last seen: between two attempts none is."""
+    cause = context.view.memory.cause
+    kind = cause.evidence.get("workflow_type") if cause and cause.finding == WORKFLOW_TASK_FAILURES.name else None
+    return kind if isinstance(kind, str) else None
 
 
 def _retry_storm(context: FindingContext) -> Found | None:

@@ -1,5 +1,5 @@
 """The four ways to critical (frontend unreachable, requests rejected, work stalled, falling behind), and a stall of a
-queue too small to make the cluster critical."""
+queue too small to make the cluster critical, and of workers that run and do not poll."""
 
 from whenever import Instant
 
@@ -28,6 +28,7 @@ DB_ERRORS = "persistence.error_rate_per_sec"
 MISTAKES = "clients.mistakes_per_sec"
 CREATES_WORK = frozenset({"StartWorkflowExecution", "SignalWithStartWorkflowExecution", "SignalWorkflowExecution"})
 FOLLOWS = 0.5
+KEEPS_UP = 0.95
 
 
 def _frontend_unreachable(context: GateContext) -> GateResult:
@@ -218,9 +219,21 @@ def _nothing_follows(context: GateContext) -> GateResult | None:
     return measured(share, FOLLOWS, "ratio", evidence, fired=True, low=True, aspect=STUCK_IN_HISTORY)
 
 
+def _polls_lost(context: GateContext) -> GateResult:
+    """`poller.pending_polls` and `matching.tasks_dispatched_per_sec` are 0 while as many workers' pages are read as when
+    there were polls: the workers run and do not reach the server."""
+    ids = ("poller.pending_polls", "matching.tasks_dispatched_per_sec")
+    if lacking := without(context, ids):
+        return lacking
+    polls, dispatched = (context.signals.value(i) or 0.0 for i in ids)
+    before, workers = context.memory.polling_workers, context.signals.targets.get("worker", 0)
+    fired = polls == 0 and dispatched == 0 and before is not None and 0 < before <= workers
+    return GateResult(fired=fired, value=polls, unit="count", evidence=dict(zip(ids, (polls, dispatched), strict=True)))
+
+
 def _falling_behind(context: GateContext) -> GateResult:
     """The oldest task is older than `falling_behind_age_sec` and its age rises over the last 90 s, while the dispatch
-    rate is below the add rate, on queues that together carry at least `queue_share_critical` (on the cluster, where no
+    rate is below 95 % of the add rate (less may be one partition of many), on queues that together carry at least `queue_share_critical` (on the cluster, where no
     queue is known)."""
     limit = context.thresholds.falling_behind_age_sec
     lacking = without(context, _STALL_IDS)
@@ -249,11 +262,8 @@ def _behind(context: GateContext, flow: Flow) -> bool:
     """Whether a flow's oldest task is too old and getting older while fewer tasks are dispatched than added."""
     age = flow.backlog_age_sec or 0.0
     rising = _rising(age, context.remembered(flow), context.now)
-    return (
-        age > context.thresholds.falling_behind_age_sec
-        and rising
-        and (flow.dispatch_rate or 0.0) < (flow.add_rate or 0.0)
-    )
+    behind = (flow.dispatch_rate or 0.0) < KEEPS_UP * (flow.add_rate or 0.0)
+    return age > context.thresholds.falling_behind_age_sec and rising and behind
 
 
 def _rising(age: float, before: QueueMemory, now: Instant) -> bool:
@@ -321,4 +331,13 @@ QUEUE_STALLED = Gate(
     covered_by=frozenset({WORK_STALLED.name}),
 )  # fmt: skip
 
-GATES = (FRONTEND_UNREACHABLE, REQUESTS_REJECTED, WORK_STALLED, FALLING_BEHIND, QUEUE_STALLED)
+POLLS_LOST = Gate(
+    "polls_lost", _polls_lost, "workers",
+    sees="workers run and none of them polls",
+    clear="workers poll",
+    began="workers stopped polling",
+    recovered_when="workers poll again",
+    effect=Effect.BACKLOG,
+)  # fmt: skip
+
+GATES = (FRONTEND_UNREACHABLE, REQUESTS_REJECTED, WORK_STALLED, FALLING_BEHIND, QUEUE_STALLED, POLLS_LOST)

@@ -80,14 +80,16 @@ MAX_BREAKDOWN_ROWS = 20
 
 class Signals(Frozen):
     """Everything read at one tick. An id in `readings` with None is missing unless it is in `no_traffic`; an id that is
-    not mentioned is not expected from the sources there are (outside the coverage denominator). `sources` names whose
-    reading was taken where two sources know an id."""
+    not mentioned is not expected from the sources there are (outside the coverage denominator). `targets`: how many are
+    read, `unread`: names of those that do not answer while others do, by role. `sources` names whose reading was taken
+    where two sources know an id, and the family where a substitute was."""
 
     time: Instant
     readings: dict[str, FiniteFloat | None]
     no_traffic: tuple[str, ...] = ()
     missing: dict[str, Missing] = Field(default_factory=dict)
     targets: dict[str, int] = Field(default_factory=dict)
+    unread: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     breakdowns: dict[str, tuple[BreakdownRow, ...]] = Field(default_factory=dict)
     logs: tuple[LogPattern, ...] = ()
     sources: dict[str, str] = Field(default_factory=dict)
@@ -178,6 +180,7 @@ def merge(preferred: Signals, fallback: Signals, *, better: Collection[str] = ()
         no_traffic=tuple(sorted(no_traffic)),
         missing=missing,
         targets=targets,
+        unread={**fallback.unread, **preferred.unread},
         breakdowns=breakdowns,
         logs=preferred.logs + fallback.logs,
         sources={**fallback.sources, **preferred.sources},
