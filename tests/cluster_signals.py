@@ -40,6 +40,7 @@ _HEALTHY: dict[str, float] = {
     "demand.starts_per_sec": 3.0,
     "demand.tasks_added_per_sec": 17.5,
     "demand.requests_per_sec": 4.0,
+    "demand.answered_per_sec": 4.0,
     "cache.hit_rate": 0.95,
     "worker_cache.sticky_hit_rate": 0.99,
     "workers.workflow_slots_available": 99.0,

@@ -121,6 +121,7 @@ class Imagined:
             "matching.activity_backlog_age_sec": _oldest(gauges, "activity"),
             "demand.starts_per_sec": starts,
             "demand.requests_per_sec": starts + sum(of("signals").values()) + refused,
+            "demand.answered_per_sec": starts + sum(of("signals").values()) + refused,
             "demand.rejected_per_sec": refused,
             "frontend.error_rate_per_sec": refused,
             "workflow_completion.success_per_sec": done,

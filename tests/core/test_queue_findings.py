@@ -44,13 +44,16 @@ def test_a_version_is_only_blamed_when_others_are_polled_and_it_is_not(
 
 
 def test_a_backlog_that_is_served_faster_than_it_grows_is_said_to_drain() -> None:
-    draining = healthy(
-        matching__backlog_count=200.0,
-        matching__workflow_backlog_age_sec=85.0,
-        matching__tasks_dispatched_per_sec=40.0,
-        demand__tasks_added_per_sec=31.0,
-    )
-    evaluation = after(draining)
+    draining = [
+        healthy(
+            matching__backlog_count=float(backlog),
+            matching__workflow_backlog_age_sec=85.0,
+            matching__tasks_dispatched_per_sec=40.0,
+            demand__tasks_added_per_sec=31.0,
+        )
+        for backlog in (290, 200)
+    ]
+    evaluation = play([healthy()] * 5 + draining)[0][-1]
     assert (evaluation.verdict.health_state.value, evaluation.top_factor) == ("stressed", "backlog_draining")
     assert "40 tasks/s dispatched and 31/s added" in evaluation.summary
 

@@ -24,12 +24,12 @@ def retried(attempts: float = 9.46, *, timed_out: float = 0.3, worker_fails: flo
     )
 
 
-@pytest.mark.parametrize(("attempts", "ticks"), [(9.46, 11), (15.5, 21)])
+@pytest.mark.parametrize(("attempts", "ticks"), [(9.46, 11), (15.5, 41)])
 def test_tasks_that_fail_after_many_attempts_stress_until_their_next_attempt_was_due(
     attempts: float, ticks: int
 ) -> None:
-    seen = states([healthy()] * 3 + [retried(attempts)] * 2 + [healthy()] * 24, EACH_HALF_MINUTE)
-    assert seen == ["happy"] * 5 + ["stressed"] * (ticks + 1) + ["happy"] * (23 - ticks)
+    seen = states([healthy()] * 3 + [retried(attempts)] * 2 + [healthy()] * 44, EACH_HALF_MINUTE)
+    assert seen == ["happy"] * 5 + ["stressed"] * (ticks + 1) + ["happy"] * (43 - ticks)
 
 
 def test_tasks_that_fail_seldom_do_not_make_a_cluster_happy_between_two_attempts() -> None:

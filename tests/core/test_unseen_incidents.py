@@ -264,6 +264,7 @@ INCIDENTS = {
             also={
                 "demand.starts_per_sec": steady(6),
                 "demand.requests_per_sec": steady(6),
+                "demand.answered_per_sec": steady(6),
                 "history.tasks_acked_per_sec": but(52, (FAULT + 5, 1e9, 0.3)),
                 "history.task_processing_rate_per_sec": but(106, (FAULT + 5, 1e9, 40)),
             },

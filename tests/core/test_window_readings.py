@@ -74,13 +74,15 @@ def test_reads_that_fail_every_third_time_still_give_values() -> None:
             assert read(pages, at=10 * n + 1).value("demand.starts_per_sec") == pytest.approx(2.0, rel=0.01)
 
 
-def test_an_absent_server_counter_is_missing_while_another_server_is_down() -> None:
+def test_a_page_that_is_down_costs_only_the_counters_of_its_service() -> None:
     up, down = Pages().add(50, f"{PRESENCE} 1").add(60, f"{PRESENCE} 3"), Pages()
     down.target.fail(Missing(code=MissingCode.TARGET_DOWN, detail="Connection refused"))
     signals = read(up, down, at=60)
     assert signals.targets == {"server": 1}
     assert signals.value("demand.starts_per_sec") == pytest.approx(0.2)
-    assert signals.missing["frontend.error_rate_per_sec"].code == MissingCode.TARGET_DOWN
+    assert signals.value("frontend.error_rate_per_sec") == 0.0
+    assert signals.missing["workflow_tasks.failed_per_sec"].code == MissingCode.TARGET_DOWN
+    assert signals.unread == {"server": ("http://server/metrics",)}
 
 
 def test_breakdowns_hold_the_largest_twenty_rows_without_zeros() -> None:

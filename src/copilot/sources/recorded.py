@@ -4,6 +4,7 @@
 import gzip
 import json
 import logging
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from whenever import Instant
 from copilot.errors import RecordingError
 from copilot.rules.signals.readings import RecordingHeader, Signals
 from copilot.rules.signals.taxonomy import SPECS
+
+_UNREAD = re.compile(r"is on no page read, and (?:up is 0 for (\S+) of job (\S+)|(https?://\S+): )")
 
 log = logging.getLogger(__name__)
 _KNOWN = frozenset(SPECS)
@@ -89,7 +92,14 @@ def _ticks(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[Signals]:
         if before is not None and tick.time <= before:
             raise RecordingError(f"{path} line {number}: {tick.time} is not after the line before")
         before = tick.time
-        yield tick
+        yield tick if tick.unread else tick.model_copy(update={"unread": _unread(tick)})
+
+
+def _unread(tick: Signals) -> dict[str, tuple[str, ...]]:
+    """The server processes that did not answer, as recordings of releases that did not list them name them."""
+    found = (_UNREAD.search(why.detail) for why in tick.missing.values())
+    names = sorted({f"{m[1]} ({m[2]})" if m[1] else m[3] for m in found if m})
+    return {"server": tuple(names)} if names else {}
 
 
 def _parsed(path: Path, number: int, line: str, model: type[Any]) -> Any:

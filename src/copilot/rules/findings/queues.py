@@ -74,7 +74,7 @@ def _queue_of(labels: dict[str, str]) -> tuple[str, str, str]:
 
 def _workers_not_polling(context: FindingContext) -> Found | None:
     """Workers run, as many as before, and none polls."""
-    gates = context.firing(progress.POLLS_LOST)
+    gates = [] if exhausted_slots(context.view) else context.firing(progress.POLLS_LOST)
     failing = context.value("worker_poll.long_poll_failures_per_sec")
     return (
         Found(gates, present(failures=failing or None), signals=("worker_poll.long_poll_failures_per_sec",))

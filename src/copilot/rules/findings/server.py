@@ -6,6 +6,7 @@ from copilot.rules.findings.context import Action, Finding, FindingContext, Foun
 from copilot.rules.gates import pressure, progress
 from copilot.rules.model import ActionType
 
+SERVICES = ("frontend", "history", "matching")
 HOST_TASKS = 10.0
 BUSY_REQUESTS = 10.0
 DEPLOYMENT_LIMIT = "WorkerDeploymentLimits"
@@ -71,7 +72,10 @@ def _server_process_down(context: FindingContext) -> Found | None:
     down = context.view.signals.unread.get("server", ())
     if not down:
         return None
-    return Found(context.firing(*context.gates), {"processes": down}, ", ".join(down))
+    services = {service for service in SERVICES if any(service in name for name in down)}
+    service = services.pop() if len(services) == 1 else None
+    evidence = present(service=service, some=service is None)
+    return Found(context.firing(*context.gates), {"processes": down, **evidence}, ", ".join(down))
 
 
 def _history_host_stalled(context: FindingContext) -> Found | None:
@@ -103,13 +107,13 @@ def _busy_workflow(context: FindingContext) -> Found | None:
 
 def _dlq_messages(context: FindingContext) -> Found | None:
     """History tasks lie in the dead letter queue and are not tried again."""
-    count, row = context.value("history.dlq_messages"), context.top_row("history.dlq_messages")
+    count, row = context.value("queue.dlq_messages"), context.top_row("queue.dlq_messages")
     if not count:
         return None
     return Found(
         [],
         present(count=count, category=row.label("task_category") if row else None),
-        signals=("history.dlq_messages",),
+        signals=("queue.dlq_messages",),
     )
 
 
@@ -215,7 +219,7 @@ RATE_LIMITED = Finding(
 )  # fmt: skip
 SERVER_PROCESS_DOWN = Finding(
     "server_process_down", _server_process_down, "server",
-    title="A server process does not answer: {processes:code}",
+    title="[A {service} process][{some:flag}A server process] does not answer: {processes:code}",
     cause="Its metrics page is not answered while others are: the process is down, frozen, or cut off, and what it owned "
     "(shards, task queue partitions) waits until others take it over.",
     actions=(

@@ -53,9 +53,13 @@ def _few_rejected(context: GateContext) -> bool:
 
 def _unanswered(context: GateContext) -> float:
     """Requests that create work and were begun but not answered in the window (1/s): neither errors nor latencies. 0
-    where that cannot be read."""
-    requests, answered = (context.signals.value(f"demand.{which}_per_sec") for which in ("requests", "answered"))
-    return 0.0 if requests is None or answered is None else max(0.0, requests - answered)
+    where that cannot be read: no answer at all while work follows means that answers are not counted."""
+    signals = context.signals
+    requests, answered = (signals.value(f"demand.{which}_per_sec") for which in ("requests", "answered"))
+    if requests is None or answered is None:
+        return 0.0
+    uncounted = answered == 0 and (signals.value("state_transitions.throughput_per_sec") or 0.0) >= FOLLOWS * requests
+    return 0.0 if uncounted else max(0.0, requests - answered)
 
 
 def _not_found(context: GateContext) -> float:

@@ -475,7 +475,7 @@ _AMPLIFIERS = (
     SignalSpec("clients.busy_workflow_per_sec", "amplifier", "1/s", "requests rejected because one workflow is too busy to take them", "up",
                rate("service_errors_resource_exhausted", "service_name=frontend", "resource_exhausted_cause=BusyWorkflow", USER),
                emitted_by="frontend"),
-    SignalSpec("history.dlq_messages", "amplifier", "count", "history tasks in the dead letter queue", "up",
+    SignalSpec("queue.dlq_messages", "amplifier", "count", "history tasks in the dead letter queue", "up",
                Gauge(server("dlq_message_count"), "max", (), SERVER_PRESENCE_METRIC), Gauge(server("dlq_message_count"), "max", ("task_category",)),
                emitted_by="history", hint="the owner of shard 1 writes it every three hours"),
     SignalSpec("throttling.rate_limit_events_per_sec", "amplifier", "1/s", "requests rejected by any limit in any service", "up",
