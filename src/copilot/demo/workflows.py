@@ -51,7 +51,7 @@ class Activities:
     """The demo's activities. `seconds`: the duration of each (None: a few dozen milliseconds). One in a hundred first
     attempts fails and is retried. While the file `outage` exists, the third party is down and special steps fail."""
 
-    def __init__(self, seconds: float | None, outage: Path | None = None) -> None:
+    def __init__(self, seconds: float | None, outage: Path) -> None:
         self._seconds = seconds
         self._outage = outage
 
@@ -59,7 +59,7 @@ class Activities:
     async def do_step(self, step: Step) -> str:
         """Sleep, and fail at times at the first attempt."""
         await asyncio.sleep(random.uniform(*ACTIVITY_SEC) if self._seconds is None else self._seconds)
-        if step.special and self._outage is not None and self._outage.exists():
+        if step.special and self._outage.exists():
             raise ApplicationError(f"{step.what}: the third party does not respond", type="ThirdPartyDown")
         if activity.info().attempt == 1 and random.random() < FLAKY_SHARE:
             raise ApplicationError(f"{step.what}: the other side hung up", type="Flaky")

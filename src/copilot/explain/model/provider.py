@@ -28,8 +28,8 @@ def explainers(settings: ModelSettings) -> Explainers:
     if quick is None or deep is None:
         raise ValueError("no model is configured")
     return Explainers(
-        quick=explainer(build_model(quick, settings), "dispatcher", quick, list_price(quick), "quick"),
-        deep=explainer(build_model(deep, settings), "researcher", deep, list_price(deep), "deep"),
+        quick=explainer(build_model(quick, settings), quick, list_price(quick), "quick"),
+        deep=explainer(build_model(deep, settings), deep, list_price(deep), "deep"),
         cap=settings.cap,
         timeout_sec=settings.timeout_sec,
         addresses=settings.redact_addresses,
