@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -25,7 +25,6 @@ def loaded(content: bytes) -> Settings:
         return load_settings(path)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200))
 @example(b"a = " + b"[" * 100_000)
 @example(b"\xff\xfe")
@@ -52,7 +51,6 @@ WORDS = [
 ]
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from(WORDS), max_size=30))
 def test_anything_made_of_the_files_own_pieces_is_settings_or_our_error(pieces: list[str]) -> None:
     with suppress(SettingsError):
@@ -66,7 +64,6 @@ URLS = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
 @given(URLS)
 @example("http://[")
 @example("http://")
@@ -100,7 +97,6 @@ def environment(name: str, value: str) -> Iterator[None]:
             os.environ[name] = before
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.sampled_from(
         ["COPILOT_API__PORT", "COPILOT_CLUSTERS", "COPILOT_STORE", "COPILOT_STORE__URL", "COPILOT_LOG_LEVEL"]

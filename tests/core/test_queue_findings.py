@@ -4,15 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from copilot.explain import ExplainedEvaluation
 from copilot.rules.signals.readings import BreakdownRow, Signals
-from tests.cluster_signals import CONTEXT, healthy, play, with_queues, workers_down
+from tests.cluster_signals import CONTEXT, after, healthy, play, with_queues, workers_down
 
 QUEUE = {"namespace": "default", "task_queue": "orders", "task_type": "workflow"}
-
-
-def after(signals: Signals, ticks: int = 4) -> ExplainedEvaluation:
-    return play([healthy()] * 5 + [signals] * ticks)[0][-1]
 
 
 def of_versions(signals: Signals, backlog: dict[str, float], pollers: dict[str, float]) -> Signals:
