@@ -4,12 +4,7 @@ from typing import Any
 
 import pytest
 
-from copilot.explain.model.situation import (
-    decide_depth,
-    fingerprint,
-    movement,
-    signals_of_interest,
-)
+from copilot.explain.model.situation import decide_depth, fingerprint, movement, signals_of_interest
 from copilot.rules.model import BottleneckClassification, Evaluation, GateResult, ReportedState, Severity
 from copilot.rules.signals.readings import LogPattern
 from tests.evaluations import NOON, evaluation, issue, signals

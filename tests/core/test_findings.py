@@ -153,9 +153,7 @@ def test_the_chain_from_full_slots_to_work_not_done_is_told_link_by_link() -> No
 
 def test_the_chain_of_a_server_that_refuses_goes_through_history() -> None:
     stuck = healthy(
-        persistence__throttled_per_sec=200.0,
-        history__tasks_acked_per_sec=5.0,
-        workflow_completion__success_per_sec=0.5,
+        persistence__throttled_per_sec=200.0, history__tasks_acked_per_sec=5.0, workflow_completion__success_per_sec=0.5
     )
     told = "200 database calls/s are refused → history completes 5 of 67 task attempts/s → 0.5"
     assert told in after(stuck).narrative.why

@@ -55,10 +55,7 @@ def test_a_backlog_that_is_served_faster_than_it_grows_is_said_to_drain() -> Non
 
 def test_workers_gone_within_a_long_rate_window_are_not_said_to_poll() -> None:
     gone = workers_down(
-        97.0,
-        demand__tasks_added_per_sec=4.1,
-        matching__tasks_dispatched_per_sec=3.3,
-        poller__recent_pollers=0.0,
+        97.0, demand__tasks_added_per_sec=4.1, matching__tasks_dispatched_per_sec=3.3, poller__recent_pollers=0.0
     )
     evaluation = after(gone)
     assert (evaluation.top_factor, evaluation.bottleneck.value) == ("no_pollers", "worker_limited")

@@ -46,10 +46,7 @@ INCIDENTS = {
     ),
     "burst-at-night": Incident(
         "nothing all night, then 15 workflows a second for a minute; the workers take ten a second",
-        Imagined(
-            (Team("reports", but(0, (FAULT, 180, 15)), steady(20), steady(10)),),
-            lasts_sec=420,
-        ),
+        Imagined((Team("reports", but(0, (FAULT, 180, 15)), steady(20), steady(10)),), lasts_sec=420),
         right=((FAULT, 420, H | S), (360, 420, H)),
     ),
     "rolling-deploy": Incident(

@@ -19,15 +19,8 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError
 
-from copilot.demo.workflows import (
-    BILLING,
-    ORDERS,
-    InvoiceWorkflow,
-    Job,
-    OrderWorkflow,
-    Subscription,
-    SubscriptionWorkflow,
-)
+from copilot.demo import workflows
+from copilot.demo.workflows import BILLING, ORDERS, Job
 from copilot.embedded.signals import run_until_signal
 
 TICK_SEC = 0.1
@@ -110,7 +103,7 @@ class Load:
         job = Job(fails=random.random() < profile.failing_share, special=random.random() < profile.special_share)
         queue = _queue(profile)
         await self._client.start_workflow(
-            InvoiceWorkflow.run if queue == BILLING else OrderWorkflow.run,
+            workflows.InvoiceWorkflow.run if queue == BILLING else workflows.OrderWorkflow.run,
             job,
             id=self._id("invoice" if queue == BILLING else "order"),
             task_queue=queue,
@@ -118,20 +111,20 @@ class Load:
         )
 
     async def _start_long(self, profile: Profile) -> None:
-        handle: WorkflowHandle[SubscriptionWorkflow, int] = await self._client.start_workflow(
-            SubscriptionWorkflow.run,
-            Subscription(periods=profile.long_periods),
+        handle: WorkflowHandle[workflows.SubscriptionWorkflow, int] = await self._client.start_workflow(
+            workflows.SubscriptionWorkflow.run,
+            workflows.Subscription(periods=profile.long_periods),
             id=self._id("subscription"),
             task_queue=_queue(profile),
             rpc_timeout=REQUEST_TIMEOUT,
         )
         await asyncio.sleep(random.uniform(3, 12))
-        await handle.signal(SubscriptionWorkflow.note, "hello", rpc_timeout=REQUEST_TIMEOUT)
+        await handle.signal(workflows.SubscriptionWorkflow.note, "hello", rpc_timeout=REQUEST_TIMEOUT)
         await asyncio.sleep(random.uniform(3, 12))
-        await handle.execute_update(SubscriptionWorkflow.change_plan, "premium", rpc_timeout=REQUEST_TIMEOUT)
+        await handle.execute_update(workflows.SubscriptionWorkflow.change_plan, "premium", rpc_timeout=REQUEST_TIMEOUT)
         if random.random() < QUERIED_SHARE:
             await asyncio.sleep(random.uniform(1, 5))
-            await handle.query(SubscriptionWorkflow.plan, rpc_timeout=REQUEST_TIMEOUT)
+            await handle.query(workflows.SubscriptionWorkflow.plan, rpc_timeout=REQUEST_TIMEOUT)
 
     async def _mistake(self, profile: Profile) -> None:
         if random.random() < 0.5:
@@ -140,8 +133,8 @@ class Load:
             return
         for _ in range(2):
             await self._client.start_workflow(
-                SubscriptionWorkflow.run,
-                Subscription(periods=1, period_sec=5.0),
+                workflows.SubscriptionWorkflow.run,
+                workflows.Subscription(periods=1, period_sec=5.0),
                 id=f"subscription-{self._run}-again",
                 task_queue=_queue(profile),
                 rpc_timeout=REQUEST_TIMEOUT,

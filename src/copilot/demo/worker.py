@@ -68,15 +68,13 @@ def _worker(client: Client, queue: str, tuning: WorkerTuning, outage: Path) -> W
         activity_task_poller_behavior=pollers,
         nonsticky_to_sticky_poll_ratio=NONSTICKY_RATIO,
         graceful_shutdown_timeout=GRACE,
-        deployment_config=None if tuning.build is None else _version(tuning.build),
-    )
-
-
-def _version(build: str) -> WorkerDeploymentConfig:
-    return WorkerDeploymentConfig(
-        version=WorkerDeploymentVersion(deployment_name=DEPLOYMENT, build_id=build),
-        use_worker_versioning=True,
-        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
+        deployment_config=WorkerDeploymentConfig(
+            version=WorkerDeploymentVersion(deployment_name=DEPLOYMENT, build_id=tuning.build),
+            use_worker_versioning=True,
+            default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
+        )
+        if tuning.build is not None
+        else None,
     )
 
 

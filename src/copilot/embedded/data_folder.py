@@ -134,11 +134,11 @@ def _list_of_demos() -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         owner = folder.stat().st_uid
     except OSError as error:
-        raise StartError(
-            f"{folder} cannot be used ({error.strerror}): set XDG_RUNTIME_DIR to a folder of your own"
-        ) from error
-    if owner != os.geteuid():
-        raise StartError(f"{folder} belongs to another user: set XDG_RUNTIME_DIR to a folder of your own")
+        problem = f"cannot be used ({error.strerror})"
+    else:
+        problem = "" if owner == os.geteuid() else "belongs to another user"
+    if problem:
+        raise StartError(f"{folder} {problem}: set XDG_RUNTIME_DIR to a folder of your own")
     return folder
 
 

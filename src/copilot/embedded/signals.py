@@ -11,22 +11,22 @@ ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def run_until_signal(work: Coroutine[Any, Any, None]) -> None:
     """Run `work` to its end, or until SIGINT, SIGTERM or SIGHUP cancels it. Further signals are ignored while it cleans
     up."""
-    asyncio.run(_cancelled_by_signals(work))
 
+    async def cancelled_by_signals() -> None:
+        task = asyncio.ensure_future(work)
+        received: list[signal.Signals] = []
 
-async def _cancelled_by_signals(work: Coroutine[Any, Any, None]) -> None:
-    task = asyncio.ensure_future(work)
-    received: list[signal.Signals] = []
+        def cancel(number: signal.Signals) -> None:
+            if not received:
+                received.append(number)
+                task.cancel()
 
-    def cancel(number: signal.Signals) -> None:
-        if not received:
-            received.append(number)
-            task.cancel()
+        for number in ENDING_SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(number, cancel, number)
+        try:
+            await task
+        except asyncio.CancelledError:
+            if not received:
+                raise
 
-    for number in ENDING_SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, cancel, number)
-    try:
-        await task
-    except asyncio.CancelledError:
-        if not received:
-            raise
+    asyncio.run(cancelled_by_signals())
