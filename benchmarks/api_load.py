@@ -18,9 +18,8 @@ from whenever import Instant
 
 from benchmarks import Row
 from benchmarks._api_past import INTERVAL_SEC, judged
-from copilot.embedded.ports import free_ports
-from copilot.embedded.postgres import prepare
-from copilot.embedded.processes import STAGE_SERVERS, run_until_signal
+from copilot.embedded.processes import start_own_postgres
+from copilot.embedded.signals import run_until_signal
 from copilot.embedded.supervisor import Supervisor
 from copilot.rules.model import HealthAssessment, Trigger
 from copilot.store.postgres import PostgresStore
@@ -77,8 +76,7 @@ def rows() -> Iterator[Row]:
 
 async def _run(folder: Path) -> list[Row]:
     async with Supervisor(folder / "logs", lambda event: print(f"  {event.text}", file=sys.stderr)) as supervisor:
-        postgres = await prepare(supervisor, folder / "postgres", free_ports(1)[0], throwaway=True)
-        await supervisor.start(postgres.child(stage=STAGE_SERVERS))
+        postgres = await start_own_postgres(supervisor, folder, throwaway=True)
         stored = await _fill(postgres.url)
         server = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "benchmarks._api_server", postgres.url, stdout=asyncio.subprocess.PIPE

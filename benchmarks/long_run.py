@@ -21,8 +21,8 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from benchmarks import Row
 from benchmarks._histories import Run, runs
 from benchmarks._long_run_worker import INTERVAL_SEC
-from copilot.embedded.ports import free_ports
-from copilot.embedded.processes import run_until_signal, start_own_services
+from copilot.embedded.processes import start_own_postgres, start_own_server
+from copilot.embedded.signals import run_until_signal
 from copilot.embedded.supervisor import Child, Supervisor
 from copilot.loops.definitions import OBSERVE, Definition, observe_id
 from copilot.loops.observe import ObserveClusterWorkflow
@@ -92,7 +92,8 @@ async def _run(folder: Path) -> Ran:
     clusters = tuple(f"c{i}" for i in range(LOOPS))
     per_run = max(2, CYCLES // (LOOPS * GENERATIONS))
     async with Supervisor(folder / "logs", lambda event: print(f"  {event.text}", file=sys.stderr)) as supervisor:
-        server, postgres = await start_own_services(supervisor, folder, free_ports(4), throwaway=True)
+        server = await start_own_server(supervisor, folder)
+        postgres = await start_own_postgres(supervisor, folder, throwaway=True)
         store = PostgresStore(postgres.url)
         await store.setup_schema()
         await store.close()

@@ -17,7 +17,7 @@ from copilot.explain.model.evidence import evidence
 from copilot.explain.model.knowledge import Passage
 from copilot.explain.model.prompt import INSTRUCTIONS, prompt
 from copilot.explain.model.provider import list_price
-from copilot.explain.model.situation import Depth, NoExplanationNeeded, decide_depth, fingerprint
+from copilot.explain.model.situation import Depth, decide_depth, fingerprint
 from copilot.explain.model.usage import Price
 from copilot.loops.activities.explain import ExplainActivities
 from copilot.loops.messages import FetchRagContext
@@ -77,13 +77,13 @@ def recorded() -> Recorded:
             found.changes += changed
             found.scheduled += not changed
             found.whole.append(tokens(evaluation.model_dump_json()))
-            decision = decide_depth(evaluation)
-            if isinstance(decision, NoExplanationNeeded) or fingerprint(evaluation) in known:
+            depth = decide_depth(evaluation)
+            if depth is None or fingerprint(evaluation) in known:
                 continue
             known.add(fingerprint(evaluation))
             found.explained_on_change += changed
             found.explained_on_schedule += not changed
-            found.prompts[decision.depth].append(_prompt_tokens(decision.depth, evaluation, explaining))
+            found.prompts[depth].append(_prompt_tokens(depth, evaluation, explaining))
     return found
 
 

@@ -6,7 +6,7 @@ import sys
 
 from chaos.report import Report
 from chaos.run import LONG, SHORT, run
-from copilot.embedded.processes import run_until_signal
+from copilot.embedded.signals import run_until_signal
 from copilot.errors import CopilotError
 
 EXAMPLE = "Example: python -m chaos --short --seed 7, which does again what a run with that seed did."

@@ -14,8 +14,8 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from chaos.waiting import until
 from copilot.embedded.ports import LOOPBACK, free_ports
 from copilot.embedded.postgres import Postgres, accepts_connections
-from copilot.embedded.processes import OWN_SERVER, start_copilot, start_own_services
-from copilot.embedded.supervisor import Backoff, Event, Probe, Supervisor, http_responds
+from copilot.embedded.processes import OWN_SERVER, start_copilot, start_own_postgres, start_own_server
+from copilot.embedded.supervisor import Backoff, Event, Probe, Supervisor, http_responds, run_all
 from copilot.embedded.temporal import DevServer, frontend_healthy
 
 WORKER, API, STORE, SERVER = "copilot-worker", "copilot-api", "postgres", OWN_SERVER
@@ -70,7 +70,9 @@ async def stack(on_event: Callable[[Event], None], backoff: Backoff | None) -> A
             async with Supervisor(logs, on_event, backoff) as supervisor:
                 watched = DevServer(WATCHED, folder / "watched.sqlite", *free_ports(3))
                 await supervisor.start(watched.child({}))
-                server, postgres = await start_own_services(supervisor, folder, free_ports(4), throwaway=False)
+                server, postgres = await run_all(
+                    start_own_server(supervisor, folder), start_own_postgres(supervisor, folder)
+                )
                 (port,) = free_ports(1)
                 config, page = folder / "copilot.toml", f"http://{LOOPBACK}:{port}"
                 config.touch(mode=0o600)

@@ -63,7 +63,7 @@ def run(
     verdict differs from its label. Ctrl-C leaves nothing behind.
 
     Example: copilot lab run workers-down server-frozen --out recordings"""
-    from copilot.embedded.processes import run_until_signal
+    from copilot.embedded.signals import run_until_signal
     from copilot.errors import CopilotError, SettingsError, StartError
     from lab.run import run_scenario
     from lab.scenarios import SCENARIOS, Scenario, scenario_named

@@ -201,9 +201,8 @@ _TARGETS = {"workers": {"workers"}, "history": {"history"}, "server": {"server",
 
 def _forbidden(label: Label, evaluations: Iterable[Evaluation]) -> tuple[str, ...]:
     """The label's forbidden phrases that match a suggested action, by its text or its type."""
-    actions = {
-        a.model_dump_json(): a for e in evaluations for f in explained(e).findings for a in f.suggested_actions
-    }.values()
+    explaining = map(explained, evaluations if label.not_said else ())
+    actions = {a.model_dump_json(): a for e in explaining for f in e.findings for a in f.suggested_actions}.values()
     return tuple(phrase for phrase in label.not_said if any(action_matches(a, phrase) for a in actions))
 
 

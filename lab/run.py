@@ -129,7 +129,7 @@ async def _watched(
 
 def _settings(scenario: Scenario, cluster: WatchedCluster, phases: Phases) -> ClusterSettings:
     """The settings with which a Copilot watches the cluster."""
-    workers = [MetricsEndpoint(url=url, role="worker") for url in cluster.worker_urls]
+    workers = [MetricsEndpoint(url=url, role="worker") for url in cluster.worker_urls.values()]
     return ClusterSettings(
         name=scenario.name,
         interval_sec=phases.interval_sec,

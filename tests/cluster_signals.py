@@ -7,6 +7,7 @@ from whenever import Instant, TimeDelta
 from copilot.explain import ExplainedEvaluation, explained
 from copilot.rules.evaluate import Context, evaluate
 from copilot.rules.memory import Memory
+from copilot.rules.model import Evaluation
 from copilot.rules.signals.readings import BreakdownRow, Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS
 
@@ -104,20 +105,31 @@ def with_queues(signals: Signals, **rows: dict[str, float]) -> Signals:
     return signals.model_copy(update={"breakdowns": breakdowns})
 
 
-def play(
+def judged(
     ticks: list[Signals], context: Context = CONTEXT, memory: Memory | None = None
-) -> tuple[list[ExplainedEvaluation], Memory]:
-    """The evaluations of these signals in words, one interval apart, and the memory after them."""
+) -> tuple[list[Evaluation], Memory]:
+    """The evaluations of these signals, one interval apart, and the memory after them."""
     memory, evaluations = memory or Memory(), []
     for number, signals in enumerate(ticks):
         evaluation, memory = evaluate(at(signals, number * context.interval_sec), memory, context)
-        evaluations.append(explained(evaluation))
+        evaluations.append(evaluation)
     return evaluations, memory
+
+
+def play(ticks: list[Signals], context: Context = CONTEXT) -> tuple[list[ExplainedEvaluation], Memory]:
+    """The same, explained."""
+    evaluations, memory = judged(ticks, context)
+    return [explained(evaluation) for evaluation in evaluations], memory
+
+
+def after(signals: Signals, ticks: int = 4) -> ExplainedEvaluation:
+    """The last evaluation of a healthy cluster that came to this, explained."""
+    return explained(judged([healthy()] * 5 + [signals] * ticks)[0][-1])
 
 
 def states(ticks: list[Signals], context: Context = CONTEXT) -> list[str]:
     """The reported states of these ticks."""
-    return [e.verdict.health_state.value for e in play(ticks, context)[0]]
+    return [e.verdict.health_state.value for e in judged(ticks, context)[0]]
 
 
 def every(seconds: float) -> Context:

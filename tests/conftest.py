@@ -7,11 +7,11 @@ import socket
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# A deadline would judge the machine's load, not the code.
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
+# Deadlines and the health check of slowness would judge the machine's load, not the code.
+settings.register_profile("suite", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 # Debian package → the program of it that tests drive.
 PROGRAMS = {"chromium": "chromium", "prometheus": "prometheus", "victoria-metrics": "victoria-metrics"}

@@ -67,10 +67,7 @@ def signals(time: Instant = NOON, **changed: float | None) -> Signals:
     worker_down = Missing(code=MissingCode.TARGET_DOWN, detail="connection refused")
     missing = {i: worker_down for i, v in readings.items() if v is None} | UNREAD
     return Signals(
-        time=time,
-        readings=readings | dict.fromkeys(UNREAD),
-        missing=missing,
-        targets={"server": 1, "worker": 1},
+        time=time, readings=readings | dict.fromkeys(UNREAD), missing=missing, targets={"server": 1, "worker": 1}
     )
 
 

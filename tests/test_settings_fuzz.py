@@ -1,14 +1,12 @@
 """Whatever an operator writes is settings or our error, never a traceback."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -25,7 +23,6 @@ def loaded(content: bytes) -> Settings:
         return load_settings(path)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200))
 @example(b"a = " + b"[" * 100_000)
 @example(b"\xff\xfe")
@@ -35,24 +32,12 @@ def test_any_bytes_are_settings_or_our_error(content: bytes) -> None:
 
 
 WORDS = [
-    *(
-        "[[clusters]]",
-        "\n",
-        "[clusters.prometheus]",
-        "[clusters.temporal]",
-        "[store]",
-        "[api]",
-        "name",
-        "url",
-        " = ",
-        '"',
-    ),
-    *("http://", "127.0.0.1", ":9090", "metrics", "role", "server", "[", "]", "{", "}", ",", "port", "99999", "'"),
-    *("interval_sec", "window_sec", "nan", "inf", "-1", "5", "selector", 'a="b"', "dialect", "true"),
-]
+    "[[clusters]]", "\n", "[clusters.prometheus]", "[clusters.temporal]", "[store]", "[api]", "name", "url", " = ", '"',
+    "http://", "127.0.0.1", ":9090", "metrics", "role", "server", "[", "]", "{", "}", ",", "port", "99999", "'",
+    "interval_sec", "window_sec", "nan", "inf", "-1", "5", "selector", 'a="b"', "dialect", "true",
+]  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from(WORDS), max_size=30))
 def test_anything_made_of_the_files_own_pieces_is_settings_or_our_error(pieces: list[str]) -> None:
     with suppress(SettingsError):
@@ -66,7 +51,6 @@ URLS = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
 @given(URLS)
 @example("http://[")
 @example("http://")
@@ -88,19 +72,6 @@ async def test_any_address_is_refused_by_the_settings_or_can_be_asked(url: str) 
     assert httpx.URL(url).host
 
 
-@contextmanager
-def environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        os.environ.pop(name)
-        if before is not None:
-            os.environ[name] = before
-
-
-@settings(max_examples=100, deadline=None)
 @given(
     st.sampled_from(
         ["COPILOT_API__PORT", "COPILOT_CLUSTERS", "COPILOT_STORE", "COPILOT_STORE__URL", "COPILOT_LOG_LEVEL"]
@@ -110,12 +81,15 @@ def environment(name: str, value: str) -> Iterator[None]:
 @example("COPILOT_CLUSTERS", "[")
 @example("COPILOT_STORE", "postgres")
 def test_any_environment_is_settings_or_our_error(name: str, value: str) -> None:
-    with environment(name, value), suppress(SettingsError):
+    with pytest.MonkeyPatch.context() as patch, suppress(SettingsError):
+        patch.setenv(name, value)
         loaded(b"")
 
 
 @pytest.mark.parametrize("name", ["COPILOT_CLUSTERS", "COPILOT_API", "COPILOT_API__TOKENS"])
-def test_what_is_no_json_is_named_as_it_was_written(name: str) -> None:
-    with environment("COPILOT_API__HOST", "0.0.0.0"), environment(name, "["), pytest.raises(SettingsError) as refused:
+def test_what_is_no_json_is_named_as_it_was_written(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COPILOT_API__HOST", "0.0.0.0")
+    monkeypatch.setenv(name, "[")
+    with pytest.raises(SettingsError) as refused:
         loaded(b"")
     assert str(refused.value) == f"environment variable {name} is not valid JSON"

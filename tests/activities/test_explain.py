@@ -43,8 +43,8 @@ class Scripted:
         self._answer = sound() if answer is None else answer
         model = FunctionModel(self._reply)
         models = Explainers(
-            explainer(model, "dispatcher", "a:small", PRICE, "quick"),
-            explainer(model, "researcher", "a:large", PRICE, "deep"),
+            explainer(model, "a:small", PRICE, "quick"),
+            explainer(model, "a:large", PRICE, "deep"),
             Cap(5.0, 1_000_000), 20.0, True,
         )  # fmt: skip
         self.activities = ExplainActivities(self.store, LocalKnowledge(), models, now=lambda: self.now)

@@ -30,8 +30,7 @@ def test_one_model_serves_both_depths() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
-    [("anthropic:claude-opus-5-5", "ANTHROPIC_API_KEY"), ("nobody:model", "nobody:model")],
+    ("name", "says"), [("anthropic:claude-opus-5-5", "ANTHROPIC_API_KEY"), ("nobody:model", "nobody:model")]
 )
 def test_an_unusable_model_is_an_error_at_start(name: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from copilot.explain import ExplainedEvaluation, explained
@@ -168,7 +168,6 @@ answers = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
 @given(answers)
 def test_whatever_a_model_writes_actions_are_the_catalogues_digits_are_ours_and_nothing_raises(answer: Answer) -> None:
     left = checked(answer, EVIDENCE)

@@ -41,7 +41,7 @@ def test_every_kept_prompt_is_still_made() -> None:
     assert {file.stem for file in FOLDER.iterdir()} == set(PROMPTS)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=25)
 @given(
     KNOWN,
     st.sampled_from(["happy", "stressed", "critical", "unknown"]),
@@ -100,8 +100,8 @@ def test_the_fence_of_other_evidence_is_another() -> None:
 
 
 def test_a_prompt_is_bounded_whatever_is_known() -> None:
-    long = "x y" * 20_000
-    logs = tuple(logged(f"{n} {long}") for n in range(300))
+    long = "x y" * 2_000
+    logs = tuple(logged(f"{n} {long}") for n in range(100))
     judged = explained(critical("c", *logs))
     rows = tuple(BreakdownRow(labels={"task_queue": f"{n}{long}"}, value=1) for n in range(20))
     read = judged.signals.model_copy(update={"breakdowns": dict.fromkeys(judged.signals.readings, rows)})

@@ -26,11 +26,7 @@ from tests.fakes.memory_store import MemoryStore
 
 URL, NAME = os.environ.get("COPILOT_LLM_BASE_URL", ""), os.environ.get("COPILOT_LLM_MODEL", "")
 KEY, TIMEOUT = os.environ.get("COPILOT_LLM_KEY", ""), float(os.environ.get("COPILOT_LLM_TIMEOUT", "120"))
-pytestmark = [
-    pytest.mark.llm,
-    pytest.mark.timeout(4 * TIMEOUT),
-    pytest.mark.usefixtures("_anywhere"),
-]
+pytestmark = [pytest.mark.llm, pytest.mark.timeout(4 * TIMEOUT), pytest.mark.usefixtures("_anywhere")]
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
 SITUATIONS = ("slots-exhausted@24", "database-locked@20")
 

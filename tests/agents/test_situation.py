@@ -4,16 +4,7 @@ from typing import Any
 
 import pytest
 
-from copilot.explain.model.situation import (
-    Decision,
-    NeedsDeepExplanation,
-    NoExplanationNeeded,
-    QuickExplanation,
-    decide_depth,
-    fingerprint,
-    movement,
-    signals_of_interest,
-)
+from copilot.explain.model.situation import decide_depth, fingerprint, movement, signals_of_interest
 from copilot.rules.model import BottleneckClassification, Evaluation, GateResult, ReportedState, Severity
 from copilot.rules.signals.readings import LogPattern
 from tests.evaluations import NOON, evaluation, issue, signals
@@ -42,22 +33,22 @@ ERROR = pattern("lease lost", mined=True, level="error")
 
 
 @pytest.mark.parametrize(
-    ("judged", "decision"),
+    ("judged", "depth"),
     [
-        (evaluation("happy"), NoExplanationNeeded),
-        (evaluation("unknown"), NoExplanationNeeded),
-        (with_verdict(stale=True), NoExplanationNeeded),
-        (evaluation("happy", findings=(issue("load_burst"),)), QuickExplanation),
-        (BASE, QuickExplanation),
-        (with_logs(pattern(level="error")), QuickExplanation),
-        (with_logs(ERROR), NeedsDeepExplanation),
-        (changed(bottleneck=BottleneckClassification.MIXED), NeedsDeepExplanation),
-        (changed(findings=()), NeedsDeepExplanation),
-        (changed(findings=TWO), NeedsDeepExplanation),
+        (evaluation("happy"), None),
+        (evaluation("unknown"), None),
+        (with_verdict(stale=True), None),
+        (evaluation("happy", findings=(issue("load_burst"),)), "quick"),
+        (BASE, "quick"),
+        (with_logs(pattern(level="error")), "quick"),
+        (with_logs(ERROR), "deep"),
+        (changed(bottleneck=BottleneckClassification.MIXED), "deep"),
+        (changed(findings=()), "deep"),
+        (changed(findings=TWO), "deep"),
     ],
 )
-def test_rules_decide_how_much_explanation_is_needed(judged: Evaluation, decision: type[Decision]) -> None:
-    assert isinstance(decide_depth(judged), decision)
+def test_rules_decide_how_much_explanation_is_needed(judged: Evaluation, depth: str | None) -> None:
+    assert decide_depth(judged) == depth
 
 
 GATE = GateResult(name="backlog_age", severity=Severity.WARNING, fired=True, labels={"task_queue": "orders"})

@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 
 from copilot.errors import CopilotError
 from lab.cli import score
-from lab.recorded_run import find_runs
+from lab.recorded_run import RECORDINGS, find_runs
 from lab.scenarios import SCENARIOS
 from lab.score import score_lab
 from tests.cli.forked import assert_refused, forked
-from tests.lab.runs import FOLDER, RECORDED
+from tests.lab.runs import RECORDED
 from tools.docs.benchmark import document
 
 
@@ -72,7 +72,7 @@ def test_the_table_names_every_recorded_scenario_and_says_whether_the_goals_are_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    shown = CliRunner().invoke(app, ["--recordings", str(FOLDER)])
+    shown = CliRunner().invoke(app, ["--recordings", str(RECORDINGS)])
     assert shown.exit_code == 0, shown.output
     assert [name for name in RECORDED if f"\n{name} " not in shown.output] == []
     assert "goals are met" in shown.output

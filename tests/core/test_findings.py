@@ -2,17 +2,11 @@
 
 import pytest
 
-from copilot.explain import ExplainedEvaluation
 from copilot.rules.findings.context import Action
 from copilot.rules.model import ActionType, BottleneckClassification, SuggestedAction
 from copilot.rules.scaling import RESTART_TO_REDISTRIBUTE, ScalingRule, broken_rule, offered
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
-from tests.cluster_signals import blind, healthy, play, workers_down
-
-
-def after(signals: Signals, ticks: int = 4) -> ExplainedEvaluation:
-    return play([healthy()] * 5 + [signals] * ticks)[0][-1]
-
+from tests.cluster_signals import after, blind, healthy, judged, play, workers_down
 
 full = workers_down(60.0, workers__activity_slots_available=0.0, workers__activity_slots_used=4.0).model_copy(
     update={"targets": {"server": 1, "worker": 2}}
@@ -159,9 +153,7 @@ def test_the_chain_from_full_slots_to_work_not_done_is_told_link_by_link() -> No
 
 def test_the_chain_of_a_server_that_refuses_goes_through_history() -> None:
     stuck = healthy(
-        persistence__throttled_per_sec=200.0,
-        history__tasks_acked_per_sec=5.0,
-        workflow_completion__success_per_sec=0.5,
+        persistence__throttled_per_sec=200.0, history__tasks_acked_per_sec=5.0, workflow_completion__success_per_sec=0.5
     )
     told = "200 database calls/s are refused → history completes 5 of 67 task attempts/s → 0.5"
     assert told in after(stuck).narrative.why
@@ -180,7 +172,7 @@ def test_a_burst_does_not_become_usual_while_it_lasts() -> None:
 def test_full_slots_are_remembered_for_a_window_when_their_reading_is_lost() -> None:
     blurred = full.model_copy(update={"readings": full.readings | {"workers.activity_slots_available": None}})
     ticks = [healthy()] * 5 + [full] * 4 + [blurred] * 6
-    named = [e.top_factor for e in play(ticks)[0][9:]]
+    named = [e.top_factor for e in judged(ticks)[0][9:]]
     assert named[:3] == ["slots_exhausted"] * 3
     assert named[-1] != "slots_exhausted"
 
@@ -206,13 +198,13 @@ def test_what_is_only_slow_soon_after_an_outage_is_not_what_it_recovers_from(tic
 
 def test_one_moments_starts_that_stay_in_their_rate_for_a_window_are_no_burst() -> None:
     spike = [healthy()] * 6 + [healthy(demand__starts_per_sec=15.0)] * 3
-    assert not any(f.finding == "load_burst" for e in play(spike * 3)[0] for f in e.findings)
+    assert not any(f.finding == "load_burst" for e in judged(spike * 3)[0] for f in e.findings)
     suffers = healthy(demand__starts_per_sec=15.0, matching__workflow_backlog_age_sec=31.0, matching__backlog_count=9.0)
-    assert play([healthy()] * 6 + [suffers] * 2)[0][-1].top_factor == "load_burst"
+    assert judged([healthy()] * 6 + [suffers] * 2)[0][-1].top_factor == "load_burst"
 
 
 def test_load_that_stays_is_usual_after_a_while() -> None:
-    evaluations = play([healthy()] * 5 + [healthy(demand__starts_per_sec=15.0)] * 300)[0]
+    evaluations = judged([healthy()] * 5 + [healthy(demand__starts_per_sec=15.0)] * 300)[0]
     named = ["load_burst" in [f.finding for f in e.findings] for e in evaluations]
     assert all(named[8:40])
     assert not named[-1]
@@ -220,7 +212,7 @@ def test_load_that_stays_is_usual_after_a_while() -> None:
 
 def test_the_morning_after_a_quiet_night_is_no_burst() -> None:
     day, night = [healthy()] * 130, [healthy(demand__starts_per_sec=0.0)] * 1000
-    morning = play(day + night + [healthy()] * 6)[0][-6:]
+    morning = judged(day + night + [healthy()] * 6)[0][-6:]
     assert not any(f.finding == "load_burst" for e in morning for f in e.findings)
 
 
@@ -233,5 +225,5 @@ def test_a_lost_reading_does_not_change_the_cause() -> None:
     lost = workers_down(60.0, poller__pending_polls=None, poller__recent_pollers=1.0)
     why = {**lost.missing, "poller.pending_polls": Missing(code=MissingCode.TIMEOUT)}
     blurred = lost.model_copy(update={"missing": why})
-    named = [e.top_factor for e in play([healthy()] * 5 + [workers_down(60.0)] * 4 + [blurred] * 3)[0][6:]]
+    named = [e.top_factor for e in judged([healthy()] * 5 + [workers_down(60.0)] * 4 + [blurred] * 3)[0][6:]]
     assert named == ["no_pollers"] * len(named)

@@ -10,7 +10,7 @@ from copilot.rules.evaluate import Context
 from copilot.rules.memory import MEMORY_VERSION, Memory
 from copilot.sources.recorded import read_recording
 from lab.recorded_run import RECORDINGS, find_runs
-from tests.cluster_signals import healthy, play, workers_down
+from tests.cluster_signals import healthy, judged, workers_down
 
 VERSION_1 = Path(__file__).parents[1] / "data" / "memory-version-1.json.gz"
 """What version 1 of the memory held after `ticks` of the lab's workers-down, when the cluster had become critical."""
@@ -40,7 +40,7 @@ def strings(value: Any) -> set[str]:
 
 
 def test_memory_and_evaluation_hold_evidence_and_no_sentence() -> None:
-    evaluations, memory = play([healthy()] * 5 + [workers_down(60.0)] * 6)
+    evaluations, memory = judged([healthy()] * 5 + [workers_down(60.0)] * 6)
     assert memory.cause is not None
     decided = evaluations[-1].model_dump(mode="json", include={"bottleneck", "services", "work"})
     assert [text for text in strings(memory.model_dump(mode="json")) | strings(decided) if " " in text] == []

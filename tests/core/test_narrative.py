@@ -9,16 +9,12 @@ from whenever import Instant
 from copilot import pipeline
 from copilot.explain import ExplainedEvaluation, explained
 from copilot.rules.gates.registry import GATES
-from copilot.rules.signals.readings import LogPattern, Signals
+from copilot.rules.signals.readings import LogPattern
 from copilot.rules.signals.taxonomy import SPECS
 from lab.recorded_run import RECORDINGS, find_runs, load_run
-from tests.cluster_signals import START, at, blind, healthy, play, with_queues, workers_down
+from tests.cluster_signals import START, after, at, blind, healthy, play, with_queues, workers_down
 
 RUNS = find_runs(RECORDINGS)
-
-
-def after(signals: Signals, ticks: int = 4) -> ExplainedEvaluation:
-    return play([healthy()] * 5 + [signals] * ticks)[0][-1]
 
 
 def texts(evaluation: ExplainedEvaluation) -> Iterator[str]:

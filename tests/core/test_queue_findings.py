@@ -4,15 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from copilot.explain import ExplainedEvaluation
 from copilot.rules.signals.readings import BreakdownRow, Signals
-from tests.cluster_signals import CONTEXT, healthy, play, with_queues, workers_down
+from tests.cluster_signals import CONTEXT, after, healthy, play, with_queues, workers_down
 
 QUEUE = {"namespace": "default", "task_queue": "orders", "task_type": "workflow"}
-
-
-def after(signals: Signals, ticks: int = 4) -> ExplainedEvaluation:
-    return play([healthy()] * 5 + [signals] * ticks)[0][-1]
 
 
 def of_versions(signals: Signals, backlog: dict[str, float], pollers: dict[str, float]) -> Signals:
@@ -60,10 +55,7 @@ def test_a_backlog_that_is_served_faster_than_it_grows_is_said_to_drain() -> Non
 
 def test_workers_gone_within_a_long_rate_window_are_not_said_to_poll() -> None:
     gone = workers_down(
-        97.0,
-        demand__tasks_added_per_sec=4.1,
-        matching__tasks_dispatched_per_sec=3.3,
-        poller__recent_pollers=0.0,
+        97.0, demand__tasks_added_per_sec=4.1, matching__tasks_dispatched_per_sec=3.3, poller__recent_pollers=0.0
     )
     evaluation = after(gone)
     assert (evaluation.top_factor, evaluation.bottleneck.value) == ("no_pollers", "worker_limited")

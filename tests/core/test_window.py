@@ -114,10 +114,7 @@ def test_a_timer_is_seconds_in_every_dialect_even_side_by_side() -> None:
     leaf = Quantile(0.5, Selector("worker", family))
     plain, suffixed = Pages("worker", [leaf]), Pages("worker", [leaf])
     for at in (0, 60):
-        for pages, name, bounds in (
-            (plain, family, ("100", "500")),
-            (suffixed, f"{family}_seconds", ("0.1", "0.5")),
-        ):
+        for pages, name, bounds in ((plain, family, ("100", "500")), (suffixed, f"{family}_seconds", ("0.1", "0.5"))):
             pages.add(
                 at,
                 *(

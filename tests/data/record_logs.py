@@ -29,8 +29,8 @@ class LoggingServer(DevServer):
 
     log_format = "json"
 
-    def child(self, dynamic_config: DynamicConfig, *, stage: int = 0) -> Child:
-        child = super().child(dynamic_config, stage=stage)
+    def child(self, dynamic_config: DynamicConfig) -> Child:
+        child = super().child(dynamic_config)
         return replace(child, argv=tuple(self.log_format if a == "json" else a for a in child.argv))
 
 

@@ -103,7 +103,7 @@ class Recorder:
     def __init__(self, cluster: WatchedCluster) -> None:
         self.cluster = cluster
         self.marks: dict[str, float] = {}
-        workers = {name: f"http://127.0.0.1:{port}/metrics" for name, port in cluster.worker_ports.items()}
+        workers = cluster.worker_urls
         self.rolls = {"server": Roll("server", cluster.server.metrics_url)}
         self.rolls |= {name: Roll("worker", url) for name, url in workers.items()}
         self._client = httpx.AsyncClient(trust_env=False, timeout=None)

@@ -155,7 +155,7 @@ class MemoryStore:
             "metrics_snapshots": sum(micros(s.evaluation.time) < limit for s in self._snapshots.values()),
             "health_assessments": sum(micros(a.time) < limit for a in self._assessments.values()),
             "issues": sum(micros(time) < limit for time in ended),
-            "model_calls": sum(micros(c.time) < _a_day_before(limit) for c in self._calls.values()),
+            "model_calls": sum(micros(c.time.add(hours=24)) < limit for c in self._calls.values()),
         }
 
     async def prune(
@@ -174,24 +174,18 @@ class MemoryStore:
         assessments = [k for k, a in self._assessments.items() if old(a.cluster, a.time)]
         issues = [k for k, (name, i) in self._issues.items() if old(name, i.resolved_at)]
         calls = [k for k, c in self._calls.items() if old(c.cluster, c.time.add(hours=24))]
-        for call in calls:
-            del self._calls[call]
-        for snapshot in snapshots:
-            del self._snapshots[snapshot]
-        for assessment in assessments:
-            del self._assessments[assessment]
-        for issue in issues:
-            del self._issues[issue]
-        found = {
-            "metrics_snapshots": len(snapshots),
-            "health_assessments": len(assessments),
-            "issues": len(issues),
-            "model_calls": len(calls),
+        gone: dict[str, tuple[dict[Any, Any], list[Any]]] = {
+            "metrics_snapshots": (self._snapshots, snapshots),
+            "health_assessments": (self._assessments, assessments),
+            "issues": (self._issues, issues),
+            "model_calls": (self._calls, calls),
         }
-        for table, rows in found.items():
-            if on_deleted and rows:
-                on_deleted(table, rows)
-        return sum(found.values())
+        for table, (rows, keys) in gone.items():
+            for key in keys:
+                del rows[key]
+            if on_deleted and keys:
+                on_deleted(table, len(keys))
+        return sum(len(keys) for _, keys in gone.values())
 
     async def close(self) -> None:
         return None
@@ -212,10 +206,6 @@ class MemoryStore:
 
     def _assessed(self, cluster: str) -> list[HealthAssessment]:
         return sorted((a for a in self._assessments.values() if a.cluster == cluster), key=lambda a: a.time)
-
-
-def _a_day_before(limit: Instant) -> Instant:
-    return limit.subtract(hours=24)
 
 
 def _inside(time: Instant, start: Instant, end: Instant) -> bool:

@@ -31,13 +31,8 @@ def aws_environment(monkeypatch: pytest.MonkeyPatch, *, s3: str = "", bedrock: s
 
 
 def knowledge_settings(**changes: Any) -> KnowledgeSettings:
-    values = {
-        "source": "bedrock",
-        "knowledge_base_id": BASE,
-        "data_source_id": SOURCE,
-        "bucket": BUCKET,
-        "region": REGION,
-    }
+    values = {"source": "bedrock", "knowledge_base_id": BASE, "data_source_id": SOURCE, "bucket": BUCKET,
+              "region": REGION, "timeout_sec": 30}  # fmt: skip
     return KnowledgeSettings(**(values | changes))
 
 
@@ -132,29 +127,19 @@ class BedrockStandIn:
     def _base(self) -> dict[str, Any]:
         at, role = "2026-11-22T03:00:00Z", "arn:aws:iam::123456789012:role/kb"
         return {
-            "knowledgeBaseId": BASE,
-            "name": "runbooks",
-            "status": self.status,
-            "createdAt": at,
-            "updatedAt": at,
-            "knowledgeBaseArn": f"arn:aws:bedrock:{REGION}:123456789012:knowledge-base/{BASE}",
-            "roleArn": role,
+            "knowledgeBaseId": BASE, "name": "runbooks", "status": self.status, "createdAt": at, "updatedAt": at,
+            "knowledgeBaseArn": f"arn:aws:bedrock:{REGION}:123456789012:knowledge-base/{BASE}", "roleArn": role,
             "knowledgeBaseConfiguration": {"type": "VECTOR"},
-        }
+        }  # fmt: skip
 
     def _start(self, sent: dict[str, Any]) -> dict[str, Any]:
         number = len(self.jobs)
         at = f"2026-11-22T03:{number:02}:00.123456+00:00"
         job = {
-            "knowledgeBaseId": BASE,
-            "dataSourceId": SOURCE,
-            "ingestionJobId": f"JOB{number:07}",
-            "status": self.steps[0],
-            "startedAt": at,
-            "updatedAt": at,
-            "statistics": {},
+            "knowledgeBaseId": BASE, "dataSourceId": SOURCE, "ingestionJobId": f"JOB{number:07}",
+            "status": self.steps[0], "startedAt": at, "updatedAt": at, "statistics": {},
             "description": sent.get("description", "none"),
-        }
+        }  # fmt: skip
         self.jobs.append(job)
         return dict(job)
 

@@ -21,7 +21,7 @@ def own(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_first_sync_uploads_everything_and_the_second_nothing(s3: S3Server, own: Path) -> None:
+def test_what_is_new_or_changed_is_uploaded_and_what_is_gone_is_removed_only_on_demand(s3: S3Server, own: Path) -> None:
     settings = knowledge_settings(folder=own)
     first, second = sync(settings), sync(settings)
     assert first.uploaded == sorted([*SHIPPED, "zebras.md"])
@@ -31,14 +31,19 @@ def test_the_first_sync_uploads_everything_and_the_second_nothing(s3: S3Server, 
     assert kept["Body"].read().decode() == OWN
     assert kept["ContentType"] == "text/markdown; charset=utf-8"
 
-
-def test_only_what_changed_is_uploaded_again(s3: S3Server, own: Path) -> None:
-    settings = knowledge_settings(folder=own)
-    sync(settings)
     (own / "zebras.md").write_text(OWN.replace("zoo", "new"), encoding="utf-8")
     assert sync(settings).uploaded == ["zebras.md"]
-    assert s3.uploads()["runbooks/zebras.md"] == 2
-    assert s3.uploads()["runbooks/no_pollers.md"] == 1
+    assert (s3.uploads()["runbooks/zebras.md"], s3.uploads()["runbooks/no_pollers.md"]) == (2, 1)
+
+    for key in ("runbooks/notes.txt", "runbooks/deeper/zebras.md", "other.md"):
+        s3.client.put_object(Bucket=BUCKET, Key=key, Body=b"not ours")
+    (own / "zebras.md").unlink()
+    assert sync(settings).stale == ["zebras.md"]
+    assert sync(settings, delete=True, dry_run=True).deleted == ["zebras.md"]
+    assert "runbooks/zebras.md" in s3.names()
+    assert sync(settings, delete=True).deleted == ["zebras.md"]
+    assert {"runbooks/notes.txt", "runbooks/deeper/zebras.md", "other.md"} < set(s3.names())
+    assert "runbooks/zebras.md" not in s3.names()
 
 
 @pytest.mark.parametrize(("body", "again"), [(OWN, False), (OWN.replace("zoo", "bad"), True)], ids=["same", "other"])
@@ -51,26 +56,6 @@ def test_where_the_etag_is_no_md5_our_digest_decides(s3: S3Server, own: Path, bo
     etag = s3.client.complete_multipart_upload(**place, UploadId=begun, MultipartUpload=parts)["ETag"]
     assert etag.strip('"') != hashlib.md5(OWN.encode()).hexdigest()
     assert ("zebras.md" in sync(knowledge_settings(folder=own)).uploaded) is again
-
-
-def test_what_is_no_runbook_any_more_is_named_and_removed_only_on_demand(s3: S3Server, own: Path) -> None:
-    settings = knowledge_settings(folder=own)
-    sync(settings)
-    for key in ("runbooks/notes.txt", "runbooks/deeper/zebras.md", "other.md"):
-        s3.client.put_object(Bucket=BUCKET, Key=key, Body=b"not ours")
-    (own / "zebras.md").unlink()
-    assert sync(settings).stale == ["zebras.md"]
-    assert "runbooks/zebras.md" in s3.names()
-    assert sync(settings, delete=True, dry_run=True).deleted == ["zebras.md"]
-    assert "runbooks/zebras.md" in s3.names()
-    assert sync(settings, delete=True).deleted == ["zebras.md"]
-    assert {"runbooks/notes.txt", "runbooks/deeper/zebras.md", "other.md"} < set(s3.names())
-    assert "runbooks/zebras.md" not in s3.names()
-
-
-def test_a_dry_run_changes_nothing(s3: S3Server) -> None:
-    assert sync(knowledge_settings(), dry_run=True).uploaded == SHIPPED
-    assert s3.names() == []
 
 
 def test_a_file_with_promql_is_refused_and_the_others_go_on(s3: S3Server, own: Path) -> None:
@@ -91,28 +76,29 @@ def test_more_objects_than_a_page_of_the_listing_holds_are_all_known(
     assert sync(knowledge_settings()).unchanged == SHIPPED
 
 
-def test_progress_is_told_file_by_file(s3: S3Server) -> None:
+def test_progress_is_reported_file_by_file_and_a_dry_run_changes_nothing(s3: S3Server) -> None:
+    assert sync(knowledge_settings(), dry_run=True).uploaded == SHIPPED
+    assert s3.names() == []
     told: list[tuple[str, int, int]] = []
     sync(knowledge_settings(prefix=""), progress=lambda *step: told.append(step))
-    assert [name for name, _, _ in told] == SHIPPED
-    assert [n for _, n, _ in told] == list(range(1, len(SHIPPED) + 1))
+    assert told == [(name, n, len(SHIPPED)) for n, name in enumerate(SHIPPED, 1)]
     assert s3.names() == SHIPPED
 
 
-def test_a_bucket_that_is_not_there_is_said(s3: S3Server) -> None:
+def test_a_missing_bucket_is_reported(s3: S3Server) -> None:
     with pytest.raises(SourceError, match=r"s3://no-such-bucket/runbooks/: NoSuchBucket") as failed:
         sync(knowledge_settings(bucket="no-such-bucket"))
     assert failed.value.code is MissingCode.ABSENT
     assert s3.names() == []
 
 
-def test_an_s3_that_is_away_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_s3_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     aws_environment(monkeypatch, s3="http://127.0.0.1:1")
     with pytest.raises(SourceError, match="Could not connect"):
         sync(knowledge_settings(timeout_sec=0.5))
 
 
-def test_no_bucket_and_no_credentials_are_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_setting_or_missing_credentials_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"knowledge\.bucket is not set"):
         sync(knowledge_settings(bucket=None))
     for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):

@@ -1,6 +1,5 @@
 """Imagined runs for tests of the judge, and where the recorded ones lie."""
 
-from pathlib import Path
 from typing import Any
 
 from copilot.rules.model import Evaluation
@@ -10,9 +9,8 @@ from lab.labels import Label
 from lab.recorded_run import RECORDINGS, Marks, RecordedRun, Taken, find_runs
 from tests.evaluations import NOON, evaluation, signals
 
-# Until the lab has recorded its scenarios, the first recordings are scored.
-FOLDER = RECORDINGS if find_runs(RECORDINGS) else Path(__file__).parents[1] / "scenarios"
-RECORDED = find_runs(FOLDER)
+RECORDED = find_runs(RECORDINGS)
+assert RECORDED, f"no recordings in {RECORDINGS}"
 
 BEFORE_SEC, FAULT_SEC, AFTER_SEC, INTERVAL_SEC, WINDOW_SEC = 60, 300, 120, 10, 30
 

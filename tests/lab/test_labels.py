@@ -8,25 +8,18 @@ from whenever import TimeDelta
 from copilot.demo.watched import WORKERS
 from copilot.demo.workflows import BILLING, ORDERS
 from copilot.rules.model import BottleneckClassification, ReportedState
-from lab.labels import FILE, LabelError, label_of, labels, read_labels
+from lab.labels import LabelError, label_of, labels, read_labels
 from lab.recorded_run import Marks, Taken
 from lab.scenarios import SCENARIOS, Scenario, ScenarioError, scenario_named
 from tests.evaluations import NOON
 
 
 def test_a_label_says_what_may_and_must_be_said() -> None:
-    label = label_of("slots-exhausted")
-    assert label.states == (ReportedState.STRESSED, ReportedState.CRITICAL)
-    assert label.reaches is ReportedState.CRITICAL
-    assert label.cause == ("slots_exhausted",)
-    assert label.bottleneck == (BottleneckClassification.WORKER_LIMITED,)
-    assert label.needs == ("sdk",)
-    assert label.not_said == ("scale down",)
-
-
-def test_what_a_label_does_not_speak_of_is_not_asked_for() -> None:
-    label = label_of("idle")
-    assert (label.reaches, label.cause, label.bottleneck, label.needs, label.not_said) == (None, (), (), (), ())
+    full, bare = label_of("slots-exhausted"), label_of("idle")
+    assert (full.states, full.reaches) == ((ReportedState.STRESSED, ReportedState.CRITICAL), ReportedState.CRITICAL)
+    assert (full.cause, full.bottleneck) == (("slots_exhausted",), (BottleneckClassification.WORKER_LIMITED,))
+    assert (full.needs, full.not_said) == (("sdk",), ("scale down",))
+    assert (bare.reaches, bare.cause, bare.bottleneck, bare.needs, bare.not_said) == (None, (), (), (), ())
 
 
 def test_no_label_allows_what_it_forbids() -> None:
@@ -52,15 +45,11 @@ def test_a_wrong_label_is_named(tmp_path: Path, text: str, why: str) -> None:
         read_labels(file)
 
 
-def test_labels_that_are_not_there_are_said_to_be_missing(tmp_path: Path) -> None:
+def test_missing_labels_are_reported(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="No such file"):
         read_labels(tmp_path / "labels.toml")
     with pytest.raises(LabelError, match="no label for 'earthquake'"):
         label_of("earthquake")
-
-
-def test_the_labels_ship_with_the_package() -> None:
-    assert FILE.parent.name == "lab"
 
 
 def taken(judged_after: float | None = None) -> Taken:
@@ -76,11 +65,8 @@ def test_what_is_written_beside_a_recording_can_be_read_again() -> None:
     assert "label_judged_after_sec" not in taken().document()
 
 
-def test_every_label_has_a_scenario() -> None:
+def test_every_label_has_a_scenario_that_says_in_one_sentence_what_happens() -> None:
     assert set(SCENARIOS) == set(labels())
-
-
-def test_each_says_in_one_sentence_what_happens() -> None:
     assert {name for name, each in SCENARIOS.items() if each.name != name or len(each.what) < 15} == set()
     assert len({each.what for each in SCENARIOS.values()}) == len(SCENARIOS)
 

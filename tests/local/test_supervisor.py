@@ -38,7 +38,7 @@ class Diary:
 
     async def until(self, seen: Callable[[], bool], every_sec: float | None = None) -> None:
         """Wait until it is seen: asked after each event, and `every_sec` for what is no event."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not seen():
                 self._changed.clear()
                 with contextlib.suppress(TimeoutError):
@@ -75,13 +75,19 @@ async def test_a_child_is_ready_when_its_probe_says_so(supervisor: Supervisor, t
     assert diary.kinds("slow") == ["started"]
 
 
-async def test_a_child_that_dies_is_started_again_and_said_so(supervisor: Supervisor, diary: Diary) -> None:
+async def test_a_child_that_dies_is_restarted_and_reported_with_or_without_its_log(
+    supervisor: Supervisor, tmp_path: Path, diary: Diary
+) -> None:
     await supervisor.start(python("worker", SLEEPER))
     before = supervisor.pids()["worker"]
-    os.kill(before, signal.SIGKILL)
-    await diary.until(lambda: "back" in diary.kinds("worker"))
+    for times in (1, 2):
+        os.kill(supervisor.pids()["worker"], signal.SIGKILL)
+        await diary.until(lambda times=times: diary.kinds("worker").count("back") == times)  # type: ignore[misc]
+        (tmp_path / "worker.log").unlink()
     assert supervisor.pids()["worker"] != before
-    assert "worker died, restarting in 0.05 s: killed by SIGKILL" in diary.events[1].text
+    died = [event.text for event in diary.events if event.kind == "died"]
+    assert "worker died, restarting in 0.05 s: killed by SIGKILL" in died[0]
+    assert "its log cannot be read" in died[1]
 
 
 async def test_a_child_that_keeps_dying_waits_longer_each_time(supervisor: Supervisor, diary: Diary) -> None:
@@ -110,16 +116,6 @@ async def test_a_child_is_restarted_although_events_cannot_be_reported(
     assert "the pipe is closed" in caplog.text
 
 
-async def test_a_child_whose_log_was_taken_away_is_started_again(
-    supervisor: Supervisor, tmp_path: Path, diary: Diary
-) -> None:
-    await supervisor.start(python("worker", SLEEPER))
-    (tmp_path / "worker.log").unlink()
-    os.kill(supervisor.pids()["worker"], signal.SIGKILL)
-    await diary.until(lambda: "back" in diary.kinds("worker"))
-    assert "its log cannot be read" in diary.events[1].text
-
-
 async def test_a_child_is_restarted_after_an_unexpected_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     diary, logs, away = Diary(), tmp_path / "logs", tmp_path / "away"
     logs.mkdir()
@@ -134,31 +130,37 @@ async def test_a_child_is_restarted_after_an_unexpected_error(tmp_path: Path, ca
     assert "could not restart worker; retrying" in caplog.text
 
 
-async def test_an_early_death_ends_the_wait_with_the_last_words(supervisor: Supervisor, tmp_path: Path) -> None:
-    child = python("broken", "raise SystemExit('the disk is full')", ready=file_exists(tmp_path / "never"))
-    with pytest.raises(StartError, match=r"broken ended \(exit 1\) before it was ready; last output: the disk is full"):
-        await supervisor.start(child)
+@pytest.mark.parametrize(
+    ("code", "within", "why"),
+    [
+        ("raise SystemExit('full')", 30.0, r"child ended \(exit 1\) before it was ready; last output: full"),
+        (SLEEPER, 0.3, r"child was not ready after 0\.3 s"),
+    ],
+    ids=["ends", "hangs"],
+)
+async def test_a_child_that_ends_or_hangs_before_it_is_ready_is_an_error_and_gone(
+    supervisor: Supervisor, tmp_path: Path, code: str, within: float, why: str
+) -> None:
+    with pytest.raises(StartError, match=why):
+        await supervisor.start(python("child", code, ready=file_exists(tmp_path / "never"), ready_within=within))
     assert supervisor.pids() == {}
 
 
-async def test_a_child_not_ready_in_time_is_an_error_and_is_gone(supervisor: Supervisor, tmp_path: Path) -> None:
-    child = python("mute", SLEEPER, ready=file_exists(tmp_path / "never"), ready_within=0.3)
-    with pytest.raises(StartError, match=r"mute was not ready after 0\.3 s"):
-        await supervisor.start(child)
-    assert supervisor.pids() == {}
-
-
-async def test_a_program_that_is_not_there_is_named(supervisor: Supervisor) -> None:
+async def test_a_missing_program_or_a_command_that_fails_is_named(supervisor: Supervisor) -> None:
     with pytest.raises(StartError, match="ghost cannot be started: /no/such/program"):
         await supervisor.start(Child("ghost", ("/no/such/program",)))
+    await supervisor.run(python("fine", "pass"))
+    with pytest.raises(StartError, match=r"setup failed \(exit 1\); last output: no such table"):
+        await supervisor.run(python("setup", "raise SystemExit('no such table')"))
 
 
 async def test_one_that_cannot_start_ends_the_start_of_the_others(supervisor: Supervisor, tmp_path: Path) -> None:
-    waits = python("waits", SLEEPER, ready=file_exists(tmp_path / "never"))
-    started = time.monotonic()
-    with pytest.raises(StartError, match="broken"):
-        await supervisor.start(waits, python("broken", "raise SystemExit(3)", ready=file_exists(tmp_path / "never")))
-    assert time.monotonic() - started < 5
+    waits = python("waits", SLEEPER, ready=file_exists(tmp_path / "never"), ready_within=90)
+    async with asyncio.timeout(40):
+        with pytest.raises(StartError, match="broken"):
+            await supervisor.start(
+                waits, python("broken", "raise SystemExit(3)", ready=file_exists(tmp_path / "never"))
+            )
 
 
 async def test_a_child_that_is_taken_down_stays_down(supervisor: Supervisor, diary: Diary) -> None:
@@ -189,10 +191,10 @@ async def test_stopping_goes_by_stages_from_the_highest_and_insists(tmp_path: Pa
 
 async def test_a_frozen_child_can_be_stopped(tmp_path: Path, diary: Diary) -> None:
     async with Supervisor(tmp_path, diary.note) as supervisor:
-        await supervisor.start(python("frozen", SLEEPER))
+        await supervisor.start(python("frozen", SLEEPER, stop_within=60))
         supervisor.send_signal("frozen", signal.SIGSTOP)
-        started = time.monotonic()
-    assert time.monotonic() - started < 3
+        async with asyncio.timeout(30):
+            await supervisor.stop()
 
 
 async def test_what_a_child_started_is_ended_with_it(supervisor: Supervisor, tmp_path: Path) -> None:
@@ -209,12 +211,6 @@ async def test_what_a_child_started_is_ended_with_it(supervisor: Supervisor, tmp
     await supervisor.start(python("parent", code, ready=file_exists(note)))
     await supervisor.stop()
     assert gone_soon(int(note.read_text()))
-
-
-async def test_a_command_that_fails_says_what_it_wrote(supervisor: Supervisor) -> None:
-    await supervisor.run(python("fine", "pass"))
-    with pytest.raises(StartError, match=r"setup failed \(exit 1\); last output: no such table"):
-        await supervisor.run(python("setup", "raise SystemExit('no such table')"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
@@ -241,7 +237,7 @@ def test_killing_us_outright_leaves_no_child(tmp_path: Path) -> None:
 
 
 def gone_soon(pid: int) -> bool:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
     return not alive(pid)

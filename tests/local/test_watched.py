@@ -79,7 +79,7 @@ async def says(client: Client, name: str, what: str) -> None:
             await asyncio.sleep(0.2)
 
 
-async def test_special_orders_wait_while_the_third_party_is_down_and_while_a_deploy_has_its_bug(tmp_path: Path) -> None:
+async def test_the_third_party_a_deploy_and_single_workers_break_orders_until_they_are_back(tmp_path: Path) -> None:
     async with watched(tmp_path, Baseline(load=NO_LOAD, abandoned=2)) as (cluster, client, told):
         await cluster.break_third_party()
         assert await order(client, "plain") == "charge done"
@@ -101,6 +101,16 @@ async def test_special_orders_wait_while_the_third_party_is_down_and_while_a_dep
         ]
         assert len(forgotten) == 2
 
+        # A worker may have a queue to itself, and workflow code that blocks.
+        first, second = WORKERS
+        await cluster.deploy_workers(WorkerTuning(queues=(ORDERS,), task_sec=0.1), first)
+        await cluster.deploy_workers(WorkerTuning(queues=(BILLING,)), second)
+        assert await order(client, "blocks") == "charge done"
+        await cluster.kill_workers(first)
+        assert await waits(client, "waits")
+        await cluster.start_workers(None, first)
+        assert await done(client, "waits") == "charge done"
+
 
 async def test_work_for_a_build_that_nobody_runs_waits_until_another_is_current(tmp_path: Path) -> None:
     workers = dict.fromkeys(WORKERS, WorkerTuning(build="1"))
@@ -111,17 +121,6 @@ async def test_work_for_a_build_that_nobody_runs_waits_until_another_is_current(
         name = await first_waiting(client)
         await cluster.set_current_build("1")
         assert await done(client, name) == "charge done"
-
-
-async def test_a_worker_may_have_a_queue_to_itself_and_workflow_code_that_blocks(tmp_path: Path) -> None:
-    first, second = WORKERS
-    workers = {first: WorkerTuning(queues=(ORDERS,), task_sec=0.1), second: WorkerTuning(queues=(BILLING,))}
-    async with watched(tmp_path, Baseline(load=NO_LOAD, workers=workers)) as (cluster, client, _):
-        assert await order(client, "blocks") == "charge done"
-        await cluster.kill_workers(first)
-        assert await waits(client, "waits")
-        await cluster.start_workers(None, first)
-        assert await done(client, "waits") == "charge done"
 
 
 PAGE = b"x" * 3_000_000

@@ -1,6 +1,6 @@
 """Property 1: primary signals are indicators of progress, amplifiers of pressure, and only the former are judged."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from copilot.rules.flow import cluster_flow, queue_flows
@@ -10,7 +10,7 @@ from copilot.rules.memory import Memory
 from copilot.rules.signals.readings import Signals
 from copilot.rules.signals.taxonomy import SPECS, SignalSpec
 from copilot.rules.thresholds import Thresholds
-from tests.properties.test_state_machine import EXPLAINING, MANY, rates, ticks, with_readings
+from tests.properties.test_state_machine import EXPLAINING, rates, ticks, with_readings
 
 GROUPS = {
     "primary": "state_transitions workflow_completion history frontend matching poller workflow_tasks activity_tasks "
@@ -23,14 +23,12 @@ GROUPS = {
 KIND = {group: kind for kind, groups in GROUPS.items() for group in groups.split()}
 
 
-@settings(max_examples=300)
 @given(st.sampled_from(list(SPECS.values())))
 def test_1_a_signals_kind_is_that_of_its_group(found: SignalSpec) -> None:
     """Those that tell of progress decide, those that tell of pressure or of workers explain."""
     assert found.kind == KIND[found.id.split(".")[0]]
 
 
-@MANY
 @given(ticks(), st.dictionaries(st.sampled_from(EXPLAINING), st.one_of(rates, st.none()), max_size=8))
 def test_1_gates_judge_by_primary_signals_and_cite_nothing_else(tick: Signals, noise: dict[str, float | None]) -> None:
     def judged(signals: Signals) -> tuple[object, ...]:

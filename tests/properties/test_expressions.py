@@ -4,7 +4,7 @@ import math
 from itertools import pairwise
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from copilot.metrics.resolve import measurable, read_scrapes
@@ -77,7 +77,6 @@ LINES = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(LINES)
 def test_the_groups_of_a_leaf_add_up_to_the_leaf(series: list[tuple[str, str, list[int]]]) -> None:
     total, grouped = rate("hits"), rate("hits", by=("queue",))
@@ -94,7 +93,6 @@ SHARES = SignalSpec("x.share", "primary", "ratio", "", None, Ratio(rate("a"), Pl
 REST = SignalSpec("x.rest", "primary", "ratio", "", None, Scale(SHARES.expression or rate("a"), -1.0, 1.0))
 
 
-@settings(deadline=None)
 @given(
     st.booleans(),
     st.lists(st.integers(0, 9), min_size=5, max_size=5),
@@ -120,7 +118,6 @@ def test_a_share_is_a_value_no_traffic_or_missing_and_never_zero_for_want_of_dat
         assert found.quiet("x.share") or found.missing["x.share"].code == MissingCode.ABSENT
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.data())
 def test_whatever_is_cut_from_the_pages_every_expected_id_is_accounted_for(data: st.DataObject) -> None:
     lines = recorded("worker").decode().splitlines()

@@ -4,7 +4,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from copilot.explain.model.knowledge import MOST_PASSAGES, Passage, chosen, promql_in
@@ -35,7 +35,6 @@ def holds_a_query(passage: Passage) -> bool:
     return any(query in passage.text for query in QUERIES)
 
 
-@settings(max_examples=100, deadline=None)
 @given(documents=st.lists(document, max_size=4), asked=prose, least=unit)
 def test_5_retrieval_gives_at_most_five_passages_above_the_threshold_best_first_without_promql(
     documents: list[str], asked: str, least: float
@@ -53,7 +52,6 @@ def test_5_retrieval_gives_at_most_five_passages_above_the_threshold_best_first_
     assert all("#" in p.source for p in found.passages)
 
 
-@settings(max_examples=100)
 @given(found=passages, least=unit, most=st.integers(0, 20))
 def test_5_what_is_chosen_is_the_best_of_what_may_be_shown(found: list[Passage], least: float, most: int) -> None:
     best = chosen(found, least, most)

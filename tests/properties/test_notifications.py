@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from copilot.notify.decide import Outcome
@@ -61,7 +61,6 @@ def checked(channel: Channel) -> None:
     assert len(arrived) == len(set(arrived))
 
 
-@settings(max_examples=300, deadline=None)
 @given(RULES, LIVES)
 def test_a_channel_that_works_gets_everything_once_and_in_order(
     rules: ChannelRules, steps: list[tuple[int, str]]
@@ -79,7 +78,6 @@ def test_a_channel_that_works_gets_everything_once_and_in_order(
         assert not channel.delivered or channel.delivered[-1][1] == "resolved"
 
 
-@settings(max_examples=300, deadline=None)
 @given(RULES, LIVES, st.data())
 def test_whatever_the_outcomes_nothing_is_sent_twice_or_resolved_that_was_not_sent(
     rules: ChannelRules, steps: list[tuple[int, str]], data: st.DataObject
@@ -88,7 +86,6 @@ def test_whatever_the_outcomes_nothing_is_sent_twice_or_resolved_that_was_not_se
     checked(channel.run(story(steps), until=sum(after for after, _ in steps)))
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.integers(20, 120), STATES), min_size=5, max_size=60))
 def test_a_flapping_cluster_does_not_flood_the_channel(steps: list[tuple[int, str]]) -> None:
     rules = ChannelRules(name="ops", states=BAD, min_gap_sec=600)

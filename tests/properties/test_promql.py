@@ -7,7 +7,7 @@ from typing import Any
 
 import promql_parser
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from copilot.metrics import promql
@@ -77,7 +77,6 @@ OTHERS = {d: {raw_name(leaf, o) for leaf, o in PAIRS if o != d} - {raw_name(leaf
 """Names that only other dialects know."""
 
 
-@settings(max_examples=300)
 @given(st.sampled_from(PAIRS), st.floats(1, 3600), st.sampled_from(["", "acme_"]))
 def test_19_whatever_the_window_and_the_prefix_an_expression_parses_and_names_no_other_dialects_metric(
     pair: tuple[Leaf, Dialect], window: float, prefix: str

@@ -1,7 +1,7 @@
 """The laws of the state machine (properties 12, 13, 15 and 16)."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from copilot.rules.evaluate import evaluate
@@ -10,35 +10,22 @@ from copilot.rules.model import Evaluation, ReportedState
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS, ids
 from copilot.rules.thresholds import Thresholds, Tolerance
-from tests.cluster_signals import CONTEXT, at, blind, healthy, play, workers_down
+from tests.cluster_signals import CONTEXT, at, blind, every, healthy, judged, states, workers_down
 
-BADNESS = {
-    ReportedState.HAPPY: 0,
-    ReportedState.STRESSED: 1,
-    ReportedState.UNKNOWN: 1,
-    ReportedState.CRITICAL: 2,
-}
+BADNESS = {ReportedState.HAPPY: 0, ReportedState.STRESSED: 1, ReportedState.UNKNOWN: 1, ReportedState.CRITICAL: 2}
 PRIMARY = [i for i in ids("primary") if SPECS[i].source != "none"]
 EXPLAINING = [i for i in (*ids("amplifier"), *ids("worker")) if SPECS[i].source != "none"]
-MANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 rates = st.one_of(st.just(0.0), st.floats(0.001, 1e5, allow_nan=False, allow_infinity=False))
+
+
+BASES = (healthy(), workers_down(15.0), workers_down(200.0), healthy(frontend__reachable=0.0), blind(reachable=None))
 
 
 @st.composite
 def ticks(draw: st.DrawFn) -> Signals:
     """One tick of anything: healthy, faulty, with holes, blind."""
-    base = draw(
-        st.sampled_from(
-            [
-                healthy(),
-                workers_down(15.0),
-                workers_down(200.0),
-                healthy(frontend__reachable=0.0),
-                blind(reachable=None),
-            ]
-        )
-    )
+    base = draw(st.sampled_from(BASES))
     changed = draw(st.dictionaries(st.sampled_from(PRIMARY), st.one_of(rates, st.none()), max_size=6))
     return with_readings(base, {i: v for i, v in changed.items() if base.value(i) is not None})
 
@@ -51,7 +38,6 @@ def with_readings(signals: Signals, changes: dict[str, float | None]) -> Signals
     return signals.model_copy(update={"readings": readings, "missing": missing})
 
 
-sequences = st.lists(ticks(), min_size=1, max_size=14)
 runs = st.lists(st.tuples(ticks(), st.integers(1, 6)), min_size=1, max_size=5).map(
     lambda parts: [tick for tick, times in parts for _ in range(times)]
 )
@@ -61,35 +47,33 @@ def next_state(signals: Signals, memory: Memory, tick: int) -> Evaluation:
     return evaluate(at(signals, tick * CONTEXT.interval_sec), memory, CONTEXT)[0]
 
 
-@MANY
 @given(runs)
-def test_12_happy_never_goes_straight_to_critical(run: list[Signals]) -> None:
-    before: ReportedState | None = None
-    for evaluation in play(run)[0]:
-        if evaluation.verdict.health_state is ReportedState.CRITICAL:
-            assert before in (ReportedState.STRESSED, ReportedState.CRITICAL, ReportedState.UNKNOWN)
-        before = evaluation.verdict.health_state
+def test_12_13_happy_never_goes_straight_to_critical_and_stored_evidence_replays_to_the_stored_verdict(
+    run: list[Signals],
+) -> None:
+    before, memory = ReportedState.HAPPY, Memory()
+    for number, signals in enumerate(run):
+        now = at(signals, number * CONTEXT.interval_sec)
+        stored = (
+            Signals.model_validate_json(now.model_dump_json()),
+            Memory.model_validate_json(memory.model_dump_json()),
+        )
+        evaluation, memory = evaluate(now, memory, CONTEXT)
+        assert evaluate(*stored, CONTEXT) == (evaluation, memory)
+        state = evaluation.verdict.health_state
+        assert (before, state) != (ReportedState.HAPPY, ReportedState.CRITICAL)
+        before = state
 
 
-@MANY
-@given(runs)
-def test_12_the_first_report_is_never_critical_and_same_inputs_give_the_same_verdict(run: list[Signals]) -> None:
-    first, second = play(run), play(run)
-    assert first == second
-    assert first[0][0].verdict.health_state is not ReportedState.CRITICAL
-
-
-@MANY
 @given(runs, st.dictionaries(st.sampled_from(EXPLAINING), st.one_of(rates, st.none())))
 def test_12_amplifiers_and_worker_signals_move_no_state(run: list[Signals], noise: dict[str, float | None]) -> None:
     noisy = [with_readings(s, noise) for s in run]
-    assert [e.verdict.health_state for e in play(run)[0]] == [e.verdict.health_state for e in play(noisy)[0]]
+    assert states(run) == states(noisy)
 
 
-@MANY
 @given(runs, st.integers(1, 30))
 def test_12_nothing_becomes_happy_because_data_went_away(run: list[Signals], length: int) -> None:
-    seen, memory = play(run)
+    seen, memory = judged(run)
     before = seen[-1].verdict.health_state
     for n in range(length):
         evaluation, memory = evaluate(at(blind(reachable=None), (len(run) + n) * CONTEXT.interval_sec), memory, CONTEXT)
@@ -98,7 +82,6 @@ def test_12_nothing_becomes_happy_because_data_went_away(run: list[Signals], len
         before = after
 
 
-@MANY
 @given(st.floats(1e-3, 1e5), st.floats(1.0, 1.01), st.floats(10.0, 3600.0))
 def test_12_thresholds_are_continuous_in_demand(demand: float, factor: float, window: float) -> None:
     tolerances = [v for v in Thresholds().__dict__.values() if isinstance(v, Tolerance)]
@@ -107,38 +90,21 @@ def test_12_thresholds_are_continuous_in_demand(demand: float, factor: float, wi
         assert 0.98 <= tolerance.at(demand * factor, window) / tolerance.at(demand, window) <= 1.02
 
 
-@MANY
-@given(runs)
-def test_13_stored_evidence_replays_to_the_stored_verdict(run: list[Signals]) -> None:
-    memory = Memory()
-    for number, signals in enumerate(run):
-        now = at(signals, number * CONTEXT.interval_sec)
-        stored = (
-            Signals.model_validate_json(now.model_dump_json()),
-            Memory.model_validate_json(memory.model_dump_json()),
-        )
-        evaluation, memory = evaluate(now, memory, CONTEXT)
-        again, memory_again = evaluate(*stored, CONTEXT)
-        assert (again, memory_again) == (evaluation, memory)
-
-
-@MANY
 @given(runs, ticks(), st.sampled_from(PRIMARY), st.floats(1.01, 1e4))
 def test_15_worse_never_reads_better(run: list[Signals], tick: Signals, signal_id: str, factor: float) -> None:
     direction, value = SPECS[signal_id].worse, tick.value(signal_id)
     if direction is None or value is None:
         return
     worse = (value + 0.01) * factor if direction == "up" else value / factor
-    memory = play(run)[1]
+    memory = judged(run)[1]
     before = next_state(tick, memory, len(run)).verdict.health_state
     after = next_state(with_readings(tick, {signal_id: worse}), memory, len(run)).verdict.health_state
     assert BADNESS[after] >= BADNESS[before]
 
 
-@MANY
 @given(runs, ticks(), st.sets(st.sampled_from(PRIMARY), min_size=1, max_size=30))
 def test_16_removing_readings_gives_no_better_state(run: list[Signals], tick: Signals, gone: set[str]) -> None:
-    seen, memory = play(run)
+    seen, memory = judged(run)
     before = seen[-1].verdict.health_state
     full = next_state(tick, memory, len(run)).verdict.health_state
     less = next_state(with_readings(tick, dict.fromkeys(gone)), memory, len(run)).verdict.health_state
@@ -148,8 +114,6 @@ def test_16_removing_readings_gives_no_better_state(run: list[Signals], tick: Si
 
 @pytest.mark.parametrize("seconds", [10.0, 30.0, 60.0])
 def test_12_critical_holds_its_minimum_and_comes_in_time(seconds: float) -> None:
-    from tests.cluster_signals import every, states
-
     context = every(seconds)
     said = states([healthy()] * 3 + [workers_down(60.0 + n * seconds) for n in range(10)], context)[3:]
     assert said[0] == "stressed"

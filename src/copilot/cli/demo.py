@@ -50,7 +50,7 @@ def demo(
     Example: copilot demo --fault workers-down@60s --for 190s"""
     from copilot.demo.run import run_demo
     from copilot.demo.stack import DemoOptions
-    from copilot.embedded.processes import run_until_signal
+    from copilot.embedded.signals import run_until_signal
 
     plan = [planned_fault(text) for text in fault or []]
     for_sec = None if for_ is None else duration("--for", for_)

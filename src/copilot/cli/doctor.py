@@ -112,7 +112,7 @@ def _record(
         raise SettingsError([f"a recording is of one cluster: choose one with --cluster, of {names}"])
     for_sec, interval_sec = duration("--for", for_), None if interval is None else duration("--interval", interval)
     from copilot.doctor import record_cluster
-    from copilot.embedded.processes import run_until_signal
+    from copilot.embedded.signals import run_until_signal
     from copilot.replay import with_interval
 
     cluster = clusters[0] if interval_sec is None else with_interval(clusters[0], interval_sec)

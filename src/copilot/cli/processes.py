@@ -50,7 +50,7 @@ def up(
     address = "127.0.0.1:7233"
     """
     # Here, and in other commands: Temporal's SDK takes a second to import, which --help need not wait for.
-    from copilot.embedded.processes import run_until_signal
+    from copilot.embedded.signals import run_until_signal
     from copilot.embedded.up import Up, default_folder, run_up
     from copilot.settings.load import CONFIG_FILE, load_settings
 

@@ -94,10 +94,9 @@ FAULTS: dict[str, Fault] = {
 
 def fault_named(name: str) -> Fault:
     """The fault of that name. FaultError lists the names there are."""
-    try:
-        return FAULTS[name]
-    except KeyError:
-        raise FaultError(f"there is no fault {name!r}; choose one of {', '.join(FAULTS)}") from None
+    if name not in FAULTS:
+        raise FaultError(f"there is no fault {name!r}; choose one of {', '.join(FAULTS)}")
+    return FAULTS[name]
 
 
 @dataclass(frozen=True)
@@ -172,20 +171,19 @@ class FaultController:
     async def handle(self, request: FaultRequest) -> FaultReply:
         """Do what a second terminal asks for."""
         try:
-            if request.fault is None:
-                cleared = [await self.clear(name) for name in self.active] if request.clear else []
-                text = "; ".join(cleared) or "no fault is active"
+            if request.fault is not None and not request.clear:
+                done = [await self.inject(request.fault)]
             else:
-                text = await (self.clear(request.fault) if request.clear else self.inject(request.fault))
+                names = [request.fault] if request.fault is not None else self.active if request.clear else []
+                done = [await self.clear(name) for name in names]
         except CopilotError as error:
             return FaultReply(done=False, text=str(error), active=self.active)
-        return FaultReply(done=True, text=text, active=self.active)
+        return FaultReply(done=True, text="; ".join(done) or "no fault is active", active=self.active)
 
     async def close(self) -> None:
         """Cancel the pending automatic endings."""
         for ending in self._endings.values():
             ending.cancel()
-        self._endings.clear()
 
     async def _clear_after(self, fault: Fault, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -209,17 +207,13 @@ async def serving_requests(
     """Answer fault requests on a unix socket while the context is open: one JSON line each way."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            line = await reader.readline()
+        with contextlib.suppress(OSError), contextlib.closing(writer):
             try:
-                reply = await handle(FaultRequest.model_validate_json(line))
+                reply = await handle(FaultRequest.model_validate_json(await reader.readline()))
             except ValidationError as error:
                 reply = FaultReply(done=False, text=f"invalid request: {error.errors()[0]['msg']}", active=[])
             writer.write(reply.model_dump_json().encode() + b"\n")
-            with contextlib.suppress(OSError):
-                await writer.drain()
-        finally:
-            writer.close()
+            await writer.drain()
 
     # The socket is for this user alone: no other may write to a file made under this mask.
     mask = os.umask(0o177)
@@ -237,11 +231,8 @@ async def send_request(socket: Path, request: FaultRequest) -> FaultReply:
     """Send a request to a running demo and wait for the reply. StartError if the demo does not reply."""
     try:
         reader, writer = await asyncio.open_unix_connection(socket)
-        try:
+        with contextlib.closing(writer):
             writer.write(request.model_dump_json().encode() + b"\n")
-            line = await asyncio.wait_for(reader.readline(), REPLY_TIMEOUT_SEC)
-            return FaultReply.model_validate_json(line)
-        finally:
-            writer.close()
+            return FaultReply.model_validate_json(await asyncio.wait_for(reader.readline(), REPLY_TIMEOUT_SEC))
     except (OSError, TimeoutError, ValidationError) as error:
         raise StartError(f"the demo at {socket} does not reply: {error!r}") from error

@@ -1,15 +1,13 @@
-"""The load of the demo: `python -m copilot.demo.load --address HOST:PORT --profile FILE`.
+"""The load of the demo: `python -m copilot.demo.load HOST:PORT PROFILE`.
 
-Starts workflows at the rates of the profile, a JSON file that is read again at every tick. A slow server does not
+Starts workflows at the rates of PROFILE, a JSON file that is read again at every tick. A slow server does not
 slow the starts down, up to a limit on requests in flight.
 """
 
-import argparse
 import asyncio
 import itertools
 import random
 import secrets
-import signal
 import sys
 from collections.abc import Coroutine
 from datetime import timedelta
@@ -21,15 +19,9 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError
 
-from copilot.demo.workflows import (
-    BILLING,
-    ORDERS,
-    InvoiceWorkflow,
-    Job,
-    OrderWorkflow,
-    Subscription,
-    SubscriptionWorkflow,
-)
+from copilot.demo import workflows
+from copilot.demo.workflows import BILLING, ORDERS, Job
+from copilot.embedded.signals import run_until_signal
 
 TICK_SEC = 0.1
 REQUEST_TIMEOUT = timedelta(seconds=10)
@@ -81,11 +73,11 @@ class Load:
         self._run = secrets.token_hex(3)
         self._numbers = itertools.count(1)
 
-    async def run(self, done: asyncio.Event) -> None:
-        """Start workflows at the profile's rates until `done` is set."""
+    async def run(self) -> None:
+        """Start workflows at the profile's rates until cancelled."""
         loop = asyncio.get_running_loop()
         last, due = loop.time(), [0.0, 0.0, 0.0]
-        while not done.is_set():
+        while True:
             profile, now = Profile.read(self._profile), loop.time()
             rates = (profile.short_per_sec, profile.long_per_sec, profile.mistakes_per_sec)
             due = [left + (now - last) * rate for left, rate in zip(due, rates, strict=True)]
@@ -94,12 +86,7 @@ class Load:
                 for _ in range(int(due[kind])):
                     self._begin(work(profile))
                 due[kind] %= 1
-            try:
-                await asyncio.wait_for(done.wait(), TICK_SEC * random.uniform(0.5, 1.5))
-            except TimeoutError:
-                continue
-        for task in self._in_flight:
-            task.cancel()
+            await asyncio.sleep(TICK_SEC * random.uniform(0.5, 1.5))
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         if len(self._in_flight) >= MAX_IN_FLIGHT:
@@ -116,7 +103,7 @@ class Load:
         job = Job(fails=random.random() < profile.failing_share, special=random.random() < profile.special_share)
         queue = _queue(profile)
         await self._client.start_workflow(
-            InvoiceWorkflow.run if queue == BILLING else OrderWorkflow.run,
+            workflows.InvoiceWorkflow.run if queue == BILLING else workflows.OrderWorkflow.run,
             job,
             id=self._id("invoice" if queue == BILLING else "order"),
             task_queue=queue,
@@ -124,20 +111,20 @@ class Load:
         )
 
     async def _start_long(self, profile: Profile) -> None:
-        handle: WorkflowHandle[SubscriptionWorkflow, int] = await self._client.start_workflow(
-            SubscriptionWorkflow.run,
-            Subscription(periods=profile.long_periods),
+        handle: WorkflowHandle[workflows.SubscriptionWorkflow, int] = await self._client.start_workflow(
+            workflows.SubscriptionWorkflow.run,
+            workflows.Subscription(periods=profile.long_periods),
             id=self._id("subscription"),
             task_queue=_queue(profile),
             rpc_timeout=REQUEST_TIMEOUT,
         )
         await asyncio.sleep(random.uniform(3, 12))
-        await handle.signal(SubscriptionWorkflow.note, "hello", rpc_timeout=REQUEST_TIMEOUT)
+        await handle.signal(workflows.SubscriptionWorkflow.note, "hello", rpc_timeout=REQUEST_TIMEOUT)
         await asyncio.sleep(random.uniform(3, 12))
-        await handle.execute_update(SubscriptionWorkflow.change_plan, "premium", rpc_timeout=REQUEST_TIMEOUT)
+        await handle.execute_update(workflows.SubscriptionWorkflow.change_plan, "premium", rpc_timeout=REQUEST_TIMEOUT)
         if random.random() < QUERIED_SHARE:
             await asyncio.sleep(random.uniform(1, 5))
-            await handle.query(SubscriptionWorkflow.plan, rpc_timeout=REQUEST_TIMEOUT)
+            await handle.query(workflows.SubscriptionWorkflow.plan, rpc_timeout=REQUEST_TIMEOUT)
 
     async def _mistake(self, profile: Profile) -> None:
         if random.random() < 0.5:
@@ -146,8 +133,8 @@ class Load:
             return
         for _ in range(2):
             await self._client.start_workflow(
-                SubscriptionWorkflow.run,
-                Subscription(periods=1, period_sec=5.0),
+                workflows.SubscriptionWorkflow.run,
+                workflows.Subscription(periods=1, period_sec=5.0),
                 id=f"subscription-{self._run}-again",
                 task_queue=_queue(profile),
                 rpc_timeout=REQUEST_TIMEOUT,
@@ -166,22 +153,9 @@ async def _report_errors(work: Coroutine[Any, Any, None]) -> None:
 
 
 async def run(address: str, profile: Path) -> None:
-    """Run the load until SIGTERM or SIGINT."""
-    client = await Client.connect(address)
-    done = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, done.set)
-    await Load(client, profile).run(done)
-
-
-def main() -> None:
-    """Parse the command line and run the load."""
-    parser = argparse.ArgumentParser(prog="python -m copilot.demo.load")
-    parser.add_argument("--address", required=True)
-    parser.add_argument("--profile", required=True, type=Path)
-    options = parser.parse_args()
-    asyncio.run(run(options.address, options.profile))
+    """Run the load until cancelled."""
+    await Load(await Client.connect(address), profile).run()
 
 
 if __name__ == "__main__":
-    main()
+    run_until_signal(run(sys.argv[1], Path(sys.argv[2])))

@@ -1,7 +1,7 @@
 """One run of `copilot demo`: start the stack, show verdicts and events, inject the planned faults, end in time."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -42,30 +42,27 @@ async def run_demo(options: DemoOptions, plan: Sequence[PlannedFault], for_sec: 
         # On this machine: no proxy, short timeouts.
         async with httpx.AsyncClient(base_url=demo.page, timeout=REQUEST_TIMEOUT_SEC, trust_env=False) as client:
             first = asyncio.Event()
-            await _until_first_ends(
-                _show_evaluations(client, screen.evaluation, first),
-                _show_status(client, screen.status),
-                _follow_plan(first, faults, plan, for_sec),
-            )
+            works = [_show(client, screen, first), _follow_plan(first, faults, plan, for_sec)]
+            tasks = [asyncio.create_task(work) for work in works]
+            try:
+                (ended, *_), _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                await ended
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
 
 
-async def _show_evaluations(
-    client: httpx.AsyncClient, show: Callable[[JsonObject], None], first: asyncio.Event
-) -> None:
-    """Show each new evaluation once."""
+async def _show(client: httpx.AsyncClient, screen: Screen, first: asyncio.Event) -> None:
+    """Show the status, and each new evaluation once."""
     last: object = None
     while True:
         newest = await _get(client, "/status/evaluation")
         if newest is not None and newest.get("evaluation_id") != last:
             last = newest.pop("evaluation_id")
-            show(newest)
+            screen.evaluation(newest)
             first.set()
-        await asyncio.sleep(POLL_INTERVAL_SEC)
-
-
-async def _show_status(client: httpx.AsyncClient, show: Callable[[JsonObject | None], None]) -> None:
-    while True:
-        show(await _get(client, "/status"))
+        screen.status(await _get(client, "/status"))
         await asyncio.sleep(POLL_INTERVAL_SEC)
 
 
@@ -97,16 +94,3 @@ async def _follow_plan(
         await asyncio.sleep(start + at_sec - loop.time())
         await step(name)
     await (asyncio.Event().wait() if for_sec is None else asyncio.sleep(start + for_sec - loop.time()))
-
-
-async def _until_first_ends(*works: Coroutine[Any, Any, None]) -> None:
-    """Run all in parallel until the first ends or fails, then cancel the others."""
-    tasks = [asyncio.create_task(work) for work in works]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-    for task in done:
-        task.result()

@@ -14,9 +14,9 @@ from whenever import Instant
 from copilot.demo.faults import FaultController, serving_requests
 from copilot.demo.watched import WatchedCluster
 from copilot.embedded.data_folder import RunningDemo, owned_folder
-from copilot.embedded.ports import LOOPBACK, claim_port, free_ports
+from copilot.embedded.ports import LOOPBACK, claim_port
 from copilot.embedded.postgres import Postgres
-from copilot.embedded.processes import start_copilot, start_own_services
+from copilot.embedded.processes import start_copilot, start_own_postgres, start_own_server
 from copilot.embedded.supervisor import Event, Supervisor, run_all
 from copilot.embedded.temporal import DevServer
 from copilot.errors import StartError
@@ -54,25 +54,23 @@ async def demo_stack(
         async with Supervisor(logs, on_event) as supervisor:
             watched = WatchedCluster(supervisor, folder)
             faults = FaultController(watched, lambda text: on_event(Event("fault", "fault", text)))
-            services: list[tuple[DevServer, Postgres]] = []
 
-            async def start_own() -> None:
-                own_server, postgres = await start_own_services(supervisor, folder, free_ports(4), throwaway=True)
-                services.append((own_server, postgres))
+            async def start_own() -> tuple[DevServer, Postgres]:
+                store = start_own_postgres(supervisor, folder, throwaway=True)
+                own_server, postgres = await run_all(start_own_server(supervisor, folder), store)
                 # For its owner alone: the store's URL contains a password.
                 config.touch(mode=0o600)
                 config.write_text(_config(watched, options, logs, own_server, postgres, api_port), encoding="utf-8")
                 await start_copilot(supervisor, config, page)
+                return own_server, postgres
 
             try:
-                await run_all(watched.start(), start_own())
-                ((own_server, postgres),) = services
-                workers = dict(zip(watched.worker_ports, watched.worker_urls, strict=True))
+                _, (own_server, postgres) = await run_all(watched.start(), start_own())
                 demo = RunningDemo(
                     pid=os.getpid(), started_at=Instant.now().format_iso(), children=supervisor.pids(),
                     data_dir=folder, config=config, logs=logs, socket=socket, page=page, store=postgres.public_url,
                     temporal=watched.server.address, copilot_temporal=own_server.address,
-                    metrics={"server": watched.relay.url, **workers},
+                    metrics={"server": watched.relay.url, **watched.worker_urls},
                 )  # fmt: skip
                 async with serving_requests(socket, faults.handle):
                     demo.write()
@@ -90,28 +88,27 @@ def _config(
 ) -> str:
     """The demo's copilot.toml."""
     quoted = json.dumps  # A JSON string of ASCII is a TOML string.
-    endpoints = [(watched.relay.url, "server"), *((url, "worker") for url in watched.worker_urls)]
-    lines = [
-        "# Written by `copilot demo`; `copilot up --help` shows a configuration of your own.",
-        "[temporal]",
-        f"address = {quoted(own_server.address)}",
-        "[store]",
-        f"url = {quoted(postgres.url)}",
-        "[api]",
-        f"host = {quoted(LOOPBACK)}",
-        f"port = {api_port}",
-        "[[clusters]]",
-        f"name = {quoted(CLUSTER)}",
-        f"interval_sec = {options.interval_sec:g}",
-        "[clusters.temporal]",
-        f"address = {quoted(watched.server.address)}",
-        f"task_queues = {quoted(TASK_QUEUES)}",
-        "[clusters.logs]",
-        f"files = [{quoted(str(logs / f'{watched.server.name}.log'))}]",
-    ]
-    for url, role in endpoints:
-        lines += ["[[clusters.metrics]]", f"url = {quoted(url)}", f"role = {quoted(role)}"]
-    return "\n".join(lines) + "\n"
+    endpoints = [(watched.relay.url, "server"), *((url, "worker") for url in watched.worker_urls.values())]
+    metrics = "\n".join(f'[[clusters.metrics]]\nurl = "{url}"\nrole = "{role}"' for url, role in endpoints)
+    return f"""\
+# Written by `copilot demo`; `copilot up --help` shows a configuration of your own.
+[temporal]
+address = "{own_server.address}"
+[store]
+url = {quoted(postgres.url)}
+[api]
+host = "{LOOPBACK}"
+port = {api_port}
+[[clusters]]
+name = "{CLUSTER}"
+interval_sec = {options.interval_sec:g}
+[clusters.temporal]
+address = "{watched.server.address}"
+task_queues = {quoted(TASK_QUEUES)}
+[clusters.logs]
+files = [{quoted(str(logs / f"{watched.server.name}.log"))}]
+{metrics}
+"""
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ import contextlib
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -18,7 +18,7 @@ from copilot.demo.load import Profile
 from copilot.demo.worker import DEPLOYMENT, WorkerTuning
 from copilot.demo.workflows import Job, OrderWorkflow
 from copilot.embedded.ports import LOOPBACK, free_ports
-from copilot.embedded.supervisor import Child, Supervisor, http_responds, run_all
+from copilot.embedded.supervisor import Child, Supervisor, http_responds
 from copilot.embedded.temporal import DevServer, DynamicConfig
 from copilot.errors import StartError
 
@@ -28,7 +28,7 @@ WORKERS = ("worker-1", "worker-2")
 ABANDONED_QUEUE = "forgotten"
 """A task queue that no worker polls."""
 FAST_BACKLOG_GAUGES: DynamicConfig = {"matching.backlogMetricsEmitInterval": "3s"}
-STAGE_SERVER, STAGE_WORKERS, STAGE_LOAD = 0, 1, 2
+STAGE_WORKERS, STAGE_LOAD = 1, 2
 LOCK_TIMEOUT_SEC = 20.0
 DEPLOYMENT_TIMEOUT_SEC = 20.0
 CHUNK_BYTES = 1 << 18
@@ -68,45 +68,33 @@ class MetricsRelay:
                 writer.transport.abort()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers = {writer}
         try:
             target_reader, target_writer = await asyncio.open_connection(LOOPBACK, self._target_port)
+            writers.add(target_writer)
+            self._open |= writers
+            await asyncio.gather(self._copy(reader, target_writer, requests=True), self._copy(target_reader, writer))
         except OSError:
-            writer.transport.abort()
             return
-        writers = {writer, target_writer}
-        self._open |= writers
-        ways = [
-            asyncio.create_task(_copy(reader, target_writer, self._may_pass)),
-            asyncio.create_task(_copy(target_reader, writer)),
-        ]
-        try:
-            await asyncio.wait(ways)
         finally:
-            for way in ways:
-                way.cancel()
             for each in writers:
                 each.transport.abort()
             self._open -= writers
 
-    def _may_pass(self, data: bytes) -> bool:
-        if not data.startswith(b"GET "):
-            return True
-        self._requests += 1
-        return not self.fail_every or self._requests % self.fail_every != 0
-
-
-async def _copy(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, may_pass: Callable[[bytes], bool] = lambda _data: True
-) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(CHUNK_BYTES):
-            if not may_pass(data):
-                writer.transport.abort()
-                return
-            writer.write(data)
-            await writer.drain()
-        if writer.can_write_eof():
-            writer.write_eof()
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, requests: bool = False
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(CHUNK_BYTES):
+                if requests and data.startswith(b"GET "):
+                    self._requests += 1
+                    if self.fail_every and self._requests % self.fail_every == 0:
+                        writer.transport.abort()
+                        return
+                writer.write(data)
+                await writer.drain()
+            if writer.can_write_eof():
+                writer.write_eof()
 
 
 @dataclass(frozen=True)
@@ -127,7 +115,7 @@ class WatchedCluster:
         port, metrics, http, relay, *workers = free_ports(4 + len(WORKERS))
         self.server = DevServer(SERVER, folder / "watched.sqlite", port, metrics, http, log_level="info")
         self.relay = MetricsRelay(relay, metrics)
-        self.worker_ports = dict(zip(WORKERS, workers, strict=True))
+        self._worker_ports = dict(zip(WORKERS, workers, strict=True))
         self._supervisor = supervisor
         self.baseline = baseline or Baseline()
         self._profile_file = folder / "load.json"
@@ -135,21 +123,24 @@ class WatchedCluster:
         self._lock: sqlite3.Connection | None = None
 
     @property
-    def worker_urls(self) -> list[str]:
-        """The workers' metrics pages."""
-        return [f"http://{LOOPBACK}:{port}/metrics" for port in self.worker_ports.values()]
+    def worker_urls(self) -> dict[str, str]:
+        """The workers' metrics pages by name."""
+        return {name: f"http://{LOOPBACK}:{port}/metrics" for name, port in self._worker_ports.items()}
 
     async def start(self) -> None:
         """Start the server, then workers and load. StartError names what cannot be started."""
         await self.change_load()
         await self.relay.restore()
-        await self._supervisor.start(self.server.child(self.baseline.dynamic_config, stage=STAGE_SERVER))
-        await self._start_abandoned()
+        await self._supervisor.start(self.server.child(self.baseline.dynamic_config))
+        for number in range(self.baseline.abandoned):
+            client, name = await Client.connect(self.server.address), f"forgotten-{number}"
+            await client.start_workflow(OrderWorkflow.run, Job(), id=name, task_queue=ABANDONED_QUEUE)
         await self._supervisor.start(*(self._worker(name, self.baseline.workers[name]) for name in WORKERS))
         builds = [tuning.build for tuning in self.baseline.workers.values() if tuning.build is not None]
         if builds:
             await self.set_current_build(builds[0])
-        await self._supervisor.start(self._load())
+        load = (sys.executable, "-m", "copilot.demo.load", self.server.address, str(self._profile_file))
+        await self._supervisor.start(Child(LOAD, load, stop_within=2.0, stage=STAGE_LOAD))
 
     async def close(self) -> None:
         """Release what is not a process: the relay and the database lock."""
@@ -173,7 +164,7 @@ class WatchedCluster:
         """Start these workers, or all, after they were killed, and wait until they poll; without a tuning, as in the
         baseline."""
         children = [self._worker(name, tuning or self.baseline.workers[name]) for name in names or WORKERS]
-        await run_all(*(self._supervisor.bring_up(child.name, child) for child in children))
+        await self._supervisor.start(*children)
 
     async def deploy_workers(self, tuning: WorkerTuning | None = None, *names: str) -> None:
         """Restart these workers, or all, gracefully and one after the other, as a rolling deploy does."""
@@ -185,12 +176,9 @@ class WatchedCluster:
         """Send new work to workers of this build, whether there are any or not. StartError if the server refuses."""
         client = await Client.connect(self.server.address)
         request = SetWorkerDeploymentCurrentVersionRequest(
-            namespace=client.namespace,
-            deployment_name=DEPLOYMENT,
-            build_id=build,
-            ignore_missing_task_queues=True,
+            namespace=client.namespace, deployment_name=DEPLOYMENT, build_id=build, ignore_missing_task_queues=True,
             allow_no_pollers=True,
-        )
+        )  # fmt: skip
         end = asyncio.get_running_loop().time() + DEPLOYMENT_TIMEOUT_SEC
         while True:
             try:
@@ -234,8 +222,7 @@ class WatchedCluster:
 
     async def start_server(self, extra: DynamicConfig | None = None) -> None:
         """Start the killed server on the same database and ports, with `extra` dynamic config."""
-        changed = self.server.child({**self.baseline.dynamic_config, **(extra or {})}, stage=STAGE_SERVER)
-        await self._supervisor.bring_up(SERVER, changed)
+        await self._supervisor.start(self.server.child({**self.baseline.dynamic_config, **(extra or {})}))
 
     async def restart_server(self, extra: DynamicConfig | None = None, *, down_sec: float = 0.0) -> None:
         """Kill the server and start it `down_sec` seconds later, with `extra` dynamic config."""
@@ -245,9 +232,8 @@ class WatchedCluster:
 
     async def lock_database(self) -> None:
         """Take the database's write lock and keep it. StartError if it cannot be taken."""
-        connection = sqlite3.connect(
-            self.server.database, timeout=LOCK_TIMEOUT_SEC, isolation_level=None, check_same_thread=False
-        )
+        file = self.server.database
+        connection = sqlite3.connect(file, LOCK_TIMEOUT_SEC, isolation_level=None, check_same_thread=False)
         try:
             await asyncio.to_thread(connection.execute, "BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
@@ -261,28 +247,10 @@ class WatchedCluster:
             self._lock.close()
             self._lock = None
 
-    async def _start_abandoned(self) -> None:
-        if not self.baseline.abandoned:
-            return
-        client = await Client.connect(self.server.address)
-        for number in range(self.baseline.abandoned):
-            await client.start_workflow(OrderWorkflow.run, Job(), id=f"forgotten-{number}", task_queue=ABANDONED_QUEUE)
-
     def _worker(self, name: str, tuning: WorkerTuning) -> Child:
-        port = self.worker_ports[name]
-        return Child(
-            name,
-            (sys.executable, "-m", "copilot.demo.worker", "--address", self.server.address,
-             "--metrics-port", str(port), "--tuning", tuning.model_dump_json(exclude_defaults=True),
-             "--outage", str(self._outage_file)),
-            ready=http_responds(f"http://{LOOPBACK}:{port}/metrics", containing="temporal_num_pollers"),
-            stop_within=2.0,
-            stage=STAGE_WORKERS,
-        )  # fmt: skip
-
-    def _load(self) -> Child:
         argv = (
-            sys.executable, "-m", "copilot.demo.load", "--address", self.server.address,
-            "--profile", str(self._profile_file),
+            sys.executable, "-m", "copilot.demo.worker", self.server.address, str(self._worker_ports[name]),
+            tuning.model_dump_json(exclude_defaults=True), str(self._outage_file),
         )  # fmt: skip
-        return Child(LOAD, argv, stop_within=2.0, stage=STAGE_LOAD)
+        polls = http_responds(self.worker_urls[name], containing="temporal_num_pollers")
+        return Child(name, argv, ready=polls, stop_within=2.0, stage=STAGE_WORKERS)

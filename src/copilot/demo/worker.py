@@ -1,8 +1,10 @@
-"""A worker of the demo: `python -m copilot.demo.worker --address HOST:PORT --metrics-port PORT`."""
+"""A worker of the demo: `python -m copilot.demo.worker ADDRESS METRICS_PORT TUNING OUTAGE`.
 
-import argparse
+ADDRESS is HOST:PORT, TUNING a WorkerTuning as JSON. While the file OUTAGE exists, activities of special workflows fail.
+"""
+
 import asyncio
-import signal
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRu
 
 from copilot.demo.workflows import BILLING, ORDERS, Activities, workflows
 from copilot.embedded.ports import LOOPBACK
+from copilot.embedded.signals import run_until_signal
 
 
 class WorkerTuning(BaseModel):
@@ -42,23 +45,14 @@ GRACE = timedelta(seconds=1)
 DEPLOYMENT = "demo"
 
 
-async def work(address: str, metrics_port: int, tuning: WorkerTuning, outage: Path | None) -> None:
-    """Poll until SIGTERM or SIGINT."""
+async def work(address: str, metrics_port: str, tuning: WorkerTuning, outage: Path) -> None:
+    """Poll until cancelled."""
     runtime = Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=f"{LOOPBACK}:{metrics_port}")))
     client = await Client.connect(address, runtime=runtime)
-    done = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, done.set)
-    async with asyncio.TaskGroup() as group:
-        workers = [_worker(client, queue, tuning, outage) for queue in tuning.queues]
-        for worker in workers:
-            group.create_task(worker.run())
-        await done.wait()
-        for worker in workers:
-            group.create_task(worker.shutdown())
+    await asyncio.gather(*(_worker(client, queue, tuning, outage).run() for queue in tuning.queues))
 
 
-def _worker(client: Client, queue: str, tuning: WorkerTuning, outage: Path | None) -> Worker:
+def _worker(client: Client, queue: str, tuning: WorkerTuning, outage: Path) -> Worker:
     pollers = PollerBehaviorSimpleMaximum(tuning.pollers or POLLERS[queue])
     return Worker(
         client,
@@ -74,29 +68,16 @@ def _worker(client: Client, queue: str, tuning: WorkerTuning, outage: Path | Non
         activity_task_poller_behavior=pollers,
         nonsticky_to_sticky_poll_ratio=NONSTICKY_RATIO,
         graceful_shutdown_timeout=GRACE,
-        deployment_config=None if tuning.build is None else _version(tuning.build),
+        deployment_config=WorkerDeploymentConfig(
+            version=WorkerDeploymentVersion(deployment_name=DEPLOYMENT, build_id=tuning.build),
+            use_worker_versioning=True,
+            default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
+        )
+        if tuning.build is not None
+        else None,
     )
-
-
-def _version(build: str) -> WorkerDeploymentConfig:
-    return WorkerDeploymentConfig(
-        version=WorkerDeploymentVersion(deployment_name=DEPLOYMENT, build_id=build),
-        use_worker_versioning=True,
-        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
-    )
-
-
-def main() -> None:
-    """Parse the command line and run the worker."""
-    parser = argparse.ArgumentParser(prog="python -m copilot.demo.worker")
-    parser.add_argument("--address", required=True)
-    parser.add_argument("--metrics-port", required=True, type=int)
-    parser.add_argument("--tuning", default="{}", help="a WorkerTuning as JSON")
-    parser.add_argument("--outage", type=Path, help="while this file exists, activities of special workflows fail")
-    options = parser.parse_args()
-    tuning = WorkerTuning.model_validate_json(options.tuning)
-    asyncio.run(work(options.address, options.metrics_port, tuning, options.outage))
 
 
 if __name__ == "__main__":
-    main()
+    address, metrics_port, tuning, outage = sys.argv[1:]
+    run_until_signal(work(address, metrics_port, WorkerTuning.model_validate_json(tuning), Path(outage)))

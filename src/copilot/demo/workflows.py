@@ -51,7 +51,7 @@ class Activities:
     """The demo's activities. `seconds`: the duration of each (None: a few dozen milliseconds). One in a hundred first
     attempts fails and is retried. While the file `outage` exists, the third party is down and special steps fail."""
 
-    def __init__(self, seconds: float | None, outage: Path | None = None) -> None:
+    def __init__(self, seconds: float | None, outage: Path) -> None:
         self._seconds = seconds
         self._outage = outage
 
@@ -59,7 +59,7 @@ class Activities:
     async def do_step(self, step: Step) -> str:
         """Sleep, and fail at times at the first attempt."""
         await asyncio.sleep(random.uniform(*ACTIVITY_SEC) if self._seconds is None else self._seconds)
-        if step.special and self._outage is not None and self._outage.exists():
+        if step.special and self._outage.exists():
             raise ApplicationError(f"{step.what}: the third party does not respond", type="ThirdPartyDown")
         if activity.info().attempt == 1 and random.random() < FLAKY_SHARE:
             raise ApplicationError(f"{step.what}: the other side hung up", type="Flaky")
@@ -76,6 +76,14 @@ async def do_step(what: str, *, special: bool = False) -> str:
     )
 
 
+async def do_steps(job: Job, first: str, second: str, failure: ApplicationError) -> str:
+    """Run two steps; a failing job fails between them."""
+    await do_step(first, special=job.special)
+    if job.fails:
+        raise failure
+    return await do_step(second, special=job.special)
+
+
 @workflow.defn
 class OrderWorkflow:
     """Reserve and charge."""
@@ -83,10 +91,7 @@ class OrderWorkflow:
     @workflow.run
     async def run(self, job: Job) -> str:
         """Two activities; a failing job fails between them."""
-        await do_step("reserve", special=job.special)
-        if job.fails:
-            raise ApplicationError("the card was declined", type="CardDeclined")
-        return await do_step("charge", special=job.special)
+        return await do_steps(job, "reserve", "charge", ApplicationError("the card was declined", type="CardDeclined"))
 
 
 @workflow.defn
@@ -96,10 +101,7 @@ class InvoiceWorkflow:
     @workflow.run
     async def run(self, job: Job) -> str:
         """Two activities; a failing job fails between them."""
-        await do_step("print", special=job.special)
-        if job.fails:
-            raise ApplicationError("the customer has no address", type="NoAddress")
-        return await do_step("send", special=job.special)
+        return await do_steps(job, "print", "send", ApplicationError("the customer has no address", type="NoAddress"))
 
 
 @workflow.defn
@@ -174,10 +176,9 @@ class BlockingOrderWorkflow:
     @workflow.run
     async def run(self, job: Job) -> str:
         """Like OrderWorkflow, with blocking code."""
-        time.sleep(self.seconds)  # noqa: ASYNC251 - the fault itself
-        await do_step("reserve", special=job.special)
-        time.sleep(self.seconds)  # noqa: ASYNC251
-        done = await do_step("charge", special=job.special)
+        for step in ("reserve", "charge"):
+            time.sleep(self.seconds)  # noqa: ASYNC251 - the fault itself
+            done = await do_step(step, special=job.special)
         time.sleep(self.seconds)  # noqa: ASYNC251
         return done
 

@@ -79,10 +79,8 @@ def is_locked(folder: Path, name: str) -> bool:
     try:
         with (folder / name).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
     return False
 
 
@@ -98,36 +96,35 @@ def owned_folder(chosen: Path | None) -> Iterator[Path]:
     if os.geteuid() == 0 and chosen is None:
         folder.chmod(0o711)  # PostgreSQL then runs as another user and must reach its folder.
     with locked(folder, LOCK, "demo"):
-        failed = False
+        kept: str | None = None
         try:
             yield folder
         except StartError:
-            failed = True
+            kept = "logs"
             raise
         finally:
             if chosen is None:
-                _remove(folder, keep="logs" if failed else None)
+                _remove(folder, kept)
 
 
 def find_demo(data_dir: Path | None) -> RunningDemo:
     """The demo that runs in `data_dir`, by default the newest of this user. StartError if there is none."""
     if data_dir is not None:
-        demo = _read(data_dir.expanduser().absolute() / DESCRIPTION)
-        if demo is None:
-            raise StartError(f"no demo runs in {data_dir}")
-        return demo
-    demos = [demo for file in _list_of_demos().glob("*.json") if (demo := _read(file)) is not None]
+        files, missing = [data_dir.expanduser().absolute() / DESCRIPTION], f"no demo runs in {data_dir}"
+    else:
+        files = list(_list_of_demos().glob("*.json"))
+        missing = "no demo runs: start one with `copilot demo`, or name its folder with --data-dir"
+    demos = [demo for file in files if (demo := _read(file)) is not None and is_locked(demo.data_dir, LOCK)]
     if not demos:
-        raise StartError("no demo runs: start one with `copilot demo`, or name its folder with --data-dir")
+        raise StartError(missing)
     return max(demos, key=lambda demo: demo.started_at)
 
 
 def _read(file: Path) -> RunningDemo | None:
     try:
-        demo = RunningDemo.model_validate_json(file.read_bytes())
+        return RunningDemo.model_validate_json(file.read_bytes())
     except (OSError, ValidationError):
         return None
-    return demo if is_locked(demo.data_dir, LOCK) else None
 
 
 def _list_of_demos() -> Path:
@@ -137,34 +134,25 @@ def _list_of_demos() -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         owner = folder.stat().st_uid
     except OSError as error:
-        raise StartError(
-            f"{folder} cannot be used ({error.strerror}): set XDG_RUNTIME_DIR to a folder of your own"
-        ) from error
-    if owner != os.geteuid():
-        raise StartError(f"{folder} belongs to another user: set XDG_RUNTIME_DIR to a folder of your own")
+        problem = f"cannot be used ({error.strerror})"
+    else:
+        problem = "" if owner == os.geteuid() else "belongs to another user"
+    if problem:
+        raise StartError(f"{folder} {problem}: set XDG_RUNTIME_DIR to a folder of your own")
     return folder
 
 
-def _remove(folder: Path, *, keep: str | None) -> None:
-    if keep is None:
-        shutil.rmtree(folder, ignore_errors=True)
-        return
-    for part in folder.iterdir():
-        if part.is_dir() and part.name != keep:
-            shutil.rmtree(part, ignore_errors=True)
-        elif not part.is_dir():
-            part.unlink(missing_ok=True)
+def _remove(folder: Path, kept: str | None) -> None:
+    for part in [folder] if kept is None else [part for part in folder.iterdir() if part.name != kept]:
+        shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
 
 
 def _remove_leftovers() -> None:
     """Remove temporary folders of demos that were killed: listed, but no longer locked."""
     for file in _list_of_demos().glob("*.json"):
-        if _read(file) is not None:
+        demo = _read(file)
+        if demo is None or is_locked(demo.data_dir, LOCK):
             continue
-        try:
-            folder = RunningDemo.model_validate_json(file.read_bytes()).data_dir
-        except (OSError, ValidationError):
-            continue
-        if folder.name.startswith(PREFIX) and folder.parent == Path(tempfile.gettempdir()):
-            shutil.rmtree(folder, ignore_errors=True)
+        if demo.data_dir.name.startswith(PREFIX) and demo.data_dir.parent == Path(tempfile.gettempdir()):
+            shutil.rmtree(demo.data_dir, ignore_errors=True)
         file.unlink(missing_ok=True)

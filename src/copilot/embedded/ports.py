@@ -9,16 +9,19 @@ LOOPBACK = "127.0.0.1"
 # Below the ephemeral ports: the system could hand one of those to an outgoing connection between our choice and its
 # use, or while the server that owns it restarts.
 PORTS = range(20_000, 32_000)
+_given: set[int] = set()
 
 
 def free_ports(count: int) -> list[int]:
-    """`count` different ports on which no process listens. StartError if there are fewer."""
+    """`count` different ports on which no process listens, and that this function has not returned before: their
+    servers may not listen yet. StartError if there are fewer."""
     found: list[int] = []
     for port in random.sample(PORTS, len(PORTS)):
         if len(found) == count:
             return found
-        if _unavailable(port) is None:
+        if port not in _given and _unavailable(port) is None:
             found.append(port)
+            _given.add(port)
     raise StartError(f"fewer than {count} ports between {PORTS.start} and {PORTS.stop} are free on {LOOPBACK}")
 
 

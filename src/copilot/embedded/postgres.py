@@ -16,12 +16,11 @@ from pathlib import Path
 import asyncpg
 
 from copilot.embedded.ports import LOOPBACK
-from copilot.embedded.supervisor import PROBE_TIMEOUT_SEC, Account, Child, Probe, Supervisor
+from copilot.embedded.supervisor import PROBE_TIMEOUT_SEC, Child, Probe, Supervisor
 from copilot.errors import StartError
 
 OWNER = "copilot"
 DATABASE = "postgres"
-PARTS = ("bin/postgres", "bin/initdb", "lib", "share")
 SETTINGS = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
@@ -42,7 +41,7 @@ class Postgres:
     programs: Path
     port: int
     password: str
-    account: Account | None
+    account: pwd.struct_passwd | None
     throwaway: bool
 
     @property
@@ -55,21 +54,14 @@ class Postgres:
         """Its URL without the password."""
         return f"postgresql://{OWNER}@{LOOPBACK}:{self.port}/{DATABASE}"
 
-    def child(self, *, stage: int = 0) -> Child:
+    def child(self) -> Child:
         """The child process that runs it."""
-        settings = {**SETTINGS, **(THROWAWAY_SETTINGS if self.throwaway else {})}
         argv = [str(self.programs / "bin" / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
-        for key, value in settings.items():
+        for key, value in {**SETTINGS, **(THROWAWAY_SETTINGS if self.throwaway else {})}.items():
             argv += ["-c", f"{key}={value}"]
-        return Child(
-            "postgres",
-            tuple(argv),
-            account=self.account,
-            ready=accepts_connections(self.url),
-            # SIGINT is PostgreSQL's fast shutdown: it does not wait for its clients to leave.
-            stop_signal=signal.SIGINT,
-            stage=stage,
-        )
+        # SIGINT is PostgreSQL's fast shutdown: it does not wait for its clients to leave.
+        ready, fast = accepts_connections(self.url), signal.SIGINT
+        return Child("postgres", tuple(argv), account=self.account, ready=ready, stop_signal=fast)
 
 
 async def prepare(supervisor: Supervisor, folder: Path, port: int, *, throwaway: bool = False) -> Postgres:
@@ -78,7 +70,13 @@ async def prepare(supervisor: Supervisor, folder: Path, port: int, *, throwaway:
         postgres = _layout(folder, port, throwaway)
         data, password_file, created = folder / "data", folder / "password.once", folder / "created"
         if not created.exists():
-            _make_folder(postgres, data, password_file)
+            shutil.rmtree(data, ignore_errors=True)
+            data.mkdir(mode=0o700)
+            password_file.touch(mode=0o600)
+            password_file.write_text(postgres.password + "\n", encoding="ascii")
+            if postgres.account is not None:
+                for path in (data, password_file):
+                    os.chown(path, postgres.account.pw_uid, postgres.account.pw_gid)
             argv = (
                 str(postgres.programs / "bin" / "initdb"), "-D", str(data), "-U", OWNER, "-A", "scram-sha-256",
                 "--pwfile", str(password_file), "-E", "UTF8", "--locale=C", "--no-sync",
@@ -103,16 +101,6 @@ def _layout(folder: Path, port: int, throwaway: bool) -> Postgres:
         if _closed_folder(programs) is not None:
             programs = _copied(programs, folder / "programs")
     return Postgres(folder, programs, port, _password(folder / "password"), account, throwaway)
-
-
-def _make_folder(postgres: Postgres, data: Path, password_file: Path) -> None:
-    shutil.rmtree(data, ignore_errors=True)
-    data.mkdir(mode=0o700)
-    password_file.touch(mode=0o600)
-    password_file.write_text(postgres.password + "\n", encoding="ascii")
-    if postgres.account is not None:
-        for path in (data, password_file):
-            os.chown(path, postgres.account.uid, postgres.account.gid)
 
 
 def accepts_connections(url: str) -> Probe:
@@ -141,16 +129,15 @@ def _programs() -> Path:
     return Path(package.origin).parent / "pginstall"
 
 
-def _account() -> Account | None:
+def _account() -> pwd.struct_passwd | None:
     if os.geteuid() != 0:
         return None
     try:
-        nobody = pwd.getpwnam("nobody")
+        return pwd.getpwnam("nobody")
     except KeyError:
         raise StartError(
             "PostgreSQL does not run as root, and there is no user `nobody` to run it as: run copilot as a normal user"
         ) from None
-    return Account(nobody.pw_uid, nobody.pw_gid)
 
 
 def _password(file: Path) -> str:
@@ -166,9 +153,7 @@ def _closed_folder(path: Path) -> Path | None:
 
 
 def _copied(programs: Path, target: Path) -> Path:
-    for part in PARTS:
-        source, copy = programs / part, target / part
-        if not copy.exists():
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(source, copy, symlinks=True) if source.is_dir() else shutil.copy2(source, copy)
+    for part in ("bin", "lib", "share"):
+        if not (target / part).exists():
+            shutil.copytree(programs / part, target / part, symlinks=True)
     return target

@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from pwd import struct_passwd
 from typing import Any, Literal, Self
 
 import httpx
@@ -48,23 +49,15 @@ def http_responds(url: str, *, containing: str = "") -> Probe:
 
 
 @dataclass(frozen=True)
-class Account:
-    """The user that a child runs as."""
-
-    uid: int
-    gid: int
-
-
-@dataclass(frozen=True)
 class Child:
-    """What to run. `argv[0]` is a path. `env` is added to ours; None removes a variable. `ready` is probed until it
-    succeeds, for at most `ready_within` seconds (None: ready as soon as it runs). Stopping sends `stop_signal`, and
-    SIGKILL after `stop_within` seconds; higher stages stop first."""
+    """What to run. `argv[0]` is a path. `env` is added to ours; None removes a variable. `account`: the user to run as.
+    `ready` is probed until it succeeds, for at most `ready_within` seconds (None: ready as soon as it runs). Stopping
+    sends `stop_signal`, and SIGKILL after `stop_within` seconds; higher stages stop first."""
 
     name: str
     argv: tuple[str, ...]
     env: Mapping[str, str | None] = field(default_factory=dict)
-    account: Account | None = None
+    account: struct_passwd | None = None
     ready: Probe | None = None
     ready_within: float = 30.0
     stop_signal: signal.Signals = signal.SIGTERM
@@ -76,10 +69,9 @@ def exit_reason(code: int) -> str:
     """An exit code as text: `exit 1`, or `killed by SIGKILL`."""
     if code >= 0:
         return f"exit {code}"
-    try:
+    with contextlib.suppress(ValueError):
         return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"
+    return f"killed by signal {-code}"
 
 
 @dataclass
@@ -105,13 +97,12 @@ class Running:
         end = asyncio.create_task(self.process.wait())
         ready = asyncio.create_task(_until_true(self.child.ready))
         try:
-            await asyncio.wait([end, ready], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-            if ready.done():
-                ready.result()
-            elif end.done():
-                raise StartError(f"{name} ended ({exit_reason(end.result())}) before it was ready{self.last_output()}")
-            else:
+            done, _ = await asyncio.wait([end, ready], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
                 raise StartError(f"{name} was not ready after {timeout:g} s{self.last_output()}")
+            if ready not in done:
+                raise StartError(f"{name} ended ({exit_reason(end.result())}) before it was ready{self.last_output()}")
+            ready.result()
         finally:
             end.cancel()
             ready.cancel()
@@ -145,11 +136,8 @@ class Running:
         await self.process.wait()
 
     def _signal_process(self, number: signal.Signals) -> None:
-        if self.alive:
-            try:
-                self.process.send_signal(number)
-            except ProcessLookupError:
-                return
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
 
 
 async def spawn(child: Child, logs: Path) -> Running:
@@ -158,21 +146,16 @@ async def spawn(child: Child, logs: Path) -> Running:
     if program is None:
         raise StartError(f"{child.name} cannot be started: {child.argv[0]} does not exist or is not executable")
     log = logs / f"{child.name}.log"
-    account = child.account or Account(-1, -1)
-    launcher = (sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), str(account.uid), str(account.gid))
+    uid, gid = (child.account.pw_uid, child.account.pw_gid) if child.account else (-1, -1)
+    launcher = (sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), str(uid), str(gid))
     with log.open("ab") as output:
         log_start = output.tell()  # Before the child shares the file's offset and moves it.
         process = await asyncio.create_subprocess_exec(
-            *launcher,
-            program,
-            *child.argv[1:],
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
+            *launcher, program, *child.argv[1:], stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output,
             env={key: value for key, value in {**os.environ, **child.env}.items() if value is not None},
             cwd="/" if child.account else None,
             start_new_session=True,
-        )
+        )  # fmt: skip
         return Running(child, process, log, log_start)
 
 
@@ -212,7 +195,8 @@ class Supervisor:
         self._logs = logs
         self._on_event = on_event
         self._backoff = backoff or Backoff()
-        self._children: dict[str, _Supervised] = {}
+        self._children: dict[str, Running] = {}
+        self._watchers: dict[str, asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -241,49 +225,47 @@ class Supervisor:
             raise StartError(f"{child.name} failed ({exit_reason(code)}){running.last_output()}")
 
     async def take_down(self, name: str, *, graceful: bool = False) -> None:
-        """Kill a child with SIGKILL, or stop it gracefully, and do not restart it until `bring_up`."""
-        supervised = self._children[name]
-        await supervised.release()
-        await (supervised.running.stop() if graceful else supervised.running.kill())
+        """Kill a child with SIGKILL, or stop it gracefully, and do not restart it until `bring_up` or `start`."""
+        await self._unwatch(name)
+        running = self._children[name]
+        await (running.stop() if graceful else running.kill())
         self._on_event(Event(name, "down", f"{name} is {'stopped' if graceful else 'killed'} and stays down"))
 
-    async def bring_up(self, name: str, changed: Child | None = None) -> None:
-        """Start a child that was taken down, as it was or as `changed`. Returns when it is ready, else StartError."""
-        await self._start(changed or self._children[name].running.child)
+    async def bring_up(self, name: str) -> None:
+        """Start a child that was taken down. Returns when it is ready, else StartError."""
+        await self._start(self._children[name].child)
 
     def send_signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal to a child's process. StartError if it does not run."""
-        running = self._children[name].running
+        running = self._children[name]
         if not running.alive:
             raise StartError(f"{name} does not run at the moment")
         os.kill(running.process.pid, number)
 
     def pids(self) -> dict[str, int]:
         """Process ids of the running children by name."""
-        runs = {name: supervised.running for name, supervised in self._children.items()}
-        return {name: run.process.pid for name, run in runs.items() if run.alive}
+        return {name: running.process.pid for name, running in self._children.items() if running.alive}
 
     async def stop(self) -> None:
         """Stop every child, the highest stage first, those of one stage in parallel. Safe to call twice."""
+        await asyncio.gather(*map(self._unwatch, self._children))
         children = list(self._children.values())
-        await asyncio.gather(*(each.release() for each in children))
-        for stage in sorted({each.running.child.stage for each in children}, reverse=True):
-            await asyncio.gather(*(self._stop(each.running) for each in children if each.running.child.stage == stage))
+        for stage in sorted({each.child.stage for each in children}, reverse=True):
+            await asyncio.gather(*(self._stop(each) for each in children if each.child.stage == stage))
         self._children.clear()
 
     async def _start(self, child: Child) -> None:
-        before = self._children.get(child.name)
-        if before is not None and before.running.alive:
-            raise StartError(f"{child.name} already runs")
-        supervised = _Supervised(await spawn(child, self._logs))
-        self._children[child.name] = supervised
+        name, before = child.name, self._children.get(child.name)
+        if before is not None and before.alive:
+            raise StartError(f"{name} already runs")
+        self._children[name] = running = await spawn(child, self._logs)
         try:
-            await supervised.running.ready()
+            await running.ready()
         except StartError:
-            await supervised.running.kill()
+            await running.kill()
             raise
-        self._on_event(Event(child.name, "started", f"{child.name} is ready (pid {supervised.running.process.pid})"))
-        supervised.watcher = asyncio.create_task(self._watch(supervised), name=f"watch {child.name}")
+        self._on_event(Event(name, "started", f"{name} is ready (pid {running.process.pid})"))
+        self._watchers[name] = asyncio.create_task(self._watch(name), name=f"watch {name}")
 
     async def _stop(self, running: Running) -> None:
         name, was_alive = running.child.name, running.alive
@@ -291,38 +273,42 @@ class Supervisor:
         if was_alive:
             self._on_event(Event(name, "stopped", f"{name} is stopped"))
 
-    async def _watch(self, supervised: "_Supervised") -> None:
+    async def _unwatch(self, name: str) -> None:
+        """Stop watching the child, so that its end is not reported and it is not restarted."""
+        if (watcher := self._watchers.pop(name, None)) is not None:
+            watcher.cancel()
+            await asyncio.wait([watcher])
+
+    async def _watch(self, name: str) -> None:
         """Restart the child whenever it ends. Any error here is logged and retried: a child must never go unwatched."""
-        name, crashes = supervised.running.child.name, 0
-        ended: Running | None = None
+        crashes, ended = 0, None
         while True:
             try:
-                await supervised.running.process.wait()
-                age_sec = time.monotonic() - supervised.running.started
-                if supervised.running is not ended and age_sec >= self._backoff.steady_sec:
+                running = self._children[name]
+                code = await running.process.wait()
+                if running is not ended and time.monotonic() - running.started >= self._backoff.steady_sec:
                     crashes = 0
-                ended = supervised.running
-                await self._restart(supervised, self._backoff.delay(crashes))
+                ended = running
+                await self._restart(running, code, self._backoff.delay(crashes))
             except Exception:
                 log.exception("could not restart %s; retrying", name, extra={"event": "supervisor.restart_failed"})
                 await asyncio.sleep(self._backoff.delay(crashes))
             crashes += 1
 
-    async def _restart(self, supervised: "_Supervised", delay: float) -> None:
-        name = supervised.running.child.name
-        code = await supervised.running.process.wait()
-        await supervised.running.kill()
-        why = f"{exit_reason(code)}{supervised.running.last_output()}"
+    async def _restart(self, running: Running, code: int, delay: float) -> None:
+        name = running.child.name
+        await running.kill()
+        why = f"{exit_reason(code)}{running.last_output()}"
         self._report(Event(name, "died", f"{name} died, restarting in {delay:g} s: {why}"))
         await asyncio.sleep(delay)
         try:
-            supervised.running = await spawn(supervised.running.child, self._logs)
-            await supervised.running.ready()
+            self._children[name] = running = await spawn(running.child, self._logs)
+            await running.ready()
         except StartError:
             # It died again or hangs: the next turn reports it and waits longer.
-            await supervised.running.kill()
+            await running.kill()
         else:
-            self._report(Event(name, "back", f"{name} is back (pid {supervised.running.process.pid})"))
+            self._report(Event(name, "back", f"{name} is back (pid {running.process.pid})"))
 
     def _report(self, event: Event) -> None:
         """Report an event; an error in doing so must not keep a child from being restarted."""
@@ -332,24 +318,13 @@ class Supervisor:
             log.exception("could not report: %s", event.text, extra={"event": "supervisor.report_failed"})
 
 
-@dataclass
-class _Supervised:
-    running: Running
-    watcher: asyncio.Task[None] | None = None
-
-    async def release(self) -> None:
-        """Stop watching the child, so that its end is not reported and it is not restarted."""
-        if self.watcher is not None:
-            self.watcher.cancel()
-            await asyncio.wait([self.watcher])
-
-
-async def run_all(*works: Coroutine[Any, Any, None]) -> None:
-    """Run all in parallel. The first CopilotError cancels the others and is raised unchanged."""
+async def run_all(*works: Coroutine[Any, Any, Any]) -> list[Any]:
+    """Run all in parallel; returns what they return. The first CopilotError cancels the others and is raised
+    unchanged."""
     try:
         async with asyncio.TaskGroup() as group:
-            for work in works:
-                group.create_task(work)
+            tasks = [group.create_task(work) for work in works]
+        return [task.result() for task in tasks]
     except* CopilotError as errors:
         first: BaseException = errors
         while isinstance(first, BaseExceptionGroup):

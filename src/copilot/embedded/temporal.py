@@ -51,7 +51,7 @@ class DevServer:
         """The server's metrics page."""
         return f"http://{LOOPBACK}:{self.metrics_port}/metrics"
 
-    def child(self, dynamic_config: DynamicConfig, *, stage: int = 0) -> Child:
+    def child(self, dynamic_config: DynamicConfig) -> Child:
         """The child process that runs it. The server reads dynamic config once, at the start."""
         argv = [
             str(temporal_binary()), "server", "start-dev", "--headless", "--ip", LOOPBACK,
@@ -63,7 +63,7 @@ class DevServer:
         ]  # fmt: skip
         for key, value in sorted(dynamic_config.items()):
             argv += ["--dynamic-config-value", f"{key}={json.dumps(value)}"]
-        return Child(self.name, tuple(argv), ready=frontend_healthy(self.address), stage=stage)
+        return Child(self.name, tuple(argv), ready=frontend_healthy(self.address))
 
 
 def frontend_healthy(address: str) -> Probe:
@@ -71,9 +71,8 @@ def frontend_healthy(address: str) -> Probe:
 
     async def probe() -> bool:
         try:
-            client = await ServiceClient.connect(
-                ConnectConfig(target_host=address, retry_config=RetryConfig(max_retries=0))
-            )
+            config = ConnectConfig(target_host=address, retry_config=RetryConfig(max_retries=0))
+            client = await ServiceClient.connect(config)
             return await client.check_health(timeout=timedelta(seconds=PROBE_TIMEOUT_SEC))
         except (RPCError, RuntimeError):
             return False

@@ -11,11 +11,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from copilot.bootstrap import temporal_given
 from copilot.embedded.data_folder import is_locked, locked
-from copilot.embedded.ports import claim_port, free_ports
-from copilot.embedded.postgres import prepare
-from copilot.embedded.processes import OWN_SERVER, STAGE_SERVERS, start_copilot
+from copilot.embedded.ports import claim_port
+from copilot.embedded.processes import start_copilot, start_own_postgres, start_own_server
 from copilot.embedded.supervisor import Event, Supervisor, run_all
-from copilot.embedded.temporal import DevServer
 from copilot.errors import SettingsError
 from copilot.settings.load import Settings
 
@@ -67,12 +65,9 @@ def with_embedded_services(settings: Settings) -> Settings:
 
 
 async def run_up(
-    settings: Settings,
-    config: Path | None,
-    folder: Path,
-    on_event: Callable[[Event], None],
+    settings: Settings, config: Path | None, folder: Path, on_event: Callable[[Event], None],
     on_running: Callable[[Up], None],
-) -> None:
+) -> None:  # fmt: skip
     """Start everything, report it to `on_running`, and run until cancelled. SettingsError or StartError says in one
     line what is wrong."""
     if not settings.clusters:
@@ -82,12 +77,9 @@ async def run_up(
         async with Supervisor(folder / "logs", on_event) as supervisor:
             services = await _start_services(settings, supervisor, folder)
             page = f"{settings.api.scheme}://{settings.api.host_here}:{port}"
-            environment: dict[str, str | None] = {"COPILOT_API__PORT": str(port)}
-            if services.temporal:
-                environment["COPILOT_TEMPORAL__ADDRESS"] = services.temporal
-            if services.store:
-                environment["COPILOT_STORE__URL"] = services.store
-            await start_copilot(supervisor, config, page, environment)
+            addresses = {"COPILOT_TEMPORAL__ADDRESS": services.temporal, "COPILOT_STORE__URL": services.store}
+            given = {name: address for name, address in addresses.items() if address}
+            await start_copilot(supervisor, config, page, {"COPILOT_API__PORT": str(port), **given})
             embedded = f"embedded, in {folder}"
             running = Up(
                 page=page,
@@ -102,22 +94,15 @@ async def run_up(
 
 async def _start_services(settings: Settings, supervisor: Supervisor, folder: Path) -> EmbeddedServices:
     """Start the services that the configuration does not name, in parallel."""
-    addresses: dict[str, str] = {}
 
-    async def temporal() -> None:
-        server = DevServer(OWN_SERVER, folder / "copilot.sqlite", *free_ports(3))
-        await supervisor.start(server.child({}, stage=STAGE_SERVERS))
-        addresses["temporal"] = server.address
+    async def temporal() -> str | None:
+        return None if temporal_given(settings) else (await start_own_server(supervisor, folder)).address
 
-    async def store() -> None:
-        postgres = await prepare(supervisor, folder / "postgres", free_ports(1)[0])
-        await supervisor.start(postgres.child(stage=STAGE_SERVERS))
-        addresses["store"] = postgres.url
+    async def store() -> str | None:
+        return (await start_own_postgres(supervisor, folder)).url if settings.store.url is None else None
 
-    needed = [] if temporal_given(settings) else [temporal()]
-    needed += [store()] if settings.store.url is None else []
-    await run_all(*needed)
-    return EmbeddedServices(temporal=addresses.get("temporal"), store=addresses.get("store"))
+    address, url = await run_all(temporal(), store())
+    return EmbeddedServices(temporal=address, store=url)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """An evaluation explained: `explained` makes them from the decision alone, after it was made and stored."""
 
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 from whenever import Instant
 
@@ -16,7 +17,6 @@ from copilot.rules.model import (
     DetectedIssue,
     Evaluation,
     GateResult,
-    HealthAssessment,
     Issue,
     Narrative,
     OfferedAction,
@@ -47,33 +47,24 @@ def explained(evaluation: Evaluation) -> ExplainedEvaluation:
     """The evaluation explained by the rules."""
     if isinstance(evaluation, ExplainedEvaluation):
         return evaluation
-    gates = tuple(_with_sentence(gate, evaluation) for gate in evaluation.verdict.gates)
-    issues = tuple(_issue(detected, gates) for detected in evaluation.findings)
+    verdict, signals = evaluation.verdict, evaluation.signals
+    gates = tuple(replace(gate, sentence=gate_sentence(gate, signals)) for gate in verdict.gates)
+    issues = tuple(Issue(**_facts(found), **_explanation(found, gates)) for found in evaluation.findings)
     words = Words(evaluation, gates, issues)
-    fields = {name: getattr(evaluation, name) for name in Evaluation.model_fields}
     return ExplainedEvaluation.model_construct(
         **{
-            **fields,
-            "verdict": evaluation.verdict.model_copy(update={"gates": gates}),
+            **{name: value for name, value in evaluation if name in ExplainedEvaluation.model_fields},
+            "verdict": verdict.model_copy(update={"gates": gates}),
             "findings": issues,
             "summary": words.summary(),
             "narrative": words.narrative(),
-            "trigger": evaluation.trigger if isinstance(evaluation, HealthAssessment) else None,
         }
     )
 
 
 def explained_issue(stored: DetectedIssue) -> StoredIssue:
     """A stored issue explained, as it was last seen."""
-    issue = _issue(stored, ())
-    fields = {name: getattr(issue, name) for name in Issue.model_fields}
-    return StoredIssue(
-        **fields,
-        id=stored.id,
-        first_seen=stored.first_seen,
-        last_seen=stored.last_seen,
-        resolved_at=stored.resolved_at,
-    )
+    return StoredIssue(**{**dict(stored), **_explanation(stored, ())})
 
 
 def explained_as_of(evaluation: ExplainedEvaluation, now: Instant) -> ExplainedEvaluation:
@@ -88,14 +79,12 @@ def explained_as_of(evaluation: ExplainedEvaluation, now: Instant) -> ExplainedE
     return seen.model_copy(update={"summary": f"{missed} since {since}. Before that: {evaluation.summary}"})
 
 
-def _with_sentence(gate: GateResult, evaluation: Evaluation) -> GateResult:
-    return GateResult(
-        gate.name, gate.severity, gate.fired, gate.unjudged, gate.value, gate.threshold, gate.margin, gate.unit,
-        gate.evidence, gate.labels, gate.aspect, gate.lacking, gate.since, gate_sentence(gate, evaluation.signals),
-    )  # fmt: skip
+def _facts(found: Detected) -> dict[str, Any]:
+    return {name: value for name, value in found if name in Detected.model_fields}
 
 
-def _issue(detected: Detected, gates: tuple[GateResult, ...]) -> Issue:
+def _explanation(detected: Detected, gates: tuple[GateResult, ...]) -> dict[str, Any]:
+    """What a finding gets from its explanation."""
     finding = BY_NAME.get(detected.finding)
     name = detected.finding.replace("_", " ")
     title = fill(finding.title, detected.evidence) if finding else name.capitalize()
@@ -110,14 +99,12 @@ def _issue(detected: Detected, gates: tuple[GateResult, ...]) -> Issue:
         description = "Too little can be read to tell whether anything is over its limit."
         cause = f"Last known cause: {lowered(cause)}"
     actions = (_suggested(detected, offered) for offered in detected.actions)
-    fields = {name: getattr(detected, name) for name in Detected.model_fields}
-    return Issue(
-        **fields,
-        title=title,
-        description=description,
-        likely_cause=cause,
-        suggested_actions=tuple(a for a in actions if a is not None),
-    )
+    return {
+        "title": title,
+        "description": description,
+        "likely_cause": cause,
+        "suggested_actions": tuple(a for a in actions if a is not None),
+    }
 
 
 def _suggested(detected: Detected, offered: OfferedAction) -> SuggestedAction | None:

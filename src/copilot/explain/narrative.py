@@ -122,17 +122,12 @@ class Words:
         failing = self._fires(progress.REQUESTS_REJECTED.name, pressure.FRONTEND_ERRORS.name)
         parts = []
         if starts is not None:
-            some = (
-                f"{per_sec(starts, 'workflow start')} requested"
-                if failing
-                else f"{per_sec(starts, 'workflow')} started"
-            )
-            parts.append(some if starts else "no workflows started")
+            thing, verb = ("workflow start", "requested") if failing else ("workflow", "started")
+            parts.append(f"{per_sec(starts, thing)} {verb}" if starts else "no workflows started")
         if done is not None:
             some = f"{rate(done)} completed" if starts and not failing else f"{per_sec(done, 'workflow')} completed"
             parts.append(some if done else "none completed" if starts and not failing else "no workflows completed")
-        dispatched = self._value("matching.tasks_dispatched_per_sec")
-        if dispatched is not None:
+        if (dispatched := self._value("matching.tasks_dispatched_per_sec")) is not None:
             parts.append(f"{per_sec(dispatched, 'task')} dispatched" if dispatched else "no tasks dispatched")
         if (backlog := self._backlog_words()) is not None:
             parts.append(backlog)
@@ -158,7 +153,11 @@ class Words:
         verdict = self._e.verdict
         last, unknown = verdict.usable_at, self._state is ReportedState.UNKNOWN
         state = verdict.last_known_state if unknown else HealthState(self._state.value)
-        ago = f" since {_clock(last)} ({span((self._e.time - last).total('seconds'))} ago)" if last else ""
+        ago = (
+            f" since {last.format_iso()[11:19]} UTC ({span((self._e.time - last).total('seconds'))} ago)"
+            if last
+            else ""
+        )
         known = f" Last known state: {state.value}." if state else " No state was known before."
         blind = (METRICS_BLIND.name, SERVER_UNREACHABLE.name)
         cause = next((f" {i.likely_cause}" for i in self._issues if i.finding in blind), "")
@@ -191,10 +190,7 @@ class Words:
         if refusing:
             first = min(refusing, key=lambda g: _CHAIN_ORDER.index(BY_NAME[g.name].component))
             yield first.sentence
-            tried, acked = (
-                self._value("history.task_processing_rate_per_sec"),
-                self._value("history.tasks_acked_per_sec"),
-            )
+            tried, acked = map(self._value, ("history.task_processing_rate_per_sec", "history.tasks_acked_per_sec"))
             if tried and acked is not None and acked < COMPLETED_OF_ATTEMPTS * tried:
                 yield f"history completes {brief(acked)} of {brief(tried)} task attempts/s"
         elif (kind := work.full_slots) is not None:
@@ -268,7 +264,8 @@ class Words:
             yield "the other components cannot be judged until it does"
             return
         components = self._e.services
-        fine = [c.name for c in components if _is_fine(c)]
+        innocent = [c for c in components if c.pressure == "low" or c.dominant_signal in c.artifact_signals]
+        fine = [c.name for c in innocent if c.forward_progress == "ok"]
         unread = [c.name for c in components if c.forward_progress == "unknown"]
         for component in components:
             if component.name not in fine and component.name not in unread:
@@ -318,19 +315,9 @@ class Words:
 _CHAIN_ORDER = ("persistence", "history", "frontend")
 
 
-def _is_fine(component: ServiceHealth) -> bool:
-    """Whether nothing is wrong with a component that is its own fault."""
-    innocent = component.pressure == "low" or component.dominant_signal in component.artifact_signals
-    return component.forward_progress == "ok" and innocent
-
-
 def _short(issue: Issue) -> str:
     """A title without the numbers of its moment."""
     return issue.title.partition(":")[0]
-
-
-def _clock(time: Instant) -> str:
-    return f"{time.format_iso()[11:19]} UTC"
 
 
 def _log_words(pattern: LogPattern, found: Correlation) -> str:

@@ -7,24 +7,29 @@ the value is only a condition). A part in square brackets is left out when one o
 
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TypeAlias
 
 from copilot.explain import numbers
 
 Values: TypeAlias = Mapping[str, str | float | tuple[str, ...] | None]
 
+_OF_THINGS = {"count": numbers.count, "per_sec": numbers.per_sec}
+_FORMS: dict[str, Callable[[float], str]] = {
+    "rate": numbers.rate, "span": numbers.span, "took": numbers.took, "percent": numbers.percent,
+    "attempts": partial(numbers.measure, unit="attempts"),
+}  # fmt: skip
 _PART = re.compile(r"\[([^\[\]]*)\]")
 _PLACE = re.compile(r"\{([^{}:]+)(?::([^{}]*))?\}")
 
 
 def fill(template: str, values: Values) -> str:
     """The template's text. A value that is missing outside brackets becomes a dash."""
-    return _PLACE.sub(lambda place: _text(values.get(place[1]), place[2] or ""), _PART.sub(_keep(values), template))
 
+    def keep(part: re.Match[str]) -> str:
+        return part[1] if all(values.get(key) is not None for key in _keys(part[1])) else ""
 
-def _keep(values: Values) -> Callable[["re.Match[str]"], str]:
-    return lambda part: part[1] if all(values.get(key) is not None for key in _keys(part[1])) else ""
+    return _PLACE.sub(lambda place: _text(values.get(place[1]), place[2] or ""), _PART.sub(keep, template))
 
 
 @lru_cache(maxsize=512)
@@ -45,20 +50,6 @@ def _text(value: str | float | tuple[str, ...] | None, form: str) -> str:
         return value
     if isinstance(value, tuple):
         return numbers.listed(list(value))
-    match how:
-        case "count":
-            return numbers.count(value, thing)
-        case "per_sec":
-            return numbers.per_sec(value, thing)
-        case "rate":
-            return numbers.rate(value)
-        case "span":
-            return numbers.span(value)
-        case "took":
-            return numbers.took(value)
-        case "percent":
-            return numbers.percent(value)
-        case "attempts":
-            return numbers.measure(value, "attempts")
-        case _:
-            return numbers.brief(value)
+    if how in _OF_THINGS:
+        return _OF_THINGS[how](value, thing)
+    return _FORMS.get(how, numbers.brief)(value)

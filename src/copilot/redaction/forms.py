@@ -87,106 +87,79 @@ _KEYS = (
 )
 _SUFFIX = r"(?:[_-]?(?:key|value|hash|id|string|data|base64|b64|\d{1,3}))?"
 
+
+def _form(kind: str, pattern: str, hints: tuple[str, ...]) -> Form:
+    return Form(kind, re.compile(pattern), hints)
+
+
 FORMS: tuple[Form, ...] = (
-    Form(
+    _form(
         "private-key",
-        re.compile(
-            r"-{4,5}[ +]?BEGIN[A-Za-z0-9 +%]{0,60}-{4,5}"
-            r"(?:(?:[^-]|-(?!---)){0,20000}+-{4,5}[ +]?END[A-Za-z0-9 +%]{0,60}-{4,5}"
-            r"|(?:[A-Za-z0-9+/=_]{16,}+|\\+[nrt]|%0[AaDd]|%2[BbFf]|%3[Dd]|[\s\"',])*+[A-Za-z0-9+/=_]*+)"
-        ),
+        r"-{4,5}[ +]?BEGIN[A-Za-z0-9 +%]{0,60}-{4,5}"
+        r"(?:(?:[^-]|-(?!---)){0,20000}+-{4,5}[ +]?END[A-Za-z0-9 +%]{0,60}-{4,5}"
+        r"|(?:[A-Za-z0-9+/=_]{16,}+|\\+[nrt]|%0[AaDd]|%2[BbFf]|%3[Dd]|[\s\"',])*+[A-Za-z0-9+/=_]*+)",
         ("begin",),
     ),
-    Form(
-        "aws",
-        re.compile(r"(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}"),
-        ("akia", "asia", "abia", "acca", "a3t"),
-    ),
-    Form(
+    _form("aws", r"(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}", ("akia", "asia", "abia", "acca", "a3t")),
+    _form(
         "cloud",
-        re.compile(
-            r"AIza[\w-]{35}|ya29\.[\w.-]{20,}+|GOCSPX-[\w-]{20,}+|[\w~.-]{3}[0-9]Q~[\w~.-]{31,34}"
-            r"|do[opr]_v1_[a-f0-9]{64}|LTAI[A-Za-z0-9]{12,20}"
-        ),
+        r"AIza[\w-]{35}|ya29\.[\w.-]{20,}+|GOCSPX-[\w-]{20,}+|[\w~.-]{3}[0-9]Q~[\w~.-]{31,34}"
+        r"|do[opr]_v1_[a-f0-9]{64}|LTAI[A-Za-z0-9]{12,20}",
         ("aiza", "ya29.", "gocspx-", "q~", "_v1_", "ltai"),
     ),
-    Form(
+    _form(
         "service",
-        re.compile(
-            r"gh[opusr]_[A-Za-z0-9]{30,}+|github_pat_\w{20,}+|gl[a-z]{2,5}-[\w-]{20,}+|xox[a-z]-[\w-]{10,}+"
-            r"|xapp-[\w-]{10,}+|hooks\.slack\.com/(?:services|workflows)/[\w/+-]{20,}+|[srp]k_(?:live|test)_\w{10,}+"
-            r"|whsec_[\w+/=]{16,}+|(?<![\w-])sk-[\w-]{20,}+|npm_\w{30,}+|pypi-[\w-]{16,}+|SG\.[\w-]{16,}+\.[\w-]{16,}+"
-            r"|(?<![\w-])hf_\w{30,}+|hv[sbr]\.[\w-]{20,}+|(?<!\w)SK[0-9a-f]{32}|shp[a-z]{2}_[a-fA-F0-9]{32}|gls?[ac]_\w{30,}+"
-            r"|dapi[a-f0-9]{32}|lin_api_\w{30,}+|ATATT3[\w=-]{20,}+|AGE-SECRET-KEY-1[A-Z0-9]{50,}+"
-            r"|[0-9]{8,10}:AA[\w-]{33}|discord(?:app)?\.com/api/webhooks/[0-9]++/[\w-]++"
-        ),
+        r"gh[opusr]_[A-Za-z0-9]{30,}+|github_pat_\w{20,}+|gl[a-z]{2,5}-[\w-]{20,}+|xox[a-z]-[\w-]{10,}+"
+        r"|xapp-[\w-]{10,}+|hooks\.slack\.com/(?:services|workflows)/[\w/+-]{20,}+|[srp]k_(?:live|test)_\w{10,}+"
+        r"|whsec_[\w+/=]{16,}+|(?<![\w-])sk-[\w-]{20,}+|npm_\w{30,}+|pypi-[\w-]{16,}+|SG\.[\w-]{16,}+\.[\w-]{16,}+"
+        r"|(?<![\w-])hf_\w{30,}+|hv[sbr]\.[\w-]{20,}+|(?<!\w)SK[0-9a-f]{32}|shp[a-z]{2}_[a-fA-F0-9]{32}|gls?[ac]_\w{30,}+"
+        r"|dapi[a-f0-9]{32}|lin_api_\w{30,}+|ATATT3[\w=-]{20,}+|AGE-SECRET-KEY-1[A-Z0-9]{50,}+"
+        r"|[0-9]{8,10}:AA[\w-]{33}|discord(?:app)?\.com/api/webhooks/[0-9]++/[\w-]++",
         ("gh", "gl", "xox", "xapp", "hooks.slack", "k_live", "k_test", "whsec", "sk-", "npm_", "pypi-", "sg.", "hf_")
         + ("hv", "sk", "shp", "dapi", "lin_api", "atatt", "age-secret", ":aa", "discord"),
     ),
-    Form(
-        "jwt",
-        re.compile(r"eyJ[\w-]{8,}+(?:(?:\.|%2[eE])[\w-]*+){0,4}"),
-        ("eyj",),
-    ),
-    Form(
+    _form("jwt", r"eyJ[\w-]{8,}+(?:(?:\.|%2[eE])[\w-]*+){0,4}", ("eyj",)),
+    _form(
         "credential",
-        re.compile(
-            rf"(?:authorization|x-api-key|x-auth-token|cookie){_EQUALS}\[?(?P<secret>[^\r\n\]\"'}}]{{1,8000}}+)",
-            re.IGNORECASE,
-        ),
+        rf"(?i)(?:authorization|x-api-key|x-auth-token|cookie){_EQUALS}\[?(?P<secret>[^\r\n\]\"'}}]{{1,8000}}+)",
         ("authorization", "x-api-key", "x-auth-token", "cookie"),
     ),
-    Form(
+    _form(
         "credential",
-        re.compile(
-            r"(?<![a-z])(?:bearer|basic|negotiate|apikey|token)(?:\s{1,4}|%20|\+)"
-            rf"(?P<secret>(?!{PLACEHOLDER})"
-            r"(?!(?-i:[A-Za-z]?[a-z-]{1,30}+)(?![\w~+/=]|\.\w))(?!\d{1,9}+(?![\w~+/=.-]))[\w.~+/-]{6,}+=*)",
-            re.IGNORECASE,
-        ),
+        r"(?i)(?<![a-z])(?:bearer|basic|negotiate|apikey|token)(?:\s{1,4}|%20|\+)"
+        rf"(?P<secret>(?!{PLACEHOLDER})"
+        r"(?!(?-i:[A-Za-z]?[a-z-]{1,30}+)(?![\w~+/=]|\.\w))(?!\d{1,9}+(?![\w~+/=.-]))[\w.~+/-]{6,}+=*)",
         ("bearer", "basic", "negotiate", "apikey", "token"),
     ),
-    Form(
+    _form(
         "password",
-        re.compile(
-            r"[a-z][a-z0-9+.-]{1,20}(?:://|%3a%2f%2f)(?:[^\s/?#@:\"'<>%‹›]|%(?!3a|2f|40)){0,128}+(?::|%3a)"
-            rf"(?P<secret>(?!{PLACEHOLDER}(?:@|%40))(?!\d{{1,5}}(?:[/?#\s\"']|$))"
-            r"[^\s\"'<>]{1,512})(?:@|%40)",
-            re.IGNORECASE,
-        ),
+        r"(?i)[a-z][a-z0-9+.-]{1,20}(?:://|%3a%2f%2f)(?:[^\s/?#@:\"'<>%‹›]|%(?!3a|2f|40)){0,128}+(?::|%3a)"
+        rf"(?P<secret>(?!{PLACEHOLDER}(?:@|%40))(?!\d{{1,5}}(?:[/?#\s\"']|$))"
+        r"[^\s\"'<>]{1,512})(?:@|%40)",
         ("://", "%3a%2f%2f"),
     ),
-    Form(
-        "credential",
-        re.compile(r"(?:://|%3a%2f%2f)(?P<secret>[^\s/?#@:\"'<>%‹›]{16,}+)(?:@|%40)", re.IGNORECASE),
-        ("://", "%3a%2f%2f"),
-    ),
-    Form(
+    _form("credential", r"(?i)(?:://|%3a%2f%2f)(?P<secret>[^\s/?#@:\"'<>%‹›]{16,}+)(?:@|%40)", ("://", "%3a%2f%2f")),
+    _form(
         "password",
-        re.compile(r"(?<![\w.])[\w.-]{1,64}:(?P<secret>[^\s\"'<>@‹›]{1,256}+)@(?:tcp|unix|udp)\(", re.IGNORECASE),
+        r"(?i)(?<![\w.])[\w.-]{1,64}:(?P<secret>[^\s\"'<>@‹›]{1,256}+)@(?:tcp|unix|udp)\(",
         ("@tcp(", "@unix(", "@udp("),
     ),
-    Form(
+    _form(
         "secret",
-        re.compile(rf"{_KEYS}{_SUFFIX}{_EQUALS}(?:{_QUOTED}|{_STATUS}{_BARE})", re.IGNORECASE),
+        rf"(?i){_KEYS}{_SUFFIX}{_EQUALS}(?:{_QUOTED}|{_STATUS}{_BARE})",
         ("pass", "pwd", "secret", "token", "key", "credential", "sig", "auth", "session", "cookie", "otp", "pin")
         + ("connection",),
     ),
-    Form(
+    _form(
         "secret",
-        re.compile(
-            r"(?:--?(?:password|passwd|pass|token|secret|api-key|access-key|user)(?:\s{1,3}|=)|"
-            r"(?:password|passphrase|secret|token)\s{1,3}(?:is|was|to)\s{1,3}(?=[\"']|\S*[0-9!@#$%^*]))"
-            rf"(?:[\"'](?P<secret>[^\"'\n]{{1,512}}+)|(?P<secret1>(?:{PLACEHOLDER}|[^\s\"'‹›-])(?:{PLACEHOLDER}|[^\s\"'‹›])*+))",
-            re.IGNORECASE,
-        ),
+        r"(?i)(?:--?(?:password|passwd|pass|token|secret|api-key|access-key|user)(?:\s{1,3}|=)|"
+        r"(?:password|passphrase|secret|token)\s{1,3}(?:is|was|to)\s{1,3}(?=[\"']|\S*[0-9!@#$%^*]))"
+        rf"(?:[\"'](?P<secret>[^\"'\n]{{1,512}}+)|(?P<secret1>(?:{PLACEHOLDER}|[^\s\"'‹›-])(?:{PLACEHOLDER}|[^\s\"'‹›])*+))",
         ("pass", "token", "secret", "-key", "--user", "-user"),
     ),
-    Form(
+    _form(
         "email",
-        re.compile(
-            r"(?<![\w.+%-])(?:[\w.+-]|%(?!40))++(?:@|%40)(?:(?=([\w-]++))\1\.){1,12}(?:[^\W\d_]{2,63}|xn--\w{2,59})(?![\w])"
-        ),
+        r"(?<![\w.+%-])(?:[\w.+-]|%(?!40))++(?:@|%40)(?:(?=([\w-]++))\1\.){1,12}(?:[^\W\d_]{2,63}|xn--\w{2,59})(?![\w])",
         ("@", "%40"),
     ),
 )

@@ -1,41 +1,20 @@
 """`[api]` of copilot.toml: where the API and the page listen, and who has access. Values only."""
 
-import ipaddress
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from copilot.settings.sources import HttpUrl, Name, Section
+from copilot.settings.sources import HttpUrl, Name, Section, reject, valid
 
-_ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d{1,5})?")
-
-
-def _origin(text: str) -> str:
-    if _ORIGIN.fullmatch(text) is None:
-        raise ValueError(f"{text!r} is not an origin: write https://grafana.example.org, without a path")
-    return text
-
-
-def _token_hash(text: str) -> str:
-    if re.fullmatch(r"sha256:[0-9a-f]{64}", text) is None:
-        raise ValueError("not the hash of a token: `copilot token new NAME` prints the line to put here")
-    return text
-
-
-def _network(text: str) -> str:
-    try:
-        return str(ipaddress.ip_network(text))
-    except ValueError as error:
-        raise ValueError(
-            f"{text!r} is not an IP address or network: write 10.0.3.7 or 10.0.0.0/16, for example"
-        ) from error
-
-
-Network = Annotated[str, AfterValidator(_network)]
-Origin = Annotated[str, AfterValidator(_origin)]
-TokenHash = Annotated[str, AfterValidator(_token_hash)]
+_PROXY = "{} is not an IP address or network: write 10.0.3.7 or 10.0.0.0/16, for example"
+_ORIGIN = "{} is not an origin: write https://grafana.example.org, without a path"
+_HASH = "not the hash of a token: `copilot token new NAME` prints the line to put here"
+Network = Annotated[str, valid(ip_network, _PROXY), AfterValidator(lambda text: str(ip_network(text)))]
+Origin = Annotated[str, valid(re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d{1,5})?").fullmatch, _ORIGIN)]
+TokenHash = Annotated[str, valid(re.compile(r"sha256:[0-9a-f]{64}").fullmatch, _HASH)]
 
 
 class ApiSettings(Section):
@@ -75,9 +54,8 @@ class ApiSettings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file go together")
-        hashes = list(self.tokens.values())
-        if len(set(hashes)) != len(hashes):
-            raise ValueError("two names share a token: create one for each")
+        reject({
+            "cert_file and key_file go together": (self.cert_file is None) != (self.key_file is None),
+            "two names share a token: create one for each": len(set(self.tokens.values())) != len(self.tokens),
+        })  # fmt: skip
         return self

@@ -3,12 +3,12 @@ only."""
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from copilot.metrics.dialects import DIALECTS
 from copilot.metrics.promql import parse_matchers
 from copilot.rules.thresholds import Thresholds
-from copilot.settings.sources import HttpSourceSettings, HttpUrl, LogSettings, Name, Section
+from copilot.settings.sources import HttpSourceSettings, HttpUrl, LogSettings, Name, Section, reject, valid
 
 
 class TemporalSettings(Section):
@@ -37,20 +37,14 @@ class MetricsEndpoint(Section):
 
     @model_validator(mode="after")
     def _known_dialect(self) -> Self:
-        if self.dialect is not None:
-            _dialect_of(self.role, self.dialect)
+        _dialect_of(self.role, self.dialect)
         return self
 
 
-def _dialect_of(role: str, name: str) -> None:
+def _dialect_of(role: str, name: str | None) -> None:
     known = [d.name for d in DIALECTS if d.role == role]
-    if name not in known:
+    if name is not None and name not in known:
         raise ValueError(f"there is no {role} dialect {name!r}: choose one of {', '.join(known)}")
-
-
-def _matchers(text: str) -> str:
-    parse_matchers(text)
-    return text
 
 
 class SigV4(Section):
@@ -70,7 +64,7 @@ class PrometheusSettings(HttpSourceSettings):
     ways = (*HttpSourceSettings.ways, "sigv4")
 
     sigv4: SigV4 | None = None
-    selector: Annotated[str, AfterValidator(_matchers)] = ""
+    selector: Annotated[str, valid(parse_matchers)] = ""
     dialect: dict[Literal["server", "worker"], str] = {}
     prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_:]*$")] = ""
     max_samples: Annotated[int, Field(gt=0)] = 50_000_000
@@ -110,8 +104,10 @@ class ClusterSettings(Section):
 
     @model_validator(mode="after")
     def _something_to_read(self) -> Self:
-        if not self.metrics and self.prometheus is None and self.temporal is None:
-            raise ValueError(f"cluster {self.name!r} has nothing to read: configure metrics, prometheus or temporal")
-        if self.window < 2 * self.scrape_interval:
-            raise ValueError(f"window_sec {self.window:g} of cluster {self.name!r} covers fewer than two scrapes")
+        name, too_short = repr(self.name), self.window < 2 * self.scrape_interval
+        nothing = not self.metrics and self.prometheus is None and self.temporal is None
+        reject({
+            f"cluster {name} has nothing to read: configure metrics, prometheus or temporal": nothing,
+            f"window_sec {self.window:g} of cluster {name} covers fewer than two scrapes": too_short,
+        })  # fmt: skip
         return self

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as NotJson
 
@@ -16,15 +16,10 @@ from copilot.settings.api import ApiSettings
 from copilot.settings.clusters import ClusterSettings, TemporalSettings
 from copilot.settings.models import KnowledgeSettings, ModelSettings
 from copilot.settings.notify import NotifySettings
-from copilot.settings.sources import Section, reject_duplicates
+from copilot.settings.sources import Section, reject_duplicates, valid
 from copilot.settings.store_address import store_address
 
 CONFIG_FILE = "copilot.toml"
-
-
-def _store_url(url: str) -> str:
-    store_address(url)
-    return url
 
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -35,7 +30,7 @@ class StoreSettings(Section):
     """The state store. `url` is a postgresql:// or dsql:// URL (settings/store_address.py describes both); unset, the
     embedded PostgreSQL of `copilot up`. Evaluations are kept for `retention_days`."""
 
-    url: Annotated[str, AfterValidator(_store_url)] | None = None
+    url: Annotated[str, valid(store_address)] | None = None
     retention_days: Annotated[float, Field(gt=0)] = 7.0
 
 

@@ -5,26 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from copilot.settings.sources import HttpUrl, Section
+from copilot.settings.sources import HttpUrl, Section, reject, valid
 
 _MODEL = re.compile(r"test|[a-z][a-z0-9/_-]{0,40}:[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,160}")
-
-
-def _named(name: str) -> str:
-    if _MODEL.fullmatch(name) is None:
-        raise ValueError(f'{name!r} is not a model: write provider:model, for example "anthropic:claude-sonnet-5-5"')
-    return name
-
-
-ModelName = Annotated[str, AfterValidator(_named)]
+_NO_MODEL = '{} is not a model: write provider:model, for example "anthropic:claude-sonnet-5-5"'
+ModelName = Annotated[str, valid(_MODEL.fullmatch, _NO_MODEL)]
 """As pydantic-ai names models: `provider:model`."""
 
 BEDROCK_DISPATCHER = "bedrock:us.anthropic.claude-sonnet-5-5"
 BEDROCK_RESEARCHER = "bedrock:us.anthropic.claude-opus-5-5"
 """Defaults of deployments: Claude by its US inference profiles; `eu.` and `global.` exist."""
-
 
 Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
 
@@ -62,11 +54,13 @@ class ModelSettings(Section):
     @model_validator(mode="after")
     def _reachable(self) -> Self:
         named = [m for m in (self.dispatcher, self.researcher) if m]
-        if any(m.startswith("bedrock:") for m in named) and self.region is None:
-            raise ValueError("models on Bedrock need region")
-        speaks = ("openai:", "openai-chat:", "ollama:")
-        if self.base_url is not None and not any(m.startswith(speaks) for m in named):
-            raise ValueError("base_url is for models of openai:, openai-chat: or ollama:")
+        bedrock, speaks = (
+            any(m.startswith(p) for m in named) for p in ("bedrock:", ("openai:", "openai-chat:", "ollama:"))
+        )
+        reject({
+            "models on Bedrock need region": bedrock and self.region is None,
+            "base_url is for models of openai:, openai-chat: or ollama:": self.base_url is not None and not speaks,
+        })  # fmt: skip
         return self
 
     @property
@@ -103,10 +97,10 @@ class KnowledgeSettings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.source == "bedrock" and self.knowledge_base_id is None:
-            raise ValueError('source = "bedrock" needs knowledge_base_id')
-        if self.data_source_id is not None and self.knowledge_base_id is None:
-            raise ValueError("data_source_id needs knowledge_base_id")
-        if (self.knowledge_base_id or self.bucket) and self.region is None:
-            raise ValueError("knowledge_base_id and bucket need region")
+        no_base = self.knowledge_base_id is None
+        reject({
+            'source = "bedrock" needs knowledge_base_id': no_base and self.source == "bedrock",
+            "data_source_id needs knowledge_base_id": no_base and self.data_source_id is not None,
+            "knowledge_base_id and bucket need region": self.region is None and (self.bucket or not no_base),
+        })  # fmt: skip
         return self

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 from whenever import Instant, Time
 
 from copilot.rules.model import ReportedState
-from copilot.settings.sources import Name, Section, valid_http_url
+from copilot.settings.sources import Name, Section, reject, valid, valid_http_url
 
 ChannelKind = Literal["webhook", "slack", "pagerduty", "apprise"]
 StateName = Literal["critical", "unknown", "stressed"]
@@ -21,23 +21,9 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 OPTIONAL: dict[str, tuple[str, ...]] = {"pagerduty": ("url",)}
 
 
-def _time_zone(name: str) -> str:
-    try:
-        Instant.from_utc(2026, 1, 1).to_tz(name)
-    except ValueError as error:
-        raise ValueError(f"{name!r} is not a time zone: write Europe/Berlin, for example, or UTC") from error
-    return name
-
-
-def _time_of_day(text: str) -> str:
-    try:
-        Time.parse_iso(text)
-    except ValueError as error:
-        raise ValueError(f"{text!r} is not a time of day: write 22:00, for example") from error
-    return text
-
-
-TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
+TimeOfDay = Annotated[str, valid(Time.parse_iso, "{} is not a time of day: write 22:00, for example")]
+_NOON = Instant.from_utc(2026, 1, 1, 12)
+TimeZone = Annotated[str, valid(_NOON.to_tz, "{} is not a time zone: write Europe/Berlin, for example, or UTC")]
 
 
 class MuteTimeInterval(Section):
@@ -47,7 +33,7 @@ class MuteTimeInterval(Section):
 
     start_time: TimeOfDay
     end_time: TimeOfDay
-    location: Annotated[str, AfterValidator(_time_zone)] = "UTC"
+    location: TimeZone = "UTC"
     except_states: tuple[StateName, ...] = ("critical",)
 
     @model_validator(mode="after")
@@ -118,12 +104,12 @@ class NotifySettings(ChannelRules):
         allowed = (*required, *OPTIONAL.get(self.kind, ()))
         for name in ("url", "key", "secret"):
             given = [n for n in (name, f"{name}_file") if getattr(self, n) is not None]
-            if len(given) > 1:
-                raise ValueError(f"channel {self.name!r}: choose one of {name} and {name}_file")
-            if given and name not in allowed:
-                raise ValueError(f"channel {self.name!r}: {self.kind} has no {given[0]}")
-            if not given and name in required:
-                raise ValueError(f"channel {self.name!r}: {self.kind} needs {name} or {name}_file")
+            channel = f"channel {self.name!r}"
+            reject({
+                f"{channel}: choose one of {name} and {name}_file": len(given) > 1,
+                f"{channel}: {self.kind} has no {', '.join(given)}": given and name not in allowed,
+                f"{channel}: {self.kind} needs {name} or {name}_file": not given and name in required,
+            })  # fmt: skip
         if self.url is not None and self.kind != "apprise" and not valid_http_url(self.url.get_secret_value()):
             raise ValueError(f"channel {self.name!r}: url is not an http:// or https:// URL")
         return self

@@ -1,6 +1,8 @@
 """What sections share, sources read over HTTP, and `[clusters.logs]`. Values only."""
 
-from collections.abc import Sequence
+import contextlib
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
@@ -9,6 +11,19 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 
 from copilot.logs.lines import LevelName
 from copilot.logs.patterns import KnownPattern, validate_regex
+
+
+def valid(parse: Callable[[str], object], otherwise: str = "") -> AfterValidator:
+    """A validator that keeps a text as it is. ValueError, `otherwise` with the text in place of {}, where `parse`
+    returns None or raises ValueError; without `otherwise`, what `parse` raises."""
+
+    def check(text: str) -> str:
+        with contextlib.suppress(ValueError) if otherwise else contextlib.nullcontext():
+            if parse(text) is not None:
+                return text
+        raise ValueError(otherwise.format(repr(text)))
+
+    return AfterValidator(check)
 
 
 def _http_url(url: str) -> str:
@@ -45,6 +60,12 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def reject(problems: Mapping[str, object]) -> None:
+    """ValueError: the first problem that there is."""
+    if found := next((text for text, there_is in problems.items() if there_is), None):
+        raise ValueError(found)
+
+
 def reject_duplicates(what: str, names: Sequence[str]) -> None:
     """ValueError if a name is used twice."""
     if duplicates := sorted({n for n in names if names.count(n) > 1}):
@@ -69,26 +90,20 @@ class HttpSourceSettings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if len(chosen := [name for name in self.ways if getattr(self, name) is not None]) > 1:
-            raise ValueError(f"choose one of {' and '.join(chosen)}")
-        passwords = [p for p in (self.basic_password, self.basic_password_file) if p is not None]
-        if self.basic_user is not None and len(passwords) != 1:
-            raise ValueError("basic_user needs one of basic_password and basic_password_file")
-        if self.basic_user is None and passwords:
-            raise ValueError("a basic password needs basic_user")
-        if self.key_file is not None and self.cert_file is None:
-            raise ValueError("key_file needs cert_file")
-        if (self.ca_file or self.cert_file) and not self.url.startswith("https://"):
-            raise ValueError("ca_file and cert_file need an https:// url")
-        if "@" in self.url.split("//", 1)[1].split("/", 1)[0]:
-            raise ValueError("put user and password into basic_user and basic_password, not into the url")
+        chosen = [name for name in self.ways if getattr(self, name) is not None]
+        user, passwords = self.basic_user is not None, {self.basic_password, self.basic_password_file} - {None}
+        reject({
+            f"choose one of {' and '.join(chosen)}": len(chosen) > 1,
+            "basic_user needs one of basic_password and basic_password_file": user and len(passwords) != 1,
+            "a basic password needs basic_user": not user and passwords,
+            "key_file needs cert_file": self.key_file and not self.cert_file,
+            "ca_file and cert_file need an https:// url": (self.ca_file or self.cert_file) and self.url[:5] != "https",
+            "put user and password into basic_user and basic_password, not into the url": "@" in self.url.split("/")[2],
+        })  # fmt: skip
         return self
 
 
-def _header_value(text: str) -> str:
-    if not text.isascii() or not text.isprintable():
-        raise ValueError("a header can hold printable ASCII characters only")
-    return text
+_HEADER = valid(re.compile("[ -~]*").fullmatch, "a header can hold printable ASCII characters only")
 
 
 class LokiSettings(HttpSourceSettings):
@@ -99,7 +114,7 @@ class LokiSettings(HttpSourceSettings):
     section = "logs.loki"
 
     query: Annotated[str, Field(pattern=r"^\s*\{.*\w.*\}")]
-    tenant: Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_header_value)] | None = None
+    tenant: Annotated[str, Field(min_length=1, max_length=500), _HEADER] | None = None
     max_entries: Annotated[int, Field(ge=10, le=100_000)] = 5_000
     delay_sec: Annotated[float, Field(ge=0, le=300)] = 5.0
 

@@ -33,6 +33,7 @@ from copilot.settings.models import Cap
 
 log = logging.getLogger(__name__)
 
+AGENTS: dict[Depth, AgentName] = {"quick": "dispatcher", "deep": "researcher"}
 MOST_OUTPUT_TOKENS: dict[Depth, int] = {"quick": 600, "deep": 1_800}
 OVERHEAD_CHARACTERS = 4_000
 """What a provider puts around a prompt: the output's schema, roles, framing."""
@@ -60,38 +61,32 @@ class Explainer:
             try:
                 async with asyncio.timeout(within_sec):
                     result = await self.agent.run(text, usage_limits=_ONE_REQUEST)
+                return self._reply(text, Outcome.SERVED, "", messages, result.output)
             except TimeoutError:
-                return self._unmetered(text, Outcome.TIMED_OUT, f"The model did not answer within {within_sec:.0f} s")
+                return self._reply(text, Outcome.TIMED_OUT, f"The model did not answer within {within_sec:.0f} s")
             except AgentRunError as error:
-                outcome, reason = failure(error)
-                if outcome is Outcome.TIMED_OUT:
-                    return self._unmetered(text, outcome, reason)
-                return self._reply(None, outcome, reason, text, messages)
+                return self._reply(text, *failure(error), messages)
             except Exception as error:
                 kind = type(error).__name__
                 log.warning("%s: %s", self.model, kind, exc_info=True, extra={"event": "model.unreadable_answer"})
-                return self._unmetered(text, Outcome.MALFORMED, f"The model's answer could not be read ({kind})")
-        return self._reply(result.output, Outcome.SERVED, "", text, messages)
+                return self._reply(text, Outcome.MALFORMED, f"The model's answer could not be read ({kind})")
 
     def _reply(
-        self, answer: Answer | None, outcome: Outcome, reason: str, prompt_text: str, messages: Sequence[ModelMessage]
-    ) -> Reply:
-        """Usage as the provider reports it; the upper bound where an answer came without a report."""
+        self, prompt_text: str, outcome: Outcome, reason: str, messages: Sequence[ModelMessage] = (),
+        answer: Answer | None = None,
+    ) -> Reply:  # fmt: skip
+        """Usage as the provider reports it; the upper bound where it reports none and may charge."""
         responses = [m for m in messages if isinstance(m, ModelResponse)]
         tokens_in = sum(response.usage.input_tokens for response in responses)
         tokens_out = sum(response.usage.output_tokens for response in responses)
-        if outcome in (Outcome.SERVED, Outcome.MALFORMED) and not tokens_in + tokens_out:
+        reported = bool(tokens_in + tokens_out)
+        if outcome is Outcome.TIMED_OUT or (outcome in (Outcome.SERVED, Outcome.MALFORMED) and not reported):
             tokens_in, tokens_out, cost = self.bound(prompt_text)
         else:
             known = [float(r.usage.cost) for r in responses if r.usage.cost is not None]
             cost = sum(known) if known else self.price.of(tokens_in, tokens_out) if self.price else 0.0
         text = "\n".join(map(_text, responses))
         return Reply(outcome, reason, answer, text, tokens_in, tokens_out, cost)
-
-    def _unmetered(self, prompt_text: str, outcome: Outcome, reason: str) -> Reply:
-        """The provider may charge for it: the upper bound counts."""
-        tokens_in, tokens_out, cost = self.bound(prompt_text)
-        return Reply(outcome, reason, None, "", tokens_in, tokens_out, cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +107,10 @@ class Explainers:
         return self.deep if depth == "deep" else self.quick, prompt(depth, evaluation, evidence, movements)
 
 
-def explainer(model: Model, name: AgentName, model_name: str, price: Price | None, depth: Depth) -> Explainer:
+def explainer(model: Model, model_name: str, price: Price | None, depth: Depth) -> Explainer:
     """The agent over a model. A malformed answer is not retried: the rules' explanation is there. Instructions and
     schemas are cached where the provider can; Bedrock's retries are turned off where its client is built."""
-    most_output = MOST_OUTPUT_TOKENS[depth]
+    name, most_output = AGENTS[depth], MOST_OUTPUT_TOKENS[depth]
     settings = ModelSettings(max_tokens=most_output, thinking=False, cache={"messages": False})
     if "max_retries" not in model.unsupported_settings:
         settings["max_retries"] = 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from copilot.explain.explanation import ExplainedEvaluation
-from copilot.explain.model.answer import ActionRef, Answer, Explanation, Factor
+from copilot.explain.model.answer import Answer, Explanation, Factor
 from copilot.explain.model.evidence import PLACEHOLDER, Evidence
 from copilot.redaction.redactor import redacted
 from copilot.rules.model import Narrative
@@ -22,21 +22,9 @@ LONGEST_PART = 1_000
 PARTS = ("summary", "why", "meaning", "setting", "trigger", "watch_next")
 MOST_ITEMS = 8
 """Reactions, factors and actions that are read."""
-DENIED = (
-    "happy",
-    "all is well",
-    "false alarm",
-    "nothing to worry",
-    "no action is needed",
-    "needs to get up",
-    "safe to acknowledge",
-    "safe to ignore",
-    "delete the",
-    "drop the database",
-    "truncate",
-    "purge",
-    "wipe",
-    "disable the alert",
+DENIED = re.compile(
+    r"\b(?:happy|all is well|false alarm|nothing to worry|no action is needed|needs to get up|safe to acknowledge"
+    r"|safe to ignore|delete the|drop the database|truncate|purge|wipe|disable the alert)\b"
 )
 """Defense in depth only: soothing and destructive phrases that no explanation needs."""
 
@@ -78,33 +66,23 @@ def checked(answer: Answer, evidence: Evidence) -> Checked:
         room = LONGEST_PART
         for sentence in _sentences(part):
             room -= len(sentence)
-            reason = Reason.LENGTH if room < 0 else objection(sentence, evidence)
-            if reason is None:
+            if (reason := Reason.LENGTH if room < 0 else objection(sentence, evidence)) is None:
                 passed.append(sentence)
             else:
                 dropped[reason] += 1
         return " ".join(passed)
 
-    factors: list[Factor] = []
-    for factor in answer.factors[:MOST_ITEMS]:
-        if factor.finding not in evidence.findings:
-            dropped[Reason.FINDING] += 1
-        elif sentence := text(factor.sentence):
-            factors.append(Factor(finding=factor.finding, sentence=sentence))
-    actions: dict[ActionRef, None] = {}
-    for choice in answer.actions[:MOST_ITEMS]:
-        if choice in evidence.actions:
-            actions[choice] = None
-        else:
-            dropped[Reason.ACTION] += 1
-    dropped[Reason.LENGTH] += sum(
-        max(0, len(items) - MOST_ITEMS) for items in (answer.reactions, answer.factors, answer.actions)
-    )
+    factors, choices = answer.factors[:MOST_ITEMS], answer.actions[:MOST_ITEMS]
+    known = [f for f in factors if f.finding in evidence.findings]
+    offered = [choice for choice in choices if choice in evidence.actions]
+    dropped[Reason.FINDING], dropped[Reason.ACTION] = len(factors) - len(known), len(choices) - len(offered)
+    lists = (answer.reactions, answer.factors, answer.actions)
+    dropped[Reason.LENGTH] += sum(max(0, len(items) - MOST_ITEMS) for items in lists)
     rest = Answer(
         **{part: text(getattr(answer, part)) for part in PARTS},
         reactions=tuple(filter(None, map(text, answer.reactions[:MOST_ITEMS]))),
-        factors=tuple(factors),
-        actions=tuple(actions),
+        factors=tuple(Factor(finding=f.finding, sentence=words) for f in known if (words := text(f.sentence))),
+        actions=tuple(dict.fromkeys(offered)),
     )
     return Checked(rest, +dropped)
 
@@ -117,7 +95,7 @@ def model_explanation(
     rules, fill = evaluation.narrative, evidence.fill
     return Explanation(
         explained_by="model",
-        summary=f"{_first_sentence(evaluation.summary)} {fill(answer.summary)}".strip(),
+        summary=f"{_SENTENCE_END.split(evaluation.summary, maxsplit=1)[0]} {fill(answer.summary)}".strip(),
         narrative=Narrative(
             setting=fill(answer.setting) or rules.setting,
             trigger=fill(answer.trigger) or rules.trigger,
@@ -150,7 +128,8 @@ def objection(sentence: str, evidence: Evidence) -> Reason | None:
     cited, named = PLACEHOLDER.findall(sentence), _NAME.findall(PLACEHOLDER.sub("", sentence))
     bare = _NAME.sub("name", PLACEHOLDER.sub("reading", sentence))
     odd = any(map(_odd, bare))
-    bare = " ".join("name" if _is_name(word.strip(_WORD_EDGES), evidence) else word for word in bare.split())
+    words = ((word, word.strip(_WORD_EDGES)) for word in bare.split())
+    bare = " ".join("name" if w in evidence.names and any(map(str.isalpha, w)) else word for word, w in words)
     plain = bare.casefold()
     checks = (
         (Reason.READING, any(c not in evidence.readings for c in cited) or "{" in bare or "}" in bare),
@@ -159,7 +138,7 @@ def objection(sentence: str, evidence: Evidence) -> Reason | None:
         (Reason.NUMBER, any(map(str.isnumeric, _QUANTILE.sub("", bare)))),
         (Reason.LINK, _LINK.search(plain) is not None),
         (Reason.SECRET, redacted(bare, addresses=evidence.addresses) != bare),
-        (Reason.PHRASE, any(re.search(rf"\b{phrase}\b", plain) for phrase in DENIED)),
+        (Reason.PHRASE, DENIED.search(plain) is not None),
     )
     return next((reason for reason, fails in checks if fails), None)
 
@@ -170,18 +149,8 @@ def _sentences(part: str) -> Iterator[str]:
         yield from filter(None, map(str.strip, _SENTENCE_END.split(line)))
 
 
-def _is_name(word: str, evidence: Evidence) -> bool:
-    return word in evidence.names and any(map(str.isalpha, word))
-
-
-def _first_sentence(text: str) -> str:
-    return _SENTENCE_END.split(text, maxsplit=1)[0]
-
-
 def _odd(character: str) -> bool:
-    if " " <= character <= "~" or character in _TYPOGRAPHIC:
+    if " " <= character <= "~" or character in _TYPOGRAPHIC or character.isnumeric():  # Numbers: the next check.
         return False
-    if character.isnumeric():
-        return False  # a number, which the next check drops
     latin = ord(character) < 0x250 and unicodedata.name(character, "").startswith("LATIN")
     return not (latin and character not in "ıſƽ")

@@ -15,9 +15,7 @@ from copilot.explain.model.knowledge import Passage
 from copilot.explain.model.situation import Depth
 from copilot.explain.numbers import measure
 from copilot.redaction.redactor import Redactor
-from copilot.rules.model import GateResult, Issue
 from copilot.rules.signals.readings import LogPattern
-from copilot.rules.signals.taxonomy import SPECS
 
 LONGEST_LINE = 600
 LONGEST_PROMPT: dict[Depth, int] = {"quick": 9_000, "deep": 32_000}
@@ -63,17 +61,15 @@ def prompt(depth: Depth, evaluation: ExplainedEvaluation, evidence: Evidence, mo
     """The situation for a depth. A quick explanation gets state, gates, findings and readings; a deep one also rows per
     task queue, what was not read, all logs, how signals moved (`movements`), and passages of runbooks."""
     deep = depth == "deep"
+    read = [name for name, value in evaluation.signals.readings.items() if value is not None]
     logs = evaluation.signals.logs if deep else evaluation.signals.logs[:MOST_QUICK_LOGS]
     sections: list[tuple[str, Iterable[str]]] = [
         ("STATE, decided by rules", _state(evaluation)),
         ("EXPLANATION BY THE RULES", _narrative(evaluation)),
-        ("FIRING GATES", _gates(evaluation)),
-        (
-            "FINDINGS, by rank, with the actions you can choose",
-            _findings(evaluation.findings[:MOST_FINDINGS], evidence),
-        ),
+        ("FIRING GATES", _gates(evaluation, evidence.readings)),
+        ("FINDINGS, by rank, with the actions you can choose", _findings(evaluation, evidence)),
         ("COMPONENTS", _components(evaluation)),
-        ("READINGS", _readings(evaluation)),
+        ("READINGS", (f"{{{i}}} = {evidence.readings[i]}" for i in sorted(read))),
     ]
     if deep:
         sections += [
@@ -135,21 +131,16 @@ def _narrative(evaluation: ExplainedEvaluation) -> Iterator[str]:
         yield f"{part}: {_line(getattr(evaluation.narrative, part))}"
 
 
-def _gates(evaluation: ExplainedEvaluation) -> Iterator[str]:
+def _gates(evaluation: ExplainedEvaluation, readings: Mapping[str, str]) -> Iterator[str]:
     for gate in evaluation.verdict.gates:
         if gate.fired:
-            yield _line(f"{gate.name} ({gate.severity.value}){_measured(gate)}: {gate.sentence}")
+            cited = (name for name in (f"{gate.name}.value", f"{gate.name}.threshold") if name in readings)
+            measured = "".join(f", {{{name}}} = {readings[name]}" for name in cited)
+            yield _line(f"{gate.name} ({gate.severity.value}){measured}: {gate.sentence}")
 
 
-def _measured(gate: GateResult) -> str:
-    numbers = (("value", gate.value), ("threshold", gate.threshold))
-    return "".join(
-        f", {{{gate.name}.{name}}} = {measure(number, gate.unit)}" for name, number in numbers if number is not None
-    )
-
-
-def _findings(findings: Iterable[Issue], evidence: Evidence) -> Iterator[str]:
-    for issue in findings:
+def _findings(evaluation: ExplainedEvaluation, evidence: Evidence) -> Iterator[str]:
+    for issue in evaluation.findings[:MOST_FINDINGS]:
         subject = f" of {_line(issue.subject, 120)}" if issue.subject else ""
         yield _line(f"{issue.finding}{subject} ({issue.severity.value}): {issue.title}. {issue.description}")
         yield _line(f"  likely cause: {issue.likely_cause}")
@@ -162,12 +153,6 @@ def _components(evaluation: ExplainedEvaluation) -> Iterator[str]:
     for component in evaluation.services:
         mostly = f", mostly {component.dominant_signal}" if component.dominant_signal else ""
         yield _line(f"{component.name}: progress {component.forward_progress}, pressure {component.pressure}{mostly}")
-
-
-def _readings(evaluation: ExplainedEvaluation) -> Iterator[str]:
-    for signal_id, value in sorted(evaluation.signals.readings.items()):
-        if value is not None:
-            yield f"{{{signal_id}}} = {measure(value, SPECS[signal_id].unit if signal_id in SPECS else '')}"
 
 
 def _missing(evaluation: ExplainedEvaluation) -> Iterator[str]:

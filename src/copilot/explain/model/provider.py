@@ -8,7 +8,7 @@ from typing import Any
 from genai_prices import Usage, calc_price
 from pydantic_ai.exceptions import UserError
 from pydantic_ai.models import Model, infer_model
-from pydantic_ai.providers import Provider, infer_provider
+from pydantic_ai.providers import Provider, infer_provider, infer_provider_class
 
 from copilot.errors import SettingsError
 from copilot.explain.model.agent import Explainers, explainer
@@ -28,8 +28,8 @@ def explainers(settings: ModelSettings) -> Explainers:
     if quick is None or deep is None:
         raise ValueError("no model is configured")
     return Explainers(
-        quick=explainer(build_model(quick, settings), "dispatcher", quick, list_price(quick), "quick"),
-        deep=explainer(build_model(deep, settings), "researcher", deep, list_price(deep), "deep"),
+        quick=explainer(build_model(quick, settings), quick, list_price(quick), "quick"),
+        deep=explainer(build_model(deep, settings), deep, list_price(deep), "deep"),
         cap=settings.cap,
         timeout_sec=settings.timeout_sec,
         addresses=settings.redact_addresses,
@@ -63,14 +63,11 @@ def build_model(name: str, settings: ModelSettings) -> Model:
 def _provider(name: str, settings: ModelSettings) -> Provider[Any]:
     if name == "bedrock":
         return _bedrock(settings)
-    if settings.base_url is not None and name in ("openai", "openai-chat"):
-        from pydantic_ai.providers.openai import OpenAIProvider
-
-        return OpenAIProvider(base_url=settings.base_url, api_key=os.environ.get("OPENAI_API_KEY") or NO_KEY)
-    if settings.base_url is not None and name == "ollama":
-        from pydantic_ai.providers.ollama import OllamaProvider
-
-        return OllamaProvider(base_url=settings.base_url, api_key=os.environ.get("OLLAMA_API_KEY") or NO_KEY)
+    if settings.base_url is not None and name in ("openai", "openai-chat", "ollama"):
+        kind: Any = infer_provider_class(name)
+        key = os.environ.get("OLLAMA_API_KEY" if name == "ollama" else "OPENAI_API_KEY")
+        local: Provider[Any] = kind(base_url=settings.base_url, api_key=key or NO_KEY)
+        return local
     return infer_provider(name)
 
 

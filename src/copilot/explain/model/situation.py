@@ -3,60 +3,27 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from copilot.rules.model import BottleneckClassification, Evaluation, ReportedState
-from copilot.rules.signals.readings import LogPattern
 
 Depth: TypeAlias = Literal["quick", "deep"]
 _ERRORS = frozenset({"error", "fatal"})
 _UNCLEAR = frozenset({BottleneckClassification.MIXED, BottleneckClassification.UNKNOWN})
 
 
-@dataclass(frozen=True, slots=True)
-class NoExplanationNeeded:
-    """The rules' explanation is enough."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class QuickExplanation:
-    """One finding says it all: a few sentences from the smaller model are enough."""
-
-    depth: Depth = "quick"
-
-
-@dataclass(frozen=True, slots=True)
-class NeedsDeepExplanation:
-    """The cause is not obvious: the larger model gets runbooks, logs and the history of signals."""
-
-    reason: str
-    depth: Depth = "deep"
-
-
-Decision: TypeAlias = NoExplanationNeeded | QuickExplanation | NeedsDeepExplanation
-
-
-def decide_depth(evaluation: Evaluation) -> Decision:
-    """How much explanation an evaluation needs. Whether it was explained before is for its caller to look up, by
-    `fingerprint`."""
-    verdict = evaluation.verdict
-    state = verdict.health_state
-    if state is ReportedState.UNKNOWN or verdict.stale:
-        return NoExplanationNeeded("not enough data")
-    if state is ReportedState.HAPPY:
-        return QuickExplanation() if evaluation.findings else NoExplanationNeeded("no findings")
-    if not evaluation.findings:
-        return NeedsDeepExplanation("no finding explains the state")
-    if len(evaluation.findings) > 1:
-        return NeedsDeepExplanation("several findings")
-    if evaluation.bottleneck in _UNCLEAR:
-        return NeedsDeepExplanation("the bottleneck is not clear")
-    if any(pattern.mined and pattern.level in _ERRORS for pattern in evaluation.signals.logs):
-        return NeedsDeepExplanation("the logs hold errors of an unknown kind")
-    return QuickExplanation()
+def decide_depth(evaluation: Evaluation) -> Depth | None:
+    """How much explanation an evaluation needs. None: the rules' own is enough, for there is not enough data or nothing
+    was found. Quick: one finding says it all. Deep: the cause is not obvious, so the model gets runbooks, logs and the
+    history of signals. Whether it was explained before is for its caller to look up, by `fingerprint`."""
+    verdict, findings = evaluation.verdict, evaluation.findings
+    if verdict.health_state is ReportedState.UNKNOWN or verdict.stale:
+        return None
+    if verdict.health_state is ReportedState.HAPPY:
+        return "quick" if findings else None
+    unknown_errors = any(pattern.mined and pattern.level in _ERRORS for pattern in evaluation.signals.logs)
+    obvious = len(findings) == 1 and evaluation.bottleneck not in _UNCLEAR and not unknown_errors
+    return "quick" if obvious else "deep"
 
 
 def fingerprint(evaluation: Evaluation) -> str:
@@ -69,14 +36,12 @@ def fingerprint(evaluation: Evaluation) -> str:
         "bottleneck": evaluation.bottleneck.value,
         "gates": sorted([g.name, *(f"{k}={v}" for k, v in sorted(g.labels.items()))] for g in verdict.gates if g.fired),
         "findings": sorted([i.finding, i.subject, i.severity.value] for i in evaluation.findings),
-        "patterns": sorted([p.service, p.pattern] for p in evaluation.signals.logs if _lasting(p)),
+        # Mined templates come and go; only errors among them count.
+        "patterns": sorted(
+            [p.service, p.pattern] for p in evaluation.signals.logs if not p.mined or p.level in _ERRORS
+        ),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
-
-
-def _lasting(pattern: LogPattern) -> bool:
-    """Mined templates come and go; only errors among them count."""
-    return not pattern.mined or pattern.level in _ERRORS
 
 
 LEAST_VALUES = 6

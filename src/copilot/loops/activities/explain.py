@@ -18,7 +18,6 @@ from copilot.explain.model.evidence import evidence
 from copilot.explain.model.knowledge import MOST_PASSAGES, Passage, question
 from copilot.explain.model.situation import (
     Depth,
-    NoExplanationNeeded,
     decide_depth,
     fingerprint,
     movement,
@@ -56,8 +55,8 @@ class ExplainActivities:
         models, evaluation = self.models, _readable(dict(ask.evaluation))
         if models is None or evaluation is None:
             return m.Explained(explained_by="rules")
-        decision = decide_depth(evaluation)
-        if isinstance(decision, NoExplanationNeeded):
+        depth = decide_depth(evaluation)
+        if depth is None:
             return m.Explained(explained_by="rules")
         before = await self.store.settled_call(evaluation.cluster, fingerprint(evaluation))
         explanation = None if before is None else _unchanged(evaluation, before, models.addresses)
@@ -65,9 +64,8 @@ class ExplainActivities:
             explanation = rules_explanation(evaluation, "Storing the assessment left no time for a model")
         if explanation is None:
             unanswered = rules_explanation(evaluation, "no model could be called").model_dump(mode="json")
-            return m.Explained(
-                explained_by="rules", explanation=unanswered, ask_within_sec=models.timeout_sec, depth=decision.depth
-            )
+            within = models.timeout_sec
+            return m.Explained(explained_by="rules", explanation=unanswered, ask_within_sec=within, depth=depth)
         return m.Explained(explained_by=explanation.explained_by, explanation=explanation.model_dump(mode="json"))
 
     @activity.defn(name="ask_dispatcher")
