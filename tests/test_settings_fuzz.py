@@ -1,10 +1,10 @@
 """Whatever an operator writes is settings or our error, never a traceback."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import httpx
 import pytest
@@ -35,19 +35,8 @@ def test_any_bytes_are_settings_or_our_error(content: bytes) -> None:
 
 
 WORDS = [
-    *(
-        "[[clusters]]",
-        "\n",
-        "[clusters.prometheus]",
-        "[clusters.temporal]",
-        "[store]",
-        "[api]",
-        "name",
-        "url",
-        " = ",
-        '"',
-    ),
-    *("http://", "127.0.0.1", ":9090", "metrics", "role", "server", "[", "]", "{", "}", ",", "port", "99999", "'"),
+    *("[[clusters]]", "\n", "[clusters.prometheus]", "[clusters.temporal]", "[store]", "[api]", "name", "url", " = "),
+    *("http://", "127.0.0.1", ":9090", "metrics", "role", "server", "[", "]", "{", "}", ",", "port", "99999", "'", '"'),
     *("interval_sec", "window_sec", "nan", "inf", "-1", "5", "selector", 'a="b"', "dialect", "true"),
 ]
 
@@ -88,18 +77,6 @@ async def test_any_address_is_refused_by_the_settings_or_can_be_asked(url: str) 
     assert httpx.URL(url).host
 
 
-@contextmanager
-def environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        os.environ.pop(name)
-        if before is not None:
-            os.environ[name] = before
-
-
 @settings(max_examples=100, deadline=None)
 @given(
     st.sampled_from(
@@ -110,12 +87,13 @@ def environment(name: str, value: str) -> Iterator[None]:
 @example("COPILOT_CLUSTERS", "[")
 @example("COPILOT_STORE", "postgres")
 def test_any_environment_is_settings_or_our_error(name: str, value: str) -> None:
-    with environment(name, value), suppress(SettingsError):
+    with patch.dict(os.environ, {name: value}), suppress(SettingsError):
         loaded(b"")
 
 
 @pytest.mark.parametrize("name", ["COPILOT_CLUSTERS", "COPILOT_API", "COPILOT_API__TOKENS"])
 def test_what_is_no_json_is_named_as_it_was_written(name: str) -> None:
-    with environment("COPILOT_API__HOST", "0.0.0.0"), environment(name, "["), pytest.raises(SettingsError) as refused:
+    values = {"COPILOT_API__HOST": "0.0.0.0", name: "["}
+    with patch.dict(os.environ, values), pytest.raises(SettingsError) as refused:
         loaded(b"")
     assert str(refused.value) == f"environment variable {name} is not valid JSON"

@@ -53,11 +53,7 @@ async def test_no_other_page_has_barriers(browser: Browser) -> None:
     token = new_token()
     locked = ApiSettings(tokens={"alice": token_hash(token)})
     over = deps(loop, clusters=("eu", "us", "never"))
-    async with (
-        served(over) as open_address,
-        served(over, settings=locked) as locked_address,
-        watched(browser) as seen,
-    ):
+    async with served(over) as open_address, served(over, settings=locked) as locked_address, watched(browser) as seen:
 
         async def readable(*themes: Theme) -> None:
             for theme in themes:

@@ -24,12 +24,7 @@ CALLER: ContextVar[str | None] = ContextVar("caller", default=None)
 """The name of the token that was presented."""
 
 CODES = {404: "not_found", 405: "method_not_allowed", 422: "bad_parameter", 501: "not_implemented"}
-TITLES = {
-    404: "Not found",
-    422: "Invalid address",
-    500: "The Copilot could not answer",
-    503: "Temporarily unavailable",
-}
+TITLES = {404: "Not found", 422: "Invalid address", 500: "The Copilot could not answer", 503: "Temporarily unavailable"}
 WHAT_TO_DO = {
     "unknown_cluster": "The start page lists the clusters.",
     "unknown_runbook": "The findings and actions on the start page link to the runbooks.",
