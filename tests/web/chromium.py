@@ -14,6 +14,7 @@ from copilot.api.deps import Deps
 from copilot.api.serve import listening_socket, serve_on
 from copilot.settings.api import ApiSettings
 
+expect.set_options(timeout=30_000)  # A busy machine is slow: the default of 5 s would judge it, not the page.
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
     "--no-sandbox",
