@@ -1,5 +1,6 @@
 """Doctor at a cluster whose answers are chosen, over real sockets, and at a real one."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -67,32 +68,34 @@ async def test_a_page_alone_is_enough_for_a_verdict(server: MetricsServer) -> No
     assert rows["connection_pool.utilization_pct"].status is SignalStatus.MISSING
 
 
-@pytest.mark.parametrize(
-    ("status", "kind", "body", "what", "fix"),
-    [
-        pytest.param("403 Forbidden", "text/plain", b"", "HTTP 403 Forbidden", "credentials", id="403"),
-        pytest.param("404 Not Found", "text/plain", b"", "HTTP 404 Not Found", "/metrics", id="404"),
-        pytest.param("503 Busy", "text/plain", b"", "HTTP 503 Busy", "is it running", id="503"),
-        pytest.param("429 Later", "text/plain", b"", "HTTP 429 Later", "allow more requests", id="429"),
-        pytest.param("200 OK", "text/html", b"<p>", "HTML instead of metrics", "metrics port", id="html"),
-        pytest.param("200 OK", "text/plain", b"", "an empty page", "listener", id="empty"),
-        pytest.param("200 OK", "text/plain", b"up 1\n", "nothing of a Temporal server", "metrics port", id="foreign"),
-    ],
-)
-async def test_a_page_that_cannot_be_used_says_why_and_what_to_do(
-    server: MetricsServer, status: str, kind: str, body: bytes, what: str, fix: str
-) -> None:
-    server.status, server.kind, server.body = status, kind, body
-    found = await of_cluster(server.url)
-    page = check(found.checks, "server metrics")
-    assert page.status is CheckStatus.FAILED
-    assert what in page.found
-    assert fix in page.fix
-    assert any("server metrics" in reason for reason in found.distrust)
-    assert "0% of the primary signals were read, a verdict needs 60%" in found.distrust
+UNUSABLE = [
+    ("403 Forbidden", "text/plain", b"", "HTTP 403 Forbidden", "credentials"),
+    ("404 Not Found", "text/plain", b"", "HTTP 404 Not Found", "/metrics"),
+    ("503 Busy", "text/plain", b"", "HTTP 503 Busy", "is it running"),
+    ("429 Later", "text/plain", b"", "HTTP 429 Later", "allow more requests"),
+    ("200 OK", "text/html", b"<p>", "HTML instead of metrics", "metrics port"),
+    ("200 OK", "text/plain", b"", "an empty page", "listener"),
+    ("200 OK", "text/plain", b"up 1\n", "nothing of a Temporal server", "metrics port"),
+    ("200 OK", "text/plain", recorded("worker"), "a worker's page", 'set role = "worker" for it'),
+]
 
 
-async def test_nobody_there_is_refused_and_the_signals_say_so() -> None:
+async def test_an_unusable_page_has_a_reason_and_a_fix() -> None:
+    async def checked(status: str, kind: str, body: bytes, what: str, fix: str) -> None:
+        async with MetricsServer.start(body) as server:
+            server.status, server.kind = status, kind
+            found = await of_cluster(server.url)
+        page = check(found.checks, "server metrics")
+        assert page.status is CheckStatus.FAILED
+        assert what in page.found
+        assert fix in page.fix
+        assert any("server metrics" in reason for reason in found.distrust)
+        assert "0% of the primary signals were read, a verdict needs 60%" in found.distrust
+
+    await asyncio.gather(*(checked(*case) for case in UNUSABLE))
+
+
+async def test_a_refused_connection_is_the_reason_of_missing_signals() -> None:
     url = f"http://user:geheim@127.0.0.1:{free_ports(1)[0]}/metrics"
     found = await of_cluster(url)
     assert check(found.checks, "server metrics").found == "Connection refused"
@@ -103,30 +106,26 @@ async def test_nobody_there_is_refused_and_the_signals_say_so() -> None:
     assert "geheim" not in found.model_dump_json()
 
 
-async def test_a_workers_page_called_a_servers_is_recognised(server: MetricsServer) -> None:
-    server.body = recorded("worker")
-    page = check((await of_cluster(server.url)).checks, "server metrics")
-    assert (page.status, page.fix) == (CheckStatus.FAILED, 'set role = "worker" for it')
-
-
-async def test_a_workers_page_that_is_down_is_a_warning(server: MetricsServer) -> None:
+async def test_a_worker_page_that_is_down_is_a_warning(server: MetricsServer) -> None:
     server.status = "503 Busy"
     found = await of_cluster(server.url, role="worker")
     assert check(found.checks, "worker metrics").status is CheckStatus.WARNING
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(-3600, "behind"), (3600, "ahead of")])
-async def test_a_clock_that_differs_is_a_warning(server: MetricsServer, seconds: int, words: str) -> None:
-    server.headers = (f"Date: {Instant.now().add(seconds=seconds).format_rfc2822()}",)
-    found = await of_cluster(server.url)
-    clocks = check(found.checks, "clocks")
-    assert clocks.status is CheckStatus.WARNING
-    assert f"s {words} this machine" in clocks.found
-    assert "36" in clocks.found or "3599" in clocks.found
-    assert found.distrust == ()
+async def test_a_clock_that_differs_is_a_warning() -> None:
+    async def checked(seconds: int, words: str) -> None:
+        async with MetricsServer.start(recorded("server")) as server:
+            server.headers = (f"Date: {Instant.now().add(seconds=seconds).format_rfc2822()}",)
+            found = await of_cluster(server.url)
+        clocks = check(found.checks, "clocks")
+        assert clocks.status is CheckStatus.WARNING
+        assert re.search(rf" 3[56]\d\d s {words} this machine", clocks.found)
+        assert found.distrust == ()
+
+    await asyncio.gather(checked(-3600, "behind"), checked(3600, "ahead of"))
 
 
-async def test_connections_that_are_refused_are_bad_news(server: MetricsServer) -> None:
+async def test_refused_connections_fail_the_checks(server: MetricsServer) -> None:
     nobody = f"127.0.0.1:{free_ports(1)[0]}"
     settings = Settings(
         temporal=TemporalSettings(address=nobody), store=StoreSettings(url=f"postgresql://x:geheim@{nobody}/none")
@@ -142,19 +141,15 @@ async def test_connections_that_are_refused_are_bad_news(server: MetricsServer) 
 
 @pytest.mark.needs_debian("prometheus")
 @pytest.mark.servers
-async def test_a_prometheus_says_whose_metrics_it_has_and_how_often_it_reads_them(
-    tmp_path: Path, server: MetricsServer
-) -> None:
+async def test_a_prometheus_has_a_check_for_each_role(tmp_path: Path, server: MetricsServer) -> None:
     async with MetricsServer.start(recorded("worker")) as worker:
         jobs = {"temporal": [server.url.split("/")[2]], "workers": [worker.url.split("/")[2]]}
         async with prometheus(tmp_path, jobs) as started:
             await started.until("count_over_time(temporal_worker_task_slots_available[10s]) > 3")
             cluster = ClusterSettings(interval_sec=5, window_sec=10, prometheus=PrometheusSettings(url=started.url))
-            (found,) = (await diagnose(Settings(), [cluster], quick=True)).clusters
             selected = PrometheusSettings(url=started.url, selector='job="temporal"')
-            (half,) = (
-                await diagnose(Settings(), [cluster.model_copy(update={"prometheus": selected})], quick=True)
-            ).clusters
+            both = [cluster, cluster.model_copy(update={"prometheus": selected})]
+            found, half = (await diagnose(Settings(), both, quick=True)).clusters
     assert check(found.checks, "Prometheus http").found.startswith("version 2.")
     assert check(found.checks, "its server metrics").found == "1 targets (server)"
     assert check(found.checks, "its worker metrics").found == "1 targets (sdk default)"
@@ -174,7 +169,7 @@ class SlowlyScraped(StandIn):
         return super()._targets(query)
 
 
-async def test_a_window_too_short_for_the_scrapes_is_told_with_one_that_is_not() -> None:
+async def test_a_window_too_short_for_the_scrapes_is_a_warning_with_a_longer_one() -> None:
     async with SlowlyScraped().run() as slow:
         cluster = ClusterSettings(prometheus=PrometheusSettings(url=slow.url))
         (found,) = (await diagnose(Settings(), [cluster], quick=True)).clusters
@@ -185,9 +180,7 @@ async def test_a_window_too_short_for_the_scrapes_is_told_with_one_that_is_not()
 @pytest.mark.parametrize(
     ("status", "what"), [("403 Forbidden", "HTTP 403 Forbidden"), ("200 OK", "HTML instead of JSON")]
 )
-async def test_a_prometheus_that_does_not_answer_as_one_is_bad_news(
-    server: MetricsServer, status: str, what: str
-) -> None:
+async def test_a_server_that_is_no_prometheus_fails_its_check(server: MetricsServer, status: str, what: str) -> None:
     server.status, server.body, server.kind = status, b"<html></html>", "text/html"
     settings = PrometheusSettings(url=server.url.removesuffix("/metrics"))
     cluster = ClusterSettings(interval_sec=5, window_sec=10, prometheus=settings)
@@ -204,9 +197,12 @@ async def test_a_real_cluster_has_every_signal_but_may_not_watch_itself(tmp_path
         cluster = real.cluster.model_copy(update={"window_sec": 10.0})
         settings = Settings(temporal=TemporalSettings(address=real.address), clusters=(cluster,))
         told: list[float] = []
-        found = await diagnose(settings, [cluster], progress=lambda _name, elapsed, _total: told.append(elapsed))
+        found, _ = await asyncio.gather(
+            diagnose(settings, [cluster], progress=lambda _name, elapsed, _total: told.append(elapsed)),
+            record_cluster(cluster, tmp_path / "r.jsonl.gz", 4.5, lambda _number, _tick: None),
+        )
         assert told[0] == 0.0
-        assert told[-1] == pytest.approx(10.0, abs=0.5)
+        assert told[-1] >= 10.0
         (diagnosed,) = found.clusters
         assert diagnosed.distrust == ()
         assert diagnosed.coverage.primary == 1.0
@@ -228,7 +224,6 @@ async def test_a_real_cluster_has_every_signal_but_may_not_watch_itself(tmp_path
         (without,) = (await diagnose(Settings(), [other], quick=True)).clusters
         assert check(without.checks, "namespace absent").status is CheckStatus.FAILED
 
-        await record_cluster(cluster, tmp_path / "r.jsonl.gz", 4.5, lambda _number, _tick: None)
         header, ticks = read_recording(tmp_path / "r.jsonl.gz")
         assert set(header.sources) == {"api", "metrics"}
         assert [t.value("frontend.reachable") for t in ticks][:2] == [1.0, 1.0]

@@ -39,20 +39,18 @@ async def checked(file: Path, line: str) -> tuple[tuple[Check, ...], LogReading 
         writing.cancel()
 
 
-async def test_a_log_that_is_read_says_what_is_in_it(tmp_path: Path) -> None:
+async def test_a_log_is_summarized_or_doubted(tmp_path: Path) -> None:
     file = tmp_path / "server.log"
-    checks, seen = await checked(file, '{"level":"error","msg":"x","error":"database is locked"}\n')
+    ((check,), seen), ((doubt,), _) = await asyncio.gather(
+        checked(file, '{"level":"error","msg":"x","error":"database is locked"}\n'),
+        checked(tmp_path / "x.log", "GET /index.html 200\n"),
+    )
     assert seen is not None
     assert seen.top_pattern_count > 2
-    (check,) = checks
     assert (check.name, check.status) == (f"logs {file}", CheckStatus.OK)
     assert check.found.endswith("with a level; most frequent: database locked")
-
-
-async def test_a_log_that_is_no_temporal_servers_is_doubted(tmp_path: Path) -> None:
-    (check,), _ = await checked(tmp_path / "x.log", "GET /index.html 200\n")
-    assert check.status is CheckStatus.WARNING
-    assert "Temporal server's log" in check.fix
+    assert doubt.status is CheckStatus.WARNING
+    assert "Temporal server's log" in doubt.fix
 
 
 async def test_a_loki_that_refuses_is_told_with_what_to_do_and_the_signal_is_missing() -> None:

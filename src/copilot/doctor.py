@@ -69,14 +69,6 @@ def _check(status: CheckStatus, name: str, found: str, fix: str = "") -> Check:
     return Check(name=name, status=status, found=found, fix=fix)
 
 
-_WATCHES_ITSELF = _check(
-    WARNING,
-    "who watches",
-    "the Copilot's own Temporal is this cluster: both fail together",
-    "give [temporal] the address of another one, or none: `copilot up` starts its own",
-)
-
-
 async def diagnose(
     settings: Settings,
     clusters: Sequence[ClusterSettings],
@@ -85,14 +77,20 @@ async def diagnose(
     progress: Progress = lambda _cluster, _elapsed, _total: None,
 ) -> Diagnosis:
     """Check everything and read these clusters for one rate window (`quick`: two scrapes), concurrently."""
-    (temporal, store, same), found = await asyncio.gather(
-        asyncio.gather(_own_temporal(settings), _own_store(settings), _same(settings, clusters)),
+    ((temporal, itself), store), found = await asyncio.gather(
+        asyncio.gather(_own_temporal(settings, clusters), _own_store(settings)),
         asyncio.gather(*(_cluster(c, quick, progress) for c in clusters)),
+    )
+    both_fail = _check(
+        WARNING,
+        "who watches",
+        "the Copilot's own Temporal is this cluster: both fail together",
+        "give [temporal] the address of another one, or none: `copilot up` starts its own",
     )
     return Diagnosis(
         own=(*temporal, store),
         clusters=tuple(
-            diagnose_cluster(c.name, (*checks, *([_WATCHES_ITSELF] if c.name in same else [])), signals)
+            diagnose_cluster(c.name, (*checks, *([both_fail] if c.name in itself else [])), signals)
             for c, (checks, signals) in zip(clusters, found, strict=True)
         ),
     )
@@ -288,7 +286,12 @@ async def _frontend(name: str, frontend: Frontend) -> tuple[Check, ...]:
         version = await frontend.version()
     except SourceError as error:
         return _refused(where, error, FAILED), _check(SKIPPED, namespace, "not tried")
-    answers = _check(OK, where, f"server {version or 'of an unknown version'}{await _cluster_facts(frontend)}")
+    text = f"server {version or 'of an unknown version'}"
+    with contextlib.suppress(SourceError):
+        facts = await frontend.facts()
+        shards = f"{facts.history_shards} history shard{'s' if facts.history_shards != 1 else ''}"
+        text += f", cluster {facts.cluster_name}, {shards}" if facts.cluster_name else f", {shards}"
+    answers = _check(OK, where, text)
     try:
         await frontend.find_namespace()
     except SourceError as error:
@@ -297,29 +300,25 @@ async def _frontend(name: str, frontend: Frontend) -> tuple[Check, ...]:
     return answers, _check(OK, namespace, "exists")
 
 
-async def _cluster_facts(frontend: Frontend) -> str:
-    """Name and shards of the cluster; empty if it does not answer."""
-    try:
-        facts = await frontend.facts()
-    except SourceError:
-        return ""
-    shards = f"{facts.history_shards} history shard{'s' if facts.history_shards != 1 else ''}"
-    return f", cluster {facts.cluster_name}, {shards}" if facts.cluster_name else f", {shards}"
-
-
 def _refused(name: str, error: SourceError, status: CheckStatus) -> Check:
     return _check(status, name, str(error), _FRONTEND_FIXES.get(error.code, ""))
 
 
-async def _own_temporal(settings: Settings) -> tuple[Check, ...]:
+async def _own_temporal(
+    settings: Settings, clusters: Sequence[ClusterSettings]
+) -> tuple[tuple[Check, ...], tuple[str, ...]]:
+    """The checks of the Copilot's own Temporal, and the names of the clusters that it is."""
     name = "the Copilot's Temporal"
     if not bootstrap.temporal_given(settings):
-        return (_check(SKIPPED, name, "not configured: `copilot up` starts one"),)
+        return (_check(SKIPPED, name, "not configured: `copilot up` starts one"),), ()
     try:
-        frontend = Frontend(await bootstrap.temporal_client(settings.temporal, lazy=True))
+        client = await bootstrap.temporal_client(settings.temporal, lazy=True)
     except SettingsError as error:
-        return (_check(FAILED, name, str(error)),)
-    return await _frontend(name, frontend)
+        return (_check(FAILED, name, str(error)),), ()
+    itself: tuple[str, ...] = ()
+    with contextlib.suppress(SettingsError):
+        itself = await bootstrap.watched_by_itself(client, clusters)
+    return await _frontend(name, Frontend(client)), itself
 
 
 async def _own_store(settings: Settings) -> Check:
@@ -334,13 +333,3 @@ async def _own_store(settings: Settings) -> Check:
         return _check(OK, name, text)
     text += f"; this program has {found.newest_version}"
     return _check(FAILED, name, text, "run `copilot db setup-schema`")
-
-
-async def _same(settings: Settings, clusters: Sequence[ClusterSettings]) -> tuple[str, ...]:
-    if not bootstrap.temporal_given(settings):
-        return ()
-    try:
-        client = await bootstrap.temporal_client(settings.temporal, lazy=True)
-        return await bootstrap.watched_by_itself(client, clusters)
-    except SettingsError:
-        return ()

@@ -70,9 +70,5 @@ def deps(
     """Deps of stand-ins."""
     clock = clock or Clock()
     return Deps(
-        store=store or MemoryStore(),
-        live=loop or ToldLoop(),
-        clusters=clusters,
-        now=clock,
-        elapsed=lambda: clock.ran,
+        store=store or MemoryStore(), live=loop or ToldLoop(), clusters=clusters, now=clock, elapsed=lambda: clock.ran
     )

@@ -18,7 +18,7 @@ PATHS = ("/status", "/status/services", "/status/issues", "/status/summary", "/s
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_who_has_it_already_is_told_so(path: str) -> None:
+async def test_an_unchanged_answer_is_304(path: str) -> None:
     store, loop, clock = await lived("critical")
     async with client(deps(loop, store, clock)) as api:
         first = await api.get(path)
@@ -31,7 +31,7 @@ async def test_who_has_it_already_is_told_so(path: str) -> None:
     assert first.headers["cache-control"] == "private, no-cache"
 
 
-async def test_the_tag_changes_with_what_is_said_and_not_with_its_age() -> None:
+async def test_the_tag_changes_with_the_verdict_and_not_with_its_age() -> None:
     loop, store, clock = telling("happy"), MemoryStore(), Clock()
     tags = []
     async with client(deps(loop, store, clock)) as api:
@@ -52,7 +52,7 @@ async def test_the_tag_changes_with_what_is_said_and_not_with_its_age() -> None:
     assert len(set(tags)) == 3
 
 
-async def test_what_is_assessed_later_is_told_though_the_tick_is_the_same() -> None:
+async def test_a_later_assessment_of_the_same_tick_is_a_new_answer() -> None:
     store = MemoryStore()
     async with client(deps(telling("stressed"), store)) as api:
         before = await api.get("/status")
@@ -63,7 +63,7 @@ async def test_what_is_assessed_later_is_told_though_the_tick_is_the_same() -> N
     assert (after.status_code, after.json()["summary"]) == (200, "Longer words.")
 
 
-async def test_a_long_answer_is_packed_for_who_takes_it_under_the_same_tag() -> None:
+async def test_a_long_answer_is_gzipped_under_the_same_tag() -> None:
     store, loop, clock = await lived("critical")
     async with client(deps(loop, store, clock)) as api:
         async with api.stream("GET", "/status/timeline", headers={"accept-encoding": "br;q=1, gzip;q=0.5"}) as packed:

@@ -7,7 +7,6 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from copilot.api.app import create_app
-from copilot.api.deps import Deps
 from copilot.api.parameters import parse_time
 from copilot.api.serve import listening_socket, serve_on
 from copilot.errors import StartError
@@ -120,15 +119,6 @@ async def test_openapi_describes_every_route() -> None:
         "/clusters", "/signals/{signal_id}", "/logs/patterns", "/actions", "/healthz", "/readyz", "/metrics",
         "/events", "/runbooks", "/runbooks/{name}", "/runbooks/{name}/fragment", "/models",
     }  # fmt: skip
-
-
-def test_deps_refuse_to_be_incomplete() -> None:
-    with pytest.raises(ValueError, match="cannot run without store, now"):
-        Deps(store=None, live=ToldLoop(), clusters=("a",), now=None)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="at least one cluster"):
-        deps(clusters=())
-    with pytest.raises(ValueError, match="same name"):
-        deps(clusters=("a", "a"))
 
 
 @pytest.mark.parametrize(

@@ -24,25 +24,18 @@ async def test_the_status_carries_the_verdict_and_its_evidence() -> None:
     clock = Clock(NOON.add(seconds=12))
     async with client(deps(telling("stressed"), clock=clock)) as api:
         body = (await api.get("/status")).json()
-    assert body["cluster"] == "default"
-    assert body["health_state"] == "stressed"
-    assert body["evaluation_id"] == "default:1795348800"
-    assert body["timestamp"] == "2026-11-22T12:00:00Z"
-    assert body["since"] == "2026-11-22T11:59:30Z"
-    assert body["age_sec"] == 12
-    assert body["stale"] is False
-    assert body["degraded"] is False
-    assert body["bottleneck"] == "worker_limited"
-    assert body["top_factor"] == "no_pollers"
-    assert body["last_known_state"] == "stressed"
+    assert body.items() >= {
+        "cluster": "default", "health_state": "stressed", "evaluation_id": "default:1795348800", "issue_count": 1,
+        "timestamp": "2026-11-22T12:00:00Z", "since": "2026-11-22T11:59:30Z", "age_sec": 12, "stale": False,
+        "degraded": False, "bottleneck": "worker_limited", "top_factor": "no_pollers", "last_known_state": "stressed",
+        "explained_by": "rules",
+    }.items()  # fmt: skip
     assert body["coverage"]["primary"] == 1
     assert body["primary_signals"]["matching"]["backlog_count"] == 50
     assert 0 < body["amplifiers"]["cache"]["hit_rate"] < 1
     assert body["worker_signals"]["workers"]["workflow_pollers"] == 12
     assert [g["name"] for g in body["gates"] if g["fired"]] == ["work_stalled", "backlog_growing", "backlog_age"]
     assert body["recommended_actions"][0]["parameters"]["task_queue"] == "orders"
-    assert body["issue_count"] == 1
-    assert body["explained_by"] == "rules"
 
 
 async def test_a_missing_reading_is_null_and_every_id_of_the_table_is_there() -> None:
@@ -136,7 +129,12 @@ async def test_a_store_that_is_away_leaves_the_live_verdict_everywhere() -> None
         assert (await api.get("/status/issues")).json()["issues"][0]["finding"] == "no_pollers"
 
 
-@pytest.mark.parametrize(("age", "state", "stale"), [(40, "happy", False), (46, "happy", True), (91, "unknown", True)])
+AGES = pytest.mark.parametrize(
+    ("age", "state", "stale"), [(40, "happy", False), (46, "happy", True), (91, "unknown", True)]
+)
+
+
+@AGES
 async def test_an_old_verdict_is_stale_then_unknown(age: int, state: str, stale: bool) -> None:
     async with client(deps(telling("happy"), clock=Clock(NOON.add(seconds=age)))) as api:
         body = (await api.get("/status")).json()
@@ -145,18 +143,16 @@ async def test_an_old_verdict_is_stale_then_unknown(age: int, state: str, stale:
     assert (line["health_state"], line["stale"]) == (state, stale)
 
 
-@pytest.mark.parametrize(
-    ("waited", "state", "stale"), [(40, "happy", False), (46, "happy", True), (91, "unknown", True)]
-)
-async def test_a_verdict_dated_by_a_clock_ahead_of_ours_grows_old_from_when_it_was_heard(
-    waited: int, state: str, stale: bool
+@AGES
+async def test_a_verdict_from_a_clock_ahead_of_ours_ages_since_it_was_received(
+    age: int, state: str, stale: bool
 ) -> None:
     clock = Clock(NOON.subtract(hours=1), ran=1000)
     async with client(deps(telling("happy"), clock=clock)) as api:
         assert (await api.get("/status")).json()["stale"] is False
-        clock.ran += waited
+        clock.ran += age
         body = (await api.get("/status")).json()
-    assert (body["health_state"], body["stale"], body["age_sec"]) == (state, stale, waited)
+    assert (body["health_state"], body["stale"], body["age_sec"]) == (state, stale, age)
 
 
 async def test_issues_have_the_life_the_store_gave_them_and_the_words_of_the_newest_tick() -> None:

@@ -95,10 +95,7 @@ def test_a_demo_gives_a_verdict_takes_a_fault_from_a_second_terminal_and_ends_on
 
     assert forked("fault", "idle").stdout == "idle: no new workflows are started\n"
     again = forked("fault", "idle")
-    assert (again.returncode, again.stderr) == (
-        2,
-        "copilot: idle is already active: clear idle first\n",
-    )
+    assert (again.returncode, again.stderr) == (2, "copilot: idle is already active: clear idle first\n")
     assert forked("fault", "--clear").stdout == "idle is cleared\n"
 
     processes = family(running.pid)

@@ -30,26 +30,15 @@ def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "COLUMNS": "200", "XDG_RUNTIME_DIR": str(folder / "run")}
 
 
-async def started(folder: Path, *words: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "copilot", "doctor", *words),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=folder,
-        env=environment(folder),
-    )
-
-
 async def doctor(folder: Path, *words: str) -> tuple[int | None, str, str]:
     done = await asyncio.to_thread(forked, "doctor", *words, folder=folder, env=environment(folder))
     return done.returncode, done.stdout, done.stderr
 
 
-def configured(folder: Path, url: str) -> Path:
-    file = folder / "copilot.toml"
+def configured(folder: Path, url: str, interval_sec: int = 30) -> None:
     endpoint = f'{{ url = "{url}", role = "server" }}'
-    file.write_text(f'[[clusters]]\nname = "night"\ninterval_sec = 2\nmetrics = [{endpoint}]\n', encoding="utf-8")
-    return file
+    text = f'[[clusters]]\nname = "night"\ninterval_sec = {interval_sec}\nmetrics = [{endpoint}]\n'
+    (folder / "copilot.toml").write_text(text, encoding="utf-8")
 
 
 async def test_a_cluster_that_can_be_judged_is_exit_0(tmp_path: Path, server: MetricsServer) -> None:
@@ -88,20 +77,32 @@ async def test_without_a_configuration_it_finds_the_demo_that_runs(
         configured(folder, server.url)
         described(folder).write()
         code, out, err = await doctor(tmp_path, "--quick")
-    assert (code, err) == (0, "no copilot.toml here: using the demo at http://127.0.0.1:1\n")
+    assert (code, err) == (0, "no copilot.toml here: using the demo at http://127.0.0.1:1\n"), out
     assert "night: a verdict can be trusted" in out
 
 
-async def test_a_recording_ended_by_ctrl_c_is_kept_and_can_be_replayed(tmp_path: Path, server: MetricsServer) -> None:
-    configured(tmp_path, server.url)
-    process = await started(tmp_path, "--record", "r.jsonl.gz", "--for", "10m")
+async def recording(folder: Path, name: str) -> asyncio.subprocess.Process:
+    """A process that records, and has written two ticks."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "copilot", "doctor", "--record", name, "--for", "10m"),
+        stderr=asyncio.subprocess.PIPE,
+        cwd=folder,
+        env=environment(folder),
+    )
     assert process.stderr is not None
-    lines = [(await asyncio.wait_for(process.stderr.readline(), 30)).decode() for _ in range(3)]
-    assert lines[0].startswith("recording to r.jsonl.gz for 600 s")
+    lines = [(await asyncio.wait_for(process.stderr.readline(), 60)).decode() for _ in range(3)]
+    assert lines[0].startswith(f"recording to {name} for 600 s")
     assert "tick 2: " in lines[2]
-    process.send_signal(signal.SIGINT)
-    rest = (await asyncio.wait_for(process.communicate(), 20))[1].decode()
-    assert process.returncode == 0
+    return process
+
+
+async def test_a_recording_survives_ctrl_c_and_a_kill(tmp_path: Path, server: MetricsServer) -> None:
+    configured(tmp_path, server.url, interval_sec=2)
+    interrupted, killed = await asyncio.gather(recording(tmp_path, "r.jsonl.gz"), recording(tmp_path, "k.jsonl.gz"))
+    killed.kill()
+    interrupted.send_signal(signal.SIGINT)
+    rest = (await asyncio.wait_for(interrupted.communicate(), 60))[1].decode()
+    assert interrupted.returncode == 0
     assert rest.splitlines()[-1].startswith("r.jsonl.gz has ")
     header, ticks = read_recording(tmp_path / "r.jsonl.gz")
     assert (header.cluster, header.interval_sec, header.sources) == ("night", 2.0, ("metrics",))
@@ -109,23 +110,13 @@ async def test_a_recording_ended_by_ctrl_c_is_kept_and_can_be_replayed(tmp_path:
     replayed = CliRunner().invoke(app, ["replay", "--recording", str(tmp_path / "r.jsonl.gz")])
     assert json.loads(replayed.output.splitlines()[0])["health_state"] == "happy"
 
-
-async def test_a_recording_whose_writer_was_killed_is_read_to_its_last_whole_line(
-    tmp_path: Path, server: MetricsServer
-) -> None:
-    name = "r.jsonl.gz"
-    configured(tmp_path, server.url)
-    process = await started(tmp_path, "--record", name, "--for", "10m")
-    assert process.stderr is not None
-    lines = [(await asyncio.wait_for(process.stderr.readline(), 30)).decode() for _ in range(3)]
-    assert "tick 2: " in lines[2]
-    process.kill()
-    await process.wait()
-    whole = [t.time for t in read_recording(tmp_path / name)[1]]
-    assert len(whole) == 2
-    bitten = tmp_path / f"bitten-{name}"
-    bitten.write_bytes((tmp_path / name).read_bytes()[:-20])
-    replayed = forked("replay", "--recording", str(bitten))
-    assert replayed.returncode == 0
-    assert [json.loads(line)["time"] for line in replayed.stdout.splitlines()] == [whole[0].format_iso()]
-    assert "is cut off: reading its 2 complete lines" in replayed.stderr
+    await killed.communicate()
+    whole = [t.time for t in read_recording(tmp_path / "k.jsonl.gz")[1]]
+    assert len(whole) >= 2
+    bitten = tmp_path / "bitten.jsonl.gz"
+    bitten.write_bytes((tmp_path / "k.jsonl.gz").read_bytes()[:-20])
+    cut = forked("replay", "--recording", str(bitten))
+    assert cut.returncode == 0
+    times = [json.loads(line)["time"] for line in cut.stdout.splitlines()]
+    assert times == [time.format_iso() for time in whole[:-1]]
+    assert f"is cut off: reading its {len(whole)} complete lines" in cut.stderr

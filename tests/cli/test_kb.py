@@ -142,15 +142,9 @@ def test_status_and_jobs_of_a_knowledge_base(tmp_path: Path, bedrock: BedrockSta
         ("nonsense = 1", "nonsense: Extra inputs are not permitted"),
     ],
 )
-def test_what_is_set_wrong_is_named(tmp_path: Path, config: str, problem: str) -> None:
+def test_an_invalid_setting_is_named(tmp_path: Path, config: str, problem: str) -> None:
     with pytest.raises(SettingsError, match=problem):
         kb("status", config=f"[knowledge]\n{config}\n", folder=tmp_path)
-
-
-@pytest.mark.parametrize("command", ["sync", "start-ingestion", "list-jobs"])
-def test_what_needs_aws_says_which_setting_is_not_there(tmp_path: Path, command: str) -> None:
-    with pytest.raises(SettingsError, match="not set"):
-        kb(command, folder=tmp_path)
 
 
 def test_a_service_that_is_away_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,11 +106,7 @@ def test_the_document_says_when_and_where_the_recordings_were_taken(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "no recording to score"),
-        (["klingons"], "no recording of klingons; there is none"),
-    ],
+    ("arguments", "message"), [([], "no recording to score"), (["klingons"], "no recording of klingons; there is none")]
 )
 def test_nothing_to_score_is_an_error_that_says_so(tmp_path: Path, arguments: list[str], message: str) -> None:
     shown = CliRunner().invoke(app, ["--recordings", str(tmp_path), *arguments])

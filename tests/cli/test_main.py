@@ -85,20 +85,16 @@ def test_the_configuration_in_a_help_can_be_copied() -> None:
         (("notify", "list"), "", "no channel is configured"),
         (("kb", "sync"), "", "knowledge.bucket is not set"),
         (("kb", "list-jobs"), "", "knowledge.data_source_id are not set"),
+        (("kb", "start-ingestion"), "", "knowledge.data_source_id are not set"),
         (("kb", "search", "x"), 'knowledge.folder = "none"', "none cannot be read: No such file"),
         (("replay", "--recording", "absent.jsonl"), "", "absent.jsonl cannot be read: No such file"),
+        (("status", "--config", "none.toml"), "", "none.toml cannot be read: No such file or directory"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_what_cannot_run_is_one_line_and_exit_2(tmp_path: Path, words: tuple[str, ...], config: str, why: str) -> None:
     (tmp_path / "copilot.toml").write_text(config, encoding="utf-8")
     assert_refused(copilot(*words, folder=tmp_path), why)
-
-
-def test_a_config_that_is_not_there_is_said(tmp_path: Path) -> None:
-    argv = [sys.executable, "-m", "copilot", "status", "--config", "none.toml"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (2, "copilot: none.toml cannot be read: No such file or directory\n")
 
 
 def test_replay_prints_one_object_per_tick(recording: Path) -> None:
@@ -110,7 +106,7 @@ def test_replay_prints_one_object_per_tick(recording: Path) -> None:
                             "readings"}  # fmt: skip
 
 
-def test_replay_ends_quietly_when_nobody_reads_on(recording: Path) -> None:
+def test_replay_ends_quietly_when_its_reader_closes_the_pipe(recording: Path) -> None:
     command = f"'{sys.executable}' -m copilot replay --recording '{recording}' | head -n 0"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""
@@ -123,7 +119,7 @@ def test_help_does_not_import_what_it_does_not_need() -> None:
     assert done.stdout == "[]\n"
 
 
-async def test_a_worker_that_waits_for_its_temporal_ends_when_it_is_told_to(tmp_path: Path) -> None:
+async def test_a_worker_that_waits_for_its_temporal_ends_on_sigterm(tmp_path: Path) -> None:
     (tmp_path / "copilot.toml").write_text('temporal.address = "127.0.0.1:1"\n' + UNREACHABLE + CLUSTER)
     worker = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "copilot", "worker"), cwd=tmp_path, stdout=asyncio.subprocess.PIPE

@@ -44,7 +44,7 @@ def test_json_holds_every_signal() -> None:
     assert rows["history.backlog_age_sec"]["families"] == []
 
 
-def test_the_table_names_every_signal_and_shows_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_names_every_signal_with_its_source_and_shows_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     shown = CliRunner().invoke(app, ["signals"])
     assert [i for i in SPECS if i not in shown.output] == []
@@ -53,16 +53,13 @@ def test_the_table_names_every_signal_and_shows_brackets(monkeypatch: pytest.Mon
     lines = shown.output.splitlines()
     assert [line for line in lines if len(line) > 80 and " " in line.strip()] == []
     assert [line for line in lines if line != line.rstrip()] == []
-
-
-def test_the_table_says_of_each_signal_where_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
-    shown = CliRunner().invoke(app, ["signals"]).output
-    assert sum(line.startswith("      from ") for line in shown.splitlines()) == len(SPECS)
-    assert "from Temporal's API, else the server's metrics approximate_backlog_count\n" in shown
-    assert "from the workers' metrics temporal_sticky_cache_size\n" in shown
-    assert "from Temporal's API\n" in shown
-    assert "from nowhere: server 1.32 counts no retries" in shown
+    shown = CliRunner().invoke(app, ["signals"])
+    assert sum(line.startswith("      from ") for line in shown.output.splitlines()) == len(SPECS)
+    assert "from Temporal's API, else the server's metrics approximate_backlog_count\n" in shown.output
+    assert "from the workers' metrics temporal_sticky_cache_size\n" in shown.output
+    assert "from Temporal's API\n" in shown.output
+    assert "from nowhere: server 1.32 counts no retries" in shown.output
 
 
 def test_promql_is_printed_for_what_metrics_can_give() -> None:

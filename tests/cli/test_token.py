@@ -10,7 +10,7 @@ import pytest
 import trustme
 from typer.testing import CliRunner, Result
 
-from copilot.api.auth import Tokens
+from copilot.api.auth import name_of
 from copilot.cli.main import app
 from copilot.errors import SettingsError
 from copilot.settings.api import ApiSettings
@@ -26,7 +26,7 @@ def test_what_is_printed_can_be_put_into_the_configuration_and_knows_the_token(n
     shown = next(line.strip() for line in lines if line.strip().startswith("cop_"))
     section = "\n".join(line.strip() for line in lines[lines.index("  [api.tokens]") :])
     settings = ApiSettings.model_validate(tomllib.loads(section)["api"])
-    assert Tokens(settings.tokens).bearer(shown) == name
+    assert name_of(shown, settings.tokens) == name
     assert shown not in section
 
 

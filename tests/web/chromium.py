@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from copilot.api.app import create_app
 from copilot.api.deps import Deps
 from copilot.api.serve import listening_socket, serve_on
 from copilot.settings.api import ApiSettings
 
+expect.set_options(timeout=30_000)  # A busy machine is slow: the default of 5 s would judge it, not the page.
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
     "--no-sandbox",
@@ -82,3 +83,9 @@ async def watched(
     page.on("request", lambda r: watch.requests.append(r.url))
     yield watch
     await context.close()
+
+
+async def open_page(seen: Watched, address: str) -> None:
+    """Load the page, and wait until its event stream is connected."""
+    await seen.page.goto(address)
+    await expect(seen.page.locator("body.linked")).to_be_attached()

@@ -10,8 +10,9 @@ from copilot.rules.signals.readings import LogPattern
 from copilot.settings.api import ApiSettings
 from tests.api.conftest import client
 from tests.api.standin import ToldLoop, deps
+from tests.api.test_status import telling
 from tests.evaluations import NOON, evaluation, issue
-from tests.web.chromium import served, watched
+from tests.web.chromium import open_page, served, watched
 from tests.web.stories import story
 
 pytestmark = [pytest.mark.servers, pytest.mark.needs_debian("chromium")]
@@ -30,8 +31,7 @@ async def test_an_update_keeps_place_focus_open_details_and_elements(browser: Br
     loop = ToldLoop()
     with_logs(loop, 0, (3, "matching", "no poller"), (9, "history", "shard lost"))
     async with served(deps(loop)) as address, watched(browser, height=500) as seen:
-        await seen.page.goto(address)
-        await expect(seen.page.locator("body.linked")).to_be_attached()
+        await open_page(seen, address)
         await seen.page.locator(".story summary").click()
         await seen.page.locator(".logs details").last.locator("summary").click()
         chip = seen.page.locator(".findings .chip").first
@@ -53,8 +53,7 @@ async def test_log_patterns_are_sorted_by_the_column_the_reader_chose_and_stay_s
     loop = ToldLoop()
     with_logs(loop, 0, (3, "matching", "b"), (9, "history", "c"))
     async with served(deps(loop)) as address, watched(browser) as seen:
-        await seen.page.goto(address)
-        await expect(seen.page.locator("body.linked")).to_be_attached()
+        await open_page(seen, address)
         counts = seen.page.locator(".logs tbody td:first-child")
         await expect(counts).to_have_text(["9", "3"])
         await seen.page.get_by_role("link", name="Pattern").click()
@@ -65,17 +64,14 @@ async def test_log_patterns_are_sorted_by_the_column_the_reader_chose_and_stay_s
         seen.nothing_wrong()
 
 
-async def test_where_no_stream_is_to_be_had_the_page_asks_instead(browser: Browser) -> None:
-    loop = ToldLoop()
-    loop.tell(evaluation("happy"))
+async def test_without_a_free_event_stream_the_page_polls(browser: Browser) -> None:
+    loop = telling("happy")
     one = ApiSettings(max_event_streams=1)
     async with served(deps(loop), settings=one) as address, watched(browser) as first, watched(browser) as second:
-        await first.page.goto(address)
-        await expect(first.page.locator("body.linked")).to_be_attached()
-        await second.page.goto(address)
-        await expect(second.page.locator("body.linked")).to_be_attached()
+        await open_page(first, address)
+        await open_page(second, address)
         loop.tell(evaluation("stressed", NOON.add(seconds=1)))
-        await expect(second.page.locator("h1")).to_contain_text("Stressed", timeout=15_000)
+        await expect(second.page.locator("h1")).to_contain_text("Stressed")
         await expect(second.page.locator("#connection")).to_be_hidden()
 
 
@@ -90,8 +86,7 @@ async def test_the_hero_shows_the_worst_finding_once() -> None:
 async def test_a_runbook_opens_over_the_page_and_is_a_page_of_its_own_without_javascript(browser: Browser) -> None:
     async with served(await story("critical")) as address:
         async with watched(browser) as seen:
-            await seen.page.goto(address)
-            await expect(seen.page.locator("body.linked")).to_be_attached()
+            await open_page(seen, address)
             await seen.page.locator(".action .runbook-link").click()
             await expect(seen.page.locator("#runbook h1")).to_be_visible()
             assert seen.page.url == address + "/"

@@ -8,7 +8,7 @@ from tests.api.conftest import client
 from tests.api.standin import ToldLoop, deps
 from tests.evaluations import NOON, assessment, evaluation, issue
 from tests.fakes.memory_store import MemoryStore
-from tests.web.chromium import served, watched
+from tests.web.chromium import open_page, served, watched
 from tests.web.stories import story
 
 INCIDENT = NOON.subtract(minutes=257)
@@ -50,8 +50,7 @@ async def test_what_nobody_renewed_was_blind_then_too() -> None:
 @pytest.mark.needs_debian("chromium")
 async def test_the_timeline_leads_into_the_past_and_back(browser: Browser) -> None:
     async with served(await story("happy")) as address, watched(browser) as seen:
-        await seen.page.goto(address)
-        await expect(seen.page.locator("body.linked")).to_be_attached()
+        await open_page(seen, address)
         await seen.page.locator(".changes summary").click()
         await seen.page.locator(".filter a[data-state=critical]").click()
         await expect(seen.page.locator(".changes li")).to_have_count(1)

@@ -12,30 +12,35 @@ from copilot.settings.api import ApiSettings
 from tests.api.standin import ToldLoop, deps
 from tests.evaluations import NOON, evaluation, in_a_models_words
 from tests.web.axe import barriers
-from tests.web.chromium import served, watched
+from tests.web.chromium import open_page, served, watched
 from tests.web.stories import story
 
 pytestmark = [pytest.mark.servers, pytest.mark.needs_debian("chromium")]
 
-THEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
+Theme = Literal["light", "dark"]
 OPEN_ALL = "document.querySelectorAll('details').forEach(d => d.open = true)"
+CHECKED: dict[int, Theme | None] = {1440: "dark", 390: "light", 320: None, 800: None, 2560: None}
+"""Widths of the page; axe-core, which takes long, runs once in each theme."""
 
 
 @pytest.mark.parametrize("state", ["happy", "stressed", "critical", "unknown"])
-async def test_nothing_stands_in_anybodys_way_in_any_theme_and_width(browser: Browser, state: str) -> None:
+async def test_each_state_is_shown_without_barriers_and_overflow(browser: Browser, state: str) -> None:
     async with served(await story(state)) as address, watched(browser) as seen:
-        await seen.page.goto(address)
-        await expect(seen.page.locator("body.linked")).to_be_attached()
+        await open_page(seen, address)
+        await expect(seen.page.locator("h1")).to_have_text(f"State of default: {state.capitalize()}")
+        await expect(seen.page.locator(".all")).to_have_attribute("data-state", state)
+        await expect(seen.page).to_have_title(f"{state.capitalize()} · default · Temporal SRE Copilot")
         await seen.page.evaluate(OPEN_ALL)
-        for width in (1440, 390):
+        for width, theme in CHECKED.items():
             await seen.page.set_viewport_size({"width": width, "height": 1000})
-            for theme in THEMES:
+            assert await seen.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, width
+            if theme is not None:
                 await seen.page.emulate_media(color_scheme=theme)
                 assert await barriers(seen.page) == [], f"{theme}, {width} px"
         seen.nothing_wrong()
 
 
-async def test_nothing_stands_in_anybodys_way_beside_the_main_page(browser: Browser) -> None:
+async def test_no_other_page_has_barriers(browser: Browser) -> None:
     loop = ToldLoop()
     said = in_a_models_words("MODEL-WORDS", cluster="eu")
     judged = tuple(replace(g, evidence={"matching.backlog_count": 1204.0}) for g in said.verdict.gates)
@@ -48,34 +53,32 @@ async def test_nothing_stands_in_anybodys_way_beside_the_main_page(browser: Brow
     token = new_token()
     locked = ApiSettings(tokens={"alice": token_hash(token)})
     over = deps(loop, clusters=("eu", "us", "never"))
-    async with (
-        served(over) as open_address,
-        served(over, settings=locked) as locked_address,
-        watched(browser) as seen,
-    ):
+    async with served(over) as open_address, served(over, settings=locked) as locked_address, watched(browser) as seen:
 
-        async def readable() -> None:
-            for theme in THEMES:
+        async def readable(*themes: Theme) -> None:
+            for theme in themes:
                 await seen.page.emulate_media(color_scheme=theme)
                 assert await barriers(seen.page) == [], f"{seen.page.url}, {theme}"
 
-        for path in ("/", "/?cluster=eu&sort=service", "/?cluster=eu&at=2026-01-01", "/runbooks/no_pollers/page"):
+        for path in ("/", "/?cluster=eu&sort=service", "/runbooks/no_pollers/page"):
             await seen.page.goto(open_address + path)
             await seen.page.evaluate(OPEN_ALL)
-            await readable()
+            await readable("light", "dark")
         await seen.page.set_viewport_size({"width": 390, "height": 1000})
-        await readable()
+        await readable("dark")
+        await seen.page.goto(open_address + "/?cluster=eu&at=2026-01-01")
+        await readable("light")
         await seen.page.goto(open_address + "/?cluster=eu")
         await seen.page.locator(".callout .runbook-link").click()
         await expect(seen.page.locator("#runbook h1")).to_be_visible()
-        await readable()
+        await readable("light")
         seen.nothing_wrong()
         await seen.page.goto(locked_address)
         await expect(seen.page.get_by_label("Token")).to_be_focused()
-        await readable()
+        await readable("light", "dark")
 
 
-async def test_the_page_can_be_worked_with_the_keyboard_alone(browser: Browser) -> None:
+async def test_the_keyboard_alone_is_enough(browser: Browser) -> None:
     async with served(await story("critical")) as address, watched(browser) as seen:
         await seen.page.goto(address)
         await expect(seen.page.locator("body.linked")).to_be_attached()
@@ -96,7 +99,7 @@ async def test_the_page_can_be_worked_with_the_keyboard_alone(browser: Browser) 
         seen.nothing_wrong()
 
 
-async def test_who_wants_no_motion_gets_none_and_paper_gets_ink(browser: Browser) -> None:
+async def test_reduced_motion_stops_animations_and_print_has_a_white_background(browser: Browser) -> None:
     async with served(await story("critical")) as address, watched(browser) as seen:
         await seen.page.emulate_media(reduced_motion="reduce")
         await seen.page.goto(address)

@@ -10,10 +10,11 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from copilot.api import errors, openapi, routes_events, routes_service, routes_status
-from copilot.api.auth import LOGIN_PATHS, PROBES, Authentication, Tokens, login_routes
+from copilot.api import openapi, routes_events, routes_service, routes_status
+from copilot.api.auth import LOGIN_PATHS, PROBES, authenticated, login_routes
 from copilot.api.deps import Deps
-from copilot.api.headers import HeadAsGet, SecurityHeaders, security_headers
+from copilot.api.errors import HANDLERS, unexpected_errors
+from copilot.api.headers import common_headers, head_as_get
 from copilot.api.live import VerdictCache
 from copilot.api.routes_page import page_routes, runbook_routes
 from copilot.settings.api import ApiSettings
@@ -46,11 +47,12 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         responses=openapi.errors(authenticated=bool(settings.tokens)),
+        exception_handlers=HANDLERS,
     )
     app.state.live = cache
-    errors.install(app)
     for router in (
-        routes_status.routes(deps, cache),
+        routes_status.status_routes(deps, cache),
+        routes_status.signal_routes(deps, cache),
         page_routes(deps, cache),
         runbook_routes(deps),
         routes_events.routes(deps, cache, settings.max_event_streams),
@@ -58,28 +60,22 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
     ):
         app.include_router(router)
     if settings.tokens:
-        app.include_router(login_routes(Tokens(settings.tokens)))
+        app.include_router(login_routes(settings.tokens))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    open_paths = _open_paths(settings)
+    # The paths that need no token; None: all of them.
+    open_paths = PROBES | LOGIN_PATHS | ({"/metrics"} if settings.open_metrics else set()) if settings.tokens else None
     openapi.describe(app, deps.clusters, open_paths)
     _add_middleware(app, settings, open_paths)
     return app
 
 
-def _open_paths(settings: ApiSettings) -> frozenset[str] | None:
-    """The paths that need no token; None: all of them."""
-    if not settings.tokens:
-        return None
-    return PROBES | LOGIN_PATHS | ({"/metrics"} if settings.open_metrics else frozenset())
-
-
 def _add_middleware(app: FastAPI, settings: ApiSettings, open_paths: frozenset[str] | None) -> None:
     """Add what every request passes through. The last one added comes first."""
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)
-    app.add_middleware(HeadAsGet, endless=frozenset({routes_events.PATH}))
+    app.add_middleware(head_as_get, endless=routes_events.PATH)
     if open_paths is not None:
-        app.add_middleware(Authentication, tokens=Tokens(settings.tokens), open_paths=open_paths)
-    app.add_middleware(errors.UnexpectedErrors)
+        app.add_middleware(authenticated, tokens=settings.tokens, open_paths=open_paths)
+    app.add_middleware(unexpected_errors)
     if settings.cors_origins:
         # No cookies: a login is for our own page, pages of other origins present a token.
         app.add_middleware(
@@ -89,7 +85,5 @@ def _add_middleware(app: FastAPI, settings: ApiSettings, open_paths: frozenset[s
             allow_headers=("authorization", "if-none-match", "last-event-id", "x-request-id"),
             expose_headers=("etag", "x-request-id"),
         )
-    app.add_middleware(errors.ReadableErrors)
-    app.add_middleware(SecurityHeaders, headers=security_headers(settings.frame_ancestors))
-    app.add_middleware(errors.RequestIds, access_log=settings.access_log)
+    app.add_middleware(common_headers, settings.frame_ancestors, log_access=settings.access_log)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))

@@ -4,6 +4,7 @@ Only hashes of tokens are stored; a token is shown once, when it is made. It hol
 guessed, so one round of SHA-256 protects it."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import secrets
@@ -19,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from copilot.api.errors import CALLER, error_response, prefers_html
 from copilot.web import STATIC
-from copilot.web.page import render_login
+from copilot.web.page import render
 
 PREFIX = "cop_"
 COOKIE = "copilot_token"
@@ -51,20 +52,14 @@ def token_hash(token: str) -> str:
     return "sha256:" + hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-class Tokens:
-    """The accepted tokens: names with hashes."""
-
-    def __init__(self, hashes: Mapping[str, str]) -> None:
-        self._hashes = dict(hashes)
-
-    def bearer(self, token: str) -> str | None:
-        """The name of a token; None if it is not accepted. Takes equally long for each."""
-        presented = token_hash(token)
-        names = [name for name, known in self._hashes.items() if hmac.compare_digest(presented, known)]
-        return names[0] if names else None
+def name_of(token: str, tokens: Mapping[str, str]) -> str | None:
+    """The name of a token, of `tokens` (names with hashes); None if it is not accepted. Takes equally long for each."""
+    presented = token_hash(token)
+    names = [name for name, known in tokens.items() if hmac.compare_digest(presented, known)]
+    return names[0] if names else None
 
 
-def login_routes(tokens: Tokens) -> APIRouter:
+def login_routes(tokens: Mapping[str, str]) -> APIRouter:
     """GET and POST /login, POST /logout, and what the login page loads."""
     router = APIRouter(include_in_schema=False)
 
@@ -78,7 +73,7 @@ def login_routes(tokens: Tokens) -> APIRouter:
 
     @router.get("/login")
     async def form(next: str = "/") -> HTMLResponse:
-        return HTMLResponse(render_login(local_path(next), refused=False))
+        return HTMLResponse(render("login.html", target=local_path(next), refused=False))
 
     @router.post("/login")
     async def login(request: Request) -> Response:
@@ -89,8 +84,8 @@ def login_routes(tokens: Tokens) -> APIRouter:
                 break
         given = parse_qs(body[:MAX_FORM_BYTES].decode("utf-8", "replace"))
         token, target = given.get("token", [""])[0].strip(), local_path(given.get("next", ["/"])[0])
-        if not _same_origin(request.headers) or tokens.bearer(token) is None:
-            return HTMLResponse(render_login(target, refused=True), status_code=401)
+        if not _same_origin(request.headers) or name_of(token, tokens) is None:
+            return HTMLResponse(render("login.html", target=target, refused=True), status_code=401)
         response = RedirectResponse(target, status_code=303)
         secure = request.url.scheme == "https"
         response.set_cookie(COOKIE, token, max_age=COOKIE_SEC, httponly=True, samesite="strict", secure=secure)
@@ -122,26 +117,22 @@ def _same_origin(headers: Headers) -> bool:
     return headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
 
 
-class Authentication:
+def authenticated(app: ASGIApp, tokens: Mapping[str, str], open_paths: frozenset[str]) -> ASGIApp:
     """ASGI middleware: passes on requests with an accepted token, and those to `open_paths`. A browser without one is
-    redirected to the login."""
+    redirected to the login; all others get a 401."""
 
-    def __init__(self, app: ASGIApp, tokens: Tokens, open_paths: frozenset[str]) -> None:
-        self._app = app
-        self._tokens = tokens
-        self._open = open_paths
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, redirect it, or answer 401."""
-        if scope["type"] == "http" and scope["path"] not in self._open:
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in open_paths:
             headers = Headers(scope=scope)
             token = _presented(headers.get("authorization", "")) or cookie_token(headers)
-            caller = self._tokens.bearer(token) if token else None
+            caller = name_of(token, tokens) if token else None
             if caller is None:
                 await _refusal(scope, headers, token)(scope, receive, send)
                 return
             CALLER.set(caller)
-        await self._app(scope, receive, send)
+        await app(scope, receive, send)
+
+    return serve
 
 
 def _refusal(scope: Scope, headers: Headers, token: str) -> Response:
@@ -151,7 +142,7 @@ def _refusal(scope: Scope, headers: Headers, token: str) -> Response:
         login = "/login" if target == "/" else "/login?next=" + quote(target, safe="")
         return RedirectResponse(login, status_code=303)
     message = "this token is not accepted" if token else "a token is required: Authorization: Bearer …"
-    refusal = error_response(401, "unauthorized", message)
+    refusal = error_response(scope, 401, "unauthorized", message)
     refusal.headers["www-authenticate"] = CHALLENGE_OF_A_PAGE if "sec-fetch-mode" in headers else CHALLENGE
     return refusal
 
@@ -161,9 +152,7 @@ def _presented(authorization: str) -> str:
     scheme, _, rest = authorization.partition(" ")
     if scheme.lower() == "bearer":
         return rest.strip()
-    if scheme.lower() == "basic":
-        try:
+    with contextlib.suppress(ValueError):
+        if scheme.lower() == "basic":
             return base64.b64decode(rest.strip(), validate=True).decode().partition(":")[2]
-        except ValueError:
-            return ""
     return ""

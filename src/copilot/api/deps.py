@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -28,33 +28,23 @@ class LiveSource(Protocol):
         """Seconds from the last tick to its verdict; None before the first. CopilotError as above."""
 
 
-async def no_backlog(_cluster: str) -> str | None:
-    """The default of `Deps.unsaved`: no verdict waits to be stored, as far as is known."""
+async def _no_backlog(_cluster: str) -> str | None:
     return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
-    """Everything the API needs; ValueError if something is missing. `clusters` are the names it serves, the first is
-    shown first; `now` is the wall clock, `elapsed` a monotonic one (seconds); `unsaved` says why a cluster's verdicts
-    wait to be stored, None when they do not. `runbooks` is a folder of the operator's own runbooks, if any;
-    `collectors` are further metrics to export; `model_cap` is the daily limit of language models (zero: no model)."""
+    """Everything the API needs. `clusters` are the names it serves, at least one, each once; the first is shown first.
+    `now` is the wall clock, `elapsed` a monotonic one (seconds); `unsaved` says why a cluster's verdicts wait to be
+    stored, None when they do not. `runbooks` is a folder of the operator's own runbooks, if any; `collectors` are
+    further metrics to export; `model_cap` is the daily limit of language models (zero: no model)."""
 
     store: Store
     live: LiveSource
     clusters: tuple[str, ...]
     now: Callable[[], Instant]
     elapsed: Callable[[], float] = time.monotonic
-    unsaved: Callable[[str], Awaitable[str | None]] = no_backlog
+    unsaved: Callable[[str], Awaitable[str | None]] = _no_backlog
     runbooks: Path | None = None
     collectors: tuple[Collector, ...] = ()
     model_cap: Cap = NO_MODEL
-
-    def __post_init__(self) -> None:
-        absent = [f.name for f in fields(self) if f.name != "runbooks" and getattr(self, f.name) is None]
-        if absent:
-            raise ValueError(f"the API cannot run without {', '.join(absent)}")
-        if not self.clusters:
-            raise ValueError("the API needs at least one cluster to serve")
-        if len(set(self.clusters)) != len(self.clusters):
-            raise ValueError("two clusters have the same name")

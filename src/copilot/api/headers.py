@@ -1,10 +1,19 @@
-"""Security headers for every response (the page runs and loads nothing from other origins), and HEAD."""
+"""What every request passes through: its id, the access log, security headers (the page runs and loads nothing from
+other origins), and HEAD."""
 
-from collections.abc import Mapping, Sequence
+import logging
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from urllib.parse import quote
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from copilot.api.errors import CALLER, REQUEST_ID
+
+ID_HEADER = "x-request-id"
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors "
@@ -14,57 +23,75 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
 }
+_VALID_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
+
+access_log = logging.getLogger("copilot.access")
 
 
-def security_headers(frame_ancestors: Sequence[str] = ()) -> dict[str, str]:
-    """The headers. `frame_ancestors` are the origins that may embed the page; none by default."""
-    headers = HEADERS | {"content-security-policy": CONTENT_POLICY + (" ".join(frame_ancestors) or "'none'")}
+def common_headers(app: ASGIApp, frame_ancestors: Sequence[str] = (), *, log_access: bool = False) -> ASGIApp:
+    """ASGI middleware: gives each request an id, the caller's X-Request-Id if it is valid, and each response the
+    security headers, and `cache-control: no-store` unless it has its own. `frame_ancestors` are the origins that may
+    embed the page; none by default. With `log_access` it logs each response, as key=value text and as fields of the
+    record."""
+    fixed = HEADERS | {"content-security-policy": CONTENT_POLICY + (" ".join(frame_ancestors) or "'none'")}
     if not frame_ancestors:
-        headers["x-frame-options"] = "DENY"
-    return headers
+        fixed["x-frame-options"] = "DENY"
 
-
-class SecurityHeaders:
-    """ASGI middleware: adds `headers`, and `cache-control: no-store` unless the response has its own."""
-
-    def __init__(self, app: ASGIApp, headers: Mapping[str, str]) -> None:
-        self._app = app
-        self._headers = dict(headers)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on and add the headers to its response."""
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await app(scope, receive, send)
             return
+        given = Headers(scope=scope).get(ID_HEADER, "")
+        this_id = given if _VALID_ID.fullmatch(given) else secrets.token_hex(8)
+        REQUEST_ID.set(this_id)
+        CALLER.set(None)
+        start, status = time.perf_counter(), 0
 
         async def with_headers(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
-                    headers[name] = value
+                status, headers = message["status"], MutableHeaders(scope=message)
+                headers.update({**fixed, ID_HEADER: this_id})
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 
-        await self._app(scope, receive, with_headers)
+        try:
+            await app(scope, receive, with_headers)
+        finally:
+            if log_access:
+                _log_access(scope, status, time.perf_counter() - start)
+
+    return serve
 
 
-class HeadAsGet:
-    """ASGI middleware: answers HEAD with the headers of GET, except on `endless` paths."""
+def _log_access(scope: Scope, status: int, took_sec: float) -> None:
+    client, raw = scope.get("client"), scope.get("raw_path")
+    fields = {
+        "method": scope["method"],
+        "path": raw.decode("latin-1").partition("?")[0] if raw else quote(scope["path"]),
+        "status": status,
+        "ms": round(1000 * took_sec, 1),
+        "client": client[0] if client else "-",
+        "caller": CALLER.get() or "-",
+        "request_id": REQUEST_ID.get(),
+    }
+    text = " ".join(f"{key}={value}" for key, value in fields.items())
+    access_log.info(text, extra={"event": "http.response", **fields})
 
-    def __init__(self, app: ASGIApp, endless: frozenset[str]) -> None:
-        self._app = app
-        self._endless = endless
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on as GET, and drop the body."""
-        if scope["type"] != "http" or scope["method"] != "HEAD" or scope["path"] in self._endless:
-            await self._app(scope, receive, send)
-            return
+def head_as_get(app: ASGIApp, endless: str) -> ASGIApp:
+    """ASGI middleware: answers HEAD with the headers of GET, without a body; not on the path `endless`."""
 
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         async def bodiless(message: Message) -> None:
             if message["type"] == "http.response.start":
                 await send(message)
             elif message["type"] == "http.response.body" and not message.get("more_body", False):
                 await send({"type": "http.response.body", "body": b""})
 
-        await self._app({**scope, "method": "GET"}, receive, bodiless)
+        if scope["type"] == "http" and scope["method"] == "HEAD" and scope["path"] != endless:
+            await app({**scope, "method": "GET"}, receive, bodiless)
+        else:
+            await app(scope, receive, send)
+
+    return serve

@@ -1,7 +1,9 @@
 """What the store adds to the newest verdict: stored issues, verdicts of the past, and the page's timeline."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from operator import itemgetter
+from functools import partial
+from typing import TypeVar
 
 from whenever import Instant
 
@@ -24,6 +26,7 @@ MAX_OPEN = 5_000
 TREND_HOURS, TREND_POINTS = 1, 90
 STRIP_HOURS, STRIP_POINTS = 6, 400
 ISSUES_HOURS = 24
+T = TypeVar("T")
 
 
 async def view_at(deps: Deps, cluster: str, at: Instant) -> VerdictView:
@@ -35,6 +38,17 @@ async def view_at(deps: Deps, cluster: str, at: Instant) -> VerdictView:
         return VerdictView(cluster, at)
     original = in_words(stored)
     return VerdictView(cluster, at, explained_as_of(original, at), original, age_sec(stored, at), trigger_of(original))
+
+
+async def from_store(view: VerdictView, read: Callable[[], Awaitable[T]], otherwise: T) -> tuple[T, str | None]:
+    """What is read, or `otherwise` and why the store did not answer. It is not queried if it did not answer the last
+    time: it may hang."""
+    if view.store_problem is not None:
+        return otherwise, view.store_problem
+    try:
+        return await read(), None
+    except StoreError as error:
+        return otherwise, str(error)
 
 
 async def stored_issues(
@@ -57,13 +71,10 @@ def current_issues(newest: ExplainedEvaluation | None, stored: list[DetectedIssu
     known = {key(i) for i in open_}
     merged = [changed.pop(i.id, i) for i in stored]
     issues = [*(i for i in changed.values() if key(i) not in known), *merged]
-    resolved = [(i.resolved_at, i) for i in issues if i.resolved_at is not None]
-    ranked = [
-        *sorted((i for i in issues if i.resolved_at is None), key=lambda i: i.severity.value),
-        *(i for _, i in sorted(resolved, key=itemgetter(0), reverse=True)),
-    ]
+    issues.sort(key=lambda i: i.resolved_at or Instant.MAX, reverse=True)
+    issues.sort(key=lambda i: (1, "") if i.resolved_at else (0, i.severity.value))
     current = {key(i): i for i in newest.findings} if newest else {}
-    return [_with_text(i, current.get(key(i)) if i.resolved_at is None else None) for i in ranked]
+    return [_with_text(i, current.get(key(i)) if i.resolved_at is None else None) for i in issues]
 
 
 def _with_text(issue: DetectedIssue, current: Issue | None) -> StoredIssue:
@@ -98,22 +109,20 @@ class PageHistory:
         latest = self._latest.get(view.cluster)
         if latest is not None and latest[0] == tick:
             return latest[1]
-        problem, history = view.store_problem, History()
-        if problem is None:
-            try:
-                history = await self._read(view, view.now.subtract(hours=STRIP_HOURS), view.now)
-                stored = await stored_issues(self._deps.store, view.cluster, resolved=MAX_ISSUES)
-            except StoreError as error:
-                problem = str(error)
-            else:
-                since = view.now.subtract(hours=ISSUES_HOURS)
-                issues = current_issues(view.evaluation, stored)
-                history.issues.extend(i for i in issues if i.resolved_at is None or i.resolved_at >= since)
+        last = latest[1] if latest else History()
+        history, problem = await from_store(view, partial(self._until_now, view), last)
         if problem is not None:
-            return replace(latest[1] if latest else History(), problem=problem)
+            return replace(history, problem=problem)
         if history.strip and view.evaluation and history.strip[-1].time >= view.evaluation.time:
             self._latest[view.cluster] = (tick, history)
         return history
+
+    async def _until_now(self, view: VerdictView) -> History:
+        history = await self._read(view, view.now.subtract(hours=STRIP_HOURS), view.now)
+        stored = await stored_issues(self._deps.store, view.cluster, resolved=MAX_ISSUES)
+        since = view.now.subtract(hours=ISSUES_HOURS)
+        issues = current_issues(view.evaluation, stored)
+        return replace(history, issues=[i for i in issues if i.resolved_at is None or i.resolved_at >= since])
 
     async def around(self, cluster: str, at: Instant) -> tuple[VerdictView, History]:
         """The verdict at a time in the past, and the timeline around it. StoreError."""

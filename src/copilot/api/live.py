@@ -4,10 +4,9 @@ they agree with each other, and none of them waits for the loop or the store."""
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
-
-from whenever import Instant
 
 from copilot.api.deps import Deps
 from copilot.errors import CopilotError
@@ -72,10 +71,7 @@ class VerdictCache:
 
     def ready(self) -> bool:
         """Whether some cluster has a verdict, or a source of verdicts that answers."""
-        return any(
-            e.evaluation is not None or e.loop_problem is None or e.store_problem is None
-            for e in self._entries.values()
-        )
+        return any(e.evaluation or e.loop_problem is None or e.store_problem is None for e in self._entries.values())
 
     async def refresh(self, cluster: str) -> None:
         """Query the loop, then the store; the newest tick wins."""
@@ -96,34 +92,32 @@ class VerdictCache:
                               extra={"event": "verdict.refresh_failed", "cluster": cluster})  # fmt: skip
             async with self._refreshed:
                 self._refreshed.notify_all()
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), REFRESH_SEC)
-            except TimeoutError:
-                continue
 
     async def _refresh_from_loop(self, cluster: str) -> None:
         source, before = self._deps.live, self._entries[cluster]
-        query = self._result(source.revision(cluster), "the observing loop")
-        backlog = self._result(self._deps.unsaved(cluster), "the Copilot's own Temporal")
+        query = result(source.revision(cluster), "the observing loop")
+        backlog = result(self._deps.unsaved(cluster), "the Copilot's own Temporal")
         (revision, problem), (unsaved, _) = await asyncio.gather(query, backlog)
         live = before.live if revision and revision == before.revision else None
         if live is None and problem is None and revision != "":
-            evaluation, problem = await self._result(source.evaluation(cluster), "the observing loop")
+            evaluation, problem = await result(source.evaluation(cluster), "the observing loop")
             live = in_words(evaluation) if evaluation else None
         known = None if live is None else revision
         old = self._entries[cluster]
         new = self._with_newest(replace(old, live=live, revision=known, loop_problem=problem, unsaved=unsaved))
         self._entries[cluster] = new
         if live is not None and not _same_tick(old.evaluation, new.evaluation):
-            took, _ = await self._result(source.cycle_sec(cluster), "the observing loop")
+            took, _ = await result(source.cycle_sec(cluster), "the observing loop")
             self._entries[cluster] = replace(self._entries[cluster], cycle_sec=took)
 
     async def _refresh_from_store(self, cluster: str) -> None:
         store = self._deps.store
-        assessment, problem = await self._result(store.latest_assessment(cluster), "the state store")
+        assessment, problem = await result(store.latest_assessment(cluster), "the state store")
         stored = None
         if problem is None and self._entries[cluster].live is None:
-            stored, problem = await self._result(store.latest_evaluation(cluster), "the state store")
+            stored, problem = await result(store.latest_evaluation(cluster), "the state store")
         old = self._entries[cluster]
         explained = old.assessment if problem is not None else in_words(assessment) if assessment else None
         new = replace(old, assessment=explained, store_problem=problem)
@@ -133,7 +127,9 @@ class VerdictCache:
         """The entry with the newest of all evaluations it knows."""
         old, live, assessment = entry.evaluation, entry.live, entry.assessment
         newest = _newest(old, stored, live, assessment)
-        if newest is not None and live is not None and _clock_went_back(newest, live, self._deps.now()):
+        ahead = newest is not None and newest.time > self._deps.now().add(seconds=newest.interval_sec)
+        # The clock went back: the newest tick lies in the future, and the loop has moved to an earlier one.
+        if newest is not None and ahead and live is not None and live.time < newest.time:
             newest = _newest(live, assessment if assessment and assessment.time == live.time else None)
         return replace(
             entry,
@@ -156,36 +152,28 @@ class VerdictCache:
         async with self._refreshed:
             self._refreshed.notify_all()
 
-    async def _result(self, query: Awaitable[T], source: str) -> tuple[T | None, str | None]:
-        """The query's result, or None and why there is none."""
-        try:
-            return await asyncio.wait_for(query, TIMEOUT_SEC), None
-        except TimeoutError:
-            return None, f"{source} did not answer within {TIMEOUT_SEC:g} s"
-        except CopilotError as error:
-            return None, str(error)
+
+async def result(query: Awaitable[T], source: str, timeout_sec: float = TIMEOUT_SEC) -> tuple[T | None, str | None]:
+    """The query's result, or None and why there is none."""
+    try:
+        return await asyncio.wait_for(query, timeout_sec), None
+    except TimeoutError:
+        return None, f"{source} did not answer within {timeout_sec:g} s"
+    except CopilotError as error:
+        return None, str(error)
 
 
 def trigger_of(evaluation: ExplainedEvaluation | None) -> Trigger | None:
     """Why the evaluation was assessed; None when the evaluation itself does not say."""
-    if evaluation is None or evaluation.trigger is not None:
-        return evaluation.trigger if evaluation else None
-    return Trigger.STATE_CHANGE if evaluation.verdict.transition is not None else None
+    if evaluation is None:
+        return None
+    return evaluation.trigger or (Trigger.STATE_CHANGE if evaluation.verdict.transition is not None else None)
 
 
 def _newest(*candidates: ExplainedEvaluation | None) -> ExplainedEvaluation | None:
     """The newest; of one tick the last candidate, which knows more."""
-    newest: ExplainedEvaluation | None = None
-    for candidate in candidates:
-        if candidate is not None and (newest is None or candidate.time >= newest.time):
-            newest = candidate
-    return newest
+    return max(filter(None, reversed(candidates)), key=lambda e: e.time, default=None)
 
 
 def _same_tick(one: ExplainedEvaluation | None, other: ExplainedEvaluation | None) -> bool:
     return one is not None and other is not None and one.evaluation_id == other.evaluation_id
-
-
-def _clock_went_back(newest: ExplainedEvaluation, live: ExplainedEvaluation, now: Instant) -> bool:
-    """Whether the newest tick lies in the future, and the loop has moved to an earlier one."""
-    return live.time < newest.time and newest.time > now.add(seconds=newest.interval_sec)

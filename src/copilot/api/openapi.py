@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +42,10 @@ def describe(app: FastAPI, clusters: Sequence[str], open_paths: frozenset[str] |
             document = generate()
             for path, operations in document["paths"].items():
                 for operation in operations.values():
-                    _name_clusters(operation, clusters)
-                    _errors_in_json(operation)
+                    _complete(operation, clusters)
                     if open_paths is not None and path in open_paths:
                         operation["security"] = []
-            for name, example in _examples().items():
+            for name, example in json.loads(EXAMPLES.read_text(encoding="utf-8")).items():
                 if name in document["components"]["schemas"]:
                     document["components"]["schemas"][name]["examples"] = [example]
             if open_paths is not None:
@@ -58,20 +56,11 @@ def describe(app: FastAPI, clusters: Sequence[str], open_paths: frozenset[str] |
     app.openapi = described  # type: ignore[method-assign]
 
 
-@cache
-def _examples() -> dict[str, Any]:
-    examples: dict[str, Any] = json.loads(EXAMPLES.read_text(encoding="utf-8"))
-    return examples
-
-
-def _name_clusters(operation: dict[str, Any], clusters: Sequence[str]) -> None:
+def _complete(operation: dict[str, Any], clusters: Sequence[str]) -> None:
     for parameter in operation.get("parameters", ()):
         if parameter["name"] == "cluster":
             parameter["schema"] = {"type": "string", "enum": list(clusters)}
             parameter["required"] = len(clusters) > 1
-
-
-def _errors_in_json(operation: dict[str, Any]) -> None:
     for status, response in operation["responses"].items():
         content = response.get("content", {})
         if status >= "400" and content:

@@ -16,7 +16,6 @@ from copilot.api.errors import ErrorBody, Problem
 from copilot.api.live import VerdictCache
 from copilot.api.parameters import chosen_cluster
 from copilot.api.schemas import ClusterLine, verdict_body
-from copilot.web.verdicts import VerdictView
 
 PATH = "/events"
 HEARTBEAT_SEC = 5.0
@@ -67,18 +66,12 @@ async def _events(deps: Deps, cache: VerdictCache, cluster: str, last_id: str | 
     yield f"retry: {RETRY_MS}\n\n"
     async with aclosing(cache.changes(cluster)) as changes:
         async for view in changes:
-            this_id, elapsed = _id(view), deps.elapsed()
+            # The same for the same content, from any process.
+            this_id = blake2b(repr(view.revision).encode(), digest_size=8).hexdigest()
+            elapsed = deps.elapsed()
             new = this_id != last_id
             if new or elapsed - sent >= HEARTBEAT_SEC:
                 last_id, sent = this_id, elapsed
-                yield f"id: {this_id}\nevent: {'verdict' if new else 'heartbeat'}\ndata: {_data(view)}\n\n"
-
-
-def _id(view: VerdictView) -> str:
-    """The same for the same content, from any process."""
-    return blake2b(repr(view.revision).encode(), digest_size=8).hexdigest()
-
-
-def _data(view: VerdictView) -> str:
-    line = verdict_body(ClusterLine, view).model_dump(mode="json")
-    return json.dumps({**line, "now": view.now.format_iso()})
+                line = verdict_body(ClusterLine, view).model_dump(mode="json")
+                data = json.dumps({**line, "now": view.now.format_iso()})
+                yield f"id: {this_id}\nevent: {'verdict' if new else 'heartbeat'}\ndata: {data}\n\n"

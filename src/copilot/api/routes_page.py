@@ -1,13 +1,13 @@
 """The built-in page: `/`, its live part `/fragment`, and the runbooks it links to. /events keeps it up to date."""
 
 import asyncio
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path as Folder
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse
-from whenever import Instant
 
 from copilot.api import schemas
 from copilot.api.auth import cookie_token
@@ -35,7 +35,8 @@ def page_routes(deps: Deps, cache: VerdictCache) -> APIRouter:
         logged_in = bool(cookie_token(request.headers))
         clusters = [cache.view(c) for c in deps.clusters]
         if query.cluster is None:
-            return HTMLResponse(web.render_overview(Overview(clusters, logged_in), whole=whole))
+            template = "overview.html" if whole else "overview_live.html"
+            return HTMLResponse(web.render(template, overview=Overview(clusters, logged_in)))
         if query.at is None:
             view = cache.view(query.cluster)
             past = await history.until_now(view)
@@ -53,35 +54,30 @@ def page_routes(deps: Deps, cache: VerdictCache) -> APIRouter:
             runbooks=await asyncio.to_thread(_runbook_names, deps.runbooks),
             logged_in=logged_in,
         )
-        return HTMLResponse(web.render_page(page, whole=whole))
+        return HTMLResponse(web.render("page.html" if whole else "live.html", page=page))
+
+    def chosen(cluster: Text = None, at: AtQuery = None, show: Text = None, sort: Text = None) -> web.PageQuery:
+        """The page's parameters. An unknown state or column is ignored; a time in the future means now."""
+        if cluster is None and len(deps.clusters) == 1:
+            cluster = deps.clusters[0]
+        if cluster is not None:
+            cluster = known(cluster, deps.clusters)
+        if at is not None and at < FIRST_END:
+            raise Problem(422, "bad_parameter", f"{at.format_iso()} is too long ago", "at")
+        if at is not None and at > deps.now():
+            at = None
+        state = ReportedState(show) if show in tuple(ReportedState) else None
+        return web.PageQuery(cluster, at, state, sort if sort in web.LOG_COLUMNS else "count")
 
     @router.get("/")
-    async def page(
-        request: Request, cluster: Text = None, at: AtQuery = None, show: Text = None, sort: Text = None
-    ) -> HTMLResponse:
-        return await render(request, _query(deps, cluster, at, show, sort), whole=True)
+    async def page(request: Request, query: Annotated[web.PageQuery, Depends(chosen)]) -> HTMLResponse:
+        return await render(request, query, whole=True)
 
     @router.get("/fragment")
-    async def fragment(
-        request: Request, cluster: Text = None, at: AtQuery = None, show: Text = None, sort: Text = None
-    ) -> HTMLResponse:
-        return await render(request, _query(deps, cluster, at, show, sort), whole=False)
+    async def fragment(request: Request, query: Annotated[web.PageQuery, Depends(chosen)]) -> HTMLResponse:
+        return await render(request, query, whole=False)
 
     return router
-
-
-def _query(deps: Deps, cluster: str | None, at: Instant | None, show: str | None, sort: str | None) -> web.PageQuery:
-    """The page's parameters. An unknown state or column is ignored; a time in the future means now."""
-    if cluster is None and len(deps.clusters) == 1:
-        cluster = deps.clusters[0]
-    if cluster is not None:
-        cluster = known(cluster, deps.clusters)
-    if at is not None and at < FIRST_END:
-        raise Problem(422, "bad_parameter", f"{at.format_iso()} is too long ago", "at")
-    if at is not None and at > deps.now():
-        at = None
-    state = ReportedState(show) if show in tuple(ReportedState) else None
-    return web.PageQuery(cluster, at, state, sort if sort in web.LOG_COLUMNS else "count")
 
 
 def _runbook_names(folder: Folder | None) -> frozenset[str]:
@@ -116,7 +112,7 @@ def runbook_routes(deps: Deps) -> APIRouter:
     async def text(request: Request, name: RunbookName) -> Response:
         """A runbook in Markdown."""
         found = await find(name)
-        return respond(request, schemas.RunbookText(name=found.name, title=found.title, markdown=found.markdown))
+        return respond(request, schemas.RunbookText(**asdict(found)))
 
     @router.get("/{name}/fragment", response_class=HTMLResponse)
     async def fragment(name: RunbookName) -> HTMLResponse:
@@ -126,6 +122,6 @@ def runbook_routes(deps: Deps) -> APIRouter:
     @router.get("/{name}/page", include_in_schema=False)
     async def page(name: RunbookName) -> HTMLResponse:
         found = await find(name)
-        return HTMLResponse(web.render_runbook(found.title, web.runbook_html(found)))
+        return HTMLResponse(web.render("runbook.html", title=found.title, article=web.runbook_html(found)))
 
     return router

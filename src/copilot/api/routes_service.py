@@ -15,9 +15,8 @@ from whenever import Instant
 
 from copilot.api.deps import Deps
 from copilot.api.errors import ErrorBody, Problem
-from copilot.api.live import VerdictCache
+from copilot.api.live import VerdictCache, result
 from copilot.api.schemas import ServiceStatus
-from copilot.errors import CopilotError
 from copilot.explain import ExplainedEvaluation
 from copilot.explain.model.usage import Spent, day_start
 from copilot.rules.model import ReportedState
@@ -69,11 +68,9 @@ def _verdicts(judged: list[tuple[VerdictView, ExplainedEvaluation]]) -> Iterator
         ("cycle_duration_seconds", "Seconds from the newest tick to its verdict", lambda v, _: v.cycle_sec),
     ):  # fmt: skip
         yield _gauge(name, text, ("cluster",), (((v.cluster,), value_of(v, e)) for v, e in judged))
+    kinds = {"primary": "primary", "amplifier": "amplifiers", "worker": "worker"}
     yield _gauge("coverage_ratio", "Share of expected signals that were read, 0 to 1", ("cluster", "kind"), (
-        ((e.cluster, kind), share)
-        for _, e in judged
-        for kind, share in (("primary", e.verdict.coverage.primary), ("amplifier", e.verdict.coverage.amplifiers),
-                            ("worker", e.verdict.coverage.worker))
+        ((e.cluster, kind), getattr(e.verdict.coverage, name)) for _, e in judged for kind, name in kinds.items()
     ))  # fmt: skip
 
 
@@ -101,50 +98,40 @@ class ModelsToday(BaseModel):
     degraded_because: str | None
 
 
-class ModelUsage:
-    """Today's use of language models, read from the store at most every 15 s."""
+class ModelUsage(Collector):
+    """Today's use of language models, read from the store at most every 15 s, and counters of it that restart each UTC
+    day; they are left out while it is not known."""
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
         self._reading = asyncio.Lock()
-        self._read_at: tuple[Instant, float] | None = None
-        self._spent: Spent | None = None
-        self._problem: str | None = None
+        self._read_at = float("-inf")
+        self._latest: ModelsToday | None = None
 
     async def today(self) -> ModelsToday:
         """Today's use, at most 15 s old."""
-        since, limit = day_start(self._deps.now()), self._deps.model_cap
+        since, elapsed = day_start(self._deps.now()), self._deps.elapsed
         async with self._reading:
-            at = self._read_at
-            if at is None or at[0] != since or self._deps.elapsed() - at[1] > USAGE_MAX_AGE_SEC:
-                self._read_at = (since, self._deps.elapsed())
-                self._spent, self._problem = await self._read(since)
-        return ModelsToday(since=since, spent=self._spent, daily_usd=limit.usd, daily_tokens=limit.tokens,
-                           degraded_because=self._problem)  # fmt: skip
+            latest = self._latest
+            if latest is None or latest.since != since or elapsed() - self._read_at > USAGE_MAX_AGE_SEC:
+                self._read_at = elapsed()
+                self._latest = latest = await self._read(since)
+        return latest
 
-    async def _read(self, since: Instant) -> tuple[Spent | None, str | None]:
-        try:
-            async with asyncio.timeout(USAGE_TIMEOUT_SEC):
-                return await self._deps.store.model_spend(since), None
-        except TimeoutError:
-            return None, f"the state store did not answer within {USAGE_TIMEOUT_SEC:g} s"
-        except CopilotError as error:
-            return None, str(error)
-
-
-class UsageCollector(Collector):
-    """Counters that restart each UTC day; left out while `usage` is not known."""
-
-    def __init__(self) -> None:
-        self.usage: ModelsToday | None = None
+    async def _read(self, since: Instant) -> ModelsToday:
+        cap = self._deps.model_cap
+        spent, problem = await result(self._deps.store.model_spend(since), "the state store", USAGE_TIMEOUT_SEC)
+        return ModelsToday(
+            since=since, spent=spent, daily_usd=cap.usd, daily_tokens=cap.tokens, degraded_because=problem
+        )
 
     def collect(self) -> Iterator[Metric]:
-        """One metric family after the other."""
-        if self.usage is None or (spent := self.usage.spent) is None:
+        """One metric family after the other, of what `today` returned last."""
+        if self._latest is None or (spent := self._latest.spent) is None:
             return
         tokens = CounterMetricFamily("copilot_model_tokens", "Model tokens since midnight UTC", labels=["direction"])
-        tokens.add_metric(["input"], spent.input_tokens)
-        tokens.add_metric(["output"], spent.output_tokens)
+        for direction, number in (("input", spent.input_tokens), ("output", spent.output_tokens)):
+            tokens.add_metric([direction], number)
         yield tokens
         yield CounterMetricFamily("copilot_model_cost_usd", "US$ for models since midnight UTC", value=spent.cost_usd)
         yield CounterMetricFamily("copilot_model_calls", "Calls of models since midnight UTC", value=spent.calls)
@@ -152,7 +139,7 @@ class UsageCollector(Collector):
             "copilot_model_unserved", "Calls whose answer was not shown, since midnight UTC", value=spent.unserved
         )
         yield GaugeMetricFamily(
-            "copilot_model_daily_cap_usd", "Daily limit in US$; 0 without a model", value=self.usage.daily_usd
+            "copilot_model_daily_cap_usd", "Daily limit in US$; 0 without a model", value=self._latest.daily_usd
         )
 
 
@@ -166,9 +153,9 @@ def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
     """The routes over one cache."""
     router = APIRouter(tags=["service"])
     registry = CollectorRegistry()
-    usage, usage_metrics = ModelUsage(deps), UsageCollector()
+    usage = ModelUsage(deps)
     ProcessCollector(registry=registry)
-    for collector in (VerdictCollector(deps, cache), usage_metrics, *deps.collectors):
+    for collector in (VerdictCollector(deps, cache), usage, *deps.collectors):
         registry.register(collector)
 
     @router.get("/healthz")
@@ -187,7 +174,7 @@ def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
     @router.get("/metrics", response_class=Response, responses=METRICS)
     async def metrics() -> Response:
         """The verdicts and today's use of language models as Prometheus metrics."""
-        usage_metrics.usage = await usage.today()
+        await usage.today()
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     @router.get("/models")

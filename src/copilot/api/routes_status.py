@@ -1,6 +1,7 @@
 """The JSON of the verdict and what it is made of: /status, /clusters, /signals and /logs."""
 
 from collections import Counter
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -8,15 +9,14 @@ from pydantic_core import to_json
 from whenever import Instant
 
 from copilot.api import schemas
-from copilot.api.caching import NOT_MODIFIED, Body, BodyCache, body, respond
+from copilot.api.caching import NOT_MODIFIED, BodyCache, body, respond
 from copilot.api.deps import Deps
 from copilot.api.errors import Problem
-from copilot.api.history import MAX_ISSUES, current_issues, stored_issues, view_at
+from copilot.api.history import MAX_ISSUES, current_issues, from_store, stored_issues, view_at
 from copilot.api.live import VerdictCache
 from copilot.api.parameters import AtQuery, EndQuery, StartQuery, chosen_cluster, time_range
 from copilot.api.schemas import verdict_body
-from copilot.errors import StoreError
-from copilot.rules.model import Severity
+from copilot.rules.model import DetectedIssue, Severity
 from copilot.rules.signals.taxonomy import SPECS
 from copilot.store.base import SeriesPoint, TimelinePoint
 from copilot.web.verdicts import VerdictView, badness
@@ -29,16 +29,9 @@ TIMELINE_HOURS = 24
 TIMELINE_MAX_AGE_SEC = 20.0
 
 
-def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
-    """The routes over one cache."""
-    router = APIRouter(responses=NOT_MODIFIED)
-    router.include_router(_status_routes(deps, cache))
-    router.include_router(_signal_routes(deps, cache))
-    return router
-
-
-def _status_routes(deps: Deps, cache: VerdictCache) -> APIRouter:
-    router = APIRouter(tags=["status"])
+def status_routes(deps: Deps, cache: VerdictCache) -> APIRouter:
+    """/status and what is below it, over one cache."""
+    router = APIRouter(tags=["status"], responses=NOT_MODIFIED)
     choose = Depends(chosen_cluster(deps.clusters))
     written = BodyCache(deps.elapsed)
     timelines = BodyCache(deps.elapsed, TIMELINE_MAX_AGE_SEC)
@@ -81,14 +74,8 @@ def _status_routes(deps: Deps, cache: VerdictCache) -> APIRouter:
         """The issues as the newest evaluation sees them, the worst first; with `resolved` also the resolved ones, the
         last resolved first. `open` counts all open issues, listed or not."""
         view = cache.view(cluster)
-        problem, stored = view.store_problem, []
-        if problem is None:
-            try:
-                stored = await stored_issues(
-                    deps.store, cluster, resolved=limit + 1 if resolved else 0, severity=severity
-                )
-            except StoreError as error:
-                problem = str(error)
+        read = partial(stored_issues, deps.store, cluster, resolved=limit + 1 if resolved else 0, severity=severity)
+        stored, problem = await from_store(view, read, list[DetectedIssue]())
         every = current_issues(view.evaluation, stored)
         matching = [i for i in every if severity in (None, i.severity) and (resolved or i.resolved_at is None)]
         counts = Counter(i.severity.value for i in every if i.resolved_at is None)
@@ -119,7 +106,9 @@ def _status_routes(deps: Deps, cache: VerdictCache) -> APIRouter:
         answer = timelines.find((cluster, signals), view) if default else None
         if answer is None:
             points, problem = await _points(deps, view, first, last, limit, signals=signals)
-            answer = _timeline(view, points, problem, first, last)
+            head = verdict_body(schemas.VerdictHead, view, because=problem).model_dump(mode="json")
+            content = to_json({**head, "timeline": [schemas.timeline_entry(p) for p in points]})
+            answer = body(content, start=first.format_iso(), end=last.format_iso())
             if default and problem is None:
                 timelines.keep((cluster, signals), view, answer)
         return respond(request, answer)
@@ -127,8 +116,9 @@ def _status_routes(deps: Deps, cache: VerdictCache) -> APIRouter:
     return router
 
 
-def _signal_routes(deps: Deps, cache: VerdictCache) -> APIRouter:
-    router = APIRouter(tags=["signals"])
+def signal_routes(deps: Deps, cache: VerdictCache) -> APIRouter:
+    """/signals, /logs and /clusters, over one cache."""
+    router = APIRouter(tags=["signals"], responses=NOT_MODIFIED)
     choose = Depends(chosen_cluster(deps.clusters))
 
     @router.get("/signals/{signal_id}", response_model=schemas.SignalSeries)
@@ -146,22 +136,15 @@ def _signal_routes(deps: Deps, cache: VerdictCache) -> APIRouter:
             raise Problem(404, "unknown_signal", f"there is no signal {signal_id[:80]!r}", "signal_id")
         view = cache.view(cluster)
         first, last = time_range(start, end, view.now, default_hours=1)
-        because = view.degraded_because
-        points: list[SeriesPoint] = []
-        if view.store_problem is None:
-            try:
-                points = await deps.store.signal_series(cluster, signal_id, first, last, max_points)
-            except StoreError as error:
-                because = because or str(error)
+        read = partial(deps.store.signal_series, cluster, signal_id, first, last, max_points)
+        points, problem = await from_store(view, read, list[SeriesPoint]())
+        because = view.degraded_because or problem
         e = view.evaluation
         if e is not None and first <= e.time <= last and (not points or points[-1].time < e.time):
             points = [*points, SeriesPoint(time=e.time, value=e.signals.value(signal_id))][-max_points:]
         answer = schemas.SignalSeries(
             cluster=cluster,
-            id=spec.id,
-            kind=spec.kind,
-            unit=spec.unit,
-            meaning=spec.meaning,
+            **{name: getattr(spec, name) for name in ("id", "kind", "unit", "meaning")},
             start=first,
             end=last,
             points=points,
@@ -195,12 +178,8 @@ async def _points(
     deps: Deps, view: VerdictView, start: Instant, end: Instant, limit: int, *, signals: bool
 ) -> tuple[list[TimelinePoint], str | None]:
     """The stored points followed by the newest tick, and why the store did not answer, if so."""
-    problem, points = view.store_problem, []
-    if problem is None:
-        try:
-            points = await deps.store.timeline(view.cluster, start, end, limit, signals=signals)
-        except StoreError as error:
-            problem = str(error)
+    read = partial(deps.store.timeline, view.cluster, start, end, limit, signals=signals)
+    points, problem = await from_store(view, read, list[TimelinePoint]())
     e = view.original
     if e is not None and start <= e.time <= end and (not points or points[-1].time < e.time):
         newest = TimelinePoint(
@@ -213,11 +192,3 @@ async def _points(
         )
         points = [*points, newest][-limit:]
     return points, problem
-
-
-def _timeline(
-    view: VerdictView, points: list[TimelinePoint], problem: str | None, start: Instant, end: Instant
-) -> Body:
-    head = verdict_body(schemas.VerdictHead, view, because=problem).model_dump(mode="json")
-    content = to_json({**head, "timeline": [schemas.timeline_entry(p) for p in points]})
-    return body(content, start=start.format_iso(), end=end.format_iso())

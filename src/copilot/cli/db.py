@@ -4,17 +4,20 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
+from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+from whenever import Instant, TimeDelta
 
 from copilot.cli.options import ConfigOption, JsonOption, current_settings, duration, moment
 from copilot.cli.output import check_lines, plain_console, print_result, progress, prose_width
+from copilot.errors import SettingsError
 
 if TYPE_CHECKING:
-    from whenever import Instant
-
-    from copilot.settings.load import Settings
     from copilot.store.base import Store
 
 T = TypeVar("T")
@@ -27,7 +30,7 @@ def setup_schema(config: ConfigOption = None, as_json: JsonOption = False) -> No
     """Create the tables, or update them to the newest schema version.
 
     Example: copilot db setup-schema --config copilot.toml"""
-    version = _with_store(current_settings(config), lambda store: store.setup_schema())
+    version = _with_store(config, lambda store: store.setup_schema())
     print_result({"schema_version": version}, [f"the schema is at version {version}"], as_json=as_json)
 
 
@@ -53,9 +56,6 @@ def list_tables(config: ConfigOption = None, as_json: JsonOption = False) -> Non
     """List the tables with their number of rows (~: estimated).
 
     Example: copilot db list-tables --json"""
-    from rich.table import Table
-    from rich.text import Text
-
     from copilot.bootstrap import store_url
     from copilot.store.check import inspect
 
@@ -88,41 +88,26 @@ def prune(
     it with Ctrl-C and run it again.
 
     Example: copilot db prune --older-than 30d --dry-run"""
-    settings = current_settings(config)
-    before = _before(older_than, settings.store.retention_days)
+    before = _before(older_than, current_settings(config).store.retention_days)
 
     async def delete(store: "Store") -> tuple[dict[str, int], int]:
         rows = await store.prunable(before)
-        return rows, 0 if dry_run else await _delete(store, before, batch, rows)
+        if dry_run:
+            return rows, 0
+        with progress("{task.description:<20}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bars:
+            tasks = {table: bars.add_task(table, total=count) for table, count in rows.items()}
+            return rows, await store.prune(before, batch, lambda table, count: bars.advance(tasks[table], count))
 
-    rows, deleted = _with_store(settings, delete)
+    rows, deleted = _with_store(config, delete)
     time, total = before.format_iso(), sum(rows.values())
-    print_result(
-        {"before": time, "dry_run": dry_run, "rows": rows, "deleted": deleted},
-        [
-            f"{total:,} rows before {time} would be deleted"
-            if dry_run
-            else f"{deleted:,} rows before {time} are deleted",
-            *(f"  {name:<20}{count:>12,}" for name, count in rows.items()),
-        ],
-        as_json=as_json,
-    )
+    number, verb = (total, "would be") if dry_run else (deleted, "are")
+    first = f"{number:,} rows before {time} {verb} deleted"
+    document = {"before": time, "dry_run": dry_run, "rows": rows, "deleted": deleted}
+    lines = [first, *(f"  {name:<20}{count:>12,}" for name, count in rows.items())]
+    print_result(document, lines, as_json=as_json)
 
 
-async def _delete(store: "Store", before: "Instant", batch: int, rows: dict[str, int]) -> int:
-    """Delete, with a progress bar per table."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
-
-    with progress("{task.description:<20}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bars:
-        tasks = {table: bars.add_task(table, total=count) for table, count in rows.items()}
-        return await store.prune(before, batch, lambda table, count: bars.advance(tasks[table], count))
-
-
-def _before(older_than: str | None, retention_days: float) -> "Instant":
-    from whenever import Instant, TimeDelta
-
-    from copilot.errors import SettingsError
-
+def _before(older_than: str | None, retention_days: float) -> Instant:
     now, option = Instant.now(), "--older-than"
     text = (older_than or f"{retention_days}d").strip()
     if re.fullmatch(r"-?\d+(\.\d+)?", text):
@@ -132,11 +117,11 @@ def _before(older_than: str | None, retention_days: float) -> "Instant":
     return moment(option, text, now)
 
 
-def _with_store(settings: "Settings", use: "Callable[[Store], Awaitable[T]]") -> T:
+def _with_store(config: Path | None, use: "Callable[[Store], Awaitable[T]]") -> T:
     from copilot.bootstrap import store
 
     async def run() -> T:
-        opened = store(settings)
+        opened = store(current_settings(config))
         try:
             return await use(opened)
         finally:

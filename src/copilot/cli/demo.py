@@ -3,10 +3,7 @@
 import asyncio
 import contextlib
 import json
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +19,6 @@ from copilot.errors import SettingsError, StartError
 
 if TYPE_CHECKING:
     from copilot.demo.faults import PlannedFault
-    from copilot.demo.run import Screen
     from copilot.embedded.data_folder import RunningDemo
     from copilot.embedded.supervisor import Event
 
@@ -55,7 +51,8 @@ def demo(
     plan = [planned_fault(text) for text in fault or []]
     for_sec = None if for_ is None else duration("--for", for_)
     options = DemoOptions(data_dir=data_dir, port=port, interval_sec=duration("--interval", interval))
-    with _json_screen() if as_json else _person_screen() as screen:
+    screen = _JsonScreen() if as_json else _PersonScreen()
+    with screen:
         run_until_signal(run_demo(options, plan, for_sec, screen))
 
 
@@ -111,82 +108,70 @@ def planned_fault(text: str) -> "PlannedFault":
     return PlannedFault(name, at_sec, until_sec)
 
 
-@contextmanager
-def _json_screen() -> "Iterator[Screen]":
+class _JsonScreen(contextlib.nullcontext[None]):
     """One JSON line per evaluation on stdout; everything else as text on stderr."""
-    from copilot.demo.run import Screen
 
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    def __init__(self) -> None:
+        super().__init__()
+        self.console = Console(stderr=True, highlight=False)
 
-    class JsonScreen(Screen):
-        def event(self, event: "Event") -> None:
-            console.print(_event_text(event))
+    def event(self, event: "Event") -> None:
+        self.console.print(Text(event.text, style=EVENT_STYLES.get(event.kind, "dim")), soft_wrap=True)
 
-        def running(self, demo: "RunningDemo") -> None:
-            console.print(f"the page: {demo.page}")
+    def running(self, demo: "RunningDemo") -> None:
+        self.console.print(f"the page: {demo.page}", soft_wrap=True)
 
-        def evaluation(self, line: dict[str, Any]) -> None:
-            print(json.dumps(line), flush=True)
+    def evaluation(self, line: dict[str, Any]) -> None:
+        print(json.dumps(line), flush=True)
 
-    yield JsonScreen()
+    def status(self, status: dict[str, Any] | None) -> None:
+        pass
 
 
-@contextmanager
-def _person_screen() -> "Iterator[Screen]":
+class _PersonScreen(_JsonScreen):
     """What was started, then events, with a live line of the verdict below; without a terminal, a line per change."""
-    from copilot.demo.run import Screen
 
-    console = Console(highlight=False)
-    live = Live(Text("starting"), console=console, refresh_per_second=4) if sys.stdout.isatty() else None
+    def __init__(self) -> None:
+        super().__init__()
+        self.console = Console(highlight=False)
+        self._live = Live(Text("starting"), console=self.console, refresh_per_second=4)
+        self._started: float | None = time.monotonic()
+        self._last = ""
 
-    class PersonScreen(Screen):
-        def __init__(self) -> None:
-            self._started: float | None = time.monotonic()
-            self._last = ""
+    def __enter__(self) -> None:
+        if self.console.is_terminal:
+            self._live.start()
 
-        def event(self, event: "Event") -> None:
-            console.print(_event_text(event), soft_wrap=True)
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
 
-        def running(self, demo: "RunningDemo") -> None:
-            console.print(_parts(demo), soft_wrap=True)
-            console.print("Break it from a second terminal: copilot fault --list. Ctrl-C stops everything.")
+    def running(self, demo: "RunningDemo") -> None:
+        parts = Table(box=None, show_header=False, padding=(0, 2))
+        parts.add_row("watched Temporal", demo.temporal)
+        for name, url in demo.metrics.items():
+            parts.add_row(f"metrics of {name}", url)
+        parts.add_row("the Copilot's Temporal", demo.copilot_temporal)
+        parts.add_row("PostgreSQL", demo.store)
+        parts.add_row("data and logs", str(demo.data_dir))
+        parts.add_row(Text("the page", style="bold"), Text(demo.page, style="bold"))
+        self.console.print(parts, soft_wrap=True)
+        self.console.print("Break it from a second terminal: copilot fault --list. Ctrl-C stops everything.")
 
-        def evaluation(self, line: dict[str, Any]) -> None:
-            if self._started is not None:
-                console.print(f"first verdict after {time.monotonic() - self._started:.1f} s: {line['health_state']}")
-                self._started = None
+    def evaluation(self, line: dict[str, Any]) -> None:
+        if self._started is not None:
+            took = time.monotonic() - self._started
+            self.console.print(f"first verdict after {took:.1f} s: {line['health_state']}")
+            self._started = None
 
-        def status(self, status: dict[str, Any] | None) -> None:
-            line = _status_line(status)
-            if live is not None:
-                live.update(line)
-            elif status is not None:
-                verdict = f"{status.get('health_state')} {status.get('top_factor')}"
-                if verdict != self._last:
-                    self._last = verdict
-                    console.print(line, soft_wrap=True)
-
-    if live is None:
-        yield PersonScreen()
-        return
-    with live:
-        yield PersonScreen()
-
-
-def _parts(demo: "RunningDemo") -> Table:
-    parts = Table(box=None, show_header=False, padding=(0, 2))
-    parts.add_row("watched Temporal", demo.temporal)
-    for name, url in demo.metrics.items():
-        parts.add_row(f"metrics of {name}", url)
-    parts.add_row("the Copilot's Temporal", demo.copilot_temporal)
-    parts.add_row("PostgreSQL", demo.store)
-    parts.add_row("data and logs", str(demo.data_dir))
-    parts.add_row(Text("the page", style="bold"), Text(demo.page, style="bold"))
-    return parts
-
-
-def _event_text(event: "Event") -> Text:
-    return Text(event.text, style=EVENT_STYLES.get(event.kind, "dim"))
+    def status(self, status: dict[str, Any] | None) -> None:
+        line = _status_line(status)
+        if self._live.is_started:
+            self._live.update(line)
+        elif status is not None:
+            verdict = f"{status.get('health_state')} {status.get('top_factor')}"
+            if verdict != self._last:
+                self._last = verdict
+                self.console.print(line, soft_wrap=True)
 
 
 def _status_line(status: dict[str, Any] | None) -> Text:

@@ -2,40 +2,29 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.progress import BarColumn, TaskID, TimeElapsedColumn
 from rich.text import Text
 
-from copilot.cli.options import ConfigOption, JsonOption, demo_settings, duration, is_unconfigured
-from copilot.cli.output import (
-    check_lines,
-    plain_console,
-    print_result,
-    progress,
-    prose_width,
-    wrapped,
-)
+from copilot.cli.options import ConfigOption, JsonOption, configuration, demo_settings, duration, is_unconfigured
+from copilot.cli.output import check_lines, plain_console, print_result, progress, prose_width, wrapped
 from copilot.diagnosis import ClusterDiagnosis, Diagnosis, SignalDiagnosis, SignalStatus
 from copilot.errors import SettingsError, StartError
 from copilot.explain.numbers import quantity
-from copilot.rules.signals.readings import MissingCode
+from copilot.rules.signals.readings import MissingCode, Signals
+from copilot.rules.signals.taxonomy import Kind
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
-    from copilot.rules.signals.readings import Signals
-    from copilot.rules.signals.taxonomy import Kind
     from copilot.settings.clusters import ClusterSettings
     from copilot.settings.load import Settings
 
-TITLES: "dict[Kind, str]" = {
-    "primary": "Primary signals", "amplifier": "Amplifiers", "worker": "Worker signals"
-}  # fmt: skip
+TITLES: dict[Kind, str] = {"primary": "Primary signals", "amplifier": "Amplifiers", "worker": "Worker signals"}
 NOTES = {
     SignalStatus.MISSING: "How to turn on the missing signals",
     SignalStatus.UNMEASURED: "Not measured by any source (not part of the coverage)",
@@ -78,9 +67,9 @@ def doctor(
 
 
 def _settings(config: Path | None) -> "Settings":
-    from copilot.settings.load import CONFIG_FILE, load_settings
+    from copilot.settings.load import CONFIG_FILE
 
-    settings = load_settings(config)
+    settings = configuration(config)
     if not is_unconfigured(settings, config):
         return settings
     try:
@@ -110,12 +99,12 @@ def _record(
     if len(clusters) > 1:
         names = ", ".join(c.name for c in clusters)
         raise SettingsError([f"a recording is of one cluster: choose one with --cluster, of {names}"])
-    for_sec, interval_sec = duration("--for", for_), None if interval is None else duration("--interval", interval)
+    for_sec = duration("--for", for_)
     from copilot.doctor import record_cluster
     from copilot.embedded.signals import run_until_signal
     from copilot.replay import with_interval
 
-    cluster = clusters[0] if interval_sec is None else with_interval(clusters[0], interval_sec)
+    cluster = clusters[0] if interval is None else with_interval(clusters[0], duration("--interval", interval))
     with _recording_progress(file, for_sec) as show:
         run_until_signal(record_cluster(cluster, file, for_sec, show, hide_addresses=hide_addresses))
 
@@ -137,7 +126,8 @@ def _signals(cluster: ClusterDiagnosis, width: int) -> Iterator[Text]:
     shares = (cluster.coverage.primary, cluster.coverage.amplifiers, cluster.coverage.worker)
     for (kind, title), share in zip(TITLES.items(), shares, strict=True):
         rows = [signal for signal in cluster.signals if signal.kind == kind]
-        coverage = "none expected" if share is None else f"coverage {_share(share)}"
+        # Rounded down: 1.00 only when nothing is missing.
+        coverage = "none expected" if share is None else f"coverage {int(share * 100 + 1e-9) / 100:.2f}"
         yield Text.assemble((title, "bold"), f": {coverage}")
         widest = max(len(signal.id) for signal in rows)
         for signal in rows:
@@ -150,11 +140,6 @@ def _signals(cluster: ClusterDiagnosis, width: int) -> Iterator[Text]:
     yield from notes.lines(width)
 
 
-def _share(share: float) -> str:
-    """Rounded down: 1.00 only when nothing is missing."""
-    return f"{int(share * 100 + 1e-9) / 100:.2f}"
-
-
 class _Notes:
     """Numbered notes: why signals have no value and how to turn them on, once for all signals to which it applies.
     First those that can be turned on, then those that cannot."""
@@ -163,13 +148,10 @@ class _Notes:
         of: dict[SignalStatus, dict[tuple[str, str], list[SignalDiagnosis]]] = {s: {} for s in NOTES}
         for signal in signals:
             if signal.status in of:
-                of[signal.status].setdefault(self._key(signal), []).append(signal)
+                # Absent signals share a note whatever their family: what to do is the same.
+                key = signal.hint, "" if signal.code is MissingCode.ABSENT else signal.why
+                of[signal.status].setdefault(key, []).append(signal)
         self._notes = [rows for notes in of.values() for rows in notes.values()]
-
-    @staticmethod
-    def _key(signal: SignalDiagnosis) -> tuple[str, str]:
-        """Absent signals share a note whatever their family: what to do is the same."""
-        return signal.hint, "" if signal.code is MissingCode.ABSENT else signal.why
 
     def number(self, signal: SignalDiagnosis) -> int | None:
         """The number of a signal's note; None if it has a value."""
@@ -183,15 +165,13 @@ class _Notes:
             for number, rows in notes:
                 why = "; ".join(dict.fromkeys(row.why for row in rows))
                 missing, hint, indent = status is SignalStatus.MISSING, rows[0].hint, " " * 7
-                yield from wrapped(f"{_names(rows)}: {why if missing else hint}", width, f"{f'({number})':>6} ", indent)
+                names = ", ".join(row.id for row in rows[:NAMED])
+                if len(rows) > NAMED:
+                    names = f"{len(rows)} signals ({names}, …)"
+                yield from wrapped(f"{names}: {why if missing else hint}", width, f"{f'({number})':>6} ", indent)
                 if missing:
                     yield from wrapped(hint, width, f"{indent}→ ", f"{indent}  ", "dim")
             yield Text()
-
-
-def _names(rows: Sequence[SignalDiagnosis]) -> str:
-    names = ", ".join(row.id for row in rows[:NAMED])
-    return names if len(rows) <= NAMED else f"{len(rows)} signals ({names}, …)"
 
 
 def _value(signal: SignalDiagnosis) -> Text:
@@ -215,8 +195,6 @@ def _conclusion(cluster: ClusterDiagnosis, width: int) -> Iterator[Text]:
 @contextmanager
 def _reading_progress() -> Iterator[Callable[[str, float, float], None]]:
     """Progress of the readings on stderr: a bar per cluster on a terminal, else a line per cluster."""
-    from rich.progress import BarColumn, TimeElapsedColumn
-
     tasks: dict[str, TaskID] = {}
     with progress("reading {task.description} for {task.total:.0f} s", BarColumn(), TimeElapsedColumn()) as bars:
 
@@ -231,12 +209,12 @@ def _reading_progress() -> Iterator[Callable[[str, float, float], None]]:
 
 
 @contextmanager
-def _recording_progress(file: Path, for_sec: float) -> Iterator[Callable[[int, "Signals"], None]]:
+def _recording_progress(file: Path, for_sec: float) -> Iterator[Callable[[int, Signals], None]]:
     """Progress of a recording on stderr, and at the end, however it ends, the number of recorded ticks."""
     console = plain_console(stderr=True)
     written = 0
 
-    def show(number: int, tick: "Signals") -> None:
+    def show(number: int, tick: Signals) -> None:
         nonlocal written
         if not written:
             console.print(f"recording to {file} for {for_sec:g} s; Ctrl-C ends and keeps it", soft_wrap=True)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from copilot.errors import SettingsError
+
 
 def grafana(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Target folder; existing files are replaced.")],
@@ -17,7 +19,6 @@ def grafana(
     prints the dialects of your metrics.
 
     Example: copilot grafana ./grafana --dialect "server opentelemetry" --dialect "sdk opentelemetry" """
-    from copilot.errors import SettingsError
     from copilot.grafana.files import files, write
 
     try:

@@ -4,18 +4,19 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TimeElapsedColumn
+from rich.text import Text
 
-from copilot.cli.options import ConfigOption, JsonOption
+from copilot.cli.options import ConfigOption, JsonOption, configuration
 from copilot.cli.output import print_result, progress, prose_width, wrapped
+from copilot.errors import SettingsError, SourceError
+from copilot.rules.signals.readings import MissingCode
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from rich.text import Text
-
     from copilot.explain.model.knowledge import Passage
     from copilot.settings.models import KnowledgeSettings
     from copilot.sources.knowledge.ingestion import Ingestion, IngestionJob
@@ -37,10 +38,8 @@ def search(
 
     Example: copilot kb search workers crashed, backlog growing"""
     from copilot.bootstrap import knowledge
-    from copilot.errors import SourceError
-    from copilot.rules.signals.readings import MissingCode
 
-    found = asyncio.run(knowledge(_settings(config)).retrieve(" ".join(question)))
+    found = asyncio.run(knowledge(configuration(config).knowledge).retrieve(" ".join(question)))
     if found.reason:
         raise SourceError(MissingCode.TARGET_DOWN, found.reason)
     passages = found.passages[:limit]
@@ -49,8 +48,6 @@ def search(
 
 
 def _passage_lines(passages: "Sequence[Passage]") -> "Iterator[Text | str]":
-    from rich.text import Text
-
     width = prose_width()
     for passage in passages:
         yield Text(passage.title, style="bold")
@@ -73,8 +70,6 @@ def sync(
     refused by name, and the exit code is 1.
 
     Example: copilot kb sync --delete --config copilot.toml"""
-    from rich.progress import BarColumn, MofNCompleteColumn
-
     from copilot.sources.knowledge.ingestion import sync as run
 
     with progress("runbooks", BarColumn(), MofNCompleteColumn(), "{task.description}") as bars:
@@ -83,7 +78,7 @@ def sync(
         def show(name: str, done: int, total: int) -> None:
             bars.update(task, completed=done, total=total, description=name)
 
-        result = run(_settings(config), delete=delete, dry_run=dry_run, progress=show)
+        result = run(configuration(config).knowledge, delete=delete, dry_run=dry_run, progress=show)
     would = "would be " if dry_run else ""
     new, same, gone = len(result.uploaded), len(result.unchanged), len(result.deleted)
     lines = [
@@ -119,8 +114,6 @@ def start_ingestion(
 def _ended(job: "IngestionJob", source: "Ingestion", every_sec: float) -> "IngestionJob":
     """Poll the job until it ends, and show its states: in place on a terminal, else a line per new state. Bedrock does
     not report the number of documents, so there is no bar."""
-    from rich.progress import SpinnerColumn, TimeElapsedColumn
-
     with progress(SpinnerColumn(), "{task.description}", TimeElapsedColumn()) as bars:
         task, shown = bars.add_task("", total=None), ""
         while True:
@@ -144,7 +137,7 @@ def status(
     of them has failed.
 
     Example: copilot kb status --json"""
-    settings = _settings(config)
+    settings = configuration(config).knowledge
     if settings.knowledge_base_id is None and job is None:
         _local_status(settings, as_json)
         return
@@ -181,7 +174,6 @@ def list_jobs(
 
 
 def _local_status(settings: "KnowledgeSettings", as_json: bool) -> None:
-    from copilot.errors import SettingsError
     from copilot.sources.knowledge.local import LocalKnowledge
     from copilot.sources.knowledge.runbooks import shipped_folder
 
@@ -205,13 +197,7 @@ def _counts(job: "IngestionJob") -> str:
     return f"{job.scanned} documents read: {changes}"
 
 
-def _settings(config: "Path | None") -> "KnowledgeSettings":
-    from copilot.settings.load import load_settings
-
-    return load_settings(config).knowledge
-
-
-def _ingestion(config: "Path | None") -> "Ingestion":
+def _ingestion(config: Path | None) -> "Ingestion":
     from copilot.sources.knowledge.ingestion import Ingestion
 
-    return Ingestion(_settings(config))
+    return Ingestion(configuration(config).knowledge)

@@ -4,19 +4,21 @@ import gzip
 import itertools
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, cast
 
 import typer
+from rich.text import Text
+from whenever import Instant
 
 from copilot.cli.options import JsonOption
 from copilot.cli.output import print_result, prose_width, wrapped
 from copilot.errors import SourceError
+from copilot.redaction.redactor import redacted
+from copilot.rules.signals.readings import MissingCode
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from copilot.logs.counting import TrackedPattern
     from copilot.logs.lines import LogLine
 
@@ -41,11 +43,8 @@ def scan(
     Exit code 1: the files have no log lines.
 
     Example: copilot logs scan temporal.log temporal.log.1.gz --json"""
-    from whenever import Instant
-
     from copilot.logs.counting import LogMemory, count_lines
     from copilot.logs.patterns import PatternBook
-    from copilot.redaction.redactor import redacted
 
     counter = itertools.count()
     read = (line for file in files for line in _log_lines(file) if next(counter) >= 0)
@@ -64,9 +63,7 @@ def _rows(found: list["TrackedPattern"]) -> list[dict[str, str | int]]:
     return [{"pattern": t.pattern, "service": t.service, "count": t.count, "sample": t.sample} for t in found]
 
 
-def _table(lines: int, titles: dict[str, list["TrackedPattern"]], width: int) -> Iterator["Text"]:
-    from rich.text import Text
-
+def _table(lines: int, titles: dict[str, list["TrackedPattern"]], width: int) -> Iterator[Text]:
     yield Text(f"{lines} log lines", style="bold")
     for title, found in titles.items():
         if any(t.shown for t in found):
@@ -86,7 +83,6 @@ def _printable(text: str) -> str:
 def _log_lines(file: Path) -> Iterator["LogLine"]:
     """The log lines of a file, or of a saved answer of a Loki. SourceError where it cannot be read."""
     from copilot.logs.lines import parse_line, parse_lines
-    from copilot.rules.signals.readings import MissingCode
     from copilot.sources.logs.loki import read_streams
 
     try:
@@ -110,8 +106,5 @@ def _opened(file: Path) -> Iterator[IO[bytes]]:
     with file.open("rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
-        if not packed:
-            yield raw
-            return
-        with gzip.open(raw) as unpacked:
+        with gzip.open(raw) if packed else nullcontext(raw) as unpacked:
             yield cast("IO[bytes]", unpacked)

@@ -2,16 +2,17 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from whenever import Instant
 
-from copilot.cli.options import ConfigOption, JsonOption
+from copilot.cli.options import ConfigOption, JsonOption, configuration
 from copilot.errors import CopilotError, SettingsError
+from copilot.rules.model import ReportedState
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from copilot.notify.decide import Outcome
     from copilot.settings.load import Settings
     from copilot.settings.notify import NotifySettings
@@ -49,10 +50,8 @@ def send_tests(
         raise typer.Exit(1)
 
 
-def _configured(config: "Path | None", name: str | None = None) -> "tuple[Settings, list[NotifySettings]]":
-    from copilot.settings.load import load_settings
-
-    settings = load_settings(config)
+def _configured(config: Path | None, name: str | None = None) -> "tuple[Settings, list[NotifySettings]]":
+    settings = configuration(config)
     names = ", ".join(c.name for c in settings.notify)
     if not names:
         raise SettingsError(["no channel is configured: add a [[notify]] section to copilot.toml"])
@@ -63,12 +62,9 @@ def _configured(config: "Path | None", name: str | None = None) -> "tuple[Settin
 
 
 async def _tested(settings: "Settings", channels: "list[NotifySettings]") -> "list[Outcome]":
-    from whenever import Instant
-
     from copilot.notify.channels import channel
     from copilot.notify.decide import ClusterState, Notification, Outcome
     from copilot.notify.messages import compose
-    from copilot.rules.model import ReportedState
 
     now = Instant.now().round("second", mode="floor")
     state = ClusterState(state=ReportedState.HAPPY, since=now, time=now)
@@ -96,12 +92,8 @@ def _line(about: dict[str, Any]) -> str:
     parts = [
         f"{about['channel']} ({about['kind']}): {', '.join(about['states'])}",
         f"of {', '.join(about['clusters']) or 'all clusters'}",
-        *(_muted(interval) for interval in about["mute_time_intervals"]),
-        *([f"repeated every {repeat:g} s"] if repeat else []),
     ]
-    return ", ".join(parts)
-
-
-def _muted(interval: dict[str, Any]) -> str:
-    exceptions = f" except {' and '.join(interval['except_states'])}" if interval["except_states"] else ""
-    return f"muted from {interval['start_time']} to {interval['end_time']} {interval['location']}{exceptions}"
+    for muted in about["mute_time_intervals"]:
+        exceptions = f" except {' and '.join(muted['except_states'])}" if muted["except_states"] else ""
+        parts.append(f"muted from {muted['start_time']} to {muted['end_time']} {muted['location']}{exceptions}")
+    return ", ".join([*parts, *([f"repeated every {repeat:g} s"] if repeat else [])])

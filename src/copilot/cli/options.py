@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
+from whenever import Instant, TimeDelta
 
 from copilot.errors import SettingsError, StartError
 
 if TYPE_CHECKING:
-    from whenever import Instant
-
     from copilot.settings.load import Settings
 
 ConfigOption: TypeAlias = Annotated[
@@ -31,11 +30,9 @@ def duration(option: str, text: str) -> float:
     return float(match[1]) * _UNIT_SECONDS[match[2] or "s"]
 
 
-def moment(option: str, text: str, now: "Instant") -> "Instant":
+def moment(option: str, text: str, now: Instant) -> Instant:
     """The instant of `now`, `-6h` (a duration before now), ISO 8601, a date, or epoch seconds or milliseconds.
     SettingsError names the option otherwise."""
-    from whenever import TimeDelta
-
     from copilot.api.parameters import parse_time
 
     text = text.strip()
@@ -52,13 +49,20 @@ def moment(option: str, text: str, now: "Instant") -> "Instant":
         ) from None
 
 
+def configuration(config: Path | None) -> "Settings":
+    """The settings of the configuration file and the environment."""
+    # Here, and in other commands: what takes long to import (Temporal's SDK a second) is not imported for --help.
+    from copilot.settings.load import load_settings
+
+    return load_settings(config)
+
+
 def current_settings(config: Path | None) -> "Settings":
     """The configuration, completed with the services of a running `copilot up`; without a configuration, that of the
     running demo, if any."""
     from copilot.embedded.up import with_embedded_services
-    from copilot.settings.load import load_settings
 
-    settings = load_settings(config)
+    settings = configuration(config)
     if is_unconfigured(settings, config):
         with contextlib.suppress(StartError):
             return demo_settings()
@@ -68,11 +72,11 @@ def current_settings(config: Path | None) -> "Settings":
 def demo_settings() -> "Settings":
     """The settings of the running demo; a line on stderr says so. StartError if no demo runs."""
     from copilot.embedded.data_folder import find_demo
-    from copilot.settings.load import CONFIG_FILE, load_settings
+    from copilot.settings.load import CONFIG_FILE
 
     demo = find_demo(None)
     typer.echo(f"no {CONFIG_FILE} here: using the demo at {demo.page}", err=True)
-    return load_settings(demo.config)
+    return configuration(demo.config)
 
 
 def is_unconfigured(settings: "Settings", config: Path | None) -> bool:

@@ -5,16 +5,13 @@ import json
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
+from rich.progress import Progress, ProgressColumn
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from rich.progress import Progress, ProgressColumn
-
-    from copilot.diagnosis import Check
+from copilot.diagnosis import Check
 
 STATE_STYLES = {"happy": "green", "stressed": "yellow", "critical": "bold red", "unknown": "magenta"}
 CHECK_STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
@@ -56,15 +53,13 @@ def print_result(document: object, lines: Iterable[Text | str], *, as_json: bool
         raise typer.Exit(1)
 
 
-def progress(*columns: "str | ProgressColumn", hidden: bool = False) -> "Progress":
+def progress(*columns: str | ProgressColumn, hidden: bool = False) -> Progress:
     """Progress bars on stderr; disabled where that is no terminal, or `hidden`."""
-    from rich.progress import Progress
-
     disable = hidden or not sys.stderr.isatty()
     return Progress(*columns, console=plain_console(stderr=True), transient=True, disable=disable)
 
 
-def check_lines(title: str, checks: "Sequence[Check]", width: int) -> Iterator[Text]:
+def check_lines(title: str, checks: Sequence[Check], width: int) -> Iterator[Text]:
     """Checks below their title, each with its fix."""
     yield Text(title, style="bold")
     for check in checks:

@@ -3,13 +3,12 @@
 import asyncio
 import json
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from copilot.cli.options import ConfigOption, JsonOption
+from copilot.cli.options import ConfigOption, JsonOption, configuration
 from copilot.errors import SettingsError
 
 OUTCOMES = {
@@ -21,13 +20,6 @@ OUTCOMES = {
     "freed": "was stuck; resumed with its memory",
     "forgotten": "runs although its cluster is not configured: stop it with `temporal workflow cancel`",
 }
-
-
-class Process(StrEnum):
-    """The process to check."""
-
-    WORKER = "worker"
-    API = "api"
 
 
 def up(
@@ -52,15 +44,13 @@ def up(
     # Here, and in other commands: Temporal's SDK takes a second to import, which --help need not wait for.
     from copilot.embedded.signals import run_until_signal
     from copilot.embedded.up import Up, default_folder, run_up
-    from copilot.settings.load import CONFIG_FILE, load_settings
+    from copilot.settings.load import CONFIG_FILE
 
     def introduce(running: Up) -> None:
-        typer.echo(f"Temporal   {running.temporal}")
-        typer.echo(f"store      {running.store}")
-        typer.echo(f"logs       {running.data_dir / 'logs'}")
-        typer.echo(f"the page   {running.page}")
+        typer.echo(f"Temporal   {running.temporal}\nstore      {running.store}")
+        typer.echo(f"logs       {running.data_dir / 'logs'}\nthe page   {running.page}")
 
-    settings = load_settings(config)
+    settings = configuration(config)
     file = config or (Path(CONFIG_FILE) if Path(CONFIG_FILE).exists() else None)
     folder = (data_dir or settings.data_dir or default_folder()).expanduser().absolute()
     file = file.absolute() if file else None
@@ -72,10 +62,9 @@ def worker(config: ConfigOption = None) -> None:
 
     Example: copilot worker --config copilot.toml"""
     from copilot.loops.worker import run_worker, worker_facts
-    from copilot.settings.load import load_settings
     from copilot.telemetry.process_log import log_to_stderr
 
-    settings = load_settings(config)
+    settings = configuration(config)
     facts = worker_facts(c.name for c in settings.clusters)
     log_to_stderr("worker", settings.log_level, settings.logging.format, facts)
     asyncio.run(run_worker(settings))
@@ -92,10 +81,9 @@ def api(
     Example: copilot api --config copilot.toml, then open http://127.0.0.1:8765"""
     from copilot.api.errors import request_facts
     from copilot.api.serve import run_api
-    from copilot.settings.load import load_settings
     from copilot.telemetry.process_log import log_to_stderr
 
-    settings = load_settings(config)
+    settings = configuration(config)
     log_to_stderr("api", settings.log_level, settings.logging.format, request_facts)
     asyncio.run(run_api(settings, insecure=insecure))
 
@@ -112,15 +100,16 @@ def start(
 
     Example: copilot start --config copilot.toml"""
     from copilot.loops.starter import start_loops
-    from copilot.settings.load import load_settings
 
-    for loop in asyncio.run(start_loops(load_settings(config), allow_self=allow_self)):
+    for loop in asyncio.run(start_loops(configuration(config), allow_self=allow_self)):
         line = f"{loop.cluster}: {loop.workflow_id} {OUTCOMES[loop.outcome]}"
         typer.echo(json.dumps(asdict(loop)) if as_json else line)
 
 
 def alive(
-    process: Annotated[Process, typer.Argument(help="The process to check on this machine or in this container.")],
+    process: Annotated[
+        Literal["worker", "api"], typer.Argument(help="The process to check on this machine or in this container.")
+    ],
     config: ConfigOption = None,
 ) -> None:
     """Check whether the worker or the API on this machine is alive: a container's health check. Exit 1 when it is not.
@@ -129,15 +118,14 @@ def alive(
 
     Example: copilot alive api"""
     from copilot.healthcheck import api_silent, worker_silent
-    from copilot.settings.load import load_settings
 
-    settings = load_settings(config)
-    if process is Process.WORKER:
+    settings = configuration(config)
+    if process == "worker":
         if settings.worker.alive_file is None:
             raise SettingsError(["worker.alive_file is not set: without it the worker cannot be checked"])
         problem = worker_silent(settings.worker.alive_file)
     else:
         problem = api_silent(f"{settings.api.host_here}:{settings.api.port}")
-    typer.echo(problem or f"the {process.value} is alive")
+    typer.echo(problem or f"the {process} is alive")
     if problem:
         raise typer.Exit(1)

@@ -5,15 +5,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.text import Text
 from typer.core import TyperCommand
 
 from copilot.cli.options import JsonOption
 from copilot.cli.output import print_result, prose_width, wrapped
 from copilot.errors import SettingsError
+from copilot.explain.numbers import quantity
+from copilot.rules.signals.taxonomy import SPECS
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from copilot.rules.signals.readings import Signals
     from copilot.sources.scrape.once import PagesRead
 
@@ -69,13 +70,8 @@ def read(
     print_result(document, _lines(found, signals, prose_width()), as_json=as_json, fine=fine)
 
 
-def _lines(found: "PagesRead", signals: "Signals", width: int) -> Iterator["Text"]:
+def _lines(found: "PagesRead", signals: "Signals", width: int) -> Iterator[Text]:
     """Version and dialects, the readings, and each reason why some are missing once."""
-    from rich.text import Text
-
-    from copilot.explain.numbers import quantity
-    from copilot.rules.signals.taxonomy import SPECS
-
     dialects = "; ".join(f"{role} dialect {', '.join(names) or 'unknown'}" for role, names in found.dialects.items())
     yield Text(f"server {found.version or 'version unknown'}; {dialects}", style="bold")
     lacking: dict[str, list[str]] = {}

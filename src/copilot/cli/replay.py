@@ -2,23 +2,18 @@
 
 import asyncio
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
+from pydantic_core import to_json
+from whenever import Instant
 
-from copilot.cli.options import ConfigOption, duration, moment
+from copilot.cli.options import ConfigOption, configuration, duration, moment
 from copilot.cli.output import progress
 from copilot.errors import SettingsError
 
 DEFAULT_STEP = "30s"
-
-
-class Format(StrEnum):
-    """How evaluations are printed."""
-
-    JSONL = "jsonl"
 
 
 def replay(
@@ -40,7 +35,7 @@ def replay(
         typer.Option(metavar="NAME", help="The configured cluster whose credentials and thresholds are used."),
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Add the explanation that the page shows.")] = False,
-    format_: Annotated[Format, typer.Option("--format", help="One JSON object a line.")] = Format.JSONL,  # noqa: ARG001
+    format_: Annotated[Literal["jsonl"], typer.Option("--format", help="One JSON object a line.")] = "jsonl",  # noqa: ARG001
     config: ConfigOption = None,
 ) -> None:
     """Evaluate the past tick by tick, of a recording or of any range a Prometheus still has. Prints one JSON object per
@@ -70,13 +65,12 @@ def _replay_recording(recording: Path, config: Path | None, *, explain: bool) ->
     from copilot import pipeline
     from copilot.replay import replay_recording
     from copilot.rules.evaluate import Context
-    from copilot.settings.load import load_settings
     from copilot.sources.recorded import read_recording
 
     header, ticks = read_recording(recording)
     context = Context(cluster=header.cluster, interval_sec=header.interval_sec, window_sec=header.window_sec)
     if config is not None:
-        context = pipeline.with_rules_of(context, load_settings(config))
+        context = pipeline.with_rules_of(context, configuration(config))
     for line in replay_recording(ticks, context, explain=explain):
         _print(line)
 
@@ -84,13 +78,10 @@ def _replay_recording(recording: Path, config: Path | None, *, explain: bool) ->
 def _replay_prometheus(
     url: str, start: str, end: str, step: str, cluster: str | None, config: Path | None, *, explain: bool
 ) -> None:
-    from whenever import Instant
-
     from copilot.replay import cluster_at, evaluation_times, replay_prometheus
-    from copilot.settings.load import load_settings
 
     now, step_sec = Instant.now(), duration("--step", step)
-    chosen = cluster_at(load_settings(config), url, cluster, step_sec)
+    chosen = cluster_at(configuration(config), url, cluster, step_sec)
     times = evaluation_times(moment("--start", start, now), moment("--end", end, now), step_sec, now)
 
     async def run() -> None:
@@ -104,8 +95,6 @@ def _replay_prometheus(
 
 
 def _print(line: dict[str, Any]) -> None:
-    from pydantic_core import to_json
-
     print(to_json(line).decode())
 
 

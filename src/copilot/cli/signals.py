@@ -1,19 +1,18 @@
 """`copilot signals`: the signal table, or each signal's PromQL."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from copilot.cli.options import JsonOption, duration
 from copilot.cli.output import print_result, prose_width, wrapped
+from copilot.errors import SettingsError
+from copilot.rules.signals.expressions import leaves
+from copilot.rules.signals.taxonomy import API, LOGS, SERVER_PAGE, SETUPS, SPECS, WORKER_PAGE, Kind, SignalSpec
 
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from copilot.rules.signals.taxonomy import Kind, SignalSpec
-
-KINDS: dict["Kind", str] = {
+KINDS: dict[Kind, str] = {
     "primary": "Primary signals decide the state",
     "amplifier": "Amplifiers explain why",
     "worker": "Worker signals show whose problem it is",
@@ -36,9 +35,6 @@ def signals(
     """Print every signal: its meaning, unit and source, and what turns it on if it is missing.
 
     Example: copilot signals --json, or copilot signals --promql --dialect "server opentelemetry" """
-    from copilot.errors import SettingsError
-    from copilot.rules.signals.taxonomy import SPECS
-
     if dialect and not promql:
         raise SettingsError(["--dialect goes with --promql"])
     if promql:
@@ -54,16 +50,14 @@ def signals(
         print_result([_document(spec) for spec in specs], _lines(specs, prose_width()), as_json=as_json)
 
 
-def families_of(spec: "SignalSpec") -> list[str]:
+def families_of(spec: SignalSpec) -> list[str]:
     """The metric families it is computed from, as the server's endpoint and the SDK's default reporter name them."""
-    from copilot.rules.signals.expressions import leaves
-
     if spec.expression is None:
         return []
     return list(dict.fromkeys(leaf.series.family for leaf in leaves(spec.expression)))
 
 
-def _document(spec: "SignalSpec") -> dict[str, str | list[str] | None]:
+def _document(spec: SignalSpec) -> dict[str, str | list[str] | None]:
     return {
         **{name: getattr(spec, name) for name in ("id", "kind", "unit", "worse", "source")},
         "role": spec.role if spec.expression is not None else None,
@@ -74,13 +68,9 @@ def _document(spec: "SignalSpec") -> dict[str, str | list[str] | None]:
     }
 
 
-def _lines(specs: list["SignalSpec"], width: int) -> Iterator["Text"]:
+def _lines(specs: list[SignalSpec], width: int) -> Iterator[Text]:
     """Each signal with unit, direction, meaning, source and own hint; the setup of each source follows once, at the
     end."""
-    from rich.text import Text
-
-    from copilot.rules.signals.taxonomy import SETUPS
-
     for kind, title in KINDS.items():
         yield Text(title, style="bold")
         for spec in specs:
@@ -97,10 +87,8 @@ def _lines(specs: list["SignalSpec"], width: int) -> Iterator["Text"]:
         yield from wrapped(f"{source}: {setup}", width, "  ", " " * 6)
 
 
-def _origin(spec: "SignalSpec") -> str:
+def _origin(spec: SignalSpec) -> str:
     """Its sources, the preferred one first, with the metric families."""
-    from copilot.rules.signals.taxonomy import API, LOGS, SERVER_PAGE, SETUPS, WORKER_PAGE
-
     names = {setup: name for name, setup in SETUPS.items()}
     if spec.source == "none":
         return f"nowhere: {spec.hint}"

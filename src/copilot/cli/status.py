@@ -18,15 +18,15 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
+from whenever import SYSTEM_TZ, Instant
 
-from copilot.cli.options import ConfigOption, JsonOption, current_settings
+from copilot.cli.options import ConfigOption, JsonOption, configuration, current_settings
 from copilot.cli.output import STATE_STYLES
 from copilot.errors import SettingsError, SourceError
+from copilot.explain.numbers import quantity
 from copilot.rules.signals.readings import MissingCode
 
 if TYPE_CHECKING:
-    from whenever import Instant
-
     from copilot.loops.live import LoopReport
     from copilot.settings.load import Settings
 
@@ -59,9 +59,7 @@ def status(
     Example: copilot status --cluster production
 
     Example: copilot status --watch"""
-    from copilot.settings.load import load_settings
-
-    settings = current_settings(config) if api is None or loops else load_settings(config)
+    settings = current_settings(config) if api is None or loops else configuration(config)
     if loops:
         _print_all_loops(settings, cluster, as_json=as_json)
         return
@@ -73,9 +71,10 @@ def status(
     with contextlib.closing(client):
         statuses = client.statuses(cluster)
         models = {} if as_json else client.models()
+    out = Console(highlight=False)
     for each in statuses:
-        print(json.dumps(each)) if as_json else print_status(each)
-    print_models(models)
+        print(json.dumps(each)) if as_json else print_status(each, out)
+    print_models(models, out)
     if any(each["health_state"] in BAD_NEWS for each in statuses):
         raise typer.Exit(1)
 
@@ -157,9 +156,8 @@ class ApiClient:
         return SourceError(MissingCode.PARSE, f"the server at {self.base} (HTTP {status}) is not the Copilot's API")
 
 
-def print_status(status: Status, console: Console | None = None) -> None:
+def print_status(status: Status, out: Console) -> None:
     """Print state, since when, summary, firing gates and actions."""
-    out = console or Console(highlight=False)
     for line in _status_lines(status):
         out.print(line)
 
@@ -170,7 +168,7 @@ def _status_lines(status: Status) -> list[RenderableType]:
     if status.get("stale"):
         line.append("  stale", style="magenta")
     if since := status.get("since"):
-        line.append(f"  since {_local_time(since)}")
+        line.append(f"  since {Instant.parse_iso(since).to_tz(SYSTEM_TZ).format('YYYY-MM-DD HH:mm:ss')}")
     if (age := status.get("age_sec")) is not None:
         line.append(f", evaluated {age:.0f} s ago", style="dim")
     lines: list[RenderableType] = [line, Text(str(status.get("summary") or ""))]
@@ -184,8 +182,6 @@ def _status_lines(status: Status) -> list[RenderableType]:
 
 
 def _gates(firing: list[dict[str, Any]]) -> Table:
-    from copilot.explain.numbers import quantity
-
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("firing gate", "value", "threshold", ""):
         table.add_column(column, no_wrap=column != "", justify="right" if column in ("value", "threshold") else "left")
@@ -196,13 +192,7 @@ def _gates(firing: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _local_time(text: str) -> str:
-    from whenever import SYSTEM_TZ, Instant
-
-    return Instant.parse_iso(text).to_tz(SYSTEM_TZ).format("YYYY-MM-DD HH:mm:ss")
-
-
-def print_models(today: dict[str, Any], console: Console | None = None) -> None:
+def print_models(today: dict[str, Any], out: Console) -> None:
     """Print a line about today's usage of models, if there is any."""
     spent = today.get("spent")
     if not spent or not (spent["calls"] or today["daily_usd"]):
@@ -211,7 +201,7 @@ def print_models(today: dict[str, Any], console: Console | None = None) -> None:
     cap = f" of ${today['daily_usd']:.2f}" if today["daily_usd"] else ""
     unserved = f", {spent['unserved']} without an answer" if spent["unserved"] else ""
     line = f"Models today: {spent['calls']} calls{unserved}, {tokens:,} tokens, ${spent['cost_usd']:.2f}{cap}"
-    (console or Console(highlight=False)).print(Text(line, style="dim"))
+    out.print(Text(line, style="dim"))
 
 
 def _watch(client: ApiClient, cluster: str | None, *, as_json: bool) -> None:
@@ -224,8 +214,12 @@ def _watch(client: ApiClient, cluster: str | None, *, as_json: bool) -> None:
         out = Console(highlight=False)
         if as_json or not out.is_terminal:
             _watch_lines(polls, as_json=as_json)
-        else:
-            _watch_screen(polls, out)
+            return
+        received = Instant.now()
+        with Live(console=out, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
+            for statuses, problem in polls:
+                received = Instant.now() if problem is None else received
+                live.update(watch_view(statuses, problem, received, Instant.now()), refresh=True)
 
 
 def _poll(client: ApiClient, cluster: str | None) -> Iterator[tuple[list[Status], str | None]]:
@@ -238,16 +232,6 @@ def _poll(client: ApiClient, cluster: str | None) -> Iterator[tuple[list[Status]
             statuses, problem = client.statuses(cluster), None
         except SourceError as error:
             problem = str(error)
-
-
-def _watch_screen(polls: Iterable[tuple[list[Status], str | None]], out: Console) -> None:
-    from whenever import Instant
-
-    received = Instant.now()
-    with Live(console=out, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
-        for statuses, problem in polls:
-            received = Instant.now() if problem is None else received
-            live.update(watch_view(statuses, problem, received, Instant.now()), refresh=True)
 
 
 def _watch_lines(polls: Iterable[tuple[list[Status], str | None]], *, as_json: bool) -> None:
@@ -264,10 +248,8 @@ def _watch_lines(polls: Iterable[tuple[list[Status], str | None]], *, as_json: b
                 print(json.dumps(each) if as_json else _line(each), flush=True)
 
 
-def watch_view(statuses: list[Status], problem: str | None, received: "Instant", now: "Instant") -> RenderableType:
+def watch_view(statuses: list[Status], problem: str | None, received: Instant, now: Instant) -> RenderableType:
     """The screen of --watch: the statuses received last, and why there are no newer ones (None: there are)."""
-    from whenever import SYSTEM_TZ
-
     clock = now.to_tz(SYSTEM_TZ).format("HH:mm:ss")
     parts: list[RenderableType] = [Text(f"Temporal SRE Copilot  {clock}  Ctrl-C ends", style="dim")]
     if problem is not None:
@@ -298,14 +280,13 @@ def _print_all_loops(settings: "Settings", cluster: str | None, *, as_json: bool
         for loop in loops:
             print(json.dumps(asdict(loop)))
     else:
-        print_loops(loops)
+        print_loops(loops, Console(highlight=False))
     if not all(loop.well for loop in loops):
         raise typer.Exit(1)
 
 
-def print_loops(loops: "Iterable[LoopReport]", console: Console | None = None) -> None:
+def print_loops(loops: "Iterable[LoopReport]", out: Console) -> None:
     """Print a line per loop, and below it what is wrong."""
-    out = console or Console(highlight=False)
     for loop in loops:
         line = Text.assemble((loop.workflow_id, "bold"), "  ", (f"● {loop.state}", "green" if loop.well else "red"))
         details = [

@@ -4,8 +4,10 @@ import json
 from typing import Annotated
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
 from copilot.cli.options import JsonOption
+from copilot.errors import SettingsError
 
 app = typer.Typer(help="Tokens for the API and the page.", no_args_is_help=True)
 
@@ -24,10 +26,7 @@ def new(
     In a browser, use any user name and the token as password.
 
     Example: copilot token new grafana"""
-    from pydantic import TypeAdapter, ValidationError
-
     from copilot.api.auth import new_token, token_hash
-    from copilot.errors import SettingsError
     from copilot.settings.sources import Name
 
     try:

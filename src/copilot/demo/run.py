@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
@@ -19,8 +19,8 @@ FIRST_VERDICT_TIMEOUT_SEC = 120.0
 JsonObject = dict[str, Any]
 
 
-class Screen:
-    """What a run reports to; this one shows nothing."""
+class Screen(Protocol):
+    """What a run reports to."""
 
     def event(self, event: Event) -> None:
         """Something happened to a part of the stack."""

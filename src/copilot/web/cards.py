@@ -114,33 +114,19 @@ def key_signals(
 
 def all_signals(signals: Signals) -> list[tuple[str, list[Row]]]:
     """Every expected signal by kind."""
-    kinds = []
-    for kind, title in KINDS:
-        rows = [_row(signals, s) for s in SPECS.values() if s.kind == kind and _expected(signals, s.id)]
-        if rows:
-            kinds.append((title, rows))
-    return kinds
+    expected = [s for s in SPECS.values() if _expected(signals, s.id)]
+    kinds = ((title, [_row(signals, s) for s in expected if s.kind == kind]) for kind, title in KINDS)
+    return [(title, rows) for title, rows in kinds if rows]
 
 
 def unread(signals: Signals) -> list[Row]:
     """Signals that could not be read although a source should have them."""
-    rows = [_row(signals, s) for s in SPECS.values() if _expected(signals, s.id)]
-    return [r for r in rows if r.reading == "missing" and not _nothing_measures(signals, r.spec.id)]
-
-
-def reason(missing: Missing) -> str:
-    """Why a reading is missing."""
-    code = REASONS[missing.code]
-    return f"{code}: {missing.detail}" if missing.detail else code
+    missing = ((s, signals.why_missing(s.id)) for s in SPECS.values())
+    return [_row(signals, s) for s, why in missing if why and why.code is not MissingCode.NO_SOURCE]
 
 
 def _expected(signals: Signals, signal_id: str) -> bool:
     return signals.covered(signal_id) or signals.why_missing(signal_id) is not None
-
-
-def _nothing_measures(signals: Signals, signal_id: str) -> bool:
-    why = signals.why_missing(signal_id)
-    return why is not None and why.code is MissingCode.NO_SOURCE
 
 
 def _row(signals: Signals, spec: SignalSpec) -> Row:
@@ -149,4 +135,5 @@ def _row(signals: Signals, spec: SignalSpec) -> Row:
     value = signals.value(spec.id)
     if value is not None:
         return Row(spec, "value", quantity(value, spec.unit), "")
-    return Row(spec, "missing", "not read", reason(signals.why_missing(spec.id) or Missing(code=MissingCode.ABSENT)))
+    missing = signals.why_missing(spec.id) or Missing(code=MissingCode.ABSENT)
+    return Row(spec, "missing", "not read", ": ".join(filter(None, (REASONS[missing.code], missing.detail))))

@@ -14,7 +14,6 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 from whenever import Instant
 
-from copilot.explain import ExplainedEvaluation
 from copilot.explain.numbers import NOTHING, duration, quantity
 from copilot.rules.model import GateResult, ReportedState, Severity, StoredIssue
 from copilot.rules.signals.readings import LogPattern
@@ -23,8 +22,8 @@ from copilot.rules.staleness import unknown_after_sec
 from copilot.sources.knowledge.runbooks import Runbook, anchor
 from copilot.store.base import TimelinePoint
 from copilot.web import drawing
-from copilot.web.cards import Callout, Card, Remedy, Row, all_signals, callout, key_signals, remedies, unread
-from copilot.web.verdicts import Overview, VerdictView
+from copilot.web.cards import Callout, Card, all_signals, callout, key_signals, remedies, unread
+from copilot.web.verdicts import VerdictView
 
 UNJUDGED = {
     None: "unjudged",
@@ -115,69 +114,49 @@ class Page:
     logged_in: bool = False
 
     @property
-    def cluster(self) -> str:
-        """The cluster's name."""
-        return self.verdict.cluster
-
-    @property
     def historical(self) -> bool:
         """Whether this shows a time in the past."""
         return self.query.at is not None
 
     @property
-    def evaluation(self) -> ExplainedEvaluation | None:
-        """The evaluation as it reads at `now`; None when there is none."""
-        return self.verdict.evaluation
-
-    @property
-    def now(self) -> Instant:
-        """The time that is shown."""
-        return self.verdict.now
-
-    @property
-    def state(self) -> ReportedState:
-        """The state; unknown without an evaluation."""
-        return self.verdict.state
-
-    @property
     def warning(self) -> str | None:
         """The sentence that must not be missed: the verdict is old, or there is none; None when it is fresh."""
-        e = self.evaluation
+        e = self.verdict.evaluation
         if e is None and self.historical:
             return "No evaluation is stored for this time."
         if e is None:
             return "No evaluation of this cluster has been received yet."
-        if self.state is ReportedState.UNKNOWN:
+        if self.verdict.state is ReportedState.UNKNOWN:
             before = f" Before that: {e.verdict.last_known_state}." if e.verdict.last_known_state else ""
-            return f"Unknown since {clock(e.verdict.since, self.now)}.{before}"
+            return f"Unknown since {clock(e.verdict.since, self.verdict.now)}.{before}"
         return "Stale: this state is held without fresh evidence." if e.verdict.stale else None
 
     @property
     def outdated(self) -> bool:
         """Whether the evaluation is so old that its readings say nothing about now."""
-        e, age = self.evaluation, self.verdict.age_sec
+        e, age = self.verdict.evaluation, self.verdict.age_sec
         return e is not None and age is not None and age > unknown_after_sec(e.interval_sec)
 
     @cached_property
     def callout(self) -> Callout | None:
         """The worst finding; None without one, or when it is outdated."""
-        return callout(self.evaluation) if self.evaluation and not self.outdated else None
+        return callout(self.verdict.evaluation) if self.verdict.evaluation and not self.outdated else None
 
     @property
     def rules_summary(self) -> str:
         """The state and the gates that decided it, from the rules alone."""
-        e = self.evaluation
+        e = self.verdict.evaluation
         if e is None:
             return ""
         firing = [g.sentence or words(g.name) for g in e.verdict.gates if g.fired]
         why = "; ".join(firing) if firing else "no gate is firing"
-        return f"{words(self.state.value)} since {clock(e.verdict.since, self.now)}: {why}."
+        return f"{words(self.verdict.state.value)} since {clock(e.verdict.since, self.verdict.now)}: {why}."
 
     @cached_property
     def gates(self) -> list[GateResult]:
         """Gates: firing ones (critical before warning), those with missing readings, and the rest, the nearest to their
         threshold first."""
-        return sorted(self.evaluation.verdict.gates, key=_interest) if self.evaluation else []
+        return sorted(self.verdict.evaluation.verdict.gates, key=_interest) if self.verdict.evaluation else []
 
     @property
     def gates_shown(self) -> int:
@@ -185,36 +164,20 @@ class Page:
         return max(GATES_SHOWN, sum(g.fired is True for g in self.gates))
 
     @cached_property
-    def remedies(self) -> list[Remedy]:
-        """What to do, most important first."""
-        return remedies(self.evaluation.findings) if self.evaluation else []
-
-    @cached_property
     def cards(self) -> list[tuple[str, list[Card]]]:
         """The key signals by topic."""
-        if self.evaluation is None:
-            return []
-        return key_signals(self.evaluation.signals, self.trend, self.now, self._point_lasts_sec(self.trend))
+        e = self.verdict.evaluation
+        return key_signals(e.signals, self.trend, self.verdict.now, self._point_lasts_sec(self.trend)) if e else []
 
     @property
     def trend_sec(self) -> int:
         """How long a time the sparklines cover, in whole minutes."""
-        return 60 * math.ceil((self.now - self.trend[0].time).total("minutes")) if self.trend else 0
-
-    @property
-    def rows(self) -> list[tuple[str, list[Row]]]:
-        """All signals by kind."""
-        return all_signals(self.evaluation.signals) if self.evaluation else []
-
-    @cached_property
-    def unread(self) -> list[Row]:
-        """Expected signals that could not be read, with the reason."""
-        return unread(self.evaluation.signals) if self.evaluation else []
+        return 60 * math.ceil((self.verdict.now - self.trend[0].time).total("minutes")) if self.trend else 0
 
     @property
     def logs(self) -> list[LogPattern]:
         """Log patterns by the chosen column; counts and times in descending order."""
-        patterns = list(self.evaluation.signals.logs) if self.evaluation else []
+        patterns = list(self.verdict.evaluation.signals.logs) if self.verdict.evaluation else []
         patterns.sort(key=lambda p: p.count, reverse=True)
         match self.query.sort:
             case "service" | "level" | "pattern" as column:
@@ -229,20 +192,20 @@ class Page:
     def issues_shown(self) -> list[StoredIssue]:
         """Issues of the last day; with a state filter, those that cause the state."""
         causes = {ReportedState.CRITICAL: Severity.CRITICAL, ReportedState.STRESSED: Severity.WARNING}
-        severity = causes.get(self.query.show) if self.query.show else None
-        return [i for i in self.issues if self.query.show is None or i.severity is severity]
+        show = self.query.show
+        return [i for i in self.issues if show is None or i.severity is causes.get(show)]
 
     @property
     def window(self) -> tuple[Instant, Instant]:
         """What the timeline covers: up to now, or around the historical time."""
-        end = min(self.today, self.now.add(minutes=self.span_min)) if self.historical else self.now
-        return self.now.subtract(minutes=self.span_min), end
+        end = min(self.today, self.verdict.now.add(minutes=self.span_min)) if self.historical else self.verdict.now
+        return self.verdict.now.subtract(minutes=self.span_min), end
 
     @property
     def span_min(self) -> int:
         """Minutes of the timeline before now, as far as there is history; on each side of a historical time."""
         spans = (*SPANS_MIN[:-1], 60 * PAST_HOURS) if self.historical else SPANS_MIN
-        far = [abs((self.now - p.time).total("minutes")) for p in (*self.strip[:1], *self.strip[-1:])]
+        far = [abs((self.verdict.now - p.time).total("minutes")) for p in (*self.strip[:1], *self.strip[-1:])]
         return next((span for span in spans if max(far, default=0.0) <= span), spans[-1])
 
     @cached_property
@@ -259,19 +222,21 @@ class Page:
     @property
     def earlier(self) -> Instant | None:
         """The change of state before the historical time's stretch; None without one."""
-        begun = [s.begin for s in self.stretches if s.begin <= self.now]
+        begun = [s.begin for s in self.stretches if s.begin <= self.verdict.now]
         return begun[-2] if len(begun) > 1 else None
 
     @property
     def later(self) -> Instant | None:
         """The next change of state after the historical time; None without one."""
-        return next((s.begin for s in self.stretches if s.begin > self.now), None)
+        return next((s.begin for s in self.stretches if s.begin > self.verdict.now), None)
 
     @property
     def marker(self) -> float:
         """The historical time's place on the timeline (0…1000)."""
         start, end = self.window
-        return round(drawing.STRIP_WIDTH * (self.now - start).total("seconds") / (end - start).total("seconds"), 1)
+        return round(
+            drawing.STRIP_WIDTH * (self.verdict.now - start).total("seconds") / (end - start).total("seconds"), 1
+        )
 
     @property
     def marks(self) -> list[str]:
@@ -286,7 +251,7 @@ class Page:
 
     def _point_lasts_sec(self, points: Sequence[TimelinePoint]) -> float:
         """Seconds a point holds: a gap is longer than a verdict lasts, and than two steps between points."""
-        lasts = unknown_after_sec(self.evaluation.interval_sec) if self.evaluation else MAX_STEP_SEC
+        lasts = unknown_after_sec(self.verdict.evaluation.interval_sec) if self.verdict.evaluation else MAX_STEP_SEC
         step = (points[-1].time - points[0].time).total("seconds") / (len(points) - 1) if len(points) > 1 else 0.0
         return max(lasts, 2 * step)
 
@@ -301,32 +266,10 @@ def _interest(gate: GateResult) -> tuple[int, bool, float]:
     return rank, gate.severity is not Severity.CRITICAL, gate.margin if gate.margin is not None else 0.0
 
 
-def render_page(page: Page, *, whole: bool) -> str:
-    """A cluster's page; `whole` false: its live part only."""
-    return _render("page.html" if whole else "live.html", page=page)
-
-
-def render_overview(overview: Overview, *, whole: bool) -> str:
-    """The overview of several clusters; `whole` false: its live part only."""
-    return _render("overview.html" if whole else "overview_live.html", overview=overview)
-
-
-def render_runbook(title: str, article: str) -> str:
-    """A runbook, given as HTML, as a page of its own."""
-    return _render("runbook.html", title=title, article=article)
-
-
-def render_login(target: str, *, refused: bool) -> str:
-    """The login; `target` is where it leads."""
-    return _render("login.html", target=target, refused=refused)
-
-
-def render_error(
-    title: str, message: str, what_to_do: str, *, status: int, field: str | None, request_id: str | None
-) -> str:
-    """An error: what went wrong (about the parameter `field`, if any) and what to do."""
-    return _render("error.html", title=title, message=message, what_to_do=what_to_do, status=status, field=field,
-                   request_id=request_id)  # fmt: skip
+def render(template: str, **content: object) -> str:
+    """The HTML of a file of `templates`. page.html and overview.html are whole pages of `page` and `overview`, and
+    live.html and overview_live.html their live parts; a template fails where content that it names is missing."""
+    return _environment().get_template(template).render(**content)
 
 
 def runbook_html(runbook: Runbook) -> str:
@@ -347,10 +290,6 @@ def _markdown() -> MarkdownIt:
     return MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
 
 
-def _render(template: str, **content: object) -> str:
-    return _environment().get_template(template).render(**content)
-
-
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -360,15 +299,10 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {f.__name__: f for f in (quantity, words, clock, ago, duration, prose)}
-    environment.globals |= {
-        "CHANGES_SHOWN": CHANGES_SHOWN,
-        "TABS_SHOWN": TABS_SHOWN,
-        "LOG_COLUMNS": LOG_COLUMNS,
-        "MEANS": MEANS,
-        "NOTHING": NOTHING,
-        "STATES": tuple(ReportedState),
-        "UNJUDGED": UNJUDGED,
-        "SPECS": SPECS,
+    environment.filters |= {
+        f.__name__: f for f in (quantity, words, clock, ago, duration, prose, remedies, all_signals, unread)
     }
+    environment.globals |= {"CHANGES_SHOWN": CHANGES_SHOWN, "TABS_SHOWN": TABS_SHOWN, "LOG_COLUMNS": LOG_COLUMNS}
+    environment.globals |= {"MEANS": MEANS, "NOTHING": NOTHING, "UNJUDGED": UNJUDGED, "SPECS": SPECS}
+    environment.globals["STATES"] = tuple(ReportedState)
     return environment

@@ -92,5 +92,4 @@ class Overview:
     @property
     def counts(self) -> list[tuple[ReportedState, int]]:
         """How many clusters are in each state that occurs, the worst state first."""
-        counted = Counter(view.state for view in self.ranked)
-        return list(counted.items())
+        return list(Counter(view.state for view in self.ranked).items())

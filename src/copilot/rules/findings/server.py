@@ -218,7 +218,7 @@ RATE_LIMITED = Finding(
     ),
 )  # fmt: skip
 SERVER_PROCESS_DOWN = Finding(
-    "server_process_down", _server_process_down, "server",
+    "server_process_down", _server_process_down, "history",
     title="[A {service} process][{some:flag}A server process] does not answer: {processes:code}",
     cause="Its metrics page is not answered while others are: the process is down, frozen, or cut off, and what it owned "
     "(shards, task queue partitions) waits until others take it over.",
@@ -229,7 +229,7 @@ SERVER_PROCESS_DOWN = Finding(
 HISTORY_HOST_STALLED = Finding(
     "history_host_stalled", _history_host_stalled, "history",
     title="One of the history hosts completes no task: {hosts:code}",
-    cause="The other history hosts of {of:brief} do. Its shards stand still, and requests for them wait and fail.",
+    cause="The other history hosts of {of:brief} do. Its shards make no progress, and requests for them wait and fail.",
     actions=(
         Action("restart_host", ActionType.RESTART, "history", "Save the log of {hosts:code}, then restart it, so that the others take its shards. Leave the workers as they are.", 0.8, "medium"),
     ),
@@ -240,7 +240,7 @@ WORKER_DEPLOYMENT_LIMIT = Finding(
     cause="The namespace has as many worker deployments or versions as {limit:code} allows, so polls of a new one are refused and "
     "tried again. Older versions work on.",
     actions=(
-        Action("remove_versions", ActionType.CONFIGURE, "workers", "Delete worker deployments or versions that nobody needs, or raise the namespace's limit on them.", 0.85),
+        Action("remove_versions", ActionType.CONFIGURE, "workers", "Delete worker deployments or versions that are not needed, or raise the namespace's limit on them.", 0.85),
     ),
 )  # fmt: skip
 BUSY_WORKFLOW = Finding(

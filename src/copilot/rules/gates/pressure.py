@@ -80,7 +80,7 @@ def _aging_unseen(context: GateContext) -> GateResult | None:
 
 def _backlog_age(context: GateContext) -> GateResult:
     """The age of the oldest task > `backlog_age_sec`, on any queue to which tasks are still added. An age that does not
-    change while the queue is dispatched is nobody's: a process that lost a partition goes on showing its last."""
+    change while the queue is dispatched belongs to no process: one that lost a partition goes on showing its last."""
     limit = context.thresholds.backlog_age_sec
     queues = [f for f in context.queues.values() if f.backlog_age_sec is not None]
     flows = [f for f in queues if not (context.abandoned(f) or context.ownerless(f))] if queues else [context.cluster]

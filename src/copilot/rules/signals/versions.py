@@ -29,7 +29,9 @@ _VERSION = re.compile(r"v?(\d+)[._](\d+)(?:[._-].*)?")
 
 
 def release(version: str) -> Release | None:
-    """The release of a version as Temporal's API (`1.31.2`) or a page (`1_31_2`) spells it; None if it is neither."""
+    """The release of a version; None if it is not one.
+
+    Temporal's API writes `1.31.2`, a page `1_31_2`; both may have more behind it, as in `1.32.0-rc.1`."""
     match = _VERSION.fullmatch(version.strip())
     return (int(match[1]), int(match[2])) if match else None
 
