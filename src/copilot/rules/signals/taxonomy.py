@@ -103,7 +103,7 @@ class SignalSpec:
     (stock servers refresh these gauges once a minute), metrics for rates (they have the window of all other rates, and
     the sticky queues). `emitted_by`: the only server service whose pages hold its series; empty where there is no single
     one. `hint`: what turns it on besides the setup of its source; where nothing measures it, what that means.
-    """How metrics give a signal. `name`: what a substitute is called in the reading's origin; the other fields as in
+    `substitute`: how servers that do not emit its families have it.
     `dashboard`: the Grafana dashboard that has its panel. `card`: its place on the page; None where it is no key signal.
     """
 
