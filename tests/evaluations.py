@@ -88,11 +88,13 @@ def judged(ticks: list[Signals], end: Instant, interval: float = 30.0, cluster: 
 
 @cache
 def _made(state: str, interval: float) -> Evaluation:
-    """The evaluation at NOON: the state is six ticks old, or, if stressed, this is the first tick with a finding."""
+    """The evaluation at NOON: the state is six ticks old, or, if stressed, this is the first tick at which work stalls."""
     ticks = recorded("metrics-cut" if state == "unknown" else "one-of-two-queues")[: FAULT + 24]
     for e in judged([*ticks, *ticks[-1:] * 30], NOON, interval):
         since = (e.time - e.verdict.since).total("seconds")
-        if e.verdict.health_state == state and (e.top_factor if state == "stressed" else since >= 6 * interval):
+        if e.verdict.health_state == state and (
+            "work_stalled" in e.verdict.fired() if state == "stressed" else since >= 6 * interval
+        ):
             return e
     raise AssertionError(f"{state} does not occur")
 
