@@ -13,6 +13,7 @@ from copilot.rules.model import Evaluation, Issue
 from copilot.rules.signals.readings import BreakdownRow, Signals
 from copilot.sources.recorded import read_recording
 from tests.cluster_signals import blind, healthy, play, with_queues, workers_down
+from tests.new_causes import MORE, SHOWN
 from tests.observed_faults import FOLDER, observed
 
 HERE = Path(__file__).parent
@@ -50,6 +51,13 @@ PEOPLE: dict[str, str] = {
     "application_failures": "workflows fail with ApplicationError, who should look",
     "client_mistakes": "many NotFound and AlreadyStarted errors from clients",
     "abandoned_queue": "old tasks on a task queue nobody uses any more",
+    "server_process_down": "one matching pod is down or frozen, the other server processes answer",
+    "history_host_stalled": "one history host does nothing while the others work, gray failure",
+    "worker_deployment_limit": "new worker version cannot poll, too many deployment versions",
+    "busy_workflow": "signals to one workflow rejected with BusyWorkflow",
+    "dlq_messages": "messages in the dead letter queue, how do I merge them back",
+    "workers_not_polling": "worker pods are running but no polls reach the server, certificate expired?",
+    "dispatch_limited": "backlog stays although workers poll and are idle, is the task queue rate limited",
 }
 
 SOMETHING_ELSE = (
@@ -123,6 +131,8 @@ MADE: tuple[Signals, ...] = (
     healthy(workers__workflow_pollers=400.0),
     healthy(clients__mistakes_per_sec=6.0),
     with_queues(healthy(matching__backlog_count=5.0, matching__workflow_backlog_age_sec=90_000.0), attic=_OLD),
+    *(shown for shown, _ in SHOWN.values()),
+    *MORE,
 )  # fmt: skip
 
 

@@ -88,7 +88,7 @@ def judged(ticks: list[Signals], end: Instant, interval: float = 30.0, cluster: 
 
 @cache
 def _made(state: str, interval: float) -> Evaluation:
-    """The evaluation at NOON: the state is six ticks old, or, if stressed, this is the first tick at which work stalls."""
+    """The evaluation at NOON: the state is six ticks old, or, if stressed, work stalls for the first time."""
     ticks = recorded("metrics-cut" if state == "unknown" else "one-of-two-queues")[: FAULT + 24]
     for e in judged([*ticks, *ticks[-1:] * 30], NOON, interval):
         since = (e.time - e.verdict.since).total("seconds")

@@ -140,8 +140,10 @@ class Imagined:
             ages = {p: age for p, (_, age) in gauges.items() if p[1] == kind}
             breakdowns[f"matching.{kind}_backlog_age_sec"] = _rows(self.teams, ages, "")
         quiet = RATIOS_OF_WORK if served == 0 else ()
+        # Workers that take nothing are dead: their pages are gone.
+        alive = any(team.workflow_workers(second) or team.activity_workers(second) for team in self.teams)
         return self._as_read(signals, breakdowns, quiet, self.lost(second)).model_copy(
-            update={"time": START.add(seconds=second)}
+            update={"time": START.add(seconds=second), "targets": {"server": 1, "worker": 2 if alive else 0}}
         )
 
     def _as_read(

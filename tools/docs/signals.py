@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from copilot.cli.signals import KINDS, WORSE, families_of
 from copilot.rules.signals.taxonomy import SPECS, SignalSpec
+from copilot.rules.signals.versions import SINCE
 
 INTRODUCTION = """\
 # Signals
@@ -15,7 +16,9 @@ cluster has.
 - *Worse*: the direction that is worse.
 - *Source*: `metrics` (a /metrics page; the metric families follow), `api` (Temporal's API), both (the first one is
   preferred; `copilot doctor` shows which was used), `logs`, or `none`: nothing in server 1.32 measures it, and the
-  coverage does not count it. *Emitted by* is the only server service whose pages have these families.
+  coverage does not count it. *Since* is the first server version that has the family; where an earlier one runs, the
+  signal is missing or comes from its *substitute*. *Emitted by* is the only server service whose pages have these
+  families.
 - *If missing*: what turns the signal on. Numbers refer to [Setups and notes](#setups-and-notes).
 
 Rates are per second over one rate window.
@@ -27,6 +30,17 @@ def markdown() -> str:
     numbers = _numbered()
     notes = [f"{number}. {text[0].upper()}{text[1:]}." for text, number in numbers.items()]
     return "\n".join([INTRODUCTION, *_tables(numbers), "## Setups and notes\n", *notes, ""])
+
+
+def _source(spec: SignalSpec) -> str:
+    """Where it comes from: its sources, its families with the version each is new in, and what is read without them."""
+    families = ", ".join(f"`{f}`{_since(f)}" for f in families_of(spec))
+    source = f"{spec.source}: {families}" if families else spec.source
+    return f"{source}; substitute: {spec.substitute.name}" if spec.substitute else source
+
+
+def _since(family: str) -> str:
+    return " (since {}.{})".format(*SINCE[family]) if family in SINCE else ""
 
 
 def _texts(spec: SignalSpec) -> tuple[str, ...]:
@@ -46,10 +60,16 @@ def _tables(numbers: dict[str, int]) -> Iterator[str]:
         yield "|---|---|---|---|---|---|---|"
         for spec in SPECS.values():
             if spec.kind == kind:
-                families = ", ".join(f"`{family}`" for family in families_of(spec))
-                source = f"{spec.source}: {families}" if families else spec.source
                 hint = "; ".join(f"({numbers[text]})" if text in numbers else text for text in _texts(spec))
-                cells = (f"`{spec.id}`", spec.unit, WORSE[spec.worse], spec.meaning, source, spec.emitted_by, hint)
+                cells = (
+                    f"`{spec.id}`",
+                    spec.unit,
+                    WORSE[spec.worse],
+                    spec.meaning,
+                    _source(spec),
+                    spec.emitted_by,
+                    hint,
+                )
                 yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
         yield ""
 

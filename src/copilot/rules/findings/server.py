@@ -110,11 +110,9 @@ def _dlq_messages(context: FindingContext) -> Found | None:
     count, row = context.value("queue.dlq_messages"), context.top_row("queue.dlq_messages")
     if not count:
         return None
-    return Found(
-        [],
-        present(count=count, category=row.label("task_category") if row else None),
-        signals=("queue.dlq_messages",),
-    )
+    category = row.label("task_category") if row else ""
+    evidence = present(count=count, category=category, some=not category)
+    return Found([], evidence, signals=("queue.dlq_messages",))
 
 
 def _frontend_errors(context: FindingContext) -> Found | None:
@@ -223,15 +221,15 @@ SERVER_PROCESS_DOWN = Finding(
     cause="Its metrics page is not answered while others are: the process is down, frozen, or cut off, and what it owned "
     "(shards, task queue partitions) waits until others take it over.",
     actions=(
-        Action("check_process_down", ActionType.ALERT, "server", "Check {processes:code}: its log, CPU, memory, host and network. Restart it if it hangs. Leave the workers as they are.", 0.8),
+        Action("check_process_down", ActionType.ALERT, "server", "Check the process[ {processes:code}]: its log, CPU, memory, host and network. Restart it if it hangs. Leave the workers as they are.", 0.8),
     ),
 )  # fmt: skip
 HISTORY_HOST_STALLED = Finding(
     "history_host_stalled", _history_host_stalled, "history",
     title="One of the history hosts completes no task: {hosts:code}",
-    cause="The other history hosts of {of:brief} do. Its shards make no progress, and requests for them wait and fail.",
+    cause="The others of {of:brief} history hosts do. Its shards make no progress, and requests for them wait and fail.",
     actions=(
-        Action("restart_host", ActionType.RESTART, "history", "Save the log of {hosts:code}, then restart it, so that the others take its shards. Leave the workers as they are.", 0.8, "medium"),
+        Action("restart_host", ActionType.RESTART, "history", "Save the log of the host[ {hosts:code}], then restart it, so that the others take its shards. Leave the workers as they are.", 0.8, "medium"),
     ),
 )  # fmt: skip
 WORKER_DEPLOYMENT_LIMIT = Finding(
@@ -255,7 +253,7 @@ BUSY_WORKFLOW = Finding(
 DLQ_MESSAGES = Finding(
     "dlq_messages", _dlq_messages, "history",
     title="The dead letter queue (DLQ) holds {count:count task}",
-    cause="[Tasks of category {category:code}][History tasks] that failed for good are parked there and are not tried again: "
+    cause="[Tasks of category {category:code}][{some:flag}History tasks] that failed for good are parked there and are not tried again: "
     "workflows or schedules that need them stay silent.",
     actions=(
         Action("read_dlq", ActionType.ALERT, "history", "List them with `tdbg dlq`, fix why they failed, then merge them back.", 0.8),

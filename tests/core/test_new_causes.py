@@ -1,0 +1,390 @@
+"""Sick processes, limits on one queue and lost polls; readings that cannot be; and queues that no one owns."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from copilot.rules.bottleneck import draining, limited_flows, workers_gone
+from copilot.rules.flow import HIDDEN, Flow, cluster_flow, queue_flows
+from copilot.rules.gates.context import GateContext
+from copilot.rules.gates.registry import BY_NAME
+from copilot.rules.memory import Memory, QueueMemory, full_slots, partly_full_slots
+from copilot.rules.model import GateResult
+from copilot.rules.signals.credible import credible
+from copilot.rules.signals.readings import MissingCode, Signals
+from copilot.rules.signals.versions import Release, lowest, release
+from copilot.rules.thresholds import Thresholds
+from tests.cluster_signals import START, healthy, play, with_queues
+from tests.new_causes import QUEUED, SHOWN, dead_letters, hosts, limited, not_polling, process_down, row, with_rows
+from tests.scraped import Pages, read
+
+ORDERS = "default/orders/workflow"
+AGO = START.subtract(seconds=60)
+
+
+def view(signals: Signals, **memory: object) -> GateContext:
+    """What gates look at, with this memory."""
+    return GateContext(
+        signals, cluster_flow(signals), queue_flows(signals), Memory(**memory), Thresholds(), 30.0, signals.time
+    )
+
+
+def of_orders(signals: Signals, **past: object) -> tuple[GateContext, Flow]:
+    """The view with a memory of the queue `orders`, and its flow."""
+    context = view(signals, queues={ORDERS: QueueMemory(**past)})  # type: ignore[arg-type]
+    return context, context.queues[ORDERS]
+
+
+def found(signals: Signals) -> list[str]:
+    return [f.finding for f in play([healthy()] * 5 + [signals] * 6)[0][-1].findings]
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_cause_is_found_where_it_shows_and_not_where_something_like_it_does(name: str) -> None:
+    shown, like = SHOWN[name]
+    assert name in found(shown)
+    assert name not in found(like)
+
+
+@pytest.mark.parametrize(
+    ("signals", "name"),
+    [
+        (hosts(0.0, 17.0, frontend__error_rate_per_sec=0.0), "history_host_stalled"),
+        (hosts(0.0, 0.2), "history_host_stalled"),
+        (hosts(0.0, 0.0), "history_host_stalled"),
+        (limited(matching__tasks_dispatched_per_sec=0.0), "dispatch_limited"),
+        (limited(workers__workflow_slots_available=0.0, workers__workflow_slots_used=100.0), "dispatch_limited"),
+        (limited(frontend__latency_p99_ms=3000.0), "dispatch_limited"),
+        (limited(matching__backlog_count=0.0), "dispatch_limited"),
+        (not_polling(poller__pending_polls=1.0), "workers_not_polling"),
+        (not_polling(matching__tasks_dispatched_per_sec=0.1), "workers_not_polling"),
+    ],
+    ids=["no gate", "few tasks", "all hosts", "undispatched", "full", "slow server", "no backlog", "a poll", "a task"],
+)
+def test_what_comes_close_is_not_it(signals: Signals, name: str) -> None:
+    assert name not in found(signals)
+
+
+def test_a_dead_letter_says_of_which_category_it_is_where_that_is_known() -> None:
+    causes = [play([s])[0][-1].findings[0].likely_cause for s in (dead_letters(3.0, "timer"), dead_letters(3.0))]
+    assert [c.split(" that")[0] for c in causes] == ["Tasks of category `timer`", "History tasks"]
+
+
+def test_a_process_that_is_down_explains_failing_requests_and_names_its_service() -> None:
+    failing = process_down("http://history-2:9090/metrics", demand__rejected_per_sec=3.0)
+    first = play([healthy()] * 5 + [failing] * 4)[0][-1].findings[0]
+    assert first.title == "A history process does not answer: `http://history-2:9090/metrics`"
+    assert "requests_rejected" in first.contributing_factors
+
+
+def test_workers_that_run_and_do_not_poll_are_not_to_be_started() -> None:
+    first, then = play([healthy()] * 5 + [not_polling()] * 6)[0][-1].findings
+    assert (first.finding, then.finding, then.suggested_actions) == ("workers_not_polling", "no_pollers", ())
+
+
+def gate(name: str, signals: Signals, **memory: object) -> GateResult:
+    return BY_NAME[name].result(view(signals, **memory))
+
+
+@pytest.mark.parametrize(
+    ("signals", "before", "fired"),
+    [
+        (not_polling(), 2, True),
+        (not_polling(workers=3), 2, True),
+        (not_polling(workers=1), 2, False),
+        (not_polling(), None, False),
+        (not_polling(workers=0), 0, False),
+        (healthy(), 2, False),
+        (not_polling(poller__pending_polls=None), 2, None),
+        (not_polling(matching__tasks_dispatched_per_sec=None), 2, None),
+    ],
+)
+def test_polls_are_lost_while_as_many_workers_run_as_polled(
+    signals: Signals, before: int | None, fired: bool | None
+) -> None:
+    assert gate("polls_lost", signals, polling_workers=before).fired is fired
+
+
+@pytest.mark.parametrize(
+    ("changes", "fired", "aspect"),
+    [
+        ({"demand__answered_per_sec": 1.9}, True, "unanswered"),
+        ({"demand__answered_per_sec": 2.1}, False, "unanswered"),
+        ({"demand__answered_per_sec": 4.1}, False, ""),
+        ({"demand__answered_per_sec": 3.0, "demand__rejected_per_sec": 1.5}, True, ""),
+        ({"demand__answered_per_sec": None}, False, ""),
+        ({"demand__answered_per_sec": 0.0}, False, ""),
+        ({"demand__answered_per_sec": 0.0, "state_transitions__throughput_per_sec": 0.0}, True, "unanswered"),
+    ],
+)
+def test_requests_that_are_not_answered_are_rejected(
+    changes: dict[str, float | None], fired: bool, aspect: str
+) -> None:
+    result = gate("requests_rejected", healthy(**changes))
+    assert (result.fired, result.aspect) == (fired, aspect)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1.31.2", (1, 31)),
+        ("v1.32.0", (1, 32)),
+        ("1_31_2", (1, 31)),
+        (" 1.29 ", (1, 29)),
+        ("1.33.0-rc.1", (1, 33)),
+        ("", None),
+        ("unknown", None),
+        ("1", None),
+        ("1.31x", None),
+    ],
+)
+def test_a_version_is_understood_as_the_api_and_as_pages_write_it(text: str, expected: Release | None) -> None:
+    assert release(text) == expected
+
+
+def test_of_several_versions_the_lowest_counts_and_no_number_is_none() -> None:
+    assert lowest(["1.32.0", "1_9_0", "devel", "1.31.2"]) == (1, 9)
+    assert lowest(["devel", ""]) is None
+    assert lowest([]) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "doubted", "code"),
+    [
+        ({"frontend__error_rate_per_sec": 301.0}, {"frontend.error_rate_per_sec"}, MissingCode.PARSE),
+        ({"frontend__error_rate_per_sec": 299.0}, set(), None),
+        ({"demand__rejected_per_sec": 41.0}, {"demand.rejected_per_sec"}, MissingCode.PARSE),
+        ({"demand__rejected_per_sec": 9.0, "demand__requests_per_sec": 0.1}, set(), None),
+        ({"persistence__error_rate_per_sec": 1400.0}, {"persistence.error_rate_per_sec"}, MissingCode.PARSE),
+        ({"persistence__throttled_per_sec": 1400.0}, {"persistence.throttled_per_sec"}, MissingCode.PARSE),
+        ({"history__throttled_per_sec": 700.0}, {"history.throttled_per_sec"}, MissingCode.PARSE),
+        ({"workflow_tasks__failed_per_sec": 180.0}, {"workflow_tasks.failed_per_sec"}, MissingCode.PARSE),
+        ({"workflow_tasks__timed_out_per_sec": 180.0}, {"workflow_tasks.timed_out_per_sec"}, MissingCode.PARSE),
+        ({"activity_tasks__failed_per_sec": 180.0}, {"activity_tasks.failed_per_sec"}, MissingCode.PARSE),
+        (
+            {"demand__tasks_added_per_sec": 0.0},
+            {"demand.tasks_added_per_sec", "matching.tasks_spooled_per_sec"},
+            MissingCode.NO_SOURCE,
+        ),
+        ({"demand__tasks_added_per_sec": 0.0, "demand__starts_per_sec": 0.0}, set(), None),
+        ({"demand__tasks_added_per_sec": 0.0, "matching__tasks_dispatched_per_sec": 0.05}, set(), None),
+        ({"poller__pending_polls": 0.0}, {"poller.pending_polls"}, MissingCode.NO_SOURCE),
+        (
+            {"poller__pending_polls": 0.0, "workers__workflow_pollers": 0.0, "workers__activity_pollers": None},
+            set(),
+            None,
+        ),
+    ],
+)
+def test_readings_that_cannot_be_true_are_missing(
+    changes: dict[str, float | None], doubted: set[str], code: MissingCode | None
+) -> None:
+    signals = healthy(**changes)
+    believed = credible(signals)
+    lost = {i for i in believed.missing if i not in signals.missing}
+    assert lost == doubted
+    assert {believed.missing[i].code for i in lost} == ({code} if code else set())
+    assert all(believed.value(i) is None for i in lost)
+
+
+def test_a_healthy_reading_is_left_as_it_is_and_a_doubted_one_loses_its_rows() -> None:
+    signals = healthy()
+    assert credible(signals) is signals
+    doubted = with_rows(healthy(demand__rejected_per_sec=90.0), "demand.rejected_per_sec", row(90.0, operation="x"))
+    assert credible(doubted).rows("demand.rejected_per_sec") == ()
+
+
+HELD: dict[str, Any] = {"backlog_age_sec": 85.0, "add_rate": 17.0, "dispatch_rate": 17.0, "spooled": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "ages", "ownerless"),
+    [
+        ({}, ((AGO, 85.0),), True),
+        ({}, (), True),
+        ({}, ((AGO, 60.0),), False),
+        ({"pollers": 2.0}, (), False),
+        ({"add_rate": None}, (), False),
+        ({"add_rate": 0.0}, (), False),
+        ({"spooled": 0.1}, (), False),
+        ({"dispatch_rate": 15.0}, (), False),
+    ],
+    ids=["stays", "first seen", "moves", "described", "no rate", "idle", "stored", "behind"],
+)
+def test_an_age_that_stays_while_the_queue_is_dispatched_has_no_owner(
+    changes: dict[str, Any], ages: object, ownerless: bool
+) -> None:
+    context, flow = of_orders(limited(), ages=ages)
+    assert context.ownerless(replace(flow, **(HELD | changes))) is ownerless
+
+
+@pytest.mark.parametrize(
+    ("before", "dispatched", "elsewhere", "abandoned"),
+    [
+        (5.0, 0.0, 3.0, True),
+        (4.0, 0.0, 3.0, False),
+        (None, 0.0, 3.0, False),
+        (5.0, None, 3.0, False),
+        (5.0, 0.2, 3.0, False),
+        (5.0, 0.0, 0.0, False),
+    ],
+    ids=["the same", "grown", "not seen", "unknown", "dispatched", "idle cluster"],
+)
+def test_without_add_rates_a_queue_is_abandoned_if_its_backlog_stays(
+    before: float | None, dispatched: float | None, elsewhere: float, abandoned: bool
+) -> None:
+    context, flow = of_orders(limited(), backlog=before)
+    old = replace(flow, add_rate=None, dispatch_rate=dispatched, backlog=5.0, backlog_age_sec=900.0)
+    other = Flow("default", "mail", "workflow", dispatch_rate=elsewhere)
+    assert replace(context, queues={ORDERS: old, other.key: other}).abandoned(old) is abandoned
+
+
+def slots(free: dict[str, float], used: dict[str, float], added: dict[str, float], kind: str = "activity") -> Signals:
+    """Slots by queue, of one type, and what is added by queue; all other slots are free."""
+    signals = healthy()
+    for signal_id, values in {
+        f"workers.{kind}_slots_available": free,
+        f"workers.{kind}_slots_used": used,
+        "demand.tasks_added_per_sec": added,
+    }.items():
+        rows = (row(value, namespace="default", task_queue=q, task_type=kind) for q, value in values.items())
+        signals = with_rows(signals, signal_id, *rows)
+    return signals
+
+
+@pytest.mark.parametrize(
+    ("signals", "partly"),
+    [
+        (slots({"a": 0, "b": 50}, {"a": 10, "b": 1}, {"a": 3, "b": 7}), "activity"),
+        (slots({"a": 0, "b": 50}, {"a": 10, "b": 1}, {"a": 1, "b": 9}), None),
+        (slots({"a": 5, "b": 50}, {"a": 10, "b": 1}, {"a": 3, "b": 7}), None),
+        (slots({"a": 0, "b": 50}, {"b": 1}, {"a": 3, "b": 7}), None),
+        (slots({"a": 0, "b": 50}, {"a": 10, "b": 1}, {}), None),
+        (slots({"a": 0, "b": 50}, {"a": 10, "b": 1}, {"a": 3, "b": 7}, "workflow"), None),
+    ],
+    ids=["a third is full", "a tenth is full", "free", "none used", "no rates", "workflow"],
+)
+def test_activity_slots_of_queues_that_carry_a_fifth_may_be_full(signals: Signals, partly: str | None) -> None:
+    assert partly_full_slots(signals) == partly
+    assert full_slots(signals, "activity") == partly
+    assert full_slots(signals, None) is None
+
+
+@pytest.mark.parametrize(
+    ("free", "used", "full"),
+    [(0.0, 4.0, True), (4.0, 96.0, True), (6.0, 94.0, False), (0.0, 0.0, False), (None, 4.0, False)],
+)
+def test_slots_are_full_when_all_but_one_in_twenty_are_in_use(free: float | None, used: float, full: bool) -> None:
+    signals = healthy(workers__workflow_slots_available=free, workers__workflow_slots_used=used)
+    assert full_slots(signals, None) == ("workflow" if full else None)
+
+
+@pytest.mark.parametrize(
+    ("pages", "listed", "gone"),
+    [
+        ({"mail": 4.0}, AGO, True),
+        ({"mail": 4.0}, None, False),
+        ({"mail": 4.0, "orders": 0.0}, AGO, False),
+        ({}, AGO, False),
+    ],
+    ids=["others are listed", "never listed", "still listed", "no pages"],
+)
+def test_workers_are_gone_when_pages_list_other_queues_only(
+    pages: dict[str, float], listed: object, gone: bool
+) -> None:
+    signals = with_queues(healthy(), orders=QUEUED, mail=QUEUED)
+    rows = (row(n, namespace="default", task_queue=queue) for queue, n in pages.items())
+    context, flow = of_orders(with_rows(signals, "workers.workflow_pollers", *rows), last_listed=listed)
+    assert workers_gone(flow, context) is gone
+
+
+@pytest.mark.parametrize(
+    ("signals", "past", "named"),
+    [
+        (limited(), {"beside_polls": AGO}, True),
+        (limited(), {"beside_polls": START.subtract(seconds=20)}, False),
+        (limited(), {}, False),
+        (limited(), {"beside_polls": AGO, "backlog": 201.0}, False),
+        (limited(), {"beside_polls": AGO, "last_shrunk": AGO}, False),
+        (limited(matching__tasks_dispatched_per_sec=0.0), {"beside_polls": AGO}, False),
+        (
+            with_rows(limited(), "version.backlog_count", row(9.0, task_queue="orders", worker_version="shop:2")),
+            {"beside_polls": AGO},
+            False,
+        ),
+    ],
+    ids=["a window", "less", "never", "shrinks", "has shrunk", "undispatched", "versions"],
+)
+def test_a_queue_is_limited_whose_backlog_stays_beside_polls_for_a_window(
+    signals: Signals, past: dict[str, object], named: bool
+) -> None:
+    context, flow = of_orders(signals, **past)
+    assert limited_flows(context) == ([flow] if named else [])
+
+
+@pytest.mark.parametrize(
+    ("dispatched", "past", "drains"),
+    [(17.0, 290.0, True), (17.0, 200.0, False), (17.0, 150.0, False), (16.0, 290.0, False), (17.0, None, False)],
+    ids=["shrinks", "stays", "grows", "slower", "not seen"],
+)
+def test_a_backlog_drains_that_is_dispatched_as_fast_and_was_seen_to_shrink(
+    dispatched: float, past: float | None, drains: bool
+) -> None:
+    context, _ = of_orders(limited(matching__tasks_dispatched_per_sec=dispatched), backlog=past)
+    assert draining(context) is drains
+
+
+@pytest.mark.parametrize("hidden", sorted(HIDDEN))
+def test_a_hidden_name_is_no_queue_and_leaves_the_others_unknown(hidden: str) -> None:
+    rows = (row(v, namespace="default", task_queue=q, task_type="workflow") for q, v in ((hidden, 12.0), ("a", 5.5)))
+    signals = with_rows(healthy(), "demand.tasks_added_per_sec", *rows)
+    flows = queue_flows(
+        with_rows(
+            signals, "matching.backlog_count", row(3.0, namespace="default", task_queue="b", task_type="workflow")
+        )
+    )
+    assert {f.task_queue: f.add_rate for f in flows.values()} == {"": 12.0, "a": 5.5, "b": None}
+
+
+BUILD = 'build_information{{build_version="{}",service_name="matching"}} 1'
+SERVICE = 'service_requests{service_name="matching",operation="AddWorkflowTask",namespace="default"}'
+OFFERED = 'syncmatch_latency_count{namespace="default",taskqueue="orders",task_type="Workflow"}'
+ADDED = "demand.tasks_added_per_sec"
+
+
+def matching(*versions: str) -> Signals:
+    """Two pages a minute apart of a matching process, without the family of added tasks."""
+    pages, builds = Pages(), [BUILD.format(v) for v in versions]
+    for at, n in ((0, 100), (60, 220)):
+        pages.add(at, f"{SERVICE} {n}", f"{OFFERED} {n}", *builds)
+    return read(pages, at=60)
+
+
+@pytest.mark.parametrize("versions", [("1.31.2",), ("1.32.0", "1.31.2")], ids=["old", "upgrading"])
+def test_a_server_without_added_tasks_gives_offered_ones_instead(versions: tuple[str, ...]) -> None:
+    signals = matching(*versions)
+    assert signals.value(ADDED) == pytest.approx(2.0)
+    assert signals.sources[ADDED] == "syncmatch_latency_count"
+    assert [r.labels["task_queue"] for r in signals.rows(ADDED)] == ["orders"]
+
+
+def test_a_server_that_counts_added_tasks_and_shows_none_has_none() -> None:
+    signals = matching("1.32.0")
+    assert (signals.value(ADDED), ADDED in signals.sources) == (0.0, False)
+
+
+def test_of_an_unknown_version_what_is_not_seen_is_missing_and_not_zero() -> None:
+    signals = matching()
+    assert signals.sources[ADDED] == "syncmatch_latency_count"
+    why = signals.why_missing("matching.backlog_count")
+    assert why is not None
+    assert why.code is MissingCode.ABSENT
+    assert "which version the server is, is unknown" in why.detail
+
+
+def test_what_an_old_version_does_not_emit_has_no_source() -> None:
+    why = matching("1.23.0").why_missing("matching.backlog_count")
+    assert why is not None
+    assert why.code is MissingCode.NO_SOURCE
+    assert "new in 1.25" in why.detail

@@ -1,0 +1,88 @@
+"""Signals of an imagined cluster with one sick process, a limit on one queue, or polls that are lost: the least that
+shows each."""
+
+from copilot.rules.signals.readings import BreakdownRow, Signals
+from tests.cluster_signals import healthy, with_queues
+
+POLL = {"operation": "PollWorkflowTaskQueue", "namespace": "default"}
+QUEUED: dict[str, float] = {
+    "matching.backlog_count": 200.0,
+    "matching.workflow_backlog_age_sec": 85.0,
+    "matching.tasks_spooled_per_sec": 2.0,
+    "demand.tasks_added_per_sec": 17.0,
+    "matching.tasks_dispatched_per_sec": 15.0,
+    "poller.pending_polls": 10.0,
+}
+
+
+def row(value: float, **labels: str) -> BreakdownRow:
+    return BreakdownRow(labels=labels, value=value)
+
+
+def with_rows(signals: Signals, signal_id: str, *rows: BreakdownRow) -> Signals:
+    """With this breakdown beside the others."""
+    return signals.model_copy(update={"breakdowns": {**signals.breakdowns, signal_id: rows}})
+
+
+def process_down(*names: str, **changes: float | None) -> Signals:
+    """These of the server's pages are not answered, others are."""
+    unread = {"server": names} if names else {}
+    return healthy(**changes).model_copy(update={"unread": unread})
+
+
+def hosts(*acked: float, **changes: float | None) -> Signals:
+    """Each history host completes so many tasks a second, and callers time out."""
+    signals = healthy(**({"frontend__error_rate_per_sec": 2.0} | changes))
+    rows = (row(value, instance=f"10.1.0.{n}:9090") for n, value in enumerate(acked, 1))
+    return with_rows(signals, "history.tasks_acked_per_sec", *rows)
+
+
+def refused(cause: str, rate: float = 8.0) -> Signals:
+    """Polls are refused for this cause."""
+    signals = healthy(frontend__throttled_per_sec=rate)
+    return with_rows(signals, "frontend.throttled_per_sec", row(rate, **POLL, resource_exhausted_cause=cause))
+
+
+def dead_letters(count: float, category: str = "") -> Signals:
+    """So many tasks are in the dead letter queue."""
+    rows = [row(count, task_category=category)] if category else []
+    return with_rows(healthy(queue__dlq_messages=count), "queue.dlq_messages", *rows)
+
+
+def not_polling(workers: int = 2, **changes: float | None) -> Signals:
+    """No poll and no dispatch, and so many workers' pages."""
+    lost = {"poller__pending_polls": 0.0, "matching__tasks_dispatched_per_sec": 0.0, "demand__tasks_added_per_sec": 0.0}
+    return healthy(**(lost | changes)).model_copy(update={"targets": {"server": 1, "worker": workers}})
+
+
+def limited(**changes: float) -> Signals:
+    """A queue with a backlog beside pending polls and free slots."""
+    rows = QUEUED | {name.replace("__", "."): value for name, value in changes.items()}
+    return with_queues(healthy(**{i.replace(".", "__"): v for i, v in rows.items()}), orders=rows)
+
+
+SHOWN: dict[str, tuple[Signals, Signals]] = {
+    "server_process_down": (process_down("http://history-2:9090/metrics"), process_down()),
+    "history_host_stalled": (hosts(0.0, 17.0), hosts(16.0, 17.0)),
+    "worker_deployment_limit": (refused("WorkerDeploymentLimits"), refused("RpsLimit")),
+    "busy_workflow": (healthy(clients__busy_workflow_per_sec=4.0), healthy(clients__busy_workflow_per_sec=0.3)),
+    "dlq_messages": (dead_letters(3.0, "timer"), dead_letters(0.0)),
+    "workers_not_polling": (not_polling(), not_polling(workers=1)),
+    "dispatch_limited": (limited(), limited(poller__pending_polls=1.0)),
+}
+"""What makes a finding appear, and what comes close and does not."""
+
+MORE = (
+    *(
+        process_down(f"http://temporal-{s}:9090/metrics", demand__rejected_per_sec=3.0)
+        for s in ("frontend", "matching")
+    ),
+    process_down("http://temporal-history-0:9090/metrics", "http://temporal-history-1:9090/metrics"),
+    hosts(0.0, 12.0, 14.0, frontend__error_rate_per_sec=0.0, history__task_queue_latency_p99_sec=60.0),
+    healthy(clients__busy_workflow_per_sec=30.0, frontend__latency_p99_ms=3000.0),
+    dead_letters(1.0),
+    *(dead_letters(40.0, category) for category in ("transfer", "visibility", "replication", "archival")),
+    not_polling(worker_poll__long_poll_failures_per_sec=4.0),
+    limited(demand__tasks_added_per_sec=30.0),
+)
+"""The same causes, met in other ways."""
