@@ -121,7 +121,7 @@ class Step:
 def changed(target: TargetScrapes, spec: SignalSpec) -> bool:
     """Whether a signal's series are not the same on all pages of the window."""
     read = leaves(spec.expression) if spec.expression is not None else ()
-    series = [s for leaf in read if leaf.series.role == target.role for s, _, _ in target.plan(leaf).rows]
+    series = [s for leaf in read if leaf.series.role == target.role for s, _, _ in target.rows(leaf)]
     return any(len({s in page for page in target.pages}) > 1 for s in series)
 
 

@@ -109,7 +109,7 @@ async def test_nobody_there_is_target_down() -> None:
 
 
 async def test_remarks_on_style_do_not_spoil_an_answer() -> None:
-    assert samples(answer_of("vector", [], warnings=["PromQL info: metric might not be a counter"]), at=0.0) == []
+    assert samples(answer_of("vector", [], warnings=["PromQL info: metric might not be a counter"]), at=0) == []
 
 
 async def test_what_answered_within_the_deadline_is_used() -> None:
@@ -293,8 +293,8 @@ def test_any_bytes_are_samples_or_our_error(body: bytes) -> None:
     said = ""
     found = []
     try:
-        found = samples(body, at=0.0)
+        found = samples(body, at=0)
     except SourceError as error:
         said = error.detail
     assert "\n" not in said
-    assert all(isinstance(value, float) for _, value in found)
+    assert all(isinstance(value, float) for _, points in found for value in points.values())

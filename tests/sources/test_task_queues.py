@@ -13,7 +13,6 @@ from copilot.sources.temporal.queues import (
     WORKFLOW_AGE,
     Description,
     Part,
-    Poller,
     QueueKey,
     queue_readings,
 )
@@ -23,8 +22,8 @@ NOTHING = Part()
 ORDERS, MAILS = QueueKey("default", "orders"), QueueKey("other", "mails")
 
 
-def pollers(count: int, version: str = "unversioned", ago_sec: float = 10.0) -> tuple[Poller, ...]:
-    return tuple(Poller(f"worker-{n}", version, NOW.subtract(seconds=ago_sec)) for n in range(count))
+def pollers(count: int, ago_sec: float = 10.0) -> tuple[Instant, ...]:
+    return (NOW.subtract(seconds=ago_sec),) * count
 
 
 def queue(workflow: Part, activity: Part = NOTHING) -> Description:
@@ -76,8 +75,8 @@ def test_no_queue_at_all_means_nothing_waits() -> None:
 def test_a_version_whose_pollers_are_gone_stands_beside_the_one_that_is_polled() -> None:
     parts = {
         ("workflow", "unversioned"): NOTHING,
-        ("workflow", "shop:v1"): Part(5, 30.0, pollers=pollers(1, "shop:v1", ago_sec=80.0)),
-        ("workflow", "shop:v2"): Part(0, 0.0, pollers=pollers(3, "shop:v2")),
+        ("workflow", "shop:v1"): Part(5, 30.0, pollers=pollers(1, ago_sec=80.0)),
+        ("workflow", "shop:v2"): Part(0, 0.0, pollers=pollers(3)),
         ("activity", "shop:v2"): NOTHING,
     }
     many = {QueueKey("default", f"idle-{n:02}"): queue(Part(pollers=pollers(1))) for n in range(30)}

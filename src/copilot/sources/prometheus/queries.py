@@ -155,9 +155,9 @@ class RoleQueries:
         )
         return [(UP, f"max by (job, instance) ({chosen})")]
 
-    def query(self, without: tuple[Matcher, ...], new_series: frozenset[str] = frozenset()) -> RoleQuery:
+    def query(self, without: tuple[Matcher, ...]) -> RoleQuery:
         """How to query the role's leaves now."""
-        return RoleQuery(self.dialects, (*self.matchers, *without), self._present_before, new_series)
+        return RoleQuery(self.dialects, (*self.matchers, *without), self._present_before)
 
     def read_targets(self, samples: Iterable[Sample], at: float) -> TargetStatus:
         """The answer to `targets` at the time `at` (seconds since the epoch). Remembers dialects and targets."""
@@ -175,14 +175,11 @@ class RoleQueries:
         self.seen = at - self._last_up < REMEMBER_SEC or bool(found.down)
         return found
 
-    def new_series(self, leaves: Iterable[Leaf], dialects: Collection[Dialect] = ()) -> str:
-        """Which counters of these leaves have new series, in these dialects (by default those detected last); empty
-        while no dialect is known."""
+    def new_series(self, leaves: Iterable[Leaf], dialects: Collection[Dialect]) -> str:
+        """Which counters of these leaves have new series, in these dialects; empty without any."""
         counted = [leaf for leaf in leaves if not isinstance(leaf, Gauge) and leaf.series.role == self.role]
-        names = {promql.new_series_name(leaf, d) for d in dialects or self.dialects for leaf in counted}
-        return (
-            promql.new_series_names(sorted(names), self._window, self._present_before, self.matchers) if names else ""
-        )
+        names = sorted({promql.new_series_name(leaf, d) for d in dialects for leaf in counted})
+        return promql.new_series_names(names, self._window, self._present_before, self.matchers) if names else ""
 
     @property
     def _present_before(self) -> str:

@@ -22,7 +22,7 @@ from copilot.rules.signals.expressions import Role
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS
 from copilot.sources.prometheus.queries import ROLES
-from copilot.sources.scrape.pages import MAX_PAGE_BYTES, PageParser, fetch_page, page_client
+from copilot.sources.scrape.pages import PageParser, fetch_page, page_client
 
 TIMEOUT_SEC = 10.0
 TAXONOMY_LEAVES = leaves_of(SPECS.values())
@@ -157,7 +157,7 @@ async def _body(client: httpx.AsyncClient, page: str) -> bytes:
     with _naming(page):
         try:
             if _is_url(page):
-                return await fetch_page(client, httpx.URL(page), timeout_sec=TIMEOUT_SEC, max_bytes=MAX_PAGE_BYTES)
+                return await fetch_page(client, page, timeout_sec=TIMEOUT_SEC)
             content = await asyncio.to_thread(Path(page).read_bytes)
             return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
         except (OSError, EOFError, zlib.error, httpx.InvalidURL) as error:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 
 import httpx
@@ -13,7 +13,7 @@ from copilot.metrics.dialects import known_names
 from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of, measurable, read_scrapes
 from copilot.metrics.window import TargetScrapes
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
-from copilot.rules.signals.taxonomy import SPECS, SignalSpec
+from copilot.rules.signals.taxonomy import SPECS
 from copilot.settings.clusters import ClusterSettings
 from copilot.sources import ThrottledLog
 from copilot.sources.scrape.pages import MAX_PAGE_BYTES, PageParser, fetch_page, page_client
@@ -62,7 +62,7 @@ class ScrapeSource:
     """Reads a cluster's metrics pages in the background: from the first `read()` until the last one is `idle_sec` ago
     (default: five evaluation intervals). `read()` gives the taxonomy's signals over the cluster's rate window.
 
-    `transport` is httpx's seam for tests, `now` the clock that stamps the pages."""
+    `now` is the clock that stamps the pages."""
 
     name = "metrics"
 
@@ -73,19 +73,16 @@ class ScrapeSource:
         deadline_sec: float = 8.0,
         idle_sec: float | None = None,
         max_page_bytes: int = MAX_PAGE_BYTES,
-        specs: Iterable[SignalSpec] = SPECS.values(),
-        transport: httpx.AsyncBaseTransport | None = None,
         now: Callable[[], Instant] = Instant.now,
     ) -> None:
-        self._specs = tuple(specs)
         self._idle = idle_sec if idle_sec is not None else IDLE_INTERVALS * cluster.interval_sec
         self._window = cluster.window
         self._interval = cluster.scrape_interval
         self._deadline = deadline_sec
         self._max_bytes = max_page_bytes
         self._now = now
-        self._client = page_client(*(endpoint.url for endpoint in cluster.metrics), transport=transport)
-        leaves = leaves_of(self._specs)
+        self._client = page_client(*(endpoint.url for endpoint in cluster.metrics))
+        leaves = leaves_of(SPECS.values())
         self._endpoints = []
         for endpoint in cluster.metrics:
             url = httpx.URL(endpoint.url)
@@ -96,7 +93,7 @@ class ScrapeSource:
                 window_sec=self._window,
             )
             self._endpoints.append(_Endpoint(url, target))
-        self._expected = tuple(s.id for s in self._specs if measurable(s, [e.role for e in cluster.metrics]))
+        self._expected = tuple(s.id for s in SPECS.values() if measurable(s, [e.role for e in cluster.metrics]))
         self._attempted = asyncio.Condition()
         self._parsing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -134,7 +131,7 @@ class ScrapeSource:
         async with self._parsing:
             signals = await asyncio.to_thread(
                 read_scrapes,
-                self._specs,
+                SPECS.values(),
                 [e.target for e in self._endpoints],
                 max(now, self._now()),
                 self._window,
