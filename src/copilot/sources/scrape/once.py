@@ -60,10 +60,9 @@ async def read_pages(pages: Sequence[str], after: Sequence[str], seconds: float,
     window = seconds * 1.000001  # Both reads are inside, whatever the rounding.
     signals = read_scrapes(SPECS.values(), [t.scrapes for t in targets], now, window, interval_sec=seconds)
     versions = {version for target in targets for version in target.versions}
-    dialects: dict[Role, tuple[str, ...]] = {}
-    for target in targets:
-        found = dialects.get(target.role, ())
-        dialects[target.role] = tuple(dict.fromkeys((*found, *target.dialects)))
+    dialects = {
+        t.role: tuple(dict.fromkeys(d for o in targets if o.role == t.role for d in o.dialects)) for t in targets
+    }
     return PagesRead(min(versions, key=_release, default=None), dialects, signals)
 
 
@@ -116,12 +115,8 @@ class PageTarget:
 def of_its_role(candidates: Iterable[PageTarget]) -> PageTarget | None:
     """The candidate of the role whose presence metric the page has; None without one. A server's page has the metrics
     of its own workers too."""
-    by_role = {target.role: target for target in candidates}
-    return next((by_role[role] for role in ROLES if role in by_role and _is_present(by_role[role])), None)
-
-
-def _is_present(target: PageTarget) -> bool:
-    return PRESENCE_METRIC[target.role] in target.metrics
+    present = [target for target in candidates if PRESENCE_METRIC[target.role] in target.metrics]
+    return min(present, key=lambda target: ROLES.index(target.role), default=None)
 
 
 def _target(name: str, body: bytes, role: Role | None) -> PageTarget:

@@ -14,7 +14,7 @@ from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of, measurable, read
 from copilot.metrics.window import TargetScrapes
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS
-from copilot.settings.clusters import ClusterSettings
+from copilot.settings.clusters import ClusterSettings, MetricsEndpoint
 from copilot.sources import ThrottledLog
 from copilot.sources.scrape.pages import MAX_PAGE_BYTES, PageParser, fetch_page, page_client
 
@@ -25,16 +25,18 @@ WARM_UP_SEC = 2.0
 IDLE_INTERVALS = 5
 FROZEN_SEC = 120.0
 """A live server's page changes sooner: its memory is measured every minute."""
-PARSE_INLINE_BYTES = 100_000
 
 
 class _Endpoint:
     """One page and its scrapes. `attempts`: reads since the background task started."""
 
-    def __init__(self, url: httpx.URL, target: TargetScrapes) -> None:
-        self.url = url
-        self.target = target
-        self.parser = PageParser(target)
+    def __init__(self, endpoint: MetricsEndpoint, window_sec: float) -> None:
+        self.url = httpx.URL(endpoint.url)
+        name = str(self.url.copy_with(username="", password="")) if self.url.userinfo else endpoint.url
+        presence = [PRESENCE_METRIC[endpoint.role]]
+        known = known_names(endpoint.role, leaves_of(SPECS.values()), presence, endpoint.dialect)
+        self.target = TargetScrapes(endpoint.role, name, known, window_sec=window_sec)
+        self.parser = PageParser(self.target)
         self.attempts = 0
         self.log = ThrottledLog(log, "scrape.page_failed")
         self._digest: int | None = None
@@ -82,17 +84,7 @@ class ScrapeSource:
         self._max_bytes = max_page_bytes
         self._now = now
         self._client = page_client(*(endpoint.url for endpoint in cluster.metrics))
-        leaves = leaves_of(SPECS.values())
-        self._endpoints = []
-        for endpoint in cluster.metrics:
-            url = httpx.URL(endpoint.url)
-            target = TargetScrapes(
-                endpoint.role,
-                str(url.copy_with(username="", password="")) if url.userinfo else endpoint.url,
-                known_names(endpoint.role, leaves, [PRESENCE_METRIC[endpoint.role]], endpoint.dialect),
-                window_sec=self._window,
-            )
-            self._endpoints.append(_Endpoint(url, target))
+        self._endpoints = [_Endpoint(endpoint, self._window) for endpoint in cluster.metrics]
         self._expected = tuple(s.id for s in SPECS.values() if measurable(s, [e.role for e in cluster.metrics]))
         self._attempted = asyncio.Condition()
         self._parsing = asyncio.Lock()
@@ -169,11 +161,7 @@ class ScrapeSource:
             )
             endpoint.check_changes(body, at)
             async with self._parsing:
-                if len(body) > PARSE_INLINE_BYTES:
-                    page = await asyncio.to_thread(endpoint.parser.parse, body)
-                else:
-                    page = endpoint.parser.parse(body)
-                endpoint.target.record(at, page)
+                endpoint.target.record(at, await asyncio.to_thread(endpoint.parser.parse, body))
         except SourceError as error:
             endpoint.target.fail(Missing(code=error.code, detail=error.detail))
             endpoint.log.warning("cannot read %s: %s", endpoint.target.name, error.detail)
