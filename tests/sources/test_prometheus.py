@@ -123,9 +123,9 @@ async def test_what_answered_within_the_deadline_is_used() -> None:
         return len(asked) % 2 == 0
 
     standin.hang = every_second_query_about_leaves
-    signals = await read(standin, deadline_sec=0.5)
+    signals = await read(standin, deadline_sec=3.0)
     late = {m.detail for m in signals.missing.values()}
-    assert late == {"timed out after 0.5 s"}
+    assert late == {"timed out after 3 s"}
     assert {m.code for m in signals.missing.values()} == {MissingCode.TIMEOUT}
     assert 20 < len(signals.missing) < 60
     assert sum(v is not None for v in signals.readings.values()) > 20
@@ -133,7 +133,7 @@ async def test_what_answered_within_the_deadline_is_used() -> None:
 
 async def test_when_it_cannot_be_said_who_is_there_values_are_used_and_nothing_is_called_zero() -> None:
     standin = StandIn(**BOTH)
-    async with standin.run(), source(standin.url, deadline_sec=1.0) as asking:
+    async with standin.run(), source(standin.url, deadline_sec=3.0) as asking:
         await asking.read(Instant.now())
         standin.hang = lambda query: '"names"' in query
         standin.leaf = lambda _, text: [({}, 3)] if "workflow_success" in text else []
@@ -220,7 +220,7 @@ async def test_one_sample_in_the_window_says_to_widen_it() -> None:
 async def test_a_first_event_counts_and_is_no_zero_where_new_series_are_unknown() -> None:
     standin = StandIn(born=("workflow_failed",))
     standin.leaf = lambda tag, text: [({}, 0.25)] if tag.endswith("+") and "(workflow_failed{" in text else []
-    async with standin.run(), source(standin.url, deadline_sec=1.0) as asking:
+    async with standin.run(), source(standin.url, deadline_sec=3.0) as asking:
         signals = await asking.read(Instant.now())
         assert signals.value("workflow_completion.failed_per_sec") == 0.25
         assert signals.value("workflow_completion.timed_out_per_sec") == 0.0

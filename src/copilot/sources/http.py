@@ -162,8 +162,10 @@ async def fetch(
                         await _read(response, read, error_bytes, what)
                 raise refusal(response, bytes(read[:error_bytes]))
             await _read(response, read, max_bytes, what)
+    except (httpx.RemoteProtocolError, httpx.ReadError) as error:
+        raise SourceError(MissingCode.PARSE, f"the answer broke off: {_root_cause(error)}") from error
     except httpx.HTTPError as error:
-        raise _transport_error(error) from error
+        raise SourceError(MissingCode.TARGET_DOWN, _root_cause(error)) from error
     if len(read) > max_bytes:
         detail = f"the {what} is larger than {max_bytes / 1e6:g} MB, the limit for one {what}"
         raise SourceError(MissingCode.DROPPED, detail)
@@ -209,13 +211,6 @@ def status_error(
         case number if 300 <= number < 400:
             reason = f"{status} to {response.headers.get('location', 'nowhere')}"
     return SourceError(code, reason)
-
-
-def _transport_error(error: httpx.HTTPError) -> SourceError:
-    """The error for a request without a whole answer: parse where it broke off, else target_down."""
-    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
-        return SourceError(MissingCode.PARSE, f"the answer broke off: {_root_cause(error)}")
-    return SourceError(MissingCode.TARGET_DOWN, _root_cause(error))
 
 
 def _root_cause(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from whenever import Instant
 from copilot.errors import SourceError
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.settings.clusters import ClusterSettings, PrometheusSettings
-from copilot.sources import ThrottledLog
+from copilot.sources import ThrottledLog, time_limit
 from copilot.sources.prometheus.client import MAX_ANSWER_BYTES, PrometheusClient
 from copilot.sources.prometheus.reader import Answer, Ask, PrometheusReader
 
@@ -52,41 +52,30 @@ class PrometheusSource(PrometheusReader):
 
     async def read(self, now: Instant) -> Signals:
         """The signals at the present moment, stamped `now`. Queries without an answer by the deadline are missing."""
-        cycle = _Cycle(self._client, self._deadline)
         at = max(now, self._clock()).timestamp(unit="millisecond")
-        times = range(at, at + 1)
-        moments = await self._moments(times, cycle.until(TARGETS_SHARE))
-        new_series = await self._new_series(moments, times, cycle.until(NEW_SERIES_SHARE))
-        answers = await self._leaf_answers(moments, new_series, times, cycle.until(1.0))
-        if cycle.failures:
-            causes = "; ".join(dict.fromkeys(failure.detail for failure in cycle.failures))
-            self._log.warning("%d queries to %s failed: %s", len(cycle.failures), self._client.origin, causes)
+        times, failures = range(at, at + 1), list[SourceError]()
+        began = asyncio.get_running_loop().time()
+
+        def until(share: float) -> Ask:
+            seconds = share * self._deadline
+
+            async def ask(query: str, _: range) -> Answer:
+                left = began + seconds - asyncio.get_running_loop().time()
+                try:
+                    async with time_limit(max(0.0, left), f"timed out after {round(seconds, 2):g} s"):
+                        return Answer(await self._client.query(query, at))
+                except SourceError as error:
+                    failures.append(error)
+                    # `absent` means that an answer lacks a series; an API that is not there (404) gave no answer.
+                    code = MissingCode.TARGET_DOWN if error.code is MissingCode.ABSENT else error.code
+                    return Answer(why=Missing(code=code, detail=error.detail))
+
+            return ask
+
+        moments = await self._moments(times, until(TARGETS_SHARE))
+        new_series = await self._new_series(moments, times, until(NEW_SERIES_SHARE))
+        answers = await self._leaf_answers(moments, new_series, times, until(1.0))
+        if failures:
+            causes = "; ".join(dict.fromkeys(failure.detail for failure in failures))
+            self._log.warning("%d queries to %s failed: %s", len(failures), self._client.origin, causes)
         return await asyncio.to_thread(self._signals, moments[0], new_series, answers, now)
-
-
-class _Cycle:
-    """The queries of one read, for one moment."""
-
-    def __init__(self, client: PrometheusClient, deadline_sec: float) -> None:
-        self._client = client
-        self._deadline = deadline_sec
-        self._began = self._end = asyncio.get_running_loop().time()
-        self.failures: list[SourceError] = []
-
-    def until(self, share: float) -> Ask:
-        """Queries that end when this share of the deadline is over."""
-        self._end = self._began + share * self._deadline
-        return self._query
-
-    async def _query(self, query: str, times: range) -> Answer:
-        try:
-            async with asyncio.timeout_at(self._end):
-                return Answer(await self._client.query(query, times[0]))
-        except TimeoutError:
-            error = SourceError(MissingCode.TIMEOUT, f"timed out after {round(self._end - self._began, 2):g} s")
-        except SourceError as failed:
-            error = failed
-        self.failures.append(error)
-        # `absent` means that an answer lacks a series; an API that is not there (404) gave no answer.
-        code = MissingCode.TARGET_DOWN if error.code is MissingCode.ABSENT else error.code
-        return Answer(why=Missing(code=code, detail=error.detail))

@@ -63,13 +63,14 @@ class QueueKey:
 @dataclass(frozen=True, slots=True)
 class Part:
     """Tasks of one type for one worker version: the backlog, the age of its oldest task in seconds, tasks added and
-    dispatched per second, and the last poll of each poller."""
+    dispatched per second, the pollers, and how many of them polled within 75 seconds: a long poll lasts 60."""
 
     backlog: int = 0
     age: float = 0.0
     added: float = 0.0
     dispatched: float = 0.0
-    pollers: tuple[Instant, ...] = ()
+    pollers: int = 0
+    recent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +95,9 @@ class Description:
             age=max((p.age for p in parts if p.backlog), default=0.0),
             added=sum(p.added for p in parts),
             dispatched=sum(p.dispatched for p in parts),
-            pollers=tuple(poller for p in parts for poller in p.pollers),
+            pollers=sum(p.pollers for p in parts),
+            recent=sum(p.recent for p in parts),
         )
-
-    def recent_pollers(self, part: Part) -> int:
-        """How many pollers of the part polled within 75 seconds: a long poll lasts 60."""
-        return sum((self.time - polled).total("seconds") <= POLLER_RECENT_SEC for polled in part.pollers)
 
 
 class QueueDescriber:
@@ -146,7 +144,8 @@ class QueueDescriber:
         }
         if not any(info.HasField("stats") for info in found.values()):
             raise RPCError("no stats by version", RPCStatusCode.UNIMPLEMENTED, b"")
-        return Description(now(), {part: _part(info.stats, info.pollers) for part, info in found.items()})
+        at = now()
+        return Description(at, {part: _part(info.stats, info.pollers, at) for part, info in found.items()})
 
     async def _by_type(self, key: QueueKey, now: Clock) -> Description:
         async def of_type(kind: str) -> Part:
@@ -156,7 +155,7 @@ class QueueDescriber:
             answer = await self._client.call(request, str(key))
             if not answer.HasField("stats"):
                 raise SourceError(MissingCode.ABSENT, "this server does not report backlogs", asked=str(key))
-            return _part(answer.stats, answer.pollers)
+            return _part(answer.stats, answer.pollers, now())
 
         found = await asyncio.gather(*(of_type(kind) for kind in KINDS))
         parts = {(kind, UNVERSIONED): part for kind, part in zip(KINDS, found, strict=True)}
@@ -167,13 +166,15 @@ def _queue(key: QueueKey) -> TaskQueue:
     return TaskQueue(name=key.task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL)
 
 
-def _part(stats: TaskQueueStats, pollers: Iterable[PollerInfo]) -> Part:
+def _part(stats: TaskQueueStats, pollers: Sequence[PollerInfo], now: Instant) -> Part:
+    oldest = now.subtract(seconds=POLLER_RECENT_SEC).timestamp(unit="nanosecond")
     return Part(
         backlog=max(0, stats.approximate_backlog_count),
         age=max(0.0, stats.approximate_backlog_age.ToNanoseconds() / 1e9),
         added=max(0.0, stats.tasks_add_rate),
         dispatched=max(0.0, stats.tasks_dispatch_rate),
-        pollers=tuple(Instant.from_timestamp(p.last_access_time.ToNanoseconds(), unit="nanosecond") for p in pollers),
+        pollers=len(pollers),
+        recent=sum(p.last_access_time.ToNanoseconds() >= oldest for p in pollers),
     )
 
 
@@ -267,19 +268,19 @@ def queue_readings(
     pollers is a reading. No version ids where a queue is not known by version, no poller ids where no poller is to be
     expected."""
     parts = [
-        (d, d.of_kind(kind), (key, kind) in polled, kind, _labels(key, kind))
+        (d.of_kind(kind), (key, kind) in polled, kind, _labels(key, kind))
         for key, d in sorted(queues.items())
         for kind in KINDS
     ]
     values: dict[str, float] = {}
     rows: Rows = {}
     for signal_id, of, wanted, total in _SIGNALS:
-        found = [(labels, float(of(part))) for _, part, _, kind, labels in parts if wanted in ("", kind)]
+        found = [(labels, float(of(part))) for part, _, kind, labels in parts if wanted in ("", kind)]
         values[signal_id] = float(total(value for _, value in found)) if found else 0.0
         rows[signal_id] = _rows([row for row in found if row[1] > 0])
     pollers = [
-        (labels, float(d.recent_pollers(part)))
-        for d, part, had_pollers, _, labels in parts
+        (labels, float(part.recent))
+        for part, had_pollers, _, labels in parts
         if part.pollers or part.backlog or part.added or had_pollers
     ]
     if pollers:
@@ -294,7 +295,7 @@ def _add_versions(queues: Mapping[QueueKey, Description], values: dict[str, floa
     """Backlog and pollers by worker version, both with the same rows: the queues with the largest backlog first, each
     with all its versions, so that a version without pollers is next to those that have some."""
     found = [
-        (d.of_kind(kind).backlog, part.backlog, d.recent_pollers(part), _labels(key, kind, worker_version=version))
+        (d.of_kind(kind).backlog, part.backlog, part.recent, _labels(key, kind, worker_version=version))
         for key, d in queues.items()
         for (kind, version), part in d.parts.items()
         if part.backlog or part.pollers or (version != UNVERSIONED and d.of_kind(kind).backlog)

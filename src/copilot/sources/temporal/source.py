@@ -161,9 +161,7 @@ class _Reader:
             log.info("Temporal's API: %s", error, extra={"event": "temporal.facts_unknown"})
 
     def _signals(self, now: Instant, queues: dict[QueueKey, Description]) -> Signals:
-        self._polled.update(
-            (key, kind) for key, d in queues.items() for kind in KINDS if d.recent_pollers(d.of_kind(kind))
-        )
+        self._polled.update((key, kind) for key, d in queues.items() for kind in KINDS if d.of_kind(kind).recent)
         self._polled = {(key, kind) for key, kind in self._polled if key in queues}
         values, rows = queue_readings(queues, self._polled)
         unversioned = [] if all(d.by_version for d in queues.values()) else list(VERSION_IDS)
