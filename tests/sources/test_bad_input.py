@@ -94,7 +94,7 @@ CASES: dict[str, Case] = {
     "HTML that says it is text": Case(status(TEXT, b"<html><body>no</body></html>\n"), C.PARSE, "HTML instead of"),
     "an empty body": Case(
         status(JSON), C.PARSE, "the answer is empty",
-        page=(C.ABSENT, "is not on the server pages|read once so far")),
+        page=(C.ABSENT, "is not on the server pages|read once so far|is on no page")),
     "half": Case(status(JSON, GOOD[:-9]), C.PARSE, "not complete JSON", kinds=ONLY_API),
     "half a page": Case(status(TEXT, b"service_requests 1\nservice_"), C.PARSE, "middle of a line", kinds=ONLY_PAGE),
     "cut off": Case({"head": JSON, "body": GOOD, "length": 9_999}, C.PARSE, "the answer broke off"),

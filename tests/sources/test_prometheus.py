@@ -184,14 +184,14 @@ async def test_of_workers_that_never_were_there_it_is_not_said_that_they_are_dow
     assert signals.missing["workers.workflow_slots_available"].code == MissingCode.TARGET_DOWN
 
 
-async def test_one_server_down_of_two_leaves_its_rates_out_and_no_absence_is_zero() -> None:
+async def test_one_server_down_of_two_is_named_and_its_rates_are_left_out() -> None:
     standin = StandIn(
         up={"s:1": 1, "s:2.x": 0}, counts={"s:1": 4, "s:2.x": 2}, leaf=answered(service_requests=[({}, 5)])
     )
     signals = await read(standin)
     assert signals.value("frontend.request_rate_per_sec") == 5.0
-    why = signals.missing["frontend.error_rate_per_sec"]
-    assert (why.code, "up is 0 for s:2.x" in why.detail) == (MissingCode.TARGET_DOWN, True)
+    assert signals.value("frontend.error_rate_per_sec") == 0.0
+    assert signals.unread == {"server": ("s:2.x (temporal)",)}
     leaves = [q for q in standin.queries if "rate(service_requests" in q]
     assert leaves
     assert all('instance!~"s:2\\\\.x"' in q for q in leaves)

@@ -4,8 +4,9 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,26 +20,35 @@ from copilot.sources import Source
 from copilot.sources.scrape.source import ScrapeSource
 from copilot.sources.temporal.source import TemporalApiSource
 from tests.sources.metrics_server import MetricsServer
-from tests.sources.watched_frontend import dev_server, process
+from tests.sources.watched_frontend import DevServer, dev_server, process
 
 LOAD = Path(__file__).with_name("small_load.py")
 
 
-async def until(sources: Sequence[Source], good: Callable[[Signals], bool]) -> Signals:
-    """Read once a second until it is good."""
-    async with asyncio.timeout(60):
-        while True:
-            if good(signals := await collect(sources, Instant.now())):
-                return signals
-            await asyncio.sleep(1)
+@dataclass
+class Watched:
+    """A dev server with a worker and a small load on the task queue my-orders."""
+
+    address: str
+    server: DevServer
+    cluster: ClusterSettings
+    sources: Sequence[Source]
+
+    async def until(self, good: Callable[[Signals], bool], within_sec: float = 60) -> Signals:
+        """Read once a second until it is good."""
+        async with asyncio.timeout(within_sec):
+            while True:
+                if good(signals := await collect(self.sources, Instant.now())):
+                    return signals
+                await asyncio.sleep(1)
 
 
-@pytest.mark.servers
-async def test_a_real_cluster_is_read_frozen_and_read_again(tmp_path: Path) -> None:
+@asynccontextmanager
+async def watched(folder: Path) -> AsyncIterator[Watched]:
     (worker_port,) = free_ports(1)
     path = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     async with (
-        dev_server(tmp_path) as server,
+        dev_server(folder) as server,
         process(sys.executable, str(LOAD), server.address, str(worker_port), env=path),
         AsyncExitStack() as stack,
     ):
@@ -52,8 +62,14 @@ async def test_a_real_cluster_is_read_frozen_and_read_again(tmp_path: Path) -> N
         sources: list[Source] = [ScrapeSource(cluster), TemporalApiSource(cluster)]
         for source in sources:
             stack.push_async_callback(source.aclose)
-        signals = await until(
-            sources,
+        yield Watched(server.address, server, cluster, sources)
+
+
+@pytest.mark.servers
+async def test_a_real_cluster_is_read_frozen_and_read_again(tmp_path: Path) -> None:
+    async with watched(tmp_path) as real:
+        server = real.server
+        signals = await real.until(
             lambda s: (
                 (s.value("workflow_completion.success_per_sec") or 0) > 1 and s.targets == {"server": 1, "worker": 1}
             ),
@@ -78,13 +94,13 @@ async def test_a_real_cluster_is_read_frozen_and_read_again(tmp_path: Path) -> N
         assert (await ignoring.read(Instant.now())).value("matching.backlog_count") == 0.0
 
         server.process.send_signal(signal.SIGSTOP)
-        frozen = await until(sources, lambda s: s.targets["server"] == 0 and s.value("frontend.reachable") == 0.0)
+        frozen = await real.until(lambda s: s.targets["server"] == 0 and s.value("frontend.reachable") == 0.0)
         assert frozen.missing["state_transitions.throughput_per_sec"].code == MissingCode.TIMEOUT
         assert frozen.missing["matching.backlog_count"].code == MissingCode.TARGET_DOWN
         assert frozen.targets["worker"] == 1
 
         server.process.send_signal(signal.SIGCONT)
-        back = await until(sources, lambda s: s.targets["server"] == 1 and s.value("frontend.reachable") == 1.0)
+        back = await real.until(lambda s: s.targets["server"] == 1 and s.value("frontend.reachable") == 1.0)
         assert back.value("matching.backlog_count") is not None
 
 
