@@ -176,7 +176,7 @@ class Known:
         self._pages: dict[float, Page] = {}
         scrapes: list[tuple[float, bool]] = []
         for key, values in samples.items():
-            labels = {k: v for k, v in key if k not in ("job", "instance")}
+            labels = {k: v for k, v in key if k != "job"}
             name = labels.pop("__name__")
             if name == "up":
                 scrapes = [(time, value == "1") for time, value in values]
