@@ -157,5 +157,8 @@ def asked() -> Mapping[str, frozenset[str]]:
 
 
 def _issues() -> Iterator[Issue]:
+    before = None
     for evaluation in _evaluations():
-        yield from explained(evaluation).findings
+        if (found := {(finding.finding, finding.subject) for finding in evaluation.findings}) != before:
+            yield from explained(evaluation).findings
+        before = found

@@ -1,4 +1,5 @@
-"""Log lines of a real dev server in trouble (tests/data/record_logs.py)."""
+"""Log lines of a real dev server in trouble, a few of every kind: its database was locked for 25 s, then it was
+restarted twice, the second time with small rate limits."""
 
 import gzip
 from functools import cache

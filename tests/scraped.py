@@ -1,15 +1,16 @@
 """Targets whose pages are written by hand or taken from a recording, for tests of what is computed over them."""
 
 import gzip
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from whenever import Instant
 
-from copilot.metrics.dialects import known_names
+from copilot.metrics.dialects import Dialect, known_names, raw_name
 from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of, read_scrapes
 from copilot.metrics.window import Page, TargetScrapes
-from copilot.rules.signals.expressions import Leaf, Role
+from copilot.rules.signals.expressions import Gauge, Leaf, Role
 from copilot.rules.signals.readings import Signals
 from copilot.rules.signals.taxonomy import SPECS
 from copilot.sources.scrape.pages import PageParser
@@ -46,6 +47,29 @@ class Pages:
         }
         self.target.record(START.add(seconds=at), page)
         return self
+
+
+def grown(body: bytes, dialect: Dialect, n: int) -> bytes:
+    """A recorded page, the families the taxonomy reads: counters grown, each series at its own speed; at the seventh
+    step a third of the families start anew."""
+    counters = {raw_name(leaf, dialect) for leaf in leaves_of(SPECS.values()) if not isinstance(leaf, Gauge)} | {
+        PRESENCE_METRIC["server"]
+    }
+    gauges = {raw_name(leaf, dialect) for leaf in leaves_of(SPECS.values()) if isinstance(leaf, Gauge)}
+    anchors = {"service_latency_count", "temporal_request", "temporal_request_total"}
+    anchors |= {"temporal_request_latency_count", "temporal_request_latency_seconds_count"}
+
+    def line(text: str) -> Iterator[str]:
+        name = text.split("{")[0]
+        series, _, value = text.rpartition(" ")
+        if name in counters:
+            speed = zlib.crc32(series.split('le="')[0].encode()) % 7
+            anew = n > 6 and zlib.crc32(name.encode()) % 3 == 0
+            yield f"{series} {float(value) * (speed * 0.01 * (n - 6) if anew else 1 + speed * 0.01 * n):.10g}\n"
+        elif name in gauges | anchors:
+            yield text + "\n"
+
+    return "".join(found for text in body.decode().splitlines() for found in line(text)).encode()
 
 
 def read(*pages: Pages, at: float, window_sec: float = 60.0, interval_sec: float = 10.0) -> Signals:

@@ -78,7 +78,7 @@ async def watched_by_itself(client: Client, clusters: Iterable[ClusterSettings])
 
     async def cluster_id(frontend: Client) -> str:
         try:
-            return await Frontend(frontend).cluster_id()
+            return (await Frontend(frontend).facts()).cluster_id
         except SourceError:
             return ""
 

@@ -1,6 +1,6 @@
 """What is not there, over consecutive pages of real servers (tests/data/pages): zero, no traffic or missing, and why.
 
-One test a phenomenon of the reference's §E. tests/sources/test_absence_agrees.py takes the same pages through a real
+One test a phenomenon of the reference's §E. tests/sources/test_prometheus_agrees.py takes the same pages through a real
 Prometheus."""
 
 import pytest

@@ -15,25 +15,19 @@ def rate(values: dict[float, float], window: tuple[float, float] = (0, 60)) -> f
     return extrapolated_rate(list(values), list(values.values()), *window)
 
 
-def test_a_steady_counter_has_its_rate_whatever_part_of_the_window_was_sampled_near_both_ends() -> None:
-    assert rate({5: 105, 15: 115, 25: 125, 35: 135, 45: 145, 55: 155}) == pytest.approx(1.0)
-
-
-def test_a_reset_adds_what_was_counted_since() -> None:
-    assert rate({0: 100, 30: 130, 60: 20}) == pytest.approx((30 + 20) / 60)
-
-
-def test_far_from_an_end_half_a_distance_is_extrapolated() -> None:
-    assert rate({30: 1000, 40: 1010, 50: 1020}) == pytest.approx((20 * (20 + 5 + 10) / 20) / 60)
-
-
-def test_a_counter_is_not_extrapolated_below_zero() -> None:
-    assert rate({8: 2, 18: 12, 28: 22, 38: 32, 48: 42, 58: 52}) == pytest.approx((50 * (50 + 2 + 2) / 50) / 60)
-
-
-@pytest.mark.parametrize("values", [{}, {30: 5.0}])
-def test_fewer_than_two_samples_have_no_rate(values: dict[float, float]) -> None:
-    assert rate(values) is None
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        pytest.param({5: 105, 15: 115, 25: 125, 35: 135, 45: 145, 55: 155}, 1.0, id="steady, near both ends"),
+        pytest.param({0: 100, 30: 130, 60: 20}, (30 + 20) / 60, id="a reset adds what was counted since"),
+        pytest.param({30: 1000, 40: 1010, 50: 1020}, (20 * 35 / 20) / 60, id="far from an end by half an interval"),
+        pytest.param({8: 2, 18: 12, 28: 22, 38: 32, 48: 42, 58: 52}, (50 * 54 / 50) / 60, id="not below zero"),
+        pytest.param({30: 5.0}, None, id="one sample"),
+        pytest.param({}, None, id="no sample"),
+    ],
+)
+def test_a_rate_is_that_of_promql(values: dict[float, float], expected: float | None) -> None:
+    assert rate(values) == (expected if expected is None else pytest.approx(expected))
 
 
 @pytest.mark.parametrize(

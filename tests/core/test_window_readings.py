@@ -6,7 +6,6 @@ from copilot.rules.signals.readings import Missing, MissingCode
 from tests.scraped import Pages, read, recorded
 
 PRESENCE = 'service_requests{service_name="frontend",operation="StartWorkflowExecution",namespace="default"}'
-FAILED = 'workflow_failed{operation="CompletionStats",namespace="default",taskqueue="orders",workflowType="W"}'
 
 
 def healthy(grown: float = 0.01) -> tuple[Pages, Pages]:
@@ -45,11 +44,6 @@ def test_both_dialects_of_the_sdk_give_the_same_ids() -> None:
     assert both.value("workers.workflow_slots_available") == sum(
         s.value("workers.workflow_slots_available") or 0 for s in (one, other)
     )
-
-
-def test_a_series_seen_at_the_first_read_of_a_target_has_no_first_event() -> None:
-    pages = Pages().add(50, f"{PRESENCE} 100", f"{FAILED} 5").add(60, f"{PRESENCE} 101", f"{FAILED} 5")
-    assert read(pages, at=60).value("workflow_completion.failed_per_sec") == 0.0
 
 
 def test_a_target_watched_for_a_part_of_the_window_is_not_diluted() -> None:

@@ -17,10 +17,9 @@ from tests.api.conftest import client
 from tests.api.standin import deps
 from tests.evaluations import HEALTHY, NOON
 from tests.grafana.infinity_standin import filled, rows
-from tests.scraped import recorded
+from tests.scraped import grown, recorded
 from tests.sources.metrics_server import MetricsServer
 from tests.sources.prometheus_server import prometheus
-from tests.sources.test_prometheus_agrees import grown
 from tests.test_tree import ROOT
 from tests.web.stories import lived
 

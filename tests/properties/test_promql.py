@@ -23,7 +23,7 @@ CHILDREN = ("expr", "lhs", "rhs", "vector_selector", "param")
 # Families a healthy cluster does not show: lazy ones (reference signals.md §E) and what SQLite does not have.
 LAZY = re.compile(
     r"workflow_(failed|timeout|terminate|cancel)|.*_errors?(_.*)?|sharditem_removed_count|shard_closed_count"
-    r"|persistence_sql_.*|.*_timeout|failed_workflow_tasks|activity_task_fail|poll_timeouts"
+    r"|dlq_message_count|task_write_latency_count|persistence_sql_.*|.*_timeout|failed_workflow_tasks|activity_task_fail|poll_timeouts"
     r"|temporal_(sticky_cache_(miss|total_forced_eviction)|long_request_failure|.*_failed)(_total)?"
 )
 

@@ -1,7 +1,7 @@
 """A real HTTP server on loopback whose answer a test chooses."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Self
 
@@ -39,8 +39,14 @@ class MetricsServer:
     async def until_asked(self, times: int) -> None:
         """Wait for that many requests from now on."""
         goal = self.asked + times
-        async with asyncio.timeout(10), self.counted:
+        async with asyncio.timeout(60), self.counted:
             await self.counted.wait_for(lambda: self.asked >= goal)
+
+    async def walk(self, pages: Sequence[bytes | None]) -> None:
+        """Serve these pages, one a scrape; None fails."""
+        for page in pages:
+            self.status, self.body = ("200 OK", page) if page is not None else ("503 Service Unavailable", b"")
+            await self.until_asked(1)
 
     @classmethod
     @asynccontextmanager

@@ -2,14 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
+from whenever import Instant
 
 from copilot.embedded.ports import free_ports
+from copilot.rules.signals.readings import Signals
+from copilot.settings.clusters import ClusterSettings
+from copilot.sources.prometheus.instant import PrometheusSource
+from copilot.sources.prometheus.range import PrometheusRange
 
 Samples = dict[tuple[tuple[str, str], ...], list[tuple[float, str]]]
 """Labels with `__name__` → time and value as Prometheus writes it."""
@@ -20,7 +26,7 @@ class PrometheusServer:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._client = httpx.AsyncClient(trust_env=False)
+        self._client = httpx.AsyncClient(trust_env=False, timeout=60)
 
     async def query(self, query: str, at: float | None = None) -> list[dict[str, Any]]:
         """The result of an instant query."""
@@ -37,7 +43,7 @@ class PrometheusServer:
             for series in await self.query(query, at)
         }
 
-    async def until(self, query: str, *, patience_sec: float = 20.0) -> None:
+    async def until(self, query: str, *, patience_sec: float = 60.0) -> None:
         """Wait until a query has an answer."""
         async with asyncio.timeout(patience_sec):
             while True:
@@ -112,3 +118,44 @@ async def _running(folder: Path, command: Sequence[str], port: int) -> AsyncIter
             await server.aclose()
             process.terminate()
             await process.wait()
+
+
+async def live(of: ClusterSettings, times: Iterable[int]) -> list[Signals]:
+    """What the live source reads when these moments are the present, one after the other."""
+    assert of.prometheus is not None
+    present = [Instant.from_timestamp(0)]
+    source = PrometheusSource(of, of.prometheus, deadline_sec=60, clock=lambda: present[0])
+    read = []
+    try:
+        for time in times:
+            present[0] = Instant.from_timestamp(time, unit="millisecond")
+            read.append(await source.read(present[0]))
+    finally:
+        await source.aclose()
+    return read
+
+
+async def replayed(of: ClusterSettings, times: range, **more: object) -> list[Signals]:
+    assert of.prometheus is not None
+    source = PrometheusRange(of, of.prometheus, **more)  # type: ignore[arg-type]
+    try:
+        return [signals async for signals in source.ticks(times)]
+    finally:
+        await source.aclose()
+
+
+def apart(ours: Signals, theirs: Signals) -> list[str]:
+    """What differs between two readings of one moment, beyond rounding."""
+    different = [
+        f"{i} at {ours.time}: {a} and {b}"
+        for i, a in ours.readings.items()
+        if (b := theirs.readings[i]) != a and (a is None or b is None or a != pytest.approx(b, rel=1e-9))
+    ]
+    for what in ("time", "no_traffic", "missing", "targets"):
+        if getattr(ours, what) != getattr(theirs, what):
+            different.append(f"{what} at {ours.time}: {getattr(ours, what)} and {getattr(theirs, what)}")
+    for i in {**ours.breakdowns, **theirs.breakdowns}:
+        rows, others = ({tuple(r.labels.items()): r.value for r in s.rows(i)} for s in (ours, theirs))
+        if rows != pytest.approx(others, rel=1e-9):
+            different.append(f"rows of {i} at {ours.time}: {rows} and {others}")
+    return different

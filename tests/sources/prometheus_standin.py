@@ -40,6 +40,7 @@ def vector(*samples: tuple[dict[str, str], float | str]) -> bytes:
 Found = tuple[dict[str, str], float | str]
 WHOSE = "sum by (service_name) (rate("
 SERVICES: list[Found] = [({"service_name": service}, 1) for service in ("frontend", "history", "matching")]
+BUILDS: list[Found] = [({"build_version": "1_32_0"}, 1)]
 
 
 @dataclass
@@ -75,7 +76,8 @@ class StandIn:
         found: list[Found] = []
         for part in re.split(r" or (?=label_replace\()", query):
             if tagged := TAGGED.search(part):
-                asked = SERVICES if WHOSE in part else self.leaf(tagged[1], part)
+                known = SERVICES if WHOSE in part else BUILDS if "build_information" in part else None
+                asked = self.leaf(tagged[1], part) if known is None else known
                 found.extend(({**labels, "copilot_part": tagged[1]}, v) for labels, v in asked)
         return vector(*found)
 

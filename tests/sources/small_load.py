@@ -1,5 +1,4 @@
-"""A worker and about three workflows a second on my-orders: `small_load.py ADDRESS METRICS_PORT [suffixed]`; suffixed:
-its metrics have suffixes and seconds."""
+"""A worker and about three workflows a second on my-orders: `small_load.py ADDRESS METRICS_PORT`."""
 
 import asyncio
 import sys
@@ -27,15 +26,9 @@ class Order:
         return await workflow.execute_activity(step, number, start_to_close_timeout=timedelta(seconds=5))
 
 
-async def main(address: str, metrics_port: str, spelling: str = "") -> None:
+async def main(address: str, metrics_port: str) -> None:
     """Run until killed."""
-    suffixed = spelling == "suffixed"
-    metrics = PrometheusConfig(
-        bind_address=f"127.0.0.1:{metrics_port}",
-        counters_total_suffix=suffixed,
-        unit_suffix=suffixed,
-        durations_as_seconds=suffixed,
-    )
+    metrics = PrometheusConfig(bind_address=f"127.0.0.1:{metrics_port}")
     client = await Client.connect(address, runtime=Runtime(telemetry=TelemetryConfig(metrics=metrics)))
     async with Worker(
         client,
@@ -45,7 +38,7 @@ async def main(address: str, metrics_port: str, spelling: str = "") -> None:
         workflow_runner=UnsandboxedWorkflowRunner(),
     ):
         for number in range(10_000):
-            await client.start_workflow(Order.run, number, id=f"order{spelling}-{number}", task_queue="my-orders")
+            await client.start_workflow(Order.run, number, id=f"order-{number}", task_queue="my-orders")
             await asyncio.sleep(0.3)
 
 

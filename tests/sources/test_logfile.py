@@ -104,19 +104,9 @@ async def test_a_file_copied_and_truncated_is_read_on_from_its_copy(log: Path) -
     copied(log, "server.log.1")
     append(log, "three\n")
     assert await tail.read() == ["two", "three"]
-
-
-async def test_a_truncated_file_that_has_grown_past_the_known_place_is_told_by_its_beginning(log: Path) -> None:
-    tail = Tail(log)
-    await tail.read()
-    os.truncate(log, 0)
+    os.truncate(log, 0)  # and grown past the known place: another beginning
     append(log, "quite another beginning\n" * 20)
     assert len(await tail.read()) == 20
-
-
-async def test_a_rotated_file_that_is_gone_loses_no_more_than_its_end(log: Path) -> None:
-    tail = Tail(log)
-    await tail.read()
     replaced(log, "new\n")
     assert await tail.read() == ["new"]
 
@@ -159,16 +149,11 @@ async def test_nothing_to_read_is_missing_and_not_silence(tmp_path: Path) -> Non
     assert await tail.read() == ["a"]
 
 
-async def test_a_file_that_may_not_be_read_or_is_none_is_said(tmp_path: Path) -> None:
-    folder = tmp_path / "folder.log"
-    folder.mkdir()
-    tail = Tail(folder)
+async def test_a_folder_and_a_forbidden_file_are_missing_with_the_reason(log: Path) -> None:
+    tail = Tail(log.parent)
     await tail.read()
-    assert tail.why == (MissingCode.PARSE, f"{folder} cannot be read: Is a directory")
+    assert tail.why == (MissingCode.PARSE, f"{log.parent} cannot be read: Is a directory")
     assert not tail.batch.read
-
-
-async def test_a_forbidden_file_is_said(log: Path) -> None:
     log.chmod(0)  # noqa: ASYNC240
     tail, me = Tail(log), os.geteuid()
     os.seteuid(me or NOBODY)  # root may read everything
@@ -202,14 +187,6 @@ async def test_a_backlog_too_large_is_passed_over_and_said(log: Path) -> None:
         MissingCode.DROPPED,
         f"{log}: 66 MB were skipped: they were written faster than they can be read",
     )
-
-
-async def test_bytes_that_are_no_text_do_no_harm(log: Path) -> None:
-    tail = Tail(log)
-    await tail.read()
-    with log.open("ab") as out:
-        out.write(b"line\n\xff\xfe\x00bad\r\nlast\n")
-    assert await tail.read() == ["half a line", "\ufffd\ufffd\x00bad", "last"]
 
 
 deeds = st.lists(
@@ -252,10 +229,11 @@ async def test_over_rotations_no_line_is_lost_or_read_twice(
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-async def test_a_real_servers_log_is_read_whole(log: Path, form: str) -> None:
+async def test_a_real_servers_log_is_read_whole_and_bytes_that_are_no_text_do_no_harm(log: Path, form: str) -> None:
     tail = Tail(log)
     await tail.read()
-    append(log, "\n")
-    await tail.read()
+    with log.open("ab") as out:
+        out.write(b"line\n\xff\xfe\x00bad\r\n")
+    assert await tail.read() == ["half a line", "\ufffd\ufffd\x00bad"]
     append(log, "\n".join(raw_lines(form)) + "\n")
     assert await tail.read() == [line.text for line in read_lines(form)]

@@ -45,6 +45,11 @@ def texts(batch: LogBatch) -> list[str]:
     return [line.text for line in batch.lines]
 
 
+def why(batch: LogBatch) -> tuple[MissingCode, str]:
+    assert batch.missing is not None
+    return batch.missing.code, batch.missing.detail
+
+
 async def test_the_first_reading_only_finds_its_place_and_the_next_has_what_was_written_since() -> None:
     async with LokiServer().run() as server, loki(server.url) as source:
         server.push(NOON_NS - 1, "old", app="temporal")
@@ -114,8 +119,7 @@ async def test_more_lines_in_one_nanosecond_than_a_page_holds_are_said_and_do_no
         server.push(NOON_NS + 5, "after", app="temporal")
         first = await read(source, {"at": NOON_NS}, 30)
         assert len(first.lines) == 10
-        assert first.missing is not None
-        assert "same nanosecond" in first.missing.detail
+        assert "same nanosecond" in why(first)[1]
         second = await read(source, first.cursor, 60)
         assert (texts(second), second.missing) == (["after"], None)
 
@@ -134,8 +138,7 @@ async def test_what_one_reading_cannot_hold_comes_with_the_next() -> None:
         for number in range(120):
             server.push(NOON_NS + number, f"n{number}", app="temporal")
         first = await read(source, {"at": NOON_NS}, 30)
-        assert first.missing is not None
-        assert first.missing.code is MissingCode.DROPPED
+        assert why(first)[0] is MissingCode.DROPPED
         second = await read(source, first.cursor, 60)
         assert [*texts(first), *texts(second)] == [f"n{number}" for number in range(120)]
 
@@ -146,8 +149,7 @@ async def test_after_long_away_a_backlog_is_passed_over_and_said() -> None:
         server.push(NOON_NS + 3590 * NS, "of late", app="temporal")
         batch = await read(source, {"at": NOON_NS}, 3600)
         assert texts(batch) == ["of late"]
-        assert batch.missing is not None
-        assert "60 minutes of logs were skipped" in batch.missing.detail
+        assert "60 minutes of logs were skipped" in why(batch)[1]
 
 
 async def test_a_tenant_is_named_and_one_that_is_not_is_asked_for() -> None:
@@ -158,9 +160,8 @@ async def test_a_tenant_is_named_and_one_that_is_not_is_asked_for() -> None:
             assert texts(await read(source, {"at": NOON_NS}, 30)) == ["mine"]
         async with loki(server.url) as source:
             batch = await read(source, {"at": NOON_NS}, 30)
-    assert batch.missing is not None
-    assert (batch.missing.code, batch.read) == (MissingCode.FORBIDDEN, False)
-    assert batch.missing.detail == "HTTP 401 Unauthorized: no org id: set tenant"
+    assert why(batch) == (MissingCode.FORBIDDEN, "HTTP 401 Unauthorized: no org id: set tenant")
+    assert not batch.read
 
 
 async def test_it_authenticates_as_every_http_source_does(tmp_path: Path) -> None:
@@ -170,9 +171,7 @@ async def test_it_authenticates_as_every_http_source_does(tmp_path: Path) -> Non
         async with loki(server.url, bearer_token_file=tmp_path / "token") as source:
             assert texts(await read(source, {"at": NOON_NS}, 30)) == ["in"]
         async with loki(server.url) as source:
-            batch = await read(source, {"at": NOON_NS}, 30)
-            assert batch.missing is not None
-            assert batch.missing.code is MissingCode.FORBIDDEN
+            assert why(await read(source, {"at": NOON_NS}, 30))[0] is MissingCode.FORBIDDEN
     with pytest.raises(SettingsError, match=r"logs\.loki\.ca_file .* cannot be read"):
         bootstrap.log_source(
             LogSettings(loki=LokiSettings(url="https://loki", query=QUERY, ca_file=tmp_path / "none.pem"))
@@ -201,9 +200,8 @@ async def test_a_loki_in_trouble_is_missing_with_its_reason_and_nothing_is_lost(
     async with LokiServer(status=status, body=body).run() as server, loki(server.url) as source:
         server.push(NOON_NS, "x", app="temporal")
         batch = await read(source, {"at": NOON_NS}, 30)
-        assert batch.missing is not None
-        assert (batch.missing.code, batch.read, batch.lines) == (code, False, ())
-        assert words in batch.missing.detail
+        assert (why(batch)[0], batch.read, batch.lines) == (code, False, ())
+        assert words in why(batch)[1]
         server.status, server.body = "200 OK", None
         after = await read(source, batch.cursor, 60)
         assert (texts(after), after.span_sec) == (["x"], 60.0)
@@ -211,17 +209,12 @@ async def test_a_loki_in_trouble_is_missing_with_its_reason_and_nothing_is_lost(
 
 async def test_no_answer_no_server_and_a_broken_answer_are_missing() -> None:
     async with LokiServer(hang=True).run() as server, loki(server.url) as source:
-        batch = await read(source, {"at": NOON_NS}, 30, deadline_sec=0.2)
-        assert batch.missing is not None
-        assert batch.missing.code is MissingCode.TIMEOUT
+        assert why(await read(source, {"at": NOON_NS}, 30, deadline_sec=0.2))[0] is MissingCode.TIMEOUT
     async with loki(server.url) as source:
         batch = await read(source, {"at": NOON_NS}, 30)
-        assert batch.missing is not None
-        assert (batch.missing.code, batch.missing.detail) == (MissingCode.TARGET_DOWN, "Connection refused")
+        assert why(batch) == (MissingCode.TARGET_DOWN, "Connection refused")
     async with Misbehaving(body=b'{"status":"succ', length=500).run() as broken, loki(broken.url) as source:
-        batch = await read(source, {"at": NOON_NS}, 30)
-        assert batch.missing is not None
-        assert batch.missing.code is MissingCode.PARSE
+        assert why(await read(source, {"at": NOON_NS}, 30))[0] is MissingCode.PARSE
 
 
 async def test_what_goes_on_failing_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:

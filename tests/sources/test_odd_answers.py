@@ -72,7 +72,7 @@ def up(value: str) -> list[Any]:
     ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.lists(SAMPLE, max_size=8), min_size=1, max_size=4))
 @example([up("NaN")])
 @example([up("+Inf")])

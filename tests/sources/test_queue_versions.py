@@ -1,13 +1,15 @@
-"""Task queues of all kinds at a real server: several namespaces, activities alone, worker deployments; and refusals."""
+"""Task queues of all kinds at one real server, each test in its own namespaces: activities alone, worker deployments,
+more queues than one evaluation describes; and refusals."""
 
 import asyncio
-import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
+from typing import Any
 
 import pytest
+import pytest_asyncio
 from temporalio import activity, workflow
 from temporalio.api.enums.v1 import DescribeTaskQueueMode
 from temporalio.api.workflowservice.v1 import ListWorkersRequest, SetWorkerDeploymentCurrentVersionRequest
@@ -21,7 +23,9 @@ from whenever import Instant
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.settings.clusters import ClusterSettings, WatchedTemporal
 from copilot.sources.temporal.source import TemporalApiSource
-from tests.sources.watched_frontend import Counted, answered, dev_server, start_on
+from tests.sources.watched_frontend import Counted, DevServer, answered, dev_server, start_on
+
+pytestmark = [pytest.mark.servers, pytest.mark.asyncio(loop_scope="module")]
 
 TASKS, POLLERS = "version.backlog_count", "version.pollers"
 
@@ -81,16 +85,18 @@ async def listed(client: Client) -> None:
 
 
 async def make_current(client: Client, build: str) -> None:
-    request = SetWorkerDeploymentCurrentVersionRequest(namespace="default", deployment_name="shop", build_id=build)
+    request = SetWorkerDeploymentCurrentVersionRequest(
+        namespace=client.namespace, deployment_name="shop", build_id=build
+    )
     await answered(lambda: client.workflow_service.set_worker_deployment_current_version(request))
 
 
-async def read_until(source: TemporalApiSource, good: Callable[[Signals], bool], within: float = 30.0) -> Signals:
-    end = time.monotonic() + within
-    while not good(signals := await source.read(Instant.now())):
-        assert time.monotonic() < end, signals.model_dump_json()
-        await asyncio.sleep(0.5)
-    return signals
+async def read_until(source: TemporalApiSource, good: Callable[[Signals], bool]) -> Signals:
+    async with asyncio.timeout(180):
+        while True:
+            if good(signals := await source.read(Instant.now())):
+                return signals
+            await asyncio.sleep(0.5)
 
 
 def refusing(status: RPCStatusCode, call: str, _request: object) -> RPCStatusCode | None:
@@ -106,117 +112,136 @@ def queues(signals: Signals, signal_id: str) -> set[tuple[str, str]]:
     return {(r.labels["namespace"], r.labels["task_queue"]) for r in signals.rows(signal_id)}
 
 
-def source_of(address: str, client: Counted | None = None, **temporal: object) -> TemporalApiSource:
-    watched = WatchedTemporal.model_validate({"address": address, **temporal})
-    return TemporalApiSource(ClusterSettings(temporal=watched), client=client.as_client() if client else None)
-
-
-@pytest.mark.servers
-async def test_work_that_waits_for_a_version_is_told_apart_from_the_version_that_is_polled(tmp_path: Path) -> None:
-    async with dev_server(tmp_path) as server:
-        client = server.client
-        async with shop_worker(client, "v1"):
-            await make_current(client, "v1")
-            for n in range(5):
-                handle = await client.start_workflow(Waits.run, id=f"waits-{n}", task_queue="shop-tasks")
-                await handle.query(Waits.begun)
-        async with shop_worker(client, "v2"):
-            await make_current(client, "v2")
-            for n in range(5):
-                await client.get_workflow_handle(f"waits-{n}").signal("go")
-            source = source_of(server.address)
-            signals = await read_until(source, lambda s: (s.value(TASKS) or 0) == 5)
-            assert by_version(signals, TASKS) == {"shop:v1": 5.0, "shop:v2": 0.0}
-            assert set(by_version(signals, POLLERS)) == {"shop:v1", "shop:v2"}
-            assert by_version(signals, POLLERS)["shop:v2"] >= 1
-            assert signals.value("matching.backlog_count") == 5.0
-            assert signals.server is not None
-            assert (signals.server.version[:2], signals.server.history_shards) == ("1.", 1)
-            await source.aclose()
-
-
-@pytest.mark.servers
-async def test_every_user_namespace_is_read_and_activities_alone_are_found(tmp_path: Path) -> None:
-    async with dev_server(tmp_path) as server:
-        other = await server.namespace("other")
-        await start_on(server.client, ["here"])
-        await start_on(other, ["there"])
-        beating = await Client.connect(server.address, namespace="other", runtime=BEATING)
-        async with Worker(beating, task_queue="only-activities", activities=[step]):
-            await listed(other)
-            source = source_of(server.address)
-            polled = ("other", "only-activities")
-            signals = await read_until(source, lambda s: polled in queues(s, "poller.recent_pollers"))
-        assert queues(signals, "matching.backlog_count") == {("default", "here"), ("other", "there")}
-        assert signals.value("matching.backlog_count") == 2.0
-        assert {r.labels["worker_version"] for r in signals.rows(TASKS)} == {"unversioned"}
-        assert signals.value("demand.tasks_added_per_sec") is not None
+@asynccontextmanager
+async def source_of(
+    server: DevServer, client: Counted | None = None, **temporal: Any
+) -> AsyncIterator[TemporalApiSource]:
+    watched = WatchedTemporal.model_validate({"address": server.address, **temporal})
+    cluster = ClusterSettings(temporal=watched, ignore_task_queues=("ignored",))
+    source = TemporalApiSource(cluster, client=client.as_client() if client else None)
+    try:
+        yield source
+    finally:
         await source.aclose()
 
-        named = source_of(server.address, namespaces=("other",))
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DevServer]:
+    async with dev_server(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+async def test_tasks_of_a_version_without_pollers_are_told_apart_from_the_version_that_is_polled(
+    server: DevServer,
+) -> None:
+    client = await server.namespace("versions")
+    async with shop_worker(client, "v1"):
+        await make_current(client, "v1")
+        for n in range(5):
+            handle = await client.start_workflow(Waits.run, id=f"waits-{n}", task_queue="shop-tasks")
+            await handle.query(Waits.begun)
+    async with shop_worker(client, "v2"), source_of(server, namespaces=("versions",)) as source:
+        await make_current(client, "v2")
+        for n in range(5):
+            await client.get_workflow_handle(f"waits-{n}").signal("go")
+        signals = await read_until(source, lambda s: (s.value(TASKS) or 0) == 5)
+        assert by_version(signals, TASKS) == {"shop:v1": 5.0, "shop:v2": 0.0}
+        assert set(by_version(signals, POLLERS)) == {"shop:v1", "shop:v2"}
+        assert by_version(signals, POLLERS)["shop:v2"] >= 1
+        assert signals.value("matching.backlog_count") == 5.0
+        assert signals.server is not None
+        assert (signals.server.version[:2], signals.server.history_shards) == ("1.", 1)
+
+
+async def test_every_user_namespace_is_read_and_activities_alone_are_found(server: DevServer) -> None:
+    other = await server.namespace("other")
+    await start_on(server.client, ["here"])
+    await start_on(other, ["there"])
+    beating = await Client.connect(server.address, namespace="other", runtime=BEATING)
+    async with Worker(beating, task_queue="only-activities", activities=[step]), source_of(server) as source:
+        await listed(other)
+        polled, waiting = ("other", "only-activities"), {("default", "here"), ("other", "there")}
+        signals = await read_until(
+            source,
+            lambda s: polled in queues(s, "poller.recent_pollers") and waiting <= queues(s, "matching.backlog_count"),
+        )
+    unversioned = {r.labels["worker_version"] for r in signals.rows(TASKS) if r.labels["task_queue"] == "there"}
+    assert unversioned == {"unversioned"}
+    assert signals.value("demand.tasks_added_per_sec") is not None
+    async with source_of(server, namespaces=("other",)) as named:
         signals = await named.read(Instant.now())
         assert queues(signals, "matching.backlog_count") == {("other", "there")}
-        await named.aclose()
-
-        absent = source_of(server.address, namespace="absent")
+    async with source_of(server, namespace="absent") as absent:
         why = (await absent.read(Instant.now())).missing["matching.backlog_count"]
         assert (why.code, why.detail) == (MissingCode.ABSENT, "the workflows of namespace absent: not found")
-        await absent.aclose()
 
 
-@pytest.mark.servers
-async def test_what_is_refused_is_missing_with_its_reason_and_named_queues_are_described_all_the_same(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+REFUSALS = (
+    (RPCStatusCode.PERMISSION_DENIED, MissingCode.FORBIDDEN, "permission denied"),
+    (RPCStatusCode.DEADLINE_EXCEEDED, MissingCode.TIMEOUT, "no answer in time"),
+    (RPCStatusCode.RESOURCE_EXHAUSTED, MissingCode.DROPPED, "rejected by a rate limit of the cluster"),
+)
+
+
+async def test_a_refused_call_is_missing_with_its_reason_and_named_queues_are_described_nevertheless(
+    server: DevServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with dev_server(tmp_path) as server:
-        await start_on(server.client, ["here"])
+    await start_on(await server.namespace("refused"), ["here"])
 
-        def lists(call: str, _request: object) -> RPCStatusCode | None:
-            return RPCStatusCode.PERMISSION_DENIED if call.startswith("list_") else None
+    def lists(call: str, _request: object) -> RPCStatusCode | None:
+        return RPCStatusCode.PERMISSION_DENIED if call.startswith("list_") else None
 
-        reader = source_of(server.address, Counted(server.client, lists), task_queues=("here",))
-        signals = await reader.read(Instant.now())
+    client = await Client.connect(server.address, namespace="refused")
+    refused = {"namespace": "refused", "namespaces": ("refused",)}
+    async with source_of(server, Counted(client, lists), task_queues=("here",), **refused) as source:
+        signals = await source.read(Instant.now())
         assert signals.value("matching.backlog_count") == 1.0
         assert signals.missing[TASKS].code == MissingCode.ABSENT
-
-        without = source_of(server.address, Counted(server.client, lists))
-        why = (await without.read(Instant.now())).missing["matching.backlog_count"]
+    async with source_of(server, Counted(client, lists), **refused) as source:
+        why = (await source.read(Instant.now())).missing["matching.backlog_count"]
         assert (why.code, why.detail) == (
             MissingCode.FORBIDDEN,
-            "the workflows of namespace default: permission denied",
+            "the workflows of namespace refused: permission denied",
         )
-
-        for status, code, words in (
-            (RPCStatusCode.PERMISSION_DENIED, MissingCode.FORBIDDEN, "permission denied"),
-            (RPCStatusCode.DEADLINE_EXCEEDED, MissingCode.TIMEOUT, "no answer in time"),
-            (RPCStatusCode.RESOURCE_EXHAUSTED, MissingCode.DROPPED, "rejected by a rate limit of the cluster"),
-        ):
-            refuses = Counted(server.client, partial(refusing, status))
-            source = source_of(server.address, refuses)
+    for status, code, words in REFUSALS:
+        async with source_of(server, Counted(client, partial(refusing, status)), **refused) as source:
             caplog.clear()
             for _ in range(2):
                 signals = await source.read(Instant.now())
             assert signals.value("frontend.reachable") == 1.0
             why = signals.missing["matching.backlog_count"]
-            assert (why.code, why.detail) == (code, f"task queue here of namespace default: {words}")
+            assert (why.code, why.detail) == (code, f"task queue here of namespace refused: {words}")
             assert len(caplog.records) == 1
 
+    def enhanced(_call: str, request: object) -> RPCStatusCode | None:
+        mode = getattr(request, "api_mode", None)
+        known = mode != DescribeTaskQueueMode.DESCRIBE_TASK_QUEUE_MODE_ENHANCED
+        return None if known else RPCStatusCode.INVALID_ARGUMENT
 
-@pytest.mark.servers
-async def test_a_server_without_the_enhanced_mode_is_asked_by_task_type(tmp_path: Path) -> None:
-    async with dev_server(tmp_path) as server:
-        await start_on(server.client, ["here"])
-
-        def enhanced(_call: str, request: object) -> RPCStatusCode | None:
-            mode = getattr(request, "api_mode", None)
-            known = mode != DescribeTaskQueueMode.DESCRIBE_TASK_QUEUE_MODE_ENHANCED
-            return None if known else RPCStatusCode.INVALID_ARGUMENT
-
-        counted = Counted(server.client, enhanced)
-        source = source_of(server.address, counted)
+    counted = Counted(client, enhanced)
+    async with source_of(server, counted, **refused) as source:
         signals = await source.read(Instant.now())
         assert signals.value("matching.backlog_count") == 1.0
         assert TASKS in signals.missing
         assert len(counted.asked("describe_task_queue")) == 3
         await source.read(Instant.now())
         assert len(counted.asked("describe_task_queue")) == 5
+
+
+async def test_at_most_fifty_queues_are_described_per_evaluation_ten_a_second_and_none_that_is_ignored(
+    server: DevServer,
+) -> None:
+    client = await server.namespace("many")
+    await start_on(client, [*(f"queue-{n:02}" for n in range(52)), "ignored"])
+    counted = Counted(client)
+    many = {"namespace": "many", "namespaces": ("many",), "task_queues": ("ignored", "named")}
+    async with source_of(server, counted, **many) as source:
+        signals = await source.read(Instant.now())
+        first = len(counted.asked("describe_task_queue"))
+        assert first <= 50
+        assert signals.missing["matching.backlog_count"].code in (MissingCode.DROPPED, MissingCode.TIMEOUT)
+        await read_until(source, lambda s: (s.value("matching.backlog_count") or 0) >= 52)  # the count is approximate
+    names = {request.task_queue.name for request in counted.asked("describe_task_queue")}
+    assert names == {*(f"queue-{n:02}" for n in range(52)), "named"}
+    times = [at for _, at, _ in counted.made]
+    assert len(times) / (times[-1] - times[0]) <= 10.5

@@ -59,25 +59,15 @@ def test_a_text_is_cut_at_its_headings_and_links_are_left_out() -> None:
     assert "## this is a comment" in found[1].text
 
 
-def test_a_text_without_headings_is_one_section_named_for_its_file() -> None:
+def test_texts_without_headings_and_long_sections() -> None:
     assert [(s.title, s.text) for s in sections("just words", "notes")] == [("notes", "just words")]
     assert title_of("## only a second level", "notes") == "notes"
     assert sections("", "notes") == sections("# Title alone\n", "notes") == []
-
-
-def test_a_long_section_is_cut_between_paragraphs_and_nothing_is_lost() -> None:
+    assert [len(s.text) for s in sections("x" * 5000, "t")] == [2000, 2000, 1000]
     paragraphs = [f"paragraph {n} " + "word " * 150 for n in range(9)]
     parts = [s.text for s in sections("# T\n\n" + "\n\n".join(paragraphs), "t")]
     assert all(len(p) <= MAX_CHARACTERS for p in parts)
     assert "\n\n".join(parts).split() == "\n\n".join(paragraphs).split()
-
-
-def test_one_endless_paragraph_is_cut_too() -> None:
-    parts = [s.text for s in sections("x" * 5000, "t")]
-    assert [len(p) for p in parts] == [2000, 2000, 1000]
-
-
-def test_an_anchor_is_what_links_use() -> None:
     assert anchor("As many pollers as slots, or more") == "as-many-pollers-as-slots-or-more"
 
 
@@ -114,29 +104,18 @@ def test_a_name_in_a_text_is_found_whole_and_by_its_parts() -> None:
     assert index.scores("max_cached")[2] == 0
 
 
-def test_the_text_with_more_of_the_rare_words_is_first() -> None:
+def test_scores() -> None:
+    """Rare words count more, twice where they are twice, and in a title more; words that no text has lower all."""
     slow, polls, none = scores("nobody polls the queue without workers")
     assert max(polls, none) > slow == 0.0
     assert scores("slow database")[0] > 0.4
-
-
-def test_a_title_counts_more_than_a_text() -> None:
-    index = Index([("disk full", "restart it"), ("restart it", "disk full"), ("", "other")])
-    title, text, _ = index.scores("disk full")
+    title, text, _ = Index([("disk full", "restart it"), ("restart it", "disk full"), ("", "other")]).scores(
+        "disk full"
+    )
     assert title > text > 0
-
-
-def test_a_word_said_twice_counts_twice() -> None:
-    disk, polls, _ = scores("disk disk polls workers queue")
-    assert disk > 0 < polls
-    assert disk / polls > scores("disk polls workers queue")[0] / scores("disk polls workers queue")[1]
-
-
-def test_words_that_no_text_has_lower_all_scores() -> None:
+    once, twice = scores("disk polls workers queue"), scores("disk disk polls workers queue")
+    assert twice[0] / twice[1] > once[0] / once[1]
     assert 0 < max(scores("database weather forecast tomorrow")) < max(scores("database"))
-
-
-def test_scores_lie_between_0_and_1_and_nothing_fits_nothing() -> None:
     assert scores("") == scores("zebra") == [0.0, 0.0, 0.0]
     assert all(0 <= s <= 1 for s in scores("database database database disk full slow"))
     assert Index([]).scores("poll") == []
@@ -144,17 +123,7 @@ def test_scores_lie_between_0_and_1_and_nothing_fits_nothing() -> None:
 
 @pytest.mark.parametrize(
     "question",
-    [
-        "disk AND",
-        "NEAR(disk full)",
-        "disk* OR",
-        'disk "full',
-        "title: disk",
-        "-disk ^full",
-        "(disk",
-        "NOT disk",
-        "{}",
-    ],
+    ["disk AND", "NEAR(disk full)", "disk* OR", 'disk "full', "title: disk", "-disk ^full", "(disk", "NOT disk", "{}"],
 )
 def test_the_syntax_of_queries_is_only_words_in_a_question(question: str) -> None:
     assert (scores(question)[0] > 0) is ("disk" in question)
@@ -165,17 +134,11 @@ def knowledge() -> LocalKnowledge:
     return LocalKnowledge()
 
 
-@pytest.mark.parametrize("finding", NAMES)
-def test_a_findings_runbook_is_among_the_first_three_whatever_the_evaluation_says(
-    knowledge: LocalKnowledge, finding: str
+def test_a_findings_runbook_is_among_the_first_three_for_every_evaluation_and_in_an_operators_own_words(
+    knowledge: LocalKnowledge,
 ) -> None:
-    questions = asked()[finding]
-    assert {q: place for q in questions if (place := rank(knowledge, finding, q)[0]) > MOST_RANK} == {}
-
-
-@pytest.mark.parametrize("finding", NAMES)
-def test_a_findings_runbook_is_found_by_an_operators_own_words(knowledge: LocalKnowledge, finding: str) -> None:
-    assert rank(knowledge, finding, PEOPLE[finding])[0] <= MOST_RANK
+    questions = {(name, q) for name in NAMES for q in (PEOPLE[name], *asked()[name])}
+    assert {q: place for q in questions if (place := rank(knowledge, *q)[0]) > MOST_RANK} == {}
 
 
 @pytest.mark.parametrize("question", ["", "   ", "48 12 99", "is it so", *SOMETHING_ELSE])

@@ -13,7 +13,6 @@ from copilot.sources.temporal.queues import (
     WORKFLOW_AGE,
     Description,
     Part,
-    Poller,
     QueueKey,
     queue_readings,
 )
@@ -23,10 +22,6 @@ NOTHING = Part()
 ORDERS, MAILS = QueueKey("default", "orders"), QueueKey("other", "mails")
 
 
-def pollers(count: int, version: str = "unversioned", ago_sec: float = 10.0) -> tuple[Poller, ...]:
-    return tuple(Poller(f"worker-{n}", version, NOW.subtract(seconds=ago_sec)) for n in range(count))
-
-
 def queue(workflow: Part, activity: Part = NOTHING) -> Description:
     return Description(NOW, {("workflow", "unversioned"): workflow, ("activity", "unversioned"): activity})
 
@@ -34,7 +29,7 @@ def queue(workflow: Part, activity: Part = NOTHING) -> Description:
 def test_counts_and_rates_add_up_and_the_oldest_decides_the_age() -> None:
     values, rows = queue_readings(
         {
-            ORDERS: queue(Part(3, 20.0, 1.0, 0.5, pollers(2)), Part(4, 5.0, 1.0, 2.0, pollers(1))),
+            ORDERS: queue(Part(3, 20.0, 1.0, 0.5, 2, 2), Part(4, 5.0, 1.0, 2.0, 1, 1)),
             MAILS: queue(Part(10, 8.0)),
         },
         (),
@@ -76,11 +71,11 @@ def test_no_queue_at_all_means_nothing_waits() -> None:
 def test_a_version_whose_pollers_are_gone_stands_beside_the_one_that_is_polled() -> None:
     parts = {
         ("workflow", "unversioned"): NOTHING,
-        ("workflow", "shop:v1"): Part(5, 30.0, pollers=pollers(1, "shop:v1", ago_sec=80.0)),
-        ("workflow", "shop:v2"): Part(0, 0.0, pollers=pollers(3, "shop:v2")),
+        ("workflow", "shop:v1"): Part(5, 30.0, pollers=1),
+        ("workflow", "shop:v2"): Part(0, 0.0, pollers=3, recent=3),
         ("activity", "shop:v2"): NOTHING,
     }
-    many = {QueueKey("default", f"idle-{n:02}"): queue(Part(pollers=pollers(1))) for n in range(30)}
+    many = {QueueKey("default", f"idle-{n:02}"): queue(Part(pollers=1, recent=1)) for n in range(30)}
     values, rows = queue_readings({ORDERS: Description(NOW, parts), **many}, ())
     assert (values[VERSION_BACKLOG], values[VERSION_POLLERS]) == (5.0, 33.0)
     of_orders = {

@@ -126,11 +126,11 @@ async def dev_server(folder: Path, *config: str) -> AsyncIterator[DevServer]:
 
 
 async def start_on(client: Client, queues: Sequence[str]) -> None:
-    """One workflow that nobody serves on each of the queues."""
+    """One workflow without a worker on each of the queues. A new namespace is not known everywhere at once."""
     slots = asyncio.Semaphore(10)
 
     async def start(queue: str) -> None:
         async with slots:
-            await client.start_workflow("Nobody", id=f"on-{queue}", task_queue=queue)
+            await answered(lambda: client.start_workflow("Nobody", id=f"on-{queue}", task_queue=queue))
 
     await asyncio.gather(*(start(queue) for queue in queues))

@@ -7,8 +7,8 @@ addresses or values are masked, and a line joins the template of the same length
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 
 from pydantic import BaseModel
 from whenever import Instant
@@ -121,25 +121,8 @@ class LogMemory(BaseModel):
     templates: list[list[str]] = []
 
 
-@dataclass(slots=True)
-class _Tally:
-    """The lines of one pattern and service in one reading: how many, the worst level, the first and the last."""
-
-    lines: int = 0
-    level: int = NO_LEVEL
-    first: LogLine | None = None
-    last: LogLine | None = None
-
-    def add(self, line: LogLine) -> None:
-        self.merge(_Tally(1, line.level, line, line))
-
-    def merge(self, other: "_Tally") -> None:
-        self.lines += other.lines
-        self.level = max(self.level, other.level)
-        self.first = self.first or other.first
-        self.last = other.last or self.last
-
-
+Lines = list[LogLine]
+"""The lines of one pattern and service in one reading."""
 Key = tuple[str, str, bool]
 """Pattern, service, and whether it is a template."""
 
@@ -163,7 +146,9 @@ def count_lines(
     renamed, mined = _mine(other, templates, redact)
     tallies = known | mined
     before = {(renamed.get(t.pattern, t.pattern), t.service, t.mined): t for t in memory.tracked}
-    tracked = [_track(key, before.get(key), tallies.get(key), len(spans), now, redact) for key in {**before, **tallies}]
+    tracked = [
+        _track(key, before.get(key), tallies.get(key, []), len(spans), now, redact) for key in {**before, **tallies}
+    ]
     tracked = sorted((t for t in tracked if t.count), key=_importance, reverse=True)[:MAX_TRACKED]
     names = {t.pattern for t in tracked if t.mined}
     after = LogMemory(spans=spans, tracked=tracked, templates=[w for w in templates.all if " ".join(w) in names])
@@ -192,67 +177,61 @@ def spikes(tracked: TrackedPattern, spans: Sequence[float]) -> bool:
     return newest[0] / newest[1] >= SPIKE_FACTOR * max(count / span for count, span in past)
 
 
-def _tally(lines: Iterable[LogLine], book: PatternBook) -> tuple[dict[Key, _Tally], dict[tuple[Words, str], _Tally]]:
+def _tally(lines: Iterable[LogLine], book: PatternBook) -> tuple[dict[Key, Lines], dict[tuple[Words, str], Lines]]:
     """One reading's lines by known pattern, and the others by masked words and service."""
-    known: dict[Key, _Tally] = {}
-    other: dict[tuple[Words, str], _Tally] = {}
+    known: dict[Key, Lines] = {}
+    other: dict[tuple[Words, str], Lines] = {}
     names = cache(lambda text, level: book.match(LogLine(text, level)))
     masked = cache(mask_words)
     for line in lines:
         for name in names(line.text, line.level):
-            known.setdefault((name, line.service, False), _Tally()).add(line)
+            known.setdefault((name, line.service, False), []).append(line)
         if not names(line.text, line.level) and (words := masked(line.text)):
-            other.setdefault((words, line.service), _Tally()).add(line)
+            other.setdefault((words, line.service), []).append(line)
     return known, other
 
 
 def _mine(
-    other: Mapping[tuple[Words, str], _Tally], templates: Templates, redact: Redact
-) -> tuple[dict[str, str], dict[Key, _Tally]]:
-    """The new names of templates that became more general, and the tallies of all. The most frequent lines come first:
+    other: Mapping[tuple[Words, str], Lines], templates: Templates, redact: Redact
+) -> tuple[dict[str, str], dict[Key, Lines]]:
+    """The new names of templates that became more general, and the lines of all. The most frequent lines come first:
     while there is room for new templates, they get it."""
     before = [templates.name(index) for index in range(len(templates.all))]
-    lines = Counter[Words]()
-    for (words, _), tally in other.items():
-        lines[words] += tally.lines
+    counts = Counter[Words]()
+    for (words, _), lines in other.items():
+        counts[words] += len(lines)
     indices: dict[Words, int | None] = {}
-    for words, _ in lines.most_common():
+    for words, _ in counts.most_common():
         index = templates.match(words)
         if index is None:
             clean = tuple(redact(" ".join(words)).split()[: len(words)]) or (WILDCARD,)
             index = templates.match(clean)
             index = templates.add(clean) if index is None else index
         indices[words] = index
-    tallies: dict[Key, _Tally] = {}
-    for (words, service), tally in other.items():
+    tallies: dict[Key, Lines] = {}
+    for (words, service), lines in other.items():
         if (index := indices[words]) is not None:
-            tallies.setdefault((templates.name(index), service, True), _Tally()).merge(tally)
+            tallies.setdefault((templates.name(index), service, True), []).extend(lines)
     return {name: templates.name(index) for index, name in enumerate(before)}, tallies
 
 
 def _track(
-    key: Key,
-    before: TrackedPattern | None,
-    tally: _Tally | None,
-    readings: int,
-    now: Instant,
-    redact: Redact,
+    key: Key, before: TrackedPattern | None, lines: Sequence[LogLine], readings: int, now: Instant, redact: Redact
 ) -> TrackedPattern:
-    pattern, service, mined = key
     past = before.counts[-(readings - 1) :] if before and readings > 1 else []
-    counts = [0] * (readings - 1 - len(past)) + past + [tally.lines if tally else 0]
-    if tally is None or tally.first is None or tally.last is None:
-        assert before is not None
-        return before.model_copy(update={"counts": counts, "pattern": pattern})
-    first, last = tally.first.when(now), tally.last.when(now)
+    counts = [0] * (readings - 1 - len(past)) + past + [len(lines)]
+    known = [before] if before else []
+    if not lines:
+        return known[0].model_copy(update={"counts": counts, "pattern": key[0]})
+    times = [lines[0].when(now), lines[-1].when(now)]
     return TrackedPattern(
-        pattern=pattern,
-        service=service,
-        mined=mined,
-        level=max(tally.level, before.level if before else NO_LEVEL),
-        first_seen=min(before.first_seen, first) if before else min(first, last),
-        last_seen=max(before.last_seen, last) if before else max(first, last),
-        sample=redact(tally.last.text)[:MAX_SAMPLE],
+        pattern=key[0],
+        service=key[1],
+        mined=key[2],
+        level=max(*(line.level for line in lines), *(item.level for item in known), NO_LEVEL),
+        first_seen=min(*times, *(item.first_seen for item in known)),
+        last_seen=max(*times, *(item.last_seen for item in known)),
+        sample=redact(lines[-1].text)[:MAX_SAMPLE],
         counts=counts,
     )
 
@@ -264,12 +243,8 @@ def _importance(tracked: TrackedPattern) -> tuple[bool, bool, int]:
 
 def _readings_within(spans: Sequence[float], window_sec: float) -> int:
     """How many of the newest readings cover the window; at least one."""
-    covered, number = 0.0, 0
-    for span in reversed(spans):
-        covered, number = covered + span, number + 1
-        if covered >= window_sec:
-            break
-    return max(1, number)
+    covered = list(accumulate(reversed(spans)))
+    return max(1, min(len(spans), sum(sec < window_sec for sec in covered) + 1))
 
 
 def _pattern(tracked: TrackedPattern) -> LogPattern:

@@ -7,6 +7,7 @@ console (tabs, the fields as JSON at the end), and slog's text (`key=value`). Ot
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -53,7 +54,7 @@ def parse_line(raw: str, *, time: int | None = None, labels: Mapping[str, str] |
     if not raw or raw.isspace() or raw[0] in " \t":
         return None
     fields = _fields(raw)
-    service = _service_of_stream(labels or {})
+    service = next((labels[key][:40] for key in _SERVICE_LABELS if labels.get(key)), SERVER) if labels else SERVER
     if fields is None:
         return LogLine(raw.rstrip()[:MAX_TEXT], NO_LEVEL, service, time if time is not None else "")
     level = _LEVEL_OF.get(str(fields.get("level", "")).lower(), NO_LEVEL)
@@ -64,8 +65,7 @@ def parse_line(raw: str, *, time: int | None = None, labels: Mapping[str, str] |
 def parse_lines(raw_lines: Iterable[bytes]) -> Iterator[LogLine]:
     """The log lines among the lines of a file; bytes after the first 64,000 of a line are ignored."""
     for raw in raw_lines:
-        line = parse_line(raw[:MAX_LINE_BYTES].decode("utf-8", "replace").rstrip("\r\n"))
-        if line is not None:
+        if line := parse_line(raw[:MAX_LINE_BYTES].decode("utf-8", "replace").rstrip("\r\n")):
             yield line
 
 
@@ -85,25 +85,19 @@ def _fields(raw: str) -> Mapping[str, Any] | None:
 
 def _console(raw: str, head: re.Match[str]) -> Mapping[str, Any]:
     """`time level [logger] message [{fields}]`; zap omits what is empty."""
-    *words, last = raw[head.end() :].rstrip("\n").split("\t")
+    words = raw[head.end() :].rstrip("\n").split("\t")
     fields: dict[str, Any] = {}
-    if last.startswith("{"):
-        try:
-            fields = dict(json.loads(last))
-        except (ValueError, RecursionError):
-            words.append(last)
-    else:
-        words.append(last)
+    if words[-1].startswith("{"):
+        with suppress(ValueError, RecursionError):
+            fields = dict(json.loads(words[-1]))
+            words.pop()
     return {**fields, "ts": head[1], "level": head[2], "msg": " ".join(words)}
 
 
 def _unquoted(value: str) -> str:
-    if not value.startswith('"'):
-        return value
-    try:
-        return str(json.loads(value))
-    except ValueError:
-        return value.strip('"')
+    with suppress(ValueError):
+        return str(json.loads(value)) if value.startswith('"') else value
+    return value.strip('"')
 
 
 def _text(fields: Mapping[str, Any]) -> str:
@@ -111,29 +105,16 @@ def _text(fields: Mapping[str, Any]) -> str:
     words = str(message if message is not None else fields.get("message", "")).strip()
     if not words or words == "none":  # what zap's wrapper writes for an empty message
         words = " ".join(str(fields[key]) for key in _INSTEAD_OF_MESSAGE if key in fields)
-    error = next(_error(fields), "")
-    return f"{words}: {error}" if error else words
-
-
-def _error(fields: Mapping[str, Any]) -> Iterator[str]:
-    for key in _ERRORS:
-        if found := fields.get(key):
-            yield found if isinstance(found, str) else json.dumps(found, default=str)
+    if error := next((fields[key] for key in _ERRORS if fields.get(key)), None):
+        return f"{words}: {error if isinstance(error, str) else json.dumps(error, default=str)}"
+    return words
 
 
 def _service(fields: Mapping[str, Any], otherwise: str) -> str:
-    found = fields.get("service")
-    if isinstance(found, str) and found:
+    if isinstance(found := fields.get("service"), str) and found:
         return found[:40]
-    if "shard-id" in fields:
-        return "history"
-    if str(fields.get("component", "")).startswith("matching"):
-        return "matching"
-    return otherwise
-
-
-def _service_of_stream(labels: Mapping[str, str]) -> str:
-    return next((labels[key][:40] for key in _SERVICE_LABELS if labels.get(key)), SERVER)
+    matching = str(fields.get("component", "")).startswith("matching")
+    return "history" if "shard-id" in fields else "matching" if matching else otherwise
 
 
 def _instant(time: str | int) -> Instant | None:

@@ -6,6 +6,7 @@ Without `up`, a target with the presence metric counts as up.
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
@@ -68,32 +69,33 @@ def target_status(
     up: dict[Target, bool] = {}
     namespace = "namespace"
     for labels, value in samples:
-        target = (labels.get("job", ""), labels.get("instance", ""))
-        match labels.get(TAG):
-            case "names":
-                names.add(labels.get("__name__", ""))
-                if labels.get("__name__") in presence_metrics:
-                    here.add(target)
-            case "samples":
-                counts[target] = int(value) if math.isfinite(value) else 0
-            case "up":
-                up[target] = value != 0
-            case alias if alias in NAMESPACE_ALIASES:
-                namespace = alias
+        target = labels.get("job", ""), labels.get("instance", "")
+        name, part = labels.get("__name__", ""), labels.get(TAG, "")
+        if part == NAMES:
+            names.add(name)
+            if name in presence_metrics:
+                here.add(target)
+        elif part == SAMPLES:
+            counts[target] = int(value) if math.isfinite(value) else 0
+        elif part == UP:
+            up[target] = value != 0
+        elif part in NAMESPACE_ALIASES:
+            namespace = part
     up = {t: read for t, read in up.items() if t in counts or t in known}
     down = {t for t, read in up.items() if not read}
-    present = {t for t in here if counts.get(t)} - down
-    alive = present | {t for t, read in up.items() if read}
+    stale = {t for t in here if not counts.get(t)}
+    present = here - stale - down
+    alive = present | (up.keys() - down)
     return TargetStatus(
         role,
         frozenset(names),
         namespace,
-        frozenset(alive),
-        frozenset(present),
-        frozenset(down),
-        frozenset(up),
-        frozenset(t for t in here if not counts.get(t)),
-        max((counts.get(t, 0) for t in alive), default=0),
+        up=frozenset(alive),
+        present=frozenset(present),
+        down=frozenset(down),
+        listed=frozenset(up),
+        stale=frozenset(stale),
+        samples=max((counts.get(t, 0) for t in alive), default=0),
     )
 
 
@@ -115,35 +117,31 @@ def by_group(leaf: Leaf, dialect: Dialect, samples: Iterable[tuple[Mapping[str, 
 def merge_dialects(leaf: Leaf, parts: Sequence[DialectAnswer]) -> Vector | Missing:
     """The leaf over all dialects of a fleet: sums add up, a quantile is that of all buckets, in seconds. Missing if a
     part is missing."""
-    whole: list[tuple[Dialect, dict[tuple[str, ...], float]]] = []
+    whole: list[tuple[Dialect, Vector]] = []
     for part in parts:
-        if isinstance(part.values, Missing):
-            return part.values
-        if isinstance(part.new_series, Missing):
-            return part.new_series
-        values = dict(part.values)
-        for group, more in part.new_series.items():
-            values[group] = values.get(group, 0.0) + more
-        whole.append((part.dialect, values))
+        for found in (part.values, part.new_series):
+            if isinstance(found, Missing):
+                return found
+            whole.append((part.dialect, dict(found)))
     if isinstance(leaf, Quantile):
         return _quantiles(leaf, whole)
     return aggregate(leaf, ((group, value) for _, values in whole for group, value in values.items()))
 
 
-def _quantiles(leaf: Quantile, parts: Iterable[tuple[Dialect, Mapping[tuple[str, ...], float]]]) -> Vector:
-    histograms: dict[tuple[str, ...], list[dict[float, float]]] = {}
+def _quantiles(leaf: Quantile, parts: Iterable[tuple[Dialect, Vector]]) -> Vector:
+    by_dialect: dict[Dialect, dict[tuple[str, ...], dict[float, float]]] = {}
     for dialect, values in parts:
-        buckets: dict[tuple[str, ...], dict[float, float]] = {}
         for (le, *group), value in values.items():
-            try:
+            with suppress(ValueError):
                 bound = float(le)
-            except ValueError:
-                continue
-            buckets.setdefault(tuple(group), {})[bound] = value
-        lowest = min((b for found in buckets.values() for b in found), default=math.inf)
+                buckets = by_dialect.setdefault(dialect, {}).setdefault(tuple(group), {})
+                buckets[bound] = buckets.get(bound, 0.0) + value
+    histograms: dict[tuple[str, ...], list[dict[float, float]]] = {}
+    for dialect, groups in by_dialect.items():
+        lowest = min((bound for buckets in groups.values() for bound in buckets), default=math.inf)
         units = dialect.scale(lowest) if leaf.timer else 1.0
-        for key, found in buckets.items():
-            histograms.setdefault(key, []).append({b / units: v for b, v in found.items()})
+        for key, buckets in groups.items():
+            histograms.setdefault(key, []).append({bound / units: value for bound, value in buckets.items()})
     return {group: histogram_quantile(leaf.q, merge_buckets(h)) for group, h in histograms.items()}
 
 

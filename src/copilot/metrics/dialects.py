@@ -129,12 +129,6 @@ def sample_name(leaf: Leaf) -> str:
             return leaf.series.family
 
 
-def metric_name(leaf: Leaf, dialect: Dialect) -> MetricName:
-    """The meaning of the leaf's sample name in a dialect."""
-    cumulative = isinstance(leaf, Quantile) or (isinstance(leaf, Rate) and leaf.suffix != "_sum")
-    return MetricName(sample_name(leaf), dialect, cumulative)
-
-
 def known_names(
     role: Role, leaves: Iterable[Leaf], presence_metrics: Iterable[str], dialect_name: str | None = None
 ) -> dict[str, MetricName]:
@@ -143,11 +137,11 @@ def known_names(
     known: dict[str, MetricName] = {}
     of_role = [leaf for leaf in leaves if leaf.series.role == role]
     for dialect in DIALECTS:
-        if dialect.role != role or dialect_name not in (None, dialect.name):
-            continue
-        for leaf in of_role:
-            known.setdefault(raw_name(leaf, dialect), metric_name(leaf, dialect))
-        for name in presence_metrics:
-            known.setdefault(name, MetricName(name, dialect, False))
-            known.setdefault(name + dialect.counter, MetricName(name, dialect, False))
+        if dialect.role == role and dialect_name in (None, dialect.name):
+            for leaf in of_role:
+                cumulative = isinstance(leaf, Quantile) or (isinstance(leaf, Rate) and leaf.suffix != "_sum")
+                known.setdefault(raw_name(leaf, dialect), MetricName(sample_name(leaf), dialect, cumulative))
+            for name in presence_metrics:
+                for spelled in (name, name + dialect.counter):
+                    known.setdefault(spelled, MetricName(name, dialect, False))
     return known

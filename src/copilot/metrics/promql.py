@@ -92,13 +92,14 @@ def group_labels(leaf: Leaf, dialect: Dialect) -> tuple[str, ...]:
 def leaf_query(leaf: Leaf, dialect: Dialect, window_sec: float, matchers: Sequence[Matcher] = ()) -> str:
     """The query for a leaf: sums of rates, aggregated gauges, and for a quantile the rates of its buckets."""
     chosen = series(leaf, dialect, matchers)
-    labels = group_labels(leaf, dialect)
-    by = f" by ({', '.join(labels)})" if labels else ""
-    match leaf:
-        case Gauge(agg=agg):
-            return f"{agg}{by} ({chosen})"
-        case _:
-            return f"sum{by} (rate({chosen}[{duration(window_sec)}]))"
+    if isinstance(leaf, Gauge):
+        return f"{leaf.agg}{_by(leaf, dialect)} ({chosen})"
+    return f"sum{_by(leaf, dialect)} (rate({chosen}[{duration(window_sec)}]))"
+
+
+def _by(leaf: Leaf, dialect: Dialect) -> str:
+    labels = ", ".join(group_labels(leaf, dialect))
+    return f" by ({labels})" if labels else ""
 
 
 def leaf_promql(
@@ -129,10 +130,8 @@ def new_series_rate(
     sample (the least, unless it was reset) counts events of the window too. `presence_before` selects the presence
     metric a window ago."""
     chosen, window = series(leaf, dialect, matchers), duration(window_sec)
-    labels = group_labels(leaf, dialect)
-    by = f" by ({', '.join(labels)})" if labels else ""
     new = f"(min_over_time({chosen}[{window}]) unless {chosen} offset {window})"
-    return f"sum{by} ({new} and on (job, instance) {presence_before}) / {window_sec:g}"
+    return f"sum{_by(leaf, dialect)} ({new} and on (job, instance) {presence_before}) / {window_sec:g}"
 
 
 def new_series_names(
@@ -145,14 +144,10 @@ def new_series_names(
     return f"count by ({NAME}) ({now} unless {then} and on (job, instance) {presence_before})"
 
 
-def tag_samples(expression: str, tag: str) -> str:
-    """The expression with a label that marks its samples among those of other expressions."""
-    return f'label_replace({expression}, "{TAG}", {quote(tag)}, "", "")'
-
-
 def join_expressions(expressions: Iterable[tuple[str, str]]) -> str:
-    """Several (tag, expression) pairs as one query: a request costs more than an expression."""
-    return " or ".join(tag_samples(expression, tag) for tag, expression in expressions)
+    """Several (tag, expression) pairs as one query, whose samples have the label TAG: a request costs more than an
+    expression."""
+    return " or ".join(f'label_replace({text}, "{TAG}", {quote(tag)}, "", "")' for tag, text in expressions)
 
 
 DEFAULT_DIALECTS: dict[Role, str] = {"server": "server", "worker": "sdk default"}
@@ -165,9 +160,9 @@ def signal_promql(specs: Iterable[SignalSpec], dialects: Iterable[str], window_s
     an unknown dialect, or two of one role."""
     chosen: dict[Role, Dialect] = {}
     for name in dialects:
-        if name not in {d.name for d in DIALECTS}:
+        dialect = next((d for d in DIALECTS if d.name == name), None)
+        if dialect is None:
             raise SettingsError([f"no dialect is named {name!r}: there are {', '.join(d.name for d in DIALECTS)}"])
-        dialect = dialect_by_name(name)
         if chosen.setdefault(dialect.role, dialect) is not dialect:
             raise SettingsError([f"{chosen[dialect.role].name!r} and {name!r} are both dialects of the {dialect.role}"])
     chosen = chosen or {role: dialect_by_name(name) for role, name in DEFAULT_DIALECTS.items()}
@@ -188,16 +183,14 @@ def _promql(expression: Expression, dialects: dict[Role, Dialect], window_sec: f
                 return f"{offset:g} - {inner}"
             return f"{inner} * {factor:g}" + (f" + {offset:g}" if offset else "")
         case Beyond(of=gauge, base=base):
-            return f"sum(clamp_min({_leaf(gauge, dialects[gauge.series.role], window_sec)} - {base:g}, 0))"
+            return f"sum(clamp_min({_promql(gauge, dialects, window_sec)} - {base:g}, 0))"
         case _:
-            return _leaf(expression, dialects[expression.series.role], window_sec)
+            # Where a dialect leaves the unit open, the server's own endpoint uses seconds and all others milliseconds.
+            dialect = dialects[expression.series.role]
+            lowest = SECONDS if dialect.name == "server" else MILLISECONDS
+            return leaf_promql(expression, dialect, window_sec, lowest_bound=lowest)
 
 
 def _inner(expression: Expression, dialects: dict[Role, Dialect], window_sec: float) -> str:
     text = _promql(expression, dialects, window_sec)
     return f"({text})" if isinstance(expression, Plus | Ratio | Scale) or " / " in text else text
-
-
-def _leaf(leaf: Leaf, dialect: Dialect, window_sec: float) -> str:
-    """Where a dialect leaves the unit open, the server's own endpoint uses seconds and all others milliseconds."""
-    return leaf_promql(leaf, dialect, window_sec, lowest_bound=SECONDS if dialect.name == "server" else MILLISECONDS)

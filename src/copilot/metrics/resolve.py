@@ -7,7 +7,7 @@ there, a first event counts, and a quantile or ratio of nothing is no traffic.
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 from whenever import Instant
 
@@ -64,12 +64,11 @@ def measurable(spec: SignalSpec, roles: Iterable[Role]) -> bool:
 def leaves_of(specs: Iterable[SignalSpec]) -> tuple[Leaf, ...]:
     """All leaves of the signals, their breakdowns and substitutes, and those that show which services' pages are read
     and of which version the server is."""
-    found: dict[Leaf, None] = {SERVICES: None, BUILDS: None}
+    found: list[Leaf] = [SERVICES, BUILDS]
     for measure in measures(specs):
-        found.update(dict.fromkeys(leaves(measure.expression)))
-        if measure.breakdown is not None:
-            found[measure.breakdown] = None
-    return tuple(found)
+        found += leaves(measure.expression)
+        found += [measure.breakdown] if measure.breakdown else ()
+    return tuple(dict.fromkeys(found))
 
 
 def measures(specs: Iterable[SignalSpec]) -> Iterator[Measure]:
@@ -132,33 +131,26 @@ def resolve_signals(specs: Iterable[SignalSpec], inputs: MetricInputs, now: Inst
     """The readings of all signals that these inputs can have."""
     specs = [spec for spec in specs if measurable(spec, inputs.roles)]
     resolver = _Resolver(inputs, specs)
-    values: dict[str, float | None] = {}
-    quiet: list[str] = []
-    missing: dict[str, Missing] = {}
+    found: dict[str, Resolved] = {}
     rows: dict[str, tuple[BreakdownRow, ...]] = {}
     origins: dict[str, str] = {}
     for spec in specs:
         assert spec.expression is not None
-        found, breakdown_leaf = resolver.resolve(spec.expression), spec.breakdown
-        if isinstance(found, Missing) and found.code in NOT_THERE and (other := spec.substitute) is not None:
+        value, breakdown = resolver.resolve(spec.expression), spec.breakdown
+        if isinstance(value, Missing) and value.code in NOT_THERE and (other := spec.substitute) is not None:
             instead = resolver.resolve(other.expression)
             if not isinstance(instead, Missing):
-                found, breakdown_leaf, origins[spec.id] = instead, other.breakdown, other.name
-        values[spec.id] = found if isinstance(found, float) else None
-        if isinstance(found, NoTraffic):
-            quiet.append(spec.id)
-        elif isinstance(found, Missing):
-            missing[spec.id] = found
-        if breakdown_leaf is not None and not isinstance(found, Missing):
-            vector = inputs.vector(breakdown_leaf)
-            breakdown = () if isinstance(vector, Missing) else _breakdown_rows(breakdown_leaf, vector)
-            if breakdown:
-                rows[spec.id] = breakdown
+                value, breakdown, origins[spec.id] = instead, other.breakdown, other.name
+        found[spec.id] = value
+        if breakdown is not None and not isinstance(value, Missing):
+            vector = inputs.vector(breakdown)
+            if of_signal := () if isinstance(vector, Missing) else _breakdown_rows(breakdown, vector):
+                rows[spec.id] = of_signal
     return Signals(
         time=now,
-        readings=values,
-        no_traffic=tuple(quiet),
-        missing=missing,
+        readings={i: value if isinstance(value, float) else None for i, value in found.items()},
+        no_traffic=tuple(i for i, value in found.items() if isinstance(value, NoTraffic)),
+        missing={i: value for i, value in found.items() if isinstance(value, Missing)},
         targets=dict(sorted(inputs.targets.items())),
         unread={role: state.unread for role, state in inputs.roles.items() if state.up and state.unread},
         breakdowns=rows,
@@ -208,7 +200,7 @@ class _Resolver:
         self._inputs = inputs
         self._emitted_by = {leaf: m.emitted_by for m in measures(specs) for leaf in leaves(m.expression)}
         self._versioned = [leaf for leaf in self._emitted_by if leaf.series.family in SINCE]
-        self._resolved: dict[Leaf, Resolved] = {}
+        self._leaf = cache(self._resolve_leaf)
 
     @cached_property
     def _release(self) -> Release | None:
@@ -232,11 +224,9 @@ class _Resolver:
                 values = () if isinstance(vector, Missing) else vector.values()
                 return math.fsum(max(0.0, value - base) for value in values)
             case _:
-                if expression not in self._resolved:
-                    self._resolved[expression] = self._leaf(expression)
-                return self._resolved[expression]
+                return self._leaf(expression)
 
-    def _leaf(self, leaf: Leaf) -> Resolved:
+    def _resolve_leaf(self, leaf: Leaf) -> Resolved:
         state = self._inputs.roles[leaf.series.role]
         if not state.up:
             return state.why_down
@@ -262,10 +252,8 @@ class _Resolver:
             return Missing(code=MissingCode.ABSENT, detail=state.no_rate)
         if presence_metric == PRESENCE_METRIC[role] and (state.throughout if counted else state.present):
             return self._of_others(leaf, state) or (NO_TRAFFIC if isinstance(leaf, Quantile) else 0.0)
-        lacking = f"{leaf.series.family} is not on {state.place}"
-        return Missing(
-            code=MissingCode.ABSENT, detail=f"{lacking}, nor is {presence_metric}" if presence_metric else lacking
-        )
+        nor = f", nor is {presence_metric}" if presence_metric else ""
+        return Missing(code=MissingCode.ABSENT, detail=f"{leaf.series.family} is not on {state.place}{nor}")
 
     def _not_emitted(self, leaf: Leaf) -> Missing | None:
         """Why a family may be on no page whatever happens: the server's version does not emit it, or is unknown and the
@@ -306,16 +294,17 @@ def _why_down(target: TargetScrapes) -> str:
 
 
 def _plus(terms: Sequence[Resolved]) -> Resolved:
-    if missing := next((t for t in terms if isinstance(t, Missing)), None):
-        return missing
     values = [t for t in terms if isinstance(t, float)]
-    return math.fsum(values) if values else NO_TRAFFIC
+    return _missing(terms) or (math.fsum(values) if values else NO_TRAFFIC)
 
 
 def _ratio(part: Resolved, whole: Resolved) -> Resolved:
-    if missing := next((t for t in (part, whole) if isinstance(t, Missing)), None):
-        return missing
-    return part / whole if isinstance(part, float) and isinstance(whole, float) and whole else NO_TRAFFIC
+    share = part / whole if isinstance(part, float) and isinstance(whole, float) and whole else NO_TRAFFIC
+    return _missing((part, whole)) or share
+
+
+def _missing(terms: Iterable[Resolved]) -> Missing | None:
+    return next((t for t in terms if isinstance(t, Missing)), None)
 
 
 def _breakdown_rows(leaf: Leaf, vector: Vector) -> tuple[BreakdownRow, ...]:
@@ -323,12 +312,10 @@ def _breakdown_rows(leaf: Leaf, vector: Vector) -> tuple[BreakdownRow, ...]:
     zero_matters = leaf.series.family in ZERO_ROWS_MATTER
     found = [(group, v) for group, v in vector.items() if math.isfinite(v) and (v != 0 or zero_matters)]
     found.sort(key=lambda item: (item[1] if zero_matters else -item[1], item[0]))
-    chosen = sorted(found[:MAX_BREAKDOWN_ROWS], key=lambda item: (-item[1], item[0]))
-    return tuple(BreakdownRow(labels=_row_labels(leaf.by, group), value=value) for group, value in chosen)
-
-
-def _row_labels(names: Sequence[str], values: Sequence[str]) -> dict[str, str]:
-    return {
-        _LABELS.get(name, name): value.lower() if name == "task_type" else value
-        for name, value in zip(names, values, strict=True)
-    }
+    rows = []
+    for group, value in sorted(found[:MAX_BREAKDOWN_ROWS], key=lambda item: (-item[1], item[0])):
+        labels = {_LABELS.get(name, name): text for name, text in zip(leaf.by, group, strict=True)}
+        if "task_type" in labels:
+            labels["task_type"] = labels["task_type"].lower()
+        rows.append(BreakdownRow(labels=labels, value=value))
+    return tuple(rows)

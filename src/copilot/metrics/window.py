@@ -4,7 +4,9 @@ import math
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from functools import cache
+from itertools import accumulate, pairwise
 from typing import Self
 
 from whenever import Instant
@@ -22,12 +24,7 @@ def extrapolated_rate(times: Sequence[float], values: Sequence[float], start: fl
     count = len(values)
     if count < 2 or end <= start:
         return None
-    increase = values[-1] - values[0]
-    previous = values[0]
-    for value in values:
-        if value < previous:
-            increase += previous
-        previous = value
+    increase = values[-1] - values[0] + sum(before for before, after in pairwise(values) if after < before)
     sampled = times[-1] - times[0]
     if sampled <= 0:
         return None
@@ -47,11 +44,7 @@ def histogram_quantile(q: float, buckets: Mapping[float, float]) -> float:
     bounds = sorted(buckets)
     if len(bounds) < 2 or bounds[-1] != math.inf:
         return math.nan
-    counts: list[float] = []
-    highest = -math.inf
-    for bound in bounds:
-        highest = max(highest, buckets[bound])
-        counts.append(highest)
+    counts = list(accumulate((buckets[bound] for bound in bounds), max, initial=-math.inf))[1:]
     observations = counts[-1]
     if observations == 0 or math.isnan(observations):
         return math.nan
@@ -94,43 +87,25 @@ class Series:
     def __init__(self, metric: MetricName, labels: Mapping[str, str]) -> None:
         self.metric = metric
         self.labels = labels
-        self.bound = _bound(labels.get("le"))
-
-
-def _bound(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None
+        self.bound: float | None = None
+        if "le" in labels:
+            with suppress(ValueError):
+                self.bound = float(labels["le"])
 
 
 Page = dict[Series, float]
 """The samples of one read of one target."""
+Rows = tuple[tuple[Series, tuple[str, ...], float], ...]
+"""The series that a leaf reads, each with its group and bound (seconds for timers)."""
 
-_TESTS: dict[Matcher, Callable[[str], bool]] = {}
 
-
+@cache
 def _test(matcher: Matcher) -> Callable[[str], bool]:
-    found = _TESTS.get(matcher)
-    if found is None:
-        value = matcher.value
-        if matcher.op in ("=", "!="):
-            found = value.__eq__ if matcher.op == "=" else value.__ne__
-        else:
-            full = re.compile(value, re.DOTALL).fullmatch
-            positive = matcher.op == "=~"
-            found = lambda text: (full(text) is not None) == positive  # noqa: E731
-        _TESTS[matcher] = found
-    return found
-
-
-@dataclass(slots=True)
-class Plan:
-    """The series of a target that a leaf reads, each with its group and bound (seconds for timers), when the target had
-    `seen` series of that name."""
-
-    seen: int
-    rows: tuple[tuple[Series, tuple[str, ...], float], ...]
+    value = matcher.value
+    if matcher.op in ("=", "!="):
+        return value.__eq__ if matcher.op == "=" else value.__ne__
+    full = re.compile(value, re.DOTALL).fullmatch
+    return lambda text: (full(text) is not None) == (matcher.op == "=~")
 
 
 class TargetScrapes:
@@ -150,7 +125,7 @@ class TargetScrapes:
         self.generation = 0
         self._interned: dict[tuple[str, tuple[tuple[str, str], ...]], Series] = {}
         self._named: dict[str, list[Series]] = {}
-        self._plans: dict[Leaf, Plan] = {}
+        self._rows: dict[Leaf, tuple[int, Rows]] = {}
 
     def intern(self, raw_name: str, labels: Mapping[str, str]) -> Series:
         """The series of one of the known raw sample names with these labels."""
@@ -181,13 +156,14 @@ class TargetScrapes:
         """All recent series of a sample name, in the taxonomy's spelling."""
         return self._named.get(name, ())
 
-    def plan(self, leaf: Leaf) -> Plan:
+    def rows(self, leaf: Leaf) -> Rows:
         """The series of this target that the leaf reads."""
         series = self.named(sample_name(leaf))
-        plan = self._plans.get(leaf)
-        if plan is None or plan.seen != len(series):
-            plan = self._plans[leaf] = _plan(leaf, series)
-        return plan
+        seen, rows = self._rows.get(leaf, (-1, ()))
+        if seen != len(series):
+            rows = _rows(leaf, series)
+            self._rows[leaf] = len(series), rows
+        return rows
 
     def _forget(self) -> None:
         alive = set().union(*self.pages)
@@ -195,7 +171,7 @@ class TargetScrapes:
         self._named = {}
         for series in self._interned.values():
             self._named.setdefault(series.metric.name, []).append(series)
-        self._plans = {}
+        self._rows = {}
         self.generation += 1
 
 
@@ -204,30 +180,20 @@ def epoch_seconds(at: Instant) -> float:
     return at.timestamp(unit="nanosecond") / 1e9
 
 
-def _plan(leaf: Leaf, series: Sequence[Series]) -> Plan:
+def _rows(leaf: Leaf, series: Sequence[Series]) -> Rows:
     matchers = [(m.label, _test(m)) for m in leaf.series.match]
-    chosen = [s for s in series if all(test(s.labels.get(label, "")) for label, test in matchers)]
-    if isinstance(leaf, Quantile):
-        chosen = [s for s in chosen if s.bound is not None]
-    units = _units(series) if isinstance(leaf, Quantile) and leaf.timer else {}
-    rows = tuple(
-        (
-            s,
-            tuple(s.labels.get(label, "") for label in leaf.by),
-            (s.bound or 0.0) / units.get(s.metric.dialect.name, 1.0),
-        )
-        for s in chosen
-    )
-    return Plan(len(series), rows)
-
-
-def _units(series: Sequence[Series]) -> dict[str, float]:
-    """Dialect → its time units per second, for the buckets of one family."""
     lowest: dict[Dialect, float] = {}
     for s in series:
-        if s.bound is not None:
+        if isinstance(leaf, Quantile) and leaf.timer and s.bound is not None:
             lowest[s.metric.dialect] = min(s.bound, lowest.get(s.metric.dialect, math.inf))
-    return {dialect.name: dialect.scale(bound) for dialect, bound in lowest.items()}
+    units = {dialect.name: dialect.scale(bound) for dialect, bound in lowest.items()}
+    rows = []
+    for s in series:
+        counts = s.bound is not None or not isinstance(leaf, Quantile)
+        if counts and all(test(s.labels.get(label, "")) for label, test in matchers):
+            group = tuple(s.labels.get(label, "") for label in leaf.by)
+            rows.append((s, group, (s.bound or 0.0) / units.get(s.metric.dialect.name, 1.0)))
+    return tuple(rows)
 
 
 class ScrapeWindow:
@@ -266,27 +232,15 @@ class ScrapeWindow:
     def rate(self, series: Series) -> float | None:
         """The series' rate in 1/s; None with fewer than two samples."""
         if series not in self._rates:
-            self._rates[series] = self._rate(series)
+            samples = [
+                (time, page[series]) for time, page in zip(self.times, self.pages, strict=True) if series in page
+            ]
+            first = self.times.index(samples[0][0]) if samples else 0
+            if first and self._presence_metric and self.has(self._presence_metric, first - 1):
+                samples.insert(0, (self.times[first - 1], 0.0))
+            times, values = [time for time, _ in samples], [value for _, value in samples]
+            self._rates[series] = extrapolated_rate(times, values, self.start, self.end)
         return self._rates[series]
-
-    def _rate(self, series: Series) -> float | None:
-        times: list[float] = []
-        values: list[float] = []
-        first = 0
-        for index, page in enumerate(self.pages):
-            value = page.get(series)
-            if value is not None:
-                if not values:
-                    first = index
-                times.append(self.times[index])
-                values.append(value)
-        if first and self._is_new(first):
-            times.insert(0, self.times[first - 1])
-            values.insert(0, 0.0)
-        return extrapolated_rate(times, values, self.start, self.end)
-
-    def _is_new(self, index: int) -> bool:
-        return bool(self._presence_metric) and self.has(self._presence_metric or "", index - 1)
 
 
 def compute(leaf: Leaf, windows: Sequence[ScrapeWindow]) -> Vector:
@@ -298,7 +252,7 @@ def compute(leaf: Leaf, windows: Sequence[ScrapeWindow]) -> Vector:
         case Quantile(q=q):
             histograms: dict[tuple[str, ...], dict[str, dict[float, float]]] = {}
             for window in windows:
-                for series, group, bound in window.target.plan(leaf).rows:
+                for series, group, bound in window.target.rows(leaf):
                     rate = window.rate(series)
                     if rate is not None:
                         dialects = histograms.setdefault(group, {})
@@ -306,23 +260,18 @@ def compute(leaf: Leaf, windows: Sequence[ScrapeWindow]) -> Vector:
                         buckets[bound] = buckets.get(bound, 0.0) + rate
             return {group: histogram_quantile(q, merge_buckets(h.values())) for group, h in histograms.items()}
         case Rate():
-            return aggregate(leaf, ((group, w.rate(s)) for w in windows for s, group, _ in w.target.plan(leaf).rows))
+            return aggregate(leaf, ((group, w.rate(s)) for w in windows for s, group, _ in w.target.rows(leaf)))
         case Gauge():
-            found = [(w.pages[-1], w.target.plan(leaf).rows) for w in windows if w.pages]
+            found = [(w.pages[-1], w.target.rows(leaf)) for w in windows if w.pages]
             return aggregate(leaf, ((group, page.get(s)) for page, rows in found for s, group, _ in rows))
 
 
 def aggregate(leaf: Rate | Gauge, samples: Iterable[tuple[tuple[str, ...], float | None]]) -> Vector:
     """The samples of each group as one number: their sum, or a gauge's maximum or minimum; None is no sample."""
-    agg = leaf.agg if isinstance(leaf, Gauge) else "sum"
-    vector: Vector = {}
+    groups: dict[tuple[str, ...], list[float]] = {}
     for group, value in samples:
-        if value is None:
-            continue
-        if group not in vector:
-            vector[group] = value
-        elif agg == "sum":
-            vector[group] += value
-        else:
-            vector[group] = max(vector[group], value) if agg == "max" else min(vector[group], value)
-    return vector
+        if value is not None:
+            groups.setdefault(group, []).append(value)
+    joins: dict[str, Callable[[list[float]], float]] = {"sum": sum, "max": max, "min": min}
+    join = joins[leaf.agg if isinstance(leaf, Gauge) else "sum"]
+    return {group: join(values) for group, values in groups.items()}

@@ -1,14 +1,17 @@
 """Where readings come from: metrics pages, Prometheus, Temporal's API, logs, runbooks and recordings."""
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from whenever import Instant
 
+from copilot.errors import SourceError
 from copilot.redaction.redactor import redacted
-from copilot.rules.signals.readings import Signals
+from copilot.rules.signals.readings import MissingCode, Signals
 
 QUIET_SEC = 60.0
 
@@ -33,6 +36,16 @@ class Source(Protocol):
     async def aclose(self) -> None:
         """Stop background tasks and close connections."""
         ...
+
+
+@asynccontextmanager
+async def time_limit(seconds: float, detail: str = "") -> AsyncIterator[None]:
+    """SourceError (timeout) where the block takes longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise SourceError(MissingCode.TIMEOUT, detail or f"timed out after {seconds:g} s") from error
 
 
 class ThrottledLog:

@@ -1,7 +1,6 @@
 """One look at a metrics page or a Prometheus, for `copilot doctor`: does it answer, whose metrics does it have, how far
 is its clock off."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -9,16 +8,14 @@ from dataclasses import dataclass
 import httpx
 from whenever import Instant
 
-from copilot.errors import SourceError
 from copilot.metrics.answers import TargetStatus
-from copilot.metrics.window import epoch_seconds
 from copilot.rules.signals.expressions import Role
-from copilot.rules.signals.readings import MissingCode
 from copilot.settings.clusters import MetricsEndpoint, PrometheusSettings
+from copilot.sources import time_limit
 from copilot.sources.prometheus.client import PrometheusClient
 from copilot.sources.prometheus.queries import ROLES, RoleQueries
 from copilot.sources.scrape.once import PageTarget, of_its_role
-from copilot.sources.scrape.pages import MAX_PAGE_BYTES, fetch_page, page_client
+from copilot.sources.scrape.pages import fetch_page, page_client
 
 TIMEOUT_SEC = 5.0
 DATE_RESOLUTION_SEC = 1.0
@@ -66,23 +63,23 @@ class PrometheusCheck:
     roles: tuple[RoleCheck, ...]
 
 
-class _Clock:
-    """How far the server's clock is ahead, by the Date header of the newest response of a client."""
+def _clock_of(client: httpx.AsyncClient) -> list[float | None]:
+    """How far the server's clock is ahead, by the Date header of each response that the client gets from now on."""
+    ahead: list[float | None] = []
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self.ahead_sec: float | None = None
-        client.event_hooks = {"response": [self._response]}
+    async def note(response: httpx.Response) -> None:
+        ahead.append(clock_ahead(response.headers.get("date", ""), time.time()))
 
-    async def _response(self, response: httpx.Response) -> None:
-        self.ahead_sec = clock_ahead(response.headers.get("date", ""), time.time())
+    client.event_hooks = {"response": [note]}
+    return ahead
 
 
-async def check_page(endpoint: MetricsEndpoint, *, transport: httpx.AsyncBaseTransport | None = None) -> PageCheck:
+async def check_page(endpoint: MetricsEndpoint) -> PageCheck:
     """Read the page once. SourceError when it cannot be read or parsed."""
     began = time.monotonic()
-    async with page_client(endpoint.url, transport=transport) as client:
-        clock = _Clock(client)
-        body = await fetch_page(client, httpx.URL(endpoint.url), timeout_sec=TIMEOUT_SEC, max_bytes=MAX_PAGE_BYTES)
+    async with page_client(endpoint.url) as client:
+        ahead = _clock_of(client)
+        body = await fetch_page(client, endpoint.url, timeout_sec=TIMEOUT_SEC)
     took = time.monotonic() - began
     page = PageTarget("", body, endpoint.role, endpoint.dialect)
     families, known = page.families
@@ -95,34 +92,28 @@ async def check_page(endpoint: MetricsEndpoint, *, transport: httpx.AsyncBaseTra
         families=families,
         families_known=known,
         dialects=(endpoint.dialect,) if endpoint.dialect else tuple(page.dialects),
-        ahead_sec=clock.ahead_sec,
+        ahead_sec=ahead[-1],
         looks_like=other.role if mistaken else None,
     )
 
 
-async def check_prometheus(
-    settings: PrometheusSettings, window_sec: float, *, transport: httpx.AsyncBaseTransport | None = None
-) -> PrometheusCheck:
+async def check_prometheus(settings: PrometheusSettings, window_sec: float) -> PrometheusCheck:
     """Query its version and the targets of each role. SourceError when it does not answer, SettingsError when a file of
     the settings cannot be used."""
-    client = PrometheusClient(settings, transport=transport)
-    clock = _Clock(client.http)
-    try:
-        async with asyncio.timeout(TIMEOUT_SEC):
-            began = time.monotonic()
-            roles = tuple([await _role(client, role, settings, window_sec) for role in ROLES])
-            took = time.monotonic() - began
-            return PrometheusCheck(await client.version(), took, clock.ahead_sec, roles)
-    except TimeoutError as error:
-        raise SourceError(MissingCode.TIMEOUT, f"timed out after {TIMEOUT_SEC:g} s") from error
-    finally:
-        await client.aclose()
+    client = PrometheusClient(settings)
+    ahead = _clock_of(client.http)
+    async with client.http, time_limit(TIMEOUT_SEC):
+        began = time.monotonic()
+        roles = tuple([await _role(client, role, settings, window_sec) for role in ROLES])
+        took = time.monotonic() - began
+        return PrometheusCheck(await client.version(), took, ahead[-1], roles)
 
 
 async def _role(client: PrometheusClient, role: Role, settings: PrometheusSettings, window_sec: float) -> RoleCheck:
     async def targets(queries: RoleQueries) -> TargetStatus:
-        at = epoch_seconds(Instant.now())
-        return queries.read_targets(await client.query(queries.targets(), at), at)
+        at = Instant.now().timestamp(unit="millisecond")
+        found = await client.query(queries.targets(), at)
+        return queries.read_targets(((labels, points[at]) for labels, points in found), at / 1000)
 
     queries = RoleQueries(role, settings, window_sec)
     found = await targets(queries)

@@ -4,8 +4,8 @@ import asyncio
 import os
 import ssl
 import zlib
-from collections.abc import AsyncGenerator, Generator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +17,17 @@ from copilot.settings.clusters import PrometheusSettings, SigV4
 from copilot.settings.sources import HttpSourceSettings
 from copilot.telemetry.spans import SourceClient
 
-ENCODING = {"Accept-Encoding": "gzip"}
 AWS_SERVICE = "aps"
 """Amazon Managed Prometheus, as signatures name it."""
 MAX_ERROR_TEXT = 200
+Refusal = Callable[[httpx.Response, bytes], SourceError]
+"""Makes the error of a status other than 200 from the response and the beginning of its body."""
 
 
 def client(settings: HttpSourceSettings, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
     """A client that authenticates as the settings say, without time limits. SettingsError as `auth` and `tls` raise
     it."""
-    return SourceClient(
-        settings.section,
-        transport=transport,
-        trust_env=False,
-        timeout=None,
-        follow_redirects=False,
-        verify=tls(settings),
-        auth=auth(settings),
-    )
+    return SourceClient(settings.section, transport=transport, verify=tls(settings), auth=auth(settings))
 
 
 def auth(settings: HttpSourceSettings) -> httpx.Auth | None:
@@ -46,13 +39,13 @@ def auth(settings: HttpSourceSettings) -> httpx.Auth | None:
         return BearerToken(settings.bearer_token_file)
     if settings.bearer_token is not None:
         return BearerToken(settings.bearer_token.get_secret_value())
-    if settings.basic_user is not None:
-        if settings.basic_password_file is not None:
-            password = _text(settings.basic_password_file, f"{settings.section}.basic_password_file").strip()
-        else:
-            password = settings.basic_password.get_secret_value() if settings.basic_password else ""
-        return httpx.BasicAuth(settings.basic_user, password)
-    return None
+    if settings.basic_user is None:
+        return None
+    if settings.basic_password_file is not None:
+        password = _text(settings.basic_password_file, f"{settings.section}.basic_password_file").strip()
+    else:
+        password = settings.basic_password.get_secret_value() if settings.basic_password else ""
+    return httpx.BasicAuth(settings.basic_user, password)
 
 
 class BearerToken(httpx.Auth):
@@ -117,70 +110,84 @@ def tls(settings: HttpSourceSettings) -> ssl.SSLContext | bool:
     """The authorities to trust and the client certificate. SettingsError where a file cannot be used."""
     if not settings.url.startswith("https://"):
         return False
-    try:
-        context = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError([f"{settings.section}.ca_file {settings.ca_file} {_why(error)}"]) from error
+    with _usable(f"{settings.section}.ca_file {settings.ca_file}"):
+        context = ssl.create_default_context(cafile=settings.ca_file)
     if settings.cert_file is not None:
-        try:
+        names = " with ".join(str(path) for path in (settings.cert_file, settings.key_file) if path)
+        with _usable(f"{settings.section}.cert_file {names}"):
             context.load_cert_chain(settings.cert_file, settings.key_file)
-        except (OSError, ssl.SSLError) as error:
-            names = " with ".join(str(p) for p in (settings.cert_file, settings.key_file) if p)
-            raise SettingsError([f"{settings.section}.cert_file {names} {_why(error)}"]) from error
     return context
 
 
 def _text(path: Path, name: str) -> str:
-    try:
+    with _usable(f"{name} {path}"):
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError([f"{name} {path} {_why(error)}"]) from error
 
 
-def _why(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError):
-        return "holds no usable certificate or key"
-    return f"cannot be read: {error.strerror}" if isinstance(error, OSError) else "is not text"
+@contextmanager
+def _usable(files: str) -> Iterator[None]:
+    """Turn failures to use files into a SettingsError that names them."""
+    try:
+        yield
+    except ssl.SSLError as error:
+        raise SettingsError([f"{files} holds no usable certificate or key"]) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError([f"{files} is not text"]) from error
+    except OSError as error:
+        raise SettingsError([f"{files} cannot be read: {error.strerror}"]) from error
 
 
-async def read_body(response: httpx.Response, max_bytes: int, what: str = "answer") -> bytes:
-    """The body, decompressed up to `max_bytes`, so that a small package cannot fill the memory. SourceError: it is
-    larger, or not encoded as requested."""
-    decompressor = _decompressor(response, what)
+async def fetch(
+    client: httpx.AsyncClient,
+    method: str,
+    url: httpx.URL | str,
+    *,
+    refusal: Refusal,
+    max_bytes: int,
+    error_bytes: int = 0,
+    what: str = "answer",
+    headers: Mapping[str, str],
+    **request: Any,
+) -> tuple[bytes, str]:
+    """The body, decompressed up to `max_bytes` so that a small package cannot fill the memory, and its content type.
+
+    SourceError: from `refusal`, which gets `error_bytes` of the body; target_down without a connection; parse where the
+    answer broke off or is not encoded as requested; dropped where it is larger."""
     read = bytearray()
+    try:
+        async with client.stream(method, url, headers={"Accept-Encoding": "gzip", **headers}, **request) as response:
+            if response.status_code != 200:
+                with suppress(httpx.HTTPError, SourceError):
+                    if error_bytes:
+                        await _read(response, read, error_bytes, what)
+                raise refusal(response, bytes(read[:error_bytes]))
+            await _read(response, read, max_bytes, what)
+    except (httpx.RemoteProtocolError, httpx.ReadError) as error:
+        raise SourceError(MissingCode.PARSE, f"the answer broke off: {_root_cause(error)}") from error
+    except httpx.HTTPError as error:
+        raise SourceError(MissingCode.TARGET_DOWN, _root_cause(error)) from error
+    if len(read) > max_bytes:
+        detail = f"the {what} is larger than {max_bytes / 1e6:g} MB, the limit for one {what}"
+        raise SourceError(MissingCode.DROPPED, detail)
+    return bytes(read), response.headers.get("content-type", "")
+
+
+async def _read(response: httpx.Response, read: bytearray, max_bytes: int, what: str) -> None:
+    """Add the decompressed body to `read`, until that is longer than `max_bytes`."""
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding not in ("", "identity", "gzip"):
+        detail = f"the {what} has the content encoding {encoding[:40]}, which was not requested"
+        raise SourceError(MissingCode.PARSE, detail)
+    decompressor = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS) if encoding == "gzip" else None
     try:
         async for chunk in response.aiter_raw():
             read += decompressor.decompress(chunk, max_bytes + 1 - len(read)) if decompressor else chunk
             if len(read) > max_bytes:
-                detail = f"the {what} is larger than {max_bytes / 1e6:g} MB, the limit for one {what}"
-                raise SourceError(MissingCode.DROPPED, detail)
+                return
     except zlib.error as error:
         raise SourceError(MissingCode.PARSE, f"the {what} is not gzip, as its Content-Encoding says") from error
     if decompressor and (not decompressor.eof or decompressor.unused_data):
         raise SourceError(MissingCode.PARSE, f"the {what} broke off: its gzip package has no proper end")
-    return bytes(read)
-
-
-async def read_beginning(response: httpx.Response, max_bytes: int) -> bytes:
-    """The first bytes of the body of an error, as far as they can be read. Raises nothing."""
-    read = bytearray()
-    with suppress(httpx.HTTPError, SourceError, zlib.error):
-        decompressor = _decompressor(response, "answer")
-        async for chunk in response.aiter_raw():
-            read += decompressor.decompress(chunk, max_bytes - len(read)) if decompressor else chunk
-            if len(read) >= max_bytes:
-                break
-    return bytes(read[:max_bytes])
-
-
-def _decompressor(response: httpx.Response, what: str) -> "zlib._Decompress | None":
-    encoding = response.headers.get("content-encoding", "").strip().lower()
-    if encoding in ("", "identity"):
-        return None
-    if encoding != "gzip":
-        detail = f"the {what} has the content encoding {encoding[:40]}, which was not requested"
-        raise SourceError(MissingCode.PARSE, detail)
-    return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
 
 
 def status_error(
@@ -191,29 +198,22 @@ def status_error(
     be at the address."""
     status = f"HTTP {response.status_code} {response.reason_phrase}".rstrip()
     reason = f"{status}: {text}" if text else status
+    code = MissingCode.TARGET_DOWN
     match response.status_code:
         case 401 | 403:
-            return SourceError(MissingCode.FORBIDDEN, reason)
+            code = MissingCode.FORBIDDEN
         case 404:
-            return SourceError(MissingCode.ABSENT, f"{reason}: there is no {expected} at this address")
+            code, reason = MissingCode.ABSENT, f"{reason}: there is no {expected} at this address"
         case 429:
-            return SourceError(MissingCode.DROPPED, f"{reason}: too many or too costly requests")
+            code, reason = MissingCode.DROPPED, f"{reason}: too many or too costly requests"
         case 400 | 413 | 422:
-            return SourceError(bad_request, reason)
-        case code if 300 <= code < 400:
-            return SourceError(MissingCode.TARGET_DOWN, f"{status} to {response.headers.get('location', 'nowhere')}")
-        case _:
-            return SourceError(MissingCode.TARGET_DOWN, reason)
+            code = bad_request
+        case number if 300 <= number < 400:
+            reason = f"{status} to {response.headers.get('location', 'nowhere')}"
+    return SourceError(code, reason)
 
 
-def transport_error(error: httpx.HTTPError) -> SourceError:
-    """The error for a request without a whole answer: parse where it broke off, else target_down."""
-    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
-        return SourceError(MissingCode.PARSE, f"the answer broke off: {root_cause(error)}")
-    return SourceError(MissingCode.TARGET_DOWN, root_cause(error))
-
-
-def root_cause(error: BaseException) -> str:
+def _root_cause(error: BaseException) -> str:
     """The root cause in one line, in the operating system's words where it has some."""
     cause: BaseException | None = error
     found = ""

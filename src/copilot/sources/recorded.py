@@ -38,12 +38,11 @@ def read_recording(path: Path) -> tuple[RecordingHeader, Iterator[Signals]]:
     return header, _ticks(path, lines)
 
 
-def write_recording(path: Path, header: RecordingHeader, ticks: Iterable[Signals]) -> int:
-    """Write a recording, replacing the file; returns the number of ticks."""
+def write_recording(path: Path, header: RecordingHeader, ticks: Iterable[Signals]) -> None:
+    """Write a recording, replacing the file."""
     with recording_to(path, header, replace=True) as recording:
         for tick in ticks:
             recording.add(tick)
-        return recording.ticks
 
 
 class Recording:
@@ -117,9 +116,12 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         with _opened(path, "rb") as file:
             for number, line in enumerate(file, start=1):
                 text = line.decode("utf-8").strip()
-                if not line.endswith(b"\n") and not _is_complete(text):
-                    _cut_off(path, number - 1)
-                    return
+                if not line.endswith(b"\n"):
+                    try:
+                        json.loads(text or "0")
+                    except (ValueError, RecursionError):
+                        _cut_off(path, number - 1)
+                        return
                 if text:
                     yield number, text
     except EOFError:  # gzip's end is missing
@@ -128,15 +130,6 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         after = f" after line {number}" if number else ""
         raise RecordingError(f"{path} cannot be read{after}: {reason}") from error
-
-
-def _is_complete(text: str) -> bool:
-    """Whether the last line, which has no end of line, is complete."""
-    try:
-        json.loads(text or "0")
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def _cut_off(path: Path, lines: int) -> None:

@@ -73,11 +73,11 @@ def span(
 
 
 class SourceClient(httpx.AsyncClient):
-    """A client whose requests are spans, named for the source, without path and query, which may hold a secret.
-    `own_traces`: every request starts a trace, for a source that reads on a schedule of its own."""
+    """A client without time limits, whose requests are spans named for the source, without path and query, which may
+    hold a secret. `own_traces`: every request starts a trace, for a source that reads on a schedule of its own."""
 
     def __init__(self, source: str, *, own_traces: bool = False, **settings: Any) -> None:
-        super().__init__(**settings)
+        super().__init__(trust_env=False, timeout=None, follow_redirects=False, **settings)
         self._source = source
         self._within = ROOT if own_traces else None
 

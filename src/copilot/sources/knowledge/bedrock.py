@@ -9,6 +9,7 @@ from copilot.errors import SettingsError, SourceError
 from copilot.explain.model.knowledge import MOST_PASSAGES, Passage, Retrieved, chosen
 from copilot.rules.signals.readings import MissingCode
 from copilot.settings.models import KnowledgeSettings
+from copilot.sources import time_limit
 from copilot.sources.knowledge.aws import call, client
 from copilot.sources.knowledge.runbooks import anchor
 
@@ -36,14 +37,12 @@ class BedrockKnowledge:
         if not question.strip():
             return Retrieved()
         try:
-            async with asyncio.timeout(self._settings.timeout_sec):
+            late = f"{self._name}: did not answer within {self._settings.timeout_sec:g} s"
+            async with time_limit(self._settings.timeout_sec, late):
                 answer = await asyncio.to_thread(self._ask, question[:MAX_QUESTION])
-            found = tuple(_passages(answer))
-        except TimeoutError:
-            return Retrieved(reason=f"{self._name}: did not answer within {self._settings.timeout_sec:g} s")
+            return Retrieved(passages=chosen(tuple(_passages(answer)), self._least))
         except (SourceError, SettingsError) as error:
             return Retrieved(reason=str(error))
-        return Retrieved(passages=chosen(found, self._least))
 
     @property
     def _name(self) -> str:
@@ -63,26 +62,19 @@ class BedrockKnowledge:
 
 
 def _passages(answer: dict[str, Any]) -> Iterator[Passage]:
-    """The results that are text. SourceError where the answer is not from `retrieve`."""
+    """The results that are text, each with the address of its document, whatever its kind, and the section if it begins
+    one. SourceError where the answer is not from `retrieve`."""
     try:
         for result in answer["retrievalResults"]:
-            text = str(result.get("content", {}).get("text", "")).strip()[:MAX_TEXT]
-            if text:
-                score = min(max(float(result.get("score", 0.0)), 0.0), 1.0)
-                yield Passage(source=_source(result, text), title=_title(text), text=text, score=score)
+            if text := str(result.get("content", {}).get("text", "")).strip()[:MAX_TEXT]:
+                places = (v for k, v in (result.get("location") or {}).items() if k != "type" and isinstance(v, dict))
+                address = next((v for place in places for v in place.values() if isinstance(v, str) and v), "")
+                heading = _HEADING.search(text)
+                yield Passage(
+                    source=f"{address or 'a document without an address'}{f'#{anchor(heading[1])}' if heading else ''}",
+                    title=(heading[1] if heading else text.splitlines()[0])[:200],
+                    text=text,
+                    score=min(max(float(result.get("score", 0.0)), 0.0), 1.0),
+                )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise SourceError(MissingCode.PARSE, "the answer could not be parsed", asked="knowledge base") from error
-
-
-def _source(result: dict[str, Any], text: str) -> str:
-    """The address of the document, whatever its kind, and the section if the passage begins one."""
-    places = (v for k, v in (result.get("location") or {}).items() if k != "type" and isinstance(v, dict))
-    address = next((v for place in places for v in place.values() if isinstance(v, str) and v), "")
-    heading = _HEADING.search(text)
-    section = f"#{anchor(heading[1])}" if heading else ""
-    return f"{address or 'a document without an address'}{section}"
-
-
-def _title(text: str) -> str:
-    heading = _HEADING.search(text)
-    return (heading[1] if heading else text.splitlines()[0])[:200]

@@ -98,12 +98,10 @@ def _objects(s3: Any, bucket: str, prefix: str) -> Iterator[tuple[str, tuple[str
 
 def _same(s3: Any, sync: SyncResult, name: str, body: bytes, etag: str, size: int) -> bool:
     """Whether the object has these bytes: by its ETag, or by our digest where encryption changes the ETag."""
-    if size != len(body):
-        return False
-    if etag == hashlib.md5(body, usedforsecurity=False).hexdigest():
-        return True
-    head = _object(s3, "head_object", sync, name)
-    return bool(head.get("Metadata", {}).get(DIGEST) == hashlib.sha256(body).hexdigest())
+    if size != len(body) or etag == hashlib.md5(body, usedforsecurity=False).hexdigest():
+        return size == len(body)
+    metadata = _object(s3, "head_object", sync, name).get("Metadata", {})
+    return bool(metadata.get(DIGEST) == hashlib.sha256(body).hexdigest())
 
 
 def _object(s3: Any, operation: str, sync: SyncResult, name: str, **parameters: Any) -> dict[str, Any]:
@@ -156,8 +154,8 @@ class Ingestion:
 
     def base(self) -> KnowledgeBase:
         """The knowledge base."""
-        asked = f"knowledge base {self._ids['knowledgeBaseId']}"
-        answer = call(self._client, "get_knowledge_base", asked, knowledgeBaseId=self._ids["knowledgeBaseId"])
+        base_id = self._ids["knowledgeBaseId"]
+        answer = call(self._client, "get_knowledge_base", f"knowledge base {base_id}", knowledgeBaseId=base_id)
         found = answer["knowledgeBase"]
         reasons = tuple(found.get("failureReasons", ()))
         return KnowledgeBase(id=found["knowledgeBaseId"], name=found["name"], status=found["status"], reasons=reasons)

@@ -6,7 +6,6 @@ import re
 import sqlite3
 import threading
 import weakref
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,15 +59,13 @@ class Index:
         """How well each text fits, 0 to 1: its BM25 score over the highest possible one for the question. A word that
         occurs twice counts twice; a word that is in no text lowers all scores, so that a question about something else
         finds nothing."""
-        asked = Counter(words(question))
+        asked = words(question)
         scores = [0.0] * self._size
         with self._lock:
-            highest = sum(times * self._weight(word) for word, times in asked.items()) * _SATURATION
-            # Quoted, a word is never FTS5's syntax.
-            match = " OR ".join(f'"{word}"' for word in asked.elements())
-            if highest:
-                found = self._db.execute(_RANK, (match, TITLE_WEIGHT))
-                for number, score in found:
+            if highest := sum(map(self._weight, asked)) * _SATURATION:
+                # Quoted, a word is never FTS5's syntax.
+                match = " OR ".join(f'"{word}"' for word in asked)
+                for number, score in self._db.execute(_RANK, (match, TITLE_WEIGHT)):
                     scores[number] = min(score / highest, 1.0)
         return scores
 

@@ -86,14 +86,13 @@ def sections(markdown: str, name: str) -> list[Section]:
     """The sections under headings of the second level, and the text before the first of them. A section longer than
     2,000 characters is cut between paragraphs; sections of links are left out. `name` replaces a missing title."""
     title = title_of(markdown, name)
-    found: list[Section] = []
-    for level, heading, text in _blocks(markdown):
-        own = heading if level == 2 else ""
-        if own.lower() in UNSEARCHED or not text.strip():
-            continue
-        place = anchor(own or title)
-        found.extend(Section(title, own, place, part) for part in _parts(text.strip()))
-    return found
+    blocks = ((heading if level == 2 else "", text.strip()) for level, heading, text in _blocks(markdown))
+    return [
+        Section(title, own, anchor(own or title), part)
+        for own, text in blocks
+        if own.lower() not in UNSEARCHED
+        for part in _parts(text)
+    ]
 
 
 def _blocks(markdown: str) -> Iterator[tuple[int, str, str]]:

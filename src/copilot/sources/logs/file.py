@@ -72,17 +72,17 @@ class FileLogs:
         places = _moved(before.places, paths) if before else {}
         read = 0
         for path in paths:
-            known = places.get(str(path))
+            name = str(path)
             try:
-                if before is None:
-                    places[str(path)] = _at_its_end(path)
-                else:
-                    places[str(path)] = self._one(path, known or Place(), lines, problems)
+                known = places.get(name, Place())
+                places[name] = self._one(path, known, lines, problems) if before else _at_its_end(path)
                 read += 1
             except OSError as error:
                 problems.append(_problem(path, error))
-        missing = _combined(problems)
-        if missing is not None:
+        missing: Missing | None = None
+        if problems:  # as one, with the code of the first
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            missing = problems[0].model_copy(update={"detail": problems[0].detail + more})
             self._log.warning("logs: %s", missing.detail)
         if not read and before is not None:
             return LogBatch(before.model_dump(), missing=missing, read=False)
@@ -137,22 +137,22 @@ class FileLogs:
             within, whole = cut == 0, whole[cut:] if cut else b""
         if end == 0 and len(chunk) >= MAX_LINE_BYTES:
             end, within, whole = len(chunk), True, b"" if within else chunk
-        digest, length = _head(file)
-        place = Place(
-            inode=os.fstat(file.fileno()).st_ino, offset=offset + end, head=digest, head_bytes=length, within=within
-        )
-        return list(parse_lines(whole.split(b"\n"))), place
+        return list(parse_lines(whole.split(b"\n"))), _place(file, offset + end, within=within)
 
 
 def _at_its_end(path: Path) -> Place:
     """After the last whole line."""
     with path.open("rb") as file:
-        stat = os.fstat(file.fileno())
-        file.seek(max(0, stat.st_size - MAX_LINE_BYTES))
+        size = os.fstat(file.fileno()).st_size
+        file.seek(max(0, size - MAX_LINE_BYTES))
         tail = file.read(MAX_LINE_BYTES)
-        digest, length = _head(file)
-        unfinished = len(tail) - (tail.rfind(b"\n") + 1)
-        return Place(inode=stat.st_ino, offset=stat.st_size - unfinished, head=digest, head_bytes=length)
+        return _place(file, size - len(tail) + tail.rfind(b"\n") + 1)
+
+
+def _place(file: BinaryIO, offset: int, *, within: bool = False) -> Place:
+    head, length = _head(file)
+    inode = os.fstat(file.fileno()).st_ino
+    return Place(inode=inode, offset=offset, head=head, head_bytes=length, within=within)
 
 
 def _head(file: BinaryIO, length: int = HEAD_BYTES) -> tuple[str, int]:
@@ -182,36 +182,28 @@ def _moved(places: Mapping[str, Place], paths: Iterable[Path]) -> dict[str, Plac
     """The places by the files' present names: rotated files that match a pattern have new names, and are not new."""
     now = dict(places)
     for path in paths:
-        if str(path) in places:
-            continue
-        with suppress(OSError), path.open("rb") as file:
-            for before, known in places.items():
-                if _is_same(file, known) and _was_replaced(Path(before), known):
-                    now[str(path)] = known
-                    now[before] = Place()
+        if str(path) not in places:
+            with suppress(OSError), path.open("rb") as file:
+                for before, known in places.items():
+                    if _is_same(file, known) and _was_replaced(Path(before), known):
+                        now |= {str(path): known, before: Place()}
     return now
 
 
 def _was_replaced(path: Path, known: Place) -> bool:
     """Whether the file known by this path is not there any more."""
-    try:
-        with path.open("rb") as file:
-            return _is_other(file, known)
-    except OSError:
-        return True
+    with suppress(OSError), path.open("rb") as file:
+        return _is_other(file, known)
+    return True
 
 
 def _rotated(path: Path, known: Place) -> Path | None:
     """The file beside it that is the known one, renamed or copied, with unread lines."""
     for other in sorted(path.parent.glob(f"{glob.escape(path.stem)}*")):
-        if other == path or not other.is_file():
-            continue
-        try:
-            with other.open("rb") as file:
+        if other != path and other.is_file():
+            with suppress(OSError), other.open("rb") as file:
                 if os.fstat(file.fileno()).st_size > known.offset and _is_same(file, known):
                     return other
-        except OSError:
-            continue
     return None
 
 
@@ -223,12 +215,3 @@ def _problem(path: Path, error: OSError) -> Missing:
             return Missing(code=MissingCode.FORBIDDEN, detail=f"{path} may not be read")
         case _:
             return Missing(code=MissingCode.PARSE, detail=f"{path} cannot be read: {error.strerror}")
-
-
-def _combined(problems: Iterable[Missing]) -> Missing | None:
-    """All problems as one, with the code of the first."""
-    found = list(problems)
-    if not found:
-        return None
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return found[0].model_copy(update={"detail": found[0].detail + more})

@@ -9,8 +9,7 @@ import hashlib
 import json
 import logging
 import re
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,14 +21,15 @@ from copilot.errors import SourceError
 from copilot.logs.lines import parse_line
 from copilot.rules.signals.readings import Missing, MissingCode
 from copilot.settings.sources import LokiSettings
-from copilot.sources import ThrottledLog
-from copilot.sources.http import ENCODING, client, one_line, read_beginning, read_body, status_error, transport_error
+from copilot.sources import ThrottledLog, time_limit
+from copilot.sources.http import client, fetch, one_line, status_error
 from copilot.sources.logs import Cursor, LogBatch, cursor_as
 
 log = logging.getLogger(__name__)
 
 NS = 1_000_000_000
 MAX_ANSWER_BYTES = 64_000_000
+MAX_ERROR_BYTES = 1_000
 MAX_PAGES = 10
 MAX_BEHIND_SEC = 600.0
 _LIMIT = re.compile(r"max entries limit.*\(\d+ > (\d+)\)")
@@ -59,20 +59,13 @@ class Entry:
 class LokiLogs:
     """The lines that a query selects. SettingsError where a file of the settings cannot be used."""
 
-    def __init__(
-        self,
-        settings: LokiSettings,
-        *,
-        transport: httpx.AsyncBaseTransport | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, settings: LokiSettings) -> None:
         self._url = httpx.URL(f"{settings.url.rstrip('/')}/loki/api/v1/query_range")
         self._query = settings.query
         self._headers = {"X-Scope-OrgID": settings.tenant} if settings.tenant else {}
         self._limit = settings.max_entries
         self._delay_ns = int(settings.delay_sec * NS)
-        self._client = client(settings, transport)
-        self._clock = clock
+        self._client = client(settings)
         self._log = ThrottledLog(log, "logs.loki_failed")
 
     async def aclose(self) -> None:
@@ -92,43 +85,42 @@ class LokiLogs:
             skipped = Missing(code=MissingCode.DROPPED, detail=detail)
             known = LokiCursor(at=end - int(MAX_BEHIND_SEC * NS))
         entries: list[Entry] = []
-        after, missing = await self._pages(known, end, self._clock() + deadline_sec, entries)
-        missing = missing or skipped
+        read_to, missing = known, skipped
+        try:
+            async with time_limit(deadline_sec, "the logs did not arrive before the deadline"):
+                async for position in self._pages(known, end, entries):
+                    read_to = position
+        except SourceError as error:
+            missing = Missing(code=error.code, detail=error.detail)
         if missing is not None:
             self._log.warning("logs of %s: %s", self._url.host, missing.detail)
-        if after == known and end > known.at:
+        if read_to == known and end > known.at:
             return LogBatch(known.model_dump(), missing=missing, read=False)
         lines = [read for e in entries if (read := parse_line(e.line, time=e.at, labels=e.labels))]
-        return LogBatch(after.model_dump(), lines, max(0.001, (after.at - known.at) / NS), missing)
+        return LogBatch(read_to.model_dump(), lines, max(0.001, (read_to.at - known.at) / NS), missing)
 
-    async def _pages(
-        self, known: LokiCursor, end: int, until: float, entries: list[Entry]
-    ) -> tuple[LokiCursor, Missing | None]:
-        """Read up to `end` as far as time allows: the new position, and what went wrong."""
-        at = known
+    async def _pages(self, at: LokiCursor, end: int, entries: list[Entry]) -> AsyncIterator[LokiCursor]:
+        """Read up to `end`, and give the position after each page. SourceError where not all lines can be read."""
         for _ in range(MAX_PAGES):
             if at.at >= end:
-                return at, None
-            try:
-                async with asyncio.timeout(max(0.0, until - self._clock())):
-                    page, full = await self._page(at.at, end)
-            except TimeoutError:
-                return at, Missing(code=MissingCode.TIMEOUT, detail="the logs did not arrive before the deadline")
-            except SourceError as error:
-                return at, Missing(code=error.code, detail=error.detail)
+                return
+            page, full = await self._page(at.at, end)
             seen = set(at.seen)
             fresh = sorted((e for e in page if e.at > at.at or e.digest not in seen), key=lambda e: e.at)
             entries += fresh
             if not full or not page:
-                return LokiCursor(at=end), None
+                yield LokiCursor(at=end)
+                return
             last = max(e.at for e in page)
             if last == at.at and not fresh:
-                at = LokiCursor(at=last + 1)
+                yield LokiCursor(at=last + 1)
                 detail = f"more than {self._limit} lines have the same nanosecond: not all were read"
-                return at, Missing(code=MissingCode.DROPPED, detail=detail)
+                raise SourceError(MissingCode.DROPPED, detail)
             same = {e.digest for e in page if e.at == last}
             at = LokiCursor(at=last, seen=sorted(same | (seen if last == at.at else set())))
-        return at, Missing(code=MissingCode.DROPPED, detail="there are more lines than one reading can take")
+            yield at
+        if at.at < end:
+            raise SourceError(MissingCode.DROPPED, "there are more lines than one reading can take")
 
     async def _page(self, start: int, end: int) -> tuple[list[Entry], bool]:
         """The first lines of a range, up to `max_entries` or the server's limit, and whether that limit was reached."""
@@ -143,21 +135,17 @@ class LokiLogs:
         return [e for e in found if start <= e.at < end], len(found) >= self._limit
 
     async def _get(self, start: int, end: int) -> list[Entry]:
-        parameters: dict[str, str | int] = {
-            "query": self._query,
-            "start": start,
-            "end": end,
-            "limit": self._limit,
-            "direction": "forward",
-        }
-        headers = {"Accept": "application/json", **ENCODING, **self._headers}
-        try:
-            async with self._client.stream("GET", self._url, params=parameters, headers=headers) as response:
-                if response.status_code != 200:
-                    raise _refusal(response, await read_beginning(response, 1_000))
-                answer = await read_body(response, MAX_ANSWER_BYTES)
-        except httpx.HTTPError as error:
-            raise transport_error(error) from error
+        span: dict[str, str | int] = {"start": start, "end": end, "limit": self._limit, "direction": "forward"}
+        answer, _ = await fetch(
+            self._client,
+            "GET",
+            self._url,
+            refusal=_refusal,
+            max_bytes=MAX_ANSWER_BYTES,
+            error_bytes=MAX_ERROR_BYTES,
+            headers={"Accept": "application/json", **self._headers},
+            params={"query": self._query, **span},
+        )
         return await asyncio.to_thread(read_streams, answer)
 
 

@@ -2,18 +2,19 @@
 
 import asyncio
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
 import httpx
+from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
 
 from copilot.errors import SourceError
-from copilot.metrics.answers import Sample
 from copilot.rules.signals.readings import MissingCode
 from copilot.settings.clusters import PrometheusSettings
-from copilot.sources.http import ENCODING, client, one_line, read_beginning, read_body, status_error, transport_error
+from copilot.sources.http import client, fetch, one_line, status_error
 
 MAX_ANSWER_BYTES = 32_000_000
 PARSE_INLINE_BYTES = 200_000
@@ -53,12 +54,12 @@ class PrometheusClient:
         url = httpx.URL(self._base)
         self.origin = f"{url.scheme}://{url.netloc.decode()}"
 
-    async def query(self, query: str, at: float) -> list[Sample]:
-        """The vector of a query at a time (seconds since the epoch).
+    async def query(self, query: str, at: int) -> list[Series]:
+        """The vector of a query at a time (milliseconds since the epoch): series of one value each, at that time.
 
         Raises SourceError: refused connections, redirects and 5xx target_down, 401 and 403 forbidden, 404 absent, 429,
         incomplete and too large answers dropped, unreadable answers and those of another time parse."""
-        return await self._post("query", {"query": query, "time": f"{at:.3f}"}, partial(samples, at=at))
+        return await self._post("query", {"query": query, "time": f"{at / 1000:.3f}"}, partial(samples, at=at))
 
     async def query_range(self, query: str, times: range) -> list[Series]:
         """The series of a query at these times (milliseconds since the epoch), as instant queries would give them.
@@ -73,12 +74,10 @@ class PrometheusClient:
     async def version(self) -> str:
         """The server's version; empty where it does not say, as some kinds of Prometheus."""
         try:
-            async with self.http.stream("GET", f"{self._base}/status/buildinfo", headers=ENCODING) as response:
-                answer = json.loads(await read_body(response, MAX_VERSION_BYTES))
-        except (httpx.HTTPError, SourceError, ValueError, RecursionError):
+            answer, _ = await self._fetch("GET", f"{self._base}/status/buildinfo", max_bytes=MAX_VERSION_BYTES)
+            return str(json.loads(answer)["data"].get("version", ""))
+        except (SourceError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
             return ""
-        data = answer.get("data") if isinstance(answer, dict) else None
-        return str(data.get("version", "")) if isinstance(data, dict) else ""
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -87,32 +86,45 @@ class PrometheusClient:
     async def _post(self, kind: str, form: Mapping[str, str], read: Callable[[bytes, str], T]) -> T:
         """Sent by POST, because a URL's length is limited and a query's is not."""
         url = httpx.URL(f"{self._base}/{kind}").copy_merge_params(self._parameters)
-        headers = {"Accept": "application/json", **ENCODING}
-        try:
-            async with self.http.stream("POST", url, data={**form, **self._options}, headers=headers) as response:
-                if response.status_code != 200:
-                    raise _refusal(response, await read_beginning(response, MAX_ERROR_BYTES))
-                answer = await read_body(response, self._max_bytes)
-        except httpx.HTTPError as error:
-            raise transport_error(error) from error
-        content_type = response.headers.get("content-type", "")
-        if len(answer) > PARSE_INLINE_BYTES:
-            return await asyncio.to_thread(read, answer, content_type)
-        return read(answer, content_type)
+        answer = await self._fetch("POST", url, max_bytes=self._max_bytes, data={**form, **self._options})
+        if len(answer[0]) > PARSE_INLINE_BYTES:
+            return await asyncio.to_thread(read, *answer)
+        return read(*answer)
+
+    async def _fetch(self, method: str, url: httpx.URL | str, **request: Any) -> tuple[bytes, str]:
+        headers = {"Accept": "application/json"}
+        return await fetch(
+            self.http, method, url, refusal=_refusal, error_bytes=MAX_ERROR_BYTES, headers=headers, **request
+        )
 
 
-def samples(text: bytes, kind: str = "application/json", *, at: float) -> list[Sample]:
-    """The samples of an answer for the time `at`. SourceError (parse, dropped) for anything but a whole vector of that
-    time."""
-    return _entries(text, kind, "vector", partial(_sample, at=at))
+class _Entry(BaseModel):
+    """A sample or a series of an answer."""
+
+    metric: dict[str, str]
+    value: tuple[float, float] = (math.nan, math.nan)
+    values: list[tuple[FiniteFloat, float]] = []
+
+
+_ENTRIES = TypeAdapter(list[_Entry])
+
+
+def samples(text: bytes, kind: str = "application/json", *, at: int) -> list[Series]:
+    """The samples of an answer for the time `at`, as series. SourceError (parse, dropped) for anything but a whole
+    vector of that time."""
+    entries = _entries(text, kind, "vector")
+    if any(not abs(entry.value[0] - at / 1000) <= MAX_TIME_DIFFERENCE_SEC for entry in entries):
+        raise _unreadable("the answer is of another time than the query: does a proxy cache answers?")
+    return [(entry.metric, {at: entry.value[1]}) for entry in entries]
 
 
 def series(text: bytes, kind: str = "application/json") -> list[Series]:
     """The series of an answer. SourceError (parse, dropped) for anything but a whole matrix."""
-    return _entries(text, kind, "matrix", _series)
+    entries = _entries(text, kind, "matrix")
+    return [(entry.metric, {round(time * 1000): value for time, value in entry.values}) for entry in entries]
 
 
-def _entries(text: bytes, kind: str, wanted: str, read: Callable[[Any], T]) -> list[T]:
+def _entries(text: bytes, kind: str, wanted: str) -> list[_Entry]:
     if not text.strip():
         raise _unreadable("the answer is empty")
     if "html" in kind or text.lstrip()[:1] == b"<":
@@ -136,34 +148,9 @@ def _entries(text: bytes, kind: str, wanted: str, read: Callable[[Any], T]) -> l
     if not isinstance(data, dict) or found != wanted:
         raise _unreadable(f"a {wanted} was expected, the answer is a {found}" if found else "the answer has no data")
     try:
-        return [read(entry) for entry in data["result"]]
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        return _ENTRIES.validate_python(data.get("result"))
+    except ValidationError as error:
         raise _unreadable(f"the {wanted} has entries that are not samples") from error
-
-
-def _sample(entry: Any, at: float) -> Sample:
-    time, value = entry["value"]
-    sample = _labels(entry), _number(value)
-    if not abs(time - at) <= MAX_TIME_DIFFERENCE_SEC:
-        raise _unreadable("the answer is of another time than the query: does a proxy cache answers?")
-    return sample
-
-
-def _series(entry: Any) -> Series:
-    return _labels(entry), {round(time * 1000): _number(value) for time, value in entry["values"]}
-
-
-def _labels(entry: Any) -> Mapping[str, str]:
-    labels: dict[str, str] = entry["metric"]
-    if not all(isinstance(v, str) for v in labels.values()):
-        raise TypeError("a label is not text")
-    return labels
-
-
-def _number(value: Any) -> float:
-    if not isinstance(value, str):
-        raise TypeError("a value is not text")
-    return float(value)
 
 
 def _refusal(response: httpx.Response, start: bytes) -> SourceError:

@@ -87,9 +87,9 @@ class LeafQueries:
             text = f"{ends}({MAX_ROWS}, {text})"
         if isinstance(leaf, Gauge):
             return LeafQuery(leaf, dialect, text)
-        counter = promql.new_series_name(leaf, dialect)
-        is_new = counter in role.new_series
-        additions = promql.new_series_rate(leaf, dialect, self._window, role.before, role.matchers) if is_new else ""
+        counter, additions = promql.new_series_name(leaf, dialect), ""
+        if counter in role.new_series:
+            additions = promql.new_series_rate(leaf, dialect, self._window, role.before, role.matchers)
         return LeafQuery(leaf, dialect, text, counter, additions)
 
 
@@ -148,16 +148,13 @@ class RoleQueries:
 
     def _up_of(self, targets: Iterable[Target]) -> list[tuple[str, str]]:
         instances = sorted({i for _, i in targets if i})[:MAX_REMEMBERED]
-        if not instances:
-            return []
-        chosen = promql.selector(
-            "up", (*self._up, Matcher("instance", "=~", "|".join(escape_regex(i) for i in instances)))
-        )
-        return [(UP, f"max by (job, instance) ({chosen})")]
+        these = Matcher("instance", "=~", "|".join(map(escape_regex, instances)))
+        chosen = promql.selector("up", (*self._up, these))
+        return [(UP, f"max by (job, instance) ({chosen})")] if instances else []
 
-    def query(self, without: tuple[Matcher, ...], new_series: frozenset[str] = frozenset()) -> RoleQuery:
+    def query(self, without: tuple[Matcher, ...]) -> RoleQuery:
         """How to query the role's leaves now."""
-        return RoleQuery(self.dialects, (*self.matchers, *without), self._present_before, new_series)
+        return RoleQuery(self.dialects, (*self.matchers, *without), self._present_before)
 
     def read_targets(self, samples: Iterable[Sample], at: float) -> TargetStatus:
         """The answer to `targets` at the time `at` (seconds since the epoch). Remembers dialects and targets."""
@@ -175,14 +172,11 @@ class RoleQueries:
         self.seen = at - self._last_up < REMEMBER_SEC or bool(found.down)
         return found
 
-    def new_series(self, leaves: Iterable[Leaf], dialects: Collection[Dialect] = ()) -> str:
-        """Which counters of these leaves have new series, in these dialects (by default those detected last); empty
-        while no dialect is known."""
+    def new_series(self, leaves: Iterable[Leaf], dialects: Collection[Dialect]) -> str:
+        """Which counters of these leaves have new series, in these dialects; empty without any."""
         counted = [leaf for leaf in leaves if not isinstance(leaf, Gauge) and leaf.series.role == self.role]
-        names = {promql.new_series_name(leaf, d) for d in dialects or self.dialects for leaf in counted}
-        return (
-            promql.new_series_names(sorted(names), self._window, self._present_before, self.matchers) if names else ""
-        )
+        names = sorted({promql.new_series_name(leaf, d) for d in dialects for leaf in counted})
+        return promql.new_series_names(names, self._window, self._present_before, self.matchers) if names else ""
 
     @property
     def _present_before(self) -> str:

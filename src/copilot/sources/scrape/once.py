@@ -22,7 +22,7 @@ from copilot.rules.signals.expressions import Role
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS
 from copilot.sources.prometheus.queries import ROLES
-from copilot.sources.scrape.pages import MAX_PAGE_BYTES, PageParser, fetch_page, page_client
+from copilot.sources.scrape.pages import PageParser, fetch_page, page_client
 
 TIMEOUT_SEC = 10.0
 TAXONOMY_LEAVES = leaves_of(SPECS.values())
@@ -60,10 +60,9 @@ async def read_pages(pages: Sequence[str], after: Sequence[str], seconds: float,
     window = seconds * 1.000001  # Both reads are inside, whatever the rounding.
     signals = read_scrapes(SPECS.values(), [t.scrapes for t in targets], now, window, interval_sec=seconds)
     versions = {version for target in targets for version in target.versions}
-    dialects: dict[Role, tuple[str, ...]] = {}
-    for target in targets:
-        found = dialects.get(target.role, ())
-        dialects[target.role] = tuple(dict.fromkeys((*found, *target.dialects)))
+    dialects = {
+        t.role: tuple(dict.fromkeys(d for o in targets if o.role == t.role for d in o.dialects)) for t in targets
+    }
     return PagesRead(min(versions, key=_release, default=None), dialects, signals)
 
 
@@ -116,12 +115,8 @@ class PageTarget:
 def of_its_role(candidates: Iterable[PageTarget]) -> PageTarget | None:
     """The candidate of the role whose presence metric the page has; None without one. A server's page has the metrics
     of its own workers too."""
-    by_role = {target.role: target for target in candidates}
-    return next((by_role[role] for role in ROLES if role in by_role and _is_present(by_role[role])), None)
-
-
-def _is_present(target: PageTarget) -> bool:
-    return PRESENCE_METRIC[target.role] in target.metrics
+    present = [target for target in candidates if PRESENCE_METRIC[target.role] in target.metrics]
+    return min(present, key=lambda target: ROLES.index(target.role), default=None)
 
 
 def _target(name: str, body: bytes, role: Role | None) -> PageTarget:
@@ -157,7 +152,7 @@ async def _body(client: httpx.AsyncClient, page: str) -> bytes:
     with _naming(page):
         try:
             if _is_url(page):
-                return await fetch_page(client, httpx.URL(page), timeout_sec=TIMEOUT_SEC, max_bytes=MAX_PAGE_BYTES)
+                return await fetch_page(client, page, timeout_sec=TIMEOUT_SEC)
             content = await asyncio.to_thread(Path(page).read_bytes)
             return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
         except (OSError, EOFError, zlib.error, httpx.InvalidURL) as error:

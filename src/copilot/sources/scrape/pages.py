@@ -1,6 +1,5 @@
 """Metrics pages: one GET of a page, and its parser."""
 
-import asyncio
 import re
 
 import httpx
@@ -8,43 +7,38 @@ import httpx
 from copilot.errors import SourceError
 from copilot.metrics.window import Page, Series, TargetScrapes
 from copilot.rules.signals.readings import MissingCode
-from copilot.sources.http import ENCODING, read_body, status_error, system_trust, transport_error
+from copilot.sources import time_limit
+from copilot.sources.http import fetch, status_error, system_trust
 from copilot.telemetry.spans import SourceClient
 
 MAX_PAGE_BYTES = 64_000_000
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def page_client(*urls: str, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
-    """A client for pages at these URLs, without time limits. `transport` is httpx's seam for tests."""
-    return SourceClient(
-        "metrics",
-        own_traces=True,
-        transport=transport,
-        trust_env=False,
-        timeout=None,
-        follow_redirects=False,
-        verify=system_trust(*urls),
-    )
+def page_client(*urls: str) -> httpx.AsyncClient:
+    """A client for pages at these URLs, without time limits."""
+    return SourceClient("metrics", own_traces=True, verify=system_trust(*urls))
 
 
-async def fetch_page(client: httpx.AsyncClient, url: httpx.URL, *, timeout_sec: float, max_bytes: int) -> bytes:
+async def fetch_page(
+    client: httpx.AsyncClient, url: httpx.URL | str, *, timeout_sec: float, max_bytes: int = MAX_PAGE_BYTES
+) -> bytes:
     """The page's bytes. Raises SourceError: refused connections and 5xx target_down, no whole answer in time timeout,
     401 and 403 forbidden, 404 absent, HTML and broken answers parse, 429 and more than `max_bytes` dropped."""
-    headers = {"Accept": "text/plain;version=0.0.4", **ENCODING}
-    if url.host in _LOOPBACK:
+    headers = {"Accept": "text/plain;version=0.0.4"}
+    if httpx.URL(url).host in _LOOPBACK:
         headers["Accept-Encoding"] = "identity"
-    try:
-        async with asyncio.timeout(timeout_sec), client.stream("GET", url, headers=headers) as response:
-            if response.status_code != 200:
-                raise status_error(response, expected="metrics page", bad_request=MissingCode.TARGET_DOWN)
-            if "html" in response.headers.get("content-type", ""):
-                raise _unreadable("HTML instead of metrics")
-            return await read_body(response, max_bytes, "page")
-    except TimeoutError as error:
-        raise SourceError(MissingCode.TIMEOUT, f"timed out after {timeout_sec:g} s") from error
-    except httpx.HTTPError as error:
-        raise transport_error(error) from error
+    async with time_limit(timeout_sec):
+        body, kind = await fetch(
+            client, "GET", url, refusal=_refusal, max_bytes=max_bytes, what="page", headers=headers
+        )
+    if "html" in kind:
+        raise _unreadable("HTML instead of metrics")
+    return body
+
+
+def _refusal(response: httpx.Response, _: bytes) -> SourceError:
+    return status_error(response, expected="metrics page", bad_request=MissingCode.TARGET_DOWN)
 
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 
 import httpx
@@ -13,8 +13,8 @@ from copilot.metrics.dialects import known_names
 from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of, measurable, read_scrapes
 from copilot.metrics.window import TargetScrapes
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
-from copilot.rules.signals.taxonomy import SPECS, SignalSpec
-from copilot.settings.clusters import ClusterSettings
+from copilot.rules.signals.taxonomy import SPECS
+from copilot.settings.clusters import ClusterSettings, MetricsEndpoint
 from copilot.sources import ThrottledLog
 from copilot.sources.scrape.pages import MAX_PAGE_BYTES, PageParser, fetch_page, page_client
 
@@ -25,16 +25,18 @@ WARM_UP_SEC = 2.0
 IDLE_INTERVALS = 5
 FROZEN_SEC = 120.0
 """A live server's page changes sooner: its memory is measured every minute."""
-PARSE_INLINE_BYTES = 100_000
 
 
 class _Endpoint:
     """One page and its scrapes. `attempts`: reads since the background task started."""
 
-    def __init__(self, url: httpx.URL, target: TargetScrapes) -> None:
-        self.url = url
-        self.target = target
-        self.parser = PageParser(target)
+    def __init__(self, endpoint: MetricsEndpoint, window_sec: float) -> None:
+        self.url = httpx.URL(endpoint.url)
+        name = str(self.url.copy_with(username="", password="")) if self.url.userinfo else endpoint.url
+        presence = [PRESENCE_METRIC[endpoint.role]]
+        known = known_names(endpoint.role, leaves_of(SPECS.values()), presence, endpoint.dialect)
+        self.target = TargetScrapes(endpoint.role, name, known, window_sec=window_sec)
+        self.parser = PageParser(self.target)
         self.attempts = 0
         self.log = ThrottledLog(log, "scrape.page_failed")
         self._digest: int | None = None
@@ -62,7 +64,7 @@ class ScrapeSource:
     """Reads a cluster's metrics pages in the background: from the first `read()` until the last one is `idle_sec` ago
     (default: five evaluation intervals). `read()` gives the taxonomy's signals over the cluster's rate window.
 
-    `transport` is httpx's seam for tests, `now` the clock that stamps the pages."""
+    `now` is the clock that stamps the pages."""
 
     name = "metrics"
 
@@ -73,30 +75,17 @@ class ScrapeSource:
         deadline_sec: float = 8.0,
         idle_sec: float | None = None,
         max_page_bytes: int = MAX_PAGE_BYTES,
-        specs: Iterable[SignalSpec] = SPECS.values(),
-        transport: httpx.AsyncBaseTransport | None = None,
         now: Callable[[], Instant] = Instant.now,
     ) -> None:
-        self._specs = tuple(specs)
         self._idle = idle_sec if idle_sec is not None else IDLE_INTERVALS * cluster.interval_sec
         self._window = cluster.window
         self._interval = cluster.scrape_interval
         self._deadline = deadline_sec
         self._max_bytes = max_page_bytes
         self._now = now
-        self._client = page_client(*(endpoint.url for endpoint in cluster.metrics), transport=transport)
-        leaves = leaves_of(self._specs)
-        self._endpoints = []
-        for endpoint in cluster.metrics:
-            url = httpx.URL(endpoint.url)
-            target = TargetScrapes(
-                endpoint.role,
-                str(url.copy_with(username="", password="")) if url.userinfo else endpoint.url,
-                known_names(endpoint.role, leaves, [PRESENCE_METRIC[endpoint.role]], endpoint.dialect),
-                window_sec=self._window,
-            )
-            self._endpoints.append(_Endpoint(url, target))
-        self._expected = tuple(s.id for s in self._specs if measurable(s, [e.role for e in cluster.metrics]))
+        self._client = page_client(*(endpoint.url for endpoint in cluster.metrics))
+        self._endpoints = [_Endpoint(endpoint, self._window) for endpoint in cluster.metrics]
+        self._expected = tuple(s.id for s in SPECS.values() if measurable(s, [e.role for e in cluster.metrics]))
         self._attempted = asyncio.Condition()
         self._parsing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -134,7 +123,7 @@ class ScrapeSource:
         async with self._parsing:
             signals = await asyncio.to_thread(
                 read_scrapes,
-                self._specs,
+                SPECS.values(),
                 [e.target for e in self._endpoints],
                 max(now, self._now()),
                 self._window,
@@ -172,11 +161,7 @@ class ScrapeSource:
             )
             endpoint.check_changes(body, at)
             async with self._parsing:
-                if len(body) > PARSE_INLINE_BYTES:
-                    page = await asyncio.to_thread(endpoint.parser.parse, body)
-                else:
-                    page = endpoint.parser.parse(body)
-                endpoint.target.record(at, page)
+                endpoint.target.record(at, await asyncio.to_thread(endpoint.parser.parse, body))
         except SourceError as error:
             endpoint.target.fail(Missing(code=error.code, detail=error.detail))
             endpoint.log.warning("cannot read %s: %s", endpoint.target.name, error.detail)

@@ -1,9 +1,11 @@
 """Connections to a Temporal frontend, rate-limited calls, and failures as SourceError."""
 
 import asyncio
+import re
 from datetime import timedelta
 from typing import Any
 
+from google.protobuf.message import Message
 from temporalio.api.workflowservice.v1 import GetClusterInfoRequest
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfigProfile, ClientConnectConfig
@@ -16,7 +18,7 @@ from copilot.sources.http import one_line
 
 CALLS_PER_SEC = 10.0
 CONCURRENT_CALLS = 10
-CALL_TIMEOUT_SEC = 3.0
+CALL_TIMEOUT = timedelta(seconds=3)
 MAX_PAGES = 3
 MAX_DETAIL = 160
 
@@ -66,47 +68,38 @@ async def watched_client(temporal: WatchedTemporal) -> Client:
 
 
 class RateLimitedClient:
-    """Read-only calls, started at least 1 / `per_sec` seconds apart, at most `concurrent` at a time. `calls` counts
-    them."""
+    """Read-only calls of the workflow service, ten started per second, at most ten at a time. `calls` counts them."""
 
-    def __init__(
-        self,
-        client: Client,
-        *,
-        per_sec: float = CALLS_PER_SEC,
-        concurrent: int = CONCURRENT_CALLS,
-        timeout_sec: float = CALL_TIMEOUT_SEC,
-    ) -> None:
+    def __init__(self, client: Client) -> None:
         self._service = client.workflow_service
-        self.per_sec = per_sec
         self.calls = 0
-        self._timeout = timedelta(seconds=timeout_sec)
-        self._slots = asyncio.Semaphore(concurrent)
+        self._slots = asyncio.Semaphore(CONCURRENT_CALLS)
         self._lock = asyncio.Lock()
         self._next = 0.0
 
-    async def call(self, name: str, request: Any, what: str) -> Any:
-        """The answer of a call of the workflow service. Raises SourceError, which names `what` was requested."""
+    async def call(self, request: Message, what: str) -> Any:
+        """The answer to a request. Raises SourceError, which names `what` was requested."""
         try:
-            return await self.call_raw(name, request)
+            return await self.call_raw(request)
         except RPCError as error:
             raise rpc_error(error, what) from error
 
-    async def call_raw(self, name: str, request: Any) -> Any:
+    async def call_raw(self, request: Message) -> Any:
         """As `call`. Raises RPCError, or SourceError when there is no connection."""
+        name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(request).__name__.removesuffix("Request")).lower()
         async with self._slots:
             await self.wait()
             try:
-                return await getattr(self._service, name)(request, timeout=self._timeout)
+                return await getattr(self._service, name)(request, timeout=CALL_TIMEOUT)
             except RuntimeError as error:
                 raise SourceError(MissingCode.TARGET_DOWN, connect_failure(error)) from error
 
-    async def pages(self, name: str, request: Any, what: str) -> list[Any]:
+    async def pages(self, request: Any, what: str) -> list[Any]:
         """The first three pages of a list. Raises SourceError."""
-        pages = [await self.call(name, request, what)]
+        pages = [await self.call(request, what)]
         while pages[-1].next_page_token and len(pages) < MAX_PAGES:
             request.next_page_token = pages[-1].next_page_token
-            pages.append(await self.call(name, request, what))
+            pages.append(await self.call(request, what))
         return pages
 
     async def wait(self) -> None:
@@ -114,12 +107,12 @@ class RateLimitedClient:
         loop = asyncio.get_running_loop()
         async with self._lock:
             await asyncio.sleep(max(0.0, self._next - loop.time()))
-            self._next = loop.time() + 1.0 / self.per_sec
+            self._next = loop.time() + 1.0 / CALLS_PER_SEC
             self.calls += 1
 
     async def server_facts(self) -> ServerFacts:
         """Version, name, id and history shards of the cluster. Raises SourceError."""
-        found = await self.call("get_cluster_info", GetClusterInfoRequest(), "the cluster")
+        found = await self.call(GetClusterInfoRequest(), "the cluster")
         return ServerFacts(
             version=found.server_version,
             cluster_name=found.cluster_name,

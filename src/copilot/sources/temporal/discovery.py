@@ -1,7 +1,6 @@
 """Which task queues and worker versions are in use, by the lists of Temporal's API."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from temporalio.api.enums.v1 import NamespaceState, WorkerDeploymentVersionStatus
@@ -31,16 +30,16 @@ QUEUES_OF_VERSION_EVERY_SEC = 300.0
 REFUSED_AGAIN_SEC = 120.0
 FAILED_AGAIN_SEC = 10.0
 SYSTEM_NAMESPACES = frozenset({"temporal-system", "temporal_system", "system"})
-JOBS = ("namespaces", "running", "closed", "deployments", "deployment", "version", "workers", "activities")
-OF_NAMESPACE = ("running", "closed", "deployments", "workers", "activities")
+LISTS = ("namespaces", "running", "closed", "deployments", "deployment", "version", "workers", "activities")
+OF_NAMESPACE = ("running", "closed", "workers", "activities")
+RUNNING = 'ExecutionStatus = "Running"'
 _NO_LITERAL = frozenset("'\\")
-_STATUS = WorkerDeploymentVersionStatus
 _ORDER = (
-    _STATUS.WORKER_DEPLOYMENT_VERSION_STATUS_CURRENT,
-    _STATUS.WORKER_DEPLOYMENT_VERSION_STATUS_RAMPING,
-    _STATUS.WORKER_DEPLOYMENT_VERSION_STATUS_DRAINING,
+    WorkerDeploymentVersionStatus.WORKER_DEPLOYMENT_VERSION_STATUS_CURRENT,
+    WorkerDeploymentVersionStatus.WORKER_DEPLOYMENT_VERSION_STATUS_RAMPING,
+    WorkerDeploymentVersionStatus.WORKER_DEPLOYMENT_VERSION_STATUS_DRAINING,
 )
-_DRAINED = _STATUS.WORKER_DEPLOYMENT_VERSION_STATUS_DRAINED
+_DRAINED = WorkerDeploymentVersionStatus.WORKER_DEPLOYMENT_VERSION_STATUS_DRAINED
 
 
 class Watched:
@@ -69,12 +68,21 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One list to fetch: which of JOBS, and of what. It is one call; some lists take up to three pages."""
+    """One list to fetch: which of LISTS, and of what. It is one call; some lists take up to three pages."""
 
     what: str
     namespace: str = ""
     deployment: str = ""
     build: str = ""
+
+    def __str__(self) -> str:
+        if self.what == "namespaces":
+            return "the namespaces"
+        if not self.deployment:
+            kind = {"running": "workflows", "closed": "workflows", "deployments": "worker deployments"}
+            return f"the {kind.get(self.what, self.what)} of namespace {self.namespace}"
+        version = f"version {worker_version(self.deployment, self.build)}"
+        return f"{version if self.build else f'worker deployment {self.deployment}'} of namespace {self.namespace}"
 
 
 class QueueLists:
@@ -90,20 +98,10 @@ class QueueLists:
         self.last_seen = dict.fromkeys(watched.named, Instant.MIN)
         self.statuses: dict[tuple[str, str], dict[str, int]] = {}
         self.versions: dict[QueueKey, set[str]] = {}
-        self._fetch: dict[str, Callable[[Job, Instant], Awaitable[float]]] = {
-            "namespaces": self._namespaces,
-            "running": self._workflows,
-            "closed": self._workflows,
-            "deployments": self._deployments,
-            "deployment": self._deployment,
-            "version": self._version,
-            "workers": self._workers,
-            "activities": self._activities,
-        }
 
     async def fetch(self, job: Job, now: Instant) -> float:
         """Fetch a list; returns the seconds after which it is due again. Raises SourceError."""
-        return await self._fetch[job.what](job, now)
+        return await getattr(self, f"_{job.what}")(job, now) or LIST_EVERY_SEC
 
     def _saw(self, namespace: str, queue: str, now: Instant, version: str = "") -> None:
         """A queue is in use, by a worker version if one is given."""
@@ -113,89 +111,72 @@ class QueueLists:
             if version:
                 self.versions.setdefault(key, set()).add(version)
 
-    async def _namespaces(self, _job: Job, _now: Instant) -> float:
-        request = ListNamespacesRequest(page_size=200)
-        pages = await self._client.pages("list_namespaces", request, "the namespaces")
-        deleted = NamespaceState.NAMESPACE_STATE_DELETED
+    async def _namespaces(self, job: Job, _now: Instant) -> None:
+        pages = await self._client.pages(ListNamespacesRequest(page_size=200), str(job))
         infos = [namespace.namespace_info for page in pages for namespace in page.namespaces]
+        deleted = NamespaceState.NAMESPACE_STATE_DELETED
         self.namespaces = tuple(sorted(i.name for i in infos if i.state != deleted and i.name not in SYSTEM_NAMESPACES))
-        return LIST_EVERY_SEC
 
-    async def _workflows(self, job: Job, now: Instant) -> float:
+    async def _running(self, job: Job, now: Instant) -> None:
+        await self._workflows(job, RUNNING, now)
+
+    async def _closed(self, job: Job, now: Instant) -> None:
         since = now.subtract(seconds=REMEMBER_SEC).format_iso()
-        query = {
-            "running": 'ExecutionStatus = "Running"',
-            "closed": f'ExecutionStatus != "Running" AND CloseTime > "{since}"',
-        }[job.what]
+        await self._workflows(job, f'ExecutionStatus != "Running" AND CloseTime > "{since}"', now)
+
+    async def _workflows(self, job: Job, query: str, now: Instant) -> None:
         found: set[str] = set()
         for _ in range(MAX_PAGES):  # A page may be all of one busy queue: the next one leaves the known queues out.
             names = ", ".join(f"'{queue}'" for queue in sorted(found) if not _NO_LITERAL.intersection(queue))
             others = f" AND TaskQueue NOT IN ({names})" if names else ""
             request = ListWorkflowExecutionsRequest(namespace=job.namespace, page_size=200, query=query + others)
-            what = f"the workflows of namespace {job.namespace}"
-            answer = await self._client.call("list_workflow_executions", request, what)
+            answer = await self._client.call(request, str(job))
             found.update(execution.task_queue for execution in answer.executions)
             if not answer.next_page_token:
                 break
         for queue in found:
             self._saw(job.namespace, queue, now)
-        return LIST_EVERY_SEC
 
-    async def _activities(self, job: Job, now: Instant) -> float:
-        running = 'ExecutionStatus = "Running"'
-        request = ListActivityExecutionsRequest(namespace=job.namespace, page_size=200, query=running)
-        what = f"the activities of namespace {job.namespace}"
-        answer = await self._client.call("list_activity_executions", request, what)
-        for execution in answer.executions:
+    async def _activities(self, job: Job, now: Instant) -> None:
+        request = ListActivityExecutionsRequest(namespace=job.namespace, page_size=200, query=RUNNING)
+        for execution in (await self._client.call(request, str(job))).executions:
             self._saw(job.namespace, execution.task_queue, now)
-        return LIST_EVERY_SEC
 
-    async def _workers(self, job: Job, now: Instant) -> float:
-        request = ListWorkersRequest(namespace=job.namespace, page_size=200)
-        what = f"the workers of namespace {job.namespace}"
-        for page in await self._client.pages("list_workers", request, what):
+    async def _workers(self, job: Job, now: Instant) -> None:
+        for page in await self._client.pages(ListWorkersRequest(namespace=job.namespace, page_size=200), str(job)):
             for worker in page.workers or [info.worker_heartbeat for info in page.workers_info]:
                 of = worker.deployment_version
                 version = worker_version(of.deployment_name, of.build_id) if of.deployment_name else ""
                 self._saw(job.namespace, worker.task_queue, now, version)
-        return LIST_EVERY_SEC
 
     async def _deployments(self, job: Job, _now: Instant) -> float:
-        request = ListWorkerDeploymentsRequest(namespace=job.namespace, page_size=100)
         found = set()
-        what = f"the worker deployments of namespace {job.namespace}"
-        for page in await self._client.pages("list_worker_deployments", request, what):
+        request = ListWorkerDeploymentsRequest(namespace=job.namespace, page_size=100)
+        for page in await self._client.pages(request, str(job)):
             for deployment in page.worker_deployments:
                 found.add((job.namespace, deployment.name))
                 statuses = self.statuses.setdefault((job.namespace, deployment.name), {})
-                for summary in (
-                    deployment.latest_version_summary,
-                    deployment.current_version_summary,
-                    deployment.ramping_version_summary,
-                ):
+                for which in ("latest", "current", "ramping"):
+                    summary = getattr(deployment, f"{which}_version_summary")
                     if summary.deployment_version.build_id:
                         statuses[summary.deployment_version.build_id] = summary.status
         self.statuses = {k: builds for k, builds in self.statuses.items() if k[0] != job.namespace or k in found}
         return CURRENT_VERSIONS_EVERY_SEC if found else LIST_EVERY_SEC
 
-    async def _deployment(self, job: Job, _now: Instant) -> float:
+    async def _deployment(self, job: Job, _now: Instant) -> None:
         request = DescribeWorkerDeploymentRequest(namespace=job.namespace, deployment_name=job.deployment)
-        what = f"worker deployment {job.deployment} of namespace {job.namespace}"
-        answer = await self._client.call("describe_worker_deployment", request, what)
+        answer = await self._client.call(request, str(job))
         self.statuses[(job.namespace, job.deployment)] = {
             s.deployment_version.build_id: s.status for s in answer.worker_deployment_info.version_summaries
         }
-        return LIST_EVERY_SEC
 
     async def _version(self, job: Job, now: Instant) -> float:
         request = DescribeWorkerDeploymentVersionRequest(namespace=job.namespace)
         request.deployment_version.deployment_name = job.deployment
         request.deployment_version.build_id = job.build
-        version = worker_version(job.deployment, job.build)
-        what = f"version {version} of namespace {job.namespace}"
-        answer = await self._client.call("describe_worker_deployment_version", request, what)
+        answer = await self._client.call(request, str(job))
         for info in answer.worker_deployment_version_info.task_queue_infos:
-            self._saw(job.namespace, info.name, now, version)
+            self._saw(job.namespace, info.name, now, worker_version(job.deployment, job.build))
         return QUEUES_OF_VERSION_EVERY_SEC
 
 
@@ -203,7 +184,7 @@ class QueueLists:
 class _Result:
     """Of a job: when it is due again, its last error, and whether it ever succeeded."""
 
-    due: Instant
+    due: Instant = Instant.MIN
     error: SourceError | None = None
     succeeded: bool = False
 
@@ -252,10 +233,10 @@ class QueueDiscovery:
         with_queues = {key.namespace for key in self._lists.last_seen}
         waiting, forbidden = 0, []
         for namespace in self.namespaces:
-            listings = [self._results.get(Job(what, namespace)) for what in ("running", "closed")]
-            if namespace in with_queues or all(d is not None and d.succeeded for d in listings):
+            listings = [self._results.get(Job(what, namespace), _Result()) for what in ("running", "closed")]
+            if namespace in with_queues or all(d.succeeded for d in listings):
                 continue
-            failed = next((d.error for d in listings if d is not None and d.error is not None), None)
+            failed = next((d.error for d in listings if d.error is not None), None)
             if failed is None:
                 waiting += 1
             elif failed.code is MissingCode.FORBIDDEN and self._only_listed(namespace):
@@ -264,11 +245,11 @@ class QueueDiscovery:
                 return failed
         if forbidden and len(forbidden) == len(self.namespaces):
             return forbidden[0]
-        if waiting:
-            known = len(self.namespaces) - waiting
-            detail = f"the task queues of {known} of {len(self.namespaces)} namespaces are known so far"
-            return SourceError(MissingCode.DROPPED, detail)
-        return None
+        if not waiting:
+            return None
+        known = len(self.namespaces) - waiting
+        detail = f"the task queues of {known} of {len(self.namespaces)} namespaces are known so far"
+        return SourceError(MissingCode.DROPPED, detail)
 
     def refused(self) -> tuple[str, ...]:
         """The lists that permissions forbid, in words."""
@@ -303,12 +284,11 @@ class QueueDiscovery:
 
     def _versions_known(self, namespace: str) -> bool:
         """Whether every worker version of a namespace was listed once, or its server has none."""
-        jobs = [Job("deployments", namespace), *self._jobs_of_versions(namespace)]
-        found = [self._results.get(job) for job in jobs]
-        return all(d is not None and (d.succeeded or (d.error and d.error.code is MissingCode.ABSENT)) for d in found)
+        found = [self._results.get(job, _Result()) for job in self._jobs_of_versions(namespace)]
+        return all(d.succeeded or (d.error and d.error.code is MissingCode.ABSENT) for d in found)
 
     def _jobs_of_versions(self, namespace: str) -> list[Job]:
-        jobs = []
+        jobs = [Job("deployments", namespace)]
         for (of, deployment), builds in self._lists.statuses.items():
             if of == namespace:
                 jobs.append(Job("deployment", namespace, deployment))
@@ -321,18 +301,16 @@ class QueueDiscovery:
             return jobs
         for namespace in self.namespaces:
             jobs += [Job(what, namespace) for what in OF_NAMESPACE] + self._jobs_of_versions(namespace)
-        wanted = set(jobs)
-        self._results = {job: result for job, result in self._results.items() if job in wanted}
-        due = [(self._results[job].due if job in self._results else Instant.MIN, job) for job in jobs]
-        ready = [(time, job) for time, job in due if time <= now]
-        return [job for _, job in sorted(ready, key=lambda r: (r[0], JOBS.index(r[1].what)))]
+        self._results = {job: self._results.get(job, _Result()) for job in jobs}
+        due = [job for job in jobs if self._results[job].due <= now]
+        return sorted(due, key=lambda job: (self._results[job].due, LISTS.index(job.what)))
 
     async def _run(self, job: Job, now: Instant) -> None:
-        ever = job in self._results and self._results[job].succeeded
+        result = self._results.setdefault(job, _Result())
         try:
-            again = await self._lists.fetch(job, now)
-            self._results[job] = _Result(now.add(seconds=again), None, True)
+            result.due = now.add(seconds=await self._lists.fetch(job, now))
+            result.error, result.succeeded = None, True
         except SourceError as error:
             lasting = error.code in (MissingCode.FORBIDDEN, MissingCode.ABSENT)
-            wait = REFUSED_AGAIN_SEC if lasting else FAILED_AGAIN_SEC
-            self._results[job] = _Result(now.add(seconds=wait), error, ever)
+            result.due = now.add(seconds=REFUSED_AGAIN_SEC if lasting else FAILED_AGAIN_SEC)
+            result.error = error

@@ -9,8 +9,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from google.protobuf.timestamp_pb2 import Timestamp
-from temporalio.api.enums.v1 import DescribeTaskQueueMode, TaskQueueKind, TaskQueueType, WorkerVersioningMode
+from temporalio.api.enums.v1 import DescribeTaskQueueMode, TaskQueueKind, TaskQueueType
 from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue, TaskQueueStats, TaskQueueVersionSelection
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.service import RPCError, RPCStatusCode
@@ -42,9 +41,12 @@ UNVERSIONED = "unversioned"
 MAX_QUEUES = 50
 SPARE_INTERVALS = 1.5
 MAX_AGE_SEC = 600.0
-_VERSIONED = WorkerVersioningMode.WORKER_VERSIONING_MODE_VERSIONED
 _UNKNOWN_MODE = (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.INVALID_ARGUMENT)
 Clock = Callable[[], Instant]
+Versions = Callable[["QueueKey"], Sequence[str] | None]
+"""The worker versions of a queue; None while they are not known."""
+Labels = dict[str, str]
+Rows = dict[str, tuple[BreakdownRow, ...]]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -59,28 +61,16 @@ class QueueKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Poller:
-    """A poller: its identity, its worker version (`deployment:build`, or `unversioned`), and its last poll."""
-
-    identity: str
-    version: str
-    last_access: Instant
-
-    def recent(self, now: Instant) -> bool:
-        """Whether it polled within 75 seconds: a long poll lasts 60."""
-        return (now - self.last_access).total("seconds") <= POLLER_RECENT_SEC
-
-
-@dataclass(frozen=True, slots=True)
 class Part:
     """Tasks of one type for one worker version: the backlog, the age of its oldest task in seconds, tasks added and
-    dispatched per second, and the pollers."""
+    dispatched per second, the pollers, and how many of them polled within 75 seconds: a long poll lasts 60."""
 
     backlog: int = 0
     age: float = 0.0
     added: float = 0.0
     dispatched: float = 0.0
-    pollers: tuple[Poller, ...] = ()
+    pollers: int = 0
+    recent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +95,9 @@ class Description:
             age=max((p.age for p in parts if p.backlog), default=0.0),
             added=sum(p.added for p in parts),
             dispatched=sum(p.dispatched for p in parts),
-            pollers=tuple(poller for p in parts for poller in p.pollers),
+            pollers=sum(p.pollers for p in parts),
+            recent=sum(p.recent for p in parts),
         )
-
-    def recent_pollers(self, part: Part) -> int:
-        """How many pollers of the part polled within 75 seconds."""
-        return sum(p.recent(self.time) for p in part.pollers)
 
 
 class QueueDescriber:
@@ -127,16 +114,16 @@ class QueueDescriber:
     async def describe(self, key: QueueKey, versions: Sequence[str] | None, now: Clock) -> Description:
         """The queue, dated by the clock `now`, for these worker versions and for unversioned tasks; `versions` None:
         they are not known. Raises SourceError."""
-        if versions is None or not self._enhanced:
-            return await self._by_type(key, now)
-        try:
-            return await self._by_version(key, versions, now)
-        except RPCError as error:
-            if error.status not in _UNKNOWN_MODE:
-                raise rpc_error(error, str(key)) from error
-        description = await self._by_type(key, now)
-        self._enhanced = False
-        return description
+        if versions is not None and self._enhanced:
+            try:
+                return await self._by_version(key, versions, now)
+            except RPCError as error:
+                if error.status not in _UNKNOWN_MODE:
+                    raise rpc_error(error, str(key)) from error
+            description = await self._by_type(key, now)
+            self._enhanced = False
+            return description
+        return await self._by_type(key, now)
 
     async def _by_version(self, key: QueueKey, versions: Sequence[str], now: Clock) -> Description:
         request = DescribeTaskQueueRequest(
@@ -148,7 +135,7 @@ class QueueDescriber:
             report_stats=True,
             report_pollers=True,
         )
-        answer = await self._client.call_raw("describe_task_queue", request)
+        answer = await self._client.call_raw(request)
         found = {
             (kind, version or UNVERSIONED): by_type.types_info[number]
             for version, by_type in answer.versions_info.items()
@@ -157,17 +144,18 @@ class QueueDescriber:
         }
         if not any(info.HasField("stats") for info in found.values()):
             raise RPCError("no stats by version", RPCStatusCode.UNIMPLEMENTED, b"")
-        return Description(now(), {part: _part(info.stats, info.pollers) for part, info in found.items()})
+        at = now()
+        return Description(at, {part: _part(info.stats, info.pollers, at) for part, info in found.items()})
 
     async def _by_type(self, key: QueueKey, now: Clock) -> Description:
         async def of_type(kind: str) -> Part:
             request = DescribeTaskQueueRequest(
                 namespace=key.namespace, task_queue=_queue(key), task_queue_type=TYPES[kind], report_stats=True
             )
-            answer = await self._client.call("describe_task_queue", request, str(key))
+            answer = await self._client.call(request, str(key))
             if not answer.HasField("stats"):
                 raise SourceError(MissingCode.ABSENT, "this server does not report backlogs", asked=str(key))
-            return _part(answer.stats, answer.pollers)
+            return _part(answer.stats, answer.pollers, now())
 
         found = await asyncio.gather(*(of_type(kind) for kind in KINDS))
         parts = {(kind, UNVERSIONED): part for kind, part in zip(KINDS, found, strict=True)}
@@ -178,33 +166,21 @@ def _queue(key: QueueKey) -> TaskQueue:
     return TaskQueue(name=key.task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL)
 
 
-def _part(stats: TaskQueueStats, pollers: Iterable[PollerInfo]) -> Part:
+def _part(stats: TaskQueueStats, pollers: Sequence[PollerInfo], now: Instant) -> Part:
+    oldest = now.subtract(seconds=POLLER_RECENT_SEC).timestamp(unit="nanosecond")
     return Part(
         backlog=max(0, stats.approximate_backlog_count),
         age=max(0.0, stats.approximate_backlog_age.ToNanoseconds() / 1e9),
         added=max(0.0, stats.tasks_add_rate),
         dispatched=max(0.0, stats.tasks_dispatch_rate),
-        pollers=tuple(Poller(p.identity, _version(p), _instant(p.last_access_time)) for p in pollers),
+        pollers=len(pollers),
+        recent=sum(p.last_access_time.ToNanoseconds() >= oldest for p in pollers),
     )
-
-
-def _version(poller: PollerInfo) -> str:
-    options = poller.deployment_options
-    versioned = options.deployment_name and options.worker_versioning_mode == _VERSIONED
-    return worker_version(options.deployment_name, options.build_id) if versioned else UNVERSIONED
 
 
 def worker_version(deployment: str, build: str) -> str:
     """A worker version as DescribeTaskQueue takes it."""
     return f"{deployment}:{build}"
-
-
-def _instant(time: Timestamp) -> Instant:
-    return Instant.from_timestamp(time.ToNanoseconds(), unit="nanosecond")
-
-
-Versions = Callable[[QueueKey], Sequence[str] | None]
-"""The worker versions of a queue; None while they are not known."""
 
 
 class QueueRotation:
@@ -223,7 +199,7 @@ class QueueRotation:
     ) -> dict[QueueKey, Description]:
         """All queues, some described now by at most `calls` calls within `within_sec`, the others from their last turn.
         Raises SourceError if any is lacking: the backlog of some queues is not the backlog."""
-        self._last = {key: found for key, found in self._last.items() if key in set(keys)}
+        self._last = {key: self._last[key] for key in keys if key in self._last}
         turn = self._turn(keys, versions, calls)
         failures: dict[QueueKey, SourceError] = {}
         began = self._now()
@@ -259,8 +235,7 @@ class QueueRotation:
 
     def _turn(self, keys: Collection[QueueKey], versions: Versions, calls: int) -> list[QueueKey]:
         """The queues to describe now: up to half are the largest, the rest those described longest ago."""
-        last, never = self._last, Instant.MIN
-        chosen: dict[QueueKey, int] = {}
+        last, chosen = self._last, dict[QueueKey, int]()
 
         def choose(keys: list[QueueKey], limit: int, calls: int) -> None:
             for key in keys:
@@ -271,13 +246,19 @@ class QueueRotation:
 
         large = [k for k in keys if k in last and any(last[k].size)]
         choose(sorted(large, key=lambda k: last[k].size, reverse=True), MAX_QUEUES // 2, calls // 2)
-        rest = [k for k in keys if k not in chosen]
-        choose(sorted(rest, key=lambda k: (last[k].time if k in last else never, k)), MAX_QUEUES, calls)
+        rest = sorted(set(keys) - chosen.keys(), key=lambda k: (last[k].time if k in last else Instant.MIN, k))
+        choose(rest, MAX_QUEUES, calls)
         return list(chosen)
 
 
-Labels = dict[str, str]
-Rows = dict[str, tuple[BreakdownRow, ...]]
+_SIGNALS: tuple[tuple[str, Callable[[Part], float], str, Callable[[Iterable[float]], float]], ...] = (
+    (BACKLOG_COUNT, lambda part: part.backlog, "", sum),
+    (WORKFLOW_AGE, lambda part: part.age, "workflow", max),
+    (ACTIVITY_AGE, lambda part: part.age, "activity", max),
+    (ADDED, lambda part: part.added, "", sum),
+    (DISPATCHED, lambda part: part.dispatched, "", sum),
+)
+"""Signal, its value for a part, its only task type, and how values add up."""
 
 
 def queue_readings(
@@ -286,30 +267,22 @@ def queue_readings(
     """Readings and breakdowns of all queues. `polled`: the queues and task types that have had pollers, for which zero
     pollers is a reading. No version ids where a queue is not known by version, no poller ids where no poller is to be
     expected."""
-    kinds = [(key, kind, d.of_kind(kind), d) for key, d in sorted(queues.items()) for kind in KINDS]
-    pollers = [
-        (_labels(key, kind), float(d.recent_pollers(part)))
-        for key, kind, part, d in kinds
-        if part.pollers or part.backlog or part.added or (key, kind) in polled
+    parts = [
+        (d.of_kind(kind), (key, kind) in polled, kind, _labels(key, kind))
+        for key, d in sorted(queues.items())
+        for kind in KINDS
     ]
     values: dict[str, float] = {}
     rows: Rows = {}
-
-    def add(
-        signal_id: str, of: Callable[[Part], float], *, kind: str = "", total: Callable[[list[float]], float] = sum
-    ) -> None:
-        found = [(_labels(key, k), float(of(part))) for key, k, part, _ in kinds if kind in ("", k)]
-        values[signal_id] = float(total([value for _, value in found]))
+    for signal_id, of, wanted, total in _SIGNALS:
+        found = [(labels, float(of(part))) for part, _, kind, labels in parts if wanted in ("", kind)]
+        values[signal_id] = float(total(value for _, value in found)) if found else 0.0
         rows[signal_id] = _rows([row for row in found if row[1] > 0])
-
-    def oldest(ages: list[float]) -> float:
-        return max(ages, default=0.0)
-
-    add(BACKLOG_COUNT, lambda part: part.backlog)
-    add(WORKFLOW_AGE, lambda part: part.age, kind="workflow", total=oldest)
-    add(ACTIVITY_AGE, lambda part: part.age, kind="activity", total=oldest)
-    add(ADDED, lambda part: part.added)
-    add(DISPATCHED, lambda part: part.dispatched)
+    pollers = [
+        (labels, float(part.recent))
+        for part, had_pollers, _, labels in parts
+        if part.pollers or part.backlog or part.added or had_pollers
+    ]
     if pollers:
         values[RECENT_POLLERS] = sum(n for _, n in pollers)
         rows[RECENT_POLLERS] = _rows(pollers, smallest=True)
@@ -322,7 +295,7 @@ def _add_versions(queues: Mapping[QueueKey, Description], values: dict[str, floa
     """Backlog and pollers by worker version, both with the same rows: the queues with the largest backlog first, each
     with all its versions, so that a version without pollers is next to those that have some."""
     found = [
-        (d.of_kind(kind).backlog, part.backlog, d.recent_pollers(part), _labels(key, kind, worker_version=version))
+        (d.of_kind(kind).backlog, part.backlog, part.recent, _labels(key, kind, worker_version=version))
         for key, d in queues.items()
         for (kind, version), part in d.parts.items()
         if part.backlog or part.pollers or (version != UNVERSIONED and d.of_kind(kind).backlog)

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 from temporalio.client import Client
@@ -17,8 +18,8 @@ from whenever import Instant
 from copilot.errors import SettingsError, SourceError
 from copilot.rules.signals.readings import Missing, MissingCode, ServerFacts, Signals
 from copilot.settings.clusters import ClusterSettings
-from copilot.sources import ThrottledLog
-from copilot.sources.temporal.client import RateLimitedClient, connect_failure, rpc_error, watched_client
+from copilot.sources import ThrottledLog, time_limit
+from copilot.sources.temporal.client import CALLS_PER_SEC, RateLimitedClient, connect_failure, rpc_error, watched_client
 from copilot.sources.temporal.discovery import QueueDiscovery, Watched
 from copilot.sources.temporal.queues import (
     KINDS,
@@ -67,12 +68,11 @@ class TemporalApiSource:
     async def read(self, now: Instant) -> Signals:
         """The readings at `now`; within ten seconds, or three when the server does not answer."""
         began = time.monotonic()
-        if self._client is None:
-            self._client = await watched_client(self._temporal)
         if self._reader is None:
-            self._reader = _Reader(self._cluster, self._client, self._now)
+            client = self._client or await watched_client(self._temporal)
+            self._reader = _Reader(self._cluster, client, self._now)
         try:
-            unhealthy = await self._unhealthy(self._client, self._reader.client)
+            unhealthy = await self._reader.unhealthy()
         except SourceError as error:
             return self._without(now, {}, error.code, f"{self._temporal.address}: {error.detail}")
         if unhealthy:
@@ -93,25 +93,6 @@ class TemporalApiSource:
         """Drop the connection."""
         self._client = self._reader = None
 
-    async def _unhealthy(self, client: Client, limited: RateLimitedClient) -> str:
-        """Why the frontend fails its health check; empty when it passes. SourceError when the check is forbidden."""
-        try:
-            async with asyncio.timeout(HEALTH_TIMEOUT_SEC):
-                await limited.wait()
-                healthy = await client.service_client.check_health(timeout=timedelta(seconds=HEALTH_TIMEOUT_SEC))
-        except TimeoutError:
-            return f"no answer to the health check within {HEALTH_TIMEOUT_SEC:g} s"
-        except RPCError as error:
-            if error.status in _NO_HEALTH_CHECK:
-                return ""
-            failed = rpc_error(error)
-            if failed.code is MissingCode.FORBIDDEN:
-                raise failed from error
-            return failed.detail or "the health check failed"
-        except RuntimeError as error:
-            return connect_failure(error)
-        return "" if healthy else "the frontend answers that it is not serving"
-
     def _without(self, now: Instant, readings: dict[str, float], code: MissingCode, detail: str) -> Signals:
         """These readings; all other expected ids are missing for this reason, which is logged."""
         self._log.warning("cluster %s, Temporal's API: %s", self._cluster.name, detail)
@@ -124,6 +105,7 @@ class _Reader:
     """Reads one connection, and remembers queues, versions and pollers between reads."""
 
     def __init__(self, cluster: ClusterSettings, client: Client, clock: Callable[[], Instant]) -> None:
+        self._service = client.service_client
         self.client = RateLimitedClient(client)
         self.facts: ServerFacts | None = None
         self._facts_due = Instant.MIN
@@ -132,16 +114,33 @@ class _Reader:
         self._rotation = QueueRotation(QueueDescriber(self.client), cluster.interval_sec, clock)
         self._polled: set[tuple[QueueKey, str]] = set()
 
+    async def unhealthy(self) -> str:
+        """Why the frontend fails its health check; empty when it passes. SourceError when the check is forbidden."""
+        try:
+            async with time_limit(HEALTH_TIMEOUT_SEC, f"no answer to the health check within {HEALTH_TIMEOUT_SEC:g} s"):
+                await self.client.wait()
+                healthy = await self._service.check_health(timeout=timedelta(seconds=HEALTH_TIMEOUT_SEC))
+        except RPCError as error:
+            if error.status in _NO_HEALTH_CHECK:
+                return ""
+            failed = rpc_error(error)
+            if failed.code is MissingCode.FORBIDDEN:
+                raise failed from error
+            return failed.detail or "the health check failed"
+        except RuntimeError as error:
+            return connect_failure(error)
+        except SourceError as error:
+            return error.detail
+        return "" if healthy else "the frontend answers that it is not serving"
+
     async def read(self, now: Instant, within_sec: float) -> Signals:
         """The readings at `now`, within `within_sec`. Raises SourceError where the queues are not known."""
         end, before = time.monotonic() + within_sec, self.client.calls
-        budget = int(within_sec * self.client.per_sec * BUDGET_SHARE)
-        try:
+        budget = int(within_sec * CALLS_PER_SEC * BUDGET_SHARE)
+        with suppress(TimeoutError):
             async with asyncio.timeout(within_sec):
                 await self._read_facts()
                 await self._discovery.advance(self._clock(), min(MAX_LISTS, budget // 3))
-        except TimeoutError:
-            pass
         if problem := self._discovery.problem():
             raise problem
         left = budget - (self.client.calls - before)
@@ -162,9 +161,7 @@ class _Reader:
             log.info("Temporal's API: %s", error, extra={"event": "temporal.facts_unknown"})
 
     def _signals(self, now: Instant, queues: dict[QueueKey, Description]) -> Signals:
-        self._polled.update(
-            (key, kind) for key, d in queues.items() for kind in KINDS if d.recent_pollers(d.of_kind(kind))
-        )
+        self._polled.update((key, kind) for key, d in queues.items() for kind in KINDS if d.of_kind(kind).recent)
         self._polled = {(key, kind) for key, kind in self._polled if key in queues}
         values, rows = queue_readings(queues, self._polled)
         unversioned = [] if all(d.by_version for d in queues.values()) else list(VERSION_IDS)
