@@ -1,9 +1,7 @@
 """Each way to miss a store, tried for real: the right step fails, and the later ones are not tried."""
 
 import asyncio
-import shutil
 import ssl
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ from copilot.diagnosis import CheckStatus
 from copilot.errors import StoreError
 from copilot.store.check import STEPS, Connected, check_connection
 from copilot.store.postgres import PostgresStore
-from tests.store.conftest import Dsql, Server, new_server
+from tests.store.conftest import Dsql, Server
 from tests.store.tls_front import TlsFront
 
 pytestmark = pytest.mark.servers
@@ -24,40 +22,28 @@ pytestmark = pytest.mark.servers
 
 @dataclass(frozen=True)
 class Guarded:
-    """A PostgreSQL that wants a password, behind TLS at `port`; `ca_file` vouches for it as `localhost`."""
+    """A database that wants a password, behind TLS at `port`; `ca_file` vouches for it as `localhost`."""
 
     port: int
     ca_file: Path
 
-    def url(self, options: str = "", *, who: str = "copilot:right", database: str = "postgres") -> str:
+    def url(self, options: str = "", *, who: str = "copilot:right", database: str = "guarded") -> str:
         verify = f"sslmode=verify-full&sslrootcert={self.ca_file}"
         return f"postgresql://{who}@localhost:{self.port}/{database}?{options or verify}"
 
 
-async def _give_password(server: Server) -> None:
-    connection = await asyncpg.connect(server.url())
-    await connection.execute("ALTER USER copilot PASSWORD 'right'")
-    await connection.close()
-
-
 @pytest.fixture(scope="module")
-def guarded() -> Iterator[Guarded]:
-    folder = Path(tempfile.mkdtemp(prefix="copilot-guarded-"))
-    server = new_server(folder)
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(folder / "ca.pem")
+def guarded(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    authority, ca_file = trustme.CA(), tmp_path_factory.mktemp("guarded") / "ca.pem"
+    authority.cert_pem.write_to_path(ca_file)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(tls)
-    server.start()
-    asyncio.run(_give_password(server))
-    server.stop()
-    (server.data / "pg_hba.conf").write_text("host all all all scram-sha-256\n")
-    server.start()
-    front = TlsFront(server.port, tls)
-    yield Guarded(front.port, folder / "ca.pem")
+    asyncio.run(postgres.run("ALTER USER copilot PASSWORD 'right'"))
+    asyncio.run(postgres.run("CREATE DATABASE guarded"))
+    front = TlsFront(postgres.port, tls)
+    yield Guarded(front.port, ca_file)
     front.close()
-    server.stop()
-    shutil.rmtree(folder)
+    asyncio.run(postgres.run("DROP DATABASE guarded WITH (FORCE)"))
 
 
 def said(found: Connected) -> dict[str, str]:

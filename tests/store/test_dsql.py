@@ -4,10 +4,13 @@ tests send is read by AWS's linter (the fixture `dsql`)."""
 import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
 import pytest
+import pytest_asyncio
 import trustme
 from whenever import Instant
 
@@ -18,24 +21,43 @@ from copilot.store.base import Store
 from copilot.store.connections import Connections
 from copilot.store.postgres import PostgresStore
 from tests.evaluations import NOON, assessment, evaluation, snapshot
-from tests.store.conftest import ENDPOINT, Dsql, Server
+from tests.store.conftest import EMPTY, ENDPOINT, NO_ROWS, Dsql, Server
 from tests.store.contract import StoreContract
-from tests.store.dsql_standin import Moment
+from tests.store.dsql_standin import SYS, Moment
 
 pytestmark = pytest.mark.servers
 
 
-@pytest.fixture
-def store(dsql_store: PostgresStore) -> Store:
-    return dsql_store
+@pytest_asyncio.fixture(scope="class", loop_scope="class")
+async def shared(postgres: Server, dsql_front: Dsql) -> AsyncIterator[PostgresStore]:
+    await postgres.run(EMPTY + "; " + SYS)
+    store = PostgresStore(dsql_front.url())
+    yield store
+    await store.close()
+    dsql_front.judge()
 
 
+@pytest_asyncio.fixture(loop_scope="class")
+async def store(
+    shared: PostgresStore,
+    postgres: Server,
+    dsql_front: Dsql,
+    aws: dict[str, str],
+    names: None,  # noqa: ARG001
+) -> Store:
+    dsql_front.front.secrets = aws
+    await shared.setup_schema()
+    await postgres.run(NO_ROWS)
+    return shared
+
+
+@pytest.mark.asyncio(loop_scope="class")
 class TestDsqlStore(StoreContract):
     pass
 
 
-async def backend(postgres: Server, dsql: Dsql, statement: str) -> list[asyncpg.Record]:
-    connection = await asyncpg.connect(postgres.url(dsql.front.database))
+async def backend(postgres: Server, statement: str) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(postgres.url())
     try:
         return await connection.fetch(statement)
     finally:
@@ -125,7 +147,7 @@ async def test_no_token_is_shown_to_whom_the_certificate_does_not_name(dsql: Dsq
 
 async def test_no_token_is_shown_to_whom_nobody_vouches_for(dsql: Dsql, tmp_path: Path) -> None:
     trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
-    store = PostgresStore(dsql.url())
+    store = PostgresStore(replace(dsql, ca_file=tmp_path / "ca.pem").url())
     with pytest.raises(StoreError, match="CERTIFICATE_VERIFY_FAILED"):
         await store.clusters()
     assert (dsql.front.logins, dsql.front.refused) == ([], [])
@@ -213,7 +235,7 @@ async def test_pruning_takes_smaller_bites_where_the_database_says_it_is_too_muc
 
 
 async def test_indexes_are_waited_for_and_there(dsql: Dsql, postgres: Server, dsql_store: PostgresStore) -> None:
-    made = await backend(postgres, dsql, "SELECT object_name FROM sys.jobs WHERE status = 'completed'")
+    made = await backend(postgres, "SELECT object_name FROM sys.jobs WHERE status = 'completed'")
     assert {"public.metrics_snapshots_by_time", "public.health_assessments_by_time"} <= {r[0] for r in made}
     assert dsql.front.statements["CALL sys.wait_for_job($1)"] >= len(made)
     before = dsql.front.statements["CALL sys.wait_for_job($1)"]
@@ -222,16 +244,16 @@ async def test_indexes_are_waited_for_and_there(dsql: Dsql, postgres: Server, ds
 
 
 async def test_an_index_whose_build_failed_is_built_anew(dsql: Dsql, postgres: Server) -> None:
-    await backend(postgres, dsql, "UPDATE sys.accidents SET left_over = 1")
+    await backend(postgres, "UPDATE sys.accidents SET left_over = 1")
     store = PostgresStore(dsql.url())
     await store.setup_schema()
-    (valid,) = await backend(postgres, dsql, "SELECT bool_and(indisvalid) FROM pg_index")
+    (valid,) = await backend(postgres, "SELECT bool_and(indisvalid) FROM pg_index")
     assert valid[0]
     await store.close()
 
 
 async def test_an_index_that_cannot_be_built_is_said_with_the_jobs_words(dsql: Dsql, postgres: Server) -> None:
-    await backend(postgres, dsql, "UPDATE sys.accidents SET left_over = 99")
+    await backend(postgres, "UPDATE sys.accidents SET left_over = 99")
     store = PostgresStore(dsql.url())
     with pytest.raises(StoreError, match=r"index metrics_snapshots_by_time cannot be built: the build met an accident"):
         await store.setup_schema()

@@ -1,10 +1,11 @@
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg
 import pytest
+import pytest_asyncio
 
 from copilot.errors import StoreError
 from copilot.store.base import Store
@@ -13,17 +14,26 @@ from copilot.store.postgres import PostgresStore
 from copilot.store.rows import Connection
 from copilot.store.sql import RESOLVED_ISSUES
 from tests.evaluations import NOON, assessment, evaluation, issue, snapshot
-from tests.store.conftest import Server
+from tests.store.conftest import EMPTY, NO_ROWS, Server, set_up
 from tests.store.contract import StoreContract
 
 pytestmark = pytest.mark.servers
 
 
-@pytest.fixture
-def store(postgres_store: PostgresStore) -> Store:
-    return postgres_store
+@pytest_asyncio.fixture(scope="class", loop_scope="class")
+async def shared(postgres: Server) -> AsyncIterator[Store]:
+    await postgres.run(EMPTY)
+    async with set_up(postgres.url()) as store:
+        yield store
 
 
+@pytest_asyncio.fixture(loop_scope="class")
+async def store(shared: Store, postgres: Server) -> Store:
+    await postgres.run(NO_ROWS)
+    return shared
+
+
+@pytest.mark.asyncio(loop_scope="class")
 class TestPostgresStore(StoreContract):
     pass
 
@@ -193,9 +203,3 @@ async def test_the_last_resolved_issues_are_found_without_reading_those_of_a_wee
     plan = "\n".join(r[0] for r in await connection.fetch(f"EXPLAIN {RESOLVED_ISSUES}", "default", severity, 100))
     assert "Index Scan Backward using issues_by_resolution" in plan, plan
     await connection.close()
-
-
-async def test_what_is_written_in_one_transaction_stays_under_the_limit(postgres_store: PostgresStore) -> None:
-    ticks = [snapshot(evaluation(time=NOON.add(seconds=n))) for n in range(3_100)]
-    assert await postgres_store.save_snapshots(ticks) == 3_100
-    assert len(await postgres_store.timeline("default", NOON, NOON.add(hours=1), 4_000)) == 3_100
