@@ -113,10 +113,7 @@ async def scheduled(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
         await observed.until(lambda status: status.made >= 2 and status.runs >= 2, SCHEDULING)
         await loop.cancel()
         await eventually(lambda: _closed(loop))
-        return {
-            "scheduled": observed.client.get_workflow_handle(loop.id, run_id=run),
-            "scheduled-cancelled": loop,
-        }
+        return {"scheduled": observed.client.get_workflow_handle(loop.id, run_id=run), "scheduled-cancelled": loop}
 
 
 async def logs(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:

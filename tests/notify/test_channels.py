@@ -96,16 +96,8 @@ async def test_a_webhook_is_sent_the_documented_body_with_a_signature_that_can_b
         "evaluation_id": "east:1795348800",
         "headline": "[FIRING] east is CRITICAL since 2026-11-22 11:57 UTC",
         "summary": made.summary,
-        "finding": {
-            "name": "no_pollers",
-            "subject": "orders",
-            "title": first.title,
-            "severity": "critical",
-        },
-        "action": {
-            "description": first.suggested_actions[0].description,
-            "risk_level": "low",
-        },
+        "finding": {"name": "no_pollers", "subject": "orders", "title": first.title, "severity": "critical"},
+        "action": {"description": first.suggested_actions[0].description, "risk_level": "low"},
         "firing_gates": [gate.name for gate in made.verdict.gates if gate.fired],
         "page_url": "https://copilot.example.org/?cluster=east",
         "runbook_url": "https://copilot.example.org/runbooks/no_pollers/page",

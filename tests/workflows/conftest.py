@@ -21,8 +21,10 @@ from copilot.embedded.ports import LOOPBACK, free_ports
 from copilot.embedded.temporal import frontend_healthy, temporal_binary
 from copilot.errors import StoreError
 from copilot.logs.patterns import PatternBook
+from copilot.loops.activities.explain import ExplainActivities
 from copilot.loops.activities.notify import NotifyActivities
 from copilot.loops.activities.observe import LogActivities, ObserveActivities, WatchedLogs
+from copilot.loops.activities.schedule import PruneActivities, ScheduleActivities
 from copilot.loops.definitions import TICKS_PER_RUN, LoopStatus, observe_id
 from copilot.loops.live import LoopLive
 from copilot.loops.observe import ObserveClusterWorkflow
@@ -37,6 +39,7 @@ from copilot.rules.thresholds import Thresholds
 from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, TemporalSettings, WatchedTemporal
 from copilot.settings.load import Settings, WorkerSettings
 from copilot.settings.notify import NotifySettings, StateName
+from copilot.sources.knowledge.local import LocalKnowledge
 from copilot.sources.logs.file import FileLogs
 from copilot.store.base import PRUNE_BATCH, OnDeleted, Store
 from tests.evaluations import signals
@@ -165,9 +168,16 @@ class Observed:
             rules=self.rules,
         )
         logs = {name: WatchedLogs(FileLogs([self.log_file]), PatternBook(), cluster.window)} if self.log_file else {}
-        notifying = NotifyActivities(rules=tuple(self.channels), channels={c.name: channel(c) for c in self.channels})
         return build_worker(
-            self.client, self.queue, deps, release, LogActivities(redact=str, logs=logs), notifying=notifying
+            self.client,
+            self.queue,
+            deps,
+            LogActivities(redact=str, logs=logs),
+            ExplainActivities(deps.store, LocalKnowledge()),
+            ScheduleActivities(deps.store, LoopLive(self.client)),
+            PruneActivities(deps.store, retention_days=7),
+            NotifyActivities(tuple(self.channels), {c.name: channel(c) for c in self.channels}),
+            release=release,
         )
 
     async def start(self, loop: LoopKind = OBSERVING, ticks_per_run: int = TICKS_PER_RUN) -> Started:

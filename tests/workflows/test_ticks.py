@@ -51,9 +51,7 @@ def test_ticks_always_move_forward_and_never_lag_behind(start: float, interval: 
 
 
 @given(
-    start=NOW,
-    interval=INTERVALS,
-    steps=st.lists(st.floats(min_value=-7200, max_value=7200), min_size=1, max_size=8),
+    start=NOW, interval=INTERVALS, steps=st.lists(st.floats(min_value=-7200, max_value=7200), min_size=1, max_size=8)
 )
 def test_a_clock_that_jumps_about_never_makes_two_ticks_of_one_time_nor_stops_the_loop(
     start: float, interval: float, steps: list[float]

@@ -6,7 +6,7 @@ loop's verdict, and starts no assessment within the window of another one.
 """
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError
 
 from copilot.loops import calls
 from copilot.loops import messages as m
@@ -45,8 +45,6 @@ class AssessHealthWorkflow:
                     )
                 )
         except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
             _log_failure(error)
 
     async def _explained(self, given: AssessInput) -> m.Document | None:
@@ -75,8 +73,6 @@ class AssessHealthWorkflow:
         try:
             return await call(ask, schedule_to_close=ask.deadline_sec + calls.AROUND_MODEL_SEC)
         except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
             _log_failure(error)
             return m.ModelAsked(explanation=unanswered)
 
@@ -85,8 +81,6 @@ class AssessHealthWorkflow:
         try:
             return await calls.fetch_rag_context(ask, schedule_to_close=ask.deadline_sec + calls.AROUND_MODEL_SEC)
         except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
             return m.RagContext(reason=calls.in_one_line(error))
 
 
@@ -156,7 +150,7 @@ class ScheduledAssessmentWorkflow(Loop[ScheduleState]):
         if live.evaluation is not None and live.time is not None and not live.stale:
             await self._assess_if_due(live.evaluation, live.time)
 
-    async def _assess_if_due(self, evaluation: m.EvaluationDocument, evaluated: int) -> None:
+    async def _assess_if_due(self, evaluation: m.Document, evaluated: int) -> None:
         state, window = self._state, self._definition.interval_sec
         try:
             recent = await calls.check_recent_assessment(

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from copilot.loops.messages import Assessment, Document, EvaluationDocument, Message, StoreSnapshots
+from copilot.loops.messages import Assessment, Document, Message, StoreSnapshots
 
 OBSERVE = "ObserveClusterWorkflow"
 SCHEDULED = "ScheduledAssessmentWorkflow"
@@ -101,7 +101,7 @@ class ObserveState(LoopState):
 
     resumed: bool = False
     memory: Document | None = None
-    newest: EvaluationDocument | None = None
+    newest: Document | None = None
     assessed_state: str | None = None
     assessed: int | None = None
     last_tick: int | None = None
@@ -148,8 +148,8 @@ class NotifyState(LoopState):
 
     situation: Document | None = Field(default=None, validation_alias="seen")
     channels: dict[str, Document] = Field(default_factory=dict, validation_alias="told")
-    newest: EvaluationDocument | None = None
-    evaluations: list[EvaluationDocument] = Field(default_factory=list, validation_alias="unseen")
+    newest: Document | None = None
+    evaluations: list[Document] = Field(default_factory=list, validation_alias="unseen")
     sent: int = 0
 
 

@@ -20,7 +20,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from copilot import bootstrap
 from copilot.errors import SourceError
-from copilot.loops.definitions import STORE_BACKLOG, LoopStatus, backlog_id, observe_id
+from copilot.loops import definitions as d
 from copilot.loops.starter import loops_of
 from copilot.rules.model import Evaluation
 from copilot.rules.signals.readings import MissingCode
@@ -62,7 +62,7 @@ class LoopLive:
             return Evaluation.model_validate(newest) if newest else None
         except ValidationError as error:
             raise SourceError(
-                MissingCode.PARSE, "its evaluation is of another release", asked=observe_id(cluster)
+                MissingCode.PARSE, "its evaluation is of another release", asked=d.observe_id(cluster)
             ) from error
 
     async def assessed(self, cluster: str) -> int | None:
@@ -73,12 +73,12 @@ class LoopLive:
         """How long the last tick took to be read and evaluated; None before the first."""
         return (await self._status(cluster)).cycle_sec
 
-    async def _status(self, cluster: str) -> LoopStatus:
-        status: LoopStatus = await self._query(cluster, "status", LoopStatus)
+    async def _status(self, cluster: str) -> d.LoopStatus:
+        status: d.LoopStatus = await self._query(cluster, "status", d.LoopStatus)
         return status
 
     async def _query(self, cluster: str, query: str, result: type | None = None) -> Any:
-        loop = self._client.get_workflow_handle(observe_id(cluster))
+        loop = self._client.get_workflow_handle(d.observe_id(cluster))
         try:
             return await loop.query(query, result_type=result, rpc_timeout=self._timeout)
         except (RPCError, RuntimeError, WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
@@ -130,9 +130,9 @@ async def _report(client: Client, cluster: str, workflow_id: str) -> LoopReport:
     if found.status is not WorkflowExecutionStatus.RUNNING:
         ended = "ended" if found.status is None else found.status.name.lower()
         return LoopReport(cluster, workflow_id, ended, well=False, problem="`copilot start` starts it again")
-    status: LoopStatus | None = None
+    status: d.LoopStatus | None = None
     try:
-        status = await handle.query("status", result_type=LoopStatus, rpc_timeout=STATUS_QUERY)
+        status = await handle.query("status", result_type=d.LoopStatus, rpc_timeout=STATUS_QUERY)
     except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
         problem = NO_WORKER
     else:
@@ -194,10 +194,10 @@ class PendingWrites:
         return None
 
     async def _writers(self, cluster: str) -> AsyncIterator[str]:
-        yield observe_id(cluster)
+        yield d.observe_id(cluster)
         backlogs = (
-            f"WorkflowType = '{STORE_BACKLOG}' AND ExecutionStatus = 'Running'"
-            f" AND WorkflowId STARTS_WITH '{backlog_id(cluster)}:'"
+            f"WorkflowType = '{d.STORE_BACKLOG}' AND ExecutionStatus = 'Running'"
+            f" AND WorkflowId STARTS_WITH '{d.backlog_id(cluster)}:'"
         )
         found = [e async for e in self._client.list_workflows(backlogs, limit=100, rpc_timeout=ANSWER)]
         if found:  # The others wait behind the first.

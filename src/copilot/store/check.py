@@ -40,7 +40,7 @@ FIXES = {
 }
 DSQL_FIXES = FIXES | {
     AUTH: "the AWS identity needs dsql:DbConnectAdmin (user admin) or dsql:DbConnect on the cluster; a user other than "
-    "admin also a role there (AWS IAM GRANT)",
+    "admin also a role there (AWS IAM GRANT)"
 }
 NO_POSTGRES = "no PostgreSQL answers there: check whether the database hangs, and host and port in [store] url"
 NO_CREDENTIALS = "provide AWS credentials: a role, a profile in [store] url, or AWS_… variables"
