@@ -41,6 +41,8 @@ _LOST = (
     asyncpg.CrashShutdownError,
     ConnectionError,
 )
+ERRORS = (*_LOST, asyncpg.PostgresError, OSError, TimeoutError)
+"""What asyncpg and sockets raise."""
 # Another process changed the schema: statements must be prepared again.
 _STALE = asyncpg.InvalidCachedStatementError
 
@@ -185,10 +187,28 @@ class Connections:
             try:
                 async with self._acquired() as connection:
                     return await work(connection)
-            except (*_LOST, asyncpg.PostgresError, OSError, TimeoutError) as error:
+            except ERRORS as error:
                 if attempt >= _attempts(error):
                     raise self._refused(error) from error
             await asyncio.sleep(min(MAX_PAUSE_SEC, FIRST_PAUSE_SEC * 2**attempt) * random.random())
+
+    # One statement in a transaction of its own. Each raises StoreError.
+
+    async def execute(self, statement: str, *args: Any) -> str:
+        """Its status."""
+        return await self.transaction(lambda c: c.execute(statement, *args))
+
+    async def value(self, statement: str, *args: Any) -> Any:
+        """The first column of its first row; None without a row."""
+        return await self.transaction(lambda c: c.fetchval(statement, *args))
+
+    async def row(self, statement: str, *args: Any) -> asyncpg.Record | None:
+        """Its first row, if any."""
+        return await self.transaction(lambda c: c.fetchrow(statement, *args))
+
+    async def rows(self, statement: str, *args: Any) -> list[asyncpg.Record]:
+        """All its rows."""
+        return await self.transaction(lambda c: c.fetch(statement, *args))
 
     async def close(self) -> None:
         """Close all connections, without waiting for a database that does not answer."""
@@ -196,7 +216,7 @@ class Connections:
         if pool is not None:
             try:
                 await asyncio.wait_for(pool.close(), timeout=CONNECT_SEC)
-            except (*_LOST, asyncpg.PostgresError, OSError, TimeoutError):
+            except ERRORS:
                 pool.terminate()
 
     @asynccontextmanager
@@ -205,7 +225,7 @@ class Connections:
         connection = await pool.acquire(timeout=2 * CONNECT_SEC)
         try:
             while self._clock() - getattr(connection, "connected_at", 0.0) > self._recycle_after_sec:
-                with contextlib.suppress(*_LOST, asyncpg.PostgresError, OSError, TimeoutError):
+                with contextlib.suppress(*ERRORS):
                     await connection.close(timeout=CONNECT_SEC)
                 await pool.release(connection)
                 connection = await pool.acquire(timeout=2 * CONNECT_SEC)
