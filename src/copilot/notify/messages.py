@@ -99,15 +99,21 @@ class Message(Frozen):
 
     def details(self) -> dict[str, str]:
         """What text channels show below the headline, by its label; without what there is none of."""
-        cause = self.finding.title if self.finding else ""
-        action = self.action.description if self.action else ""
-        details = {"Summary": self.summary, "Cause": cause, "Do first": action}
-        return {label: text for label, text in details.items() if text}
+        cause = self.finding.title if self.finding else None
+        action = self.action.description if self.action else None
+        return _some({"Summary": self.summary, "Cause": cause, "Do first": action})
+
+    def lines(self) -> list[str]:
+        """The same as sentences."""
+        return [text if label == "Summary" else f"{label}: {text}" for label, text in self.details().items()]
 
     def links(self) -> dict[str, str]:
         """The addresses to read on at, by their label."""
-        links = {"Open the page": self.page_url, "View runbook": self.runbook_url}
-        return {label: url for label, url in links.items() if url is not None}
+        return _some({"Open the page": self.page_url, "View runbook": self.runbook_url})
+
+
+def _some(texts: dict[str, str | None]) -> dict[str, str]:
+    return {label: text for label, text in texts.items() if text}
 
 
 def read_evaluation(document: dict[str, Any]) -> EvaluationExcerpt | None:
@@ -138,6 +144,7 @@ def compose(
     kind = notification.kind
     first = evaluation.findings[0] if evaluation and evaluation.findings and kind != RESOLVED else None
     action = first.suggested_actions[0] if first and first.suggested_actions else None
+    runbook = action.runbook if action else ""
     return Message(
         event_id=notification.event_id(cluster),
         incident_id=incident_id(cluster, notification.incident),
@@ -160,9 +167,7 @@ def compose(
         action=action and MessageAction(description=plain(action.description, MAX_LONG), risk_level=action.risk_level),
         firing_gates=tuple(g.name for g in evaluation.verdict.gates if g.fired)[:MAX_GATES] if evaluation else (),
         page_url=_url(public_url, f"?cluster={quote(cluster, safe='')}"),
-        runbook_url=_url(public_url, f"runbooks/{quote(action.runbook, safe='')}/page")
-        if action and action.runbook
-        else None,
+        runbook_url=_url(public_url, f"runbooks/{quote(runbook, safe='')}/page") if runbook else None,
     )
 
 
