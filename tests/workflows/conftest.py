@@ -41,7 +41,7 @@ from copilot.settings.load import Settings, WorkerSettings
 from copilot.settings.notify import NotifySettings, StateName
 from copilot.sources.knowledge.local import LocalKnowledge
 from copilot.sources.logs.file import FileLogs
-from copilot.store.base import PRUNE_BATCH, OnDeleted, Store
+from copilot.store.base import Store
 from tests.evaluations import signals
 from tests.fakes.memory_store import MemoryStore
 
@@ -50,7 +50,7 @@ EVER = (Instant.from_utc(2020, 1, 1), Instant.from_utc(2100, 1, 1))
 
 
 class FedSource:
-    """Reads what the test says. `stuck`: a read never comes back."""
+    """Reads what the test says. No read returns while it is `stuck`."""
 
     name = "fed"
     expected = tuple(signals().readings)
@@ -58,12 +58,10 @@ class FedSource:
     def __init__(self) -> None:
         self.changed: dict[str, float | None] = {}
         self.stuck = False
-        self.reads = 0
 
     async def read(self, now: Instant) -> Signals:
-        self.reads += 1
-        if self.stuck:
-            await asyncio.Event().wait()
+        while self.stuck:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
         return signals(now, **self.changed)
 
     async def aclose(self) -> None:
@@ -95,11 +93,9 @@ class BreakableStore(MemoryStore):
         self._reached()
         return await super().save_assessment(assessment)
 
-    async def prune(
-        self, before: Instant, batch: int = PRUNE_BATCH, on_deleted: OnDeleted | None = None, cluster: str | None = None
-    ) -> int:
+    async def prune(self, *args: Any, **named: Any) -> int:
         self._reached()
-        return await super().prune(before, batch, on_deleted, cluster)
+        return await super().prune(*args, **named)
 
     async def latest_assessment(self, cluster: str) -> HealthAssessment | None:
         self._reached()

@@ -28,18 +28,15 @@ WINDOW_TICKS = 20
 TICKS_PER_RUN = 200
 
 
-# Workflow ids: of a cluster's loops by its name, of a backlog by its first evaluation's id.
+# Workflow ids: of a cluster's loops by its name, of a backlog by its first evaluation's id, of an assessment by
+# cluster, tick and trigger.
 observe_id = "observe-{}".format
 scheduled_id = "scheduled-{}".format
 log_watcher_id = "logs-{}".format
 prune_id = "prune-{}".format
 notify_id = "notify-{}".format
 backlog_id = "store-{}".format
-
-
-def assess_id(cluster: str, tick: int, trigger: str) -> str:
-    """Workflow id of one assessment."""
-    return f"assess-{cluster}-{tick}-{trigger}"
+assess_id = "assess-{}-{}-{}".format
 
 
 class Definition(Message):
