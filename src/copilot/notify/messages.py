@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 from whenever import Instant
 
 from copilot.notify.decide import RESOLVED, ClusterState, Kind, Notification, incident_id
@@ -16,19 +16,16 @@ MAX_GATES = 10
 BODY_VERSION = 1
 
 
-class _Document(BaseModel):
-    """A part of an Evaluation document. Fields that it does not need, or that another release wrote, are ignored."""
-
-    model_config = ConfigDict(extra="ignore")
+# Parts of an Evaluation document. Fields that a message does not need, or that another release wrote, are ignored.
 
 
-class _Action(_Document):
+class _Action(BaseModel):
     description: str = ""
     risk_level: str = ""
     runbook: str = ""
 
 
-class _Finding(_Document):
+class _Finding(BaseModel):
     finding: str
     subject: str = ""
     title: str = ""
@@ -36,19 +33,19 @@ class _Finding(_Document):
     suggested_actions: tuple[_Action, ...] = ()
 
 
-class _Gate(_Document):
+class _Gate(BaseModel):
     name: str
     fired: bool | None = None
 
 
-class _Verdict(_Document):
+class _Verdict(BaseModel):
     health_state: ReportedState
     since: Instant
     last_known_state: str | None = None
     gates: tuple[_Gate, ...] = ()
 
 
-class EvaluationExcerpt(_Document):
+class EvaluationExcerpt(BaseModel):
     """What a message needs of an Evaluation document."""
 
     evaluation_id: str
@@ -131,12 +128,9 @@ def compose(
     previous: ReportedState | None,
     evaluation: EvaluationExcerpt | None,
     public_url: str | None,
-    *,
-    addresses: bool = False,
 ) -> Message:
-    """The message of a notification. A resolved one has no finding and no action. `addresses`: hide IP addresses
-    too."""
-    redactor = Redactor(addresses=addresses)
+    """The message of a notification. A resolved one has no finding and no action."""
+    redactor = Redactor()
 
     def plain(text: str, max_chars: int) -> str:
         return bounded(redactor.redact(text[: 4 * max_chars]), max_chars)

@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from operator import methodcaller
 from typing import Any, TypeVar
 
 import asyncpg
@@ -90,7 +91,10 @@ def _dsql(address: DsqlAddress) -> Connect:
         properties["profile"] = address.profile
 
     async def connect(**keywords: Any) -> RawConnection:
-        context = _verifying(address.ca_file)
+        try:
+            context = ssl.create_default_context(cafile=address.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise _unreadable(error) from error
         try:
             login = await asyncio.to_thread(
                 ConnectionUtilities.parse_properties_and_set_token, None, properties, "asyncpg"
@@ -111,13 +115,6 @@ def _dsql(address: DsqlAddress) -> Connect:
     return connect
 
 
-def _verifying(ca_file: str | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise _unreadable(error) from error
-
-
 def _unreadable(error: Exception) -> CertificatesRefused:
     return CertificatesRefused(f"the certificates to trust cannot be read: {error}")
 
@@ -136,10 +133,6 @@ class _PooledConnection(RawConnection):
     """A connection with the time it was made at, by the clock of its Connections."""
 
     connected_at: float = 0.0
-
-
-async def _reset(connection: RawConnection) -> None:
-    await connection.execute("RESET ALL")
 
 
 class Connections:
@@ -241,6 +234,7 @@ class Connections:
         async with self._opening:
             if self._pool is None:
                 connect: Any = self._new_connection  # the stubs require every parameter of asyncpg.connect
+                reset: Any = methodcaller("execute", "RESET ALL")
                 self._pool = await asyncpg.create_pool(
                     connect=connect,
                     min_size=0,
@@ -249,7 +243,7 @@ class Connections:
                     timeout=CONNECT_SEC,
                     command_timeout=STATEMENT_SEC,
                     connection_class=_PooledConnection,
-                    reset=_reset,
+                    reset=reset,
                 )
             return self._pool
 
