@@ -257,7 +257,7 @@ def no_rules(signals: Signals, memory: Memory, context: Context) -> tuple[Evalua
     raise ValueError("these rules judge nothing")
 
 
-async def eventually(ask: Callable[[], Awaitable[T | None]], within: float = 40.0) -> T:
+async def eventually(ask: Callable[[], Awaitable[T | None]], within: float = 120.0) -> T:
     """Ask until there is an answer."""
     async with asyncio.timeout(within):
         while (answer := await ask()) is None:  # noqa: ASYNC110
