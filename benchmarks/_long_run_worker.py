@@ -12,10 +12,12 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from whenever import Instant
 
+from copilot.loops.activities.explain import ExplainActivities
 from copilot.loops.activities.observe import ObserveActivities
 from copilot.loops.worker import build_worker
 from copilot.rules.evaluate import Context
 from copilot.rules.signals.readings import Signals
+from copilot.sources.knowledge.local import LocalKnowledge
 from copilot.sources.recorded import read_recording
 from copilot.store.postgres import PostgresStore
 
@@ -54,7 +56,8 @@ async def run(address: str, queue: str, store_url: str, folder: str, *clusters: 
         store=PostgresStore(store_url),
     )
     client = await Client.connect(address, data_converter=pydantic_data_converter)
-    async with build_worker(client, queue, deps):
+    explaining = ExplainActivities(deps.store, LocalKnowledge())
+    async with build_worker(client, queue, deps, explaining):
         print("ready", flush=True)
         await asyncio.Event().wait()
 

@@ -37,7 +37,7 @@ def test_a_worker_whose_loop_hangs_is_seen(tmp_path: Path) -> None:
     assert "has not touched" in str(worker_silent(file))
 
 
-async def test_a_file_that_cannot_be_written_is_said_at_the_start(tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_written_is_an_error_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(StartError, match=r"worker.alive_file .* cannot be written \(No such file or directory\)"):
         async with touched(tmp_path / "none" / "alive"):
             pass
@@ -51,11 +51,11 @@ async def test_without_a_file_nothing_is_touched() -> None:
 @pytest.mark.parametrize(
     ("host", "here"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]"), ("box.example", "box.example")]
 )
-def test_an_api_is_asked_where_it_listens_here(host: str, here: str) -> None:
+def test_the_address_at_which_an_api_answers_here(host: str, here: str) -> None:
     assert ApiSettings(host=host).host_here == here
 
 
-def test_an_api_that_is_not_there_is_said() -> None:
+def test_an_api_that_does_not_answer_is_an_error() -> None:
     port = free_ports(1)[0]
     assert f"the API at 127.0.0.1:{port} does not answer" in str(api_silent(f"127.0.0.1:{port}"))
 

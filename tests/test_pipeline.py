@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 from whenever import Instant
@@ -27,45 +28,32 @@ def ticks(count: int) -> list[Instant]:
     return [NOON.add(seconds=30 * n) for n in range(count)]
 
 
-def test_a_replay_gives_what_the_rules_said_tick_by_tick() -> None:
-    read = [signals(t) for t in ticks(4)]
-    said = list(pipeline.replay(read, CONTEXT))
-    memory = Memory()
-    for tick, evaluation in zip(read, said, strict=True):
-        expected, memory = evaluate(tick, memory, CONTEXT)
-        assert evaluation == expected
-    assert said[0].evaluation_id == f"night:{NOON.timestamp()}"
-
-
-def test_a_replay_reads_no_further_than_it_was_asked_to() -> None:
-    read = iter([signals(t) for t in ticks(3)])
-    said = pipeline.replay(read, CONTEXT)
-    next(said)
+def test_a_replay_gives_what_the_rules_decide_tick_by_tick_and_reads_no_further() -> None:
+    read = iter([signals(t) for t in ticks(4)])
+    replayed, memory = pipeline.replay(read, CONTEXT), Memory()
+    for tick in ticks(2):
+        expected, memory = evaluate(signals(tick), memory, CONTEXT)
+        assert next(replayed) == expected
     assert len(list(read)) == 2
 
 
-def test_memory_is_taken_up_from_the_last_stored_tick_as_if_the_loop_had_gone_on() -> None:
-    first, second = (signals(t) for t in ticks(2))
-    evaluation, after = evaluate(first, Memory(), CONTEXT)
-    kept = pipeline.snapshot(evaluation, Memory(), CONTEXT)
-    resumed = pipeline.memory_after(evaluate, kept, CONTEXT, second.time)
-    assert resumed == after
+@pytest.mark.parametrize(
+    ("age_sec", "changed", "fits"),
+    [
+        pytest.param(30, {}, True, id="as if the loop had gone on"),
+        pytest.param(901, {}, False, id="too old"),
+        pytest.param(-1, {}, False, id="from the future"),
+        pytest.param(0, {"memory_before": {"mood": "fine"}}, False, id="of another release"),
+    ],
+)
+def test_memory_is_resumed_from_the_last_stored_tick(age_sec: int, changed: dict[str, Any], fits: bool) -> None:
+    evaluation, after = evaluate(signals(NOON), Memory(), CONTEXT)
+    kept = pipeline.snapshot(evaluation, Memory(), CONTEXT).model_copy(update=changed)
+    resumed = pipeline.memory_after(evaluate, kept, CONTEXT, NOON.add(seconds=age_sec))
+    assert resumed == (after if fits else None)
 
 
-@pytest.mark.parametrize("age_sec", [-1, 901])
-def test_memory_too_old_or_from_the_future_is_not_taken_up(age_sec: int) -> None:
-    evaluation, _ = evaluate(signals(NOON), Memory(), CONTEXT)
-    kept = pipeline.snapshot(evaluation, Memory(), CONTEXT)
-    assert pipeline.memory_after(evaluate, kept, CONTEXT, NOON.add(seconds=age_sec)) is None
-
-
-def test_memory_of_another_release_is_not_taken_up() -> None:
-    evaluation, _ = evaluate(signals(NOON), Memory(), CONTEXT)
-    kept = pipeline.snapshot(evaluation, Memory(), CONTEXT).model_copy(update={"memory_before": {"mood": "fine"}})
-    assert pipeline.memory_after(evaluate, kept, CONTEXT, NOON) is None
-
-
-def test_a_blind_tick_knows_nothing_and_says_why() -> None:
+def test_a_tick_at_which_nothing_was_read_has_the_reason() -> None:
     blind = pipeline.all_missing(NOON, ["frontend.reachable"], "nobody was there")
     why = blind.why_missing("frontend.reachable")
     assert why is not None
@@ -124,9 +112,12 @@ async def test_the_api_is_preferred_whatever_the_order() -> None:
     assert found.time == NOON
 
 
-async def test_what_does_not_answer_in_time_is_missing_and_the_rest_is_used() -> None:
+async def test_what_fails_or_does_not_answer_in_time_is_missing_and_the_rest_is_used() -> None:
     slow = Fixed("metrics", None, ("demand.starts_per_sec",))
-    found = await collect([slow, Fixed("api", of(frontend__reachable=1.0))], NOON, deadline_sec=0.2)
+    broken = Fixed("prometheus", SourceError(MissingCode.FORBIDDEN, "HTTP 403"), ("cache.hit_rate",))
+    found = await collect([slow, broken, Fixed("api", of(frontend__reachable=1.0))], NOON, deadline_sec=0.2)
+    assert found.missing["cache.hit_rate"].detail == "HTTP 403"
+    assert (await collect([], NOON)).readings == {}
     assert found.value("frontend.reachable") == 1.0
     assert found.missing["demand.starts_per_sec"].code == MissingCode.TIMEOUT
     assert found.missing["demand.starts_per_sec"].detail == "timed out after 0.2 s"
@@ -134,17 +125,7 @@ async def test_what_does_not_answer_in_time_is_missing_and_the_rest_is_used() ->
     assert slow.cancelled
 
 
-async def test_a_source_that_fails_is_missing_with_its_reason() -> None:
-    broken = Fixed("metrics", SourceError(MissingCode.FORBIDDEN, "HTTP 403"), ("demand.starts_per_sec",))
-    found = await collect([broken], NOON)
-    assert found.missing["demand.starts_per_sec"].detail == "HTTP 403"
-
-
-async def test_without_sources_nothing_is_expected() -> None:
-    assert (await collect([], NOON)).readings == {}
-
-
-async def test_metrics_are_preferred_for_rates_and_it_is_said_whose_reading_was_taken() -> None:
+async def test_metrics_are_preferred_for_rates_and_the_source_of_each_reading_is_named() -> None:
     rates = ("demand.tasks_added_per_sec", "matching.tasks_dispatched_per_sec")
     metrics = of(**{"demand__tasks_added_per_sec": 17.0, "matching__backlog_count": 1.0, "cache__hit_rate": 0.9})
     api = of(

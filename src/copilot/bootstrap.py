@@ -103,21 +103,16 @@ def store(settings: Settings) -> Store:
 
 def sources(cluster: ClusterSettings) -> tuple[Source, ...]:
     """The sources of one cluster, in order of preference: Temporal's API, metrics pages, Prometheus."""
-    found: list[Source] = []
-    if cluster.temporal is not None:
-        found.append(TemporalApiSource(cluster))
-    if cluster.metrics:
-        found.append(ScrapeSource(cluster))
-    if cluster.prometheus is not None:
-        found.append(PrometheusSource(cluster, cluster.prometheus))
-    return tuple(found)
+    api = [TemporalApiSource(cluster)] if cluster.temporal is not None else []
+    pages = [ScrapeSource(cluster)] if cluster.metrics else []
+    queries = [PrometheusSource(cluster, cluster.prometheus)] if cluster.prometheus is not None else []
+    return (*api, *pages, *queries)
 
 
 def knowledge(settings: KnowledgeSettings) -> Knowledge:
     """Where runbooks are searched. Nothing is read before the first search."""
-    if settings.source == "bedrock":
-        return BedrockKnowledge(settings)
-    return LocalKnowledge(settings.folder, settings.least_score)
+    bedrock = settings.source == "bedrock"
+    return BedrockKnowledge(settings) if bedrock else LocalKnowledge(settings.folder, settings.least_score)
 
 
 def models(settings: ModelSettings) -> "Explainers | None":

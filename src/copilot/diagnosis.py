@@ -12,6 +12,7 @@ from copilot.rules.signals.readings import Frozen, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS, Kind, SignalSpec, Unit
 from copilot.rules.state_machine import USABLE_COVERAGE, coverage
 
+UNCONFIGURED = {"api": "no [clusters.temporal] address is configured", "logs": "no [clusters.logs] are configured"}
 FIX_CONNECTION = "fix the connection that the reason names: the checks show how"
 
 
@@ -104,34 +105,24 @@ def diagnose_signal(spec: SignalSpec, signals: Signals) -> SignalDiagnosis:
     elif missing := signals.why_missing(spec.id):
         status, code, why = SignalStatus.MISSING, missing.code, missing.detail
     else:
-        status, code, why = SignalStatus.MISSING, MissingCode.NO_SOURCE, _unconfigured(spec)
+        why = UNCONFIGURED.get(spec.source, f"no {spec.role} metrics are configured")
+        status, code = SignalStatus.MISSING, MissingCode.NO_SOURCE
     hint = spec.full_hint if code in (MissingCode.ABSENT, MissingCode.NO_SOURCE) else FIX_CONNECTION if code else ""
-    source = signals.sources.get(spec.id, "")
     return SignalDiagnosis(
-        id=spec.id,
-        kind=spec.kind,
-        unit=spec.unit,
-        status=status,
-        value=value,
-        source=source,
-        code=code,
-        why=why,
-        hint=hint,
-    )
-
-
-def _unconfigured(spec: SignalSpec) -> str:
-    sections = {"api": "no [clusters.temporal] address is configured", "logs": "no [clusters.logs] are configured"}
-    return sections.get(spec.source, f"no {spec.role} metrics are configured")
+        id=spec.id, kind=spec.kind, unit=spec.unit, status=status, value=value,
+        source=signals.sources.get(spec.id, ""), code=code, why=why, hint=hint,
+    )  # fmt: skip
 
 
 def distrust_reasons(signals: Signals) -> tuple[str, ...]:
     """Why the rules would not judge such a reading (see `state_machine.usable`); empty when they would."""
     share = coverage(signals).primary
-    reasons = []
-    if share < USABLE_COVERAGE:
-        reasons.append(f"{share:.0%} of the primary signals were read, a verdict needs {USABLE_COVERAGE:.0%}")
-    for what, part in (("demand", DEMAND), ("backlog", BACKLOG), ("completed work", PROGRESS)):
-        if not any(signals.covered(i) for i in part):
-            reasons.append(f"no signal of {what}: one of {', '.join(part)} is needed")
-    return tuple(reasons)
+    few = f"{share:.0%} of the primary signals were read, a verdict needs {USABLE_COVERAGE:.0%}"
+    return (
+        *([few] if share < USABLE_COVERAGE else []),
+        *(
+            f"no signal of {what}: one of {', '.join(part)} is needed"
+            for what, part in (("demand", DEMAND), ("backlog", BACKLOG), ("completed work", PROGRESS))
+            if not any(map(signals.covered, part))
+        ),
+    )

@@ -29,19 +29,19 @@ async def touched(file: Path | None, every_sec: float = TOUCH_EVERY_SEC) -> Asyn
         file.touch()
     except OSError as error:
         raise StartError(f"worker.alive_file {file} cannot be written ({error.strerror})") from error
-    task = asyncio.create_task(_touch(file, every_sec), name="touch the file of life")
+
+    async def touch() -> None:
+        while True:
+            await asyncio.sleep(every_sec)
+            with contextlib.suppress(OSError):
+                file.touch()
+
+    task = asyncio.create_task(touch(), name="touch the file of life")
     try:
         yield
     finally:
         task.cancel()
         file.unlink(missing_ok=True)
-
-
-async def _touch(file: Path, every_sec: float) -> None:
-    while True:
-        await asyncio.sleep(every_sec)
-        with contextlib.suppress(OSError):
-            file.touch()
 
 
 def worker_silent(file: Path) -> str | None:
@@ -56,13 +56,14 @@ def worker_silent(file: Path) -> str | None:
 def api_silent(place: str) -> str | None:
     """What is wrong with the API at host:port; None when it answers /healthz with 200, by HTTP or HTTPS. Its
     certificate is not verified: it is made for other host names than this one."""
-    problems = [_problem(f"{scheme}://{place}/healthz") for scheme in ("http", "https")]
-    return None if None in problems else f"the API at {place} does not answer /healthz: {problems[0]}"
-
-
-def _problem(url: str) -> str | None:
-    try:
-        answer = httpx.get(url, timeout=ANSWER_SEC, verify=False, trust_env=False)
-    except httpx.HTTPError as error:
-        return str(error) or type(error).__name__
-    return None if answer.status_code == 200 else f"status {answer.status_code}"
+    problems = []
+    for scheme in ("http", "https"):
+        try:
+            answer = httpx.get(f"{scheme}://{place}/healthz", timeout=ANSWER_SEC, verify=False, trust_env=False)
+        except httpx.HTTPError as error:
+            problems.append(str(error) or type(error).__name__)
+        else:
+            if answer.status_code == 200:
+                return None
+            problems.append(f"status {answer.status_code}")
+    return f"the API at {place} does not answer /healthz: {problems[0]}"

@@ -67,6 +67,7 @@ def _row(row: BreakdownRow, renamed: dict[str, str]) -> BreakdownRow:
 
 
 API_LAST = frozenset(i for i, spec in SPECS.items() if spec.source == "metrics or api")
+NO_MEMORY = Memory()
 Rules: TypeAlias = Callable[[Signals, Memory, Context], tuple[Evaluation, Memory]]
 
 
@@ -82,17 +83,17 @@ async def collect(
     Where two sources have a signal, Temporal's API wins, except for `API_LAST`, then the order given; `sources` names
     the winner. Secrets are replaced, and with `hide_addresses` IP addresses too. `on_read` gets each source's part."""
     preferred = sorted(sources, key=lambda source: source.name != "api")
-    tasks = [asyncio.create_task(source.read(now), name=f"read {source.name}") for source in preferred]
+    tasks = {source: asyncio.create_task(source.read(now), name=f"read {source.name}") for source in preferred}
     try:
         if tasks:
-            await asyncio.wait(tasks, timeout=deadline_sec)
+            await asyncio.wait(tasks.values(), timeout=deadline_sec)
         late = Missing(code=MissingCode.TIMEOUT, detail=f"timed out after {deadline_sec:g} s")
-        parts = [_answer(source, task, now, late) for source, task in zip(preferred, tasks, strict=True)]
+        parts = {source: _answer(source, task, now, late) for source, task in tasks.items()}
     finally:
-        for task in tasks:
+        for task in tasks.values():
             task.cancel()
-    on_read({source.name: part for source, part in zip(preferred, parts, strict=True)})
-    return cleaned(_one(dict(zip(preferred, parts, strict=True)), now), addresses=hide_addresses)
+    on_read({source.name: part for source, part in parts.items()})
+    return cleaned(_one(parts, now), addresses=hide_addresses)
 
 
 def _one(parts: Mapping[Source, Signals], now: Instant) -> Signals:
@@ -142,19 +143,16 @@ def _ignored(cluster: ClusterSettings) -> tuple[str, ...]:
 
 def with_rules_of(context: Context, settings: Settings) -> Context:
     """The context with thresholds and ignored task queues of the cluster of that name. SettingsError if it has none."""
-    for cluster in settings.clusters:
-        if cluster.name == context.cluster:
-            return replace(context, thresholds=cluster.thresholds, ignore_task_queues=_ignored(cluster))
-    raise SettingsError([f"the configuration has no cluster named {context.cluster!r}"])
+    cluster = next((c for c in settings.clusters if c.name == context.cluster), None)
+    if cluster is None:
+        raise SettingsError([f"the configuration has no cluster named {context.cluster!r}"])
+    return replace(context, thresholds=cluster.thresholds, ignore_task_queues=_ignored(cluster))
 
 
-def replay(
-    ticks: Iterable[Signals], context: Context, memory: Memory | None = None, rules: Rules = evaluate
-) -> Iterator[Evaluation]:
+def replay(ticks: Iterable[Signals], context: Context, memory: Memory = NO_MEMORY) -> Iterator[Evaluation]:
     """Evaluate recorded ticks one after the other, each from the ticks so far only."""
-    now = memory or Memory()
     for signals in ticks:
-        evaluation, now = rules(signals, now, context)
+        evaluation, memory = evaluate(signals, memory, context)
         yield evaluation
 
 

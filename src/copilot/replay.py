@@ -1,6 +1,7 @@
 """Reads a cluster tick by tick and records it; replays a recording, or the past of a Prometheus."""
 
 import asyncio
+import contextlib
 import math
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -41,11 +42,17 @@ async def read_ticks(
 def with_interval(cluster: ClusterSettings, interval_sec: float, *, option: str = "--interval") -> ClusterSettings:
     """The cluster with another interval (and its rate window, unless one is set). Raises SettingsError that names the
     option."""
-    try:
+    with _usable(f"{option} {interval_sec:g}s"):
         return ClusterSettings.model_validate({**cluster.model_dump(exclude_unset=True), "interval_sec": interval_sec})
+
+
+@contextlib.contextmanager
+def _usable(what: str) -> Iterator[None]:
+    try:
+        yield
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise SettingsError([f"{option} {interval_sec:g}s cannot be used: {reason}"]) from error
+        raise SettingsError([f"{what} cannot be used: {reason}"]) from error
 
 
 def recording_header(cluster: ClusterSettings, sources: Sequence[Source]) -> RecordingHeader:
@@ -88,14 +95,10 @@ def cluster_at(settings: Settings, url: str, name: str | None, step_sec: float) 
     here = [c for c in settings.clusters if c.prometheus and c.prometheus.url.rstrip("/") == url.rstrip("/")]
     chosen = known.get(name) if name is not None else next(iter(here), None)
     configured = chosen.prometheus.model_dump(exclude_unset=True) if chosen and chosen.prometheus else {}
-    try:
+    with _usable(f"--prometheus {url}"):
         prometheus = PrometheusSettings.model_validate({**configured, "url": url})
         cluster = chosen or ClusterSettings(name=name or "default", prometheus=prometheus)
-        cluster = cluster.model_copy(update={"prometheus": prometheus})
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise SettingsError([f"--prometheus {url} cannot be used: {reason}"]) from error
-    return with_interval(cluster, step_sec, option="--step")
+    return with_interval(cluster.model_copy(update={"prometheus": prometheus}), step_sec, option="--step")
 
 
 def evaluation_times(start: Instant, end: Instant, step_sec: float, now: Instant) -> range:
@@ -154,9 +157,7 @@ def explanation_of(evaluation: ExplainedEvaluation) -> dict[str, Any]:
         "missing": {i: why.detail or why.code.value for i, why in missing.items()},
         "findings": [
             {
-                "finding": issue.finding,
-                "subject": issue.subject,
-                "title": issue.title,
+                **issue.model_dump(include={"finding", "subject", "title"}),
                 "cause": issue.likely_cause,
                 "actions": [action.description for action in issue.suggested_actions],
             }

@@ -13,7 +13,7 @@ from copilot.explain import explained
 from copilot.explain.model.agent import Explainers, explainer
 from copilot.explain.model.answer import Explanation
 from copilot.explain.model.knowledge import Passage, Retrieved
-from copilot.explain.model.usage import ModelCall, Outcome, Price, Spent, day_start
+from copilot.explain.model.usage import ModelCall, Outcome, Price, day_start
 from copilot.loops.activities.explain import ExplainActivities
 from copilot.loops.messages import AskModel, ExplainAssessment, Explained, FetchRagContext, ModelAsked
 from copilot.rules.model import Evaluation
@@ -21,16 +21,9 @@ from copilot.settings.models import Cap
 from copilot.sources.knowledge.local import LocalKnowledge
 from tests.agents.answers import critical, sound
 from tests.evaluations import NOON, evaluation, signals, snapshot
-from tests.fakes.memory_store import MemoryStore
+from tests.fakes.memory_store import MemoryStore, NoLedger
 
 PRICE = Price(2.0, 10.0)
-
-
-class NoLedger(MemoryStore):
-    """A store that does not know what was spent."""
-
-    async def model_spend(self, since: Instant) -> Spent:  # noqa: ARG002
-        raise StoreError("the state store is away")
 
 
 class Scripted:
@@ -128,20 +121,20 @@ async def test_a_refused_answer_is_not_asked_for_again() -> None:
     assert "(number)" in served(await scripted.plan(later())).note
 
 
-@pytest.mark.parametrize("outcome", [Outcome.TIMED_OUT, Outcome.THROTTLED, Outcome.UNAVAILABLE, Outcome.OVER_BUDGET])
-async def test_after_a_transient_failure_the_model_is_called_again(outcome: Outcome) -> None:
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({"outcome": o} for o in (Outcome.TIMED_OUT, Outcome.THROTTLED, Outcome.UNAVAILABLE, Outcome.OVER_BUDGET)),
+        {"answer": '{"words": "It is over."}'},
+    ],
+)
+async def test_after_a_transient_failure_or_an_answer_of_another_release_the_model_is_called_again(
+    changed: dict[str, Any],
+) -> None:
     scripted = Scripted()
     await scripted.ask(critical())
     (call,) = await scripted.calls()
-    await scripted.store.save_model_call(call.model_copy(update={"outcome": outcome}))
-    assert (await scripted.plan(later())).ask_within_sec == 20
-
-
-async def test_an_answer_that_another_release_wrote_is_asked_for_again() -> None:
-    scripted = Scripted()
-    await scripted.ask(critical())
-    (call,) = await scripted.calls()
-    await scripted.store.save_model_call(call.model_copy(update={"answer": '{"words": "It is over."}'}))
+    await scripted.store.save_model_call(call.model_copy(update=changed))
     assert (await scripted.plan(later())).ask_within_sec == 20
 
 
@@ -166,7 +159,7 @@ async def test_a_deep_explanation_gets_the_history_of_signals_and_a_quick_one_do
     assert ["matching.backlog_count rises" in sent for sent in scripted.prompts] == [True, False]
 
 
-async def test_usage_is_counted_by_day_and_agent() -> None:
+async def test_usage_is_counted_by_day_and_agent_and_a_spent_budget_lasts_until_the_day_is_over() -> None:
     scripted = Scripted()
     await scripted.ask(critical(), "quickly")
     await scripted.ask(critical())
@@ -174,18 +167,13 @@ async def test_usage_is_counted_by_day_and_agent() -> None:
     assert spent.model_dump() == pytest.approx(
         {"calls": 2, "input_tokens": 2_000, "output_tokens": 400, "cost_usd": 0.008, "unserved": 0}
     )
-    assert {(c.agent, c.model, c.outcome) for c in await scripted.calls()} == {
+    first, second = await scripted.calls()
+    assert {(c.agent, c.model, c.outcome) for c in (first, second)} == {
         ("dispatcher", "a:small", Outcome.SERVED), ("researcher", "a:large", Outcome.SERVED)
     }  # fmt: skip
-
-
-async def test_a_spent_budget_lasts_until_the_day_is_over() -> None:
-    scripted = Scripted()
-    await scripted.ask(critical())
-    (call,) = await scripted.calls()
-    await scripted.store.save_model_call(call.model_copy(update={"cost_usd": 4.999}))
+    await scripted.store.save_model_call(second.model_copy(update={"cost_usd": 4.999}))
     assert "today's $5.00 are spent" in (await scripted.ask(later())).note
-    assert len(scripted.prompts) == 1
+    assert len(scripted.prompts) == 2
     scripted.now = Instant.from_utc(2026, 11, 23)
     assert (await scripted.ask(later())).explained_by == "model"
 

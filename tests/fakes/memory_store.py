@@ -6,6 +6,7 @@ from typing import Any
 
 from whenever import Instant
 
+from copilot.errors import StoreError
 from copilot.explain.model.answer import Explanation
 from copilot.explain.model.usage import SETTLED, UNSERVED, ModelCall, Spent
 from copilot.rules.model import DetectedIssue, Evaluation, HealthAssessment, Severity, Snapshot, Trigger
@@ -206,6 +207,13 @@ class MemoryStore:
 
     def _assessed(self, cluster: str) -> list[HealthAssessment]:
         return sorted((a for a in self._assessments.values() if a.cluster == cluster), key=lambda a: a.time)
+
+
+class NoLedger(MemoryStore):
+    """A store that does not know what was spent."""
+
+    async def model_spend(self, since: Instant) -> Spent:  # noqa: ARG002
+        raise StoreError("the state store is away")
 
 
 def _inside(time: Instant, start: Instant, end: Instant) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
@@ -30,7 +30,7 @@ from tests.agents.model_server import ModelServer, answers
 from tests.fakes.memory_store import MemoryStore
 from tests.notify.standin import OK
 from tests.workflows.assessing import Assessing
-from tests.workflows.conftest import Observed, a_cluster, eventually
+from tests.workflows.conftest import Observed, a_cluster
 from tests.workflows.test_notify import hooked, sent
 
 HERE = Path(__file__).parent
@@ -80,8 +80,7 @@ async def asked(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
         observed.cluster = observed.cluster.model_copy(update={"interval_sec": 3.0})
         await observed.start()
         await observed.until(lambda status: status.runs >= 2)
-        await observed.loop.cancel()
-        await eventually(lambda: _closed(observed.loop))
+        await _cancelled(observed.loop)
         return {
             "observe-redefined": observed.client.get_workflow_handle(observed.loop.id, run_id=run),
             "observe-cancelled": observed.loop,
@@ -89,7 +88,7 @@ async def asked(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
 
 
 async def blind(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
-    """A read that never comes back."""
+    """A read that does not return."""
     async with observed.worker():
         await observed.start()
         await observed.cycles(1)
@@ -111,12 +110,8 @@ async def scheduled(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
         await observed.until(lambda status: status.made >= 2, SCHEDULING)
         observed.store.away = False
         await observed.until(lambda status: status.made >= 2 and status.runs >= 2, SCHEDULING)
-        await loop.cancel()
-        await eventually(lambda: _closed(loop))
-        return {
-            "scheduled": observed.client.get_workflow_handle(loop.id, run_id=run),
-            "scheduled-cancelled": loop,
-        }
+        await _cancelled(loop)
+        return {"scheduled": observed.client.get_workflow_handle(loop.id, run_id=run), "scheduled-cancelled": loop}
 
 
 async def logs(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
@@ -151,8 +146,7 @@ async def pruned(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
         await observed.failure(often)
         observed.store.away = False
         await observed.cycles(2, often)
-        await loop.cancel()
-        await eventually(lambda: _closed(loop))
+        await _cancelled(loop)
         return {"prune": observed.client.get_workflow_handle(loop.id, run_id=run), "prune-cancelled": loop}
 
 
@@ -168,8 +162,7 @@ async def notified(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
         await sent(observed, 1)
         observed.frontend(answers=True)
         await sent(observed, 2)
-        await notifier.cancel()
-        await eventually(lambda: _closed(notifier))
+        await _cancelled(notifier)
         return {
             "notify": observed.client.get_workflow_handle(notifier.id, run_id=run),
             "notify-cancelled": notifier,
@@ -191,8 +184,7 @@ async def cancelled(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
     async with observed.worker():
         await observed.start()
         await judged.wait()
-        await observed.loop.cancel()
-        await eventually(lambda: _closed(observed.loop))
+        await _cancelled(observed.loop)
         return {"observe-cancelled-in-a-tick": observed.loop}
 
 
@@ -237,22 +229,15 @@ def _anonymous(node: Any) -> Any:
     return [_anonymous(v) for v in node] if isinstance(node, list) else node
 
 
-async def _closed(loop: WorkflowHandle[Any, Any]) -> bool | None:
-    return True if (await loop.describe()).close_time else None
+async def _cancelled(loop: WorkflowHandle[Any, Any]) -> None:
+    await loop.cancel()
+    with contextlib.suppress(WorkflowFailureError):
+        await loop.result()
 
 
 RECORDINGS: tuple[Recording, ...] = (
-    steady,
-    store_away,
-    asked,
-    blind,
-    scheduled,
-    logs,
-    pruned,
-    notified,
-    cancelled,
-    explained,
-)
+    steady, store_away, asked, blind, scheduled, logs, pruned, notified, cancelled, explained,
+)  # fmt: skip
 
 if __name__ == "__main__":
     asyncio.run(main())

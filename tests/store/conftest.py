@@ -1,4 +1,4 @@
-"""One real PostgreSQL per test process, one database per test; and a stand-in for Aurora DSQL before it."""
+"""One real PostgreSQL a test process, emptied for each test; and a stand-in for Aurora DSQL before it."""
 
 import os
 import pwd
@@ -8,9 +8,9 @@ import ssl
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import count
 from pathlib import Path
 
 import asyncpg
@@ -19,12 +19,16 @@ import trustme
 
 from copilot.store.postgres import PostgresStore
 from tests.store.dsql_rules import complaints
-from tests.store.dsql_standin import DsqlStandIn
-
-_databases = count(1)
-_linted: set[str] = set()
+from tests.store.dsql_standin import SYS, DsqlStandIn
 
 ENDPOINT = "copilotcopilotcopilotcopil.dsql.eu-west-1.on.aws"
+EMPTY = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid();
+DROP SCHEMA IF EXISTS sys, public CASCADE; CREATE SCHEMA public
+"""
+ROWS = ("clusters", "health_assessments", "issues", "metrics_snapshots", "model_calls", "threshold_sets")
+NO_ROWS = "; ".join(f"DELETE FROM {table}" for table in ROWS)
+_linted: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,11 @@ class Server:
 
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://copilot@127.0.0.1:{self.port}/{database}"
+
+    async def run(self, statements: str, database: str = "postgres") -> None:
+        connection = await asyncpg.connect(self.url(database))
+        await connection.execute(statements)
+        await connection.close()
 
     def control(self, *arguments: str) -> None:
         """pg_ctl, which returns when what it was asked for is so."""
@@ -63,13 +72,21 @@ def new_server(folder: Path) -> Server:
         folder.chmod(0o711)
         os.chown(data, pwd.getpwnam(user).pw_uid, -1)
         if not all(p.stat().st_mode & 1 for p in (programs, *programs.parents)):
-            programs = Path(shutil.copytree(programs, folder / "programs", symlinks=True))
+            programs = Path(shutil.copytree(programs, folder / "programs", symlinks=True, copy_function=_linked))
     _run(
         user, programs / "bin" / "initdb", "-D", data, "-U", "copilot", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"
     )
+    (data / "pg_hba.conf").write_text("host guarded all all scram-sha-256\nhost all all all trust\n")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     return Server(programs, data, port, user)
+
+
+def _linked(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
 
 
 def _run(user: str | None, *argv: str | Path) -> None:
@@ -90,20 +107,26 @@ def postgres() -> Iterator[Server]:
 @pytest.fixture
 async def database(postgres: Server) -> str:
     """The address of an empty database."""
-    name = f"test_{next(_databases)}"
-    connection = await asyncpg.connect(postgres.url())
-    await connection.execute(f"CREATE DATABASE {name}")
-    await connection.close()
-    return postgres.url(name)
+    await postgres.run(EMPTY)
+    return postgres.url()
+
+
+@asynccontextmanager
+async def set_up(url: str) -> AsyncIterator[PostgresStore]:
+    """A PostgresStore whose schema is up to date."""
+    store = PostgresStore(url)
+    try:
+        await store.setup_schema()
+        yield store
+    finally:
+        await store.close()
 
 
 @pytest.fixture
 async def postgres_store(database: str) -> AsyncIterator[PostgresStore]:
     """A PostgresStore over an empty schema."""
-    store = PostgresStore(database)
-    await store.setup_schema()
-    yield store
-    await store.close()
+    async with set_up(database) as store:
+        yield store
 
 
 @dataclass(frozen=True)
@@ -116,6 +139,13 @@ class Dsql:
     def url(self, options: str = "", *, user: str = "", host: str = ENDPOINT) -> str:
         at = f"{user}@" if user else ""
         return f"dsql://{at}{host}:{self.front.port}?sslrootcert={self.ca_file}{options}"
+
+    def judge(self) -> None:
+        """Whatever was sent must be of DSQL's kind."""
+        sent = {*self.front.statements, *(";\n".join(t) for t in self.front.transactions)} - _linted
+        assert complaints(sorted(sent)) == []
+        assert self.front.violations == []
+        _linted.update(sent)
 
 
 @pytest.fixture
@@ -141,27 +171,36 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", resolved)
 
 
-@pytest.fixture
-def dsql(postgres: Server, database: str, aws: dict[str, str], names: None, tmp_path: Path) -> Iterator[Dsql]:  # noqa: ARG001
-    """A DSQL over an empty database. Whatever the test sends must be of DSQL's kind."""
+@pytest.fixture(scope="session")
+def dsql_front(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dsql]:
+    """The stand-in before `postgres`."""
     authority = trustme.CA()
-    ca_file = tmp_path / "ca.pem"
+    ca_file = tmp_path_factory.mktemp("dsql") / "ca.pem"
     authority.cert_pem.write_to_path(ca_file)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(ENDPOINT).configure_cert(tls)
-    front = DsqlStandIn((postgres.port, database.rpartition("/")[2]), tls, aws)
+    front = DsqlStandIn(postgres.port, tls)
     yield Dsql(front, ca_file)
     front.close()
-    sent = {*front.statements, *(";\n".join(t) for t in front.transactions)} - _linted
-    assert complaints(sorted(sent)) == []
-    assert front.violations == []
-    _linted.update(sent)
+
+
+@pytest.fixture
+async def dsql(
+    dsql_front: Dsql,
+    postgres: Server,
+    database: str,  # noqa: ARG001
+    aws: dict[str, str],
+    names: None,  # noqa: ARG001
+) -> AsyncIterator[Dsql]:
+    """A DSQL over an empty database."""
+    await postgres.run(SYS)
+    dsql_front.front.forget(aws)
+    yield dsql_front
+    dsql_front.judge()
 
 
 @pytest.fixture
 async def dsql_store(dsql: Dsql) -> AsyncIterator[PostgresStore]:
     """A PostgresStore over an empty schema on DSQL."""
-    store = PostgresStore(dsql.url())
-    await store.setup_schema()
-    yield store
-    await store.close()
+    async with set_up(dsql.url()) as store:
+        yield store

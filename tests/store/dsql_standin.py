@@ -12,7 +12,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import asyncpg
 from whenever import Instant
 
 from tests.fakes.serving import ThreadedServer, closed
@@ -66,10 +65,18 @@ class Session:
 
 
 class DsqlStandIn(ThreadedServer):
-    """Listens at 127.0.0.1:port. `secrets` are the keys it knows (id → secret)."""
+    """Listens at 127.0.0.1:port, before the database `postgres`, in which `SYS` was run. `secrets` are the keys it
+    knows (id → secret)."""
 
-    def __init__(self, backend: tuple[int, str], tls: ssl.SSLContext, secrets: dict[str, str]) -> None:
-        self.backend_port, self.database = backend
+    def __init__(self, backend_port: int, tls: ssl.SSLContext) -> None:
+        self.backend_port = backend_port
+        self._tls = tls
+        self._sessions: set[Session] = set()
+        self.forget({})
+        super().__init__()
+
+    def forget(self, secrets: dict[str, str]) -> None:
+        """Begin again, with these keys."""
         self.secrets = secrets
         self.logins: list[tuple[str, Token]] = []
         self.refused: list[str] = []
@@ -81,10 +88,6 @@ class DsqlStandIn(ThreadedServer):
         self.largest_rows = self.largest_bytes = 0
         self.commits_to_refuse: list[str] = []
         self.drops: list[Moment] = []
-        self._tls = tls
-        self._sessions: set[Session] = set()
-        asyncio.run(self._prepare())
-        super().__init__()
 
     def end_sessions(self) -> int:
         """Close every session without a word, as after 60 minutes; how many there were."""
@@ -96,13 +99,6 @@ class DsqlStandIn(ThreadedServer):
             return len(ended)
 
         return asyncio.run_coroutine_threadsafe(end(), self.loop).result()
-
-    async def _prepare(self) -> None:
-        backend = await asyncpg.connect(
-            host="127.0.0.1", port=self.backend_port, user="copilot", database=self.database
-        )
-        await backend.execute(SYS)
-        await backend.close()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         session = Session(writer)
@@ -140,7 +136,7 @@ class DsqlStandIn(ThreadedServer):
             return _turned_away(writer, "3D000", f"database {said.get('database')} does not exist")
         self.logins.append((said["user"], token))
         backend = await asyncio.open_connection("127.0.0.1", self.backend_port)
-        said |= {"user": "copilot", "database": self.database}
+        said |= {"user": "copilot"}
         body = struct.pack("!i", 196608) + b"".join(f"{k}\0{v}\0".encode() for k, v in said.items() if k) + b"\0"
         backend[1].write(struct.pack("!i", len(body) + 4) + body)
         return backend

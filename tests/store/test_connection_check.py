@@ -1,9 +1,7 @@
 """Each way to miss a store, tried for real: the right step fails, and the later ones are not tried."""
 
 import asyncio
-import shutil
 import ssl
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ from copilot.diagnosis import CheckStatus
 from copilot.errors import StoreError
 from copilot.store.check import STEPS, Connected, check_connection
 from copilot.store.postgres import PostgresStore
-from tests.store.conftest import Dsql, Server, new_server
+from tests.store.conftest import Dsql, Server
 from tests.store.tls_front import TlsFront
 
 pytestmark = pytest.mark.servers
@@ -24,56 +22,39 @@ pytestmark = pytest.mark.servers
 
 @dataclass(frozen=True)
 class Guarded:
-    """A PostgreSQL that wants a password, behind TLS at `port`; `ca_file` vouches for it as `localhost`."""
+    """A database that wants a password, behind TLS at `port`; `ca_file` vouches for it as `localhost`."""
 
     port: int
     ca_file: Path
 
-    def url(self, options: str = "", *, who: str = "copilot:right", database: str = "postgres") -> str:
+    def url(self, options: str = "", *, who: str = "copilot:right", database: str = "guarded") -> str:
         verify = f"sslmode=verify-full&sslrootcert={self.ca_file}"
         return f"postgresql://{who}@localhost:{self.port}/{database}?{options or verify}"
 
 
-async def _give_password(server: Server) -> None:
-    connection = await asyncpg.connect(server.url())
-    await connection.execute("ALTER USER copilot PASSWORD 'right'")
-    await connection.close()
-
-
 @pytest.fixture(scope="module")
-def guarded() -> Iterator[Guarded]:
-    folder = Path(tempfile.mkdtemp(prefix="copilot-guarded-"))
-    server = new_server(folder)
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(folder / "ca.pem")
+def guarded(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    authority, ca_file = trustme.CA(), tmp_path_factory.mktemp("guarded") / "ca.pem"
+    authority.cert_pem.write_to_path(ca_file)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(tls)
-    server.start()
-    asyncio.run(_give_password(server))
-    server.stop()
-    (server.data / "pg_hba.conf").write_text("host all all all scram-sha-256\n")
-    server.start()
-    front = TlsFront(server.port, tls)
-    yield Guarded(front.port, folder / "ca.pem")
+    asyncio.run(postgres.run("ALTER USER copilot PASSWORD 'right'"))
+    asyncio.run(postgres.run("CREATE DATABASE guarded"))
+    front = TlsFront(postgres.port, tls)
+    yield Guarded(front.port, ca_file)
     front.close()
-    server.stop()
-    shutil.rmtree(folder)
-
-
-def said(found: Connected) -> dict[str, str]:
-    assert tuple(c.name for c in found.checks) == STEPS
-    return {c.name: c.status.value for c in found.checks}
+    asyncio.run(postgres.run("DROP DATABASE guarded WITH (FORCE)"))
 
 
 def stopped_at(found: Connected, step: str) -> str:
-    """What was found at the one step that failed; all before it are not failed, all after it not tried."""
+    """What was found at the one step that failed; the later ones were not tried."""
+    assert tuple(c.name for c in found.checks) == STEPS
     assert not found.fine
-    by_name = {c.name: c for c in found.checks}
     assert [c.name for c in found.checks if c.status is CheckStatus.FAILED] == [step]
-    assert by_name[step].fix
-    for later in STEPS[STEPS.index(step) + 1 :]:
-        assert (by_name[later].status, by_name[later].found) == (CheckStatus.SKIPPED, "not tried")
-    return by_name[step].found
+    failed, *later = found.checks[STEPS.index(step) :]
+    assert failed.fix
+    assert {(c.status, c.found) for c in later} <= {(CheckStatus.SKIPPED, "not tried")}
+    return failed.found
 
 
 @pytest.fixture
@@ -85,70 +66,51 @@ async def way(guarded: Guarded) -> Guarded:
     return guarded
 
 
-async def test_a_store_that_is_fine_passes_every_step(way: Guarded) -> None:
-    found = await check_connection(way.url())
+@pytest.mark.parametrize(
+    ("options", "status", "tls"),
+    [
+        ("", "ok", "the certificate verified"),
+        ("sslmode=require", "ok", "not verified"),
+        ("sslmode=disable", "skipped", "not encrypted"),
+    ],
+)
+async def test_a_store_that_is_fine_passes_every_step(way: Guarded, options: str, status: str, tls: str) -> None:
+    found = await check_connection(way.url(options))
     assert found.fine
-    assert set(said(found).values()) == {"ok"}
+    assert [c.status.value for c in found.checks] == ["ok", "ok", status, "ok", "ok", "ok"]
     assert (found.schema_version, found.server is not None) == (found.newest_version, True)
-    assert "the certificate verified" in found.checks[2].found
+    assert tls in found.checks[2].found
     assert "right" not in str(found)
 
 
-async def test_tls_without_verification_is_said(way: Guarded) -> None:
-    found = await check_connection(way.url("sslmode=require"))
-    assert found.fine
-    assert "not verified" in found.checks[2].found
-
-
-async def test_no_tls_is_said(way: Guarded) -> None:
-    found = await check_connection(way.url("sslmode=disable"))
-    assert found.fine
-    assert (found.checks[2].status, "not encrypted" in found.checks[2].found) == (CheckStatus.SKIPPED, True)
-
-
-async def test_a_name_nobody_knows(way: Guarded) -> None:
-    found = await check_connection(way.url().replace("localhost", "no-such-host.invalid"))
-    assert "no-such-host.invalid is not known" in stopped_at(found, "name resolution")
-
-
-async def test_a_port_nobody_listens_on(way: Guarded, unused_tcp_port: int) -> None:
-    found = await check_connection(way.url().replace(f":{way.port}/", f":{unused_tcp_port}/"))
-    assert f"port {unused_tcp_port}" in stopped_at(found, "TCP")
-
-
-async def test_a_certificate_nobody_vouches_for(way: Guarded, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("old", "new", "step", "why"),
+    [
+        ("localhost", "no-such-host.invalid", "name resolution", "no-such-host.invalid is not known"),
+        (":{port}/", ":{unused}/", "TCP", "port {unused}"),
+        ("{ca}", "{other}", "TLS", "CERTIFICATE_VERIFY_FAILED"),
+        ("{ca}", "{none}", "TLS", "certificates to trust cannot be read"),
+        ("{ca}", "{broken}", "TLS", "certificates to trust cannot be read"),
+        ("@localhost", "@127.0.0.1", "TLS", "127.0.0.1"),
+        ("right", "wrong", "authentication", "password authentication failed"),
+        ("/guarded?", "/elsewhere?", "database", '"elsewhere" does not exist'),
+    ],
+)
+async def test_the_step_that_fails_is_named(
+    way: Guarded, tmp_path: Path, unused_tcp_port: int, old: str, new: str, step: str, why: str
+) -> None:
     trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
-    found = await check_connection(way.url(f"sslmode=verify-full&sslrootcert={tmp_path / 'other.pem'}"))
-    assert "CERTIFICATE_VERIFY_FAILED" in stopped_at(found, "TLS")
+    (tmp_path / "broken.pem").write_text("no certificate")
+    files = {name: tmp_path / f"{name}.pem" for name in ("other", "none", "broken")}
+    known = {"port": way.port, "unused": unused_tcp_port, "ca": way.ca_file, **files}
+    old, new, why = (text.format(**known) for text in (old, new, why))
+    found = await check_connection(way.url().replace(old, new))
+    assert why in stopped_at(found, step)
+    assert found.checks[2].status.value == ("ok" if step in ("authentication", "database") else found.checks[2].status)
 
 
-async def test_a_certificate_for_another_name(way: Guarded) -> None:
-    found = await check_connection(way.url().replace("@localhost", "@127.0.0.1"))
-    assert "127.0.0.1" in stopped_at(found, "TLS")
-
-
-@pytest.mark.parametrize("content", [None, "no certificate"])
-async def test_certificates_that_cannot_be_read(way: Guarded, tmp_path: Path, content: str | None) -> None:
-    if content is not None:
-        (tmp_path / "ca.pem").write_text(content)
-    found = await check_connection(way.url(f"sslmode=verify-full&sslrootcert={tmp_path / 'ca.pem'}"))
-    assert "certificates to trust cannot be read" in stopped_at(found, "TLS")
-
-
-async def test_a_server_without_tls_where_it_is_asked_for(database: str) -> None:
-    found = await check_connection(f"{database}?sslmode=require")
-    assert "SSL" in stopped_at(found, "TLS")
-
-
-async def test_a_wrong_password(way: Guarded) -> None:
-    found = await check_connection(way.url(who="copilot:wrong"))
-    assert "password authentication failed" in stopped_at(found, "authentication")
-    assert said(found)["TLS"] == "ok"
-
-
-async def test_a_database_that_is_not_there(way: Guarded) -> None:
-    found = await check_connection(way.url(database="elsewhere"))
-    assert '"elsewhere" does not exist' in stopped_at(found, "database")
+async def test_a_server_without_tls_where_it_is_required(database: str) -> None:
+    assert "SSL" in stopped_at(await check_connection(f"{database}?sslmode=require"), "TLS")
 
 
 async def test_no_schema_an_old_one_and_a_newer_one(way: Guarded) -> None:
@@ -167,29 +129,18 @@ async def test_no_schema_an_old_one_and_a_newer_one(way: Guarded) -> None:
     await connection.close()
 
 
-async def test_dsql_that_is_fine_passes_every_step(dsql: Dsql, dsql_store: PostgresStore) -> None:
+async def test_each_step_to_dsql(dsql: Dsql, dsql_store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
     found = await check_connection(dsql.url())
-    assert found.fine
-    assert set(said(found).values()) == {"ok"}
+    assert [c.status.value for c in found.checks] == ["ok"] * 6
     assert await dsql_store.clusters() == []
-
-
-async def test_dsql_without_credentials(dsql: Dsql, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    found = await check_connection(dsql.url())
-    assert "cannot create an IAM token" in stopped_at(found, "authentication")
-
-
-async def test_dsql_with_a_key_that_may_not_connect(dsql: Dsql, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = await check_connection(dsql.url(host=f"{'x' * 26}.dsql.eu-west-1.on.aws"))
+    assert "ismatch" in stopped_at(elsewhere, "TLS")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-guess")
     found = await check_connection(dsql.url())
     assert "access denied" in stopped_at(found, "authentication")
     assert "dsql:DbConnect" in found.checks[3].fix
-
-
-async def test_dsql_behind_a_certificate_for_another_name(dsql: Dsql) -> None:
-    found = await check_connection(dsql.url(host=f"{'x' * 26}.dsql.eu-west-1.on.aws"))
-    assert "ismatch" in stopped_at(found, "TLS")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    assert "cannot create an IAM token" in stopped_at(await check_connection(dsql.url()), "authentication")
 
 
 async def test_an_address_that_cannot_be_read_is_one_line() -> None:

@@ -4,10 +4,13 @@ tests send is read by AWS's linter (the fixture `dsql`)."""
 import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
 import pytest
+import pytest_asyncio
 import trustme
 from whenever import Instant
 
@@ -18,24 +21,43 @@ from copilot.store.base import Store
 from copilot.store.connections import Connections
 from copilot.store.postgres import PostgresStore
 from tests.evaluations import NOON, assessment, evaluation, snapshot
-from tests.store.conftest import ENDPOINT, Dsql, Server
+from tests.store.conftest import EMPTY, ENDPOINT, NO_ROWS, Dsql, Server, set_up
 from tests.store.contract import StoreContract
-from tests.store.dsql_standin import Moment
+from tests.store.dsql_standin import SYS, Moment
 
 pytestmark = pytest.mark.servers
 
 
-@pytest.fixture
-def store(dsql_store: PostgresStore) -> Store:
-    return dsql_store
+@pytest_asyncio.fixture(scope="class", loop_scope="class")
+async def shared(postgres: Server, dsql_front: Dsql) -> AsyncIterator[PostgresStore]:
+    await postgres.run(EMPTY + "; " + SYS)
+    store = PostgresStore(dsql_front.url())
+    yield store
+    await store.close()
+    dsql_front.judge()
 
 
+@pytest_asyncio.fixture(loop_scope="class")
+async def store(
+    shared: PostgresStore,
+    postgres: Server,
+    dsql_front: Dsql,
+    aws: dict[str, str],
+    names: None,  # noqa: ARG001
+) -> Store:
+    dsql_front.front.secrets = aws
+    await shared.setup_schema()
+    await postgres.run(NO_ROWS)
+    return shared
+
+
+@pytest.mark.asyncio(loop_scope="class")
 class TestDsqlStore(StoreContract):
     pass
 
 
-async def backend(postgres: Server, dsql: Dsql, statement: str) -> list[asyncpg.Record]:
-    connection = await asyncpg.connect(postgres.url(dsql.front.database))
+async def backend(postgres: Server, statement: str) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(postgres.url())
     try:
         return await connection.fetch(statement)
     finally:
@@ -43,22 +65,16 @@ async def backend(postgres: Server, dsql: Dsql, statement: str) -> list[asyncpg.
 
 
 async def session(connections: Connections) -> int:
-    return await connections.transaction(lambda c: c.fetchval("SELECT pg_backend_pid()"))
+    return int(await connections.value("SELECT pg_backend_pid()"))
 
 
-async def test_a_token_is_made_for_the_cluster_and_its_region(dsql: Dsql, dsql_store: PostgresStore) -> None:
-    user, token = dsql.front.logins[0]
-    assert (user, token.action, token.region) == ("admin", "DbConnectAdmin", "eu-west-1")
-    assert token.host == ENDPOINT
-    assert (Instant.now() - token.made).total("seconds") < 60
-    assert await dsql_store.clusters() == []
-
-
-async def test_a_role_of_ones_own_gets_a_token_that_is_not_the_admins(dsql: Dsql) -> None:
-    store = PostgresStore(dsql.url(user="sre-copilot"))
-    await store.setup_schema()
-    assert {(user, token.action) for user, token in dsql.front.logins} == {("sre-copilot", "DbConnect")}
-    await store.close()
+@pytest.mark.parametrize(("user", "action"), [("admin", "DbConnectAdmin"), ("sre-copilot", "DbConnect")])
+async def test_a_token_is_made_for_the_cluster_its_region_and_the_user(dsql: Dsql, user: str, action: str) -> None:
+    async with set_up(dsql.url(user="" if user == "admin" else user)) as store:
+        name, token = dsql.front.logins[0]
+        assert (name, token.action, token.host, token.region) == (user, action, ENDPOINT, "eu-west-1")
+        assert (Instant.now() - token.made).total("seconds") < 60
+        assert await store.clusters() == []
 
 
 async def test_the_next_connection_uses_the_credentials_there_are_then(
@@ -96,44 +112,30 @@ async def test_temporary_credentials_are_fetched_anew_for_every_connection(
     await connections.close()
 
 
-async def test_without_credentials_nothing_is_tried(dsql: Dsql, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    store = PostgresStore(dsql.url())
-    with pytest.raises(StoreError, match=r"cannot create an IAM token for .*credentials"):
+async def refused(url: str, why: str) -> None:
+    store = PostgresStore(url)
+    with pytest.raises(StoreError, match=why):
         await store.clusters()
     await store.close()
 
 
-async def test_a_token_of_a_key_that_may_not_connect_is_refused_and_said(
-    dsql: Dsql, monkeypatch: pytest.MonkeyPatch
+async def test_no_token_is_sent_without_credentials_or_to_a_server_whose_certificate_is_not_trusted(
+    dsql: Dsql, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-guess")
-    store = PostgresStore(dsql.url())
-    with pytest.raises(StoreError, match="access denied"):
-        await store.clusters()
-    assert dsql.front.refused == ["the signature does not match"]
-    await store.close()
-
-
-async def test_no_token_is_shown_to_whom_the_certificate_does_not_name(dsql: Dsql) -> None:
-    store = PostgresStore(dsql.url(host=f"{'x' * 26}.dsql.eu-west-1.on.aws"))
-    with pytest.raises(StoreError, match=r"[Hh]ostname mismatch"):
-        await store.clusters()
-    assert (dsql.front.logins, dsql.front.refused) == ([], [])
-    await store.close()
-
-
-async def test_no_token_is_shown_to_whom_nobody_vouches_for(dsql: Dsql, tmp_path: Path) -> None:
     trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
-    store = PostgresStore(dsql.url())
-    with pytest.raises(StoreError, match="CERTIFICATE_VERIFY_FAILED"):
-        await store.clusters()
+    await refused(replace(dsql, ca_file=tmp_path / "ca.pem").url(), "CERTIFICATE_VERIFY_FAILED")
+    await refused(dsql.url(host=f"{'x' * 26}.dsql.eu-west-1.on.aws"), r"[Hh]ostname mismatch")
+    with monkeypatch.context() as without:
+        without.delenv("AWS_ACCESS_KEY_ID")
+        await refused(dsql.url(), r"cannot create an IAM token for .*credentials")
     assert (dsql.front.logins, dsql.front.refused) == ([], [])
-    await store.close()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-guess")
+    await refused(dsql.url(), "access denied")
+    assert dsql.front.refused == ["the signature does not match"]
 
 
 @pytest.mark.parametrize("code", ["40001", "OC000", "OC001"])
-async def test_a_conflict_at_commit_is_met_by_the_whole_transaction_again(
+async def test_a_conflict_at_commit_leads_to_the_whole_transaction_again(
     dsql: Dsql, dsql_store: PostgresStore, code: str
 ) -> None:
     dsql.front.commits_to_refuse = [code, code, code]
@@ -164,13 +166,13 @@ async def test_a_connection_that_breaks_loses_nothing_and_doubles_nothing(
     assert len(await dsql_store.timeline("default", NOON, NOON, 10)) == 1
 
 
-async def test_all_sessions_may_end_at_once_under_load(dsql: Dsql, dsql_store: PostgresStore) -> None:
-    ticks = [snapshot(evaluation(time=NOON.add(seconds=30 * n))) for n in range(40)]
-    await asyncio.gather(*(dsql_store.save_snapshots([t]) for t in ticks[:8]))
-    saving = asyncio.gather(*(dsql_store.save_snapshots([t]) for t in ticks[8:]))
+async def test_all_sessions_may_end_at_once_during_writes(dsql: Dsql, dsql_store: PostgresStore) -> None:
+    ticks = [snapshot(evaluation(time=NOON.add(seconds=30 * n))) for n in range(6)]
+    await asyncio.gather(*(dsql_store.save_snapshots([t]) for t in ticks[:3]))
+    saving = asyncio.gather(*(dsql_store.save_snapshots([t]) for t in ticks[3:]))
     assert dsql.front.end_sessions() > 1
     await saving
-    assert len(await dsql_store.timeline("default", NOON, NOON.add(hours=1), 100)) == 40
+    assert len(await dsql_store.timeline("default", NOON, NOON.add(hours=1), 100)) == 6
 
 
 async def test_a_session_is_replaced_before_its_hour_is_over_with_a_token_of_its_own(dsql: Dsql) -> None:
@@ -200,20 +202,18 @@ async def test_what_is_written_stays_under_the_limits_of_a_transaction(dsql: Dsq
     assert 6 * 2**20 < dsql.front.largest_bytes <= 10 * 2**20
 
 
-async def test_pruning_takes_smaller_bites_where_the_database_says_it_is_too_much(
-    dsql: Dsql, dsql_store: PostgresStore
-) -> None:
+async def test_a_batch_that_is_too_large_for_the_database_is_halved(dsql: Dsql, dsql_store: PostgresStore) -> None:
     await dsql_store.save_snapshots([snapshot(evaluation(time=NOON.add(seconds=n))) for n in range(90)])
     dsql.front.row_limit = 30
-    bites: list[int] = []
-    assert await dsql_store.prune(NOON.add(hours=1), on_deleted=lambda _, rows: bites.append(rows)) == 90
-    assert bites == [25, 25, 25, 15]
+    batches: list[int] = []
+    assert await dsql_store.prune(NOON.add(hours=1), on_deleted=lambda _, rows: batches.append(rows)) == 90
+    assert batches == [25, 25, 25, 15]
     assert len(dsql.front.violations) == 3
     dsql.front.violations.clear()
 
 
 async def test_indexes_are_waited_for_and_there(dsql: Dsql, postgres: Server, dsql_store: PostgresStore) -> None:
-    made = await backend(postgres, dsql, "SELECT object_name FROM sys.jobs WHERE status = 'completed'")
+    made = await backend(postgres, "SELECT object_name FROM sys.jobs WHERE status = 'completed'")
     assert {"public.metrics_snapshots_by_time", "public.health_assessments_by_time"} <= {r[0] for r in made}
     assert dsql.front.statements["CALL sys.wait_for_job($1)"] >= len(made)
     before = dsql.front.statements["CALL sys.wait_for_job($1)"]
@@ -221,18 +221,15 @@ async def test_indexes_are_waited_for_and_there(dsql: Dsql, postgres: Server, ds
     assert dsql.front.statements["CALL sys.wait_for_job($1)"] == before
 
 
-async def test_an_index_whose_build_failed_is_built_anew(dsql: Dsql, postgres: Server) -> None:
-    await backend(postgres, dsql, "UPDATE sys.accidents SET left_over = 1")
+async def test_an_index_whose_build_failed_is_built_again_and_else_its_job_says_why(
+    dsql: Dsql, postgres: Server
+) -> None:
     store = PostgresStore(dsql.url())
-    await store.setup_schema()
-    (valid,) = await backend(postgres, dsql, "SELECT bool_and(indisvalid) FROM pg_index")
-    assert valid[0]
-    await store.close()
-
-
-async def test_an_index_that_cannot_be_built_is_said_with_the_jobs_words(dsql: Dsql, postgres: Server) -> None:
-    await backend(postgres, dsql, "UPDATE sys.accidents SET left_over = 99")
-    store = PostgresStore(dsql.url())
+    await postgres.run("UPDATE sys.accidents SET left_over = 99")
     with pytest.raises(StoreError, match=r"index metrics_snapshots_by_time cannot be built: the build met an accident"):
         await store.setup_schema()
+    await postgres.run("UPDATE sys.accidents SET left_over = 1")
+    await store.setup_schema()
+    (valid,) = await backend(postgres, "SELECT bool_and(indisvalid) FROM pg_index")
+    assert valid[0]
     await store.close()

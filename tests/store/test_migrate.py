@@ -6,34 +6,26 @@ import pytest
 from copilot.errors import StoreError
 from copilot.store.migrate import VERSIONS, for_database, migrations, statements
 from copilot.store.postgres import PostgresStore
+from tests.store.conftest import Server
 from tests.store.dsql_rules import complaints
 
 
-def test_files_are_numbered_without_gaps() -> None:
+def test_files_are_numbered_and_their_statements_are_of_dsqls_kind() -> None:
     assert [m.version for m in migrations()] == list(range(1, len(migrations()) + 1))
+    assert complaints(s for m in migrations() for s in (VERSIONS, *m.statements)) == []
+    made = [s for m in migrations() for s in m.statements if re.match(r"CREATE (UNIQUE )?INDEX\b", s)]
+    assert made
+    assert all(re.match(r"CREATE (UNIQUE )?INDEX ASYNC IF NOT EXISTS \w+ ON", s) for s in made)
 
 
-def test_statements_are_split_at_a_semicolon_at_a_lines_end_and_comments_left_out() -> None:
+def test_statements_end_with_a_line_and_indexes_are_built_in_the_background_on_dsql() -> None:
     assert statements("-- a; b\nCREATE TABLE a (\n  x text DEFAULT ';x'\n);\n\nSELECT 1;\n") == (
         "CREATE TABLE a (\n  x text DEFAULT ';x'\n)",
         "SELECT 1",
     )
-
-
-def test_an_index_is_made_in_the_background_only_where_that_is_known() -> None:
     statement = "CREATE INDEX ASYNC IF NOT EXISTS i ON t (a)"
     assert for_database("dsql", statement) == statement
     assert for_database("postgresql", statement) == "CREATE INDEX IF NOT EXISTS i ON t (a)"
-
-
-def test_awss_linter_finds_nothing_in_any_migration() -> None:
-    assert complaints(s for m in migrations() for s in (VERSIONS, *m.statements)) == []
-
-
-def test_every_index_is_made_in_the_background() -> None:
-    made = [s for m in migrations() for s in m.statements if re.match(r"CREATE (UNIQUE )?INDEX\b", s)]
-    assert made
-    assert all(re.match(r"CREATE (UNIQUE )?INDEX ASYNC IF NOT EXISTS \w+ ON", s) for s in made)
 
 
 @pytest.mark.parametrize(
@@ -78,9 +70,7 @@ async def test_a_migration_that_was_cut_off_is_finished_by_the_next_run(database
 
 
 @pytest.mark.servers
-async def test_a_schema_newer_than_the_program_is_refused(postgres_store: PostgresStore, database: str) -> None:
-    connection = await asyncpg.connect(database)
-    await connection.execute("INSERT INTO schema_version VALUES (99, 'future', now())")
-    await connection.close()
+async def test_a_schema_newer_than_the_program_is_refused(postgres: Server, postgres_store: PostgresStore) -> None:
+    await postgres.run("INSERT INTO schema_version VALUES (99, 'future', now())")
     with pytest.raises(StoreError, match=r"version 99.*upgrade"):
         await postgres_store.setup_schema()

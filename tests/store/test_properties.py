@@ -33,14 +33,14 @@ def test_8_a_stored_assessment_is_found_iff_in_range_in_memory(stored: list[int]
 
 
 @pytest.mark.servers
-def test_8_a_stored_assessment_is_found_iff_in_range_in_postgres(postgres: object, database: str) -> None:  # noqa: ARG001
+def test_8_a_stored_assessment_is_found_iff_in_range_in_postgres(database: str) -> None:
     with asyncio.Runner() as runner:
         store = PostgresStore(database)
         runner.run(store.setup_schema())
         examples = iter(range(100_000))
 
         @given(stored=times, start=offsets, end=offsets)
-        @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+        @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
         def law(stored: list[int], start: int, end: int) -> None:
             runner.run(found_iff_in_range(store, f"c{next(examples)}", stored, start, end))
 

@@ -45,7 +45,7 @@ class Assessing:
         settings = ModelSettings(dispatcher=MODEL, **models)
         explain = ExplainActivities(store, LocalKnowledge(), explainers(settings))
         deps = ObserveActivities(sources={}, contexts={}, store=store)
-        self.worker = build_worker(client, self._queue, deps, explaining=explain)
+        self.worker = build_worker(client, self._queue, deps, explain)
 
     async def assess(self, case: str) -> tuple[ExplainedEvaluation, list[ModelCall], float]:
         """What is stored in the end, the calls that were made, and how long it took (s)."""

@@ -21,8 +21,10 @@ from copilot.embedded.ports import LOOPBACK, free_ports
 from copilot.embedded.temporal import frontend_healthy, temporal_binary
 from copilot.errors import StoreError
 from copilot.logs.patterns import PatternBook
+from copilot.loops.activities.explain import ExplainActivities
 from copilot.loops.activities.notify import NotifyActivities
 from copilot.loops.activities.observe import LogActivities, ObserveActivities, WatchedLogs
+from copilot.loops.activities.schedule import PruneActivities, ScheduleActivities
 from copilot.loops.definitions import TICKS_PER_RUN, LoopStatus, observe_id
 from copilot.loops.live import LoopLive
 from copilot.loops.observe import ObserveClusterWorkflow
@@ -37,8 +39,9 @@ from copilot.rules.thresholds import Thresholds
 from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, TemporalSettings, WatchedTemporal
 from copilot.settings.load import Settings, WorkerSettings
 from copilot.settings.notify import NotifySettings, StateName
+from copilot.sources.knowledge.local import LocalKnowledge
 from copilot.sources.logs.file import FileLogs
-from copilot.store.base import PRUNE_BATCH, OnDeleted, Store
+from copilot.store.base import Store
 from tests.evaluations import signals
 from tests.fakes.memory_store import MemoryStore
 
@@ -47,7 +50,7 @@ EVER = (Instant.from_utc(2020, 1, 1), Instant.from_utc(2100, 1, 1))
 
 
 class FedSource:
-    """Reads what the test says. `stuck`: a read never comes back."""
+    """Reads what the test says. No read returns while it is `stuck`."""
 
     name = "fed"
     expected = tuple(signals().readings)
@@ -55,12 +58,10 @@ class FedSource:
     def __init__(self) -> None:
         self.changed: dict[str, float | None] = {}
         self.stuck = False
-        self.reads = 0
 
     async def read(self, now: Instant) -> Signals:
-        self.reads += 1
-        if self.stuck:
-            await asyncio.Event().wait()
+        while self.stuck:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
         return signals(now, **self.changed)
 
     async def aclose(self) -> None:
@@ -92,11 +93,9 @@ class BreakableStore(MemoryStore):
         self._reached()
         return await super().save_assessment(assessment)
 
-    async def prune(
-        self, before: Instant, batch: int = PRUNE_BATCH, on_deleted: OnDeleted | None = None, cluster: str | None = None
-    ) -> int:
+    async def prune(self, *args: Any, **named: Any) -> int:
         self._reached()
-        return await super().prune(before, batch, on_deleted, cluster)
+        return await super().prune(*args, **named)
 
     async def latest_assessment(self, cluster: str) -> HealthAssessment | None:
         self._reached()
@@ -165,9 +164,16 @@ class Observed:
             rules=self.rules,
         )
         logs = {name: WatchedLogs(FileLogs([self.log_file]), PatternBook(), cluster.window)} if self.log_file else {}
-        notifying = NotifyActivities(rules=tuple(self.channels), channels={c.name: channel(c) for c in self.channels})
         return build_worker(
-            self.client, self.queue, deps, release, LogActivities(redact=str, logs=logs), notifying=notifying
+            self.client,
+            self.queue,
+            deps,
+            LogActivities(redact=str, logs=logs),
+            ExplainActivities(deps.store, LocalKnowledge()),
+            ScheduleActivities(deps.store, LoopLive(self.client)),
+            PruneActivities(deps.store, retention_days=7),
+            NotifyActivities(tuple(self.channels), {c.name: channel(c) for c in self.channels}),
+            release=release,
         )
 
     async def start(self, loop: LoopKind = OBSERVING, ticks_per_run: int = TICKS_PER_RUN) -> Started:
@@ -251,7 +257,7 @@ def no_rules(signals: Signals, memory: Memory, context: Context) -> tuple[Evalua
     raise ValueError("these rules judge nothing")
 
 
-async def eventually(ask: Callable[[], Awaitable[T | None]], within: float = 40.0) -> T:
+async def eventually(ask: Callable[[], Awaitable[T | None]], within: float = 120.0) -> T:
     """Ask until there is an answer."""
     async with asyncio.timeout(within):
         while (answer := await ask()) is None:  # noqa: ASYNC110

@@ -6,14 +6,12 @@ import socket
 
 import pytest
 from temporalio.client import Client
-from whenever import Instant
 
-from copilot.errors import StoreError
 from copilot.explain import explained
-from copilot.explain.model.usage import Outcome, Spent
+from copilot.explain.model.usage import Outcome
 from tests.agents.answers import SECRET, sound
 from tests.agents.model_server import ModelServer, Wire, answers, refuses, says
-from tests.fakes.memory_store import MemoryStore
+from tests.fakes.memory_store import MemoryStore, NoLedger
 from tests.workflows.assessing import Assessing, judged
 
 # case → what the model does, and the outcome. `quick…`: a quick explanation; the others: a deep one.
@@ -94,15 +92,8 @@ async def test_a_model_that_is_not_there_or_too_dear_changes_nothing(client: Cli
             assert kept.explanation_note.startswith("Explained by the rules: ")
 
 
-class NoLedger(MemoryStore):
-    """A store that does not know what was spent."""
-
-    async def model_spend(self, since: Instant) -> Spent:  # noqa: ARG002
-        raise StoreError("the state store is away")
-
-
 @pytest.mark.servers
-async def test_while_the_ledger_is_away_the_rules_explain_and_say_so(client: Client) -> None:
+async def test_while_the_ledger_is_away_the_rules_explain_with_a_note(client: Client) -> None:
     blind = Assessing(client, NoLedger(), base_url="http://127.0.0.1:1/v1")
     async with blind.worker:
         kept, made, _ = await blind.assess("alone")

@@ -60,7 +60,7 @@ async def test_a_restarted_watcher_reads_what_was_written_meanwhile(logged: Obse
     async with logged.worker():
         await logged.start()
         await logged.start(LOGGING)
-        await logged.cycles(2, LOGGING)
+        await logged.cycles(1, LOGGING)
     if how == "moved":
         logged.queue = f"other-{logged.queue}"
         await logged.start()
@@ -78,7 +78,10 @@ async def test_a_restarted_watcher_reads_what_was_written_meanwhile(logged: Obse
     assert status.runs == 2
 
 
-async def test_logs_that_cannot_be_read_are_missing_and_the_verdict_goes_on(logged: Observed, tmp_path: Path) -> None:
+async def test_logs_that_cannot_be_read_are_missing_and_without_logs_the_watcher_ends(
+    logged: Observed, tmp_path: Path
+) -> None:
+    watcher, file = logged.other(LOGGING), logged.log_file
     logged.log_file = tmp_path / "nowhere.log"
     async with logged.worker():
         await logged.start()
@@ -92,13 +95,6 @@ async def test_logs_that_cannot_be_read_are_missing_and_the_verdict_goes_on(logg
         why = live.signals.missing[TOP_PATTERN]
         assert (why.code, why.detail) == (MissingCode.ABSENT, f"{logged.log_file} is not there")
         assert live.verdict.health_state.value == "happy"
-
-
-async def test_a_watcher_ends_when_no_logs_are_configured_any_more(logged: Observed) -> None:
-    watcher, file = logged.other(LOGGING), logged.log_file
-    async with logged.worker():
-        await logged.start(LOGGING)
-        await logged.cycles(1, LOGGING)
     logged.log_file = None
     async with logged.worker():
         await watcher.result()

@@ -90,12 +90,12 @@ async def test_a_cluster_with_logs_has_a_loop_that_reads_them(client: Client, tm
         assert "the observing loop did not get the logs" in await eventually(problem)
 
 
-async def test_a_temporal_that_is_away_is_said() -> None:
+async def test_a_temporal_that_is_away_is_an_error() -> None:
     with pytest.raises(StartError, match="cannot be reached"):
         await loop_reports(Settings(temporal=NOBODY, clusters=(watched("east"),)))
 
 
-def test_a_loop_is_a_line_and_what_is_wrong_with_it_another() -> None:
+def test_a_loop_is_a_line_and_its_problem_another() -> None:
     out = StringIO()
     well = LoopReport("east", "observe-east", "running", well=True, release="1.1", cycles=12, pending=3)
     ill = LoopReport("east", "scheduled-east", "terminated", well=False, problem="`copilot start` starts it again")
@@ -108,7 +108,7 @@ def test_a_loop_is_a_line_and_what_is_wrong_with_it_another() -> None:
 
 
 @pytest.mark.servers
-async def test_the_command_line_tells_them_and_exits_with_one_if_a_loop_does_not_run(
+async def test_the_command_line_prints_them_and_exits_with_one_if_a_loop_does_not_run(
     client: Client, tmp_path: Path
 ) -> None:
     config = tmp_path / "copilot.toml"

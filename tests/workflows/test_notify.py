@@ -90,9 +90,7 @@ async def test_a_channel_that_fails_delays_no_other_and_no_verdict_and_is_report
     assert len({p.headers["copilot-event-id"] for p in well.posted}) == len(well.posted)
 
 
-async def test_running_loops_notify_once_there_is_a_channel_and_the_loops_are_started_again(
-    observed: Observed,
-) -> None:
+async def test_running_loops_notify_once_there_is_a_channel_and_the_loops_are_started_again(observed: Observed) -> None:
     name = observed.cluster.name
     cluster = watched(name).model_copy(update={"interval_sec": 2.0})
     async with hooked(observed) as it, observed.worker():

@@ -25,100 +25,71 @@ from tests.workflows.conftest import Observed, eventually, in_order, no_rules
 pytestmark = pytest.mark.servers
 
 
-async def test_the_loop_evaluates_at_once_and_answers_with_the_newest_evaluation(observed: Observed) -> None:
+async def test_a_loop_that_is_started_evaluates_at_once_and_answers_with_the_newest_evaluation(
+    observed: Observed,
+) -> None:
+    name, live = observed.cluster.name, LoopLive(observed.client, timeout_sec=10)
+    observed.source.stuck = True
     async with observed.worker():
-        await observed.start()
+        assert (await observed.start()).outcome == "started"
+        assert (await observed.start()).outcome == "running"
+        assert await live.revision(name) == ""
+        observed.source.stuck = False
         await observed.cycles(2)
-        live = await eventually(observed.live)
-        assert live.verdict.health_state is ReportedState.HAPPY
-        assert live.evaluation_id == f"{observed.cluster.name}:{int(live.time.timestamp())}"
+        newest = await eventually(observed.live)
+        assert newest.verdict.health_state is ReportedState.HAPPY
+        assert newest.evaluation_id == f"{name}:{int(newest.time.timestamp())}"
         window = await observed.loop.query(ObserveClusterWorkflow.window)
         assert len(window.times) >= 2
         assert window.readings["frontend.reachable"][0] == 1.0
         assert (await observed.status()).last_error is None
+        revision = await live.revision(name)
+        await observed.cycles((await observed.status()).cycles + 1)
+        assert await live.revision(name) not in (None, "", revision)
         assert len(await observed.stored(2)) >= 2
         assert len(await observed.assessed(Trigger.STATE_CHANGE)) == 1
+        observed.cluster = observed.cluster.model_copy(update={"interval_sec": 3.0})
+        assert (await observed.start()).outcome == "redefined"
+        status = await observed.until(lambda status: status.definition.interval_sec == 3.0 and status.runs == 2)
+        assert status.cycles >= 3
+        assert (await observed.start()).outcome == "running"
 
 
-async def test_the_revision_names_the_newest_evaluation_and_changes_with_it(observed: Observed) -> None:
-    name, live = observed.cluster.name, LoopLive(observed.client, timeout_sec=10)
-    observed.source.stuck = True
-    async with observed.worker():
-        await observed.start()
-        assert await live.revision(name) == ""
-        observed.source.stuck = False
-        await observed.cycles(1)
-        first = await live.revision(name)
-        assert first
-        await observed.cycles((await observed.status()).cycles + 1)
-        assert await live.revision(name) != first
-
-
-async def test_another_worker_goes_on_where_the_first_stopped_and_nothing_is_stored_twice(observed: Observed) -> None:
+async def test_another_worker_goes_on_at_once_without_the_missed_ticks_and_nothing_is_stored_twice(
+    observed: Observed,
+) -> None:
     async with observed.worker():
         await observed.start()
         await observed.cycles(2)
+    stopped = time.time()
+    await asyncio.sleep(5)  # five ticks pass without a worker
     async with observed.worker():
         status = await observed.cycles(4)
-        assert status.runs == 1
-        assert in_order(await observed.stored(status.cycles))
-
-
-async def test_a_loop_without_a_worker_goes_on_now_and_does_not_make_up_for_missed_ticks(observed: Observed) -> None:
-    async with observed.worker():
-        await observed.start()
-        await observed.cycles(1)
-    stopped = time.time()
-    await asyncio.sleep(6)  # six ticks pass without a worker
-    async with observed.worker():
-        ids = await observed.stored(len(observed.store.arrived) + 2)
+        ids = await observed.stored(status.cycles)
+    assert status.runs == 1
+    assert in_order(ids)
     ticks = [int(i.rpartition(":")[2]) for i in ids]
-    assert [t for t in ticks if stopped + 1 < t < stopped + 5] == []
-    assert ticks[-1] > stopped + 5
+    assert [t for t in ticks if stopped + 1 < t < stopped + 4] == []
+    assert ticks[-1] > stopped + 4
 
 
-@pytest.mark.parametrize("ticks_per_run", [200, 2])
-async def test_verdicts_go_on_while_the_store_is_down_and_arrive_afterwards_in_order(
-    observed: Observed, ticks_per_run: int
+async def test_while_the_store_is_down_new_runs_carry_the_verdict_and_everything_is_stored_afterwards_in_order(
+    observed: Observed,
 ) -> None:
-    """In one run, or in many that hand over what they could not store."""
     observed.store.away = True
     async with observed.worker():
-        await observed.start(ticks_per_run=ticks_per_run)
-        status = await observed.cycles(7)
-        assert status.runs >= 4 if ticks_per_run == 2 else (status.pending or 0) >= 7
+        await observed.start(ticks_per_run=2)
+        first = await eventually(observed.live)
+        status = await observed.until(lambda status: status.runs >= 4)
+        live = await eventually(observed.live)
+        assert (live.verdict.since, live.verdict.transition) == (first.verdict.since, None)
+        assert len((await observed.loop.query(ObserveClusterWorkflow.window)).times) >= status.cycles
+        history = await observed.loop.fetch_history()
+        assert history.events[0].workflow_execution_started_event_attributes.input.ByteSize() < 100_000
         assert observed.store.arrived == []
         assert observed.store.refused > 0
         observed.store.away = False
         assert in_order(await observed.stored(status.cycles + 1))
-
-
-async def test_a_new_run_carries_memory_window_and_verdict(observed: Observed) -> None:
-    async with observed.worker():
-        await observed.start(ticks_per_run=2)
-        first = await eventually(observed.live)
-        status = await observed.until(lambda status: status.runs >= 2)
-        live = await eventually(observed.live)
-        assert live.verdict.since == first.verdict.since
-        assert live.verdict.transition is None
-        assert len((await observed.loop.query(ObserveClusterWorkflow.window)).times) >= status.cycles
-        history = await observed.loop.fetch_history()
-        assert history.events[0].workflow_execution_started_event_attributes.input.ByteSize() < 100_000
-        assert in_order(await observed.stored(status.cycles))
-
-
-async def test_starting_twice_gives_one_loop_and_another_interval_is_taken_up_with_the_state(
-    observed: Observed,
-) -> None:
-    async with observed.worker():
-        assert (await observed.start()).outcome == "started"
-        assert (await observed.start()).outcome == "running"
-        await observed.cycles(1)
-        observed.cluster = observed.cluster.model_copy(update={"interval_sec": 3.0})
-        assert (await observed.start()).outcome == "redefined"
-        status = await observed.until(lambda status: status.definition.interval_sec == 3.0 and status.runs == 2)
-        assert status.cycles >= 1
-        assert (await observed.start()).outcome == "running"
 
 
 async def test_a_read_that_never_returns_leads_to_a_stale_verdict_and_stops_no_loop(observed: Observed) -> None:
@@ -271,7 +242,7 @@ async def test_a_cancelled_loop_loses_nothing_that_it_could_not_store(observed: 
     observed.store.away = True
     async with observed.worker():
         await observed.start()
-        status = await observed.cycles(2)
+        status = await observed.until(lambda status: (status.pending or 0) >= 2)
         await observed.loop.cancel()
         with pytest.raises(WorkflowFailureError):
             await observed.loop.result()

@@ -39,7 +39,7 @@ async def test_a_new_release_takes_over_a_running_loop_and_no_tick_is_lost(
     async with observed.worker(old):
         await make_current(client, old)
         await observed.start()
-        await observed.cycles(2)
+        await observed.cycles(1)
         assert await version_of(observed) == "1.0.0"
         async with observed.worker(new):
             await make_current(client, new)
@@ -48,10 +48,9 @@ async def test_a_new_release_takes_over_a_running_loop_and_no_tick_is_lost(
             assert await version_of(observed) == "1.1.0"
             assert status.runs == 1
             stored = await observed.stored(status.cycles)
-    ticks = [int(i.rpartition(":")[2]) for i in stored][1:]
+    ticks = [int(i.rpartition(":")[2]) for i in stored]
     planned = range(-(-ticks[0] // every) * every, ticks[-1] + 1, every)
     assert [p for p in planned if not any(p <= tick < p + every for tick in ticks)] == []
-    assert sum(tick % every == 0 for tick in ticks) > len(ticks) / 2
 
 
 @pytest.mark.parametrize("versioned", [True, False])

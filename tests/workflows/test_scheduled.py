@@ -1,6 +1,7 @@
 """Scheduled assessments: never within the window of a recent one; and the loop on a real Temporal server."""
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -9,9 +10,10 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureEr
 
 from copilot.loops.activities.schedule import ScheduleActivities
 from copilot.loops.assess import due, newest, next_look
+from copilot.loops.live import LoopLive
 from copilot.loops.messages import CheckRecentAssessment
 from copilot.loops.starter import SCHEDULING
-from copilot.rules.model import Evaluation, HealthAssessment, Trigger
+from copilot.rules.model import HealthAssessment, Trigger
 from tests.evaluations import NOON, assessment
 from tests.fakes.memory_store import MemoryStore
 from tests.workflows.conftest import Observed, a_cluster
@@ -95,23 +97,13 @@ def test_no_scheduled_assessment_lies_within_the_window_of_a_recent_one(
         assert all(scheduled - t >= WINDOW for t in earlier)
 
 
-class NoLoop:
-    """A loop that is not asked here."""
-
-    async def evaluation(self, cluster: str) -> Evaluation | None:
-        raise AssertionError(cluster)
-
-    async def assessed(self, cluster: str) -> int | None:
-        raise AssertionError(cluster)
-
-
 @given(kept=st.lists(st.integers(0, 1000), max_size=8, unique=True), since=st.integers(-10, 1010))
 @settings(max_examples=100, deadline=None)
 async def test_an_assessment_is_recent_if_it_is_later_than_the_moment(kept: list[int], since: int) -> None:
     store = MemoryStore()
     for at in kept:
         await store.save_assessment(assessment("stressed", NOON.add(seconds=at)))
-    activities = ScheduleActivities(store, NoLoop())
+    activities = ScheduleActivities(store, cast(LoopLive, None))
     noon = NOON.timestamp()
     found = await activities.check_recent_assessment(CheckRecentAssessment(cluster="default", since=noon + since))
     assert (found.time is not None) == any(at > since for at in kept)

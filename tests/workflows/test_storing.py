@@ -2,12 +2,17 @@
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from copilot.loops.activities.observe import ObserveActivities
 from copilot.loops.definitions import Definition, ObserveInput, ObserveState
-from copilot.loops.messages import SnapshotDocument
+from copilot.loops.messages import EvaluateHealth, SnapshotDocument
 from copilot.loops.storing import BYTES_PER_WRITE, SNAPSHOTS_PER_WRITE, first_batch
+from copilot.rules.evaluate import Context
+from tests.evaluations import NOON, signals
+from tests.fakes.memory_store import MemoryStore
 
 
 @given(sizes=st.lists(st.integers(min_value=0, max_value=2 * BYTES_PER_WRITE), max_size=2 * SNAPSHOTS_PER_WRITE))
@@ -45,3 +50,17 @@ def test_the_state_of_an_older_release_is_read_by_its_names() -> None:
     state = ObserveInput.model_validate(older).state
     assert state is not None
     assert (state.cycles, state.runs) == (12, 3)
+
+
+@pytest.mark.parametrize(("assessed", "worded"), [(None, True), ("critical", True), ("happy", False)])
+async def test_only_an_evaluation_in_another_state_than_the_assessed_has_the_words_of_a_notification(
+    assessed: str | None, worded: bool
+) -> None:
+    activities = ObserveActivities({}, {"east": Context("east", 30.0, 60.0)}, MemoryStore())
+    ask = EvaluateHealth(
+        cluster="east", tick=NOON.timestamp(), signals=signals().model_dump(mode="json"), memory=None,
+        assessed_state=assessed,
+    )  # fmt: skip
+    evaluated = await activities.evaluate_health(ask)
+    assert evaluated.health_state == "happy"
+    assert bool(evaluated.words) is worded

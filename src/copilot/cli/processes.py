@@ -61,13 +61,14 @@ def worker(config: ConfigOption = None) -> None:
     """Run the loops of all configured clusters, until SIGTERM or Ctrl-C.
 
     Example: copilot worker --config copilot.toml"""
+    from copilot.embedded.signals import run_until_signal
     from copilot.loops.worker import run_worker, worker_facts
     from copilot.telemetry.process_log import log_to_stderr
 
     settings = configuration(config)
     facts = worker_facts(c.name for c in settings.clusters)
     log_to_stderr("worker", settings.log_level, settings.logging.format, facts)
-    asyncio.run(run_worker(settings))
+    run_until_signal(run_worker(settings))
 
 
 def api(

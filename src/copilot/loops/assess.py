@@ -5,8 +5,10 @@ So issues in the store are renewed or resolved while a state lasts. The loop eva
 loop's verdict, and starts no assessment within the window of another one.
 """
 
+import contextlib
+
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError
 
 from copilot.loops import calls
 from copilot.loops import messages as m
@@ -45,8 +47,6 @@ class AssessHealthWorkflow:
                     )
                 )
         except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
             _log_failure(error)
 
     async def _explained(self, given: AssessInput) -> m.Document | None:
@@ -63,9 +63,13 @@ class AssessHealthWorkflow:
             quick = await self._asked(calls.ask_dispatcher, ask, plan.explanation)
             if not quick.deeper:
                 return quick.explanation
-        known = await self._known(m.FetchRagContext(evaluation=given.evaluation, deadline_sec=min(RAG_SEC, within)))
+        wanted = m.FetchRagContext(evaluation=given.evaluation, deadline_sec=min(RAG_SEC, within))
+        passages: list[m.Document] = []  # they help, but the explanation does not wait for them
+        with contextlib.suppress(ActivityError):
+            around = wanted.deadline_sec + calls.AROUND_MODEL_SEC
+            passages = (await calls.fetch_rag_context(wanted, schedule_to_close=around)).passages
         left = max(ends - workflow.time(), m.LEAST_SEC)
-        ask = ask.model_copy(update={"deadline_sec": left, "passages": known.passages})
+        ask = ask.model_copy(update={"deadline_sec": left, "passages": passages})
         return (await self._asked(calls.ask_researcher, ask, plan.explanation)).explanation
 
     async def _asked(
@@ -75,25 +79,13 @@ class AssessHealthWorkflow:
         try:
             return await call(ask, schedule_to_close=ask.deadline_sec + calls.AROUND_MODEL_SEC)
         except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
             _log_failure(error)
             return m.ModelAsked(explanation=unanswered)
 
-    async def _known(self, ask: m.FetchRagContext) -> m.RagContext:
-        """Passages of runbooks. They help, but the explanation does not wait for them."""
-        try:
-            return await calls.fetch_rag_context(ask, schedule_to_close=ask.deadline_sec + calls.AROUND_MODEL_SEC)
-        except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
-            return m.RagContext(reason=calls.in_one_line(error))
-
 
 def _log_failure(error: ActivityError) -> None:
-    workflow.logger.warning(
-        "the rules' explanation stays: %s", calls.in_one_line(error), extra={"event": "explanation.failed"}
-    )
+    why = calls.in_one_line(error)
+    workflow.logger.warning("the rules' explanation stays: %s", why, extra={"event": "explanation.failed"})
 
 
 def _left_sec() -> float:
@@ -156,7 +148,7 @@ class ScheduledAssessmentWorkflow(Loop[ScheduleState]):
         if live.evaluation is not None and live.time is not None and not live.stale:
             await self._assess_if_due(live.evaluation, live.time)
 
-    async def _assess_if_due(self, evaluation: m.EvaluationDocument, evaluated: int) -> None:
+    async def _assess_if_due(self, evaluation: m.Document, evaluated: int) -> None:
         state, window = self._state, self._definition.interval_sec
         try:
             recent = await calls.check_recent_assessment(

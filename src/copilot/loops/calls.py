@@ -3,13 +3,14 @@
 Called by name, so that the sandbox never imports an activity's clients. All times are in seconds.
 """
 
+import asyncio
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Generic, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, TimeoutError, TimeoutType
+from temporalio.exceptions import ActivityError, TimeoutError, TimeoutType, is_cancelled_exception
 
 from copilot.loops import messages as m
 
@@ -38,22 +39,24 @@ class Call(Generic[I, O]):
     heartbeat: float | None = None
 
     async def __call__(self, given: I, **timeouts: float | None) -> O:
-        """Run it, with these timeouts besides the table's. Raises ActivityError."""
+        """Run it, with these timeouts besides the table's. ActivityError: it failed; a cancellation is no failure."""
         call = replace(self, **timeouts)  # type: ignore[arg-type]
-        answer: O = await workflow.execute_activity(
-            call.name,
-            given,
-            result_type=call.result,
-            schedule_to_start_timeout=_after(call.schedule_to_start),
-            start_to_close_timeout=_after(call.start_to_close),
-            schedule_to_close_timeout=_after(call.schedule_to_close),
-            heartbeat_timeout=_after(call.heartbeat),
-            retry_policy=RetryPolicy(
-                initial_interval=timedelta(seconds=call.retry),
-                maximum_interval=_after(call.retry_at_most),
-                maximum_attempts=call.attempts,
-            ),
-        )
+        retries = RetryPolicy(timedelta(seconds=call.retry), 2.0, _after(call.retry_at_most), call.attempts)
+        try:
+            answer: O = await workflow.execute_activity(
+                call.name,
+                given,
+                result_type=call.result,
+                schedule_to_start_timeout=_after(call.schedule_to_start),
+                start_to_close_timeout=_after(call.start_to_close),
+                schedule_to_close_timeout=_after(call.schedule_to_close),
+                heartbeat_timeout=_after(call.heartbeat),
+                retry_policy=retries,
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise asyncio.CancelledError from error
+            raise
         return answer
 
 
@@ -70,38 +73,18 @@ check_recent_assessment = Call("check_recent_assessment", m.CheckRecentAssessmen
 
 # Retried by the server until they succeed, so that a store that is down does not grow a loop's history.
 store_signals_snapshot = Call(
-    "store_signals_snapshot",
-    m.StoreSnapshots,
-    m.SnapshotsStored,
-    attempts=0,
-    retry=1,
-    retry_at_most=10,
-    start_to_close=10,
+    "store_signals_snapshot", m.StoreSnapshots, m.SnapshotsStored, 0, retry=1, retry_at_most=10, start_to_close=10
 )
 store_health_assessment = Call(
-    "store_health_assessment",
-    m.Assessment,
-    m.AssessmentStored,
-    attempts=0,
-    retry=1,
-    retry_at_most=30,
-    start_to_close=10,
+    "store_health_assessment", m.Assessment, m.AssessmentStored, 0, retry=1, retry_at_most=30, start_to_close=10
 )
-plan_notices = Call(
-    "plan_notices", m.PlanNotifications, m.NotificationPlan, attempts=0, retry_at_most=30, start_to_close=10
-)
+plan_notices = Call("plan_notices", m.PlanNotifications, m.NotificationPlan, 0, retry_at_most=30, start_to_close=10)
 # A failed delivery is a result, and the next plan decides. Only a worker that died over it leads to a retry: with the
 # same message and the same event id.
 send_notice = Call(
-    "send_notice",
-    m.SendNotification,
-    m.NotificationSent,
-    attempts=0,
-    retry=1,
-    retry_at_most=300,
-    start_to_close=30,
-    schedule_to_close=3600,
-)
+    "send_notice", m.SendNotification, m.NotificationSent, 0,
+    retry=1, retry_at_most=300, start_to_close=30, schedule_to_close=3600,
+)  # fmt: skip
 
 # An assessment ends within 30 s of its verdict, 23 of which may be a model's. Its callers give the model's deadlines.
 explain_assessment = Call("explain_assessment", m.ExplainAssessment, m.Explained, schedule_to_close=3)

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from copilot.loops.messages import Assessment, Document, EvaluationDocument, Message, StoreSnapshots
+from copilot.loops.messages import Assessment, Document, Message, StoreSnapshots
 
 OBSERVE = "ObserveClusterWorkflow"
 SCHEDULED = "ScheduledAssessmentWorkflow"
@@ -28,18 +28,15 @@ WINDOW_TICKS = 20
 TICKS_PER_RUN = 200
 
 
-# Workflow ids: of a cluster's loops by its name, of a backlog by its first evaluation's id.
+# Workflow ids: of a cluster's loops by its name, of a backlog by its first evaluation's id, of an assessment by
+# cluster, tick and trigger.
 observe_id = "observe-{}".format
 scheduled_id = "scheduled-{}".format
 log_watcher_id = "logs-{}".format
 prune_id = "prune-{}".format
 notify_id = "notify-{}".format
 backlog_id = "store-{}".format
-
-
-def assess_id(cluster: str, tick: int, trigger: str) -> str:
-    """Workflow id of one assessment."""
-    return f"assess-{cluster}-{tick}-{trigger}"
+assess_id = "assess-{}-{}-{}".format
 
 
 class Definition(Message):
@@ -101,7 +98,7 @@ class ObserveState(LoopState):
 
     resumed: bool = False
     memory: Document | None = None
-    newest: EvaluationDocument | None = None
+    newest: Document | None = None
     assessed_state: str | None = None
     assessed: int | None = None
     last_tick: int | None = None
@@ -148,8 +145,8 @@ class NotifyState(LoopState):
 
     situation: Document | None = Field(default=None, validation_alias="seen")
     channels: dict[str, Document] = Field(default_factory=dict, validation_alias="told")
-    newest: EvaluationDocument | None = None
-    evaluations: list[EvaluationDocument] = Field(default_factory=list, validation_alias="unseen")
+    newest: Document | None = None
+    evaluations: list[Document] = Field(default_factory=list, validation_alias="unseen")
     sent: int = 0
 
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from temporalio.api.failure.v1 import Failure
 from temporalio.client import (
     Client,
-    WorkflowExecutionDescription,
     WorkflowExecutionStatus,
     WorkflowQueryFailedError,
     WorkflowQueryRejectedError,
@@ -20,7 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from copilot import bootstrap
 from copilot.errors import SourceError
-from copilot.loops.definitions import STORE_BACKLOG, LoopStatus, backlog_id, observe_id
+from copilot.loops import definitions as d
 from copilot.loops.starter import loops_of
 from copilot.rules.model import Evaluation
 from copilot.rules.signals.readings import MissingCode
@@ -62,7 +61,7 @@ class LoopLive:
             return Evaluation.model_validate(newest) if newest else None
         except ValidationError as error:
             raise SourceError(
-                MissingCode.PARSE, "its evaluation is of another release", asked=observe_id(cluster)
+                MissingCode.PARSE, "its evaluation is of another release", asked=d.observe_id(cluster)
             ) from error
 
     async def assessed(self, cluster: str) -> int | None:
@@ -73,12 +72,12 @@ class LoopLive:
         """How long the last tick took to be read and evaluated; None before the first."""
         return (await self._status(cluster)).cycle_sec
 
-    async def _status(self, cluster: str) -> LoopStatus:
-        status: LoopStatus = await self._query(cluster, "status", LoopStatus)
+    async def _status(self, cluster: str) -> d.LoopStatus:
+        status: d.LoopStatus = await self._query(cluster, "status", d.LoopStatus)
         return status
 
     async def _query(self, cluster: str, query: str, result: type | None = None) -> Any:
-        loop = self._client.get_workflow_handle(observe_id(cluster))
+        loop = self._client.get_workflow_handle(d.observe_id(cluster))
         try:
             return await loop.query(query, result_type=result, rpc_timeout=self._timeout)
         except (RPCError, RuntimeError, WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
@@ -130,29 +129,14 @@ async def _report(client: Client, cluster: str, workflow_id: str) -> LoopReport:
     if found.status is not WorkflowExecutionStatus.RUNNING:
         ended = "ended" if found.status is None else found.status.name.lower()
         return LoopReport(cluster, workflow_id, ended, well=False, problem="`copilot start` starts it again")
-    status: LoopStatus | None = None
+    release = found.raw_description.workflow_execution_info.versioning_info.deployment_version.build_id
+    running = LoopReport(cluster, workflow_id, "running", well=False, task_queue=found.task_queue, release=release)
     try:
-        status = await handle.query("status", result_type=LoopStatus, rpc_timeout=STATUS_QUERY)
+        status = await handle.query("status", result_type=d.LoopStatus, rpc_timeout=STATUS_QUERY)
     except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
-        problem = NO_WORKER
-    else:
-        problem = status.last_error.what if status.last_error and not status.last_error.over else ""
-    return LoopReport(
-        cluster,
-        workflow_id,
-        "running",
-        well=status is not None,
-        task_queue=found.task_queue,
-        release=_release(found),
-        cycles=status.cycles if status else None,
-        pending=status.pending if status else None,
-        problem=problem,
-    )
-
-
-def _release(found: WorkflowExecutionDescription) -> str:
-    info = found.raw_description.workflow_execution_info
-    return info.versioning_info.deployment_version.build_id
+        return replace(running, problem=NO_WORKER)
+    problem = status.last_error.what if status.last_error and not status.last_error.over else ""
+    return replace(running, well=True, cycles=status.cycles, pending=status.pending, problem=problem)
 
 
 ANSWER = timedelta(seconds=2)
@@ -186,22 +170,18 @@ class PendingWrites:
         return answer
 
     async def _failing_write(self, cluster: str) -> str | None:
-        async for workflow_id in self._writers(cluster):
+        backlogs = (
+            f"WorkflowType = '{d.STORE_BACKLOG}' AND ExecutionStatus = 'Running'"
+            f" AND WorkflowId STARTS_WITH '{d.backlog_id(cluster)}:'"
+        )
+        running = [e async for e in self._client.list_workflows(backlogs, limit=100, rpc_timeout=ANSWER)]
+        first = [min(running, key=lambda e: e.start_time).id] if running else []  # the others wait behind it
+        for workflow_id in (d.observe_id(cluster), *first):
             found = await self._client.get_workflow_handle(workflow_id).describe(rpc_timeout=ANSWER)
             for activity in found.raw_description.pending_activities:
                 if activity.activity_type.name == WRITE and activity.HasField("last_failure"):
                     return f"verdicts wait to be stored: {_in_words(activity.last_failure)}"
         return None
-
-    async def _writers(self, cluster: str) -> AsyncIterator[str]:
-        yield observe_id(cluster)
-        backlogs = (
-            f"WorkflowType = '{STORE_BACKLOG}' AND ExecutionStatus = 'Running'"
-            f" AND WorkflowId STARTS_WITH '{backlog_id(cluster)}:'"
-        )
-        found = [e async for e in self._client.list_workflows(backlogs, limit=100, rpc_timeout=ANSWER)]
-        if found:  # The others wait behind the first.
-            yield min(found, key=lambda e: e.start_time).id
 
 
 def _in_words(failure: Failure) -> str:

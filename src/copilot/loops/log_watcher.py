@@ -7,30 +7,23 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 from copilot.loops import calls
-from copilot.loops.definitions import (
-    LOG_WATCHER,
-    LOGS_SEEN,
-    LogsUpdate,
-    LogWatcherInput,
-    LogWatcherState,
-    observe_id,
-)
+from copilot.loops import definitions as d
+from copilot.loops import messages as m
 from copilot.loops.loop import Loop, next_tick, send_signal, tick_time
-from copilot.loops.messages import Document, QueryLogs
 
 DEADLINE_SEC = 8.0
 
 
-@workflow.defn(name=LOG_WATCHER)
-class LogWatcherWorkflow(Loop[LogWatcherState]):
+@workflow.defn(name=d.LOG_WATCHER)
+class LogWatcherWorkflow(Loop[d.LogWatcherState]):
     """The loop. Ends when it is cancelled, or when the configuration has no logs of its cluster any more."""
 
     @workflow.init
-    def __init__(self, given: LogWatcherInput) -> None:
-        super().__init__(given, given.state or LogWatcherState())
+    def __init__(self, given: d.LogWatcherInput) -> None:
+        super().__init__(given, given.state or d.LogWatcherState())
 
     @workflow.run
-    async def run(self, given: LogWatcherInput) -> None:  # noqa: ARG002
+    async def run(self, given: d.LogWatcherInput) -> None:  # noqa: ARG002
         while not self._run_ends():
             now = workflow.time()
             await self._wait_until(next_tick(self._state.last_tick, now, self._definition.interval_sec))
@@ -39,7 +32,7 @@ class LogWatcherWorkflow(Loop[LogWatcherState]):
         self._continue_as_new()
 
     @workflow.query
-    def seen(self) -> Document | None:
+    def seen(self) -> m.Document | None:
         """The last LogsSeen; None before the first reading."""
         return self._state.seen
 
@@ -52,7 +45,7 @@ class LogWatcherWorkflow(Loop[LogWatcherState]):
         deadline = min(DEADLINE_SEC, max(2.0, interval / 2))
         try:
             read = await calls.query_logs(
-                QueryLogs(cluster=self._cluster, cursor=state.cursor, memory=state.memory, deadline_sec=deadline),
+                m.QueryLogs(cluster=self._cluster, cursor=state.cursor, memory=state.memory, deadline_sec=deadline),
                 schedule_to_start=max(3.0, interval),
                 start_to_close=deadline + 10,
             )
@@ -60,16 +53,16 @@ class LogWatcherWorkflow(Loop[LogWatcherState]):
             self._failed(error)
             return True
         if not read.watched:
-            await self._signal(LogsUpdate())
+            await self._signal(d.LogsUpdate())
             return False
         state.cursor, state.memory, state.seen = read.cursor, read.memory, read.seen
         state.cycles += 1
-        await self._signal(LogsUpdate(logs=read.seen, spikes=read.spikes))
+        await self._signal(d.LogsUpdate(logs=read.seen, spikes=read.spikes))
         return True
 
-    async def _signal(self, update: LogsUpdate) -> None:
+    async def _signal(self, update: d.LogsUpdate) -> None:
         """An observing loop that does not run gets the next reading."""
-        if undelivered := await send_signal(observe_id(self._cluster), LOGS_SEEN, update):
+        if undelivered := await send_signal(d.observe_id(self._cluster), d.LOGS_SEEN, update):
             self._record_error(f"the observing loop did not get the logs: {undelivered}")
         else:
             self._succeeded()

@@ -112,9 +112,7 @@ class Loop(Generic[S]):
         )
 
     def _failed(self, error: ActivityError) -> str:
-        """Record a failure and return it as one line. A cancellation is no failure and is raised again."""
-        if is_cancelled_exception(error):
-            raise error
+        """Record a failure and return it as one line."""
         return self._record_error(calls.in_one_line(error))
 
     def _record_error(self, what: str) -> str:

@@ -1,49 +1,20 @@
 """Inputs and results of the activities, one model each.
 
-An evaluation, a memory or a cursor crosses the workflows as the JSON document that an activity made of it. A workflow
-reads the few fields that `EvaluationDocument` types and passes the rest on as it came: full validation in the sandbox
-costs milliseconds at every replay, and a loop that has run for months must replay under a release whose models differ.
-For the same reason fields are only added, with a default, and a renamed one still accepts its old name.
+An evaluation, a memory or a cursor crosses the workflows as the JSON document that an activity made of it: validation
+in the sandbox costs milliseconds at every replay, and a loop that has run for months must replay under a release whose
+models differ. For the same reason fields are only added, with a default, and a renamed one accepts its old name.
 """
 
 from typing import Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, with_config
-from typing_extensions import TypedDict
+from pydantic import BaseModel, ConfigDict, Field
 from whenever import Instant
 
 Document: TypeAlias = dict[str, Any]
-"""JSON that workflows never look into."""
+"""JSON that workflows never look into, except for an Evaluation's id, time, state and readings."""
 
 
-class VerdictDocument(TypedDict, total=False):
-    """What workflows read of a verdict."""
-
-    health_state: str
-
-
-class SignalsDocument(TypedDict, total=False):
-    """What workflows read of the signals."""
-
-    readings: dict[str, float | None]
-
-
-with_config(ConfigDict(extra="allow"))(VerdictDocument)
-with_config(ConfigDict(extra="allow"))(SignalsDocument)
-
-
-@with_config(ConfigDict(extra="allow"))
-class EvaluationDocument(TypedDict, total=False):
-    """An Evaluation as JSON, whole: fields without a type here pass through unchanged."""
-
-    evaluation_id: str
-    cluster: str
-    time: str
-    verdict: VerdictDocument
-    signals: SignalsDocument
-
-
-def tick_of(evaluation: EvaluationDocument) -> int:
+def tick_of(evaluation: Document) -> int:
     """The tick that was evaluated (unix seconds)."""
     return Instant.parse_iso(evaluation["time"]).timestamp()
 
@@ -77,7 +48,8 @@ class SignalsFetched(Message):
 
 class EvaluateHealth(Message):
     """Apply the rules to a tick. `signals` None: nothing could be read, because of `missing_reason`; every expected
-    signal is then missing. `memory` None: the first tick. `logs` is a LogsSeen; None: no logs are watched."""
+    signal is then missing. `memory` None: the first tick. `logs` is a LogsSeen; None: no logs are watched.
+    `assessed_state`: of the newest assessment; an evaluation in another one gets `words`."""
 
     cluster: str
     tick: int
@@ -85,6 +57,7 @@ class EvaluateHealth(Message):
     memory: Document | None
     missing_reason: str = Field(default="", validation_alias="why_blind")
     logs: Document | None = None
+    assessed_state: str | None = None
 
 
 class RuleVersions(Message):
@@ -97,12 +70,12 @@ class RuleVersions(Message):
 
 class HealthEvaluated(RuleVersions):
     """The evaluation, the memory for the next tick, for the snapshot the versions of what decided, and `words`: the
-    part of its ExplainedEvaluation that a notification needs."""
+    part of its ExplainedEvaluation that a notification needs; empty where none is sent."""
 
-    evaluation: EvaluationDocument
+    evaluation: Document
     memory: Document
     health_state: str
-    words: EvaluationDocument = {}
+    words: Document = {}
 
     @property
     def tick(self) -> int:
@@ -112,7 +85,7 @@ class HealthEvaluated(RuleVersions):
     @property
     def readings(self) -> dict[str, float | None]:
         """The tick's readings by signal id."""
-        return self.evaluation["signals"]["readings"]
+        return dict(self.evaluation["signals"]["readings"])
 
     def snapshot(self, memory_before: Document | None) -> "SnapshotDocument":
         """What the store keeps of it."""
@@ -122,13 +95,13 @@ class HealthEvaluated(RuleVersions):
 class SnapshotDocument(RuleVersions):
     """A Snapshot."""
 
-    evaluation: EvaluationDocument
+    evaluation: Document
     memory_before: Document
 
     @property
     def evaluation_id(self) -> str:
         """The id of its evaluation."""
-        return self.evaluation["evaluation_id"]
+        return str(self.evaluation["evaluation_id"])
 
 
 class StoreSnapshots(Message):
@@ -148,7 +121,7 @@ class SnapshotsStored(Message):
 class Assessment(Message):
     """An evaluation to store as an assessment, with its issues, and what triggered it."""
 
-    evaluation: EvaluationDocument
+    evaluation: Document
     trigger: str
 
 
@@ -164,7 +137,7 @@ class MemoryResumed(Message):
     newest assessment (`health_state`, `assessed`); the newest stored tick, however old (unix seconds)."""
 
     memory: Document | None = None
-    evaluation: EvaluationDocument | None = None
+    evaluation: Document | None = None
     health_state: str | None = None
     tick: int | None = None
     assessed: int | None = None
@@ -188,8 +161,8 @@ class LiveVerdict(Message):
     is stale at `now`; when the loop last started an assessment (unix seconds; None: never); `unavailable`: why the loop
     gave no answer, else empty."""
 
-    evaluation: EvaluationDocument | None = None
-    words: EvaluationDocument | None = None
+    evaluation: Document | None = None
+    words: Document | None = None
     time: int | None = None
     stale: bool = True
     assessed: int | None = None
@@ -288,8 +261,8 @@ class PlanNotifications(Message):
 
     cluster: str
     now: float
-    evaluations: list[EvaluationDocument] = Field(validation_alias="unseen")
-    newest: EvaluationDocument | None
+    evaluations: list[Document] = Field(validation_alias="unseen")
+    newest: Document | None
     situation: Document | None = Field(validation_alias="seen")
     channels: dict[str, Document] = Field(validation_alias="told")
     busy: list[str]

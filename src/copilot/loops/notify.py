@@ -11,36 +11,28 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 from copilot.loops import calls
-from copilot.loops.definitions import CHANNELS_MEMO, NOTIFY, VERDICT_CHANGED, NotifyInput, NotifyState
+from copilot.loops import definitions as d
+from copilot.loops import messages as m
 from copilot.loops.loop import Loop
-from copilot.loops.messages import (
-    ClusterNow,
-    Document,
-    EvaluationDocument,
-    PlannedNotification,
-    PlanNotifications,
-    SendNotification,
-    tick_of,
-)
 
 MOST_EVALUATIONS = 50
 FIRST_LOOKS_SEC = 30.0
 """Between plans until there is a first verdict."""
 
 
-@workflow.defn(name=NOTIFY)
-class NotifyWorkflow(Loop[NotifyState]):
+@workflow.defn(name=d.NOTIFY)
+class NotifyWorkflow(Loop[d.NotifyState]):
     """The loop. Ends only when it is cancelled."""
 
     @workflow.init
-    def __init__(self, given: NotifyInput) -> None:
-        super().__init__(given, given.state or NotifyState())
+    def __init__(self, given: d.NotifyInput) -> None:
+        super().__init__(given, given.state or d.NotifyState())
         self._changed = True
         self._plan_again_at: float | None = None
         self._sending: dict[str, asyncio.Task[None]] = {}
 
     @workflow.run
-    async def run(self, given: NotifyInput) -> None:  # noqa: ARG002
+    async def run(self, given: d.NotifyInput) -> None:  # noqa: ARG002
         state = self._state
         while not self._run_ends():
             if not self._changed or (state.newest is None and not state.evaluations):
@@ -49,15 +41,15 @@ class NotifyWorkflow(Loop[NotifyState]):
             await self._plan()
             await self._wait_until(self._next_plan(workflow.time()), lambda: self._changed or self._run_ends())
         await workflow.wait_condition(lambda: not self._sending)
-        self._continue_as_new({CHANNELS_MEMO: self._memo()})
+        self._continue_as_new({d.CHANNELS_MEMO: self._memo()})
 
-    @workflow.signal(name=VERDICT_CHANGED)
-    def verdict_changed(self, evaluation: EvaluationDocument) -> None:
+    @workflow.signal(name=d.VERDICT_CHANGED)
+    def verdict_changed(self, evaluation: m.Document) -> None:
         """The state has changed, with this evaluation."""
         if "time" not in evaluation:
             return  # From a release that gave no words: the next look asks for them.
         state = self._state
-        if state.newest is None or tick_of(evaluation) >= tick_of(state.newest):
+        if state.newest is None or m.tick_of(evaluation) >= m.tick_of(state.newest):
             state.newest = evaluation
         state.evaluations = [*state.evaluations, evaluation][-MOST_EVALUATIONS:]
         self._changed = True
@@ -69,7 +61,7 @@ class NotifyWorkflow(Loop[NotifyState]):
     async def _get_newest(self) -> None:
         """Ask the observing loop: a notification gets its newest words, and a lost signal is made up for."""
         try:
-            live = await calls.get_live_verdict(ClusterNow(cluster=self._cluster, now=int(workflow.time())))
+            live = await calls.get_live_verdict(m.ClusterNow(cluster=self._cluster, now=int(workflow.time())))
         except ActivityError as error:
             self._failed(error)
             return
@@ -81,7 +73,7 @@ class NotifyWorkflow(Loop[NotifyState]):
         self._cycles_left -= 1
         state.cycles += 1
         evaluations, state.evaluations = state.evaluations, []
-        given = PlanNotifications(
+        given = m.PlanNotifications(
             cluster=self._cluster,
             now=workflow.time(),
             evaluations=evaluations,
@@ -105,13 +97,10 @@ class NotifyWorkflow(Loop[NotifyState]):
         if plan.channels:
             self._update_memo()
 
-    async def _send(self, planned: PlannedNotification) -> None:
+    async def _send(self, planned: m.PlannedNotification) -> None:
         state, channel = self._state, planned.channel
-        given = SendNotification(
-            cluster=self._cluster,
-            now=workflow.time(),
-            planned=planned,
-            channel_state=state.channels.get(channel),
+        given = m.SendNotification(
+            cluster=self._cluster, now=workflow.time(), planned=planned, channel_state=state.channels.get(channel)
         )
         try:
             sent = await calls.send_notice(given)
@@ -129,9 +118,9 @@ class NotifyWorkflow(Loop[NotifyState]):
             del self._sending[channel]
             self._changed = True
 
-    def _memo(self) -> Document:
+    def _memo(self) -> m.Document:
         return self._state.model_dump(mode="json", include={"situation", "channels", "sent", "cycles", "runs"})
 
     def _update_memo(self) -> None:
         """So that it can be read even if this loop is terminated."""
-        workflow.upsert_memo({CHANNELS_MEMO: self._memo()})
+        workflow.upsert_memo({d.CHANNELS_MEMO: self._memo()})

@@ -10,19 +10,9 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from copilot.loops import calls
+from copilot.loops import definitions as d
+from copilot.loops import messages as m
 from copilot.loops.assess import AssessHealthWorkflow
-from copilot.loops.definitions import (
-    LOGS_SEEN,
-    OBSERVE,
-    VERDICT_CHANGED,
-    AssessInput,
-    LogsUpdate,
-    ObserveInput,
-    ObserveState,
-    Window,
-    assess_id,
-    notify_id,
-)
 from copilot.loops.loop import (
     SOONEST_SEC,
     Loop,
@@ -34,24 +24,16 @@ from copilot.loops.loop import (
     tick_time,
     to_the_end,
 )
-from copilot.loops.messages import (
-    ClusterNow,
-    Document,
-    EvaluateHealth,
-    EvaluationDocument,
-    FetchSignals,
-    HealthEvaluated,
-)
 from copilot.loops.storing import BACKLOG_STORED, SnapshotWriter
 
 
-@workflow.defn(name=OBSERVE)
-class ObserveClusterWorkflow(Loop[ObserveState]):
+@workflow.defn(name=d.OBSERVE)
+class ObserveClusterWorkflow(Loop[d.ObserveState]):
     """The observing loop. Ends only when it is cancelled."""
 
     @workflow.init
-    def __init__(self, given: ObserveInput) -> None:
-        super().__init__(given, given.state or ObserveState())
+    def __init__(self, given: d.ObserveInput) -> None:
+        super().__init__(given, given.state or d.ObserveState())
         self._writer = SnapshotWriter(given.cluster, self._state, self._failed)
         self._notifies = self._definition.notifies
         self._notifying: list[asyncio.Task[str]] = []
@@ -60,7 +42,7 @@ class ObserveClusterWorkflow(Loop[ObserveState]):
         self._leaving = False
 
     @workflow.run
-    async def run(self, given: ObserveInput) -> None:  # noqa: ARG002
+    async def run(self, given: d.ObserveInput) -> None:  # noqa: ARG002
         await self._resume()
         writing = asyncio.create_task(self._writer.run())
         try:
@@ -74,7 +56,7 @@ class ObserveClusterWorkflow(Loop[ObserveState]):
         self._continue_as_new()
 
     @workflow.query
-    def live(self) -> EvaluationDocument | None:
+    def live(self) -> m.Document | None:
         """The newest evaluation; None before the first."""
         return self._state.newest
 
@@ -84,12 +66,12 @@ class ObserveClusterWorkflow(Loop[ObserveState]):
         return self._state.newest["evaluation_id"] if self._state.newest else ""
 
     @workflow.query
-    def window(self) -> Window:
+    def window(self) -> d.Window:
         """The readings of the last ticks."""
         return self._state.window
 
     @workflow.update
-    async def assess_now(self) -> EvaluationDocument:
+    async def assess_now(self) -> m.Document:
         """Store the newest evaluation as an assessment, after the tick that is due or under way, and return it. It is
         no tick of its own, so it shortens no hold. ApplicationError if there is nothing to assess."""
         if self._timed:
@@ -107,8 +89,8 @@ class ObserveClusterWorkflow(Loop[ObserveState]):
         """That backlog is stored."""
         self._writer.backlog_stored(workflow_id)
 
-    @workflow.signal(name=LOGS_SEEN)
-    def logs_seen(self, update: LogsUpdate) -> None:
+    @workflow.signal(name=d.LOGS_SEEN)
+    def logs_seen(self, update: d.LogsUpdate) -> None:
         """The newest reading of the logs; a pattern that spikes has the next verdict assessed."""
         self._state.logs = update.logs
         self._state.log_spike = self._state.log_spike or bool(update.spikes)
@@ -117,22 +99,25 @@ class ObserveClusterWorkflow(Loop[ObserveState]):
         return len(self._writer.pending)
 
     async def _resume(self) -> None:
-        if self._state.resumed:
+        state = self._state
+        if state.resumed:
             return
         try:
-            stored = await calls.resume_memory(ClusterNow(cluster=self._cluster, now=int(workflow.time())))
+            stored = await calls.resume_memory(m.ClusterNow(cluster=self._cluster, now=int(workflow.time())))
         except ActivityError as error:
             self._failed(error)
         else:
-            state = self._state
             state.memory, state.newest = stored.memory, stored.evaluation
             state.assessed_state, state.assessed = stored.health_state, stored.assessed
-            state.last_tick, state.last_evaluated = stored.tick, stored.tick
-        self._state.resumed = True
+            state.last_tick = state.last_evaluated = stored.tick
+        state.resumed = True
 
     async def _due_or_end(self, writing: "asyncio.Task[None]") -> bool:
         """Wait for the next tick; True if the run ends instead."""
-        await self._wait_until(self._next_tick(workflow.time()), lambda: self._may_end() or writing.done())
+        await self._wait_until(
+            self._next_tick(workflow.time()),
+            lambda: writing.done() or (self._run_is_long() and not self._writer.pending),
+        )
         if writing.done():
             writing.result()
         return self._run_ends()
@@ -142,14 +127,10 @@ class ObserveClusterWorkflow(Loop[ObserveState]):
 
     def _up_to_date(self) -> bool:
         """Whether no tick is due or under way."""
-        some = self._tried or self._state.newest is not None
-        if self._timed:
-            return some and not self._ticking
+        if self._ticking or not (self._tried or self._state.newest is not None):
+            return False
         now = workflow.time()
-        return some and not self._ticking and self._next_tick(now) > now
-
-    def _may_end(self) -> bool:
-        return self._run_is_long() and not self._writer.pending
+        return self._timed or self._next_tick(now) > now
 
     async def _leave(self, writing: "asyncio.Task[None]") -> None:
         """Hand over what is pending, answer every update, deliver every signal."""
@@ -178,14 +159,13 @@ class ObserveClusterWorkflow(Loop[ObserveState]):
             state.log_spike = state.log_spike or (spiked and not published)
             self._ticking, self._tried = False, True
 
-    async def _read(self, tick: int) -> EvaluateHealth | None:
+    async def _read(self, tick: int) -> m.EvaluateHealth | None:
         """What is to be evaluated; None if there was no worker."""
-        signals: Document | None = None
-        reason = ""
+        signals, reason = None, ""
+        deadline = calls.fetch_deadline_sec(self._definition.interval_sec)
         try:
-            deadline = calls.fetch_deadline_sec(self._definition.interval_sec)
             fetched = await calls.fetch_signals(
-                FetchSignals(cluster=self._cluster, tick=tick, deadline_sec=deadline),
+                m.FetchSignals(cluster=self._cluster, tick=tick, deadline_sec=deadline),
                 schedule_to_start=self._worker_within(),
                 start_to_close=deadline + 3,
             )
@@ -194,16 +174,17 @@ class ObserveClusterWorkflow(Loop[ObserveState]):
             reason = self._failed(error)
             if calls.no_worker(error):
                 return None
-        return EvaluateHealth(
+        return m.EvaluateHealth(
             cluster=self._cluster,
             tick=tick,
             signals=signals,
             memory=self._state.memory,
             missing_reason=reason,
             logs=self._state.logs,
+            assessed_state=self._state.assessed_state,
         )
 
-    async def _evaluate_and_publish(self, given: EvaluateHealth, *, spiked: bool) -> bool:
+    async def _evaluate_and_publish(self, given: m.EvaluateHealth, *, spiked: bool) -> bool:
         try:
             evaluated = await calls.evaluate_health(given, schedule_to_start=self._worker_within())
         except ActivityError as error:
@@ -220,7 +201,7 @@ class ObserveClusterWorkflow(Loop[ObserveState]):
         """Seconds within which a worker must take an activity."""
         return max(3.0, slack(self._definition.interval_sec))
 
-    async def _publish(self, evaluated: HealthEvaluated, *, spiked: bool) -> None:
+    async def _publish(self, evaluated: m.HealthEvaluated, *, spiked: bool) -> None:
         state, evaluation, tick = self._state, evaluated.evaluation, evaluated.tick
         self._writer.pending.append(evaluated.snapshot(memory_before=state.memory))
         state.newest, state.memory, state.last_evaluated = evaluation, evaluated.memory, tick
@@ -230,11 +211,11 @@ class ObserveClusterWorkflow(Loop[ObserveState]):
             state.assessed_state = evaluated.health_state
             await self._assess(evaluation, tick, "state_change" if changed else "log_spike")
         if changed and self._notifies:
-            signal = send_signal(notify_id(self._cluster), VERDICT_CHANGED, evaluated.words)
+            signal = send_signal(d.notify_id(self._cluster), d.VERDICT_CHANGED, evaluated.words)
             running = [task for task in self._notifying if not task.done()]
             self._notifying = [*running, asyncio.create_task(signal)]
 
-    async def _assess(self, evaluation: EvaluationDocument, tick: int, trigger: str) -> None:
+    async def _assess(self, evaluation: m.Document, tick: int, trigger: str) -> None:
         self._state.assessed = max(tick, self._state.assessed or tick)
-        given = AssessInput(cluster=self._cluster, evaluation=evaluation, trigger=trigger)
-        await start_child(AssessHealthWorkflow.run, given, assess_id(self._cluster, tick, trigger))
+        given = d.AssessInput(cluster=self._cluster, evaluation=evaluation, trigger=trigger)
+        await start_child(AssessHealthWorkflow.run, given, d.assess_id(self._cluster, tick, trigger))

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
@@ -53,7 +53,7 @@ class LoopKind:
     workflow_id: Callable[[str], str]
     run: Any
     input: type[d.LoopInput[Any]]
-    interval_sec: Callable[[ClusterSettings], float]
+    interval_sec: Callable[[ClusterSettings], float] = lambda cluster: cluster.interval_sec
     recover: Recover | None = None
     needed: Callable[[ClusterSettings], bool] = lambda _: True
 
@@ -62,27 +62,41 @@ class LoopKind:
 # without workers, and its successor carries on with all of it.
 
 
-async def _events(client: Client, ended: WorkflowExecutionDescription) -> AsyncIterator[tuple[str, Payloads, Payloads]]:
-    """Name, input and result of what one run did, in order: its own start (`INPUT`), each activity that completed, each
-    workflow it started."""
+@dataclass(frozen=True)
+class _Event:
+    """What one run did: its own start (`INPUT`), an activity that completed, or a workflow that it started."""
+
+    client: Client
+    name: str
+    given: Payloads
+    answer: Payloads = field(default_factory=Payloads)
+
+    async def input(self, model: type[M]) -> M:
+        return await self._decoded(self.given, model)
+
+    async def result(self, model: type[M]) -> M:
+        return await self._decoded(self.answer, model)
+
+    async def _decoded(self, payloads: Payloads, model: type[M]) -> M:
+        values: list[Any] = await self.client.data_converter.decode(payloads.payloads, [model])
+        return model.model_validate(values[0])
+
+
+async def _events(client: Client, ended: WorkflowExecutionDescription) -> AsyncIterator[_Event]:
+    """What one run did, in order."""
     scheduled: dict[int, tuple[str, Payloads]] = {}
     async for event in client.get_workflow_handle(ended.id, run_id=ended.run_id).fetch_history_events():
         if event.HasField("workflow_execution_started_event_attributes"):
-            yield INPUT, event.workflow_execution_started_event_attributes.input, Payloads()
+            yield _Event(client, INPUT, event.workflow_execution_started_event_attributes.input)
         elif event.HasField("activity_task_scheduled_event_attributes"):
             activity = event.activity_task_scheduled_event_attributes
             scheduled[event.event_id] = activity.activity_type.name, activity.input
         elif event.HasField("activity_task_completed_event_attributes"):
             completed = event.activity_task_completed_event_attributes
-            yield *scheduled.pop(completed.scheduled_event_id), completed.result
+            yield _Event(client, *scheduled.pop(completed.scheduled_event_id), completed.result)
         elif event.HasField("start_child_workflow_execution_initiated_event_attributes"):
             child = event.start_child_workflow_execution_initiated_event_attributes
-            yield child.workflow_type.name, child.input, Payloads()
-
-
-async def _decoded(client: Client, payloads: Payloads, model: type[M]) -> M:
-    values: list[Any] = await client.data_converter.decode(payloads.payloads, [model])
-    return model.model_validate(values[0])
+            yield _Event(client, child.workflow_type.name, child.input)
 
 
 async def observe_state(
@@ -93,32 +107,29 @@ async def observe_state(
     state = d.ObserveState()
     pending: dict[str, SnapshotDocument] = {}
 
-    def stored(snapshots: list[SnapshotDocument]) -> None:
-        for snapshot in snapshots:
-            pending.pop(snapshot.evaluation_id, None)
-
-    async for name, given, result in _events(client, ended):
-        if name == INPUT:
-            state = (await _decoded(client, given, d.ObserveInput)).state or state
-        elif name == "evaluate_health":
-            memory_before = (await _decoded(client, given, EvaluateHealth)).memory
-            evaluated = await _decoded(client, result, HealthEvaluated)
-            snapshot = evaluated.snapshot(memory_before)
+    async for event in _events(client, ended):
+        stored: list[SnapshotDocument] = []
+        if event.name == INPUT:
+            state = (await event.input(d.ObserveInput)).state or state
+        elif event.name == "evaluate_health":
+            evaluated = await event.result(HealthEvaluated)
+            snapshot = evaluated.snapshot((await event.input(EvaluateHealth)).memory)
             pending[snapshot.evaluation_id] = snapshot
             state.newest, state.memory = evaluated.evaluation, evaluated.memory
             state.last_tick = state.last_evaluated = evaluated.tick
             state.window.push(evaluated.tick, evaluated.readings)
             state.cycles += 1
             state.resumed = True
-        elif name == "store_signals_snapshot":
-            stored((await _decoded(client, given, StoreSnapshots)).snapshots)
-        elif name == d.STORE_BACKLOG:
-            backlog = (await _decoded(client, given, d.StoreBacklogInput)).snapshots
-            stored(backlog)
-            state.backlog = d.backlog_id(backlog[0].evaluation_id)
-        elif name == d.ASSESS:
-            assessed = (await _decoded(client, given, d.AssessInput)).evaluation
+        elif event.name == "store_signals_snapshot":
+            stored = (await event.input(StoreSnapshots)).snapshots
+        elif event.name == d.STORE_BACKLOG:
+            stored = (await event.input(d.StoreBacklogInput)).snapshots
+            state.backlog = d.backlog_id(stored[0].evaluation_id)
+        elif event.name == d.ASSESS:
+            assessed = (await event.input(d.AssessInput)).evaluation
             state.assessed_state, state.assessed = assessed["verdict"]["health_state"], state.last_evaluated
+        for snapshot in stored:
+            pending.pop(snapshot.evaluation_id, None)
     for workflow_id, backlog_input in backlogs(cluster, list(pending.values()), state.backlog):
         with contextlib.suppress(WorkflowAlreadyStartedError):
             await client.start_workflow(StoreBacklogWorkflow.run, backlog_input, id=workflow_id, task_queue=task_queue)
@@ -135,11 +146,11 @@ async def log_watcher_state(
     if ended.status is WorkflowExecutionStatus.COMPLETED:
         return None
     state = d.LogWatcherState()
-    async for name, given, result in _events(client, ended):
-        if name == INPUT:
-            state = (await _decoded(client, given, d.LogWatcherInput)).state or state
-        elif name == "query_logs":
-            read = await _decoded(client, result, LogsQueried)
+    async for event in _events(client, ended):
+        if event.name == INPUT:
+            state = (await event.input(d.LogWatcherInput)).state or state
+        elif event.name == "query_logs":
+            read = await event.result(LogsQueried)
             state.cursor, state.memory, state.seen = read.cursor, read.memory, read.seen
             state.cycles += 1
     state.runs += 1
@@ -154,44 +165,18 @@ async def notify_state(
     return None if stored is None else d.NotifyState.model_validate(stored)
 
 
-OBSERVING = LoopKind(
-    "watches",
-    d.observe_id,
-    ObserveClusterWorkflow.run,
-    d.ObserveInput,
-    interval_sec=lambda cluster: cluster.interval_sec,
-    recover=observe_state,
-)
+OBSERVING = LoopKind("watches", d.observe_id, ObserveClusterWorkflow.run, d.ObserveInput, recover=observe_state)
 SCHEDULING = LoopKind(
-    "schedules assessments of",
-    d.scheduled_id,
-    ScheduledAssessmentWorkflow.run,
-    d.ScheduleInput,
-    interval_sec=lambda cluster: cluster.assess_every_sec,
-)
+    "schedules assessments of", d.scheduled_id, ScheduledAssessmentWorkflow.run, d.ScheduleInput,
+    lambda cluster: cluster.assess_every_sec,
+)  # fmt: skip
 LOGGING = LoopKind(
-    "reads the logs of",
-    d.log_watcher_id,
-    LogWatcherWorkflow.run,
-    d.LogWatcherInput,
-    interval_sec=lambda cluster: cluster.interval_sec,
-    recover=log_watcher_state,
+    "reads the logs of", d.log_watcher_id, LogWatcherWorkflow.run, d.LogWatcherInput, recover=log_watcher_state,
     needed=lambda cluster: cluster.logs is not None,
-)
-PRUNING = LoopKind(
-    "prunes the stored rows of",
-    d.prune_id,
-    PruneStoreWorkflow.run,
-    d.PruneInput,
-    interval_sec=lambda _: 86_400.0,
-)
+)  # fmt: skip
+PRUNING = LoopKind("prunes the stored rows of", d.prune_id, PruneStoreWorkflow.run, d.PruneInput, lambda _: 86_400.0)
 NOTIFYING = LoopKind(
-    "sends notifications of",
-    d.notify_id,
-    NotifyWorkflow.run,
-    d.NotifyInput,
-    interval_sec=lambda _: 600.0,
-    recover=notify_state,
+    "sends notifications of", d.notify_id, NotifyWorkflow.run, d.NotifyInput, lambda _: 600.0, notify_state
 )
 LOOPS = (OBSERVING, SCHEDULING, LOGGING, PRUNING)
 

@@ -16,17 +16,9 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from copilot.loops import calls
-from copilot.loops.definitions import (
-    PRUNE,
-    STORE_BACKLOG,
-    ObserveState,
-    PruneInput,
-    PruneState,
-    StoreBacklogInput,
-    backlog_id,
-)
+from copilot.loops import definitions as d
+from copilot.loops import messages as m
 from copilot.loops.loop import Loop, send_signal, start_child
-from copilot.loops.messages import ClusterNow, SnapshotDocument, SnapshotsStored, StoreSnapshots
 from copilot.telemetry.spans import ROOT, span
 
 SNAPSHOTS_PER_WRITE = 20
@@ -49,7 +41,7 @@ async def wait_for_backlog(backlog: str, stored: Callable[[], bool]) -> None:
             await workflow.wait_condition(stored, timeout=ASK_AGAIN)
 
 
-@workflow.defn(name=STORE_BACKLOG)
+@workflow.defn(name=d.STORE_BACKLOG)
 class StoreBacklogWorkflow:
     """Stores snapshots that a loop could not store before its run ended. Tries until it succeeds."""
 
@@ -58,11 +50,11 @@ class StoreBacklogWorkflow:
         self._waiting: list[str] = []
 
     @workflow.run
-    async def run(self, given: StoreBacklogInput) -> SnapshotsStored:
+    async def run(self, given: d.StoreBacklogInput) -> m.SnapshotsStored:
         after = given.after
         if after is not None:
             await wait_for_backlog(after, lambda: after in self._stored)
-        stored = await calls.store_signals_snapshot(StoreSnapshots(cluster=given.cluster, snapshots=given.snapshots))
+        stored = await calls.store_signals_snapshot(m.StoreSnapshots(cluster=given.cluster, snapshots=given.snapshots))
         while self._waiting:
             await send_signal(self._waiting.pop(0), BACKLOG_STORED, workflow.info().workflow_id)
         return stored
@@ -78,9 +70,9 @@ class StoreBacklogWorkflow:
         self._stored.add(workflow_id)
 
 
-def first_batch(pending: list[SnapshotDocument]) -> list[SnapshotDocument]:
+def first_batch(pending: list[m.SnapshotDocument]) -> list[m.SnapshotDocument]:
     """The first snapshots that fit a payload: at least one, at most 20 and 80 KB."""
-    batch: list[SnapshotDocument] = []
+    batch: list[m.SnapshotDocument] = []
     size = 0
     for snapshot in pending[:SNAPSHOTS_PER_WRITE]:
         size += len(json.dumps(dict(snapshot)))
@@ -91,24 +83,24 @@ def first_batch(pending: list[SnapshotDocument]) -> list[SnapshotDocument]:
 
 
 def backlogs(
-    cluster: str, pending: list[SnapshotDocument], after: str | None
-) -> Iterator[tuple[str, StoreBacklogInput]]:
+    cluster: str, pending: list[m.SnapshotDocument], after: str | None
+) -> Iterator[tuple[str, d.StoreBacklogInput]]:
     """Id and input of the backlogs that store these snapshots, each after the one before; the first after `after`."""
     while pending:
         batch = first_batch(pending)
-        workflow_id = backlog_id(batch[0].evaluation_id)
-        yield workflow_id, StoreBacklogInput(cluster=cluster, snapshots=batch, after=after)
+        workflow_id = d.backlog_id(batch[0].evaluation_id)
+        yield workflow_id, d.StoreBacklogInput(cluster=cluster, snapshots=batch, after=after)
         after, pending = workflow_id, pending[len(batch) :]
 
 
 class SnapshotWriter:
     """Stores snapshots beside the loop, never in front of it; first it waits for the backlog `state.backlog`."""
 
-    def __init__(self, cluster: str, state: ObserveState, failed: Callable[[ActivityError], object]) -> None:
+    def __init__(self, cluster: str, state: d.ObserveState, failed: Callable[[ActivityError], object]) -> None:
         self._cluster = cluster
         self._state = state
         self._failed = failed
-        self.pending: list[SnapshotDocument] = []
+        self.pending: list[m.SnapshotDocument] = []
 
     def backlog_stored(self, workflow_id: str) -> None:
         """That backlog is stored."""
@@ -127,7 +119,7 @@ class SnapshotWriter:
             try:
                 with span("store", {"cluster": self._cluster, "snapshots": len(batch)}, carrier=ROOT):
                     await calls.store_signals_snapshot(
-                        StoreSnapshots(cluster=self._cluster, snapshots=batch), schedule_to_close=GIVE_UP_SEC
+                        m.StoreSnapshots(cluster=self._cluster, snapshots=batch), schedule_to_close=GIVE_UP_SEC
                     )
             except ActivityError as error:
                 self._failed(error)
@@ -158,16 +150,16 @@ def first_pause(cluster: str, interval_sec: float) -> float:
     return interval_sec / 48 * (1 + share)
 
 
-@workflow.defn(name=PRUNE)
-class PruneStoreWorkflow(Loop[PruneState]):
+@workflow.defn(name=d.PRUNE)
+class PruneStoreWorkflow(Loop[d.PruneState]):
     """The loop. Ends only when it is cancelled."""
 
     @workflow.init
-    def __init__(self, given: PruneInput) -> None:
-        super().__init__(given, given.state or PruneState())
+    def __init__(self, given: d.PruneInput) -> None:
+        super().__init__(given, given.state or d.PruneState())
 
     @workflow.run
-    async def run(self, given: PruneInput) -> None:  # noqa: ARG002
+    async def run(self, given: d.PruneInput) -> None:  # noqa: ARG002
         if self._state.since is None:
             self._state.since = int(workflow.time())
         while not self._run_ends():
@@ -192,7 +184,7 @@ class PruneStoreWorkflow(Loop[PruneState]):
         self._cycles_left -= 1
         try:
             pruned = await calls.prune_store(
-                ClusterNow(cluster=self._cluster, now=now), schedule_to_close=self._definition.interval_sec / 2
+                m.ClusterNow(cluster=self._cluster, now=now), schedule_to_close=self._definition.interval_sec / 2
             )
         except ActivityError as error:
             self._failed(error)

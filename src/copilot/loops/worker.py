@@ -1,13 +1,12 @@
 """The worker: runs all workflows and activities, of every configured cluster."""
 
 import asyncio
-import signal
-from collections.abc import Coroutine, Iterable, Mapping
+import inspect
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
 from itertools import chain
-from typing import Any, TypeVar
 
 from temporalio import activity, workflow
 from temporalio.client import Client
@@ -31,13 +30,11 @@ from copilot.loops.observe import ObserveClusterWorkflow
 from copilot.loops.storing import PruneStoreWorkflow, StoreBacklogWorkflow
 from copilot.notify.channels import channel
 from copilot.redaction.redactor import redacted
-from copilot.settings.load import Settings, StoreSettings, WorkerSettings
-from copilot.sources.knowledge.local import LocalKnowledge
+from copilot.settings.load import Settings, WorkerSettings
 from copilot.telemetry.process_log import Facts, say
 from copilot.telemetry.runtime import measuring_process, start_runtime
 from copilot.telemetry.spans import traced
 
-T = TypeVar("T")
 WORKFLOWS = (
     ObserveClusterWorkflow,
     ScheduledAssessmentWorkflow,
@@ -56,9 +53,6 @@ PASSED_THROUGH = (
     "whenever",
 )
 UNVERSIONED = WorkerSettings()
-NO_LOGS = LogActivities(redact=redacted)
-NO_CHANNELS = NotifyActivities()
-RETENTION_DAYS = StoreSettings().retention_days
 STOP_WITHIN = timedelta(seconds=3)
 STICKY_WAIT = timedelta(seconds=2)
 """How long the server offers a loop to the sticky queue of a crashed worker before any worker can take it."""
@@ -69,43 +63,17 @@ def workflow_runner() -> SandboxedWorkflowRunner:
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
 
 
-def build_worker(
-    client: Client,
-    task_queue: str,
-    observing: ObserveActivities,
-    release: WorkerSettings = UNVERSIONED,
-    logs: LogActivities = NO_LOGS,
-    explaining: ExplainActivities | None = None,
-    retention_days: float = RETENTION_DAYS,
-    notifying: NotifyActivities = NO_CHANNELS,
-) -> Worker:
-    """A worker of the given release over the given activities; it prunes rows older than `retention_days`. `explaining`
-    None: no model explains."""
-    explaining = explaining or ExplainActivities(store=observing.store, knowledge=LocalKnowledge())
-    scheduling = ScheduleActivities(observing.store, LoopLive(client))
+def build_worker(client: Client, task_queue: str, *activities: object, release: WorkerSettings = UNVERSIONED) -> Worker:
+    """A worker of the given release. The public coroutines of `activities` are activities."""
     return Worker(
         client,
         task_queue=task_queue,
         workflows=WORKFLOWS,
         activities=[
-            observing.fetch_signals,
-            observing.evaluate_health,
-            observing.store_signals_snapshot,
-            observing.store_health_assessment,
-            observing.resume_memory,
-            explaining.explain_assessment,
-            explaining.explain_quickly,
-            explaining.fetch_rag_context,
-            explaining.explain_deeply,
-            explaining.improve_explanation,
-            scheduling.get_live_verdict,
-            scheduling.check_recent_assessment,
-            scheduling.get_latest_assessment,
-            scheduling.get_assessments_in_range,
-            logs.query_logs,
-            PruneActivities(observing.store, retention_days).prune_store,
-            notifying.plan_notices,
-            notifying.send_notice,
+            function
+            for each in activities
+            for name, function in inspect.getmembers(each, inspect.iscoroutinefunction)
+            if not name.startswith("_")
         ],
         workflow_runner=workflow_runner(),
         graceful_shutdown_timeout=STOP_WITHIN,
@@ -142,18 +110,16 @@ def log_activities(settings: Settings) -> LogActivities:
     return LogActivities(
         redact=partial(redacted, addresses=settings.redact_addresses),
         logs={
-            c.name: WatchedLogs(
-                bootstrap.log_source(c.logs), PatternBook([p.pattern() for p in c.logs.patterns]), c.window
-            )
+            c.name: WatchedLogs(bootstrap.log_source(logs), PatternBook([p.pattern() for p in logs.patterns]), c.window)
             for c in settings.clusters
-            if c.logs is not None
+            if (logs := c.logs) is not None
         },
     )
 
 
 async def close(observing: ObserveActivities, logs: LogActivities) -> None:
     """Close all sources and the store."""
-    for source in chain.from_iterable(observing.sources.values()):
+    for source in chain(*observing.sources.values()):
         await source.aclose()
     for watched in logs.logs.values():
         await watched.source.aclose()
@@ -161,10 +127,9 @@ async def close(observing: ObserveActivities, logs: LogActivities) -> None:
 
 
 async def run_worker(settings: Settings) -> None:
-    """Run until SIGINT or SIGTERM. SettingsError or StartError when it cannot start."""
+    """Run until cancelled. SettingsError or StartError when it cannot start."""
     if not settings.clusters:
         raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
-    stop = _stop_signals()
     form = settings.logging.format
     activity.logger.activity_info_on_message = workflow.logger.workflow_info_on_message = form == "text"
     meter = start_runtime(settings.worker).metric_meter
@@ -174,24 +139,24 @@ async def run_worker(settings: Settings) -> None:
         observing, logs = observe_activities(settings, meter), log_activities(settings)
         closing.push_async_callback(close, observing, logs)
         models, knowledge = bootstrap.models(settings.models), bootstrap.knowledge(settings.knowledge)
-        client = await _unless(stop, bootstrap.connected(settings.temporal, waiting=partial(say, form=form)))
-        if client is None:
-            return
+        client = await bootstrap.connected(settings.temporal, waiting=partial(say, form=form))
+        channels = {n.name: channel(n) for n in settings.notify}
         worker = build_worker(
             client,
             settings.task_queue,
             observing,
-            settings.worker,
             logs,
             ExplainActivities(observing.store, knowledge, models),
-            settings.store.retention_days,
-            NotifyActivities(settings.notify, {n.name: channel(n) for n in settings.notify}, settings.api.public_url),
+            ScheduleActivities(observing.store, LoopLive(client)),
+            PruneActivities(observing.store, settings.store.retention_days),
+            NotifyActivities(settings.notify, channels, settings.api.public_url),
+            release=settings.worker,
         )
         await closing.enter_async_context(worker)
         names = ", ".join(c.name for c in settings.clusters)
         await closing.enter_async_context(touched(settings.worker.alive_file))
         say(f"copilot worker is ready: task queue {settings.task_queue}, watching {names}", form)
-        await stop.wait()
+        await asyncio.Event().wait()
 
 
 def worker_facts(clusters: Iterable[str]) -> Facts:
@@ -212,21 +177,3 @@ def worker_facts(clusters: Iterable[str]) -> Facts:
         return found
 
     return facts
-
-
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """The result of the work; None if `stop` is set first."""
-    done, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait((done, stopped), return_when=asyncio.FIRST_COMPLETED)
-        return await done if done.done() else None
-    finally:
-        done.cancel()
-        stopped.cancel()
-
-
-def _stop_signals() -> asyncio.Event:
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop

@@ -25,9 +25,8 @@ class AppriseChannel:
         try:
             from apprise import Apprise, NotifyFormat, NotifyType
         except ImportError:
-            raise SettingsError(
-                [f"channel {self.settings.name!r} needs apprise: install temporal-sre-copilot[notify]"]
-            ) from None
+            needs = f"channel {self.settings.name!r} needs apprise: install temporal-sre-copilot[notify]"
+            raise SettingsError([needs]) from None
         # Below a warning, its log contains URLs.
         logging.getLogger("apprise").setLevel(logging.WARNING)
         target = Apprise()
@@ -37,19 +36,15 @@ class AppriseChannel:
         kind = NotifyType("info" if message.kind == "test" else TYPES[message.health_state.value])
         try:
             async with asyncio.timeout(self.timeout_sec):
-                done = await target.async_notify(
-                    body=text(message), title=message.headline, notify_type=kind, body_format=NotifyFormat.TEXT
-                )
+                parts = {"body": text(message), "title": message.headline, "notify_type": kind}
+                done = bool(await target.async_notify(**parts, body_format=NotifyFormat.TEXT))
         except TimeoutError:
-            return Outcome(
-                delivered=False, doubtful=True, why=f"apprise did not complete within {self.timeout_sec:g} s"
-            )
-        if done:
-            return Outcome(delivered=True)
-        return Outcome(delivered=False, doubtful=True, why="apprise could not deliver it: see the worker's log")
+            done, why = False, f"apprise did not complete within {self.timeout_sec:g} s"
+        else:
+            why = "" if done else "apprise could not deliver it: see the worker's log"
+        return Outcome(delivered=done, doubtful=not done, why=why)
 
 
 def text(message: Message) -> str:
     """The message as lines of plain text."""
-    lines = [text if label == "Summary" else f"{label}: {text}" for label, text in message.details().items()]
-    return "\n".join([*lines, *message.links().values()]) or message.headline
+    return "\n".join([*message.lines(), *message.links().values()]) or message.headline

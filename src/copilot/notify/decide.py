@@ -127,21 +127,28 @@ def decide(rules: ChannelRules, channel: ChannelState, cluster: ClusterState, no
 
 def after_attempt(channel: ChannelState, notification: Notification, outcome: Outcome, now: Instant) -> ChannelState:
     """The channel's state after an attempt. One that was refused, or failed for an hour, is given up."""
-    if outcome.delivered:
-        return _sent(channel, notification, now, maybe_delivered=True, delivered_state=notification.state)
-    tries, first_at = 1, now
-    if channel.attempt is not None and channel.attempt.notification == notification:
-        tries, first_at = channel.attempt.tries + 1, channel.attempt.first_at
+    before = channel.attempt if channel.attempt and channel.attempt.notification == notification else None
+    tries, first_at = (before.tries + 1, before.first_at) if before else (1, now)
     pause = max(min(MAX_BACKOFF_SEC, BACKOFF_SEC * 2 ** min(tries - 1, 20)), outcome.retry_after_sec or 0.0)
-    maybe_delivered = channel.maybe_delivered or outcome.doubtful
     next_at = now.add(seconds=min(pause, GIVE_UP_SEC))
-    if outcome.final or (next_at - first_at).total("seconds") > GIVE_UP_SEC:
-        delivered = channel.delivered_state
-        return _sent(channel, notification, now, maybe_delivered=maybe_delivered, delivered_state=delivered)
+    maybe_delivered = channel.maybe_delivered or outcome.doubtful or outcome.delivered
+    if outcome.delivered or outcome.final or (next_at - first_at).total("seconds") > GIVE_UP_SEC:
+        what = RESOLVED if notification.kind == RESOLVED else notification.state.value
+        sent = ChannelState(number=notification.number, sent_at={**channel.sent_at, what: now})
+        if what == RESOLVED:
+            return sent
+        changed = {
+            "state": notification.state,
+            "delivered_state": notification.state if outcome.delivered else channel.delivered_state,
+            "incident": notification.incident,
+            "maybe_delivered": maybe_delivered,
+            "last_at": now,
+        }
+        return sent.model_copy(update=changed)
     attempt = Attempt(notification=notification, tries=tries, first_at=first_at, next_at=next_at)
     incident = channel.incident or (notification.incident if outcome.doubtful else None)
-    changed = {"attempt": attempt, "maybe_delivered": maybe_delivered, "incident": incident}
-    return channel.model_copy(update=changed)
+    update = {"attempt": attempt, "maybe_delivered": maybe_delivered, "incident": incident}
+    return channel.model_copy(update=update)
 
 
 def _pending(
@@ -178,24 +185,3 @@ def _resolves(cluster: ClusterState, notified: ReportedState | None) -> bool:
 def _after_gap(rules: ChannelRules, channel: ChannelState, what: str, now: Instant) -> Instant:
     sent_at = channel.sent_at.get(what)
     return now if sent_at is None else sent_at.add(seconds=rules.min_gap_sec)
-
-
-def _sent(
-    channel: ChannelState,
-    notification: Notification,
-    now: Instant,
-    *,
-    maybe_delivered: bool,
-    delivered_state: ReportedState | None,
-) -> ChannelState:
-    if notification.kind == RESOLVED:
-        return ChannelState(number=notification.number, sent_at={**channel.sent_at, RESOLVED: now})
-    return ChannelState(
-        state=notification.state,
-        delivered_state=delivered_state,
-        incident=notification.incident,
-        maybe_delivered=maybe_delivered,
-        number=notification.number,
-        sent_at={**channel.sent_at, notification.state.value: now},
-        last_at=now,
-    )

@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 from whenever import Instant
 
 from copilot.notify.decide import RESOLVED, ClusterState, Kind, Notification, incident_id
@@ -16,19 +16,16 @@ MAX_GATES = 10
 BODY_VERSION = 1
 
 
-class _Document(BaseModel):
-    """A part of an Evaluation document. Fields that it does not need, or that another release wrote, are ignored."""
-
-    model_config = ConfigDict(extra="ignore")
+# Parts of an Evaluation document. Fields that a message does not need, or that another release wrote, are ignored.
 
 
-class _Action(_Document):
+class _Action(BaseModel):
     description: str = ""
     risk_level: str = ""
     runbook: str = ""
 
 
-class _Finding(_Document):
+class _Finding(BaseModel):
     finding: str
     subject: str = ""
     title: str = ""
@@ -36,19 +33,19 @@ class _Finding(_Document):
     suggested_actions: tuple[_Action, ...] = ()
 
 
-class _Gate(_Document):
+class _Gate(BaseModel):
     name: str
     fired: bool | None = None
 
 
-class _Verdict(_Document):
+class _Verdict(BaseModel):
     health_state: ReportedState
     since: Instant
     last_known_state: str | None = None
     gates: tuple[_Gate, ...] = ()
 
 
-class EvaluationExcerpt(_Document):
+class EvaluationExcerpt(BaseModel):
     """What a message needs of an Evaluation document."""
 
     evaluation_id: str
@@ -99,15 +96,21 @@ class Message(Frozen):
 
     def details(self) -> dict[str, str]:
         """What text channels show below the headline, by its label; without what there is none of."""
-        cause = self.finding.title if self.finding else ""
-        action = self.action.description if self.action else ""
-        details = {"Summary": self.summary, "Cause": cause, "Do first": action}
-        return {label: text for label, text in details.items() if text}
+        cause = self.finding.title if self.finding else None
+        action = self.action.description if self.action else None
+        return _some({"Summary": self.summary, "Cause": cause, "Do first": action})
+
+    def lines(self) -> list[str]:
+        """The same as sentences."""
+        return [text if label == "Summary" else f"{label}: {text}" for label, text in self.details().items()]
 
     def links(self) -> dict[str, str]:
         """The addresses to read on at, by their label."""
-        links = {"Open the page": self.page_url, "View runbook": self.runbook_url}
-        return {label: url for label, url in links.items() if url is not None}
+        return _some({"Open the page": self.page_url, "View runbook": self.runbook_url})
+
+
+def _some(texts: dict[str, str | None]) -> dict[str, str]:
+    return {label: text for label, text in texts.items() if text}
 
 
 def read_evaluation(document: dict[str, Any]) -> EvaluationExcerpt | None:
@@ -125,12 +128,9 @@ def compose(
     previous: ReportedState | None,
     evaluation: EvaluationExcerpt | None,
     public_url: str | None,
-    *,
-    addresses: bool = False,
 ) -> Message:
-    """The message of a notification. A resolved one has no finding and no action. `addresses`: hide IP addresses
-    too."""
-    redactor = Redactor(addresses=addresses)
+    """The message of a notification. A resolved one has no finding and no action."""
+    redactor = Redactor()
 
     def plain(text: str, max_chars: int) -> str:
         return bounded(redactor.redact(text[: 4 * max_chars]), max_chars)
@@ -138,6 +138,7 @@ def compose(
     kind = notification.kind
     first = evaluation.findings[0] if evaluation and evaluation.findings and kind != RESOLVED else None
     action = first.suggested_actions[0] if first and first.suggested_actions else None
+    runbook = action.runbook if action else ""
     return Message(
         event_id=notification.event_id(cluster),
         incident_id=incident_id(cluster, notification.incident),
@@ -160,9 +161,7 @@ def compose(
         action=action and MessageAction(description=plain(action.description, MAX_LONG), risk_level=action.risk_level),
         firing_gates=tuple(g.name for g in evaluation.verdict.gates if g.fired)[:MAX_GATES] if evaluation else (),
         page_url=_url(public_url, f"?cluster={quote(cluster, safe='')}"),
-        runbook_url=_url(public_url, f"runbooks/{quote(action.runbook, safe='')}/page")
-        if action and action.runbook
-        else None,
+        runbook_url=_url(public_url, f"runbooks/{quote(runbook, safe='')}/page") if runbook else None,
     )
 
 

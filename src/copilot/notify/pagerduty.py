@@ -7,18 +7,12 @@ from typing import Any
 from copilot.notify.decide import Outcome
 from copilot.notify.messages import Message, bounded
 from copilot.notify.webhook import TIMEOUT_SEC, post, secret
-from copilot.rules.model import ReportedState
 from copilot.settings.notify import NotifySettings
 
 ENQUEUE = "https://events.pagerduty.com/v2/enqueue"
 # Limits of the Events API v2: dedup_key and payload.summary.
 MAX_DEDUP_KEY, MAX_SUMMARY = 255, 1024
-SEVERITY = {
-    ReportedState.HAPPY: "info",
-    ReportedState.STRESSED: "warning",
-    ReportedState.UNKNOWN: "error",
-    ReportedState.CRITICAL: "critical",
-}
+SEVERITY = {"happy": "info", "stressed": "warning", "unknown": "error", "critical": "critical"}
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,11 @@ from typing import Any
 from copilot.notify.decide import Outcome
 from copilot.notify.messages import Message, bounded
 from copilot.notify.webhook import TIMEOUT_SEC, post, secret
-from copilot.rules.model import ReportedState
 from copilot.settings.notify import NotifySettings
 
 # Slack's limits (docs.slack.dev, Block Kit): a header, and a section's text.
 HEADER, SECTION = 150, 3000
-SIGNS = {
-    ReportedState.HAPPY: "🟢",
-    ReportedState.STRESSED: "🟡",
-    ReportedState.CRITICAL: "🔴",
-    ReportedState.UNKNOWN: "🟣",
-}
+SIGNS = {"happy": "🟢", "stressed": "🟡", "critical": "🔴", "unknown": "🟣"}
 
 
 @dataclass(frozen=True)
@@ -49,10 +43,7 @@ def body(message: Message) -> dict[str, Any]:
             _plain(f"Previous state: {message.previous_state.value if message.previous_state else '–'}"),
         ]},
     ]  # fmt: skip
-    blocks += [
-        {"type": "section", "text": _plain(text if label == "Summary" else f"{label}: {text}")}
-        for label, text in message.details().items()
-    ]
+    blocks += [{"type": "section", "text": _plain(line)} for line in message.lines()]
     if links := " · ".join(f"<{escaped(url)}|{label}>" for label, url in message.links().items()):
         blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": links}]})
     return {"text": escaped(f"{sign} {message.headline}. {message.summary}".strip()), "blocks": blocks}

@@ -4,6 +4,7 @@ URLs and keys are read for every message, so that a changed file counts from the
 """
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 from collections.abc import Callable, Collection, Mapping
@@ -90,26 +91,17 @@ async def post(
     try:
         async with asyncio.timeout(timeout_sec), httpx.AsyncClient(timeout=None, follow_redirects=False) as client:
             response = await client.send(request, stream=True, auth=login)
-            try:
-                text = await _first_bytes(response)
-            finally:
-                await response.aclose()
+            async with contextlib.aclosing(response):
+                text = (await anext(response.aiter_bytes(MAX_BODY_BYTES), b"")).decode("utf-8", errors="replace")
     except TimeoutError:
         return Outcome(delivered=False, doubtful=True, why=f"no answer from {address.host} within {timeout_sec:g} s")
     except (httpx.ConnectError, httpx.UnsupportedProtocol, httpx.ProxyError) as error:
         return Outcome(delivered=False, why=f"{address.host} cannot be reached ({_reason(error)})")
     except httpx.HTTPError as error:
         return Outcome(delivered=False, doubtful=True, why=f"{address.host}: {_reason(error)}")
-    return _outcome(response, _without(text, (*secrets, url)))
-
-
-async def _first_bytes(response: httpx.Response) -> str:
-    content = b""
-    async for piece in response.aiter_bytes():
-        content += piece
-        if len(content) >= MAX_BODY_BYTES:
-            break
-    return content[:MAX_BODY_BYTES].decode("utf-8", errors="replace")
+    for each in filter(None, (*secrets, url)):
+        text = text.replace(each, "‹secret›")
+    return _outcome(response, bounded(redacted(text), MAX_WHY))
 
 
 def _outcome(response: httpx.Response, text: str) -> Outcome:
@@ -130,13 +122,6 @@ def retry_after_sec(text: str, now: Instant) -> float | None:
         return max(0.0, (Instant.parse_rfc2822(text) - now).total("seconds"))
     except ValueError:
         return None
-
-
-def _without(text: str, secrets: Collection[str]) -> str:
-    for each in secrets:
-        if each:
-            text = text.replace(each, "‹secret›")
-    return bounded(redacted(text), MAX_WHY)
 
 
 def _reason(error: httpx.HTTPError) -> str:

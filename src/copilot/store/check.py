@@ -16,6 +16,7 @@ from copilot.errors import StoreError
 from copilot.settings.store_address import DsqlAddress, StoreAddress
 from copilot.store.connections import (
     CONNECT_SEC,
+    ERRORS,
     STATEMENT_SEC,
     CertificatesRefused,
     Connections,
@@ -25,7 +26,7 @@ from copilot.store.connections import (
     parse_address,
 )
 from copilot.store.migrate import CURRENT_VERSION, current_version, migrations
-from copilot.store.rows import Connection, RawConnection
+from copilot.store.rows import RawConnection
 
 STEPS = ("name resolution", "TCP", "TLS", "authentication", "database", "schema version")
 NAME, TCP, TLS, AUTH, DATABASE, SCHEMA = STEPS
@@ -40,12 +41,11 @@ FIXES = {
 }
 DSQL_FIXES = FIXES | {
     AUTH: "the AWS identity needs dsql:DbConnectAdmin (user admin) or dsql:DbConnect on the cluster; a user other than "
-    "admin also a role there (AWS IAM GRANT)",
+    "admin also a role there (AWS IAM GRANT)"
 }
 NO_POSTGRES = "no PostgreSQL answers there: check whether the database hangs, and host and port in [store] url"
 NO_CREDENTIALS = "provide AWS credentials: a role, a profile in [store] url, or AWS_… variables"
 NEWER = "upgrade this program: a newer one made the schema"
-_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +91,8 @@ class _Steps:
 
     def checks(self) -> tuple[Check, ...]:
         """All steps in order; those after a failed one are skipped."""
-        untried = {s: Check(name=s, status=CheckStatus.SKIPPED, found="not tried") for s in STEPS}
-        return tuple((untried | self._checks).values())
+        untried = Check(name="", status=CheckStatus.SKIPPED, found="not tried")
+        return tuple(self._checks.get(s, untried.model_copy(update={"name": s})) for s in STEPS)
 
     async def run(self) -> None:
         """Run one step after the other, until one fails."""
@@ -175,12 +175,16 @@ class _Steps:
         return None
 
     async def _database(self, connection: RawConnection) -> None:
+        if not isinstance(connection, _TlsConnection) or connection.tls is None:
+            self._add(TLS, CheckStatus.SKIPPED, "not encrypted: sslmode=verify-full requires it")
+        else:
+            verified = "verified" if self.address.verified else "not verified"
+            self._add(TLS, CheckStatus.OK, f"{connection.tls}, the certificate {verified}")
         try:
-            self._add(TLS, *self._encryption(connection))
             self.server = str(await connection.fetchval("SELECT version()")).partition(" on ")[0]
             user = await connection.fetchval("SELECT current_user")
             database = await connection.fetchval("SELECT current_database()")
-        except _ERRORS as error:
+        except ERRORS as error:
             self._fail(DATABASE, error)
             return
         self._add(AUTH, CheckStatus.OK, f"as {user}")
@@ -189,25 +193,16 @@ class _Steps:
             self.version = int(await connection.fetchval(CURRENT_VERSION))
         except asyncpg.UndefinedTableError:
             self.version = 0
-        except _ERRORS as error:
+        except ERRORS as error:
             self._fail(SCHEMA, error)
             return
-        self._schema(self.version, migrations()[-1].version)
-
-    def _encryption(self, connection: RawConnection) -> tuple[CheckStatus, str]:
-        if not isinstance(connection, _TlsConnection) or connection.tls is None:
-            return CheckStatus.SKIPPED, "not encrypted: sslmode=verify-full requires it"
-        verified = "verified" if self.address.verified else "not verified"
-        return CheckStatus.OK, f"{connection.tls}, the certificate {verified}"
-
-    def _schema(self, version: int, newest: int) -> None:
+        version, newest = self.version, migrations()[-1].version
         if version == newest:
             self._add(SCHEMA, CheckStatus.OK, f"{version}, up to date")
         elif version > newest:
             self._add(SCHEMA, CheckStatus.FAILED, f"{version}, this program knows only {newest}", NEWER)
         else:
-            found = f"{version}, this program has {newest}" if version else "there are no tables yet"
-            self._add(SCHEMA, CheckStatus.FAILED, found)
+            self._fail(SCHEMA, f"{version}, this program has {newest}" if version else "there are no tables yet")
 
 
 TABLES = """
@@ -238,7 +233,8 @@ async def inspect(url: str, count_within_sec: float = STATEMENT_SEC) -> Found:
     does not finish counting a large one. StoreError: it cannot be reached."""
     connections = Connections(url, max_size=1)
     try:
-        server, names = await connections.transaction(_server_and_tables)
+        server = str(await connections.value("SELECT version()")).partition(" on ")[0]
+        names = [row["name"] for row in await connections.rows(TABLES)]
         tables, estimated = {}, set()
         for name in names:
             tables[name], exact = await _rows(connections, name, count_within_sec)
@@ -251,11 +247,6 @@ async def inspect(url: str, count_within_sec: float = STATEMENT_SEC) -> Found:
         await connections.close()
 
 
-async def _server_and_tables(connection: Connection) -> tuple[str, list[str]]:
-    version = str(await connection.fetchval("SELECT version()"))
-    return version.partition(" on ")[0], [row["name"] for row in await connection.fetch(TABLES)]
-
-
 async def _rows(connections: Connections, table: str, within_sec: float) -> tuple[int, bool]:
     """The number of rows, and whether it was counted."""
     if not table.replace("_", "").isalnum():
@@ -266,4 +257,4 @@ async def _rows(connections: Connections, table: str, within_sec: float) -> tupl
     except StoreError as error:
         if not isinstance(error.__cause__, TimeoutError):
             raise
-    return max(0, int(await connections.transaction(lambda c: c.fetchval(ESTIMATE, table)))), False
+    return max(0, int(await connections.value(ESTIMATE, table))), False

@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from operator import methodcaller
 from typing import Any, TypeVar
 
 import asyncpg
@@ -41,6 +42,8 @@ _LOST = (
     asyncpg.CrashShutdownError,
     ConnectionError,
 )
+ERRORS = (*_LOST, asyncpg.PostgresError, OSError, TimeoutError)
+"""What asyncpg and sockets raise."""
 # Another process changed the schema: statements must be prepared again.
 _STALE = asyncpg.InvalidCachedStatementError
 
@@ -88,7 +91,10 @@ def _dsql(address: DsqlAddress) -> Connect:
         properties["profile"] = address.profile
 
     async def connect(**keywords: Any) -> RawConnection:
-        context = _verifying(address.ca_file)
+        try:
+            context = ssl.create_default_context(cafile=address.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise _unreadable(error) from error
         try:
             login = await asyncio.to_thread(
                 ConnectionUtilities.parse_properties_and_set_token, None, properties, "asyncpg"
@@ -109,13 +115,6 @@ def _dsql(address: DsqlAddress) -> Connect:
     return connect
 
 
-def _verifying(ca_file: str | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise _unreadable(error) from error
-
-
 def _unreadable(error: Exception) -> CertificatesRefused:
     return CertificatesRefused(f"the certificates to trust cannot be read: {error}")
 
@@ -134,10 +133,6 @@ class _PooledConnection(RawConnection):
     """A connection with the time it was made at, by the clock of its Connections."""
 
     connected_at: float = 0.0
-
-
-async def _reset(connection: RawConnection) -> None:
-    await connection.execute("RESET ALL")
 
 
 class Connections:
@@ -185,10 +180,28 @@ class Connections:
             try:
                 async with self._acquired() as connection:
                     return await work(connection)
-            except (*_LOST, asyncpg.PostgresError, OSError, TimeoutError) as error:
+            except ERRORS as error:
                 if attempt >= _attempts(error):
                     raise self._refused(error) from error
             await asyncio.sleep(min(MAX_PAUSE_SEC, FIRST_PAUSE_SEC * 2**attempt) * random.random())
+
+    # One statement in a transaction of its own. Each raises StoreError.
+
+    async def execute(self, statement: str, *args: Any) -> str:
+        """Its status."""
+        return await self.transaction(lambda c: c.execute(statement, *args))
+
+    async def value(self, statement: str, *args: Any) -> Any:
+        """The first column of its first row; None without a row."""
+        return await self.transaction(lambda c: c.fetchval(statement, *args))
+
+    async def row(self, statement: str, *args: Any) -> asyncpg.Record | None:
+        """Its first row, if any."""
+        return await self.transaction(lambda c: c.fetchrow(statement, *args))
+
+    async def rows(self, statement: str, *args: Any) -> list[asyncpg.Record]:
+        """All its rows."""
+        return await self.transaction(lambda c: c.fetch(statement, *args))
 
     async def close(self) -> None:
         """Close all connections, without waiting for a database that does not answer."""
@@ -196,7 +209,7 @@ class Connections:
         if pool is not None:
             try:
                 await asyncio.wait_for(pool.close(), timeout=CONNECT_SEC)
-            except (*_LOST, asyncpg.PostgresError, OSError, TimeoutError):
+            except ERRORS:
                 pool.terminate()
 
     @asynccontextmanager
@@ -205,7 +218,7 @@ class Connections:
         connection = await pool.acquire(timeout=2 * CONNECT_SEC)
         try:
             while self._clock() - getattr(connection, "connected_at", 0.0) > self._recycle_after_sec:
-                with contextlib.suppress(*_LOST, asyncpg.PostgresError, OSError, TimeoutError):
+                with contextlib.suppress(*ERRORS):
                     await connection.close(timeout=CONNECT_SEC)
                 await pool.release(connection)
                 connection = await pool.acquire(timeout=2 * CONNECT_SEC)
@@ -221,6 +234,7 @@ class Connections:
         async with self._opening:
             if self._pool is None:
                 connect: Any = self._new_connection  # the stubs require every parameter of asyncpg.connect
+                reset: Any = methodcaller("execute", "RESET ALL")
                 self._pool = await asyncpg.create_pool(
                     connect=connect,
                     min_size=0,
@@ -229,7 +243,7 @@ class Connections:
                     timeout=CONNECT_SEC,
                     command_timeout=STATEMENT_SEC,
                     connection_class=_PooledConnection,
-                    reset=_reset,
+                    reset=reset,
                 )
             return self._pool
 

@@ -9,14 +9,13 @@ import logging
 import re
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
 
 from whenever import Instant
 
 from copilot.errors import StoreError
 from copilot.settings.store_address import Flavour
 from copilot.store.connections import Connections
-from copilot.store.rows import Connection, to_column
+from copilot.store.rows import to_column
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +40,7 @@ CREATE TABLE IF NOT EXISTS schema_version (
     version int PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL)
 """
 
+APPLIED = "INSERT INTO schema_version (version, name, applied_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
 CURRENT_VERSION = "SELECT coalesce(max(version), 0) FROM schema_version"
 _INDEX = re.compile(r"CREATE (?:UNIQUE )?INDEX ASYNC (?:IF NOT EXISTS )?(?P<name>\w+) ON")
 
@@ -79,68 +79,43 @@ def for_database(flavour: Flavour, statement: str) -> str:
 async def migrate(connections: Connections, now: Instant) -> int:
     """Migrate the schema and return its version. StoreError: it is newer than this program."""
     flavour = connections.address.flavour
-    await connections.transaction(lambda c: c.execute(VERSIONS))
+    await connections.execute(VERSIONS)
     known = migrations()
     at = await current_version(connections)
     newest = known[-1].version
     if at > newest:
         raise StoreError(f"the schema is at version {at}, this program knows only {newest}: upgrade the program")
     for migration in known:
-        if migration.version > at:
-            for statement in migration.statements:
-                await _run(connections, flavour, statement)
-            await _record(connections, migration, now)
+        if migration.version <= at:
+            continue
+        for statement in migration.statements:
+            if flavour == "dsql" and (index := _INDEX.match(statement)):
+                await build_index(connections, statement, index["name"])
+            else:
+                await connections.execute(for_database(flavour, statement))
+        await connections.execute(APPLIED, migration.version, migration.name, to_column(now))
     return newest
 
 
 async def current_version(connections: Connections) -> int:
     """The schema's version; 0 before the first migration."""
-
-    async def read(connection: Connection) -> int:
-        return int(await connection.fetchval(CURRENT_VERSION))
-
-    return await connections.transaction(read)
-
-
-async def _run(connections: Connections, flavour: Flavour, statement: str) -> None:
-    if flavour == "dsql" and (index := _INDEX.match(statement)):
-        await build_index(connections, statement, index["name"])
-    else:
-        await connections.transaction(lambda c: c.execute(for_database(flavour, statement)))
-
-
-async def _record(connections: Connections, migration: Migration, now: Instant) -> None:
-    await connections.transaction(
-        lambda c: c.execute(
-            "INSERT INTO schema_version (version, name, applied_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-            migration.version,
-            migration.name,
-            to_column(now),
-        )
-    )
+    return int(await connections.value(CURRENT_VERSION))
 
 
 async def build_index(connections: Connections, statement: str, name: str) -> None:
     """Run a CREATE INDEX ASYNC and wait until the index is valid. An index that a failed build left is built again.
     StoreError: the build failed, with the details of its job."""
-    why = ""
+    why = None
     for _ in range(BUILDS):
-        job = await connections.transaction(lambda c: c.fetchval(statement)) or await _running(connections, name)
+        job = await connections.value(statement)
+        if not job and (known := await connections.row(JOB, name)) and known["status"] in RUNNING:
+            job = known["job_id"]
         if job:
             log.info("waiting for index %s (job %s)", name, job, extra={"event": "store.index_build", "index": name})
             await connections.outside_transaction(lambda c, job=job: c.execute(WAIT, job, timeout=WAIT_SEC))  # type: ignore[misc]
-        if await connections.transaction(lambda c: c.fetchval(VALID, name)):
+        if await connections.value(VALID, name):
             return
-        why = await connections.transaction(lambda c: _details(c, name))
-        await connections.transaction(lambda c: c.execute(f"DROP INDEX IF EXISTS {name}"))
+        if failed := await connections.row(JOB, name):
+            why = failed["details"] or failed["status"]
+        await connections.execute(f"DROP INDEX IF EXISTS {name}")
     raise StoreError(f"the index {name} cannot be built: {why or 'its job has no details'}")
-
-
-async def _running(connections: Connections, name: str) -> Any:
-    row = await connections.transaction(lambda c: c.fetchrow(JOB, name))
-    return row["job_id"] if row is not None and row["status"] in RUNNING else None
-
-
-async def _details(connection: Connection, name: str) -> str:
-    row = await connection.fetchrow(JOB, name)
-    return "" if row is None else str(row["details"] or row["status"])

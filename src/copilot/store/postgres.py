@@ -1,8 +1,9 @@
 """The state store in PostgreSQL or Aurora DSQL, in the subset of SQL that both have."""
 
 import json
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -30,7 +31,6 @@ from copilot.store.issue_life import advance
 from copilot.store.migrate import migrate
 from copilot.store.rows import (
     Connection,
-    from_column,
     from_jsonb,
     join_snapshot,
     row_id,
@@ -49,23 +49,21 @@ class PostgresStore:
     """A Store at a postgresql:// or dsql:// URL. It connects when it is first used."""
 
     def __init__(self, url: str, *, now: Callable[[], Instant] = Instant.now) -> None:
-        self._connections = Connections(url)
+        self._db = Connections(url)
         self._now = now
 
     async def setup_schema(self) -> int:
-        return await migrate(self._connections, self._now())
+        return await migrate(self._db, self._now())
 
     async def save_snapshots(self, snapshots: Sequence[Snapshot]) -> int:
-        new = 0
-        for batch in _batches([_snapshot_row(s) for s in snapshots]):
-            new += await self._connections.transaction(_insert_snapshots(batch))
-        return new
+        batches = _batches([_snapshot_row(s) for s in snapshots])
+        return sum([await self._db.transaction(partial(_insert_snapshots, batch)) for batch in batches])
 
     async def save_thresholds(self, thresholds_hash: str, thresholds: dict[str, Any]) -> None:
-        await self._execute(sql.INSERT_THRESHOLDS, thresholds_hash, to_jsonb(thresholds))
+        await self._db.execute(sql.INSERT_THRESHOLDS, thresholds_hash, to_jsonb(thresholds))
 
     async def thresholds(self, thresholds_hash: str) -> dict[str, Any] | None:
-        text = await self._connections.transaction(lambda c: c.fetchval(sql.THRESHOLDS, thresholds_hash))
+        text = await self._db.value(sql.THRESHOLDS, thresholds_hash)
         return None if text is None else dict(json.loads(text))
 
     async def save_assessment(self, assessment: HealthAssessment) -> bool:
@@ -79,7 +77,7 @@ class PostgresStore:
             await _advance_issues(connection, assessment)
             return True
 
-        return await self._connections.transaction(write)
+        return await self._db.transaction(write)
 
     async def improve_explanation(self, evaluation_id: str, trigger: Trigger, explanation: Explanation) -> bool:
         key = row_id(evaluation_id, trigger)
@@ -91,14 +89,13 @@ class PostgresStore:
             stored = from_jsonb(HealthAssessment, text)
             changed = stored.model_copy(update={"explanation": explanation.model_dump(mode="json")})
             if changed != stored:
-                columns = explanation.explained_by, _summary(changed), to_jsonb(changed)
-                await connection.execute(sql.REWORD_ASSESSMENT, key, *columns)
+                await connection.execute(sql.REWORD_ASSESSMENT, key, explanation.explained_by, to_jsonb(changed))
             return True
 
-        return await self._connections.transaction(write)
+        return await self._db.transaction(write)
 
     async def save_model_call(self, call: ModelCall) -> None:
-        await self._execute(
+        await self._db.execute(
             sql.SAVE_MODEL_CALL,
             row_id(*call.key), to_text(call.cluster), to_text(call.evaluation_id), to_column(call.time), call.agent,
             to_text(call.model), call.fingerprint, call.outcome.value, call.input_tokens, call.output_tokens,
@@ -106,76 +103,67 @@ class PostgresStore:
         )  # fmt: skip
 
     async def model_spend(self, since: Instant) -> Spent:
-        row = await self._row(sql.MODEL_SPEND, to_column(since))
-        return Spent() if row is None else Spent.model_validate(dict(row))
+        return Spent.model_validate(dict(await self._db.row(sql.MODEL_SPEND, to_column(since)) or {}))
 
     async def settled_call(self, cluster: str, fingerprint: str) -> ModelCall | None:
-        row = await self._row(sql.SETTLED_CALL, to_text(cluster), fingerprint, sorted(SETTLED))
+        row = await self._db.row(sql.SETTLED_CALL, to_text(cluster), fingerprint, sorted(SETTLED))
         return None if row is None else from_jsonb(ModelCall, row["call"])
 
     async def latest_snapshot(self, cluster: str) -> Snapshot | None:
-        row = await self._row(sql.LATEST_SNAPSHOT, cluster)
-        return None if row is None else join_snapshot(row)
+        return await self._snapshot(cluster, Instant.MAX)
 
     async def latest_evaluation(self, cluster: str) -> Evaluation | None:
-        snapshot = await self.latest_snapshot(cluster)
-        return newer_of(snapshot.evaluation if snapshot else None, await self.latest_assessment(cluster))
+        return await self.evaluation_at(cluster, Instant.MAX)
 
     async def evaluation_at(self, cluster: str, at: Instant) -> Evaluation | None:
-        snapshot = await self._row(sql.SNAPSHOT_AT, cluster, to_column(at))
-        assessment = await self._row(sql.ASSESSMENT_AT, cluster, to_column(at))
-        return newer_of(
-            join_snapshot(snapshot).evaluation if snapshot else None,
-            from_jsonb(HealthAssessment, assessment["assessment"]) if assessment else None,
-        )
+        snapshot = await self._snapshot(cluster, at)
+        return newer_of(snapshot.evaluation if snapshot else None, await self._assessment(cluster, at))
 
     async def latest_assessment(self, cluster: str) -> HealthAssessment | None:
-        row = await self._row(sql.LATEST_ASSESSMENT, cluster)
-        return None if row is None else from_jsonb(HealthAssessment, row["assessment"])
+        return await self._assessment(cluster, Instant.MAX)
 
     async def assessments_in_range(
         self, cluster: str, start: Instant, end: Instant, limit: int = 1000
     ) -> list[HealthAssessment]:
-        rows = await self._rows(sql.ASSESSMENTS, cluster, to_column(start), to_column(end), limit)
+        rows = await self._db.rows(sql.ASSESSMENTS, cluster, to_column(start), to_column(end), limit)
         return [from_jsonb(HealthAssessment, r["assessment"]) for r in reversed(rows)]
 
     async def timeline(
         self, cluster: str, start: Instant, end: Instant, max_points: int, *, signals: bool = False
     ) -> list[TimelinePoint]:
-        rows = await self._rows(sql.TIMELINE, cluster, to_column(start), to_column(end), max_points)
+        rows = await self._db.rows(sql.TIMELINE, cluster, to_column(start), to_column(end), max_points)
         kept = thin_timeline([_point(r) for r in rows], max_points)
         if not signals:
             return kept
-        ids = {from_column(r["time"]): r["id"] for r in rows}
-        found = await self._rows(sql.READINGS, [ids[p.time] for p in kept])
+        ids = {Instant(r["time"]): r["id"] for r in rows}
+        found = await self._db.rows(sql.READINGS, [ids[p.time] for p in kept])
         readings = {r["id"]: json.loads(r["readings"]) for r in found}
         return [replace(p, signals=readings.get(ids[p.time])) for p in kept]
 
     async def signal_series(
         self, cluster: str, signal_id: str, start: Instant, end: Instant, max_points: int
     ) -> list[SeriesPoint]:
-        rows = await self._rows(sql.SERIES, cluster, to_text(signal_id), to_column(start), to_column(end), max_points)
-        points = [SeriesPoint(time=from_column(r["time"]), value=r["value"]) for r in rows]
-        return thin_series(points, max_points)
+        rows = await self._db.rows(
+            sql.SERIES, cluster, to_text(signal_id), to_column(start), to_column(end), max_points
+        )
+        return thin_series([SeriesPoint(time=Instant(r["time"]), value=r["value"]) for r in rows], max_points)
 
     async def issues(self, cluster: str, *, severity: Severity | None = None, limit: int = 100) -> list[DetectedIssue]:
-        rows = await self._rows(sql.ISSUES, cluster, severity.value if severity else None, limit)
-        return [from_jsonb(DetectedIssue, r["issue"]) for r in rows]
+        return await self._issues(sql.ISSUES, cluster, severity, limit)
 
     async def resolved_issues(
         self, cluster: str, *, severity: Severity | None = None, limit: int = 100
     ) -> list[DetectedIssue]:
-        rows = await self._rows(sql.RESOLVED_ISSUES, cluster, severity.value if severity else None, limit)
-        return [from_jsonb(DetectedIssue, r["issue"]) for r in rows]
+        return await self._issues(sql.RESOLVED_ISSUES, cluster, severity, limit)
 
     async def clusters(self) -> list[str]:
-        return [r["cluster"] for r in await self._rows(sql.CLUSTERS)]
+        return [r["cluster"] for r in await self._db.rows(sql.CLUSTERS)]
 
     async def prunable(self, before: Instant) -> dict[str, int]:
         found = dict.fromkeys(sql.COUNT_OLD, 0)
         for cluster in await self.clusters():
             for table, statement in sql.COUNT_OLD.items():
-                row = await self._row(statement, cluster, to_column(before))
+                row = await self._db.row(statement, cluster, to_column(before))
                 found[table] += 0 if row is None else row["count"]
         return found
 
@@ -186,38 +174,35 @@ class PostgresStore:
         room = max(1, min(batch, ROWS_PER_TRANSACTION))
         for name in await self.clusters() if cluster is None else [cluster]:
             for table, statement in sql.PRUNE.items():
-                while True:
-                    count, room = await self._delete(statement, name, before, room)
-                    if not count:
-                        break
+                count = -1
+                while count:
+                    try:
+                        status = await self._db.execute(statement, name, to_column(before), room)
+                    except StoreError as error:
+                        if room == 1 or getattr(error.__cause__, "sqlstate", None) != TOO_MUCH:
+                            raise
+                        room //= 2
+                        continue
+                    count = int(status.rpartition(" ")[2])
                     deleted += count
-                    if on_deleted:
+                    if count and on_deleted:
                         on_deleted(table, count)
         return deleted
 
     async def close(self) -> None:
-        await self._connections.close()
+        await self._db.close()
 
-    async def _delete(self, statement: str, cluster: str, before: Instant, room: int) -> tuple[int, int]:
-        """Delete one batch, a smaller one if the database rejects it: the rows deleted, and the size of the next."""
-        while True:
-            try:
-                status = await self._execute(statement, cluster, to_column(before), room)
-            except StoreError as error:
-                if room == 1 or getattr(error.__cause__, "sqlstate", None) != TOO_MUCH:
-                    raise
-                room //= 2
-            else:
-                return int(status.rpartition(" ")[2]), room
+    async def _snapshot(self, cluster: str, at: Instant) -> Snapshot | None:
+        row = await self._db.row(sql.SNAPSHOT_AT, cluster, to_column(at))
+        return None if row is None else join_snapshot(row)
 
-    async def _execute(self, statement: str, *args: Any) -> str:
-        return await self._connections.transaction(lambda c: c.execute(statement, *args))
+    async def _assessment(self, cluster: str, at: Instant) -> HealthAssessment | None:
+        text = await self._db.value(sql.ASSESSMENT_AT, cluster, to_column(at))
+        return None if text is None else from_jsonb(HealthAssessment, text)
 
-    async def _row(self, statement: str, *args: Any) -> asyncpg.Record | None:
-        return await self._connections.transaction(lambda c: c.fetchrow(statement, *args))
-
-    async def _rows(self, statement: str, *args: Any) -> list[asyncpg.Record]:
-        return await self._connections.transaction(lambda c: c.fetch(statement, *args))
+    async def _issues(self, statement: str, cluster: str, severity: Severity | None, limit: int) -> list[DetectedIssue]:
+        rows = await self._db.rows(statement, cluster, severity.value if severity else None, limit)
+        return [from_jsonb(DetectedIssue, r["issue"]) for r in rows]
 
 
 async def _advance_issues(connection: Connection, assessment: HealthAssessment) -> None:
@@ -235,16 +220,13 @@ async def _advance_issues(connection: Connection, assessment: HealthAssessment) 
         )  # fmt: skip
 
 
-def _insert_snapshots(batch: list[tuple[Any, ...]]) -> Callable[[Connection], Awaitable[int]]:
-    async def write(connection: Connection) -> int:
-        for cluster in sorted({row[1] for row in batch}):
-            await connection.execute(sql.KNOW_CLUSTER, cluster)
-        ids = [row[0] for row in batch]
-        kept = await connection.fetchval(sql.COUNT_SNAPSHOTS, ids)
-        await connection.executemany(sql.INSERT_SNAPSHOT, batch)
-        return len(set(ids)) - int(kept)
-
-    return write
+async def _insert_snapshots(batch: list[tuple[Any, ...]], connection: Connection) -> int:
+    for cluster in sorted({row[1] for row in batch}):
+        await connection.execute(sql.KNOW_CLUSTER, cluster)
+    ids = [row[0] for row in batch]
+    kept = await connection.fetchval(sql.COUNT_SNAPSHOTS, ids)
+    await connection.executemany(sql.INSERT_SNAPSHOT, batch)
+    return len(set(ids)) - int(kept)
 
 
 def _batches(rows: list[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
@@ -274,16 +256,12 @@ def _snapshot_row(snapshot: Snapshot) -> tuple[Any, ...]:
 
 
 def _assessment_row(assessment: HealthAssessment) -> tuple[Any, ...]:
+    """The column `summary` has the name of the first finding: sentences are made when an assessment is read."""
     return (
         row_id(assessment.evaluation_id, assessment.trigger), to_text(assessment.cluster),
         to_text(assessment.evaluation_id), assessment.trigger.value, to_column(assessment.time),
-        *_verdict_columns(assessment), "rules", _summary(assessment), to_jsonb(assessment),
+        *(columns := _verdict_columns(assessment)), "rules", columns[-1] or "", to_jsonb(assessment),
     )  # fmt: skip
-
-
-def _summary(assessment: HealthAssessment) -> str:
-    """The summary column: the name of the first finding. Sentences are made when an assessment is read."""
-    return to_text(assessment.top_factor or "")
 
 
 def _verdict_columns(evaluation: Evaluation) -> tuple[str, bool, str, str | None]:
@@ -292,10 +270,5 @@ def _verdict_columns(evaluation: Evaluation) -> tuple[str, bool, str, str | None
 
 
 def _point(row: asyncpg.Record) -> TimelinePoint:
-    return TimelinePoint(
-        time=from_column(row["time"]),
-        health_state=ReportedState(row["health_state"]),
-        stale=row["stale"],
-        bottleneck=BottleneckClassification(row["bottleneck"]),
-        top_factor=row["top_factor"],
-    )
+    time, state, bottleneck = Instant(row["time"]), ReportedState(row["health_state"]), row["bottleneck"]
+    return TimelinePoint(time, state, row["stale"], BottleneckClassification(bottleneck), row["top_factor"])

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from uuid import UUID, uuid5
 
 import asyncpg
@@ -28,12 +28,6 @@ ROW_IDS = UUID("0d2a7c1e-6a53-5c2f-8b5f-2f6f2c6b7a10")
 M = TypeVar("M", bound=BaseModel)
 
 
-class Row(Protocol):
-    """A row by the names of its columns."""
-
-    def __getitem__(self, column: str) -> Any: ...
-
-
 def row_id(*parts: str) -> UUID:
     """A row's key, derived from what makes the row unique."""
     return uuid5(ROW_IDS, "\n".join(parts))
@@ -42,11 +36,6 @@ def row_id(*parts: str) -> UUID:
 def to_column(time: Instant) -> datetime:
     """An instant for a TIMESTAMPTZ column, floored to the microsecond."""
     return micros(time).to_stdlib()
-
-
-def from_column(value: datetime) -> Instant:
-    """An instant from a TIMESTAMPTZ column."""
-    return Instant(value)
 
 
 def micros(time: Instant) -> Instant:
@@ -85,7 +74,7 @@ def split_evaluation(evaluation: Evaluation) -> tuple[str, str]:
     return to_jsonb(plain), to_jsonb(readings)
 
 
-def join_snapshot(row: Row) -> Snapshot:
+def join_snapshot(row: asyncpg.Record | Mapping[str, Any]) -> Snapshot:
     """The snapshot of a row of metrics_snapshots. StoreError as in `from_jsonb`."""
     evaluation = json.loads(row["evaluation"])
     evaluation.setdefault("signals", {})["readings"] = json.loads(row["readings"])

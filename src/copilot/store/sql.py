@@ -14,10 +14,6 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::jsonb, $13::jsonb, $1
 ON CONFLICT DO NOTHING
 """
 COUNT_SNAPSHOTS = "SELECT count(*) FROM metrics_snapshots WHERE id = ANY($1::uuid[])"
-LATEST_SNAPSHOT = """
-SELECT thresholds_hash, taxonomy_version, rules_version, readings, memory_before, evaluation
-FROM metrics_snapshots WHERE cluster = $1 ORDER BY time DESC LIMIT 1
-"""
 SNAPSHOT_AT = """
 SELECT thresholds_hash, taxonomy_version, rules_version, readings, memory_before, evaluation
 FROM metrics_snapshots WHERE cluster = $1 AND time <= $2 ORDER BY time DESC LIMIT 1
@@ -55,10 +51,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::jsonb)
 ON CONFLICT DO NOTHING
 """
 STORED_ASSESSMENT = "SELECT assessment FROM health_assessments WHERE id = $1"
-REWORD_ASSESSMENT = """
-UPDATE health_assessments SET explained_by = $2, summary = $3, assessment = $4::jsonb WHERE id = $1
-"""
-LATEST_ASSESSMENT = "SELECT assessment FROM health_assessments WHERE cluster = $1 ORDER BY time DESC LIMIT 1"
+REWORD_ASSESSMENT = "UPDATE health_assessments SET explained_by = $2, assessment = $3::jsonb WHERE id = $1"
 ASSESSMENT_AT = """
 SELECT assessment FROM health_assessments WHERE cluster = $1 AND time <= $2 ORDER BY time DESC LIMIT 1
 """

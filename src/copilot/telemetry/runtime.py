@@ -32,9 +32,6 @@ WARNINGS = TelemetryFilter(core_level="WARN", other_level="ERROR")
 @contextlib.asynccontextmanager
 async def measuring_process(meter: MetricMeter) -> AsyncIterator[None]:
     """Record memory and CPU time while the block runs."""
-    if meter is MetricMeter.noop:
-        yield
-        return
     task = asyncio.create_task(_measure(meter), name="measure the process")
     try:
         yield

@@ -6,9 +6,14 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import httpx
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+    from copilot.telemetry.tracing import OpenTelemetryTracing
 
 LAST_SPANS_SEC = 2.0
 log = logging.getLogger(__name__)
@@ -16,60 +21,31 @@ Value: TypeAlias = str | int | float | bool
 Kind = Literal["internal", "client", "server"]
 
 
-class Span(Protocol):
-    """An open span, such as OpenTelemetry's."""
-
-    def set_attribute(self, key: str, value: Value) -> None:
-        """Set an attribute."""
-
-
-class Tracing(Protocol):
-    """A tracer."""
-
-    def span(
-        self, name: str, attributes: Mapping[str, Value], kind: Kind, carrier: Mapping[str, str] | None
-    ) -> contextlib.AbstractContextManager[Span]:
-        """A span until the end of the block. Its parent: the current span if `carrier` is None, else the one that these
-        headers name, if any."""
-
-    def ended(self, name: str, attributes: Mapping[str, Value], seconds: float, error: str | None) -> None:
-        """A span that has just ended, as a child of the current span; none without a current span."""
-
-
-class _Nothing:
-    def set_attribute(self, key: str, value: Value) -> None:
-        pass
-
-
-class _Process:
-    tracing: Tracing | None = None
-
-
-_NOTHING = _Nothing()
 ROOT: Mapping[str, str] = {}
 """The carrier of a span that starts a trace."""
 
 
-def trace_with(tracer: Tracing | None) -> None:
+class _Process:
+    tracing: "OpenTelemetryTracing | None" = None
+
+
+def trace_with(tracer: "OpenTelemetryTracing | None") -> None:
     """Trace this process from now on; None: stop."""
     _Process.tracing = tracer
 
 
-def tracing() -> Tracing | None:
+def tracing() -> "OpenTelemetryTracing | None":
     """The tracer of this process; None if it is not traced."""
     return _Process.tracing
 
 
-@contextlib.contextmanager
 def span(
     name: str, attributes: Mapping[str, Value], kind: Kind = "internal", carrier: Mapping[str, str] | None = None
-) -> Iterator[Span]:
-    """Trace the block if this process is traced. `carrier` as in Tracing."""
-    if _Process.tracing is None:
-        yield _NOTHING
-        return
-    with _Process.tracing.span(name, attributes, kind, carrier) as begun:
-        yield begun
+) -> contextlib.AbstractContextManager["Span | None"]:
+    """Trace the block if this process is traced, else None. Its parent: the current span if `carrier` is None, else the
+    one that these headers name, if any."""
+    traced = _Process.tracing
+    return contextlib.nullcontext() if traced is None else traced.span(name, attributes, kind, carrier)
 
 
 class SourceClient(httpx.AsyncClient):
@@ -86,7 +62,8 @@ class SourceClient(httpx.AsyncClient):
         attributes = {"source": self._source, "http.request.method": request.method, "server.address": request.url.host}
         with span(f"{request.method} {self._source}", attributes, "client", self._within) as begun:
             response = await super().send(request, **how)
-            begun.set_attribute("http.response.status_code", response.status_code)
+            if begun is not None:
+                begun.set_attribute("http.response.status_code", response.status_code)
             return response
 
 
@@ -134,5 +111,5 @@ def traced(process: str, *, models: bool = False) -> Iterator[None]:
 def client_plugins() -> list[Any]:
     """The plugins for clients of the Copilot's own Temporal, so that workflows and activities are traced; empty if this
     process is not."""
-    plugin = getattr(tracing(), "plugin", None)
-    return [] if plugin is None else [plugin()]
+    traced = tracing()
+    return [] if traced is None else [traced.plugin()]

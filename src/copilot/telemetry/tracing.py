@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
@@ -11,14 +11,14 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.util.types import Attributes, AttributeValue
 from temporalio.client import Plugin
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_provider
 
 from copilot import __version__
 from copilot.redaction.redactor import redacted
-from copilot.telemetry.spans import Kind, Span, Value
+from copilot.telemetry.spans import Kind, Value
 
 NOT_SENT = ("QueryWorkflow:", "HandleQuery:")
 """The API queries every loop about once a second."""
@@ -50,17 +50,15 @@ class OpenTelemetryTracing:
         )
         Agent.instrument_all(settings)
 
-    @contextlib.contextmanager
     def span(
         self, name: str, attributes: Mapping[str, Value], kind: Kind, carrier: Mapping[str, str] | None
-    ) -> Iterator[Span]:
-        """As spans.Tracing says."""
+    ) -> contextlib.AbstractContextManager[Span]:
+        """As spans.span says."""
         within = None if carrier is None else propagate.extract(dict(carrier), Context())
-        with self._tracer.start_as_current_span(name, within, KINDS[kind], attributes) as begun:
-            yield begun
+        return self._tracer.start_as_current_span(name, within, KINDS[kind], attributes)
 
     def ended(self, name: str, attributes: Mapping[str, Value], seconds: float, error: str | None) -> None:
-        """As spans.Tracing says."""
+        """A span that has just ended, as a child of the current span; none without a current span."""
         if not trace.get_current_span().get_span_context().is_valid:
             return
         end = time.time_ns()

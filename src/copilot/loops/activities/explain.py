@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 from temporalio import activity
@@ -52,11 +52,10 @@ class ExplainActivities:
     @activity.defn
     async def explain_assessment(self, ask: m.ExplainAssessment) -> m.Explained:
         """Decide by rule how much explanation is needed. An unchanged situation keeps the explanation it had."""
-        models, evaluation = self.models, _readable(dict(ask.evaluation))
+        models, evaluation = self.models, _readable(ask.evaluation)
         if models is None or evaluation is None:
             return m.Explained(explained_by="rules")
-        depth = decide_depth(evaluation)
-        if depth is None:
+        if (depth := decide_depth(evaluation)) is None:
             return m.Explained(explained_by="rules")
         before = await self.store.settled_call(evaluation.cluster, fingerprint(evaluation))
         explanation = None if before is None else _unchanged(evaluation, before, models.addresses)
@@ -170,9 +169,8 @@ class ExplainActivities:
 
 
 def _readable(document: m.Document) -> ExplainedEvaluation | None:
-    fields: dict[str, Any] = {name: document[name] for name in Evaluation.model_fields if name in document}
     try:
-        return explained(Evaluation.model_validate(fields))
+        return explained(Evaluation.model_validate({k: v for k, v in document.items() if k in Evaluation.model_fields}))
     except ValidationError:
         return None
 

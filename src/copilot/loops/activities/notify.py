@@ -22,10 +22,10 @@ from copilot.notify.decide import (
     next_cluster_state,
 )
 from copilot.notify.messages import Message, compose, read_evaluation
-from copilot.rules.model import ReportedState
 from copilot.settings.notify import ChannelRules
 
 log = logging.getLogger(__name__)
+INCOMPATIBLE = "notify.state_incompatible"
 
 
 @dataclass(frozen=True)
@@ -40,23 +40,19 @@ class NotifyActivities:
     @activity.defn
     async def plan_notices(self, ask: m.PlanNotifications) -> m.NotificationPlan:
         """What is due on each channel, and when to plan again."""
-        now, situation = (
-            Instant.from_timestamp(ask.now),
-            read_document(ClusterState, ask.situation, "notify.state_incompatible"),
-        )
+        now, situation = Instant.from_timestamp(ask.now), read_document(ClusterState, ask.situation, INCOMPATIBLE)
         for evaluation in ask.evaluations:
             situation = _situation(situation, evaluation)
         if situation is None:
             return m.NotificationPlan(situation=None, channels={}, due=[], plan_again_at=None)
+        newest = read_evaluation(ask.newest) if ask.newest else None
         channels: dict[str, m.Document] = {}
         due: list[m.PlannedNotification] = []
         again: list[Instant] = []
         for rules in self.rules:
             if not rules.matches(ask.cluster) or rules.name in ask.busy:
                 continue
-            state = (
-                read_document(ChannelState, ask.channels.get(rules.name), "notify.state_incompatible") or ChannelState()
-            )
+            state = read_document(ChannelState, ask.channels.get(rules.name), INCOMPATIBLE) or ChannelState()
             decision = decide(rules, state, situation, now)
             if decision.new_state is not None:
                 state = decision.new_state
@@ -64,8 +60,10 @@ class NotifyActivities:
                 decision = decide(rules, state, situation, now)
             if decision.next_check_at is not None:
                 again.append(decision.next_check_at)
-            if decision.notification is not None:
-                due.append(self._planned(ask, rules.name, decision.notification, situation, state.state))
+            if (event := decision.notification) is not None:
+                message = compose(ask.cluster, event, situation, state.state, newest, self.public_url)
+                documents = {"event": event.model_dump(mode="json"), "message": message.model_dump(mode="json")}
+                due.append(m.PlannedNotification(channel=rules.name, **documents))
         return m.NotificationPlan(
             situation=situation.model_dump(mode="json"),
             channels=channels,
@@ -78,36 +76,16 @@ class NotifyActivities:
         """Try once. The result is the channel's state after it, whether the notification was delivered or not."""
         loop = asyncio.get_running_loop()
         began, channel = loop.time(), ask.planned.channel
-        event, state = (
-            Notification.model_validate(ask.planned.event),
-            read_document(ChannelState, ask.channel_state, "notify.state_incompatible") or ChannelState(),
-        )
+        event = Notification.model_validate(ask.planned.event)
+        state = read_document(ChannelState, ask.channel_state, INCOMPATIBLE) or ChannelState()
         outcome = await self._sent(channel, Message.model_validate(ask.planned.message))
         now = Instant.from_timestamp(ask.now + loop.time() - began)
         problem = "" if outcome.delivered else f"channel {channel}: {outcome.why}"
         if problem:
-            log.warning(
-                "%s: %s",
-                *(ask.cluster, problem),
-                extra={"event": "notify.failed", "channel": channel, "event_id": event.event_id(ask.cluster)},
-            )
-        return m.NotificationSent(
-            channel_state=after_attempt(state, event, outcome, now).model_dump(mode="json"), problem=problem
-        )
-
-    def _planned(
-        self,
-        ask: m.PlanNotifications,
-        channel: str,
-        event: Notification,
-        situation: ClusterState,
-        before: ReportedState | None,
-    ) -> m.PlannedNotification:
-        newest = read_evaluation(dict(ask.newest)) if ask.newest else None
-        message = compose(ask.cluster, event, situation, before, newest, self.public_url)
-        return m.PlannedNotification(
-            channel=channel, event=event.model_dump(mode="json"), message=message.model_dump(mode="json")
-        )
+            ids = {"channel": channel, "event_id": event.event_id(ask.cluster)}
+            log.warning("%s: %s", ask.cluster, problem, extra={"event": "notify.failed", **ids})
+        after = after_attempt(state, event, outcome, now)
+        return m.NotificationSent(channel_state=after.model_dump(mode="json"), problem=problem)
 
     async def _sent(self, name: str, message: Message) -> Outcome:
         channel = self.channels.get(name)
@@ -119,9 +97,9 @@ class NotifyActivities:
             return Outcome(delivered=False, why=str(error))
 
 
-def _situation(before: ClusterState | None, document: m.EvaluationDocument) -> ClusterState | None:
+def _situation(before: ClusterState | None, document: m.Document) -> ClusterState | None:
     """The cluster's state after an evaluation; one of another release or an older one changes nothing."""
-    evaluation = read_evaluation(dict(document))
+    evaluation = read_evaluation(document)
     if evaluation is None:
         log.warning(
             "an evaluation of another release leads to no notification",

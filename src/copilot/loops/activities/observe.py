@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -49,13 +49,8 @@ class Measures:
         for source, signals in parts.items():
             where = {"cluster": cluster, "source": source}
             self._fetches.add(1, where)
-            self._failed.add(int(_empty(signals)), where)
-
-
-def _empty(signals: Signals) -> bool:
-    return bool(signals.readings) and not any(
-        signals.value(i) is not None or signals.quiet(i) for i in signals.readings
-    )
+            empty = signals.readings and not any(signals.covered(i) for i in signals.readings)
+            self._failed.add(1 if empty else 0, where)
 
 
 @dataclass(frozen=True)
@@ -74,9 +69,8 @@ class ObserveActivities:
     @activity.defn
     async def fetch_signals(self, ask: m.FetchSignals) -> m.SignalsFetched:
         """Read all sources of a cluster now, by this machine's clock; the result has the tick's time."""
-        sources = _of(ask.cluster, self.sources)
         signals = await pipeline.collect(
-            sources,
+            _of(ask.cluster, self.sources),
             self.now(),
             ask.deadline_sec,
             hide_addresses=self.hide_addresses,
@@ -89,26 +83,36 @@ class ObserveActivities:
     async def evaluate_health(self, ask: m.EvaluateHealth) -> m.HealthEvaluated:
         """Evaluate a tick by the rules and thresholds of this worker."""
         context = _of(ask.cluster, self.contexts)
-        signals = Signals.model_validate(ask.signals) if ask.signals else self._all_missing(ask)
+        if ask.signals:
+            signals = Signals.model_validate(ask.signals)
+        else:
+            expected = [i for source in _of(ask.cluster, self.sources) for i in source.expected]
+            signals = pipeline.all_missing(Instant.from_timestamp(ask.tick), expected, ask.missing_reason)
         logs = read_document(LogReading, ask.logs, "logs.incompatible")
         signals = with_logs(signals, logs, stale_sec=max(90.0, 3 * context.interval_sec))
         memory = read_document(Memory, ask.memory, "memory.incompatible") or Memory()
         evaluation, after = self.rules(signals, memory, context)
         kept = pipeline.snapshot(evaluation, memory, context)
-        self.measures.evaluated(ask.cluster, evaluation.verdict.health_state.value)
+        state = evaluation.verdict.health_state.value
+        self.measures.evaluated(ask.cluster, state)
         return m.HealthEvaluated(
             evaluation=evaluation.model_dump(mode="json"),
             memory=after.model_dump(mode="json"),
-            health_state=evaluation.verdict.health_state.value,
-            words=words_of(evaluation),
+            health_state=state,
+            words={} if state == ask.assessed_state else words_of(evaluation),
             **kept.model_dump(include={"thresholds_hash", "taxonomy_version", "rules_version"}),
         )
 
     @activity.defn
     async def store_signals_snapshot(self, ask: m.StoreSnapshots) -> m.SnapshotsStored:
         """Store snapshots; those already stored stay as they are."""
-        snapshots = list(_readable(ask.snapshots))
-        await self._store_thresholds(ask.cluster, snapshots)
+        read = [read_document(Snapshot, s.model_dump(), "snapshot.incompatible") for s in ask.snapshots]
+        snapshots = [s for s in read if s is not None]
+        thresholds = _of(ask.cluster, self.contexts).thresholds
+        ours = thresholds.digest()
+        if ours not in self.saved_thresholds and any(s.thresholds_hash == ours for s in snapshots):
+            await self.store.save_thresholds(ours, thresholds.model_dump(mode="json"))
+            self.saved_thresholds.add(ours)
         stored = await self.store.save_snapshots(snapshots)
         return m.SnapshotsStored(stored=stored, unreadable=len(ask.snapshots) - len(snapshots))
 
@@ -142,17 +146,6 @@ class ObserveActivities:
             assessed=assessed.time.timestamp() if assessed else None,
         )
 
-    def _all_missing(self, ask: m.EvaluateHealth) -> Signals:
-        expected = [i for source in _of(ask.cluster, self.sources) for i in source.expected]
-        return pipeline.all_missing(Instant.from_timestamp(ask.tick), expected, ask.missing_reason)
-
-    async def _store_thresholds(self, cluster: str, snapshots: Sequence[Snapshot]) -> None:
-        thresholds = _of(cluster, self.contexts).thresholds
-        ours = thresholds.digest()
-        if ours not in self.saved_thresholds and any(s.thresholds_hash == ours for s in snapshots):
-            await self.store.save_thresholds(ours, thresholds.model_dump(mode="json"))
-            self.saved_thresholds.add(ours)
-
 
 @dataclass(frozen=True)
 class WatchedLogs:
@@ -178,21 +171,21 @@ class LogActivities:
         watched = self.logs.get(ask.cluster)
         if watched is None:
             return m.LogsQueried(watched=False)
-        now = self.now()
+        now, window_sec = self.now(), watched.window_sec
         memory = read_document(LogMemory, ask.memory, "log_memory.incompatible") or LogMemory()
         batch = await watched.source.read(ask.cursor, now, ask.deadline_sec)
         if not batch.read or batch.span_sec is None:
-            now_seen = current_reading(memory, now, watched.window_sec, batch.missing)
+            seen = current_reading(memory, now, window_sec, batch.missing)
         else:
-            count = partial(count_lines, span_sec=batch.span_sec, window_sec=watched.window_sec, missing=batch.missing)
-            memory, now_seen = await asyncio.to_thread(
+            count = partial(count_lines, span_sec=batch.span_sec, window_sec=window_sec, missing=batch.missing)
+            memory, seen = await asyncio.to_thread(
                 count, memory, batch.lines, now, book=watched.book, redact=self.redact
             )
         return m.LogsQueried(
             cursor=dict(batch.cursor),
             memory=memory.model_dump(mode="json"),
-            seen=now_seen.model_dump(mode="json"),
-            spikes=list(now_seen.spikes),
+            seen=seen.model_dump(mode="json"),
+            spikes=list(seen.spikes),
         )
 
 
@@ -218,9 +211,3 @@ def read_document(model: type[M], document: m.Document | None, event: str) -> M 
         reason = error.errors()[0]["msg"]
         log.warning("%s of another release is ignored: %s", model.__name__, reason, extra={"event": event})
         return None
-
-
-def _readable(documents: Sequence[m.SnapshotDocument]) -> Iterable[Snapshot]:
-    for document in documents:
-        if snapshot := read_document(Snapshot, document.model_dump(), "snapshot.incompatible"):
-            yield snapshot

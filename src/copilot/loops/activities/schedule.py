@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from temporalio import activity
 from whenever import Instant
@@ -11,6 +10,7 @@ from whenever import Instant
 from copilot.errors import SourceError
 from copilot.loops import messages as m
 from copilot.loops.activities.observe import words_of
+from copilot.loops.live import LoopLive
 from copilot.rules.model import Evaluation, HealthAssessment
 from copilot.rules.staleness import age_sec, stale_after_sec
 from copilot.store.base import Store
@@ -19,22 +19,12 @@ log = logging.getLogger(__name__)
 DAY_SEC = 86_400.0
 
 
-class LiveLoop(Protocol):
-    """The observing loop. SourceError when it does not answer."""
-
-    async def evaluation(self, cluster: str) -> Evaluation | None:
-        """The newest evaluation; None before the first."""
-
-    async def assessed(self, cluster: str) -> int | None:
-        """The newest tick that was assessed (unix seconds); None before the first."""
-
-
 @dataclass(frozen=True)
 class ScheduleActivities:
     """Reads the observing loop and the store."""
 
     store: Store
-    live: LiveLoop
+    live: LoopLive
 
     @activity.defn
     async def get_live_verdict(self, ask: m.ClusterNow) -> m.LiveVerdict:
