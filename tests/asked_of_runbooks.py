@@ -44,6 +44,7 @@ PEOPLE: dict[str, str] = {
     "workflow_task_failures": "nondeterminism error after release, workflow stuck in running",
     "retry_storm": "activity keeps failing and retrying because downstream API is down",
     "sticky_cache_thrash": "cache evictions and replays, worker memory",
+    "workers_restarting": "worker pods in a crash loop, OOMKilled every minute",
     "worker_slow": "schedule to start latency high but workers have free slots",
     "backlog_draining": "backlog is going down after outage, should I do something",
     "frontend_slow": "API calls slow, StartWorkflow latency high",

@@ -14,8 +14,8 @@ from typing import TypeVar
 from copilot.metrics.dialects import NAMESPACE_ALIASES, Dialect
 from copilot.metrics.promql import TAG, group_labels
 from copilot.metrics.resolve import PRESENCE_METRIC, MetricInputs, RoleState
-from copilot.metrics.window import Vector, aggregate, histogram_quantile, merge_buckets
-from copilot.rules.signals.expressions import Leaf, Matcher, Quantile, Role
+from copilot.metrics.window import Vector, aggregate, histogram_quantile, merge_buckets, timer_quantile
+from copilot.rules.signals.expressions import Gauge, Leaf, Matcher, Quantile, Role
 from copilot.rules.signals.readings import Missing, MissingCode
 
 V = TypeVar("V")
@@ -47,11 +47,31 @@ class TargetStatus:
 
     def without_down(self) -> tuple[Matcher, ...]:
         """Matchers that leave out targets that are down (their rates continue for a window, shrinking) or stale (their
-        gauges continue for the look-back)."""
+        gauges continue for the look-back), and jobs whose targets others scrape too."""
         instances = sorted({i for _, i in self.down | self.stale if i} - {i for _, i in self.up})
-        if not instances or not self.up:
+        if not self.up:
             return ()
-        return (Matcher("instance", "!~", "|".join(escape_regex(i) for i in instances[:MAX_EXCLUDED])),)
+        left_out = {"instance": instances, "job": sorted(self.twins)}
+        return tuple(
+            Matcher(label, "!~", "|".join(escape_regex(v) for v in values[:MAX_EXCLUDED]))
+            for label, values in left_out.items()
+            if values
+        )
+
+    @property
+    def twins(self) -> frozenset[str]:
+        """Jobs each of whose targets another job scrapes too, as behind two services: their series count twice."""
+        alive: dict[str, set[str]] = {}
+        for job, instance in self.up:
+            alive.setdefault(job, set()).add(instance)
+        every = {job: {i for j, i in self.up | self.down if j == job} for job in {j for j, _ in self.up | self.down}}
+        kept: set[str] = set()
+        twins = set()
+        for job in sorted(every, key=lambda j: (-len(alive.get(j, ())), -len(every[j]), j)):
+            if "" not in every[job] and every[job] <= kept:
+                twins.add(job)
+            kept |= alive.get(job, set())
+        return frozenset(twins)
 
 
 def escape_regex(text: str) -> str:
@@ -125,7 +145,8 @@ def merge_dialects(leaf: Leaf, parts: Sequence[DialectAnswer]) -> Vector | Missi
             whole.append((part.dialect, dict(found)))
     if isinstance(leaf, Quantile):
         return _quantiles(leaf, whole)
-    return aggregate(leaf, ((group, value) for _, values in whole for group, value in values.items()))
+    units = {d: d.scale(0.0) if isinstance(leaf, Gauge) and leaf.timer else 1.0 for d, _ in whole}
+    return aggregate(leaf, ((group, value / units[d]) for d, values in whole for group, value in values.items()))
 
 
 def _quantiles(leaf: Quantile, parts: Iterable[tuple[Dialect, Vector]]) -> Vector:
@@ -142,7 +163,8 @@ def _quantiles(leaf: Quantile, parts: Iterable[tuple[Dialect, Vector]]) -> Vecto
         units = dialect.scale(lowest) if leaf.timer else 1.0
         for key, buckets in groups.items():
             histograms.setdefault(key, []).append({bound / units: value for bound, value in buckets.items()})
-    return {group: histogram_quantile(leaf.q, merge_buckets(h)) for group, h in histograms.items()}
+    quantile = timer_quantile if leaf.timer else histogram_quantile
+    return {group: quantile(leaf.q, merge_buckets(h)) for group, h in histograms.items()}
 
 
 def prometheus_inputs(
@@ -174,7 +196,7 @@ def prometheus_inputs(
         else:
             roles[role] = _state(role, status, window_sec, place, where)
             if status.up or role in recently_up:
-                targets[role] = len(status.up)
+                targets[role] = sum(job not in status.twins for job, _ in status.up)
     return MetricInputs(roles, targets, vector)
 
 
@@ -195,7 +217,7 @@ def _state(role: Role, status: TargetStatus, window_sec: float, place: str, wher
         present=bool(status.present),
         throughout=bool(status.present) and status.samples > 1,
         place=where,
-        unread=tuple(f"{instance} ({job})" if job else instance for job, instance in sorted(status.down)),
+        unread=tuple(f"{i} ({job})" if job else i for job, i in sorted(status.down) if job not in status.twins),
     )
 
 

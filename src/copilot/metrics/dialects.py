@@ -54,10 +54,13 @@ DIALECTS = (
     Dialect("server opentelemetry seconds", "server", "_total", "_seconds", 1.0, "_ratio", "_bytes"),
     Dialect("server opentelemetry without units", "server", "_total"),
     Dialect("server opentelemetry without _total", "server", "", "_milliseconds", 1000.0, "_ratio", "_bytes"),
+    Dialect("server with _seconds", "server", "", "_seconds", 1.0),
     Dialect("sdk default", "worker"),
     Dialect("sdk suffixed", "worker", "_total", "_seconds", 1.0),
     Dialect("sdk opentelemetry", "worker", "_total", "_milliseconds", 1000.0),
     Dialect("sdk with _total", "worker", "_total"),
+    Dialect("sdk with _seconds", "worker", "", "_seconds", 1.0),
+    Dialect("sdk with _milliseconds", "worker", "", "_milliseconds", 1000.0),
 )
 
 ANCHORS: dict[Role, tuple[str, str]] = {
@@ -110,6 +113,10 @@ def raw_name(leaf: Leaf, dialect: Dialect) -> str:
     match leaf:
         case Quantile():
             return f"{dialect.histogram(family)}_bucket"
+        case Gauge(timer=True):
+            return dialect.histogram(family)
+        case Gauge(agg="resets"):
+            return dialect.prefix + family + dialect.counter
         case Gauge():
             return dialect.prefix + family
         case Rate(suffix=""):

@@ -11,6 +11,7 @@ from dataclasses import replace
 from copilot.errors import SettingsError
 from copilot.metrics.dialects import DIALECTS, Dialect, dialect_by_name, raw_name
 from copilot.rules.signals.expressions import (
+    RESETS_OVER_SEC,
     Beyond,
     Expression,
     Gauge,
@@ -92,6 +93,11 @@ def group_labels(leaf: Leaf, dialect: Dialect) -> tuple[str, ...]:
 def leaf_query(leaf: Leaf, dialect: Dialect, window_sec: float, matchers: Sequence[Matcher] = ()) -> str:
     """The query for a leaf: sums of rates, aggregated gauges, and for a quantile the rates of its buckets."""
     chosen = series(leaf, dialect, matchers)
+    if isinstance(leaf, Gauge) and leaf.agg == "each_max":
+        each = ", ".join((*group_labels(leaf, dialect), "job", "instance"))
+        return f"sum{_by(leaf, dialect)} (max by ({each}) ({chosen}))"
+    if isinstance(leaf, Gauge) and leaf.agg == "resets":
+        return f"max{_by(leaf, dialect)} (resets({chosen}[{RESETS_OVER_SEC}s]))"
     if isinstance(leaf, Gauge):
         return f"{leaf.agg}{_by(leaf, dialect)} ({chosen})"
     return f"sum{_by(leaf, dialect)} (rate({chosen}[{duration(window_sec)}]))"

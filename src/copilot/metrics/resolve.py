@@ -12,7 +12,7 @@ from functools import cache, cached_property
 from whenever import Instant
 
 from copilot.metrics.dialects import sample_name
-from copilot.metrics.window import ScrapeWindow, TargetScrapes, Vector, compute, epoch_seconds
+from copilot.metrics.window import TOO_COARSE, ScrapeWindow, TargetScrapes, Vector, compute, epoch_seconds
 from copilot.rules.signals.expressions import (
     BUILDS,
     SERVER_PRESENCE_METRIC,
@@ -27,7 +27,9 @@ from copilot.rules.signals.expressions import (
     Ratio,
     Role,
     Scale,
+    count_of,
     leaves,
+    summary_of,
 )
 from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS, BreakdownRow, Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import Measure, SignalSpec
@@ -66,7 +68,10 @@ def leaves_of(specs: Iterable[SignalSpec]) -> tuple[Leaf, ...]:
     and of which version the server is."""
     found: list[Leaf] = [SERVICES, BUILDS]
     for measure in measures(specs):
-        found += leaves(measure.expression)
+        for leaf in leaves(measure.expression):
+            found.append(leaf)
+            if isinstance(leaf, Quantile) and leaf.series.role == "worker":
+                found += (summary_of(leaf), count_of(leaf))
         found += [measure.breakdown] if measure.breakdown else ()
     return tuple(dict.fromkeys(found))
 
@@ -234,13 +239,29 @@ class _Resolver:
         if isinstance(vector, Missing):
             return vector
         if not vector:
-            return self._absent(leaf, state)
+            return self._without_buckets(leaf) or self._absent(leaf, state)
         value = next(iter(vector.values())) if not leaf.by else math.fsum(vector.values())
         if math.isfinite(value):
             return value
-        if math.isnan(value) and isinstance(leaf, Quantile):
+        if math.isnan(value) and (isinstance(leaf, Quantile) or (isinstance(leaf, Gauge) and leaf.timer)):
             return NO_TRAFFIC
+        if value == TOO_COARSE:
+            detail = f"too coarse to tell: it lies in the lowest bucket of {leaf.series.family}, a second wide or more"
+            return Missing(code=MissingCode.ABSENT, detail=detail)
         return Missing(code=MissingCode.PARSE, detail=f"{sample_name(leaf)} is {value} on {state.place}")
+
+    def _without_buckets(self, leaf: Leaf) -> Resolved | None:
+        """A quantile of a reporter without buckets: that of its summary, or missing although there is traffic. None
+        where there is neither."""
+        if not isinstance(leaf, Quantile) or leaf.series.role != "worker":
+            return None
+        counted, summary = self._inputs.vector(count_of(leaf)), self._inputs.vector(summary_of(leaf))
+        if isinstance(counted, Missing) or isinstance(summary, Missing) or not math.fsum(counted.values()):
+            return None
+        if summary:
+            return self.resolve(summary_of(leaf))
+        detail = f"no buckets: {leaf.series.family} is exported as a count and a sum only"
+        return Missing(code=MissingCode.ABSENT, detail=detail)
 
     def _absent(self, leaf: Leaf, state: RoleState) -> Resolved:
         """A leaf without any sample: zero, no traffic, or missing."""

@@ -3,16 +3,17 @@
 import math
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from typing import Self
 
 from whenever import Instant
 
-from copilot.metrics.dialects import Dialect, MetricName, sample_name
-from copilot.rules.signals.expressions import Gauge, Leaf, Matcher, Quantile, Rate, Role
+from copilot.metrics.dialects import ANCHORS, Dialect, MetricName, sample_name
+from copilot.rules.signals.expressions import RESETS_OVER_SEC, Gauge, Leaf, Matcher, Quantile, Rate, Role
 from copilot.rules.signals.readings import Missing
 
 
@@ -36,6 +37,18 @@ def extrapolated_rate(times: Sequence[float], values: Sequence[float], start: fl
     near = average * 1.1
     span = sampled + (to_start if to_start < near else average / 2) + (to_end if to_end < near else average / 2)
     return increase * (span / sampled) / (end - start)
+
+
+COARSE_SEC = 1.0
+TOO_COARSE = -math.inf
+"""The quantile of a timer that lies in its first bucket, where that is a second wide or more: it says nothing."""
+
+
+def timer_quantile(q: float, buckets: Mapping[float, float]) -> float:
+    """`histogram_quantile` of durations in seconds, or `TOO_COARSE`."""
+    found = histogram_quantile(q, buckets)
+    lowest = min((bound for bound in buckets if bound > 0), default=0.0)
+    return TOO_COARSE if COARSE_SEC <= lowest < math.inf and found <= lowest else found
 
 
 def histogram_quantile(q: float, buckets: Mapping[float, float]) -> float:
@@ -74,6 +87,9 @@ def merge_buckets(histograms: Iterable[Mapping[float, float]]) -> dict[float, fl
             merged[bound] += counted
     return merged
 
+
+RESETS_FAMILY: dict[Role, str] = {role: counter for role, (counter, _) in ANCHORS.items()}
+"""The counter whose resets show that a process began anew."""
 
 Vector = dict[tuple[str, ...], float]
 """Group (the values of a leaf's `by` labels) → number."""
@@ -122,6 +138,7 @@ class TargetScrapes:
         self.pages: list[Page] = []
         self.failures = 0
         self.failure: Missing | None = None
+        self.resets: list[float] = []
         self.generation = 0
         self._interned: dict[tuple[str, tuple[tuple[str, str], ...]], Series] = {}
         self._named: dict[str, list[Series]] = {}
@@ -140,12 +157,21 @@ class TargetScrapes:
     def record(self, at: Instant, page: Page) -> None:
         """Add a page read at `at`. Drops pages that left the window, and those with a later time."""
         time = epoch_seconds(at)
+        if self.pages and self._began_anew(page):
+            self.resets.append(time)
+        self.resets = [reset for reset in self.resets if time - RESETS_OVER_SEC < reset]
         kept = slice(bisect_left(self.times, time - self.window_sec), bisect_left(self.times, time))
         self.times = [*self.times[kept], time]
         self.pages = [*self.pages[kept], page]
         self.failures, self.failure = 0, None
         if len(self._interned) > 2 * len(page) + 2000:
             self._forget()
+
+    def _began_anew(self, page: Page) -> bool:
+        """Whether a counter of the role's calls is smaller than it was, or gone."""
+        before = self.pages[-1]
+        counters = [s for s in self.named(RESETS_FAMILY[self.role]) if s in before]
+        return any(page.get(s, 0.0) < before[s] for s in counters)
 
     def fail(self, why: Missing) -> None:
         """Record a failed read."""
@@ -161,7 +187,7 @@ class TargetScrapes:
         series = self.named(sample_name(leaf))
         seen, rows = self._rows.get(leaf, (-1, ()))
         if seen != len(series):
-            rows = _rows(leaf, series)
+            rows = _rows(leaf, series, self.name)
             self._rows[leaf] = len(series), rows
         return rows
 
@@ -180,7 +206,8 @@ def epoch_seconds(at: Instant) -> float:
     return at.timestamp(unit="nanosecond") / 1e9
 
 
-def _rows(leaf: Leaf, series: Sequence[Series]) -> Rows:
+def _rows(leaf: Leaf, series: Sequence[Series], target: str) -> Rows:
+    """The rows of a leaf. Pages have no label `instance`: it is the target's name, as in a Prometheus."""
     matchers = [(m.label, _test(m)) for m in leaf.series.match]
     lowest: dict[Dialect, float] = {}
     for s in series:
@@ -191,7 +218,7 @@ def _rows(leaf: Leaf, series: Sequence[Series]) -> Rows:
     for s in series:
         counts = s.bound is not None or not isinstance(leaf, Quantile)
         if counts and all(test(s.labels.get(label, "")) for label, test in matchers):
-            group = tuple(s.labels.get(label, "") for label in leaf.by)
+            group = tuple(s.labels.get(label, target if label == "instance" else "") for label in leaf.by)
             rows.append((s, group, (s.bound or 0.0) / units.get(s.metric.dialect.name, 1.0)))
     return tuple(rows)
 
@@ -258,12 +285,26 @@ def compute(leaf: Leaf, windows: Sequence[ScrapeWindow]) -> Vector:
                         dialects = histograms.setdefault(group, {})
                         buckets = dialects.setdefault(series.metric.dialect.name, {})
                         buckets[bound] = buckets.get(bound, 0.0) + rate
-            return {group: histogram_quantile(q, merge_buckets(h.values())) for group, h in histograms.items()}
+            quantile = timer_quantile if leaf.timer else histogram_quantile
+            return {group: quantile(q, merge_buckets(h.values())) for group, h in histograms.items()}
         case Rate():
             return aggregate(leaf, ((group, w.rate(s)) for w in windows for s, group, _ in w.target.rows(leaf)))
+        case Gauge(agg="each_max"):
+            each = (aggregate(replace(leaf, agg="max"), _newest(leaf, [window])).items() for window in windows)
+            return aggregate(replace(leaf, agg="sum"), chain.from_iterable(each))
+        case Gauge(agg="resets"):
+            counted = [(w.target, s) for w in windows for s in w.target.named(sample_name(leaf))]
+            return {(target.name,) * len(leaf.by): float(len(target.resets)) for target, _ in counted}
         case Gauge():
-            found = [(w.pages[-1], w.target.rows(leaf)) for w in windows if w.pages]
-            return aggregate(leaf, ((group, page.get(s)) for page, rows in found for s, group, _ in rows))
+            return aggregate(leaf, _newest(leaf, windows))
+
+
+def _newest(leaf: Gauge, windows: Iterable[ScrapeWindow]) -> Iterator[tuple[tuple[str, ...], float | None]]:
+    for window in windows:
+        for series, group, _ in window.target.rows(leaf) if window.pages else ():
+            value = window.pages[-1].get(series)
+            units = series.metric.dialect.scale(0.0) if leaf.timer else 1.0
+            yield group, None if value is None else value / units
 
 
 def aggregate(leaf: Rate | Gauge, samples: Iterable[tuple[tuple[str, ...], float | None]]) -> Vector:
@@ -272,6 +313,17 @@ def aggregate(leaf: Rate | Gauge, samples: Iterable[tuple[tuple[str, ...], float
     for group, value in samples:
         if value is not None:
             groups.setdefault(group, []).append(value)
-    joins: dict[str, Callable[[list[float]], float]] = {"sum": sum, "max": max, "min": min}
+    joins: dict[str, Callable[[list[float]], float]] = {
+        "sum": sum,
+        "max": _largest,
+        "min": min,
+        "each_max": sum,
+        "resets": max,
+    }
     join = joins[leaf.agg if isinstance(leaf, Gauge) else "sum"]
     return {group: join(values) for group, values in groups.items()}
+
+
+def _largest(values: list[float]) -> float:
+    """The largest number, NaN where there is none, as PromQL has it."""
+    return max((value for value in values if not math.isnan(value)), default=math.nan)

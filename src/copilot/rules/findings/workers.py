@@ -11,6 +11,7 @@ from copilot.rules.scaling import pollers_over_slots
 
 BURST_FELT_FOR_SEC = 300.0
 NAMED_QUEUES = 3
+RESTARTS_AGAIN = 2
 
 
 def _load_burst(context: FindingContext) -> Found | None:
@@ -31,6 +32,17 @@ def _load_burst(context: FindingContext) -> Found | None:
     if ago is None or ago > BURST_FELT_FOR_SEC or not gates:
         return None
     return Found(gates, present(over=True) | {"ago": ago, "usual_before": usual}, signals=signals)
+
+
+def _workers_restarting(context: FindingContext) -> Found | None:
+    """Worker processes begin anew again and again: each takes its work with it."""
+    rows = [r for r in context.view.signals.rows("workers.restarts") if r.value >= RESTARTS_AGAIN]
+    if not rows:
+        return None
+    where = tuple(sorted(r.label("instance") for r in rows))
+    gates = context.firing(*BACKLOG, pressure.WORKFLOW_TASK_FAILURES, pressure.ACTIVITY_FAILURES)
+    evidence: Evidence = {"processes": where, "times": max(r.value for r in rows)}
+    return Found(gates, evidence, ", ".join(where), signals=("workers.restarts",))
 
 
 def _slots_exhausted(context: FindingContext) -> Found | None:
@@ -139,6 +151,15 @@ LOAD_BURST = Finding(
     actions=(
         Action("find_client", ActionType.ALERT, "clients", "Identify the client that starts these workflows, and whether the load is expected to continue.", 0.7),
         Action("add_workers", ActionType.SCALE, "workers", "Add workers if the load is permanent.", 0.5),
+    ),
+)  # fmt: skip
+WORKERS_RESTARTING = Finding(
+    "workers_restarting", _workers_restarting, "workers",
+    title="Workers restart again and again: {processes:code}",
+    cause="Up to {times:brief} restarts in five minutes. What a worker ran when it ended waits for its timeout, and its "
+    "workflow cache is gone.",
+    actions=(
+        Action("find_why_restarts", ActionType.ALERT, "workers", "Find out why the process ends: killed for its memory, a crash, a failing probe. Its last log lines and the exit code tell; a smaller workflow cache or more memory helps in the first case.", 0.85),
     ),
 )  # fmt: skip
 SLOTS_EXHAUSTED = Finding(

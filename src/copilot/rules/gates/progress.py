@@ -3,7 +3,7 @@ queue too small to make the cluster critical, and of workers that run and do not
 
 from whenever import Instant
 
-from copilot.rules.flow import AGES, Flow
+from copilot.rules.flow import AGES, PROGRESS, Flow
 from copilot.rules.gates.context import (
     Effect,
     Gate,
@@ -203,12 +203,14 @@ def _stuck_in_history(context: GateContext) -> GateResult | None:
 
 
 def _nothing_follows(context: GateContext) -> GateResult | None:
-    """Workflows are started and hardly any state transition follows, though each start is one: starts are refused, or
-    hang, in a way that no error and no latency shows. Starts that clients got wrong are left out. None: not so."""
+    """Workflows are started and hardly any state transition follows, though each start is one, nor any other progress:
+    starts are refused, or hang, in a way that no error and no latency shows. Starts that clients got wrong are left
+    out. None: not so."""
     signals = context.signals
     starts, transitions = signals.value("demand.starts_per_sec"), signals.value("state_transitions.throughput_per_sec")
     if starts is None or transitions is None:
         return None
+    transitions = max(transitions, *(signals.value(i) or 0.0 for i in PROGRESS))
     wanted = starts - max(0.0, (signals.value(MISTAKES) or 0.0) - _not_found(context))
     if wanted * context.window_sec < context.thresholds.requests_rejected_min or transitions >= FOLLOWS * wanted:
         return None

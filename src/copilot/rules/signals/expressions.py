@@ -7,7 +7,7 @@ and a counter family exists only after its first event.
 Units: leaves over timers give seconds whatever the dialect reports; `Scale` makes milliseconds of them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Role = Literal["server", "worker"]
@@ -46,13 +46,16 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """`agg by (…) (gauge)`: the newest sample of each series, aggregated. `presence_metric` as for
-    `Rate`, where absence means zero; empty where it means missing."""
+    """`agg by (…) (gauge)`: the newest sample of each series, aggregated; `each_max`: the sum of each target's largest;
+    `resets`: how often a counter, and so its process, began anew within `RESETS_OVER_SEC`.
+    `presence_metric` as for `Rate`, where absence means zero; empty where it means missing. `timer`: whether it is a
+    duration, as a summary's quantile."""
 
     series: Selector
-    agg: Literal["sum", "max", "min"]
+    agg: Literal["sum", "max", "min", "each_max", "resets"]
     by: tuple[str, ...] = ()
     presence_metric: str = ""
+    timer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,19 @@ class Quantile:
     timer: bool = True
 
 
+RESETS_OVER_SEC = 300
 Leaf = Rate | Gauge | Quantile
+
+
+def summary_of(leaf: Quantile) -> Gauge:
+    """The same quantile where a reporter exports summaries. They cannot be aggregated: the largest is taken."""
+    label = Matcher("quantile", "=", f"{leaf.q:g}")
+    return Gauge(replace(leaf.series, match=(*leaf.series.match, label)), "max", leaf.by, timer=True)
+
+
+def count_of(leaf: Quantile) -> Rate:
+    """How many observations there are, buckets or not."""
+    return Rate(leaf.series, leaf.by, suffix="_count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +135,7 @@ def leaves(expression: Expression) -> tuple[Leaf, ...]:
 
 
 SERVER_PRESENCE_METRIC = "service_requests"
-WORKER_PRESENCE_METRIC = "temporal_worker_task_slots_available"
+WORKER_PRESENCE_METRIC = "temporal_num_pollers"
 
 _OP: tuple[Op, ...] = ("!~", "!=", "=~", "=")
 

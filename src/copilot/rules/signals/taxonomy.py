@@ -269,6 +269,14 @@ def answered(name: str, operation: str) -> Measure:
     return Measure(name, rate("service_requests", *where), emitted_by="frontend")
 
 
+# One gauge of the whole process in Go, written under the queue and workflow type that came last; one a worker elsewhere.
+STICKY_SIZE = Plus(
+    (
+        Gauge(worker("temporal_sticky_cache_size", "client_name!=temporal_go"), "sum", (), WORKER_PRESENCE_METRIC),
+        Gauge(worker("temporal_sticky_cache_size", "client_name=temporal_go"), "each_max", (), WORKER_PRESENCE_METRIC),
+    )
+)
+RESTARTS = Gauge(worker("temporal_request"), "resets", ("instance",), WORKER_PRESENCE_METRIC)
 WORKFLOW_SLOTS = "worker_type=WorkflowWorker"
 ACTIVITY_SLOTS = "worker_type=ActivityWorker"
 AVAILABLE = "temporal_worker_task_slots_available"
@@ -440,9 +448,9 @@ _AMPLIFIERS = (
     SignalSpec("worker.poller_concurrency", "amplifier", "count", "pollers of all workers", None,
                sdk_gauge("temporal_num_pollers"), dashboard="workers"),
     SignalSpec("worker.task_slots_available", "amplifier", "count", "free slots of all workers", "down",
-               sdk_gauge("temporal_worker_task_slots_available", "worker_type!=LocalActivityWorker"), dashboard="workers"),
+               sdk_gauge("temporal_worker_task_slots_available", "worker_type!~LocalActivityWorker|NexusWorker"), dashboard="workers"),
     SignalSpec("worker.task_slots_used", "amplifier", "count", "used slots of all workers", None,
-               sdk_gauge("temporal_worker_task_slots_used", "worker_type!=LocalActivityWorker"), dashboard="workers"),
+               sdk_gauge("temporal_worker_task_slots_used", "worker_type!~LocalActivityWorker|NexusWorker"), dashboard="workers"),
     SignalSpec("cache.hit_rate", "amplifier", "ratio", "history cache hits", "down",
                complement(Ratio(rate("cache_miss", MUTABLE_STATE), rate("cache_requests", MUTABLE_STATE))),
                emitted_by="history", hint="it appears with the first workflow"),
@@ -518,8 +526,10 @@ _WORKER = (
     SignalSpec("workers.activity_pollers", "worker", "count", "activity task pollers", "down",
                sdk_gauge("temporal_num_pollers", "poller_type=activity_task"),
                sdk_rows("temporal_num_pollers", "poller_type=activity_task"), dashboard="workers"),
+    SignalSpec("workers.restarts", "worker", "count", "how often worker processes began anew within five minutes", "up",
+               RESTARTS, RESTARTS, dashboard="workers"),
     SignalSpec("worker_cache.sticky_size", "worker", "count", "workflows held in the sticky caches", None,
-               sdk_gauge("temporal_sticky_cache_size"), hint=FIRST_CACHED, dashboard="workers"),
+               STICKY_SIZE, hint=FIRST_CACHED, dashboard="workers"),
     SignalSpec("worker_cache.sticky_hit_rate", "worker", "ratio", "sticky cache hits", "down",
                Ratio(STICKY_HITS, Plus((STICKY_HITS, STICKY_MISSES))), hint=FIRST_CACHED, dashboard="workers"),
     SignalSpec("worker_cache.sticky_miss_per_sec", "worker", "1/s", "workflows that had to be replayed", "up", STICKY_MISSES,
