@@ -55,6 +55,12 @@ def not_polling(workers: int = 2, **changes: float | None) -> Signals:
     return healthy(**(lost | changes)).model_copy(update={"targets": {"server": 1, "worker": workers}})
 
 
+def restarting(*times: float) -> Signals:
+    """Workers that began anew so many times in five minutes."""
+    rows = (row(n, instance=f"10.1.1.{i}:9464") for i, n in enumerate(times, 1))
+    return with_rows(healthy(workers__restarts=sum(times)), "workers.restarts", *rows)
+
+
 def limited(**changes: float) -> Signals:
     """A queue with a backlog beside pending polls and free slots."""
     rows = QUEUED | {name.replace("__", "."): value for name, value in changes.items()}
@@ -68,6 +74,7 @@ SHOWN: dict[str, tuple[Signals, Signals]] = {
     "busy_workflow": (healthy(clients__busy_workflow_per_sec=4.0), healthy(clients__busy_workflow_per_sec=0.3)),
     "dlq_messages": (dead_letters(3.0, "timer"), dead_letters(0.0)),
     "workers_not_polling": (not_polling(), not_polling(workers=1)),
+    "workers_restarting": (restarting(0.0, 3.0), restarting(1.0, 1.0)),
     "dispatch_limited": (limited(), limited(poller__pending_polls=1.0)),
 }
 """What makes a finding appear, and what comes close and does not."""
@@ -84,5 +91,6 @@ MORE = (
     *(dead_letters(40.0, category) for category in ("transfer", "visibility", "replication", "archival")),
     not_polling(worker_poll__long_poll_failures_per_sec=4.0),
     limited(demand__tasks_added_per_sec=30.0),
+    restarting(4.0, 4.0),
 )
 """The same causes, met in other ways."""
