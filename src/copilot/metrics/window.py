@@ -89,7 +89,7 @@ def merge_buckets(histograms: Iterable[Mapping[float, float]]) -> dict[float, fl
 
 
 RESETS_FAMILY: dict[Role, str] = {role: counter for role, (counter, _) in ANCHORS.items()}
-"""The counter whose resets show that a process began anew."""
+"""The counter whose resets show that a process restarted."""
 
 Vector = dict[tuple[str, ...], float]
 """Group (the values of a leaf's `by` labels) → number."""

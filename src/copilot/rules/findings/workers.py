@@ -35,7 +35,7 @@ def _load_burst(context: FindingContext) -> Found | None:
 
 
 def _workers_restarting(context: FindingContext) -> Found | None:
-    """Worker processes begin anew again and again: each takes its work with it."""
+    """Worker processes restart again and again: each takes its work with it."""
     rows = [r for r in context.view.signals.rows("workers.restarts") if r.value >= RESTARTS_AGAIN]
     if not rows:
         return None

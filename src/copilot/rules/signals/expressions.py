@@ -47,7 +47,7 @@ class Rate:
 @dataclass(frozen=True, slots=True)
 class Gauge:
     """`agg by (…) (gauge)`: the newest sample of each series, aggregated; `each_max`: the sum of each target's largest;
-    `resets`: how often a counter, and so its process, began anew within `RESETS_OVER_SEC`.
+    `resets`: how often a counter, and so its process, restarted within `RESETS_OVER_SEC`.
     `presence_metric` as for `Rate`, where absence means zero; empty where it means missing. `timer`: whether it is a
     duration, as a summary's quantile."""
 

@@ -526,7 +526,7 @@ _WORKER = (
     SignalSpec("workers.activity_pollers", "worker", "count", "activity task pollers", "down",
                sdk_gauge("temporal_num_pollers", "poller_type=activity_task"),
                sdk_rows("temporal_num_pollers", "poller_type=activity_task"), dashboard="workers"),
-    SignalSpec("workers.restarts", "worker", "count", "how often worker processes began anew within five minutes", "up",
+    SignalSpec("workers.restarts", "worker", "count", "how often worker processes restarted within five minutes", "up",
                RESTARTS, RESTARTS, dashboard="workers"),
     SignalSpec("worker_cache.sticky_size", "worker", "count", "workflows held in the sticky caches", None,
                STICKY_SIZE, hint=FIRST_CACHED, dashboard="workers"),
