@@ -110,12 +110,11 @@ class MetricInputs:
 
     `roles`: those whose signals the source is expected to have. `targets`: how many of each role are up, without roles
     where that is not known. `vector`: a leaf by group, as PromQL computes it; empty without series, missing where the
-    query failed. `release`: the server's, where another source knows it; what the pages say goes before."""
+    query failed."""
 
     roles: Mapping[Role, RoleState]
     targets: Mapping[Role, int]
     vector: Callable[[Leaf], Vector | Missing]
-    release: Release | None = None
 
 
 def read_scrapes(
@@ -211,7 +210,7 @@ class _Resolver:
     def _release(self) -> Release | None:
         """The server's release, the oldest of several."""
         builds = self._inputs.vector(BUILDS) if "server" in self._inputs.roles else {}
-        return lowest(v for (v,) in ({} if isinstance(builds, Missing) else builds)) or self._inputs.release
+        return lowest(v for (v,) in ({} if isinstance(builds, Missing) else builds))
 
     def resolve(self, expression: Expression) -> Resolved:
         match expression:
