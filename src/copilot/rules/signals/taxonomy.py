@@ -228,7 +228,8 @@ MISTAKES = (
 TASKS_ADDED = ("tasks_added", "forwarded=false", USER, USER_QUEUES)
 SPOOLED = (*TASKS_ADDED, "task_add_result=backlog")
 WRITES = "operation=~(Create|Update|ConflictResolve|Set)WorkflowExecution"
-PERSISTENCE_ERRORS = ("persistence_error_with_type", f"error_type!~{BENIGN_PERSISTENCE}")
+# A history process that lost its shards while it was frozen fails UpdateShard: no fault of the database.
+PERSISTENCE_ERRORS = ("persistence_error_with_type", f"error_type!~{BENIGN_PERSISTENCE}", "operation!=UpdateShard")
 MUTABLE_STATE = "cache_type=mutablestate"
 STICKY_HITS = worker_rate("temporal_sticky_cache_hit")
 STICKY_MISSES = worker_rate("temporal_sticky_cache_miss")
