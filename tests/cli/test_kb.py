@@ -13,6 +13,7 @@ from tests.kb.conftest import bedrock, s3, s3_server
 
 __all__ = ["bedrock", "s3", "s3_server"]
 
+RUNBOOKS = len(list((Path(__file__).parents[2] / "docs" / "rag").glob("*.md")))
 CONFIG = f"""[knowledge]
 source = "bedrock"
 knowledge_base_id = "{BASE}"
@@ -69,7 +70,7 @@ def test_a_knowledge_base_that_cannot_be_asked_is_exit_2s_reason(tmp_path: Path,
 
 
 def test_status_of_the_local_runbooks(tmp_path: Path) -> None:
-    assert kb("status", folder=tmp_path).stdout.startswith("runbooks are searched here: 27 with ")
+    assert kb("status", folder=tmp_path).stdout.startswith(f"runbooks are searched here: {RUNBOOKS} with ")
     assert json.loads(kb("status", "--json", folder=tmp_path).stdout)["source"] == "local"
 
 
@@ -77,11 +78,11 @@ def test_sync_tells_what_it_did(tmp_path: Path, s3: S3Server) -> None:
     first = kb("sync", config=CONFIG, folder=tmp_path)
     assert first.exit_code == 0
     assert "uploaded: no_pollers.md\n" in first.stdout
-    assert f"s3://{BUCKET}/runbooks/: 27 uploaded, 0 unchanged, 0 deleted\n" in first.stdout
+    assert f"s3://{BUCKET}/runbooks/: {RUNBOOKS} uploaded, 0 unchanged, 0 deleted\n" in first.stdout
     assert first.stdout.endswith("next: copilot kb start-ingestion\n")
     s3.client.put_object(Bucket=BUCKET, Key="runbooks/old.md", Body=b"#")
     again = json.loads(kb("sync", "--delete", "--json", config=CONFIG, folder=tmp_path).stdout)
-    assert (again["uploaded"], again["deleted"], len(again["unchanged"])) == ([], ["old.md"], 27)
+    assert (again["uploaded"], again["deleted"], len(again["unchanged"])) == ([], ["old.md"], RUNBOOKS)
 
 
 def test_sync_with_a_refused_file_is_exit_1(tmp_path: Path, s3: S3Server) -> None:

@@ -70,7 +70,8 @@ def test_two_reads_give_the_rates_of_the_counters(two_reads: tuple[list[str], li
 
 def test_the_role_is_what_the_page_shows_unless_it_is_given() -> None:
     assert list(document("read", WORKER)["dialect"]) == ["worker"]
-    assert list(document("read", SERVER, "--role", "worker")["dialect"]) == ["worker"]
+    assert list(document("read", WORKER, "--role", "worker")["dialect"]) == ["worker"]
+    assert list(document("read", SERVER)["dialect"]) == ["server"]
 
 
 def test_without_json_it_is_a_table(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from whenever import TimeDelta
 
-from copilot.rules.flow import Flow
+from copilot.rules.flow import WORKER_ROWS, Flow
 from copilot.rules.gates.context import GateContext
 from copilot.rules.gates.pressure import WORKFLOW_TASK_ATTEMPTS, WORKFLOW_TASK_FAILURES
 from copilot.rules.gates.progress import STUCK_IN_HISTORY
@@ -57,8 +57,10 @@ def _shrinks(flow: Flow, context: GateContext) -> bool:
 
 
 def workers_gone(flow: Flow, context: GateContext) -> bool:
-    """Whether workers' pages listed the flow and do not any more, though they list others."""
+    """Whether workers' pages listed the flow and do not any more, though they list others and no reading is lost."""
     if flow.on_worker_pages or context.remembered(flow).last_listed is None:
+        return False
+    if any(context.signals.why_missing(i) for i in WORKER_ROWS):
         return False
     return any(other.on_worker_pages for other in context.queues.values())
 

@@ -36,7 +36,7 @@ _ROWS = {
     "poller.pending_polls": "pending_polls",
     "poller.recent_pollers": "pollers",
 }
-_WORKER_ROWS = {
+WORKER_ROWS = {
     f"workers.{kind}_{what}": kind
     for kind in ("workflow", "activity")
     for what in ("pollers", "slots_available", "slots_used")
@@ -160,7 +160,7 @@ def queue_flows(signals: Signals) -> dict[str, Flow]:
             of_other_type = field == "backlog_age_sec" and flow.task_type not in signal_id
             if getattr(flow, field) is None and not of_other_type:
                 setattr(flow, field, 0.0)
-    for signal_id, task_type in _WORKER_ROWS.items():
+    for signal_id, task_type in WORKER_ROWS.items():
         for row in signals.rows(signal_id):
             key = _key(row.labels.get("namespace", ""), row.labels.get("task_queue", ""), task_type)
             if key in flows:
