@@ -90,7 +90,7 @@ class StandIn:
         mine = [(name, i) for name, all_of_it in self.names.items() for i in all_of_it.split()]
         mine = [(name, i) for name, i in mine if re.fullmatch(regex[1], name)]
         targets = {i for _, i in mine}
-        known = {i for i in targets | self.up.keys() if i.startswith("w") == ("temporal_worker" in query)}
+        known = {i for i in targets | self.up.keys() if i.startswith("w") == ("temporal_num_pollers" in query)}
         return vector(
             *(({"__name__": name, "copilot_part": "names", **of(i)}, 1) for name, i in mine),
             *(({"copilot_part": "samples", **of(i)}, n) for i, n in self.counts.items() if i in known),

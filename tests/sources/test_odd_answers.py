@@ -22,7 +22,7 @@ LABELS = {
         "service_requests",
         "service_latency_count",
         "temporal_request",
-        "temporal_worker_task_slots_available",
+        "temporal_num_pollers",
     ],
     "job": ["temporal", ""],
     "instance": ["s:1", "w:1", "a|b(", ""],

@@ -18,7 +18,7 @@ from copilot.sources.prometheus.client import samples
 from tests.sources.prometheus_standin import Found, StandIn, answer_of, error, form, read, source
 
 WORKER = {
-    "temporal_worker_task_slots_available": "w:1",
+    "temporal_num_pollers": "w:1",
     "temporal_request": "w:1",
     "temporal_request_latency_count": "w:1",
 }
@@ -173,9 +173,7 @@ async def test_a_target_that_is_down_takes_its_role_along_and_says_so() -> None:
         standin.up, standin.counts = {"s:1": 1}, {"s:1": 4}
         signals = await asking.read(Instant.now())
         assert signals.targets == {"server": 1, "worker": 0}
-        assert (
-            "no target has temporal_worker_task_slots_available" in signals.missing["workers.activity_pollers"].detail
-        )
+        assert "no target has temporal_num_pollers" in signals.missing["workers.activity_pollers"].detail
 
 
 async def test_of_workers_that_never_were_there_it_is_not_said_that_they_are_down() -> None:

@@ -172,7 +172,9 @@ class Known:
 
     def __init__(self, role: Role, samples: Samples, window_sec: float, leaves: Iterable[Leaf] = TAXONOMY) -> None:
         names = known_names(role, leaves, [PRESENCE_METRIC[role]])
-        self.target = TargetScrapes(role, "a stand-in", names, window_sec=window_sec)
+        self.target = TargetScrapes(
+            role, next((dict(key)["instance"] for key in samples), "a stand-in"), names, window_sec=window_sec
+        )
         self._pages: dict[float, Page] = {}
         scrapes: list[tuple[float, bool]] = []
         for key, values in samples.items():
@@ -421,5 +423,5 @@ async def test_a_range_gives_at_every_step_what_the_live_source_would_have_read_
     assert (2, 1) in seen
     single = await replayed(of, range(times[-1], times[-1] + 1, STEP_MS))
     assert [s.readings.keys() for s in single] == [expected[-1].readings.keys()]
-    with pytest.raises(SourceError, match="no target has service_requests nor temporal_worker"):
+    with pytest.raises(SourceError, match="no target has service_requests nor temporal_num_pollers"):
         await replayed(of, range(times[0] - 40_000_000, times[0] - 39_900_000, STEP_MS))

@@ -49,7 +49,7 @@ async def test_the_first_read_waits_for_two_pages_and_gives_rates() -> None:
 
 @pytest.mark.parametrize(("dialect", "counted"), [(None, True), ("sdk suffixed", True), ("sdk default", False)])
 async def test_a_page_is_read_in_the_dialect_that_is_set(dialect: str | None, counted: bool) -> None:
-    page = "temporal_worker_task_slots_available 100\ntemporal_sticky_cache_miss_total {}\n"
+    page = "temporal_num_pollers 100\ntemporal_sticky_cache_miss_total {}\n"
     async with MetricsServer.start(page.format(1).encode()) as server:
         endpoint = MetricsEndpoint(url=server.url, role="worker", dialect=dialect)
         scraping = ScrapeSource(ClusterSettings(interval_sec=5, window_sec=10, metrics=(endpoint,)))

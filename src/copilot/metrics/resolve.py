@@ -244,7 +244,7 @@ class _Resolver:
             return value
         if math.isnan(value) and (isinstance(leaf, Quantile) or (isinstance(leaf, Gauge) and leaf.timer)):
             return NO_TRAFFIC
-        if value == TOO_COARSE:
+        if value == TOO_COARSE and isinstance(leaf, Quantile):
             detail = f"too coarse to tell: it lies in the lowest bucket of {leaf.series.family}, a second wide or more"
             return Missing(code=MissingCode.ABSENT, detail=detail)
         return Missing(code=MissingCode.PARSE, detail=f"{sample_name(leaf)} is {value} on {state.place}")
