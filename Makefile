@@ -40,7 +40,7 @@ test-llm: $(VENV)/.dev  ## test explanations with a real model: COPILOT_LLM_BASE
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.dev  ## run the whole test suite, on real servers
 	@$(BIN)/python -m pytest -n 3 -m "not alone" $(ARGS)
-	@$(BIN)/python -m pytest -n 3 --dist loadfile -m alone $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m alone $(ARGS)
 
 lint: $(VENV)/.dev  ## check format, types, import contracts, size and words
 	@$(BIN)/ruff format --check .
