@@ -34,6 +34,13 @@ async def test_a_page_shows_its_families_dialect_and_role(page: str, role: str, 
     assert found.ahead_sec is None
 
 
+async def test_the_page_of_temporals_own_worker_service_is_a_servers_though_it_has_the_families_of_an_sdk() -> None:
+    of_service = b"".join(line + b"\n" for line in recorded("server").split(b"\n") if b'service_name="worker"' in line)
+    async with MetricsServer.start(of_service + recorded("worker")) as server:
+        found = await checked(server.url, "server")
+    assert found.looks_like is None
+
+
 async def test_the_dialect_of_a_page_can_be_set_and_only_that_is_read() -> None:
     async with MetricsServer.start(recorded("worker_suffixed")) as server:
         detected = await checked(server.url, "worker")
