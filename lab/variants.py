@@ -12,7 +12,7 @@ from copilot.rules.signals.readings import BreakdownRow, Missing, MissingCode, S
 from copilot.rules.signals.taxonomy import SPECS
 from lab.recorded_run import RecordedRun
 
-SEEDS = range(5)
+SEEDS = range(2)
 DROPPED_SHARE = 0.10
 INTERVALS_SEC = (30.0, 60.0)
 LONG_INTERVAL_SEC, LONG_FAULT_SEC = 60.0, 300.0
