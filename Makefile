@@ -39,7 +39,7 @@ test-llm: $(VENV)/.dev  ## test explanations with a real model: COPILOT_LLM_BASE
 # Bytecode is kept even where the environment says it is not: dozens of processes would compile the same again.
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.dev  ## run the whole test suite, on real servers
-	@$(BIN)/python -m pytest -n 3 -m "not alone" $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist worksteal -m "not alone" $(ARGS)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m alone $(ARGS)
 
 lint: $(VENV)/.dev  ## check format, types, import contracts, size and words
