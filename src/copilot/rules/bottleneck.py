@@ -35,7 +35,7 @@ def draining(context: GateContext) -> bool:
     known = [(f.add_rate, f.dispatch_rate) for f in flows if f.add_rate is not None and f.dispatch_rate is not None]
     if len(known) != len(flows) or not all(dispatched > 0 and added <= dispatched for added, dispatched in known):
         return False
-    return any(_shrinks(f, context) for f in flows) or all(f.backlog is None for f in flows)
+    return any(_shrinks(f, context) for f in flows)
 
 
 def limited_flows(context: GateContext) -> list[Flow]:
@@ -51,7 +51,9 @@ def limited_flows(context: GateContext) -> list[Flow]:
 
 def _shrinks(flow: Flow, context: GateContext) -> bool:
     past = context.remembered(flow)
-    if flow.backlog is not None and past.backlog is not None and flow.backlog != past.backlog:
+    if flow.backlog is None:
+        return True  # Nothing but the rates can tell.
+    if past.backlog is not None and flow.backlog != past.backlog:
         return flow.backlog < past.backlog
     return past.last_shrunk is not None and context.now - past.last_shrunk <= AGES_REACH
 
