@@ -94,7 +94,7 @@ def test_a_killed_copilot_worker_loses_no_state_and_doubles_nothing(demo: Demo) 
     times = [when(line) for line in demo.lines]
     assert times == sorted(set(times))
     assert (when(after[0]) - when(before)).total("seconds") <= 6 * INTERVAL_SEC
-    assert after[-1]["readings"]["matching.tasks_dispatched_per_sec"] > 5.0
+    assert after[-1]["readings"]["matching.tasks_dispatched_per_sec"] > 1.0
     assert "copilot-worker" in demo.said()
 
 
