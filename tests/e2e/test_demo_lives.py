@@ -65,8 +65,8 @@ def test_a_healthy_cluster_is_happy_with_its_own_numbers(demo: Demo) -> None:
     assert set(states(seen)) == {"happy"}
     last = seen[-1]
     assert last["coverage"] == 1.0
-    assert 2.0 < last["readings"]["demand.starts_per_sec"] < 5.0
-    assert last["readings"]["matching.tasks_dispatched_per_sec"] > 5.0
+    assert 0.5 < last["readings"]["demand.starts_per_sec"] < 8.0
+    assert last["readings"]["matching.tasks_dispatched_per_sec"] > 1.0
     assert last["readings"]["frontend.reachable"] == 1.0
 
 
