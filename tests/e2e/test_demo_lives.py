@@ -60,7 +60,7 @@ def when(line: Line) -> Instant:
 
 
 def test_a_healthy_cluster_is_happy_with_its_own_numbers(demo: Demo) -> None:
-    demo.until_state("happy", within=60)
+    demo.until_state("happy", within=120)
     seen = [demo.next() for _ in range(6)]
     assert set(states(seen)) == {"happy"}
     last = seen[-1]
