@@ -5,6 +5,7 @@ Without `up`, a target with the presence metric counts as up.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -61,17 +62,21 @@ class TargetStatus:
     @property
     def twins(self) -> frozenset[str]:
         """Jobs each of whose targets another job scrapes too, as behind two services: their series count twice."""
-        alive: dict[str, set[str]] = {}
-        for job, instance in self.up:
-            alive.setdefault(job, set()).add(instance)
-        every = {job: {i for j, i in self.up | self.down if j == job} for job in {j for j, _ in self.up | self.down}}
-        kept: set[str] = set()
+        alive, every = _by_job(self.up), _by_job(self.up | self.down)
+        scraped: set[str] = set()
         twins = set()
-        for job in sorted(every, key=lambda j: (-len(alive.get(j, ())), -len(every[j]), j)):
-            if "" not in every[job] and every[job] <= kept:
+        for job in sorted(every, key=lambda j: (-len(alive[j]), -len(every[j]), j)):
+            if "" not in every[job] and every[job] <= scraped:
                 twins.add(job)
-            kept |= alive.get(job, set())
+            scraped |= alive[job]
         return frozenset(twins)
+
+
+def _by_job(targets: Iterable[Target]) -> defaultdict[str, set[str]]:
+    jobs: defaultdict[str, set[str]] = defaultdict(set)
+    for job, instance in targets:
+        jobs[job].add(instance)
+    return jobs
 
 
 def escape_regex(text: str) -> str:
@@ -196,12 +201,13 @@ def prometheus_inputs(
         else:
             roles[role] = _state(role, status, window_sec, place, where)
             if status.up or role in recently_up:
-                targets[role] = sum(job not in status.twins for job, _ in status.up)
+                twins = status.twins
+                targets[role] = sum(job not in twins for job, _ in status.up)
     return MetricInputs(roles, targets, vector)
 
 
 def _state(role: Role, status: TargetStatus, window_sec: float, place: str, where: str) -> RoleState:
-    name, partly_down, no_rate = PRESENCE_METRIC[role], "", ""
+    name, partly_down, no_rate, twins = PRESENCE_METRIC[role], "", "", status.twins
     if status.down:
         job, instance = min(status.down)
         more = f" (and {len(status.down) - 1} more)" if len(status.down) > 1 else ""
@@ -217,7 +223,7 @@ def _state(role: Role, status: TargetStatus, window_sec: float, place: str, wher
         present=bool(status.present),
         throughout=bool(status.present) and status.samples > 1,
         place=where,
-        unread=tuple(f"{i} ({job})" if job else i for job, i in sorted(status.down) if job not in status.twins),
+        unread=tuple(f"{i} ({job})" if job else i for job, i in sorted(status.down) if job not in twins),
     )
 
 
