@@ -8,23 +8,22 @@ import argparse
 import asyncio
 import gzip
 import re
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import tomllib
-import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 from pydantic import BaseModel, ConfigDict, Field
 from whenever import Instant
 
 from copilot import pipeline
+from copilot.embedded.ports import free_ports
 from copilot.explain import ExplainedEvaluation, explained
 from copilot.replay import evaluation_times, explanation_of, recording_header
 from copilot.rules.evaluate import Context
@@ -143,8 +142,8 @@ def _words(evaluation: ExplainedEvaluation) -> tuple[str, str]:
 @contextmanager
 def prometheus(metrics: Sequence[Path]) -> Iterator[str]:
     """The address of a Prometheus that has these OpenMetrics texts."""
-    folder = Path(tempfile.mkdtemp(prefix="copilot-cases-"))
-    try:
+    with tempfile.TemporaryDirectory(prefix="copilot-cases-") as name:
+        folder = Path(name)
         for path in metrics:
             text = folder / "case.om"
             text.write_bytes(gzip.decompress(path.read_bytes()))
@@ -153,9 +152,7 @@ def prometheus(metrics: Sequence[Path]) -> Iterator[str]:
                 check=True, stdout=subprocess.DEVNULL,
             )  # fmt: skip
         (folder / "p.yml").write_text("global: {}\n", "utf-8")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        url = f"http://127.0.0.1:{(port := free_ports(1)[0])}"
         server = subprocess.Popen(
             ["prometheus", f"--config.file={folder / 'p.yml'}", f"--storage.tsdb.path={folder / 'tsdb'}",
              "--storage.tsdb.retention.time=100y", "--query.lookback-delta=20s", "--log.level=error",
@@ -163,24 +160,19 @@ def prometheus(metrics: Sequence[Path]) -> Iterator[str]:
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
-            url = f"http://127.0.0.1:{port}"
             _wait(url + "/-/ready")
             yield url
         finally:
             server.terminate()
             server.wait(30)
-    finally:
-        shutil.rmtree(folder)
 
 
 def _wait(url: str) -> None:
     for _ in range(600):
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
+        with suppress(httpx.HTTPError):
+            if httpx.get(url, timeout=5, trust_env=False).is_success:
+                return
+        time.sleep(0.1)
     raise TimeoutError(f"{url} does not answer")
 
 
@@ -203,7 +195,7 @@ async def read_from(url: str, name: str, case: Case) -> tuple[ClusterSettings, l
         await source.aclose()
 
 
-async def judged(folder: Path, only: str, write: Path | None) -> Iterator[tuple[str, list[str]]]:
+async def judged(folder: Path, only: str, write: Path | None) -> list[tuple[str, list[str]]]:
     """The complaints about each case of a folder."""
     known = {n: c for n, c in cases_of(folder / "expected.toml").items() if c.judgeable and re.search(only, n)}
     metrics = [p for n in known if (p := folder / f"{n}.om.gz").exists()]
@@ -223,7 +215,7 @@ async def judged(folder: Path, only: str, write: Path | None) -> Iterator[tuple[
                 header, lines = read_recording(recording)
                 context = Context("case", header.interval_sec, header.window_sec)
                 found.append((f"{name} (recording)", list(complaints(case, lines, context))))
-    return iter(found)
+    return found
 
 
 def main(arguments: Sequence[str]) -> int:
