@@ -9,7 +9,7 @@ from copilot.rules.bottleneck import draining, limited_flows, workers_gone
 from copilot.rules.flow import HIDDEN, Flow, cluster_flow, queue_flows
 from copilot.rules.gates.context import GateContext
 from copilot.rules.gates.registry import BY_NAME
-from copilot.rules.memory import Memory, QueueMemory, full_slots, partly_full_slots
+from copilot.rules.memory import Memory, QueueMemory, activity_partly_full, full_slots
 from copilot.rules.model import GateResult
 from copilot.rules.signals.credible import credible
 from copilot.rules.signals.readings import MissingCode, Signals
@@ -256,19 +256,19 @@ def slots(free: dict[str, float], used: dict[str, float], added: dict[str, float
 @pytest.mark.parametrize(
     ("signals", "partly"),
     [
-        (slots({"a": 0, "b": 50}, {"a": 10, "b": 1}, {"a": 3, "b": 7}), "activity"),
-        (slots({"a": 0, "b": 50}, {"a": 10, "b": 1}, {"a": 1, "b": 9}), None),
-        (slots({"a": 5, "b": 50}, {"a": 10, "b": 1}, {"a": 3, "b": 7}), None),
-        (slots({"a": 0, "b": 50}, {"b": 1}, {"a": 3, "b": 7}), None),
-        (slots({"a": 0, "b": 50}, {"a": 10, "b": 1}, {}), None),
-        (slots({"a": 0, "b": 50}, {"a": 10, "b": 1}, {"a": 3, "b": 7}, "workflow"), None),
+        (slots({"a": 0, "b": 50}, {"a": 10, "b": 1}, {"a": 3, "b": 7}), True),
+        (slots({"a": 0, "b": 50}, {"a": 10, "b": 1}, {"a": 1, "b": 9}), False),
+        (slots({"a": 5, "b": 50}, {"a": 10, "b": 1}, {"a": 3, "b": 7}), False),
+        (slots({"a": 0, "b": 50}, {"b": 1}, {"a": 3, "b": 7}), False),
+        (slots({"a": 0, "b": 50}, {"a": 10, "b": 1}, {}), False),
+        (slots({"a": 0, "b": 50}, {"a": 10, "b": 1}, {"a": 3, "b": 7}, "workflow"), False),
     ],
     ids=["a third is full", "a tenth is full", "free", "none used", "no rates", "workflow"],
 )
-def test_activity_slots_of_queues_that_carry_a_fifth_may_be_full(signals: Signals, partly: str | None) -> None:
-    assert partly_full_slots(signals) == partly
-    assert full_slots(signals, "activity") == partly
-    assert full_slots(signals, None) is None
+def test_activity_slots_of_queues_that_carry_a_fifth_may_be_full(signals: Signals, partly: bool) -> None:
+    assert activity_partly_full(signals) is partly
+    assert full_slots(signals, partly_full=True) == ("activity" if partly else None)
+    assert full_slots(signals, partly_full=False) is None
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_activity_slots_of_queues_that_carry_a_fifth_may_be_full(signals: Signal
 )
 def test_slots_are_full_when_all_but_one_in_twenty_are_in_use(free: float | None, used: float, full: bool) -> None:
     signals = healthy(workers__workflow_slots_available=free, workers__workflow_slots_used=used)
-    assert full_slots(signals, None) == ("workflow" if full else None)
+    assert full_slots(signals, partly_full=False) == ("workflow" if full else None)
 
 
 @pytest.mark.parametrize(

@@ -41,9 +41,6 @@ ZERO_ROWS_MATTER = frozenset(
 )
 """Families whose breakdown keeps rows of zero: no pollers, no free slots, no task done on a host."""
 
-NOT_THERE = frozenset({MissingCode.ABSENT, MissingCode.NO_SOURCE})
-"""Why a signal is missing where a substitute may have it: its families are on no page that was read."""
-
 TOLERATED_FAILURES = 1
 STALE_INTERVALS = 2.5
 _LABELS = {"taskqueue": "task_queue"}
@@ -141,7 +138,7 @@ def resolve_signals(specs: Iterable[SignalSpec], inputs: MetricInputs, now: Inst
     for spec in specs:
         assert spec.expression is not None
         value, breakdown = resolver.resolve(spec.expression), spec.breakdown
-        if isinstance(value, Missing) and value.code in NOT_THERE and (other := spec.substitute) is not None:
+        if isinstance(value, Missing) and value.not_there and (other := spec.substitute) is not None:
             instead = resolver.resolve(other.expression)
             if not isinstance(instead, Missing):
                 value, breakdown, origins[spec.id] = instead, other.breakdown, other.name

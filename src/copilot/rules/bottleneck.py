@@ -45,8 +45,7 @@ def limited_flows(context: GateContext) -> list[Flow]:
         return []
     reach = TimeDelta(seconds=context.window_sec)
     flows = [f for f in backlog_flows(context) if f.dispatch_rate and f.backlog and not _shrinks(f, context)]
-    since = {f.key: context.remembered(f).beside_polls for f in flows}
-    return [f for f in flows if (begun := since[f.key]) is not None and context.now - begun >= reach]
+    return [f for f in flows if (since := context.remembered(f).beside_polls) and context.now - since >= reach]
 
 
 def _shrinks(flow: Flow, context: GateContext) -> bool:
@@ -82,7 +81,7 @@ def polled(flow: Flow, context: GateContext) -> bool | None:
 def exhausted_slots(context: GateContext) -> str | None:
     """`workflow` or `activity` where all slots of that type are in use, or were less than a window ago and now mostly
     are, or cannot be read; else None."""
-    if (kind := full_slots(context.signals, context.memory.partly_full)) is not None:
+    if (kind := full_slots(context.signals, partly_full=context.memory.partly_full)) is not None:
         return kind
     kind, at = context.memory.full_slots, context.memory.full_at
     if kind is None or at is None or (context.now - at).total("seconds") > context.window_sec:

@@ -42,7 +42,7 @@ from copilot.rules.model import (
     replay_line,
 )
 from copilot.rules.signals.credible import credible
-from copilot.rules.signals.readings import MissingCode, Signals
+from copilot.rules.signals.readings import Signals
 from copilot.rules.state_machine import evaluate_health_state
 from copilot.rules.thresholds import Thresholds
 
@@ -144,8 +144,7 @@ _POINTING = (
 def _evidence_lost(signals: Signals) -> bool:
     """Whether a reading that points at causes was lost at this tick: then the last cause is the better guess."""
     missing = signals.missing
-    not_there = (MissingCode.ABSENT, MissingCode.NO_SOURCE)
-    return any(i in missing and missing[i].code not in not_there and not signals.quiet(i) for i in _POINTING)
+    return any(i in missing and not missing[i].not_there and not signals.quiet(i) for i in _POINTING)
 
 
 def _soon_after_critical(cause: Detected, memory: Memory, now: Instant) -> bool:
@@ -216,8 +215,8 @@ def _work(decision: Decision) -> Work:
 
 def evaluate(signals: Signals, memory: Memory, context: Context) -> tuple[Evaluation, Memory]:
     """The decision of a tick as an evaluation, and what to remember for the next. Same inputs, same answer."""
-    signals = credible(signals)
     decision, after = decide(signals, memory, context)
+    signals = decision.context.view.signals
     evaluation = Evaluation(
         evaluation_id=f"{context.cluster}:{signals.time.timestamp()}",
         cluster=context.cluster,

@@ -86,11 +86,11 @@ MEMORY_VERSION = 2
 class Memory(Frozen):
     """`Memory()` remembers nothing. `state` is the last real state, `reported` the last reported one; `pending_since`
     the first usable tick while the first verdict is pending; `clear_ticks` and `not_critical_ticks` count evaluations
-    in a row; `full_slots` is the type of slots last seen all in use and `partly_full` that of slots now in use on some
-    queues; `cause` and `bottleneck` what was last found while a gate was firing, until the cluster is happy again;
-    `burst_since` when the present burst of load began, `burst_at` when one was last seen; `stuck_at` when workflow
-    tasks last failed again and again, at `stuck_attempts`; `polling_workers` how many workers' pages were read when
-    polls were last pending."""
+    in a row; `full_slots` is the type of slots last seen all in use, `partly_full` whether activity slots are now in
+    use on some queues; `cause` and `bottleneck` what was last found while a gate was firing, until the cluster is happy
+    again; `burst_since` when the present burst of load began, `burst_at` when one was last seen; `stuck_at` when
+    workflow tasks last failed again and again, at `stuck_attempts`; `polling_workers` how many workers' pages were read
+    when polls were last pending."""
 
     version: int = MEMORY_VERSION
     state: HealthState | None = None
@@ -109,7 +109,7 @@ class Memory(Frozen):
     bottleneck: BottleneckClassification | None = None
     full_slots: str | None = None
     full_at: Instant | None = None
-    partly_full: str | None = None
+    partly_full: bool = False
     polling_workers: Annotated[int, Field(ge=0)] | None = None
     burst_since: Instant | None = None
     burst_at: Instant | None = None
@@ -187,12 +187,10 @@ def flows_learned(
         past = queues.get(key, NEVER_SEEN)
         backlog = past.backlog if flow.backlog is None else flow.backlog
         ages = past.ages if flow.backlog_age_sec is None else _ages(past.ages, flow.backlog_age_sec, now)
-        grew = flow.add_rate is None and past.backlog is not None and (flow.backlog or 0.0) > past.backlog
-        added = now if flow.add_rate or grew else past.last_added
+        more = 0.0 if backlog is None or past.backlog is None else backlog - past.backlog
+        added = now if flow.add_rate or (flow.add_rate is None and more > 0) else past.last_added
         listed = now if flow.on_worker_pages else past.last_listed
-        shrunk = now if past.backlog is not None and (backlog or 0.0) < past.backlog else past.last_shrunk
-        if past.backlog is not None and (backlog or 0.0) > past.backlog:
-            shrunk = None
+        shrunk = past.last_shrunk if more == 0 else now if more < 0 else None
         beside = (past.beside_polls or now) if flow.backlog and (flow.pending_polls or 0) >= POLLS_WAIT else None
         queues[key] = QueueMemory(backlog, ages, shares[key], added, now, listed, shrunk, beside)
     if len(queues) <= REMEMBERED_QUEUES:
@@ -229,44 +227,42 @@ def stuck_learned(
     return {"stuck_attempts": None, "stuck_at": None} if over else {}
 
 
-def full_slots(signals: Signals, partly_full: str | None) -> str | None:
+def full_slots(signals: Signals, *, partly_full: bool) -> str | None:
     """`activity` or `workflow` where the slots of that type are in use, all but one in twenty; else None. Activity
-    slots may be so on some queues only, for the second time (`partly_full_slots`): workflow tasks take milliseconds,
-    so full workflow slots on one queue are slow code."""
+    slots may be so on some queues only, for the second time (`activity_partly_full`): workflow tasks take
+    milliseconds, so full workflow slots on one queue are slow code."""
     for kind, available, used in _SLOTS:
         free = signals.readings.get(available)
         if free is not None and _full(free, signals.value(used) or 0.0):
             return kind
-    return partly_full_slots(signals) if partly_full else None
+    return "activity" if partly_full and activity_partly_full(signals) else None
 
 
-def partly_full_slots(signals: Signals) -> str | None:
-    """`activity` where the activity slots of queues that together carry a fifth of the activities are in use."""
+def activity_partly_full(signals: Signals) -> bool:
+    """Whether the activity slots of queues that together carry a fifth of the activities are in use."""
     free, used = (_by_queue(signals, f"workers.activity_slots_{which}") for which in ("available", "used"))
     full = {queue for queue, n in free.items() if _full(n, used.get(queue, 0.0))}
-    return "activity" if full and _carried(signals, full) >= FULL_QUEUES_CARRY else None
+    return bool(full) and _carried(signals, full) >= FULL_QUEUES_CARRY
 
 
 def _full(free: float, used: float) -> bool:
     return used > 0 and free < max(1.0, FREE_SLOTS * (free + used))
 
 
-def _by_queue(signals: Signals, signal_id: str) -> dict[str, float]:
-    rows: dict[str, float] = {}
+def _by_queue(signals: Signals, signal_id: str, **labels: str) -> dict[str, float]:
+    """The rows with these labels by task queue."""
+    sums: dict[str, float] = {}
     for row in signals.rows(signal_id):
-        queue = sanitized(row.labels.get("task_queue", ""))
-        rows[queue] = rows.get(queue, 0.0) + row.value
-    return rows
+        if labels.items() <= row.labels.items():
+            queue = sanitized(row.labels.get("task_queue", ""))
+            sums[queue] = sums.get(queue, 0.0) + row.value
+    return sums
 
 
 def _carried(signals: Signals, full: set[str]) -> float:
     """The share of the activities that are for these queues."""
     for signal_id in ("demand.tasks_added_per_sec", "matching.tasks_dispatched_per_sec"):
-        rates: dict[str, float] = {}
-        for row in signals.rows(signal_id):
-            if row.labels.get("task_type") == "activity":
-                queue = sanitized(row.labels.get("task_queue", ""))
-                rates[queue] = rates.get(queue, 0.0) + row.value
+        rates = _by_queue(signals, signal_id, task_type="activity")
         if total := sum(rates.values()):
             return sum(rates.get(queue, 0.0) for queue in full) / total
     return 0.0
@@ -274,10 +270,9 @@ def _carried(signals: Signals, full: set[str]) -> float:
 
 def slots_learned(memory: Memory, signals: Signals) -> dict[str, Any]:
     """What memory learns of the type of slots that are all in use now."""
-    partly = partly_full_slots(signals)
-    kind = full_slots(signals, memory.partly_full)
+    kind = full_slots(signals, partly_full=memory.partly_full)
     full = {} if kind is None else {"full_slots": kind, "full_at": signals.time}
-    return {**full, "partly_full": partly}
+    return {**full, "partly_full": activity_partly_full(signals)}
 
 
 def polls_learned(signals: Signals) -> dict[str, Any]:

@@ -184,7 +184,7 @@ def lost(context: GateContext, ids: Iterable[str]) -> GateResult | None:
     may not be all there is. An id that is simply absent is not lost."""
     for signal_id in ids:
         why = context.signals.why_missing(signal_id)
-        if why is not None and why.code not in (MissingCode.ABSENT, MissingCode.NO_SOURCE):
+        if why is not None and not why.not_there:
             return unjudged("missing", signal_id)
     return None
 

@@ -18,6 +18,7 @@ from copilot.rules.gates.context import (
 )
 from copilot.rules.memory import QueueMemory
 from copilot.rules.model import GateResult, Severity
+from copilot.rules.signals.taxonomy import CREATES_WORK
 
 STORED_TASKS = 3
 FEW = 2
@@ -26,7 +27,6 @@ STUCK_IN_HISTORY = "stuck_in_history"
 UNANSWERED = "unanswered"
 DB_ERRORS = "persistence.error_rate_per_sec"
 MISTAKES = "clients.mistakes_per_sec"
-CREATES_WORK = frozenset({"StartWorkflowExecution", "SignalWithStartWorkflowExecution", "SignalWorkflowExecution"})
 FOLLOWS = 0.5
 KEEPS_UP = 0.95
 
@@ -68,7 +68,7 @@ def _not_found(context: GateContext) -> float:
     if not any(r.labels.get("operation", "").startswith("GetNamespace") for r in signals.rows(DB_ERRORS)):
         return 0.0
     rows = (r for r in signals.rows(MISTAKES) if r.label("error_type").endswith("NamespaceNotFound"))
-    return sum(row.value for row in rows if row.labels.get("operation") in CREATES_WORK)
+    return sum(row.value for row in rows if row.labels.get("operation") in CREATES_WORK.split("|"))
 
 
 def _requests_rejected(context: GateContext) -> GateResult:
@@ -210,9 +210,9 @@ def _nothing_follows(context: GateContext) -> GateResult | None:
     starts, transitions = signals.value("demand.starts_per_sec"), signals.value("state_transitions.throughput_per_sec")
     if starts is None or transitions is None:
         return None
-    transitions = max(transitions, *(signals.value(i) or 0.0 for i in PROGRESS))
+    progress = max(transitions, *(signals.value(i) or 0.0 for i in PROGRESS))
     wanted = starts - max(0.0, (signals.value(MISTAKES) or 0.0) - _not_found(context))
-    if wanted * context.window_sec < context.thresholds.requests_rejected_min or transitions >= FOLLOWS * wanted:
+    if wanted * context.window_sec < context.thresholds.requests_rejected_min or progress >= FOLLOWS * wanted:
         return None
     ids = (
         *_STALL_IDS,
@@ -221,8 +221,7 @@ def _nothing_follows(context: GateContext) -> GateResult | None:
         "history.tasks_acked_per_sec",
     )
     evidence = {i: v for i in ids if (v := signals.value(i)) is not None}
-    share = transitions / wanted
-    return measured(share, FOLLOWS, "ratio", evidence, fired=True, low=True, aspect=STUCK_IN_HISTORY)
+    return measured(progress / wanted, FOLLOWS, "ratio", evidence, fired=True, low=True, aspect=STUCK_IN_HISTORY)
 
 
 def _polls_lost(context: GateContext) -> GateResult:
@@ -239,8 +238,8 @@ def _polls_lost(context: GateContext) -> GateResult:
 
 def _falling_behind(context: GateContext) -> GateResult:
     """The oldest task is older than `falling_behind_age_sec` and its age rises over the last 90 s, while the dispatch
-    rate is below 95 % of the add rate (less may be one partition of many), on queues that together carry at least `queue_share_critical` (on the cluster, where no
-    queue is known)."""
+    rate is below 95 % of the add rate (less may be one partition of many), on queues that together carry at least
+    `queue_share_critical` (on the cluster, where no queue is known)."""
     limit = context.thresholds.falling_behind_age_sec
     lacking = without(context, _STALL_IDS)
     ages = [context.signals.value(i) for i in AGES]

@@ -38,6 +38,11 @@ class Missing(Frozen):
     code: MissingCode
     detail: Clean = ""
 
+    @property
+    def not_there(self) -> bool:
+        """Whether nothing was lost: what was read does not have it, or nothing measures it here."""
+        return self.code in (MissingCode.ABSENT, MissingCode.NO_SOURCE)
+
 
 class BreakdownRow(Frozen):
     """One part of a reading: its labels (task queue, cause, operation, version …) and its value in the id's unit."""
