@@ -39,7 +39,7 @@ async def diagnosis(
     url: str, *, role: str = "server", settings: Settings | None = None, temporal: WatchedTemporal | None = None
 ) -> Diagnosis:
     endpoint = MetricsEndpoint.model_validate({"url": url, "role": role})
-    cluster = ClusterSettings(interval_sec=5, window_sec=10, metrics=(endpoint,), temporal=temporal)
+    cluster = ClusterSettings(interval_sec=15, window_sec=30, metrics=(endpoint,), temporal=temporal)
     return await diagnose(settings or Settings(), [cluster], quick=True)
 
 

@@ -27,6 +27,11 @@ PRINTED_WITHIN = 20.0
 HAPPY_WITHIN = 270.0
 
 
+def told(line: Line) -> tuple[Any, ...]:
+    """The verdict in a line, for a failing test to show."""
+    return tuple(line[key] for key in ("time", "health_state", "top_factor", "fired_gates"))
+
+
 class Demo:
     """The demo's process, and every line it printed so far."""
 
@@ -58,8 +63,7 @@ class Demo:
             seen.append(self.next())
             if true(seen[-1]):
                 return seen
-        told = [(x["time"], x["health_state"], x["top_factor"], x["fired_gates"]) for x in seen]
-        raise AssertionError(f"not within {within:g} s: {told}")
+        raise AssertionError(f"not within {within:g} s: {[told(line) for line in seen]}")
 
     def until_state(self, state: str, within: float) -> list[Line]:
         return self.until(lambda line: bool(line["health_state"] == state), within)

@@ -75,6 +75,7 @@ async def watched(
         viewport={"width": width, "height": height},
         color_scheme="light" if light else "dark",
         java_script_enabled=javascript,
+        reduced_motion="reduce",
     )
     page = await context.new_page()
     watch = Watched(page)

@@ -77,7 +77,8 @@ _QUOTED = (
 _BARE = rf"\[?(?P<secret2>(?:{PLACEHOLDER}|[^\s\"'&;‹›\\\[])(?:{PLACEHOLDER}|[^\s\"'&;‹›])*+)"
 _STATUS = (
     r"(?!(?:true|false|null|nil|none|invalid|expired|missing|required|empty|not|is|was|no|unknown|denied|error|failed|"
-    r"the|a|an|undefined|<nil>|\*+|yes|signature|rejected|refused|too|must|could|cannot|does|has)(?![\w-]))"
+    r"the|a|an|undefined|<nil>|\*+|yes|signature|rejected|refused|too|must|could|cannot|does|has)"
+    r"[,.:!?)\]}>\\]*+(?:[\s\"'&;]|$))"
 )
 _KEYS = (
     r"(?:pass(?:word|wd|phrase|code)|(?<![a-z])pwd|(?<![a-z])pass|secret|token|api[_-]?key|access[_-]?key|"
