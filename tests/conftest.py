@@ -4,6 +4,7 @@ test after the other."""
 import os
 import shutil
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,12 @@ settings.load_profile("suite")
 PROGRAMS = {"chromium": "chromium", "prometheus": "prometheus", "victoria-metrics": "victoria-metrics"}
 OURS = ("COPILOT_", "TEMPORAL_", "AWS_")
 ALLOWED = ("COPILOT_SCREENSHOTS",)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`-m alone` imports only files with such tests: collecting all takes longer than the shortest of them."""
+    wanted = config.getoption("markexpr") != "alone" or not collection_path.match("test_*.py")
+    return None if wanted or "mark.alone" in collection_path.read_text(encoding="utf-8") else True
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
