@@ -50,7 +50,7 @@ CAUSES: dict[str, tuple[Signals, str, str]] = {
         healthy(
             deploy__membership_changes_per_min=2.0, frontend__error_rate_per_sec=2.0, frontend__latency_p99_ms=3000.0
         ),
-        "frontend_errors",
+        "membership_change",
         "server_limited",
     ),
     "a slow server just after its start": (

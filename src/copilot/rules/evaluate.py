@@ -25,6 +25,7 @@ from copilot.rules.memory import (
     demand_learned,
     flows_learned,
     infer_unlisted,
+    members_learned,
     polls_learned,
     slots_learned,
     stuck_learned,
@@ -110,6 +111,7 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
             **demand_learned(after, starts, signals.time, since_sec, context.window_sec, burst),
             **slots_learned(memory, signals),
             **polls_learned(signals),
+            **members_learned(signals),
             **stuck_learned(memory, signals, context.thresholds, context.window_sec, view.recovering),
             "queues": flows_learned(after, flows, shares, signals.time),
         }

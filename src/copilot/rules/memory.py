@@ -90,7 +90,7 @@ class Memory(Frozen):
     use on some queues; `cause` and `bottleneck` what was last found while a gate was firing, until the cluster is happy
     again; `burst_since` when the present burst of load began, `burst_at` when one was last seen; `stuck_at` when
     workflow tasks last failed again and again, at `stuck_attempts`; `polling_workers` how many workers' pages were read
-    when polls were last pending."""
+    when polls were last pending; `members_at` when the server's membership last changed."""
 
     version: int = MEMORY_VERSION
     state: HealthState | None = None
@@ -111,6 +111,7 @@ class Memory(Frozen):
     full_at: Instant | None = None
     partly_full: bool = False
     polling_workers: Annotated[int, Field(ge=0)] | None = None
+    members_at: Instant | None = None
     burst_since: Instant | None = None
     burst_at: Instant | None = None
     demand_since: Instant | None = None
@@ -279,6 +280,11 @@ def polls_learned(signals: Signals) -> dict[str, Any]:
     """What memory learns of how many workers there are while polls are pending."""
     polling = bool(signals.value("poller.pending_polls")) and "worker" in signals.targets
     return {"polling_workers": signals.targets["worker"]} if polling else {}
+
+
+def members_learned(signals: Signals) -> dict[str, Any]:
+    """What memory learns of changes of the server's membership."""
+    return {"members_at": signals.time} if signals.value("deploy.membership_changes_per_min") else {}
 
 
 def bursting(memory: Memory, starts: float | None, now: Instant, window_sec: float, burst_factor: float) -> bool:

@@ -18,6 +18,7 @@ FINDINGS: tuple[Finding, ...] = (
     server.RATE_LIMITED,
     server.SERVER_PROCESS_DOWN,
     server.HISTORY_HOST_STALLED,
+    server.MEMBERSHIP_CHANGE,
     server.FRONTEND_ERRORS,
     workers.WORKERS_RESTARTING,
     queues.VERSION_WITHOUT_POLLERS,
@@ -25,7 +26,6 @@ FINDINGS: tuple[Finding, ...] = (
     queues.NO_POLLERS,
     workers.LOAD_BURST,
     workers.SLOTS_EXHAUSTED,
-    server.MEMBERSHIP_CHANGE,
     server.SHARD_CHURN,
     server.PERSISTENCE_SLOW,
     server.HISTORY_BACKLOG,
@@ -95,10 +95,7 @@ EXPLAINS: dict[str, frozenset[str]] = {
         (workers.SLOTS_EXHAUSTED, _WORKERS),
         (workers.STICKY_CACHE_THRASH, (workers.WORKER_SLOW,)),
         (workers.WORKFLOW_TASK_FAILURES, (workers.WORKER_SLOW,)),
-        (
-            server.MEMBERSHIP_CHANGE,
-            (server.SHARD_CHURN, server.HISTORY_BACKLOG, server.FRONTEND_SLOW, workers.WORKER_SLOW),
-        ),
+        (server.MEMBERSHIP_CHANGE, _REFUSING_SERVER),
     )
 }
 

@@ -2,13 +2,17 @@
 
 from collections import Counter
 
+from whenever import TimeDelta
+
 from copilot.rules.findings.context import Action, Finding, FindingContext, Found, present
 from copilot.rules.gates import pressure, progress
+from copilot.rules.gates.registry import SERVER_REFUSES, SERVER_SLOW
 from copilot.rules.model import ActionType
 
 SERVICES = ("frontend", "history", "matching")
 HOST_TASKS = 10.0
 BUSY_REQUESTS = 10.0
+MEMBERS_FELT_FOR = TimeDelta(minutes=5)
 DEPLOYMENT_LIMIT = "WorkerDeploymentLimits"
 
 
@@ -126,10 +130,15 @@ def _frontend_errors(context: FindingContext) -> Found | None:
 
 
 def _membership_change(context: FindingContext) -> Found | None:
-    """A server process joined or left within the last window."""
-    gates = context.firing(*context.gates)
-    signal_id = "deploy.membership_changes_per_min"
-    return Found(gates, signals=(signal_id,)) if context.value(signal_id) and gates else None
+    """A server process joined or left, and since then, or soon after it, the server is slow or fails requests."""
+    signal_id, now = "deploy.membership_changes_per_min", context.view.now
+    at = now if context.value(signal_id) else context.view.memory.members_at
+    if at is None or now - at > MEMBERS_FELT_FOR:
+        return None
+    reach = at + 2 * TimeDelta(seconds=context.view.window_sec)
+    gates = [g for g in context.firing(*SERVER_REFUSES, *SERVER_SLOW) if (g.since or now) <= reach]
+    ago = (now - at).total("seconds")
+    return Found(gates, present(ago=ago), signals=(signal_id,)) if gates else None
 
 
 def _shard_churn(context: FindingContext) -> Found | None:
@@ -272,8 +281,9 @@ FRONTEND_ERRORS = Finding(
 )  # fmt: skip
 MEMBERSHIP_CHANGE = Finding(
     "membership_change", _membership_change, "history",
-    title="A server process joined or left",
-    cause="A server process joined or left within the last window: caches are cold, and polls come back one by one.",
+    title="A server process joined or left[ {ago:span} ago]",
+    cause="While shards move, requests for them wait or fail; then caches are cold, database calls take longer, and polls "
+    "come back one by one.",
     actions=(
         Action("check_process", ActionType.ALERT, "server", "If no one deployed or scaled, find out why the process ended. Otherwise wait two minutes.", 0.7),
     ),
