@@ -95,6 +95,9 @@ def _explanation(detected: Detected, gates: tuple[GateResult, ...]) -> dict[str,
         description, cause = "Nothing is over its limit now.", f"No longer observed. Last known cause: {lowered(cause)}"
         if detected.finding == BACKLOG_DRAINING.name:
             title, cause = "A backlog has drained", "The backlog is done."
+    elif detected.phase == "after":
+        title, description = f"After-effects of “{title}”", "It is over, and what it caused is not."
+        cause = f"It is no longer observed; what follows from it should pass. Last known cause: {lowered(cause)}"
     elif detected.phase == "unsure":
         description = "Too little can be read to tell whether anything is over its limit."
         cause = f"Last known cause: {lowered(cause)}"

@@ -16,7 +16,7 @@ from copilot.rules.bottleneck import (
 )
 from copilot.rules.components import services
 from copilot.rules.findings.context import FindingContext
-from copilot.rules.findings.registry import BY_NAME, as_past, as_unsure, detect
+from copilot.rules.findings.registry import BY_NAME, as_past, as_unsure, detect, as_consequences
 from copilot.rules.flow import cluster_flow, queue_flows, sanitized, subtract
 from copilot.rules.gates.context import GateContext
 from copilot.rules.gates.registry import judge
@@ -172,8 +172,8 @@ def _with_remembered_cause(decision: Decision, memory: Memory) -> tuple[Decision
     cause, fired = next((d for d in found if d.contributing_factors), None), decision.verdict.fired()
     lost = not decision.verdict.stale and _evidence_lost(decision.context.view.signals) and bool(fired)
     if cause is not None and not (lost and _weak(cause) and memory.cause is not None):
-        if _soon_after_critical(cause, memory, now):
-            return decision, memory
+        if memory.cause is not None and _soon_after_critical(cause, memory, now):
+            return replace(decision, findings=as_consequences(memory.cause, found)), memory
         return decision, memory.model_copy(update={"cause": cause, "bottleneck": decision.bottleneck})
     before = memory.cause
     if before is None or memory.bottleneck is None:

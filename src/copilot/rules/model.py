@@ -157,7 +157,8 @@ class OfferedAction(Frozen):
 class Detected(Frozen):
     """A finding that was detected: one contributing factor. `finding` is its stable name (no_pollers, …); `subject`
     tells two of one finding apart (a task queue, say; empty for the cluster). `contributing_factors`: the gates it
-    explains. `phase`: seen now; `past`: no gate is firing any more; `unsure`: too little was read to tell."""
+    explains. `phase`: seen now; `past`: no gate is firing any more; `after`: what it caused is still seen; `unsure`:
+    too little was read to tell."""
 
     finding: str
     subject: str = ""
@@ -166,7 +167,7 @@ class Detected(Frozen):
     related_signals: tuple[str, ...] = ()
     evidence: Evidence = Field(default_factory=dict)
     actions: tuple[OfferedAction, ...] = ()
-    phase: Literal["now", "past", "unsure"] = "now"
+    phase: Literal["now", "past", "after", "unsure"] = "now"
 
 
 class DetectedIssue(Detected):

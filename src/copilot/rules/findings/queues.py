@@ -3,7 +3,7 @@
 from copilot.rules.bottleneck import backlog_flows, draining, exhausted_slots, limited_flows, polled, workers_gone
 from copilot.rules.findings.context import Action, Finding, FindingContext, Found, backlog_of, present
 from copilot.rules.flow import Flow
-from copilot.rules.gates import progress
+from copilot.rules.gates import pressure, progress
 from copilot.rules.gates.registry import BACKLOG, SERVER_SLOW
 from copilot.rules.model import ActionType
 
@@ -93,9 +93,21 @@ def _dispatch_limited(context: FindingContext) -> Found | None:
     return Found(gates, backlog_of(limited), _subject(limited), signals=("poller.pending_polls",))
 
 
+def only_late(context: FindingContext) -> bool:
+    """Whether workflow tasks time out while a backlog drains, and none fails: workers get more than they can answer in
+    time."""
+    failing = ("workflow_tasks.failed_per_sec", "worker_tasks.workflow_task_failures_per_sec")
+    return (
+        not any(context.value(i) for i in failing)
+        and not context.firing(pressure.WORKFLOW_TASK_ATTEMPTS)
+        and draining(context.view)
+    )
+
+
 def _backlog_draining(context: FindingContext) -> Found | None:
     """A backlog is dispatched faster than tasks are added."""
-    gates = context.firing(*BACKLOG)
+    late = (pressure.WORKFLOW_TASK_FAILURES,) if only_late(context) else ()
+    gates = context.firing(*BACKLOG, *late)
     if not gates or not draining(context.view) or context.server_refuses:
         return None
     flows = backlog_flows(context.view)

@@ -3,6 +3,8 @@
 Findings may look at amplifiers and worker signals: they explain, the state is already decided.
 """
 
+from typing import Literal
+
 from copilot.rules.findings import queues, server, workers
 from copilot.rules.findings.context import Action, Finding, FindingContext, Found
 from copilot.rules.gates.registry import OF_COMPLETED_WORK
@@ -154,10 +156,22 @@ def _is_one_moment(detected: Detected, context: FindingContext) -> bool:
     return bool(gates) and OF_COMPLETED_WORK.issuperset(gates) and not any(context.lasts(name) for name in gates)
 
 
-def as_past(cause: Detected) -> Detected:
-    """A cause that was seen while a gate was firing, when none is firing any more."""
+def as_past(cause: Detected, phase: Literal["past", "after"] = "past") -> Detected:
+    """A cause that was seen while a gate was firing, when none is firing any more, or only those of its consequences are."""
     actions = (OfferedAction(key=WAIT_AND_SEE.key),)
-    return cause.model_copy(update={"severity": Severity.WARNING, "phase": "past", "actions": actions})
+    return cause.model_copy(update={"severity": Severity.WARNING, "phase": phase, "actions": actions})
+
+
+def as_consequences(before: Detected, found: tuple[Detected, ...]) -> tuple[Detected, ...]:
+    """The findings with `before` as their cause, where it is over, was the server's, and explains the first of them
+    that rests on gates. Workers that were the cause and still do not keep up are not over."""
+    of_server = before.finding in BY_NAME and BY_NAME[before.finding].component not in ("workers", "application")
+    consequences = EXPLAINS.get(before.finding, frozenset()) if of_server else frozenset()
+    first = next((d for d in found if d.contributing_factors), None)
+    if first is None or first.finding not in consequences or any(d.finding == before.finding for d in found):
+        return found
+    others = (d.model_copy(update={"actions": ()}) if d.finding in consequences else d for d in found)
+    return (as_past(before, "after"), *others)
 
 
 def as_unsure(cause: Detected) -> Detected:

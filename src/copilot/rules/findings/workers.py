@@ -2,6 +2,7 @@
 
 from copilot.rules.bottleneck import backlog_flows, draining, exhausted_slots
 from copilot.rules.findings.context import Action, Finding, FindingContext, Found, backlog_of, present
+from copilot.rules.findings.queues import only_late
 from copilot.rules.flow import Flow
 from copilot.rules.gates import pressure, progress
 from copilot.rules.gates.registry import BACKLOG, SERVER_REFUSES, SERVER_SLOW
@@ -66,7 +67,7 @@ def _backlog(context: FindingContext, kind: str = "") -> Evidence:
 def _workflow_task_failures(context: FindingContext) -> Found | None:
     """Workflow tasks fail or time out in the workers, so executions are stuck."""
     gates = context.firing(pressure.WORKFLOW_TASK_FAILURES, pressure.WORKFLOW_TASK_ATTEMPTS)
-    if not gates:
+    if not gates or only_late(context):
         return None
     if context.firing(*SERVER_REFUSES, *SERVER_SLOW):
         return Found(gates, present(of_server=True))
