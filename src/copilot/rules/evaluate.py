@@ -16,7 +16,7 @@ from copilot.rules.bottleneck import (
 )
 from copilot.rules.components import services
 from copilot.rules.findings.context import FindingContext
-from copilot.rules.findings.registry import BY_NAME, as_past, as_unsure, detect, as_consequences
+from copilot.rules.findings.registry import BY_NAME, as_consequences, as_past, as_unsure, detect
 from copilot.rules.flow import cluster_flow, queue_flows, sanitized, subtract
 from copilot.rules.gates.context import GateContext
 from copilot.rules.gates.registry import judge
