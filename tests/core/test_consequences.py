@@ -2,7 +2,7 @@
 
 from copilot.explain.explanation import ExplainedEvaluation
 from copilot.rules.signals.readings import Signals
-from tests.cluster_signals import healthy, play
+from tests.cluster_signals import healthy, play, states
 
 UNREACHABLE = healthy(frontend__reachable=0.0)
 ERRORS = healthy(frontend__error_rate_per_sec=2.0)
@@ -44,6 +44,12 @@ def test_workflow_tasks_that_only_time_out_while_a_backlog_drains_are_late_and_t
 
     assert last(*draining(LATE)).top_factor == "backlog_draining"
     assert last(*draining(FAILING)).top_factor == "workflow_task_failures"
+
+
+def test_nothing_is_over_while_tasks_wait_and_every_worker_has_just_gone() -> None:
+    gone = with_backlog(healthy(), 82.0).model_copy(update={"targets": {"server": 1, "worker": 0}})
+    assert states([healthy()] * 5 + [FAILING] * 3 + [gone] * 9)[-1] == "stressed"
+    assert states([healthy()] * 5 + [FAILING] * 3 + [healthy()] * 9)[-1] == "happy"
 
 
 def with_backlog(signals: Signals, tasks: float) -> Signals:

@@ -64,7 +64,7 @@ def usable(signals: Signals, covered: Coverage) -> bool:
 @dataclass(slots=True)
 class _Tick:
     """What a transition looks at: `fired` are the firing and held gates, `unjudged` those that could not be
-    judged, and `close` says whether one that does not fire is within the recovery margin."""
+    judged, and `close` says whether one that does not fire is within the recovery margin, or all workers are gone."""
 
     fired: list[GateResult]
     unjudged: list[GateResult]
@@ -168,6 +168,13 @@ def _nothing_wrong(signals: Signals) -> bool:
     )
 
 
+def _workers_gone(signals: Signals, memory: Memory) -> bool:
+    """Whether tasks wait and no page of a worker is read any more, though there were some beside pending polls: what
+    the window remembers of their work is no sign of health."""
+    gone = bool(memory.polling_workers) and signals.targets.get("worker") == 0
+    return gone and bool(signals.value("matching.backlog_count"))
+
+
 def _next_state(tick: _Tick, memory: Memory) -> HealthState | None:
     """The transition. Happy never goes straight to critical. The first verdict is stressed or happy, or stays pending
     for up to a window while an immediate gate cannot be judged. Only a tick that is itself clear, or not critical,
@@ -245,7 +252,8 @@ def _usable_tick(
     tick = _Tick(
         fired=[g for g in gates if g.fired],
         unjudged=[g for g in gates if g.unjudged],
-        close=any(g.fired is False and g.margin is not None and g.margin < RECOVERY_MARGIN for g in gates),
+        close=_workers_gone(signals, memory)
+        or any(g.fired is False and g.margin is not None and g.margin < RECOVERY_MARGIN for g in gates),
         memory=past,
         now=now,
         progress=progress,
