@@ -278,8 +278,8 @@ def slots_learned(memory: Memory, signals: Signals) -> dict[str, Any]:
 
 def polls_learned(signals: Signals) -> dict[str, Any]:
     """What memory learns of how many workers there are while polls are pending."""
-    polling = bool(signals.value("poller.pending_polls")) and "worker" in signals.targets
-    return {"polling_workers": signals.targets["worker"]} if polling else {}
+    workers = signals.targets.get("worker")
+    return {"polling_workers": workers} if workers and signals.value("poller.pending_polls") else {}
 
 
 def members_learned(signals: Signals) -> dict[str, Any]:
