@@ -80,18 +80,11 @@ def _log_access(scope: Scope, status: int, took_sec: float) -> None:
 
 
 def head_as_get(app: ASGIApp, endless: str) -> ASGIApp:
-    """ASGI middleware: answers HEAD with the headers of GET, without a body; not on the path `endless`."""
+    """ASGI middleware: answers HEAD as GET, whose body the server does not send; not on the path `endless`."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        async def bodiless(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                await send(message)
-            elif message["type"] == "http.response.body" and not message.get("more_body", False):
-                await send({"type": "http.response.body", "body": b""})
-
         if scope["type"] == "http" and scope["method"] == "HEAD" and scope["path"] != endless:
-            await app({**scope, "method": "GET"}, receive, bodiless)
-        else:
-            await app(scope, receive, send)
+            scope = {**scope, "method": "GET"}
+        await app(scope, receive, send)
 
     return serve

@@ -29,6 +29,11 @@ NOTES = {
     SignalStatus.MISSING: "How to turn on the missing signals",
     SignalStatus.UNMEASURED: "Not measured by any source (not part of the coverage)",
 }
+WITHOUT_VALUE = {
+    SignalStatus.NO_TRAFFIC: ("no traffic", "dim"),
+    SignalStatus.MISSING: ("missing", "yellow"),
+    SignalStatus.UNMEASURED: ("–", "dim"),
+}
 NAMED = 3
 """A note names up to this many signals; the table shows which the others are."""
 
@@ -83,12 +88,9 @@ def _settings(config: Path | None) -> "Settings":
 def _clusters(settings: "Settings", name: str | None) -> list["ClusterSettings"]:
     if not settings.clusters:
         raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
-    if name is None:
-        return list(settings.clusters)
-    names = [c.name for c in settings.clusters]
-    if name not in names:
-        raise SettingsError([f"no cluster is named {name}; there is {', '.join(names)}"])
-    return [settings.cluster(name)]
+    if chosen := [c for c in settings.clusters if name in (None, c.name)]:
+        return chosen
+    raise SettingsError([f"no cluster is named {name}; there is {', '.join(c.name for c in settings.clusters)}"])
 
 
 def _record(
@@ -118,11 +120,17 @@ def diagnosis_lines(diagnosis: Diagnosis, width: int) -> Iterator[Text]:
         yield Text()
         yield from _signals(cluster, width)
     for cluster in diagnosis.clusters:
-        yield from _conclusion(cluster, width)
+        if cluster.distrust:
+            yield Text(f"{cluster.cluster}: a verdict cannot be trusted:", style="bold red")
+        else:
+            yield Text(f"{cluster.cluster}: a verdict can be trusted", style="green")
+        for reason in cluster.distrust:
+            yield from wrapped(reason, width, "  - ", "    ", "red")
 
 
 def _signals(cluster: ClusterDiagnosis, width: int) -> Iterator[Text]:
-    notes = _Notes(cluster.signals)
+    notes = _notes(cluster.signals)
+    numbers = {signal.id: number for number, rows in enumerate(notes, 1) for signal in rows}
     shares = (cluster.coverage.primary, cluster.coverage.amplifiers, cluster.coverage.worker)
     for (kind, title), share in zip(TITLES.items(), shares, strict=True):
         rows = [signal for signal in cluster.signals if signal.kind == kind]
@@ -131,65 +139,34 @@ def _signals(cluster: ClusterDiagnosis, width: int) -> Iterator[Text]:
         yield Text.assemble((title, "bold"), f": {coverage}")
         widest = max(len(signal.id) for signal in rows)
         for signal in rows:
-            value = _value(signal)
-            note = notes.number(signal)
-            cell = f"{value.plain:>11}" + (f"  ({note})" if note else "")
+            value, style = WITHOUT_VALUE.get(signal.status, (quantity(signal.value, signal.unit), ""))
+            note = f"  ({numbers[signal.id]})" if signal.id in numbers else ""
             by = f"  by {signal.source}" if signal.source and not note else ""
-            yield Text.assemble(f"  {signal.id:<{widest}}  ", (cell, value.style), (by, "dim"))
+            yield Text.assemble(f"  {signal.id:<{widest}}  ", (f"{value:>11}{note}", style), (by, "dim"))
         yield Text()
-    yield from notes.lines(width)
+    for status, numbered in groupby(enumerate(notes, 1), key=lambda note: note[1][0].status):
+        yield Text(NOTES[status], style="bold")
+        for number, rows in numbered:
+            why = "; ".join(dict.fromkeys(row.why for row in rows))
+            missing, hint, indent = status is SignalStatus.MISSING, rows[0].hint, " " * 7
+            names = ", ".join(row.id for row in rows[:NAMED])
+            if len(rows) > NAMED:
+                names = f"{len(rows)} signals ({names}, …)"
+            yield from wrapped(f"{names}: {why if missing else hint}", width, f"{f'({number})':>6} ", indent)
+            if missing:
+                yield from wrapped(hint, width, f"{indent}→ ", f"{indent}  ", "dim")
+        yield Text()
 
 
-class _Notes:
-    """Numbered notes: why signals have no value and how to turn them on, once for all signals to which it applies.
-    First those that can be turned on, then those that cannot."""
-
-    def __init__(self, signals: Iterable[SignalDiagnosis]) -> None:
-        of: dict[SignalStatus, dict[tuple[str, str], list[SignalDiagnosis]]] = {s: {} for s in NOTES}
-        for signal in signals:
-            if signal.status in of:
-                # Absent signals share a note whatever their family: what to do is the same.
-                key = signal.hint, "" if signal.code is MissingCode.ABSENT else signal.why
-                of[signal.status].setdefault(key, []).append(signal)
-        self._notes = [rows for notes in of.values() for rows in notes.values()]
-
-    def number(self, signal: SignalDiagnosis) -> int | None:
-        """The number of a signal's note; None if it has a value."""
-        return next((number for number, rows in enumerate(self._notes, 1) if signal in rows), None)
-
-    def lines(self, width: int) -> Iterator[Text]:
-        """The notes below their titles."""
-        numbered = enumerate(self._notes, 1)
-        for status, notes in groupby(numbered, key=lambda note: note[1][0].status):
-            yield Text(NOTES[status], style="bold")
-            for number, rows in notes:
-                why = "; ".join(dict.fromkeys(row.why for row in rows))
-                missing, hint, indent = status is SignalStatus.MISSING, rows[0].hint, " " * 7
-                names = ", ".join(row.id for row in rows[:NAMED])
-                if len(rows) > NAMED:
-                    names = f"{len(rows)} signals ({names}, …)"
-                yield from wrapped(f"{names}: {why if missing else hint}", width, f"{f'({number})':>6} ", indent)
-                if missing:
-                    yield from wrapped(hint, width, f"{indent}→ ", f"{indent}  ", "dim")
-            yield Text()
-
-
-def _value(signal: SignalDiagnosis) -> Text:
-    without = {
-        SignalStatus.NO_TRAFFIC: ("no traffic", "dim"),
-        SignalStatus.MISSING: ("missing", "yellow"),
-        SignalStatus.UNMEASURED: ("–", "dim"),
-    }
-    return Text(*without.get(signal.status, (quantity(signal.value, signal.unit), "")))
-
-
-def _conclusion(cluster: ClusterDiagnosis, width: int) -> Iterator[Text]:
-    if not cluster.distrust:
-        yield Text(f"{cluster.cluster}: a verdict can be trusted", style="green")
-        return
-    yield Text(f"{cluster.cluster}: a verdict cannot be trusted:", style="bold red")
-    for reason in cluster.distrust:
-        yield from wrapped(reason, width, "  - ", "    ", "red")
+def _notes(signals: Iterable[SignalDiagnosis]) -> list[list[SignalDiagnosis]]:
+    """The signals without a value, those with one reason and hint together: first those that can be turned on."""
+    notes: dict[SignalStatus, dict[tuple[str, str], list[SignalDiagnosis]]] = {status: {} for status in NOTES}
+    for signal in signals:
+        if signal.status in notes:
+            # Absent signals share a note whatever their family: what to do is the same.
+            key = signal.hint, "" if signal.code is MissingCode.ABSENT else signal.why
+            notes[signal.status].setdefault(key, []).append(signal)
+    return [rows for of in notes.values() for rows in of.values()]
 
 
 @contextmanager
@@ -227,6 +204,5 @@ def _recording_progress(file: Path, for_sec: float) -> Iterator[Callable[[int, S
         yield show
     finally:
         if written:
-            console.print(
-                f"{file} has {written} ticks: judge it with copilot replay --recording {file}", soft_wrap=True
-            )
+            text = f"{file} has {written} ticks: judge it with copilot replay --recording {file}"
+            console.print(text, soft_wrap=True)

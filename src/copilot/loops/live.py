@@ -8,19 +8,13 @@ from datetime import timedelta
 from typing import Any
 
 from pydantic import ValidationError
-from temporalio.api.failure.v1 import Failure
-from temporalio.client import (
-    Client,
-    WorkflowExecutionStatus,
-    WorkflowQueryFailedError,
-    WorkflowQueryRejectedError,
-)
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFailedError, WorkflowQueryRejectedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from copilot import bootstrap
 from copilot.errors import SourceError
 from copilot.loops import definitions as d
-from copilot.loops.starter import loops_of
+from copilot.loops.starter import described, loops_of
 from copilot.rules.model import Evaluation
 from copilot.rules.signals.readings import MissingCode
 from copilot.settings.load import Settings
@@ -64,17 +58,14 @@ class LoopLive:
                 MissingCode.PARSE, "its evaluation is of another release", asked=d.observe_id(cluster)
             ) from error
 
-    async def assessed(self, cluster: str) -> int | None:
-        """The newest tick that was assessed (unix seconds); None before the first."""
-        return (await self._status(cluster)).assessed
+    async def status(self, cluster: str) -> d.LoopStatus:
+        """How the loop is doing."""
+        status: d.LoopStatus = await self._query(cluster, "status", d.LoopStatus)
+        return status
 
     async def cycle_sec(self, cluster: str) -> float | None:
         """How long the last tick took to be read and evaluated; None before the first."""
-        return (await self._status(cluster)).cycle_sec
-
-    async def _status(self, cluster: str) -> d.LoopStatus:
-        status: d.LoopStatus = await self._query(cluster, "status", d.LoopStatus)
-        return status
+        return (await self.status(cluster)).cycle_sec
 
     async def _query(self, cluster: str, query: str, result: type | None = None) -> Any:
         loop = self._client.get_workflow_handle(d.observe_id(cluster))
@@ -120,11 +111,7 @@ async def loop_reports(settings: Settings, cluster: str | None = None) -> list[L
 
 async def _report(client: Client, cluster: str, workflow_id: str) -> LoopReport:
     handle = client.get_workflow_handle(workflow_id)
-    try:
-        found = await handle.describe()
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
+    if (found := await described(handle)) is None:
         return LoopReport(cluster, workflow_id, "not started", well=False, problem="`copilot start` starts it")
     if found.status is not WorkflowExecutionStatus.RUNNING:
         ended = "ended" if found.status is None else found.status.name.lower()
@@ -180,12 +167,11 @@ class PendingWrites:
             found = await self._client.get_workflow_handle(workflow_id).describe(rpc_timeout=ANSWER)
             for activity in found.raw_description.pending_activities:
                 if activity.activity_type.name == WRITE and activity.HasField("last_failure"):
-                    return f"verdicts wait to be stored: {_in_words(activity.last_failure)}"
+                    failure = activity.last_failure
+                    why = next(iter(failure.message.splitlines()), "a write failed")
+                    if failure.HasField("timeout_failure_info"):
+                        why = "a write timed out"
+                    elif len(why) > LONGEST:
+                        why = f"{why[:LONGEST]}…"
+                    return f"verdicts wait to be stored: {why}"
         return None
-
-
-def _in_words(failure: Failure) -> str:
-    if failure.HasField("timeout_failure_info"):
-        return "a write timed out"
-    first = (failure.message.splitlines() or ["a write failed"])[0]
-    return first if len(first) <= LONGEST else f"{first[:LONGEST]}…"

@@ -8,7 +8,6 @@ says so, and a notification that is out of date by then is not sent.
 import asyncio
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
 
 from copilot.loops import calls
 from copilot.loops import definitions as d
@@ -36,7 +35,11 @@ class NotifyWorkflow(Loop[d.NotifyState]):
         state = self._state
         while not self._run_ends():
             if not self._changed or (state.newest is None and not state.evaluations):
-                await self._get_newest()
+                # A notification gets the newest words, and a lost signal is made up for.
+                now = m.ClusterNow(cluster=self._cluster, now=int(workflow.time()))
+                live = await self._try(calls.get_live_verdict, now)
+                if live is not None and live.words:
+                    self.verdict_changed(live.words)
             self._changed = False
             await self._plan()
             await self._wait_until(self._next_plan(workflow.time()), lambda: self._changed or self._run_ends())
@@ -58,16 +61,6 @@ class NotifyWorkflow(Loop[d.NotifyState]):
         at_most = now + (FIRST_LOOKS_SEC if self._state.situation is None else self._definition.interval_sec)
         return at_most if self._plan_again_at is None else min(at_most, max(now, self._plan_again_at) + 0.01)
 
-    async def _get_newest(self) -> None:
-        """Ask the observing loop: a notification gets its newest words, and a lost signal is made up for."""
-        try:
-            live = await calls.get_live_verdict(m.ClusterNow(cluster=self._cluster, now=int(workflow.time())))
-        except ActivityError as error:
-            self._failed(error)
-            return
-        if live.words:
-            self.verdict_changed(live.words)
-
     async def _plan(self) -> None:
         state = self._state
         self._cycles_left -= 1
@@ -82,11 +75,9 @@ class NotifyWorkflow(Loop[d.NotifyState]):
             channels=state.channels,
             busy=sorted(self._sending),
         )
-        try:
-            plan = await calls.plan_notices(given)
-        except ActivityError as error:
+        plan = await self._try(calls.plan_notices, given)
+        if plan is None:
             state.evaluations = [*evaluations, *state.evaluations]
-            self._failed(error)
             self._plan_again_at = None
             return
         state.situation = plan.situation
@@ -103,17 +94,15 @@ class NotifyWorkflow(Loop[d.NotifyState]):
             cluster=self._cluster, now=workflow.time(), planned=planned, channel_state=state.channels.get(channel)
         )
         try:
-            sent = await calls.send_notice(given)
-        except ActivityError as error:
-            self._failed(error)
-        else:
-            state.channels[channel] = sent.channel_state
-            state.sent += not sent.problem
-            self._update_memo()
-            if sent.problem:
-                self._record_error(sent.problem)
-            elif not any(other.get("attempt") for name, other in state.channels.items() if name != channel):
-                self._succeeded()
+            sent = await self._try(calls.send_notice, given)
+            if sent is not None:
+                state.channels[channel] = sent.channel_state
+                state.sent += not sent.problem
+                self._update_memo()
+                if sent.problem:
+                    self._record_error(sent.problem)
+                elif not any(other.get("attempt") for name, other in state.channels.items() if name != channel):
+                    self._succeeded()
         finally:
             del self._sending[channel]
             self._changed = True

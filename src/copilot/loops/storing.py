@@ -182,12 +182,10 @@ class PruneStoreWorkflow(Loop[d.PruneState]):
         state = self._state
         state.tried = now = int(workflow.time())
         self._cycles_left -= 1
-        try:
-            pruned = await calls.prune_store(
-                m.ClusterNow(cluster=self._cluster, now=now), schedule_to_close=self._definition.interval_sec / 2
-            )
-        except ActivityError as error:
-            self._failed(error)
+        within = self._definition.interval_sec / 2
+        given = m.ClusterNow(cluster=self._cluster, now=now)
+        pruned = await self._try(calls.prune_store, given, schedule_to_close=within)
+        if pruned is None:
             return
         state.cycles += 1
         state.deleted += pruned.deleted

@@ -34,17 +34,14 @@ class AppriseChannel:
         if not await asyncio.to_thread(target.add, secret(self.settings.url, self.settings.url_file)):
             return Outcome(delivered=False, final=True, why="apprise does not know its url")
         kind = NotifyType("info" if message.kind == "test" else TYPES[message.health_state.value])
+        text = "\n".join([*message.lines(), *message.links().values()]) or message.headline
+        parts = {"body": text, "title": message.headline, "notify_type": kind, "body_format": NotifyFormat.TEXT}
         try:
             async with asyncio.timeout(self.timeout_sec):
-                parts = {"body": text(message), "title": message.headline, "notify_type": kind}
-                done = bool(await target.async_notify(**parts, body_format=NotifyFormat.TEXT))
+                if await target.async_notify(**parts):
+                    return Outcome(delivered=True)
         except TimeoutError:
-            done, why = False, f"apprise did not complete within {self.timeout_sec:g} s"
+            why = f"apprise did not complete within {self.timeout_sec:g} s"
         else:
-            why = "" if done else "apprise could not deliver it: see the worker's log"
-        return Outcome(delivered=done, doubtful=not done, why=why)
-
-
-def text(message: Message) -> str:
-    """The message as lines of plain text."""
-    return "\n".join([*message.lines(), *message.links().values()]) or message.headline
+            why = "apprise could not deliver it: see the worker's log"
+        return Outcome(delivered=False, doubtful=True, why=why)

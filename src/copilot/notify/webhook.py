@@ -58,9 +58,10 @@ def secret(given: SecretStr | None, file: Path | None) -> str:
         return given.get_secret_value() if given is not None else ""
     try:
         text = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SettingsError([f"{file} cannot be read: {why}"]) from None
+    except OSError as error:
+        raise SettingsError([f"{file} cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise SettingsError([f"{file} cannot be read: it is not UTF-8 text"]) from None
     if not text:
         raise SettingsError([f"{file} is empty"])
     return text
@@ -101,13 +102,9 @@ async def post(
         return Outcome(delivered=False, doubtful=True, why=f"{address.host}: {_reason(error)}")
     for each in filter(None, (*secrets, url)):
         text = text.replace(each, "‹secret›")
-    return _outcome(response, bounded(redacted(text), MAX_WHY))
-
-
-def _outcome(response: httpx.Response, text: str) -> Outcome:
     if response.is_success:
         return Outcome(delivered=True)
-    status = response.status_code
+    status, text = response.status_code, bounded(redacted(text), MAX_WHY)
     why = f"answered {status} {response.reason_phrase}".rstrip() + (f": {text}" if text else "")
     retryable = status in RETRYABLE or status >= 500
     wait = retry_after_sec(response.headers.get("Retry-After", ""), Instant.now()) if retryable else None
