@@ -144,8 +144,8 @@ def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
     registry = CollectorRegistry()
     usage = ModelUsage(deps)
     ProcessCollector(registry=registry)
-    for collector in (VerdictCollector(deps, cache), usage, *deps.collectors):
-        registry.register(collector)
+    registry.register(VerdictCollector(deps, cache))
+    registry.register(usage)
 
     @router.get("/healthz")
     async def healthz() -> ServiceStatus:

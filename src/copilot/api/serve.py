@@ -19,7 +19,7 @@ from copilot import bootstrap
 from copilot.api.app import create_app
 from copilot.api.deps import Deps
 from copilot.errors import SettingsError, StartError
-from copilot.loops.live import LoopLive, PendingWrites
+from copilot.loops.live import LoopLive
 from copilot.settings.load import Settings
 from copilot.telemetry.process_log import say
 from copilot.telemetry.runtime import start_runtime
@@ -49,7 +49,6 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
             live=LoopLive(client),
             clusters=tuple(c.name for c in settings.clusters),
             now=Instant.now,
-            unsaved=PendingWrites(client).why,
             model_cap=settings.models.cap,
             runbooks=settings.knowledge.folder,
         )

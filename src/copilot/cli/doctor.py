@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,7 +21,6 @@ from copilot.rules.signals.taxonomy import Kind
 
 if TYPE_CHECKING:
     from copilot.settings.clusters import ClusterSettings
-    from copilot.settings.load import Settings
 
 TITLES: dict[Kind, str] = {"primary": "Primary signals", "amplifier": "Amplifiers", "worker": "Worker signals"}
 NOTES = {
@@ -55,8 +53,20 @@ def doctor(
     be trusted. Without a configuration it checks the running demo.
 
     Example: copilot doctor --config copilot.toml, or copilot doctor --record night.jsonl.gz --for 10m"""
-    settings = _settings(config)
-    chosen = _clusters(settings, cluster)
+    settings = configuration(config)
+    if is_unconfigured(settings, config):
+        try:
+            settings = demo_settings()
+        except StartError as error:
+            raise SettingsError(
+                ["no ./copilot.toml and no running demo: use --config PATH, or start `copilot demo`"]
+            ) from error
+    if not settings.clusters:
+        raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
+    chosen = [c for c in settings.clusters if cluster in (None, c.name)]
+    if not chosen:
+        names = ", ".join(c.name for c in settings.clusters)
+        raise SettingsError([f"no cluster is named {cluster}; there is {names}"])
     if record is not None:
         _record(chosen, record, for_, interval, hide_addresses=settings.redact_addresses)
         return
@@ -65,32 +75,19 @@ def doctor(
     from copilot.doctor import diagnose
 
     logging.getLogger("copilot.sources").setLevel(logging.ERROR)  # The checks report it.
-    with _reading_progress() as show:
+    tasks: dict[str, TaskID] = {}
+    with progress("reading {task.description} for {task.total:.0f} s", BarColumn(), TimeElapsedColumn()) as bars:
+
+        def show(cluster: str, elapsed: float, total: float) -> None:
+            if cluster not in tasks:
+                tasks[cluster] = bars.add_task(cluster, total=total)
+                if bars.disable:
+                    typer.echo(f"reading {cluster} for {total:.0f} s", err=True)
+            bars.update(tasks[cluster], completed=elapsed)
+
         found = asyncio.run(diagnose(settings, chosen, quick=quick, progress=show))
     document = {"fine": found.fine, **found.model_dump(mode="json")}
     print_result(document, diagnosis_lines(found, prose_width()), as_json=as_json, fine=found.fine)
-
-
-def _settings(config: Path | None) -> "Settings":
-    from copilot.settings.load import CONFIG_FILE
-
-    settings = configuration(config)
-    if not is_unconfigured(settings, config):
-        return settings
-    try:
-        return demo_settings()
-    except StartError as error:
-        raise SettingsError(
-            [f"no ./{CONFIG_FILE} and no running demo: use --config PATH, or start `copilot demo`"]
-        ) from error
-
-
-def _clusters(settings: "Settings", name: str | None) -> list["ClusterSettings"]:
-    if not settings.clusters:
-        raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
-    if chosen := [c for c in settings.clusters if name in (None, c.name)]:
-        return chosen
-    raise SettingsError([f"no cluster is named {name}; there is {', '.join(c.name for c in settings.clusters)}"])
 
 
 def _record(
@@ -107,8 +104,23 @@ def _record(
     from copilot.replay import with_interval
 
     cluster = clusters[0] if interval is None else with_interval(clusters[0], duration("--interval", interval))
-    with _recording_progress(file, for_sec) as show:
+    console, written = plain_console(stderr=True), 0
+
+    def show(number: int, tick: Signals) -> None:
+        nonlocal written
+        if not written:
+            console.print(f"recording to {file} for {for_sec:g} s; Ctrl-C ends and keeps it", soft_wrap=True)
+        written = number
+        read = sum(tick.covered(i) for i in tick.readings)
+        line = f"{tick.time.format_iso()[11:19]}  tick {number}: {read} of {len(tick.readings)} signals"
+        console.print(line, soft_wrap=True, end="\r" if console.is_terminal else "\n")
+
+    try:
         run_until_signal(record_cluster(cluster, file, for_sec, show, hide_addresses=hide_addresses))
+    finally:
+        if written:
+            text = f"{file} has {written} ticks: judge it with copilot replay --recording {file}"
+            console.print(text, soft_wrap=True)
 
 
 def diagnosis_lines(diagnosis: Diagnosis, width: int) -> Iterator[Text]:
@@ -167,42 +179,3 @@ def _notes(signals: Iterable[SignalDiagnosis]) -> list[list[SignalDiagnosis]]:
             key = signal.hint, "" if signal.code is MissingCode.ABSENT else signal.why
             notes[signal.status].setdefault(key, []).append(signal)
     return [rows for of in notes.values() for rows in of.values()]
-
-
-@contextmanager
-def _reading_progress() -> Iterator[Callable[[str, float, float], None]]:
-    """Progress of the readings on stderr: a bar per cluster on a terminal, else a line per cluster."""
-    tasks: dict[str, TaskID] = {}
-    with progress("reading {task.description} for {task.total:.0f} s", BarColumn(), TimeElapsedColumn()) as bars:
-
-        def show(cluster: str, elapsed: float, total: float) -> None:
-            if cluster not in tasks:
-                tasks[cluster] = bars.add_task(cluster, total=total)
-                if bars.disable:
-                    typer.echo(f"reading {cluster} for {total:.0f} s", err=True)
-            bars.update(tasks[cluster], completed=elapsed)
-
-        yield show
-
-
-@contextmanager
-def _recording_progress(file: Path, for_sec: float) -> Iterator[Callable[[int, Signals], None]]:
-    """Progress of a recording on stderr, and at the end, however it ends, the number of recorded ticks."""
-    console = plain_console(stderr=True)
-    written = 0
-
-    def show(number: int, tick: Signals) -> None:
-        nonlocal written
-        if not written:
-            console.print(f"recording to {file} for {for_sec:g} s; Ctrl-C ends and keeps it", soft_wrap=True)
-        written = number
-        read = sum(tick.covered(i) for i in tick.readings)
-        line = f"{tick.time.format_iso()[11:19]}  tick {number}: {read} of {len(tick.readings)} signals"
-        console.print(line, soft_wrap=True, end="\r" if console.is_terminal else "\n")
-
-    try:
-        yield show
-    finally:
-        if written:
-            text = f"{file} has {written} ticks: judge it with copilot replay --recording {file}"
-            console.print(text, soft_wrap=True)

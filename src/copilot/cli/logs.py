@@ -21,12 +21,7 @@ if TYPE_CHECKING:
     from copilot.logs.counting import TrackedPattern
     from copilot.logs.lines import LogLine
 
-app = typer.Typer(help="A Temporal server's logs.", no_args_is_help=True)
-
-
-@app.callback()
-def _logs() -> None:
-    pass
+app = typer.Typer(help="A Temporal server's logs.", no_args_is_help=True, callback=lambda: None)
 
 
 @app.command()

@@ -17,6 +17,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, FailureError, WorkflowAlreadyStartedError, is_cancelled_exception
 
 from copilot.loops import calls
+from copilot.loops.calls import I, O
 from copilot.loops.definitions import Definition, LastError, LoopInput, LoopState, LoopStatus, memo
 from copilot.loops.messages import Message
 
@@ -26,8 +27,6 @@ EVERY_WAIT_IS_A_TIMER = "every-wait-is-a-timer"
 """The patch that marks runs with it; runs without it go by their clock."""
 SOONEST_SEC = 0.001
 
-I = TypeVar("I", bound=Message)  # noqa: E741
-O = TypeVar("O", bound=Message)  # noqa: E741
 S = TypeVar("S", bound=LoopState)
 T = TypeVar("T")
 

@@ -44,7 +44,7 @@ class NotifyWorkflow(Loop[d.NotifyState]):
             await self._plan()
             await self._wait_until(self._next_plan(workflow.time()), lambda: self._changed or self._run_ends())
         await workflow.wait_condition(lambda: not self._sending)
-        self._continue_as_new({d.CHANNELS_MEMO: self._memo()})
+        self._continue_as_new(self._memo())
 
     @workflow.signal(name=d.VERDICT_CHANGED)
     def verdict_changed(self, evaluation: m.Document) -> None:
@@ -86,7 +86,7 @@ class NotifyWorkflow(Loop[d.NotifyState]):
         for planned in plan.due:
             self._sending[planned.channel] = asyncio.create_task(self._send(planned))
         if plan.channels:
-            self._update_memo()
+            workflow.upsert_memo(self._memo())
 
     async def _send(self, planned: m.PlannedNotification) -> None:
         state, channel = self._state, planned.channel
@@ -98,7 +98,7 @@ class NotifyWorkflow(Loop[d.NotifyState]):
             if sent is not None:
                 state.channels[channel] = sent.channel_state
                 state.sent += not sent.problem
-                self._update_memo()
+                workflow.upsert_memo(self._memo())
                 if sent.problem:
                     self._record_error(sent.problem)
                 elif not any(other.get("attempt") for name, other in state.channels.items() if name != channel):
@@ -108,8 +108,6 @@ class NotifyWorkflow(Loop[d.NotifyState]):
             self._changed = True
 
     def _memo(self) -> m.Document:
-        return self._state.model_dump(mode="json", include={"situation", "channels", "sent", "cycles", "runs"})
-
-    def _update_memo(self) -> None:
-        """So that it can be read even if this loop is terminated."""
-        workflow.upsert_memo({d.CHANNELS_MEMO: self._memo()})
+        """Kept up to date, so that it can be read even if this loop is terminated."""
+        kept = {"situation", "channels", "sent", "cycles", "runs"}
+        return {d.CHANNELS_MEMO: self._state.model_dump(mode="json", include=kept)}

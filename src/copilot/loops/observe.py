@@ -8,7 +8,7 @@ import asyncio
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType, is_cancelled_exception
 
 from copilot.loops import calls
 from copilot.loops import definitions as d
@@ -38,7 +38,15 @@ class ObserveClusterWorkflow(Loop[d.ObserveState]):
         await self._resume()
         writing = asyncio.create_task(self._writer.run())
         try:
-            while not await self._due_or_end(writing):
+            while True:
+                await self._wait_until(
+                    self._next_tick(workflow.time()),
+                    lambda: writing.done() or (self._run_ends() and not self._writer.pending),
+                )
+                if writing.done():
+                    writing.result()
+                if self._run_ends():
+                    break
                 await self._tick()
         except BaseException as error:
             if is_cancelled_exception(error):
@@ -101,15 +109,6 @@ class ObserveClusterWorkflow(Loop[d.ObserveState]):
             state.last_tick = state.last_evaluated = stored.tick
         state.resumed = True
 
-    async def _due_or_end(self, writing: "asyncio.Task[None]") -> bool:
-        """Wait for the next tick; True if the run ends instead."""
-        await self._wait_until(
-            self._next_tick(workflow.time()), lambda: writing.done() or (self._run_ends() and not self._writer.pending)
-        )
-        if writing.done():
-            writing.result()
-        return self._run_ends()
-
     def _next_tick(self, now: float) -> int:
         return next_tick(self._state.last_tick, now, self._definition.interval_sec)
 
@@ -165,7 +164,7 @@ class ObserveClusterWorkflow(Loop[d.ObserveState]):
             signals = fetched.signals
         except ActivityError as error:
             reason = self._failed(error)
-            if calls.no_worker(error):
+            if isinstance(error.cause, TimeoutError) and error.cause.type == TimeoutType.SCHEDULE_TO_START:
                 return None
         return m.EvaluateHealth(
             cluster=self._cluster,

@@ -66,10 +66,6 @@ class OpenTelemetryTracing:
             done.set_status(Status(StatusCode.ERROR, error))
         done.end(end)
 
-    def flush(self) -> None:
-        """Send the spans that have ended."""
-        self._provider.force_flush()
-
     def close(self) -> None:
         """Send the last spans and stop."""
         self._provider.shutdown()
@@ -89,10 +85,6 @@ class WithoutSecrets(SpanExporter):
     def shutdown(self) -> None:
         """Stop."""
         self._exporter.shutdown()
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Send buffered spans."""
-        return self._exporter.force_flush(timeout_millis)
 
 
 def _cleaned(span: ReadableSpan) -> ReadableSpan:

@@ -24,7 +24,7 @@ from copilot.sources.knowledge import Knowledge
 from copilot.store.base import Store
 
 if TYPE_CHECKING:
-    from copilot.explain.model.agent import Explainer, Explainers
+    from copilot.explain.model.agent import Explainers
 
 log = logging.getLogger(__name__)
 MOST_QUESTIONS = 3
@@ -122,7 +122,17 @@ class ExplainActivities:
         passages = [Passage.model_validate(p) for p in ask.passages]
         known = evidence(evaluation, passages, addresses=models.addresses)
         explainer, prompt = models.request(depth, evaluation, known, movements)
-        call = await self._reserve(models, explainer, prompt, evaluation, ask.trigger)
+        now, (tokens_in, tokens_out, cost) = self.now(), explainer.bound(prompt)
+        call = ModelCall(
+            cluster=evaluation.cluster, evaluation_id=evaluation.evaluation_id, trigger=ask.trigger, time=now,
+            agent=explainer.name, model=explainer.model, fingerprint=fingerprint(evaluation),
+            input_tokens=tokens_in, output_tokens=tokens_out, cost_usd=cost,
+        )  # fmt: skip
+        # The call is entered with the most it can cost. While the store is away (StoreError) what was spent is unknown,
+        # so no model is called. Workers of several processes may each reserve the last of a day at once.
+        async with self.budget:
+            call = call.within(models.cap, await self.store.model_spend(day_start(now)))
+            await self.store.save_model_call(call)
         if call.outcome is Outcome.OVER_BUDGET:
             return _result(rules_explanation(evaluation, f"No model was called, because {call.why}"))
         reply = await explainer.ask(prompt, ask.deadline_sec)
@@ -139,23 +149,6 @@ class ExplainActivities:
             extra={"event": "model.not_served", "outcome": call.outcome.value},
         )  # fmt: skip
         return _result(rules_explanation(evaluation, call.why))
-
-    async def _reserve(
-        self, models: "Explainers", explainer: "Explainer", prompt: str, evaluation: ExplainedEvaluation, trigger: str
-    ) -> ModelCall:
-        """Enter the call with the most it can cost. Raises StoreError while the store is away: what was spent is
-        unknown then, so no model is called. Workers of several processes may each reserve the last of a day at once."""
-        now = self.now()
-        tokens_in, tokens_out, cost = explainer.bound(prompt)
-        call = ModelCall(
-            cluster=evaluation.cluster, evaluation_id=evaluation.evaluation_id, trigger=trigger, time=now,
-            agent=explainer.name, model=explainer.model, fingerprint=fingerprint(evaluation),
-            input_tokens=tokens_in, output_tokens=tokens_out, cost_usd=cost,
-        )  # fmt: skip
-        async with self.budget:
-            call = call.within(models.cap, await self.store.model_spend(day_start(now)))
-            await self.store.save_model_call(call)
-        return call
 
 
 def _explained(document: m.Document) -> ExplainedEvaluation:
