@@ -33,6 +33,10 @@ class Loop:
         """Changes every five seconds."""
         return str(Instant.now().timestamp() // NEW_EVERY_SEC)
 
+    async def unsaved(self, cluster: str) -> str | None:  # noqa: ARG002
+        """No verdict waits."""
+        return None
+
     async def cycle_sec(self, cluster: str) -> float | None:  # noqa: ARG002
         """Not known: nothing is read."""
         return None

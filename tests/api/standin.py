@@ -40,6 +40,10 @@ class ToldLoop:
         self.fetched += 1
         return self.newest.get(cluster)
 
+    async def unsaved(self, cluster: str) -> str | None:  # noqa: ARG002
+        """No verdict waits."""
+        return None
+
     async def cycle_sec(self, cluster: str) -> float | None:  # noqa: ARG002
         """How long the last tick took."""
         return self.took

@@ -51,6 +51,10 @@ class Said:
     async def revision(self, cluster: str) -> str:  # noqa: ARG002
         return Instant.now().format_iso()
 
+    async def unsaved(self, cluster: str) -> str | None:  # noqa: ARG002
+        """No verdict waits."""
+        return None
+
     async def cycle_sec(self, cluster: str) -> float | None:  # noqa: ARG002
         return None
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from copilot.explain import explained
 from copilot.notify.decide import ClusterState, Kind, Notification
-from copilot.notify.messages import Message, compose, read_evaluation
+from copilot.notify.messages import EvaluationExcerpt, Message, compose
 from copilot.rules.model import ReportedState
 from tests.evaluations import NOON, evaluation
 
@@ -24,4 +24,5 @@ def a_message(
     cluster = ClusterState(state=ReportedState(state), since=began, time=NOON, incident=began)
     notification = Notification(kind=kind, state=cluster.state, number=2, incident=began)
     before = ReportedState(previous) if previous else None
-    return compose("east", notification, cluster, before, read_evaluation(made.model_dump(mode="json")), public_url)
+    excerpt = EvaluationExcerpt.model_validate(made.model_dump(mode="json"))
+    return compose("east", notification, cluster, before, excerpt, public_url)

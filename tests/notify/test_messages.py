@@ -1,7 +1,8 @@
 """What a message says."""
 
+from copilot.loops.activities.observe import read_document
 from copilot.notify.decide import ClusterState, Notification
-from copilot.notify.messages import compose, read_evaluation
+from copilot.notify.messages import EvaluationExcerpt, compose
 from copilot.rules.model import ReportedState
 from tests.evaluations import NOON, issue
 from tests.notify.messages import a_message
@@ -36,7 +37,8 @@ def test_secrets_are_replaced_and_texts_are_bounded() -> None:
 
 
 def test_an_evaluation_that_cannot_be_read_is_notified_by_its_state_alone() -> None:
-    assert read_evaluation({"evaluation_id": "east:1", "verdict": {"health_state": "melted"}}) is None
+    melted = {"evaluation_id": "east:1", "verdict": {"health_state": "melted"}}
+    assert read_document(EvaluationExcerpt, melted, "notify.evaluation_incompatible") is None
     state = ClusterState(state=ReportedState.CRITICAL, since=NOON, time=NOON, incident=NOON)
     firing = Notification(kind="firing", state=ReportedState.CRITICAL, number=1, incident=NOON)
     message = compose("east", firing, state, None, None, None)

@@ -3,9 +3,12 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import cast
 
 import httpx
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic_ai import Agent
 from pydantic_ai.models.test import TestModel
@@ -25,15 +28,16 @@ class Traced:
     def __init__(self) -> None:
         self._kept = InMemorySpanExporter()
         self.tracing = OpenTelemetryTracing("test", self._kept)
+        self.provider = cast(TracerProvider, trace.get_tracer_provider())
 
     def forget(self) -> None:
         """Begin anew."""
-        self.tracing.flush()
+        self.provider.force_flush()
         self._kept.clear()
 
     def sent(self) -> dict[str, str]:
         """All spans so far, by name, as JSON."""
-        self.tracing.flush()
+        self.provider.force_flush()
         return {s.name: s.to_json() for s in self._kept.get_finished_spans()}
 
 

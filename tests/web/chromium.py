@@ -34,13 +34,12 @@ async def served(
     """The app on a free port (or one it had before); gives its address."""
     listening = listening_socket("127.0.0.1", port)
     port = listening.getsockname()[1]
-    ended = asyncio.Event()
-    serving = asyncio.create_task(serve_on(create_app(deps, settings), listening, until=ended, tls=tls))
+    serving = asyncio.create_task(serve_on(create_app(deps, settings), listening, tls=tls))
     try:
         yield f"{'https' if tls else 'http'}://127.0.0.1:{port}"
     finally:
-        ended.set()
-        await serving
+        serving.cancel()
+        await asyncio.wait((serving,))
 
 
 @dataclass

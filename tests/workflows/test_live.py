@@ -18,7 +18,7 @@ from whenever import Instant
 
 from copilot.api.deps import Deps
 from copilot.errors import SourceError
-from copilot.loops.live import LoopLive, PendingWrites
+from copilot.loops.live import LoopLive
 from copilot.rules.signals.readings import MissingCode
 from copilot.store.postgres import PostgresStore
 from tests.api import conftest as api_of
@@ -100,8 +100,8 @@ async def test_with_the_database_down_the_verdict_goes_on_and_everything_arrives
 
 async def test_a_store_that_can_be_read_but_not_written_is_reported(client: Client) -> None:
     observed = Observed(client, a_cluster())
-    name, unsaved = observed.cluster.name, PendingWrites(client, again_sec=0).why
-    deps = Deps(store=MemoryStore(), live=LoopLive(client), clusters=(name,), now=Instant.now, unsaved=unsaved)
+    live = LoopLive(client, again_sec=0)
+    deps = Deps(store=MemoryStore(), live=live, clusters=(observed.cluster.name,), now=Instant.now)
     async with observed.worker(), api_of.client(deps) as api:
         await observed.start(ticks_per_run=2)
         await eventually(lambda: says(api, degraded=False, health_state="happy"))

@@ -44,6 +44,9 @@ class _Loop:
     async def cycle_sec(self, cluster: str) -> float | None:  # noqa: ARG002
         return None
 
+    async def unsaved(self, cluster: str) -> str | None:  # noqa: ARG002
+        return None
+
 
 async def examples() -> dict[str, Any]:
     """Answers by the name of their model in /openapi.json."""

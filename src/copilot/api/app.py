@@ -65,12 +65,7 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
     # The paths that need no token; None: all of them.
     open_paths = PROBES | LOGIN_PATHS | ({"/metrics"} if settings.open_metrics else set()) if settings.tokens else None
     openapi.describe(app, deps.clusters, open_paths)
-    _add_middleware(app, settings, open_paths)
-    return app
-
-
-def _add_middleware(app: FastAPI, settings: ApiSettings, open_paths: frozenset[str] | None) -> None:
-    """Add what every request passes through. The last one added comes first."""
+    # What every request passes through. The last one added comes first.
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)
     app.add_middleware(head_as_get, endless=routes_events.PATH)
     if open_paths is not None:
@@ -87,3 +82,4 @@ def _add_middleware(app: FastAPI, settings: ApiSettings, open_paths: frozenset[s
         )
     app.add_middleware(common_headers, settings.frame_ancestors, log_access=settings.access_log)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
+    return app

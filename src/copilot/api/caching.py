@@ -44,16 +44,13 @@ def respond(request: Request, answer: Body | BaseModel, **volatile: object) -> R
     if isinstance(answer, BaseModel):
         answer = body(answer)
     headers = {"etag": answer.tag, "cache-control": "private, no-cache"}
-    if _matches(request.headers.get("if-none-match", ""), answer.tag):
+    known = request.headers.get("if-none-match", "")
+    if known.strip() == "*" or answer.tag.removeprefix("W/") in _TAG.findall(known):
         return Response(status_code=304, headers=headers)
     content = answer.content
     if fields := {**answer.volatile, **volatile}:
         content = to_json(fields)[:-1] + b"," + content[1:]
     return Response(content, media_type="application/json", headers=headers)
-
-
-def _matches(if_none_match: str, tag: str) -> bool:
-    return if_none_match.strip() == "*" or tag.removeprefix("W/") in _TAG.findall(if_none_match)
 
 
 class BodyCache:

@@ -1,12 +1,11 @@
 """What the API depends on. It builds none of it itself."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from prometheus_client.registry import Collector
 from whenever import Instant
 
 from copilot.rules.model import Evaluation
@@ -27,24 +26,20 @@ class LiveSource(Protocol):
     async def cycle_sec(self, cluster: str) -> float | None:
         """Seconds from the last tick to its verdict; None before the first. CopilotError as above."""
 
-
-async def _no_backlog(_cluster: str) -> str | None:
-    return None
+    async def unsaved(self, cluster: str) -> str | None:
+        """Why the cluster's verdicts wait to be stored; None when they do not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
     """Everything the API needs. `clusters` are the names it serves, at least one, each once; the first is shown first.
-    `now` is the wall clock, `elapsed` a monotonic one (seconds); `unsaved` says why a cluster's verdicts wait to be
-    stored, None when they do not. `runbooks` is a folder of the operator's own runbooks, if any; `collectors` are
-    further metrics to export; `model_cap` is the daily limit of language models (zero: no model)."""
+    `now` is the wall clock, `elapsed` a monotonic one (seconds). `runbooks` is a folder of the operator's own runbooks,
+    if any; `model_cap` is the daily limit of language models (zero: no model)."""
 
     store: Store
     live: LiveSource
     clusters: tuple[str, ...]
     now: Callable[[], Instant]
     elapsed: Callable[[], float] = time.monotonic
-    unsaved: Callable[[str], Awaitable[str | None]] = _no_backlog
     runbooks: Path | None = None
-    collectors: tuple[Collector, ...] = ()
     model_cap: Cap = NO_MODEL

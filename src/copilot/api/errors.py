@@ -20,6 +20,7 @@ from copilot.errors import CopilotError
 from copilot.web.page import render
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""The id of the current request; None outside of requests."""
 CALLER: ContextVar[str | None] = ContextVar("caller", default=None)
 """The name of the token that was presented."""
 
@@ -38,14 +39,9 @@ OTHERWISE = "Reload the page in a moment, or go to the start page."
 log = logging.getLogger(__name__)
 
 
-def request_id() -> str | None:
-    """The id of the current request; None outside of requests."""
-    return REQUEST_ID.get()
-
-
 def request_facts(_workflow_id: str | None) -> Mapping[str, str]:
     """The fields that identify the current request in a log record; empty outside of requests."""
-    current = request_id()
+    current = REQUEST_ID.get()
     return {} if current is None else {"request_id": current}
 
 
@@ -56,7 +52,7 @@ class ErrorDetail(BaseModel):
     code: str
     message: str
     field: str | None = None
-    request_id: str | None = Field(default_factory=request_id)
+    request_id: str | None = Field(default_factory=REQUEST_ID.get)  # type: ignore[arg-type]
 
 
 class ErrorBody(BaseModel):
@@ -125,7 +121,7 @@ def unexpected_errors(app: ASGIApp) -> ASGIApp:
             if scope["type"] != "http" or started:
                 raise
             log.error("%s %r failed", scope["method"], scope["path"], exc_info=error,
-                      extra={"event": "http.failed", "request_id": request_id()})  # fmt: skip
+                      extra={"event": "http.failed", "request_id": REQUEST_ID.get()})  # fmt: skip
             message = "the Copilot could not answer; see its log"
             await error_response(scope, 500, "internal_error", message)(scope, receive, send)
 

@@ -59,39 +59,28 @@ def common_headers(app: ASGIApp, frame_ancestors: Sequence[str] = (), *, log_acc
             await app(scope, receive, with_headers)
         finally:
             if log_access:
-                _log_access(scope, status, time.perf_counter() - start)
+                client, raw = scope.get("client"), scope.get("raw_path")
+                fields = {
+                    "method": scope["method"],
+                    "path": raw.decode("latin-1").partition("?")[0] if raw else quote(scope["path"]),
+                    "status": status,
+                    "ms": round(1000 * (time.perf_counter() - start), 1),
+                    "client": client[0] if client else "-",
+                    "caller": CALLER.get() or "-",
+                    "request_id": this_id,
+                }
+                text = " ".join(f"{key}={value}" for key, value in fields.items())
+                access_log.info(text, extra={"event": "http.response", **fields})
 
     return serve
 
 
-def _log_access(scope: Scope, status: int, took_sec: float) -> None:
-    client, raw = scope.get("client"), scope.get("raw_path")
-    fields = {
-        "method": scope["method"],
-        "path": raw.decode("latin-1").partition("?")[0] if raw else quote(scope["path"]),
-        "status": status,
-        "ms": round(1000 * took_sec, 1),
-        "client": client[0] if client else "-",
-        "caller": CALLER.get() or "-",
-        "request_id": REQUEST_ID.get(),
-    }
-    text = " ".join(f"{key}={value}" for key, value in fields.items())
-    access_log.info(text, extra={"event": "http.response", **fields})
-
-
 def head_as_get(app: ASGIApp, endless: str) -> ASGIApp:
-    """ASGI middleware: answers HEAD with the headers of GET, without a body; not on the path `endless`."""
+    """ASGI middleware: answers HEAD as GET, whose body the server does not send; not on the path `endless`."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        async def bodiless(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                await send(message)
-            elif message["type"] == "http.response.body" and not message.get("more_body", False):
-                await send({"type": "http.response.body", "body": b""})
-
         if scope["type"] == "http" and scope["method"] == "HEAD" and scope["path"] != endless:
-            await app({**scope, "method": "GET"}, receive, bodiless)
-        else:
-            await app(scope, receive, send)
+            scope = {**scope, "method": "GET"}
+        await app(scope, receive, send)
 
     return serve

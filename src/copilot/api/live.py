@@ -98,7 +98,7 @@ class VerdictCache:
     async def _refresh_from_loop(self, cluster: str) -> None:
         source, before = self._deps.live, self._entries[cluster]
         query = result(source.revision(cluster), "the observing loop")
-        backlog = result(self._deps.unsaved(cluster), "the Copilot's own Temporal")
+        backlog = result(source.unsaved(cluster), "the Copilot's own Temporal")
         (revision, problem), (unsaved, _) = await asyncio.gather(query, backlog)
         live = before.live if revision and revision == before.revision else None
         if live is None and problem is None and revision != "":

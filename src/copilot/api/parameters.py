@@ -60,11 +60,9 @@ def chosen_cluster(clusters: tuple[str, ...]) -> Callable[[ClusterQuery], str]:
     """A dependency that returns the requested cluster. 404 for an unknown one, 422 when it is required and missing."""
 
     def choose(cluster: ClusterQuery = None) -> str:
-        if cluster is None:
-            if len(clusters) > 1:
-                raise Problem(422, "bad_parameter", f"cluster is required: {', '.join(clusters)}", "cluster")
-            return clusters[0]
-        return known(cluster, clusters)
+        if cluster is None and len(clusters) > 1:
+            raise Problem(422, "bad_parameter", f"cluster is required: {', '.join(clusters)}", "cluster")
+        return known(clusters[0] if cluster is None else cluster, clusters)
 
     return choose
 

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header
 from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
 
 from copilot.api.deps import Deps
 from copilot.api.errors import ErrorBody, Problem
@@ -42,29 +41,19 @@ def routes(deps: Deps, cache: VerdictCache, max_streams: int) -> APIRouter:
         if free.locked():
             message = f"{max_streams} event streams are open: poll /status, or raise max_event_streams of [api]"
             raise Problem(503, "too_many_listeners", message, headers={"retry-after": str(RETRY_AFTER_SEC)})
-        return _Stream(_events(deps, cache, cluster, last_event_id), free)
+        stream = _events(deps, cache, cluster, last_event_id, free)
+        return StreamingResponse(stream, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
     return router
 
 
-class _Stream(StreamingResponse):
-    """An event stream that holds one of the `free` places while it is open."""
-
-    media_type = "text/event-stream"
-
-    def __init__(self, content: AsyncIterator[str], free: asyncio.Semaphore) -> None:
-        super().__init__(content, headers={"x-accel-buffering": "no"})
-        self._free = free
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._free:
-            await super().__call__(scope, receive, send)
-
-
-async def _events(deps: Deps, cache: VerdictCache, cluster: str, last_id: str | None) -> AsyncIterator[str]:
+async def _events(
+    deps: Deps, cache: VerdictCache, cluster: str, last_id: str | None, free: asyncio.Semaphore
+) -> AsyncIterator[str]:
+    """Holds one of the `free` places while it is open."""
     sent = float("-inf")
-    yield f"retry: {RETRY_MS}\n\n"
-    async with aclosing(cache.changes(cluster)) as changes:
+    async with free, aclosing(cache.changes(cluster)) as changes:
+        yield f"retry: {RETRY_MS}\n\n"
         async for view in changes:
             # The same for the same content, from any process.
             this_id = blake2b(repr(view.revision).encode(), digest_size=8).hexdigest()

@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path as Folder
 from typing import Annotated
 
@@ -93,7 +92,7 @@ def runbook_routes(deps: Deps) -> APIRouter:
     router = APIRouter(tags=["runbooks"], prefix="/runbooks")
 
     async def find(name: str) -> Runbook:
-        found = await asyncio.to_thread(partial(runbook, name, deps.runbooks))
+        found = await asyncio.to_thread(runbook, name, deps.runbooks)
         if found is None:
             raise Problem(404, "unknown_runbook", f"there is no runbook {name[:80]!r}: see /runbooks", "name")
         return found

@@ -2,7 +2,8 @@
 use of language models), /models; and /actions, which it refuses."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -24,18 +25,27 @@ from copilot.web.verdicts import VerdictView
 
 USAGE_TIMEOUT_SEC = 2.0
 USAGE_MAX_AGE_SEC = 15.0
+PLAIN: tuple[tuple[str, str, Callable[[VerdictView, ExplainedEvaluation], float | None]], ...] = (
+    ("stale", "1 while the verdict is held without fresh evidence", lambda _, e: e.verdict.stale),
+    ("evaluation_age_seconds", "Seconds since the newest evaluation", lambda v, _: v.age_sec or 0.0),
+    ("state_since_timestamp_seconds", "When the state began, epoch seconds",
+     lambda _, e: e.verdict.since.timestamp(unit="millisecond") / 1000),
+    ("confidence_ratio", "Confidence of the verdict, 0 to 1", lambda _, e: e.verdict.confidence),
+    ("cycle_duration_seconds", "Seconds from the newest tick to its verdict", lambda v, _: v.cycle_sec),
+)  # fmt: skip
+"""Gauges with one value for each cluster that has a verdict."""
 
 
+@dataclass(frozen=True, eq=False)
 class VerdictCollector(Collector):
     """Gauges of all clusters. What is not known is left out, never 0; a cluster without a verdict is unknown."""
 
-    def __init__(self, deps: Deps, cache: VerdictCache) -> None:
-        self._deps = deps
-        self._cache = cache
+    deps: Deps
+    cache: VerdictCache
 
     def collect(self) -> Iterator[Metric]:
         """One metric family after the other."""
-        views = [self._cache.view(c) for c in self._deps.clusters]
+        views = [self.cache.view(c) for c in self.deps.clusters]
         yield _gauge("health_state", "1 for the state that is reported, 0 for the others", ("cluster", "state"), (
             ((v.cluster, state.value), state is v.state) for v in views for state in ReportedState
         ))  # fmt: skip
@@ -43,8 +53,21 @@ class VerdictCollector(Collector):
             ((v.cluster,), v.degraded_because is not None) for v in views
         ))  # fmt: skip
         judged = [(v, v.evaluation) for v in views if v.evaluation is not None]
-        yield from _verdicts(judged)
-        yield from _gates([e for _, e in judged])
+        for name, text, value_of in PLAIN:
+            yield _gauge(name, text, ("cluster",), (((v.cluster,), value_of(v, e)) for v, e in judged))
+        kinds = {"primary": "primary", "amplifier": "amplifiers", "worker": "worker"}
+        yield _gauge("coverage_ratio", "Share of expected signals that were read, 0 to 1", ("cluster", "kind"), (
+            ((e.cluster, kind), getattr(e.verdict.coverage, key)) for _, e in judged for kind, key in kinds.items()
+        ))  # fmt: skip
+        fired: dict[tuple[str, ...], bool | None] = {}
+        for view, gate in ((v, gate) for v, e in judged for gate in e.verdict.gates):
+            subject = ",".join(f"{k}={v}" for k, v in sorted(gate.labels.items()))
+            fired.setdefault((view.cluster, gate.name, gate.severity.value, subject), gate.fired)
+        labels = ("cluster", "gate", "severity", "subject")
+        text = "1 while the gate is firing, 0 while it is clear; absent while it is unjudged"
+        yield _gauge("gate_fired", text, labels, fired.items())
+        yield _gauge("gate_judged", "1 if the gate could be judged", labels,
+                     ((values, value is not None) for values, value in fired.items()))  # fmt: skip
 
 
 def _gauge(
@@ -56,35 +79,6 @@ def _gauge(
         if value is not None:
             family.add_metric(values, float(value))
     return family
-
-
-def _verdicts(judged: list[tuple[VerdictView, ExplainedEvaluation]]) -> Iterator[GaugeMetricFamily]:
-    for name, text, value_of in (
-        ("stale", "1 while the verdict is held without fresh evidence", lambda _, e: e.verdict.stale),
-        ("evaluation_age_seconds", "Seconds since the newest evaluation", lambda v, _: v.age_sec or 0.0),
-        ("state_since_timestamp_seconds", "When the state began, epoch seconds",
-         lambda _, e: e.verdict.since.timestamp(unit="millisecond") / 1000),
-        ("confidence_ratio", "Confidence of the verdict, 0 to 1", lambda _, e: e.verdict.confidence),
-        ("cycle_duration_seconds", "Seconds from the newest tick to its verdict", lambda v, _: v.cycle_sec),
-    ):  # fmt: skip
-        yield _gauge(name, text, ("cluster",), (((v.cluster,), value_of(v, e)) for v, e in judged))
-    kinds = {"primary": "primary", "amplifier": "amplifiers", "worker": "worker"}
-    yield _gauge("coverage_ratio", "Share of expected signals that were read, 0 to 1", ("cluster", "kind"), (
-        ((e.cluster, kind), getattr(e.verdict.coverage, name)) for _, e in judged for kind, name in kinds.items()
-    ))  # fmt: skip
-
-
-def _gates(judged: list[ExplainedEvaluation]) -> Iterator[GaugeMetricFamily]:
-    labels = ("cluster", "gate", "severity", "subject")
-    fired: dict[tuple[str, ...], bool | None] = {}
-    for e in judged:
-        for gate in e.verdict.gates:
-            subject = ",".join(f"{k}={v}" for k, v in sorted(gate.labels.items()))
-            fired.setdefault((e.cluster, gate.name, gate.severity.value, subject), gate.fired)
-    yield _gauge("gate_fired", "1 while the gate is firing, 0 while it is clear; absent while it is unjudged", labels,
-                 fired.items())  # fmt: skip
-    yield _gauge("gate_judged", "1 if the gate could be judged", labels,
-                 ((values, value is not None) for values, value in fired.items()))  # fmt: skip
 
 
 class ModelsToday(BaseModel):
@@ -114,16 +108,12 @@ class ModelUsage(Collector):
         async with self._reading:
             latest = self._latest
             if latest is None or latest.since != since or elapsed() - self._read_at > USAGE_MAX_AGE_SEC:
-                self._read_at = elapsed()
-                self._latest = latest = await self._read(since)
+                self._read_at, cap = elapsed(), self._deps.model_cap
+                spent, problem = await result(self._deps.store.model_spend(since), "the state store", USAGE_TIMEOUT_SEC)
+                self._latest = latest = ModelsToday(
+                    since=since, spent=spent, daily_usd=cap.usd, daily_tokens=cap.tokens, degraded_because=problem
+                )
         return latest
-
-    async def _read(self, since: Instant) -> ModelsToday:
-        cap = self._deps.model_cap
-        spent, problem = await result(self._deps.store.model_spend(since), "the state store", USAGE_TIMEOUT_SEC)
-        return ModelsToday(
-            since=since, spent=spent, daily_usd=cap.usd, daily_tokens=cap.tokens, degraded_because=problem
-        )
 
     def collect(self) -> Iterator[Metric]:
         """One metric family after the other, of what `today` returned last."""
@@ -133,14 +123,13 @@ class ModelUsage(Collector):
         for direction, number in (("input", spent.input_tokens), ("output", spent.output_tokens)):
             tokens.add_metric([direction], number)
         yield tokens
-        yield CounterMetricFamily("copilot_model_cost_usd", "US$ for models since midnight UTC", value=spent.cost_usd)
-        yield CounterMetricFamily("copilot_model_calls", "Calls of models since midnight UTC", value=spent.calls)
-        yield CounterMetricFamily(
-            "copilot_model_unserved", "Calls whose answer was not shown, since midnight UTC", value=spent.unserved
-        )
-        yield GaugeMetricFamily(
-            "copilot_model_daily_cap_usd", "Daily limit in US$; 0 without a model", value=self._latest.daily_usd
-        )
+        for name, text, value in (
+            ("cost_usd", "US$ for models since midnight UTC", spent.cost_usd),
+            ("calls", "Calls of models since midnight UTC", spent.calls),
+            ("unserved", "Calls whose answer was not shown, since midnight UTC", spent.unserved),
+        ):
+            yield CounterMetricFamily(f"copilot_model_{name}", text, value=value)
+        yield _gauge("model_daily_cap_usd", "Daily limit in US$; 0 without a model", (), [((), self._latest.daily_usd)])
 
 
 METRICS: dict[int | str, dict[str, Any]] = {
@@ -155,8 +144,8 @@ def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
     registry = CollectorRegistry()
     usage = ModelUsage(deps)
     ProcessCollector(registry=registry)
-    for collector in (VerdictCollector(deps, cache), usage, *deps.collectors):
-        registry.register(collector)
+    registry.register(VerdictCollector(deps, cache))
+    registry.register(usage)
 
     @router.get("/healthz")
     async def healthz() -> ServiceStatus:

@@ -5,7 +5,7 @@ import contextlib
 import gc
 import ipaddress
 import logging
-import signal
+import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from copilot import bootstrap
 from copilot.api.app import create_app
 from copilot.api.deps import Deps
 from copilot.errors import SettingsError, StartError
-from copilot.loops.live import LoopLive, PendingWrites
+from copilot.loops.live import LoopLive
 from copilot.settings.load import Settings
 from copilot.telemetry.process_log import say
 from copilot.telemetry.runtime import start_runtime
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 async def run_api(settings: Settings, *, insecure: bool = False) -> None:
-    """Serve until SIGINT or SIGTERM. Temporal and the store may be down: their data is missing until they are up.
+    """Serve until cancelled. Temporal and the store may be down: their data is missing until they are up.
     SettingsError without a cluster; StartError when the address cannot be used."""
     if not settings.clusters:
         raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
@@ -41,7 +41,6 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
     tls = tls_context(api.cert_file, api.key_file) if api.cert_file and api.key_file else None
     async with contextlib.AsyncExitStack() as closing:
         closing.enter_context(traced("api"))
-        stop = closing.enter_context(stop_signals())
         store = bootstrap.store(settings)
         closing.push_async_callback(store.close)
         client = await bootstrap.temporal_client(settings.temporal, lazy=True)
@@ -50,7 +49,6 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
             live=LoopLive(client),
             clusters=tuple(c.name for c in settings.clusters),
             now=Instant.now,
-            unsaved=PendingWrites(client).why,
             model_cap=settings.models.cap,
             runbooks=settings.knowledge.folder,
         )
@@ -64,26 +62,11 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
         freeze_heap()
         shown = f"[{host}]" if ":" in host else host
         say(f"copilot api is ready: {api.scheme}://{shown}:{port}", form)
-        await serve_on(app, listening, until=stop, tls=tls)
+        await serve_on(app, listening, tls=tls)
 
 
-@contextlib.contextmanager
-def stop_signals() -> Iterator[asyncio.Event]:
-    """An event that SIGINT and SIGTERM set, instead of ending the process."""
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield stop
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
-
-
-async def serve_on(
-    app: FastAPI, listening: socket.socket, *, until: asyncio.Event | None = None, tls: ssl.SSLContext | None = None
-) -> None:
-    """Serve `app` (of create_app) on a listening socket until `until` is set, or until cancelled; HTTPS with `tls`."""
+async def serve_on(app: FastAPI, listening: socket.socket, *, tls: ssl.SSLContext | None = None) -> None:
+    """Serve `app` (of create_app) on a listening socket until cancelled; HTTPS with `tls`."""
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -97,11 +80,9 @@ async def serve_on(
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]), name="serve the API")
-    stopped = asyncio.create_task((until or asyncio.Event()).wait(), name="wait for the end of the API")
     try:
-        await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.shield(serving)
     finally:
-        stopped.cancel()
         server.should_exit = True
         await serving
 
@@ -142,22 +123,18 @@ def listening_socket(host: str, port: int, *, insecure: bool = False) -> socket.
             "[api.tokens], or use 127.0.0.1, or pass --insecure if a proxy in front of it authenticates callers"
         )
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.socket(family, kind, protocol)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise StartError(f"the API cannot listen on {host}: {error.strerror}") from error
+    family, _, _, _, address = found[0]
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(256)
+        dualstack = family is socket.AF_INET6 and socket.has_dualstack_ipv6()
+        return socket.create_server(address, family=family, backlog=256, dualstack_ipv6=dualstack)
     except OSError as error:
-        listening.close()
+        reason = os.strerror(error.errno) if error.errno else error
         raise StartError(
-            f"the API cannot listen on {host}:{port}: {error.strerror}; choose another port, or 0 for a free one"
+            f"the API cannot listen on {host}:{port}: {reason}; choose another port, or 0 for a free one"
         ) from error
-    return listening
 
 
 class _Server(uvicorn.Server):

@@ -1,7 +1,6 @@
 """`copilot db`: the state store's tables and connection."""
 
 import asyncio
-import json
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,12 +8,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
 from whenever import Instant, TimeDelta
 
 from copilot.cli.options import ConfigOption, JsonOption, current_settings, duration, moment
-from copilot.cli.output import check_lines, plain_console, print_result, progress, prose_width
+from copilot.cli.output import check_lines, print_result, progress, prose_width
 from copilot.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -60,17 +57,10 @@ def list_tables(config: ConfigOption = None, as_json: JsonOption = False) -> Non
     from copilot.store.check import inspect
 
     found = asyncio.run(inspect(store_url(current_settings(config))))
-    if as_json:
-        typer.echo(json.dumps(found.tables))
-    elif not found.tables:
-        typer.echo(f"{found.place} has no tables yet: run `copilot db setup-schema`")
-    else:
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        table.add_column("table", no_wrap=True)
-        table.add_column("rows", justify="right", no_wrap=True)
-        for name, rows in found.tables.items():
-            table.add_row(name, Text(f"~{rows:,}" if name in found.estimated else f"{rows:,}"))
-        plain_console().print(table)
+    rows = {name: f"{'~' if name in found.estimated else ''}{count:,}" for name, count in found.tables.items()}
+    lines = [f"{name:<20}{text:>12}" for name, text in {"table": "rows", **rows}.items()]
+    none = f"{found.place} has no tables yet: run `copilot db setup-schema`"
+    print_result(found.tables, lines if rows else [none], as_json=as_json)
 
 
 @app.command()

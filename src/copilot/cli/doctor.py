@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,12 +21,16 @@ from copilot.rules.signals.taxonomy import Kind
 
 if TYPE_CHECKING:
     from copilot.settings.clusters import ClusterSettings
-    from copilot.settings.load import Settings
 
 TITLES: dict[Kind, str] = {"primary": "Primary signals", "amplifier": "Amplifiers", "worker": "Worker signals"}
 NOTES = {
     SignalStatus.MISSING: "How to turn on the missing signals",
     SignalStatus.UNMEASURED: "Not measured by any source (not part of the coverage)",
+}
+WITHOUT_VALUE = {
+    SignalStatus.NO_TRAFFIC: ("no traffic", "dim"),
+    SignalStatus.MISSING: ("missing", "yellow"),
+    SignalStatus.UNMEASURED: ("–", "dim"),
 }
 NAMED = 3
 """A note names up to this many signals; the table shows which the others are."""
@@ -50,8 +53,20 @@ def doctor(
     be trusted. Without a configuration it checks the running demo.
 
     Example: copilot doctor --config copilot.toml, or copilot doctor --record night.jsonl.gz --for 10m"""
-    settings = _settings(config)
-    chosen = _clusters(settings, cluster)
+    settings = configuration(config)
+    if is_unconfigured(settings, config):
+        try:
+            settings = demo_settings()
+        except StartError as error:
+            raise SettingsError(
+                ["no ./copilot.toml and no running demo: use --config PATH, or start `copilot demo`"]
+            ) from error
+    if not settings.clusters:
+        raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
+    chosen = [c for c in settings.clusters if cluster in (None, c.name)]
+    if not chosen:
+        names = ", ".join(c.name for c in settings.clusters)
+        raise SettingsError([f"no cluster is named {cluster}; there is {names}"])
     if record is not None:
         _record(chosen, record, for_, interval, hide_addresses=settings.redact_addresses)
         return
@@ -60,35 +75,19 @@ def doctor(
     from copilot.doctor import diagnose
 
     logging.getLogger("copilot.sources").setLevel(logging.ERROR)  # The checks report it.
-    with _reading_progress() as show:
+    tasks: dict[str, TaskID] = {}
+    with progress("reading {task.description} for {task.total:.0f} s", BarColumn(), TimeElapsedColumn()) as bars:
+
+        def show(cluster: str, elapsed: float, total: float) -> None:
+            if cluster not in tasks:
+                tasks[cluster] = bars.add_task(cluster, total=total)
+                if bars.disable:
+                    typer.echo(f"reading {cluster} for {total:.0f} s", err=True)
+            bars.update(tasks[cluster], completed=elapsed)
+
         found = asyncio.run(diagnose(settings, chosen, quick=quick, progress=show))
     document = {"fine": found.fine, **found.model_dump(mode="json")}
     print_result(document, diagnosis_lines(found, prose_width()), as_json=as_json, fine=found.fine)
-
-
-def _settings(config: Path | None) -> "Settings":
-    from copilot.settings.load import CONFIG_FILE
-
-    settings = configuration(config)
-    if not is_unconfigured(settings, config):
-        return settings
-    try:
-        return demo_settings()
-    except StartError as error:
-        raise SettingsError(
-            [f"no ./{CONFIG_FILE} and no running demo: use --config PATH, or start `copilot demo`"]
-        ) from error
-
-
-def _clusters(settings: "Settings", name: str | None) -> list["ClusterSettings"]:
-    if not settings.clusters:
-        raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
-    if name is None:
-        return list(settings.clusters)
-    names = [c.name for c in settings.clusters]
-    if name not in names:
-        raise SettingsError([f"no cluster is named {name}; there is {', '.join(names)}"])
-    return [settings.cluster(name)]
 
 
 def _record(
@@ -105,114 +104,7 @@ def _record(
     from copilot.replay import with_interval
 
     cluster = clusters[0] if interval is None else with_interval(clusters[0], duration("--interval", interval))
-    with _recording_progress(file, for_sec) as show:
-        run_until_signal(record_cluster(cluster, file, for_sec, show, hide_addresses=hide_addresses))
-
-
-def diagnosis_lines(diagnosis: Diagnosis, width: int) -> Iterator[Text]:
-    """Checks, signals and coverage of every cluster, and last whether verdicts can be trusted."""
-    yield from check_lines("The Copilot", diagnosis.own, width)
-    for cluster in diagnosis.clusters:
-        yield Text()
-        yield from check_lines(f"Cluster {cluster.cluster}", cluster.checks, width)
-        yield Text()
-        yield from _signals(cluster, width)
-    for cluster in diagnosis.clusters:
-        yield from _conclusion(cluster, width)
-
-
-def _signals(cluster: ClusterDiagnosis, width: int) -> Iterator[Text]:
-    notes = _Notes(cluster.signals)
-    shares = (cluster.coverage.primary, cluster.coverage.amplifiers, cluster.coverage.worker)
-    for (kind, title), share in zip(TITLES.items(), shares, strict=True):
-        rows = [signal for signal in cluster.signals if signal.kind == kind]
-        # Rounded down: 1.00 only when nothing is missing.
-        coverage = "none expected" if share is None else f"coverage {int(share * 100 + 1e-9) / 100:.2f}"
-        yield Text.assemble((title, "bold"), f": {coverage}")
-        widest = max(len(signal.id) for signal in rows)
-        for signal in rows:
-            value = _value(signal)
-            note = notes.number(signal)
-            cell = f"{value.plain:>11}" + (f"  ({note})" if note else "")
-            by = f"  by {signal.source}" if signal.source and not note else ""
-            yield Text.assemble(f"  {signal.id:<{widest}}  ", (cell, value.style), (by, "dim"))
-        yield Text()
-    yield from notes.lines(width)
-
-
-class _Notes:
-    """Numbered notes: why signals have no value and how to turn them on, once for all signals to which it applies.
-    First those that can be turned on, then those that cannot."""
-
-    def __init__(self, signals: Iterable[SignalDiagnosis]) -> None:
-        of: dict[SignalStatus, dict[tuple[str, str], list[SignalDiagnosis]]] = {s: {} for s in NOTES}
-        for signal in signals:
-            if signal.status in of:
-                # Absent signals share a note whatever their family: what to do is the same.
-                key = signal.hint, "" if signal.code is MissingCode.ABSENT else signal.why
-                of[signal.status].setdefault(key, []).append(signal)
-        self._notes = [rows for notes in of.values() for rows in notes.values()]
-
-    def number(self, signal: SignalDiagnosis) -> int | None:
-        """The number of a signal's note; None if it has a value."""
-        return next((number for number, rows in enumerate(self._notes, 1) if signal in rows), None)
-
-    def lines(self, width: int) -> Iterator[Text]:
-        """The notes below their titles."""
-        numbered = enumerate(self._notes, 1)
-        for status, notes in groupby(numbered, key=lambda note: note[1][0].status):
-            yield Text(NOTES[status], style="bold")
-            for number, rows in notes:
-                why = "; ".join(dict.fromkeys(row.why for row in rows))
-                missing, hint, indent = status is SignalStatus.MISSING, rows[0].hint, " " * 7
-                names = ", ".join(row.id for row in rows[:NAMED])
-                if len(rows) > NAMED:
-                    names = f"{len(rows)} signals ({names}, …)"
-                yield from wrapped(f"{names}: {why if missing else hint}", width, f"{f'({number})':>6} ", indent)
-                if missing:
-                    yield from wrapped(hint, width, f"{indent}→ ", f"{indent}  ", "dim")
-            yield Text()
-
-
-def _value(signal: SignalDiagnosis) -> Text:
-    without = {
-        SignalStatus.NO_TRAFFIC: ("no traffic", "dim"),
-        SignalStatus.MISSING: ("missing", "yellow"),
-        SignalStatus.UNMEASURED: ("–", "dim"),
-    }
-    return Text(*without.get(signal.status, (quantity(signal.value, signal.unit), "")))
-
-
-def _conclusion(cluster: ClusterDiagnosis, width: int) -> Iterator[Text]:
-    if not cluster.distrust:
-        yield Text(f"{cluster.cluster}: a verdict can be trusted", style="green")
-        return
-    yield Text(f"{cluster.cluster}: a verdict cannot be trusted:", style="bold red")
-    for reason in cluster.distrust:
-        yield from wrapped(reason, width, "  - ", "    ", "red")
-
-
-@contextmanager
-def _reading_progress() -> Iterator[Callable[[str, float, float], None]]:
-    """Progress of the readings on stderr: a bar per cluster on a terminal, else a line per cluster."""
-    tasks: dict[str, TaskID] = {}
-    with progress("reading {task.description} for {task.total:.0f} s", BarColumn(), TimeElapsedColumn()) as bars:
-
-        def show(cluster: str, elapsed: float, total: float) -> None:
-            if cluster not in tasks:
-                tasks[cluster] = bars.add_task(cluster, total=total)
-                if bars.disable:
-                    typer.echo(f"reading {cluster} for {total:.0f} s", err=True)
-            bars.update(tasks[cluster], completed=elapsed)
-
-        yield show
-
-
-@contextmanager
-def _recording_progress(file: Path, for_sec: float) -> Iterator[Callable[[int, Signals], None]]:
-    """Progress of a recording on stderr, and at the end, however it ends, the number of recorded ticks."""
-    console = plain_console(stderr=True)
-    written = 0
+    console, written = plain_console(stderr=True), 0
 
     def show(number: int, tick: Signals) -> None:
         nonlocal written
@@ -224,9 +116,66 @@ def _recording_progress(file: Path, for_sec: float) -> Iterator[Callable[[int, S
         console.print(line, soft_wrap=True, end="\r" if console.is_terminal else "\n")
 
     try:
-        yield show
+        run_until_signal(record_cluster(cluster, file, for_sec, show, hide_addresses=hide_addresses))
     finally:
         if written:
-            console.print(
-                f"{file} has {written} ticks: judge it with copilot replay --recording {file}", soft_wrap=True
-            )
+            text = f"{file} has {written} ticks: judge it with copilot replay --recording {file}"
+            console.print(text, soft_wrap=True)
+
+
+def diagnosis_lines(diagnosis: Diagnosis, width: int) -> Iterator[Text]:
+    """Checks, signals and coverage of every cluster, and last whether verdicts can be trusted."""
+    yield from check_lines("The Copilot", diagnosis.own, width)
+    for cluster in diagnosis.clusters:
+        yield Text()
+        yield from check_lines(f"Cluster {cluster.cluster}", cluster.checks, width)
+        yield Text()
+        yield from _signals(cluster, width)
+    for cluster in diagnosis.clusters:
+        if cluster.distrust:
+            yield Text(f"{cluster.cluster}: a verdict cannot be trusted:", style="bold red")
+        else:
+            yield Text(f"{cluster.cluster}: a verdict can be trusted", style="green")
+        for reason in cluster.distrust:
+            yield from wrapped(reason, width, "  - ", "    ", "red")
+
+
+def _signals(cluster: ClusterDiagnosis, width: int) -> Iterator[Text]:
+    notes = _notes(cluster.signals)
+    numbers = {signal.id: number for number, rows in enumerate(notes, 1) for signal in rows}
+    shares = (cluster.coverage.primary, cluster.coverage.amplifiers, cluster.coverage.worker)
+    for (kind, title), share in zip(TITLES.items(), shares, strict=True):
+        rows = [signal for signal in cluster.signals if signal.kind == kind]
+        # Rounded down: 1.00 only when nothing is missing.
+        coverage = "none expected" if share is None else f"coverage {int(share * 100 + 1e-9) / 100:.2f}"
+        yield Text.assemble((title, "bold"), f": {coverage}")
+        widest = max(len(signal.id) for signal in rows)
+        for signal in rows:
+            value, style = WITHOUT_VALUE.get(signal.status, (quantity(signal.value, signal.unit), ""))
+            note = f"  ({numbers[signal.id]})" if signal.id in numbers else ""
+            by = f"  by {signal.source}" if signal.source and not note else ""
+            yield Text.assemble(f"  {signal.id:<{widest}}  ", (f"{value:>11}{note}", style), (by, "dim"))
+        yield Text()
+    for status, numbered in groupby(enumerate(notes, 1), key=lambda note: note[1][0].status):
+        yield Text(NOTES[status], style="bold")
+        for number, rows in numbered:
+            why = "; ".join(dict.fromkeys(row.why for row in rows))
+            missing, hint, indent = status is SignalStatus.MISSING, rows[0].hint, " " * 7
+            names = ", ".join(row.id for row in rows[:NAMED])
+            if len(rows) > NAMED:
+                names = f"{len(rows)} signals ({names}, …)"
+            yield from wrapped(f"{names}: {why if missing else hint}", width, f"{f'({number})':>6} ", indent)
+            if missing:
+                yield from wrapped(hint, width, f"{indent}→ ", f"{indent}  ", "dim")
+        yield Text()
+
+
+def _notes(signals: Iterable[SignalDiagnosis]) -> list[list[SignalDiagnosis]]:
+    """The signals without a value, those with one reason and hint together: first those that can be turned on."""
+    notes: dict[SignalStatus, dict[tuple[str, str], list[SignalDiagnosis]]] = {status: {} for status in NOTES}
+    for signal in signals:
+        if signal.status in notes:
+            # Absent signals share a note whatever their family: what to do is the same.
+            key = signal.hint, "" if signal.code is MissingCode.ABSENT else signal.why
+            notes[signal.status].setdefault(key, []).append(signal)
+    return [rows for of in notes.values() for rows in of.values()]

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,8 +16,6 @@ from copilot.errors import SettingsError, SourceError
 from copilot.rules.signals.readings import MissingCode
 
 if TYPE_CHECKING:
-    from copilot.explain.model.knowledge import Passage
-    from copilot.settings.models import KnowledgeSettings
     from copilot.sources.knowledge.ingestion import Ingestion, IngestionJob
 
 NO_JOBS = "no ingestion yet: run `copilot kb sync`, then `copilot kb start-ingestion`"
@@ -42,21 +39,14 @@ def search(
     found = asyncio.run(knowledge(configuration(config).knowledge).retrieve(" ".join(question)))
     if found.reason:
         raise SourceError(MissingCode.TARGET_DOWN, found.reason)
-    passages = found.passages[:limit]
-    document = {"passages": [p.model_dump() for p in passages]}
-    print_result(document, _passage_lines(passages), as_json=as_json, fine=bool(passages))
-
-
-def _passage_lines(passages: "Sequence[Passage]") -> "Iterator[Text | str]":
-    width = prose_width()
+    passages, width = found.passages[:limit], prose_width()
+    lines: list[Text | str] = [] if passages else ["no passage matches"]
     for passage in passages:
-        yield Text(passage.title, style="bold")
-        yield Text(f"{passage.source}  {passage.score:.2f}", style="dim")
-        for line in passage.text.splitlines():
-            yield from wrapped(line, width, "  ", "  ")
-        yield ""
-    if not passages:
-        yield "no passage matches"
+        lines += [Text(passage.title, style="bold"), Text(f"{passage.source}  {passage.score:.2f}", style="dim")]
+        lines += [part for line in passage.text.splitlines() for part in wrapped(line, width, "  ", "  ")]
+        lines += [""]
+    document = {"passages": [p.model_dump() for p in passages]}
+    print_result(document, lines, as_json=as_json, fine=bool(passages))
 
 
 @app.command()
@@ -105,26 +95,21 @@ def start_ingestion(
 
     Example: copilot kb start-ingestion --wait"""
     source = _ingestion(config)
-    job = source.start()
-    if wait:
-        job = _ended(job, source, every)
-    print_result(job.model_dump(mode="json"), _job_lines(job), as_json=as_json, fine=job.ok)
-
-
-def _ended(job: "IngestionJob", source: "Ingestion", every_sec: float) -> "IngestionJob":
-    """Poll the job until it ends, and show its states: in place on a terminal, else a line per new state. Bedrock does
-    not report the number of documents, so there is no bar."""
-    with progress(SpinnerColumn(), "{task.description}", TimeElapsedColumn()) as bars:
-        task, shown = bars.add_task("", total=None), ""
-        while True:
-            bars.update(task, description=f"ingestion {job.id}: {job.status}; {_counts(job)}")
-            if bars.disable and job.status != shown:
+    job, shown = source.start(), ""
+    # The states are shown in place on a terminal, else in a line each. Bedrock does not report the number of documents,
+    # so there is no bar.
+    with progress(SpinnerColumn(), "{task.description}", TimeElapsedColumn(), hidden=not wait) as states:
+        task = states.add_task("", total=None)
+        while wait:
+            states.update(task, description=f"ingestion {job.id}: {job.status}; {_counts(job)}")
+            if states.disable and job.status != shown:
                 typer.echo(f"ingestion {job.id}: {job.status}", err=True)
             if not job.running:
-                return job
+                break
             shown = job.status
-            time.sleep(every_sec)
+            time.sleep(every)
             job = source.job(job.id)
+    print_result(job.model_dump(mode="json"), _job_lines(job), as_json=as_json, fine=job.ok)
 
 
 @app.command()
@@ -139,7 +124,17 @@ def status(
     Example: copilot kb status --json"""
     settings = configuration(config).knowledge
     if settings.knowledge_base_id is None and job is None:
-        _local_status(settings, as_json)
+        from copilot.sources.knowledge.local import LocalKnowledge
+        from copilot.sources.knowledge.runbooks import shipped_folder
+
+        try:
+            runbooks, passages = LocalKnowledge(settings.folder).size()
+        except OSError as error:
+            raise SettingsError([f"the runbooks in {error.filename} cannot be read: {error.strerror}"]) from error
+        folders = [str(f) for f in (shipped_folder(), settings.folder) if f is not None]
+        local = {"source": "local", "folders": folders, "runbooks": runbooks, "passages": passages}
+        line = f"runbooks are searched here: {runbooks} with {passages} passages, from {' and '.join(folders)}"
+        print_result(local, [line], as_json=as_json)
         return
     source = _ingestion(config)
     base = source.base()
@@ -171,20 +166,6 @@ def list_jobs(
     jobs = _ingestion(config).jobs(limit)
     lines = [f"{job.id:<12}{job.started_at:<29}{job.status:<13}{_counts(job)}" for job in jobs]
     print_result([job.model_dump() for job in jobs], lines or [NO_JOBS], as_json=as_json)
-
-
-def _local_status(settings: "KnowledgeSettings", as_json: bool) -> None:
-    from copilot.sources.knowledge.local import LocalKnowledge
-    from copilot.sources.knowledge.runbooks import shipped_folder
-
-    try:
-        runbooks, passages = LocalKnowledge(settings.folder).size()
-    except OSError as error:
-        raise SettingsError([f"the runbooks in {error.filename} cannot be read: {error.strerror}"]) from error
-    folders = [str(f) for f in (shipped_folder(), settings.folder) if f is not None]
-    document = {"source": "local", "folders": folders, "runbooks": runbooks, "passages": passages}
-    line = f"runbooks are searched here: {runbooks} with {passages} passages, from {' and '.join(folders)}"
-    print_result(document, [line], as_json=as_json)
 
 
 def _job_lines(job: "IngestionJob") -> list[str]:

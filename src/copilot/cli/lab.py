@@ -14,9 +14,8 @@ CHECKOUT = Path(copilot.__file__).resolve().parents[2]
 def lab_app() -> typer.Typer:
     """The lab's commands in a checkout; elsewhere a command that says where they work (StartError)."""
     if not (CHECKOUT / "lab" / "cli.py").is_file():
-        app = typer.Typer(help="The incident lab (works in a checkout of the repository).")
-        app.callback(invoke_without_command=True)(_elsewhere)
-        return app
+        help_ = "The incident lab (works in a checkout of the repository)."
+        return typer.Typer(help=help_, invoke_without_command=True, callback=_elsewhere)
     if str(CHECKOUT) not in sys.path:
         sys.path.append(str(CHECKOUT))
     from lab.cli import app as commands

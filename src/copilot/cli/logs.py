@@ -4,9 +4,8 @@ import gzip
 import itertools
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
@@ -22,12 +21,7 @@ if TYPE_CHECKING:
     from copilot.logs.counting import TrackedPattern
     from copilot.logs.lines import LogLine
 
-app = typer.Typer(help="A Temporal server's logs.", no_args_is_help=True)
-
-
-@app.callback()
-def _logs() -> None:
-    pass
+app = typer.Typer(help="A Temporal server's logs.", no_args_is_help=True, callback=lambda: None)
 
 
 @app.command()
@@ -86,7 +80,7 @@ def _log_lines(file: Path) -> Iterator["LogLine"]:
     from copilot.sources.logs.loki import read_streams
 
     try:
-        with _opened(file) as opened:
+        with file.open("rb") as raw, gzip.open(raw) if raw.peek()[:2] == b"\x1f\x8b" else raw as opened:
             start = opened.read(300)
             opened.seek(0)
             if start.startswith(b"{") and b'"resultType"' in start:
@@ -99,12 +93,3 @@ def _log_lines(file: Path) -> Iterator["LogLine"]:
     except (OSError, EOFError, zlib.error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise SourceError(MissingCode.PARSE, f"cannot be read: {reason}", asked=str(file)) from error
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[IO[bytes]]:
-    with file.open("rb") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        with gzip.open(raw) if packed else nullcontext(raw) as unpacked:
-            yield cast("IO[bytes]", unpacked)

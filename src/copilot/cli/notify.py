@@ -27,7 +27,8 @@ def list_channels(config: ConfigOption = None, as_json: JsonOption = False) -> N
     Example: copilot notify list --config copilot.toml"""
     _, channels = _configured(config)
     for channel in channels:
-        about = _about(channel)
+        names = {"kind", "clusters", "states", "mute_time_intervals", "min_gap_sec", "repeat_interval_sec"}
+        about = {"channel": channel.name, **channel.model_dump(mode="json", include=names)}
         typer.echo(json.dumps(about) if as_json else _line(about))
 
 
@@ -75,16 +76,11 @@ async def _tested(settings: "Settings", channels: "list[NotifySettings]") -> "li
         message = compose(cluster, notification, state, None, None, settings.api.public_url)
         words = "Sent by `copilot notify test`. No action is needed."
         try:
-            return await channel(each).send(message.model_copy(update={"summary": words}))
+            return await channel(each)(message.model_copy(update={"summary": words}))
         except CopilotError as error:
             return Outcome(delivered=False, why=str(error))
 
     return await asyncio.gather(*(one(each) for each in channels))
-
-
-def _about(channel: "NotifySettings") -> dict[str, Any]:
-    names = {"kind", "clusters", "states", "mute_time_intervals", "min_gap_sec", "repeat_interval_sec"}
-    return {"channel": channel.name, **channel.model_dump(mode="json", include=names)}
 
 
 def _line(about: dict[str, Any]) -> str:

@@ -82,11 +82,12 @@ def api(
     Example: copilot api --config copilot.toml, then open http://127.0.0.1:8765"""
     from copilot.api.errors import request_facts
     from copilot.api.serve import run_api
+    from copilot.embedded.signals import run_until_signal
     from copilot.telemetry.process_log import log_to_stderr
 
     settings = configuration(config)
     log_to_stderr("api", settings.log_level, settings.logging.format, request_facts)
-    asyncio.run(run_api(settings, insecure=insecure))
+    run_until_signal(run_api(settings, insecure=insecure))
 
 
 def start(

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from pydantic_core import to_json
@@ -58,7 +58,23 @@ def replay(
     elif prometheus is not None:
         if start is None or end is None:
             raise SettingsError(["--prometheus needs --start and --end, for example --start -6h --end now"])
-        _replay_prometheus(prometheus, start, end, step or DEFAULT_STEP, cluster, config, explain=explain)
+        from copilot.replay import cluster_at, evaluation_times, replay_prometheus
+
+        now, step_sec = Instant.now(), duration("--step", step or DEFAULT_STEP)
+        chosen = cluster_at(configuration(config), prometheus, cluster, step_sec)
+        times = evaluation_times(moment("--start", start, now), moment("--end", end, now), step_sec, now)
+
+        def note(sentence: str) -> None:
+            print(f"copilot: note: {sentence}", file=sys.stderr)
+
+        async def run() -> None:
+            with progress(hidden=sys.stdout.isatty()) as bar:
+                task = bar.add_task("replaying", total=len(times))
+                async for line in replay_prometheus(chosen, times, note, explain=explain):
+                    print(to_json(line).decode())
+                    bar.advance(task)
+
+        asyncio.run(run())
 
 
 def _replay_recording(recording: Path, config: Path | None, *, explain: bool) -> None:
@@ -72,31 +88,4 @@ def _replay_recording(recording: Path, config: Path | None, *, explain: bool) ->
     if config is not None:
         context = pipeline.with_rules_of(context, configuration(config))
     for line in replay_recording(ticks, context, explain=explain):
-        _print(line)
-
-
-def _replay_prometheus(
-    url: str, start: str, end: str, step: str, cluster: str | None, config: Path | None, *, explain: bool
-) -> None:
-    from copilot.replay import cluster_at, evaluation_times, replay_prometheus
-
-    now, step_sec = Instant.now(), duration("--step", step)
-    chosen = cluster_at(configuration(config), url, cluster, step_sec)
-    times = evaluation_times(moment("--start", start, now), moment("--end", end, now), step_sec, now)
-
-    async def run() -> None:
-        with progress(hidden=sys.stdout.isatty()) as bar:
-            task = bar.add_task("replaying", total=len(times))
-            async for line in replay_prometheus(chosen, times, _note, explain=explain):
-                _print(line)
-                bar.advance(task)
-
-    asyncio.run(run())
-
-
-def _print(line: dict[str, Any]) -> None:
-    print(to_json(line).decode())
-
-
-def _note(sentence: str) -> None:
-    print(f"copilot: note: {sentence}", file=sys.stderr)
+        print(to_json(line).decode())

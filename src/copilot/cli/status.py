@@ -28,7 +28,6 @@ from copilot.rules.signals.readings import MissingCode
 
 if TYPE_CHECKING:
     from copilot.loops.live import LoopReport
-    from copilot.settings.load import Settings
 
 Status = dict[str, Any]
 """The body of GET /status."""
@@ -61,7 +60,17 @@ def status(
     Example: copilot status --watch"""
     settings = current_settings(config) if api is None or loops else configuration(config)
     if loops:
-        _print_all_loops(settings, cluster, as_json=as_json)
+        from copilot.loops.live import loop_reports
+
+        reports = asyncio.run(loop_reports(settings, cluster))
+        if not reports:
+            raise SettingsError([f"no cluster is named {cluster!r}" if cluster else "no cluster is configured"])
+        if as_json:
+            print(*(json.dumps(asdict(report)) for report in reports), sep="\n")
+        else:
+            print_loops(reports, Console(highlight=False))
+        if not all(report.well for report in reports):
+            raise typer.Exit(1)
         return
     base = api or f"{settings.api.scheme}://{settings.api.host_here}:{settings.api.port}"
     client = ApiClient(base.rstrip("/"), settings.api.cert_file)
@@ -106,51 +115,47 @@ class ApiClient:
     def statuses(self, cluster: str | None = None) -> list[Status]:
         """/status of one cluster, or of all, the worst first. SourceError if there is no response or no such cluster,
         SettingsError if the token is wrong."""
-        import httpx
-
         try:
-            names = [cluster] if cluster else [c["cluster"] for c in self._get("/clusters", {})["clusters"]]
-            statuses = [self._get("/status", {"cluster": name}) for name in names]
+            names = [cluster] if cluster else [c["cluster"] for c in self._get("/clusters")["clusters"]]
+            statuses = [self._get("/status", cluster=name) for name in names]
             return [each for each in statuses if each["health_state"]]
         except (KeyError, TypeError) as error:
             raise self._not_ours(200) from error
-        except httpx.HTTPError as error:
-            reason = str(error) or type(error).__name__
-            raise SourceError(
-                MissingCode.TARGET_DOWN,
-                f"no response from {self.base} ({reason}): does `copilot api` run there? Set the address with --api",
-            ) from error
 
     def models(self) -> dict[str, Any]:
         """Today's usage of models; empty where the API does not report it."""
-        import httpx
-
         try:
-            return self._get("/models", {})
-        except (httpx.HTTPError, SourceError):
+            return self._get("/models")
+        except SourceError:
             return {}
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def _get(self, path: str, parameters: dict[str, str]) -> dict[str, Any]:
-        response = self._client.get(path, params=parameters)
+    def _get(self, path: str, **parameters: str) -> dict[str, Any]:
+        import httpx
+
         try:
-            body = response.json()
-        except ValueError:
-            body = None
-        if not isinstance(body, dict):
-            raise self._not_ours(response.status_code)
-        if response.status_code == 401:
-            sent = "authorization" in self._client.headers
-            raise SettingsError([f"{self.base} {'rejects the' if sent else 'needs a'} token in COPILOT_TOKEN"])
-        if response.status_code != 200:
-            error = body.get("error")
-            if not isinstance(error, dict) or "message" not in error:
-                raise self._not_ours(response.status_code)
-            raise SourceError(MissingCode.ABSENT, str(error["message"]))
-        return body
+            response = self._client.get(path, params=parameters)
+            status, body = response.status_code, response.json()
+        except httpx.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            problem = (
+                f"no response from {self.base} ({reason}): does `copilot api` run there? Set the address with --api"
+            )
+            raise SourceError(MissingCode.TARGET_DOWN, problem) from error
+        except ValueError as error:
+            raise self._not_ours(response.status_code) from error
+        match status, body:
+            case 200, dict():
+                return dict(body)
+            case 401, dict():
+                sent = "authorization" in self._client.headers
+                raise SettingsError([f"{self.base} {'rejects the' if sent else 'needs a'} token in COPILOT_TOKEN"])
+            case _, {"error": {"message": message}}:
+                raise SourceError(MissingCode.ABSENT, str(message))
+        raise self._not_ours(status)
 
     def _not_ours(self, status: int) -> SourceError:
         return SourceError(MissingCode.PARSE, f"the server at {self.base} (HTTP {status}) is not the Copilot's API")
@@ -245,7 +250,10 @@ def _watch_lines(polls: Iterable[tuple[list[Status], str | None]], *, as_json: b
             verdict = tuple(each.get(k) for k in ("health_state", "stale", "bottleneck", "top_factor"))
             if printed.get(each["cluster"]) != verdict:
                 printed[each["cluster"]] = verdict
-                print(json.dumps(each) if as_json else _line(each), flush=True)
+                stale = ", stale" if each.get("stale") else ""
+                summary = " ".join(str(each.get("summary") or "").split())
+                line = f"{each.get('timestamp') or '–'}  {each['cluster']}  {each['health_state']}{stale}  {summary}"
+                print(json.dumps(each) if as_json else line, flush=True)
 
 
 def watch_view(statuses: list[Status], problem: str | None, received: Instant, now: Instant) -> RenderableType:
@@ -262,27 +270,6 @@ def watch_view(statuses: list[Status], problem: str | None, received: Instant, n
     for each in statuses:
         parts += [Text(""), *_status_lines(each)]
     return Group(*parts)
-
-
-def _line(status: Status) -> str:
-    stale = ", stale" if status.get("stale") else ""
-    summary = " ".join(str(status.get("summary") or "").split())
-    return f"{status.get('timestamp') or '–'}  {status['cluster']}  {status['health_state']}{stale}  {summary}"
-
-
-def _print_all_loops(settings: "Settings", cluster: str | None, *, as_json: bool) -> None:
-    from copilot.loops.live import loop_reports
-
-    loops = asyncio.run(loop_reports(settings, cluster))
-    if not loops:
-        raise SettingsError([f"no cluster is named {cluster!r}" if cluster else "no cluster is configured"])
-    if as_json:
-        for loop in loops:
-            print(json.dumps(asdict(loop)))
-    else:
-        print_loops(loops, Console(highlight=False))
-    if not all(loop.well for loop in loops):
-        raise typer.Exit(1)
 
 
 def print_loops(loops: "Iterable[LoopReport]", out: Console) -> None:

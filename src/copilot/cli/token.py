@@ -1,20 +1,16 @@
 """`copilot token`: access to the API and the page."""
 
-import json
 from typing import Annotated
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 
 from copilot.cli.options import JsonOption
+from copilot.cli.output import print_result
 from copilot.errors import SettingsError
 
-app = typer.Typer(help="Tokens for the API and the page.", no_args_is_help=True)
-
-
-@app.callback()
-def _tokens() -> None:
-    """Makes `new` a subcommand although it is the only one."""
+# With a callback `new` is a subcommand although it is the only one.
+app = typer.Typer(help="Tokens for the API and the page.", no_args_is_help=True, callback=lambda: None)
 
 
 @app.command()
@@ -38,8 +34,6 @@ def new(
     hashed = token_hash(token)
     key = name if "." not in name else f'"{name}"'
     line = f'{key} = "{hashed}"'
-    if as_json:
-        typer.echo(json.dumps({"name": name, "token": token, "hash": hashed, "line": line}))
-        return
-    typer.echo(f"The token of {name}, shown only now:\n\n  {token}\n")
-    typer.echo(f"Add this to copilot.toml and restart the API:\n\n  [api.tokens]\n  {line}")
+    shown = f"The token of {name}, shown only now:\n\n  {token}\n"
+    add = f"Add this to copilot.toml and restart the API:\n\n  [api.tokens]\n  {line}"
+    print_result({"name": name, "token": token, "hash": hashed, "line": line}, [shown, add], as_json=as_json)

@@ -32,22 +32,17 @@ class AssessHealthWorkflow:
     @workflow.run
     async def run(self, given: AssessInput) -> m.AssessmentStored:
         stored = await calls.store_health_assessment(given)
-        if not stored.unreadable:
-            await self._explain(given)
-        return stored
-
-    async def _explain(self, given: AssessInput) -> None:
-        """Whatever fails here, the rules' explanation stays."""
+        if stored.unreadable:
+            return stored
         try:
             explanation = await self._explained(given)
             if explanation is not None:
-                await calls.improve_explanation(
-                    m.ImproveExplanation(
-                        evaluation_id=given.evaluation["evaluation_id"], trigger=given.trigger, explanation=explanation
-                    )
-                )
+                of = given.evaluation["evaluation_id"]
+                improved = m.ImproveExplanation(evaluation_id=of, trigger=given.trigger, explanation=explanation)
+                await calls.improve_explanation(improved)
         except ActivityError as error:
             _log_failure(error)
+        return stored
 
     async def _explained(self, given: AssessInput) -> m.Document | None:
         """The explanation to store; None: the stored one stays."""
@@ -135,10 +130,8 @@ class ScheduledAssessmentWorkflow(Loop[ScheduleState]):
         state = self._state
         self._cycles_left -= 1
         state.cycles += 1
-        try:
-            live = await calls.get_live_verdict(m.ClusterNow(cluster=self._cluster, now=int(workflow.time())))
-        except ActivityError as error:
-            self._failed(error)
+        live = await self._try(calls.get_live_verdict, m.ClusterNow(cluster=self._cluster, now=int(workflow.time())))
+        if live is None:
             return
         if live.unavailable:
             self._record_error(live.unavailable)
@@ -150,18 +143,14 @@ class ScheduledAssessmentWorkflow(Loop[ScheduleState]):
 
     async def _assess_if_due(self, evaluation: m.Document, evaluated: int) -> None:
         state, window = self._state, self._definition.interval_sec
-        try:
-            recent = await calls.check_recent_assessment(
-                m.CheckRecentAssessment(cluster=self._cluster, since=int(evaluated - window))
-            )
+        given = m.CheckRecentAssessment(cluster=self._cluster, since=int(evaluated - window))
+        if (recent := await self._try(calls.check_recent_assessment, given)) is not None:
             state.assessed = newest(state.assessed, recent.time)
             state.since = SINCE_EVER
-        except ActivityError as error:
-            self._failed(error)
         if not due(evaluated, newest(state.assessed, state.since), window):
             return
         state.assessed = evaluated
         state.made += 1
-        given = AssessInput(cluster=self._cluster, evaluation=evaluation, trigger="scheduled")
+        assessment = AssessInput(cluster=self._cluster, evaluation=evaluation, trigger="scheduled")
         child_id = assess_id(self._cluster, evaluated, "scheduled")
-        await to_the_end(start_child(AssessHealthWorkflow.run, given, child_id))
+        await to_the_end(start_child(AssessHealthWorkflow.run, assessment, child_id))

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, TimeoutError, TimeoutType, is_cancelled_exception
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from copilot.loops import messages as m
 
@@ -96,17 +96,6 @@ improve_explanation = Call(
 )
 AROUND_MODEL_SEC = 1.5
 """For history, ledger and checks around a model's answer."""
-
-
-def fetch_deadline_sec(interval_sec: float) -> float:
-    """What all sources together may take: 10 s, or half a shorter interval, but at least 4 s for the health check."""
-    return min(10.0, max(4.0, interval_sec / 2))
-
-
-def no_worker(error: ActivityError) -> bool:
-    """Whether an activity failed because no worker took it in time."""
-    cause = error.cause
-    return isinstance(cause, TimeoutError) and cause.type == TimeoutType.SCHEDULE_TO_START
 
 
 def in_one_line(error: ActivityError) -> str:

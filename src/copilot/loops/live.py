@@ -1,26 +1,22 @@
 """The loops, asked from outside: the live verdict, what waits to be stored, and how the loops are doing."""
 
 import asyncio
+import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from pydantic import ValidationError
-from temporalio.api.failure.v1 import Failure
-from temporalio.client import (
-    Client,
-    WorkflowExecutionStatus,
-    WorkflowQueryFailedError,
-    WorkflowQueryRejectedError,
-)
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFailedError, WorkflowQueryRejectedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from copilot import bootstrap
 from copilot.errors import SourceError
 from copilot.loops import definitions as d
-from copilot.loops.starter import loops_of
+from copilot.loops.calls import store_signals_snapshot
+from copilot.loops.starter import described, loops_of
+from copilot.notify.messages import bounded
 from copilot.rules.model import Evaluation
 from copilot.rules.signals.readings import MissingCode
 from copilot.settings.load import Settings
@@ -28,6 +24,9 @@ from copilot.sources.temporal.client import connect_failure
 
 QUERY_SEC = 2.0
 STATUS_QUERY = timedelta(seconds=3)
+ANSWER = timedelta(seconds=2)
+AGAIN_SEC = 5.0
+LONGEST = 200
 CONNECT_SEC = 5.0
 NO_WORKER = "no worker answers for it: does `copilot worker` run?"
 # Our own timeout is reported as CANCELLED.
@@ -36,12 +35,14 @@ UNKNOWN_QUERY = "expected but not found"
 
 
 class LoopLive:
-    """The live verdict of the observing loop, by queries that take at most `timeout_sec`. Every method raises
-    SourceError when the loop does not run or does not answer."""
+    """The live verdict of the observing loop, by queries that take at most `timeout_sec`. Every method but `unsaved`
+    raises SourceError when the loop does not run or does not answer."""
 
-    def __init__(self, client: Client, timeout_sec: float = QUERY_SEC) -> None:
+    def __init__(self, client: Client, timeout_sec: float = QUERY_SEC, again_sec: float = AGAIN_SEC) -> None:
         self._client = client
         self._timeout = timedelta(seconds=timeout_sec)
+        self._again_sec = again_sec
+        self._unsaved: dict[str, tuple[float, str | None]] = {}
 
     async def revision(self, cluster: str) -> str | None:
         """The newest evaluation's id; empty before the first. None where the loop runs on an older release that does
@@ -64,34 +65,59 @@ class LoopLive:
                 MissingCode.PARSE, "its evaluation is of another release", asked=d.observe_id(cluster)
             ) from error
 
-    async def assessed(self, cluster: str) -> int | None:
-        """The newest tick that was assessed (unix seconds); None before the first."""
-        return (await self._status(cluster)).assessed
+    async def status(self, cluster: str) -> d.LoopStatus:
+        """How the loop is doing."""
+        status: d.LoopStatus = await self._query(cluster, "status", d.LoopStatus)
+        return status
 
     async def cycle_sec(self, cluster: str) -> float | None:
         """How long the last tick took to be read and evaluated; None before the first."""
-        return (await self._status(cluster)).cycle_sec
+        return (await self.status(cluster)).cycle_sec
 
-    async def _status(self, cluster: str) -> d.LoopStatus:
-        status: d.LoopStatus = await self._query(cluster, "status", d.LoopStatus)
-        return status
+    async def unsaved(self, cluster: str) -> str | None:
+        """Why verdicts wait to be stored, as a sentence; None when none is known to wait, or Temporal does not answer.
+        Asked at most every `again_sec` seconds; in between the last answer counts."""
+        asked, answer = self._unsaved.get(cluster, (-math.inf, None))
+        if time.monotonic() - asked >= self._again_sec:
+            try:
+                async with asyncio.timeout(ANSWER.total_seconds()):
+                    answer = await self._failing_write(cluster)
+            except (RPCError, RuntimeError, TimeoutError):
+                answer = None
+            self._unsaved[cluster] = time.monotonic(), answer
+        return answer
+
+    async def _failing_write(self, cluster: str) -> str | None:
+        backlogs = (
+            f"WorkflowType = '{d.STORE_BACKLOG}' AND ExecutionStatus = 'Running'"
+            f" AND WorkflowId STARTS_WITH '{d.backlog_id(cluster)}:'"
+        )
+        running = [e async for e in self._client.list_workflows(backlogs, limit=100, rpc_timeout=ANSWER)]
+        first = [min(running, key=lambda e: e.start_time).id] if running else []  # the others wait behind it
+        for workflow_id in (d.observe_id(cluster), *first):
+            found = await self._client.get_workflow_handle(workflow_id).describe(rpc_timeout=ANSWER)
+            for activity in found.raw_description.pending_activities:
+                if activity.activity_type.name == store_signals_snapshot.name and activity.HasField("last_failure"):
+                    failure = activity.last_failure
+                    why = bounded(next(iter(failure.message.splitlines()), "a write failed"), LONGEST)
+                    if failure.HasField("timeout_failure_info"):
+                        why = "a write timed out"
+                    return f"verdicts wait to be stored: {why}"
+        return None
 
     async def _query(self, cluster: str, query: str, result: type | None = None) -> Any:
         loop = self._client.get_workflow_handle(d.observe_id(cluster))
         try:
             return await loop.query(query, result_type=result, rpc_timeout=self._timeout)
         except (RPCError, RuntimeError, WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
-            raise SourceError(*_why_no_answer(error), asked=f"the loop {loop.id}") from error
-
-
-def _why_no_answer(error: Exception) -> tuple[MissingCode, str]:
-    status = error.status if isinstance(error, RPCError) else None
-    if status is RPCStatusCode.NOT_FOUND:
-        return MissingCode.ABSENT, "it does not run: `copilot start` starts it"
-    if status in NO_ANSWER:
-        return MissingCode.TIMEOUT, NO_WORKER
-    text = connect_failure(error) if isinstance(error, RuntimeError) else " ".join(str(error).split())[:160]
-    return MissingCode.TARGET_DOWN, f"the Copilot's own Temporal does not answer ({text})"
+            status = error.status if isinstance(error, RPCError) else None
+            text = connect_failure(error) if isinstance(error, RuntimeError) else " ".join(str(error).split())[:160]
+            code, why = MissingCode.TARGET_DOWN, f"the Copilot's own Temporal does not answer ({text})"
+            if status is RPCStatusCode.NOT_FOUND:
+                code, why = MissingCode.ABSENT, "it does not run: `copilot start` starts it"
+            elif status in NO_ANSWER:
+                code, why = MissingCode.TIMEOUT, NO_WORKER
+            raise SourceError(code, why, asked=f"the loop {loop.id}") from error
 
 
 @dataclass(frozen=True)
@@ -120,11 +146,7 @@ async def loop_reports(settings: Settings, cluster: str | None = None) -> list[L
 
 async def _report(client: Client, cluster: str, workflow_id: str) -> LoopReport:
     handle = client.get_workflow_handle(workflow_id)
-    try:
-        found = await handle.describe()
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
+    if (found := await described(handle)) is None:
         return LoopReport(cluster, workflow_id, "not started", well=False, problem="`copilot start` starts it")
     if found.status is not WorkflowExecutionStatus.RUNNING:
         ended = "ended" if found.status is None else found.status.name.lower()
@@ -137,55 +159,3 @@ async def _report(client: Client, cluster: str, workflow_id: str) -> LoopReport:
         return replace(running, problem=NO_WORKER)
     problem = status.last_error.what if status.last_error and not status.last_error.over else ""
     return replace(running, well=True, cycles=status.cycles, pending=status.pending, problem=problem)
-
-
-ANSWER = timedelta(seconds=2)
-AGAIN_SEC = 5.0
-LONGEST = 200
-WRITE = "store_signals_snapshot"
-
-
-class PendingWrites:
-    """Why verdicts wait to be stored. Asks Temporal at most every `again_sec` seconds a cluster and repeats its last
-    answer in between. `elapsed` is a monotonic clock (seconds)."""
-
-    def __init__(
-        self, client: Client, *, again_sec: float = AGAIN_SEC, elapsed: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._client = client
-        self._again_sec = again_sec
-        self._elapsed = elapsed
-        self._answers: dict[str, tuple[float, str | None]] = {}
-
-    async def why(self, cluster: str) -> str | None:
-        """A sentence; None when no verdict is known to wait, or Temporal does not answer."""
-        asked, answer = self._answers.get(cluster, (-self._again_sec, None))
-        if self._elapsed() - asked >= self._again_sec:
-            try:
-                async with asyncio.timeout(ANSWER.total_seconds()):
-                    answer = await self._failing_write(cluster)
-            except (RPCError, RuntimeError, TimeoutError):
-                answer = None
-            self._answers[cluster] = self._elapsed(), answer
-        return answer
-
-    async def _failing_write(self, cluster: str) -> str | None:
-        backlogs = (
-            f"WorkflowType = '{d.STORE_BACKLOG}' AND ExecutionStatus = 'Running'"
-            f" AND WorkflowId STARTS_WITH '{d.backlog_id(cluster)}:'"
-        )
-        running = [e async for e in self._client.list_workflows(backlogs, limit=100, rpc_timeout=ANSWER)]
-        first = [min(running, key=lambda e: e.start_time).id] if running else []  # the others wait behind it
-        for workflow_id in (d.observe_id(cluster), *first):
-            found = await self._client.get_workflow_handle(workflow_id).describe(rpc_timeout=ANSWER)
-            for activity in found.raw_description.pending_activities:
-                if activity.activity_type.name == WRITE and activity.HasField("last_failure"):
-                    return f"verdicts wait to be stored: {_in_words(activity.last_failure)}"
-        return None
-
-
-def _in_words(failure: Failure) -> str:
-    if failure.HasField("timeout_failure_info"):
-        return "a write timed out"
-    first = (failure.message.splitlines() or ["a write failed"])[0]
-    return first if len(first) <= LONGEST else f"{first[:LONGEST]}…"

@@ -4,7 +4,6 @@ It decides nothing: a pattern that spikes has the observing loop's next verdict 
 """
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
 
 from copilot.loops import calls
 from copilot.loops import definitions as d
@@ -43,14 +42,13 @@ class LogWatcherWorkflow(Loop[d.LogWatcherState]):
         state.last_tick = tick_time(state.last_tick, workflow.time(), interval)
         self._cycles_left -= 1
         deadline = min(DEADLINE_SEC, max(2.0, interval / 2))
-        try:
-            read = await calls.query_logs(
-                m.QueryLogs(cluster=self._cluster, cursor=state.cursor, memory=state.memory, deadline_sec=deadline),
-                schedule_to_start=max(3.0, interval),
-                start_to_close=deadline + 10,
-            )
-        except ActivityError as error:
-            self._failed(error)
+        read = await self._try(
+            calls.query_logs,
+            m.QueryLogs(cluster=self._cluster, cursor=state.cursor, memory=state.memory, deadline_sec=deadline),
+            schedule_to_start=max(3.0, interval),
+            start_to_close=deadline + 10,
+        )
+        if read is None:
             return True
         if not read.watched:
             await self._signal(d.LogsUpdate())

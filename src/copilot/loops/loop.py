@@ -10,16 +10,16 @@ interval, and its time runs at half speed until the clock has caught up (docs/ad
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Generic, NoReturn, TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, FailureError, WorkflowAlreadyStartedError, is_cancelled_exception
 
 from copilot.loops import calls
+from copilot.loops.calls import I, O
 from copilot.loops.definitions import Definition, LastError, LoopInput, LoopState, LoopStatus, memo
 from copilot.loops.messages import Message
-from copilot.telemetry.spans import ROOT, span
 
 # No command of a workflow may depend on its clock: a workflow task that ran while Temporal was killed may be recorded
 # with another start than it had (docs/adr/0015). So a tick that is already due also waits for a timer.
@@ -90,11 +90,8 @@ class Loop(Generic[S]):
         """Snapshots that are not stored yet; None: this loop stores none."""
         return None
 
-    def _run_is_long(self) -> bool:
-        return self._cycles_left <= 0 or workflow.info().is_continue_as_new_suggested()
-
     def _run_ends(self) -> bool:
-        return self._redefined or self._run_is_long()
+        return self._redefined or self._cycles_left <= 0 or workflow.info().is_continue_as_new_suggested()
 
     async def _wait_until(self, moment: float, wake: Callable[[], bool] = lambda: False) -> None:
         """Wait until then, or until `wake()` is true or the definition changes."""
@@ -110,6 +107,14 @@ class Loop(Generic[S]):
             self._input.model_copy(update={"definition": self._definition, "state": self._state}),
             memo={**memo(self._cluster, self._definition), **(memo_too or {})},
         )
+
+    async def _try(self, call: calls.Call[I, O], given: I, **timeouts: float | None) -> O | None:
+        """What the activity returns; None where it fails, which is recorded."""
+        try:
+            return await call(given, **timeouts)
+        except ActivityError as error:
+            self._failed(error)
+            return None
 
     def _failed(self, error: ActivityError) -> str:
         """Record a failure and return it as one line."""
@@ -154,15 +159,3 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         await workflow.wait([task])
         raise
-
-
-@contextlib.contextmanager
-def measured_cycle(cluster: str, tick: int) -> Iterator[None]:
-    """Span and duration of one cycle, until its verdict is published or given up."""
-    began = workflow.now()
-    with span("cycle", {"cluster": cluster, "tick": tick}, carrier=ROOT):
-        yield
-    duration = workflow.metric_meter().create_histogram_timedelta(
-        "copilot_worker_cycle", "From the beginning of a cycle until its verdict is published", "duration"
-    )
-    duration.record(workflow.now() - began, {"cluster": cluster})

@@ -8,7 +8,6 @@ says so, and a notification that is out of date by then is not sent.
 import asyncio
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
 
 from copilot.loops import calls
 from copilot.loops import definitions as d
@@ -36,12 +35,16 @@ class NotifyWorkflow(Loop[d.NotifyState]):
         state = self._state
         while not self._run_ends():
             if not self._changed or (state.newest is None and not state.evaluations):
-                await self._get_newest()
+                # A notification gets the newest words, and a lost signal is made up for.
+                now = m.ClusterNow(cluster=self._cluster, now=int(workflow.time()))
+                live = await self._try(calls.get_live_verdict, now)
+                if live is not None and live.words:
+                    self.verdict_changed(live.words)
             self._changed = False
             await self._plan()
             await self._wait_until(self._next_plan(workflow.time()), lambda: self._changed or self._run_ends())
         await workflow.wait_condition(lambda: not self._sending)
-        self._continue_as_new({d.CHANNELS_MEMO: self._memo()})
+        self._continue_as_new(self._memo())
 
     @workflow.signal(name=d.VERDICT_CHANGED)
     def verdict_changed(self, evaluation: m.Document) -> None:
@@ -58,16 +61,6 @@ class NotifyWorkflow(Loop[d.NotifyState]):
         at_most = now + (FIRST_LOOKS_SEC if self._state.situation is None else self._definition.interval_sec)
         return at_most if self._plan_again_at is None else min(at_most, max(now, self._plan_again_at) + 0.01)
 
-    async def _get_newest(self) -> None:
-        """Ask the observing loop: a notification gets its newest words, and a lost signal is made up for."""
-        try:
-            live = await calls.get_live_verdict(m.ClusterNow(cluster=self._cluster, now=int(workflow.time())))
-        except ActivityError as error:
-            self._failed(error)
-            return
-        if live.words:
-            self.verdict_changed(live.words)
-
     async def _plan(self) -> None:
         state = self._state
         self._cycles_left -= 1
@@ -82,11 +75,9 @@ class NotifyWorkflow(Loop[d.NotifyState]):
             channels=state.channels,
             busy=sorted(self._sending),
         )
-        try:
-            plan = await calls.plan_notices(given)
-        except ActivityError as error:
+        plan = await self._try(calls.plan_notices, given)
+        if plan is None:
             state.evaluations = [*evaluations, *state.evaluations]
-            self._failed(error)
             self._plan_again_at = None
             return
         state.situation = plan.situation
@@ -95,7 +86,7 @@ class NotifyWorkflow(Loop[d.NotifyState]):
         for planned in plan.due:
             self._sending[planned.channel] = asyncio.create_task(self._send(planned))
         if plan.channels:
-            self._update_memo()
+            workflow.upsert_memo(self._memo())
 
     async def _send(self, planned: m.PlannedNotification) -> None:
         state, channel = self._state, planned.channel
@@ -103,24 +94,20 @@ class NotifyWorkflow(Loop[d.NotifyState]):
             cluster=self._cluster, now=workflow.time(), planned=planned, channel_state=state.channels.get(channel)
         )
         try:
-            sent = await calls.send_notice(given)
-        except ActivityError as error:
-            self._failed(error)
-        else:
-            state.channels[channel] = sent.channel_state
-            state.sent += not sent.problem
-            self._update_memo()
-            if sent.problem:
-                self._record_error(sent.problem)
-            elif not any(other.get("attempt") for name, other in state.channels.items() if name != channel):
-                self._succeeded()
+            sent = await self._try(calls.send_notice, given)
+            if sent is not None:
+                state.channels[channel] = sent.channel_state
+                state.sent += not sent.problem
+                workflow.upsert_memo(self._memo())
+                if sent.problem:
+                    self._record_error(sent.problem)
+                elif not any(other.get("attempt") for name, other in state.channels.items() if name != channel):
+                    self._succeeded()
         finally:
             del self._sending[channel]
             self._changed = True
 
     def _memo(self) -> m.Document:
-        return self._state.model_dump(mode="json", include={"situation", "channels", "sent", "cycles", "runs"})
-
-    def _update_memo(self) -> None:
-        """So that it can be read even if this loop is terminated."""
-        workflow.upsert_memo({d.CHANNELS_MEMO: self._memo()})
+        """Kept up to date, so that it can be read even if this loop is terminated."""
+        kept = {"situation", "channels", "sent", "cycles", "runs"}
+        return {d.CHANNELS_MEMO: self._state.model_dump(mode="json", include=kept)}

@@ -5,26 +5,18 @@ What is not stored when a run ends goes to a workflow of its own, so a run's inp
 """
 
 import asyncio
+from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType, is_cancelled_exception
 
 from copilot.loops import calls
 from copilot.loops import definitions as d
 from copilot.loops import messages as m
 from copilot.loops.assess import AssessHealthWorkflow
-from copilot.loops.loop import (
-    SOONEST_SEC,
-    Loop,
-    measured_cycle,
-    next_tick,
-    send_signal,
-    slack,
-    start_child,
-    tick_time,
-    to_the_end,
-)
+from copilot.loops.loop import SOONEST_SEC, Loop, next_tick, send_signal, slack, start_child, tick_time, to_the_end
 from copilot.loops.storing import BACKLOG_STORED, SnapshotWriter
+from copilot.telemetry.spans import ROOT, span
 
 
 @workflow.defn(name=d.OBSERVE)
@@ -46,7 +38,15 @@ class ObserveClusterWorkflow(Loop[d.ObserveState]):
         await self._resume()
         writing = asyncio.create_task(self._writer.run())
         try:
-            while not await self._due_or_end(writing):
+            while True:
+                await self._wait_until(
+                    self._next_tick(workflow.time()),
+                    lambda: writing.done() or (self._run_ends() and not self._writer.pending),
+                )
+                if writing.done():
+                    writing.result()
+                if self._run_ends():
+                    break
                 await self._tick()
         except BaseException as error:
             if is_cancelled_exception(error):
@@ -102,25 +102,12 @@ class ObserveClusterWorkflow(Loop[d.ObserveState]):
         state = self._state
         if state.resumed:
             return
-        try:
-            stored = await calls.resume_memory(m.ClusterNow(cluster=self._cluster, now=int(workflow.time())))
-        except ActivityError as error:
-            self._failed(error)
-        else:
+        stored = await self._try(calls.resume_memory, m.ClusterNow(cluster=self._cluster, now=int(workflow.time())))
+        if stored is not None:
             state.memory, state.newest = stored.memory, stored.evaluation
             state.assessed_state, state.assessed = stored.health_state, stored.assessed
             state.last_tick = state.last_evaluated = stored.tick
         state.resumed = True
-
-    async def _due_or_end(self, writing: "asyncio.Task[None]") -> bool:
-        """Wait for the next tick; True if the run ends instead."""
-        await self._wait_until(
-            self._next_tick(workflow.time()),
-            lambda: writing.done() or (self._run_is_long() and not self._writer.pending),
-        )
-        if writing.done():
-            writing.result()
-        return self._run_ends()
 
     def _next_tick(self, now: float) -> int:
         return next_tick(self._state.last_tick, now, self._definition.interval_sec)
@@ -149,12 +136,16 @@ class ObserveClusterWorkflow(Loop[d.ObserveState]):
         spiked, state.log_spike = state.log_spike, False
         published = False
         try:
-            with measured_cycle(self._cluster, tick):
+            with span("cycle", {"cluster": self._cluster, "tick": tick}, carrier=ROOT):
                 to_evaluate = await self._read(tick)
                 if to_evaluate is not None:
                     published = await to_the_end(self._evaluate_and_publish(to_evaluate, spiked=spiked))
+            took = workflow.time() - began
+            workflow.metric_meter().create_histogram_timedelta(
+                "copilot_worker_cycle", "From the beginning of a cycle until its verdict is published", "duration"
+            ).record(timedelta(seconds=took), {"cluster": self._cluster})
             if published:
-                state.cycle_sec = workflow.time() - began
+                state.cycle_sec = took
         finally:
             state.log_spike = state.log_spike or (spiked and not published)
             self._ticking, self._tried = False, True
@@ -162,7 +153,8 @@ class ObserveClusterWorkflow(Loop[d.ObserveState]):
     async def _read(self, tick: int) -> m.EvaluateHealth | None:
         """What is to be evaluated; None if there was no worker."""
         signals, reason = None, ""
-        deadline = calls.fetch_deadline_sec(self._definition.interval_sec)
+        # 10 s or half a shorter interval for all sources together, but at least 4 s for the health check.
+        deadline = min(10.0, max(4.0, self._definition.interval_sec / 2))
         try:
             fetched = await calls.fetch_signals(
                 m.FetchSignals(cluster=self._cluster, tick=tick, deadline_sec=deadline),
@@ -172,7 +164,7 @@ class ObserveClusterWorkflow(Loop[d.ObserveState]):
             signals = fetched.signals
         except ActivityError as error:
             reason = self._failed(error)
-            if calls.no_worker(error):
+            if isinstance(error.cause, TimeoutError) and error.cause.type == TimeoutType.SCHEDULE_TO_START:
                 return None
         return m.EvaluateHealth(
             cluster=self._cluster,
@@ -185,10 +177,8 @@ class ObserveClusterWorkflow(Loop[d.ObserveState]):
         )
 
     async def _evaluate_and_publish(self, given: m.EvaluateHealth, *, spiked: bool) -> bool:
-        try:
-            evaluated = await calls.evaluate_health(given, schedule_to_start=self._worker_within())
-        except ActivityError as error:
-            self._failed(error)
+        evaluated = await self._try(calls.evaluate_health, given, schedule_to_start=self._worker_within())
+        if evaluated is None:
             return False
         self._state.last_tick = evaluated.tick
         self._state.window.push(evaluated.tick, evaluated.readings)

@@ -3,11 +3,10 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel
 from temporalio.api.common.v1 import Payloads
 from temporalio.api.workflowservice.v1 import SetWorkerDeploymentCurrentVersionRequest
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowHandle
@@ -20,7 +19,7 @@ from copilot.errors import SettingsError, StartError
 from copilot.loops import definitions as d
 from copilot.loops.assess import ScheduledAssessmentWorkflow
 from copilot.loops.log_watcher import LogWatcherWorkflow
-from copilot.loops.messages import EvaluateHealth, HealthEvaluated, LogsQueried, SnapshotDocument, StoreSnapshots
+from copilot.loops.messages import HealthEvaluated, LogsQueried, SnapshotDocument, StoreSnapshots
 from copilot.loops.notify import NotifyWorkflow
 from copilot.loops.observe import ObserveClusterWorkflow
 from copilot.loops.storing import PruneStoreWorkflow, StoreBacklogWorkflow, backlogs
@@ -38,7 +37,6 @@ STUCK_ATTEMPTS = 3
 MOVED = "moved to another task queue by `copilot start`"
 FREED = "stuck in a workflow task: started again by `copilot start`"
 
-M = TypeVar("M", bound=BaseModel)
 INPUT = "input"
 Outcome = Literal["started", "resumed", "running", "redefined", "moved", "freed", "forgotten"]
 Recover = Callable[[Client, str, str, WorkflowExecutionDescription], Awaitable[Any]]
@@ -62,41 +60,31 @@ class LoopKind:
 # without workers, and its successor carries on with all of it.
 
 
-@dataclass(frozen=True)
-class _Event:
-    """What one run did: its own start (`INPUT`), an activity that completed, or a workflow that it started."""
+async def _events(
+    client: Client, ended: WorkflowExecutionDescription
+) -> AsyncIterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """What one run did, in order, each with input and result: its own start (`INPUT`), an activity that completed, a
+    workflow that it started."""
 
-    client: Client
-    name: str
-    given: Payloads
-    answer: Payloads = field(default_factory=Payloads)
+    async def decoded(payloads: Payloads) -> dict[str, Any]:
+        documents: list[dict[str, Any]] = await client.data_converter.decode(payloads.payloads, [dict])
+        return documents[0]
 
-    async def input(self, model: type[M]) -> M:
-        return await self._decoded(self.given, model)
-
-    async def result(self, model: type[M]) -> M:
-        return await self._decoded(self.answer, model)
-
-    async def _decoded(self, payloads: Payloads, model: type[M]) -> M:
-        values: list[Any] = await self.client.data_converter.decode(payloads.payloads, [model])
-        return model.model_validate(values[0])
-
-
-async def _events(client: Client, ended: WorkflowExecutionDescription) -> AsyncIterator[_Event]:
-    """What one run did, in order."""
     scheduled: dict[int, tuple[str, Payloads]] = {}
     async for event in client.get_workflow_handle(ended.id, run_id=ended.run_id).fetch_history_events():
-        if event.HasField("workflow_execution_started_event_attributes"):
-            yield _Event(client, INPUT, event.workflow_execution_started_event_attributes.input)
-        elif event.HasField("activity_task_scheduled_event_attributes"):
-            activity = event.activity_task_scheduled_event_attributes
-            scheduled[event.event_id] = activity.activity_type.name, activity.input
-        elif event.HasField("activity_task_completed_event_attributes"):
-            completed = event.activity_task_completed_event_attributes
-            yield _Event(client, *scheduled.pop(completed.scheduled_event_id), completed.result)
-        elif event.HasField("start_child_workflow_execution_initiated_event_attributes"):
-            child = event.start_child_workflow_execution_initiated_event_attributes
-            yield _Event(client, child.workflow_type.name, child.input)
+        match event.WhichOneof("attributes"):
+            case "workflow_execution_started_event_attributes":
+                yield INPUT, await decoded(event.workflow_execution_started_event_attributes.input), {}
+            case "activity_task_scheduled_event_attributes":
+                activity = event.activity_task_scheduled_event_attributes
+                scheduled[event.event_id] = activity.activity_type.name, activity.input
+            case "activity_task_completed_event_attributes":
+                completed = event.activity_task_completed_event_attributes
+                name, given = scheduled.pop(completed.scheduled_event_id)
+                yield name, await decoded(given), await decoded(completed.result)
+            case "start_child_workflow_execution_initiated_event_attributes":
+                child = event.start_child_workflow_execution_initiated_event_attributes
+                yield child.workflow_type.name, await decoded(child.input), {}
 
 
 async def observe_state(
@@ -107,27 +95,27 @@ async def observe_state(
     state = d.ObserveState()
     pending: dict[str, SnapshotDocument] = {}
 
-    async for event in _events(client, ended):
+    async for name, given, result in _events(client, ended):
         stored: list[SnapshotDocument] = []
-        if event.name == INPUT:
-            state = (await event.input(d.ObserveInput)).state or state
-        elif event.name == "evaluate_health":
-            evaluated = await event.result(HealthEvaluated)
-            snapshot = evaluated.snapshot((await event.input(EvaluateHealth)).memory)
+        if name == INPUT:
+            state = d.ObserveInput.model_validate(given).state or state
+        elif name == "evaluate_health":
+            evaluated = HealthEvaluated.model_validate(result)
+            snapshot = evaluated.snapshot(given["memory"])
             pending[snapshot.evaluation_id] = snapshot
             state.newest, state.memory = evaluated.evaluation, evaluated.memory
             state.last_tick = state.last_evaluated = evaluated.tick
             state.window.push(evaluated.tick, evaluated.readings)
             state.cycles += 1
             state.resumed = True
-        elif event.name == "store_signals_snapshot":
-            stored = (await event.input(StoreSnapshots)).snapshots
-        elif event.name == d.STORE_BACKLOG:
-            stored = (await event.input(d.StoreBacklogInput)).snapshots
+        elif name == "store_signals_snapshot":
+            stored = StoreSnapshots.model_validate(given).snapshots
+        elif name == d.STORE_BACKLOG:
+            stored = StoreSnapshots.model_validate(given).snapshots
             state.backlog = d.backlog_id(stored[0].evaluation_id)
-        elif event.name == d.ASSESS:
-            assessed = (await event.input(d.AssessInput)).evaluation
-            state.assessed_state, state.assessed = assessed["verdict"]["health_state"], state.last_evaluated
+        elif name == d.ASSESS:
+            state.assessed_state = given["evaluation"]["verdict"]["health_state"]
+            state.assessed = state.last_evaluated
         for snapshot in stored:
             pending.pop(snapshot.evaluation_id, None)
     for workflow_id, backlog_input in backlogs(cluster, list(pending.values()), state.backlog):
@@ -146,11 +134,11 @@ async def log_watcher_state(
     if ended.status is WorkflowExecutionStatus.COMPLETED:
         return None
     state = d.LogWatcherState()
-    async for event in _events(client, ended):
-        if event.name == INPUT:
-            state = (await event.input(d.LogWatcherInput)).state or state
-        elif event.name == "query_logs":
-            read = await event.result(LogsQueried)
+    async for name, given, result in _events(client, ended):
+        if name == INPUT:
+            state = d.LogWatcherInput.model_validate(given).state or state
+        elif name == "query_logs":
+            read = LogsQueried.model_validate(result)
             state.cursor, state.memory, state.seen = read.cursor, read.memory, read.seen
             state.cycles += 1
     state.runs += 1
@@ -217,7 +205,13 @@ async def start_loops(settings: Settings, *, allow_self: bool = False) -> list[S
         for loop in loops:
             notifies = loop is OBSERVING and NOTIFYING in loops
             started.append(await start_loop(client, settings.task_queue, cluster, loop, notifies=notifies))
-    return [*started, *await _forgotten(client, settings)]
+    configured = {cluster.name for cluster in settings.clusters}
+    with contextlib.suppress(RPCError):  # Where Temporal cannot list workflows now, none are reported.
+        async for each in client.list_workflows(f"ExecutionStatus = 'Running' AND TaskQueue = '{settings.task_queue}'"):
+            of = (await each.memo()).get(d.CLUSTER_MEMO)
+            if of is not None and of not in configured:
+                started.append(Started(of, each.id, "forgotten"))
+    return started
 
 
 async def make_current(client: Client, worker: WorkerSettings, patience_sec: float = PATIENCE_SEC) -> None:
@@ -246,17 +240,6 @@ async def make_current(client: Client, worker: WorkerSettings, patience_sec: flo
         await asyncio.sleep(TRY_EVERY_SEC)
 
 
-async def _forgotten(client: Client, settings: Settings) -> list[Started]:
-    """Empty where Temporal cannot list workflows now."""
-    configured = {cluster.name for cluster in settings.clusters}
-    running = f"ExecutionStatus = 'Running' AND TaskQueue = '{settings.task_queue}'"
-    try:
-        loops = [((await e.memo()).get(d.CLUSTER_MEMO), e.id) async for e in client.list_workflows(running)]
-    except RPCError:
-        return []
-    return [Started(of, each, "forgotten") for of, each in loops if of is not None and of not in configured]
-
-
 async def start_loop(
     client: Client,
     task_queue: str,
@@ -271,20 +254,21 @@ async def start_loop(
     workflow_id = loop.workflow_id(cluster.name)
     definition = d.Definition(interval_sec=loop.interval_sec(cluster), ticks_per_run=ticks_per_run, notifies=notifies)
     handle = client.get_workflow_handle(workflow_id)
-    before = await _described(handle)
+    before = await described(handle)
     outcome: Outcome = "started" if before is None else "resumed"
     if before is not None and before.status is WorkflowExecutionStatus.RUNNING:
         if before.task_queue != task_queue:
             outcome = "moved"
         elif before.raw_description.pending_workflow_task.attempt >= STUCK_ATTEMPTS:
             outcome = "freed"
+        elif (now := (await before.memo()).get(d.DEFINITION_MEMO)) and d.Definition.model_validate(now) == definition:
+            return Started(cluster.name, workflow_id, "running")
         else:
-            return Started(cluster.name, workflow_id, await _redefine(handle, before, definition))
+            await handle.signal("define", definition)
+            return Started(cluster.name, workflow_id, "redefined")
         await handle.terminate(reason=MOVED if outcome == "moved" else FREED)
-        before = await _described(handle)
-    state = None
-    if before is not None and loop.recover is not None:
-        state = await loop.recover(client, task_queue, cluster.name, before)
+        before = await described(handle)
+    state = await loop.recover(client, task_queue, cluster.name, before) if before and loop.recover else None
     try:
         await client.start_workflow(
             loop.run,
@@ -301,20 +285,11 @@ async def start_loop(
     return Started(cluster.name, workflow_id, outcome)
 
 
-async def _described(handle: WorkflowHandle[Any, Any]) -> WorkflowExecutionDescription | None:
+async def described(handle: WorkflowHandle[Any, Any]) -> WorkflowExecutionDescription | None:
+    """The workflow's newest run; None if there is none. RPCError."""
     try:
         return await handle.describe()
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             return None
         raise
-
-
-async def _redefine(
-    handle: WorkflowHandle[Any, Any], running: WorkflowExecutionDescription, definition: d.Definition
-) -> Outcome:
-    now = (await running.memo()).get(d.DEFINITION_MEMO)
-    if now is not None and d.Definition.model_validate(now) == definition:
-        return "running"
-    await handle.signal("define", definition)
-    return "redefined"

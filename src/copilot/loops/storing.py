@@ -11,6 +11,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import accumulate
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
@@ -72,14 +73,8 @@ class StoreBacklogWorkflow:
 
 def first_batch(pending: list[m.SnapshotDocument]) -> list[m.SnapshotDocument]:
     """The first snapshots that fit a payload: at least one, at most 20 and 80 KB."""
-    batch: list[m.SnapshotDocument] = []
-    size = 0
-    for snapshot in pending[:SNAPSHOTS_PER_WRITE]:
-        size += len(json.dumps(dict(snapshot)))
-        if batch and size > BYTES_PER_WRITE:
-            break
-        batch.append(snapshot)
-    return batch
+    sizes = accumulate(len(json.dumps(dict(snapshot))) for snapshot in pending[:SNAPSHOTS_PER_WRITE])
+    return pending[: max(1, sum(size <= BYTES_PER_WRITE for size in sizes))]
 
 
 def backlogs(
@@ -182,12 +177,10 @@ class PruneStoreWorkflow(Loop[d.PruneState]):
         state = self._state
         state.tried = now = int(workflow.time())
         self._cycles_left -= 1
-        try:
-            pruned = await calls.prune_store(
-                m.ClusterNow(cluster=self._cluster, now=now), schedule_to_close=self._definition.interval_sec / 2
-            )
-        except ActivityError as error:
-            self._failed(error)
+        within = self._definition.interval_sec / 2
+        given = m.ClusterNow(cluster=self._cluster, now=now)
+        pruned = await self._try(calls.prune_store, given, schedule_to_close=within)
+        if pruned is None:
             return
         state.cycles += 1
         state.deleted += pruned.deleted

@@ -20,7 +20,7 @@ from copilot.healthcheck import touched
 from copilot.logs.patterns import PatternBook
 from copilot.loops.activities.explain import ExplainActivities
 from copilot.loops.activities.notify import NotifyActivities
-from copilot.loops.activities.observe import LogActivities, Measures, ObserveActivities, WatchedLogs
+from copilot.loops.activities.observe import LogActivities, ObserveActivities, WatchedLogs
 from copilot.loops.activities.schedule import PruneActivities, ScheduleActivities
 from copilot.loops.assess import AssessHealthWorkflow, ScheduledAssessmentWorkflow
 from copilot.loops.live import LoopLive
@@ -65,6 +65,12 @@ def workflow_runner() -> SandboxedWorkflowRunner:
 
 def build_worker(client: Client, task_queue: str, *activities: object, release: WorkerSettings = UNVERSIONED) -> Worker:
     """A worker of the given release. The public coroutines of `activities` are activities."""
+    versioned = None
+    if release.deployment is not None:
+        version = WorkerDeploymentVersion(release.deployment, release.build_id)
+        # Running loops move to the release that is made current: they outlive every release they could be pinned to.
+        upgrade = VersioningBehavior.AUTO_UPGRADE
+        versioned = WorkerDeploymentConfig(version, use_worker_versioning=True, default_versioning_behavior=upgrade)
     return Worker(
         client,
         task_queue=task_queue,
@@ -78,19 +84,7 @@ def build_worker(client: Client, task_queue: str, *activities: object, release: 
         workflow_runner=workflow_runner(),
         graceful_shutdown_timeout=STOP_WITHIN,
         sticky_queue_schedule_to_start_timeout=STICKY_WAIT,
-        deployment_config=deployment(release),
-    )
-
-
-def deployment(release: WorkerSettings) -> WorkerDeploymentConfig | None:
-    """The worker's version; None where workers are not versioned. Running loops move to the release that is made
-    current: they outlive every release they could be pinned to."""
-    if release.deployment is None:
-        return None
-    return WorkerDeploymentConfig(
-        version=WorkerDeploymentVersion(release.deployment, release.build_id),
-        use_worker_versioning=True,
-        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
+        deployment_config=versioned,
     )
 
 
@@ -100,7 +94,7 @@ def observe_activities(settings: Settings, meter: MetricMeter = MetricMeter.noop
         sources={c.name: bootstrap.sources(c) for c in settings.clusters},
         contexts={c.name: pipeline.context(c) for c in settings.clusters},
         store=bootstrap.store(settings),
-        measures=Measures(meter),
+        meter=meter,
         hide_addresses=settings.redact_addresses,
     )
 

@@ -134,17 +134,12 @@ def after_attempt(channel: ChannelState, notification: Notification, outcome: Ou
     maybe_delivered = channel.maybe_delivered or outcome.doubtful or outcome.delivered
     if outcome.delivered or outcome.final or (next_at - first_at).total("seconds") > GIVE_UP_SEC:
         what = RESOLVED if notification.kind == RESOLVED else notification.state.value
-        sent = ChannelState(number=notification.number, sent_at={**channel.sent_at, what: now})
+        sent = {"number": notification.number, "sent_at": {**channel.sent_at, what: now}}
         if what == RESOLVED:
-            return sent
-        changed = {
-            "state": notification.state,
-            "delivered_state": notification.state if outcome.delivered else channel.delivered_state,
-            "incident": notification.incident,
-            "maybe_delivered": maybe_delivered,
-            "last_at": now,
-        }
-        return sent.model_copy(update=changed)
+            return ChannelState(**sent)
+        delivered = notification.state if outcome.delivered else channel.delivered_state
+        reported = {"state": notification.state, "delivered_state": delivered, "incident": notification.incident}
+        return ChannelState(**sent, **reported, maybe_delivered=maybe_delivered, last_at=now)
     attempt = Attempt(notification=notification, tries=tries, first_at=first_at, next_at=next_at)
     incident = channel.incident or (notification.incident if outcome.doubtful else None)
     update = {"attempt": attempt, "maybe_delivered": maybe_delivered, "incident": incident}

@@ -1,9 +1,8 @@
 """The text of a notification: the rules' explanation of one state, without secrets, bounded, the state first."""
 
-from typing import Any
 from urllib.parse import quote
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from whenever import Instant
 
 from copilot.notify.decide import RESOLVED, ClusterState, Kind, Notification, incident_id
@@ -98,7 +97,8 @@ class Message(Frozen):
         """What text channels show below the headline, by its label; without what there is none of."""
         cause = self.finding.title if self.finding else None
         action = self.action.description if self.action else None
-        return _some({"Summary": self.summary, "Cause": cause, "Do first": action})
+        texts = {"Summary": self.summary, "Cause": cause, "Do first": action}
+        return {label: text for label, text in texts.items() if text}
 
     def lines(self) -> list[str]:
         """The same as sentences."""
@@ -106,19 +106,8 @@ class Message(Frozen):
 
     def links(self) -> dict[str, str]:
         """The addresses to read on at, by their label."""
-        return _some({"Open the page": self.page_url, "View runbook": self.runbook_url})
-
-
-def _some(texts: dict[str, str | None]) -> dict[str, str]:
-    return {label: text for label, text in texts.items() if text}
-
-
-def read_evaluation(document: dict[str, Any]) -> EvaluationExcerpt | None:
-    """What a message needs of an Evaluation document, whole or in part; None if it cannot be read."""
-    try:
-        return EvaluationExcerpt.model_validate(document)
-    except ValidationError:
-        return None
+        urls = {"Open the page": self.page_url, "View runbook": self.runbook_url}
+        return {label: url for label, url in urls.items() if url}
 
 
 def compose(

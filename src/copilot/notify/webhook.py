@@ -7,8 +7,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import httpx
@@ -29,27 +28,14 @@ MAX_WHY, MAX_BODY_BYTES = 120, 4_096
 USER_AGENT = "temporal-sre-copilot"
 
 
-@dataclass(frozen=True)
-class Webhook:
-    """Posts to the URL of the settings."""
-
-    settings: NotifySettings
-    timeout_sec: float = TIMEOUT_SEC
-    now: Callable[[], Instant] = Instant.now
-
-    async def send(self, message: Message) -> Outcome:
-        """One POST. The event id is the same for every attempt; the timestamp is the attempt's."""
-        url = secret(self.settings.url, self.settings.url_file)
-        key = secret(self.settings.secret, self.settings.secret_file)
-        body = message.model_dump_json().encode()
-        timestamp = str(self.now().timestamp())
-        headers = {EVENT_ID: message.event_id, TIMESTAMP: timestamp, SIGNATURE: signature(key, timestamp, body)}
-        return await post(url, body, headers, secrets=(key,), timeout_sec=self.timeout_sec)
-
-
-def signature(key: str, timestamp: str, body: bytes) -> str:
-    """`sha256=` and the HMAC-SHA256, in hexadecimal, of the timestamp, a dot and the body."""
-    return "sha256=" + hmac.new(key.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+async def send(settings: NotifySettings, message: Message, timeout_sec: float = TIMEOUT_SEC) -> Outcome:
+    """One POST to the URL of the settings. The event id is the same for every attempt; the timestamp is the attempt's.
+    The signature is `sha256=` and the HMAC-SHA256, in hexadecimal, of the timestamp, a dot and the body."""
+    url, key = secret(settings.url, settings.url_file), secret(settings.secret, settings.secret_file)
+    body, timestamp = message.model_dump_json().encode(), str(Instant.now().timestamp())
+    signature = hmac.new(key.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+    headers = {EVENT_ID: message.event_id, TIMESTAMP: timestamp, SIGNATURE: f"sha256={signature}"}
+    return await post(url, body, headers, secrets=(key,), timeout_sec=timeout_sec)
 
 
 def secret(given: SecretStr | None, file: Path | None) -> str:
@@ -58,9 +44,10 @@ def secret(given: SecretStr | None, file: Path | None) -> str:
         return given.get_secret_value() if given is not None else ""
     try:
         text = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SettingsError([f"{file} cannot be read: {why}"]) from None
+    except OSError as error:
+        raise SettingsError([f"{file} cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise SettingsError([f"{file} cannot be read: it is not UTF-8 text"]) from None
     if not text:
         raise SettingsError([f"{file} is empty"])
     return text
@@ -101,13 +88,9 @@ async def post(
         return Outcome(delivered=False, doubtful=True, why=f"{address.host}: {_reason(error)}")
     for each in filter(None, (*secrets, url)):
         text = text.replace(each, "‹secret›")
-    return _outcome(response, bounded(redacted(text), MAX_WHY))
-
-
-def _outcome(response: httpx.Response, text: str) -> Outcome:
     if response.is_success:
         return Outcome(delivered=True)
-    status = response.status_code
+    status, text = response.status_code, bounded(redacted(text), MAX_WHY)
     why = f"answered {status} {response.reason_phrase}".rstrip() + (f": {text}" if text else "")
     retryable = status in RETRYABLE or status >= 500
     wait = retry_after_sec(response.headers.get("Retry-After", ""), Instant.now()) if retryable else None

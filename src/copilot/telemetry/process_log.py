@@ -40,7 +40,6 @@ def log_to_stderr(process: str, level: LogLevel, form: LogFormat = "text", facts
 def handler_on(stream: TextIO, process: str, form: LogFormat, facts: Facts = no_facts) -> logging.Handler:
     """A handler that writes a process' log to a stream."""
     handler = logging.StreamHandler(stream)
-    handler.addFilter(_in_one_line)
     handler.addFilter(_without_secrets)
     handler.setFormatter(JsonLine(process, facts) if form == "json" else TextLine(TEXT))
     return handler
@@ -87,25 +86,18 @@ class JsonLine(JsonFormatter):
             **self._facts(ids.get("workflow_id")),
         )
         log_data.update(ids)
-        log_data.update({k: _clean(v) for k, v in extras.items() if k not in _OMITTED and k not in log_data})
+        more = {k: v for k, v in extras.items() if k not in _OMITTED and k not in log_data}
+        log_data.update({k: redacted(v) if isinstance(v, str) else v for k, v in more.items()})
         if exception := message_dict.get("exc_info"):
             log_data["exception"] = exception
 
 
-def _clean(value: object) -> object:
-    return redacted(value) if isinstance(value, str) else value
-
-
-def _in_one_line(record: logging.LogRecord) -> bool:
-    error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, CopilotError):
-        record.msg, record.args, record.exc_info = f"{record.getMessage()}: {error}", (), None
-    return True
-
-
 def _without_secrets(record: logging.LogRecord) -> bool:
     """Redact message and traceback, which takes 0.05 to 0.3 ms a line."""
-    record.msg, record.args = redacted(record.getMessage()), ()
+    message, error = record.getMessage(), record.exc_info[1] if record.exc_info else None
+    if isinstance(error, CopilotError):
+        message, record.exc_info = f"{message}: {error}", None
+    record.msg, record.args = redacted(message), ()
     if record.exc_info:
         record.exc_text = redacted("".join(traceback.format_exception(*record.exc_info)).rstrip("\n"))
         record.exc_info = None

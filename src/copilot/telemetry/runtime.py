@@ -24,42 +24,38 @@ from copilot.settings.load import WorkerSettings
 from copilot.telemetry.spans import endpoint
 
 MEASURE_EVERY_SEC = 10.0
-CYCLE_SEC = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0)
-BUCKETS = {"copilot_worker_cycle": CYCLE_SEC}
-WARNINGS = TelemetryFilter(core_level="WARN", other_level="ERROR")
+BUCKETS = {"copilot_worker_cycle": (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0)}
 
 
 @contextlib.asynccontextmanager
 async def measuring_process(meter: MetricMeter) -> AsyncIterator[None]:
     """Record memory and CPU time while the block runs."""
-    task = asyncio.create_task(_measure(meter), name="measure the process")
+    process = psutil.Process()
+    memory = meter.create_gauge("process_resident_memory_bytes", "Resident memory size in bytes")
+    spent = meter.create_gauge_float("process_cpu_seconds_total", "User and system CPU time spent in seconds")
+
+    async def measure() -> None:
+        while True:
+            memory.set(process.memory_info().rss)
+            times = process.cpu_times()
+            spent.set(times.user + times.system)
+            await asyncio.sleep(MEASURE_EVERY_SEC)
+
+    task = asyncio.create_task(measure(), name="measure the process")
     try:
         yield
     finally:
         task.cancel()
 
 
-async def _measure(meter: MetricMeter) -> None:
-    process = psutil.Process()
-    memory = meter.create_gauge("process_resident_memory_bytes", "Resident memory size in bytes")
-    spent = meter.create_gauge_float("process_cpu_seconds_total", "User and system CPU time spent in seconds")
-    while True:
-        memory.set(process.memory_info().rss)
-        times = process.cpu_times()
-        spent.set(times.user + times.system)
-        await asyncio.sleep(MEASURE_EVERY_SEC)
-
-
 def start_runtime(worker: WorkerSettings | None = None) -> Runtime:
     """Create the runtime of every later client; with `worker`, of a worker that exports metrics. StartError: the port
     for metrics is taken."""
     core = LogForwardingConfig(logging.getLogger("temporalio"), append_target_to_name=False)
+    logs = LoggingConfig(TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding=core)
     metrics = None if worker is None else _metrics(worker)
-    telemetry = TelemetryConfig(
-        logging=LoggingConfig(WARNINGS, forwarding=core), metrics=metrics, attach_service_name=False
-    )
     try:
-        runtime = Runtime(telemetry=telemetry)
+        runtime = Runtime(telemetry=TelemetryConfig(logging=logs, metrics=metrics, attach_service_name=False))
     except (RuntimeError, ValueError) as error:
         where = metrics.bind_address if isinstance(metrics, PrometheusConfig) else "the OTLP endpoint"
         reason = (str(error) or type(error).__name__).splitlines()[0]
@@ -78,15 +74,11 @@ def _metrics(worker: WorkerSettings) -> PrometheusConfig | OpenTelemetryConfig |
             durations_as_seconds=True,
             histogram_bucket_overrides=BUCKETS,
         )
-    url = endpoint("metrics")
-    if url is None:
+    if (url := endpoint("metrics")) is None:
         return None
-    return OpenTelemetryConfig(
-        url, headers=_otlp_headers(), http=True, durations_as_seconds=True, histogram_bucket_overrides=BUCKETS
-    )
-
-
-def _otlp_headers() -> dict[str, str]:
     text = os.environ.get("OTEL_EXPORTER_OTLP_METRICS_HEADERS") or os.environ.get("OTEL_EXPORTER_OTLP_HEADERS", "")
     pairs = (part.partition("=") for part in text.split(",") if "=" in part)
-    return {unquote(name.strip()): unquote(value.strip()) for name, _, value in pairs}
+    headers = {unquote(name.strip()): unquote(value.strip()) for name, _, value in pairs}
+    return OpenTelemetryConfig(
+        url, headers=headers, http=True, durations_as_seconds=True, histogram_bucket_overrides=BUCKETS
+    )

@@ -19,24 +19,20 @@ LAST_SPANS_SEC = 2.0
 log = logging.getLogger(__name__)
 Value: TypeAlias = str | int | float | bool
 Kind = Literal["internal", "client", "server"]
-
-
 ROOT: Mapping[str, str] = {}
 """The carrier of a span that starts a trace."""
-
-
-class _Process:
-    tracing: "OpenTelemetryTracing | None" = None
+_tracer: "OpenTelemetryTracing | None" = None
 
 
 def trace_with(tracer: "OpenTelemetryTracing | None") -> None:
     """Trace this process from now on; None: stop."""
-    _Process.tracing = tracer
+    global _tracer
+    _tracer = tracer
 
 
 def tracing() -> "OpenTelemetryTracing | None":
     """The tracer of this process; None if it is not traced."""
-    return _Process.tracing
+    return _tracer
 
 
 def span(
@@ -44,8 +40,7 @@ def span(
 ) -> contextlib.AbstractContextManager["Span | None"]:
     """Trace the block if this process is traced, else None. Its parent: the current span if `carrier` is None, else the
     one that these headers name, if any."""
-    traced = _Process.tracing
-    return contextlib.nullcontext() if traced is None else traced.span(name, attributes, kind, carrier)
+    return contextlib.nullcontext() if _tracer is None else _tracer.span(name, attributes, kind, carrier)
 
 
 class SourceClient(httpx.AsyncClient):
@@ -87,11 +82,8 @@ def traced(process: str, *, models: bool = False) -> Iterator[None]:
     try:
         from copilot.telemetry.tracing import OpenTelemetryTracing
     except ImportError as error:
-        log.warning(
-            "no traces: %s is not installed; install temporal-sre-copilot with its extra `otel`",
-            error.name,
-            extra={"event": "traces.not_installed"},
-        )
+        missing = "no traces: %s is not installed; install temporal-sre-copilot with its extra `otel`"
+        log.warning(missing, error.name, extra={"event": "traces.not_installed"})
         yield
         return
     tracer = OpenTelemetryTracing(process)
@@ -111,5 +103,4 @@ def traced(process: str, *, models: bool = False) -> Iterator[None]:
 def client_plugins() -> list[Any]:
     """The plugins for clients of the Copilot's own Temporal, so that workflows and activities are traced; empty if this
     process is not."""
-    traced = tracing()
-    return [] if traced is None else [traced.plugin()]
+    return [] if _tracer is None else [_tracer.plugin()]

@@ -23,7 +23,6 @@ from copilot.telemetry.spans import Kind, Value
 NOT_SENT = ("QueryWorkflow:", "HandleQuery:")
 """The API queries every loop about once a second."""
 OMITTED = frozenset({"url.query"})
-KINDS = {"internal": SpanKind.INTERNAL, "client": SpanKind.CLIENT, "server": SpanKind.SERVER}
 
 
 class OpenTelemetryTracing:
@@ -55,7 +54,7 @@ class OpenTelemetryTracing:
     ) -> contextlib.AbstractContextManager[Span]:
         """As spans.span says."""
         within = None if carrier is None else propagate.extract(dict(carrier), Context())
-        return self._tracer.start_as_current_span(name, within, KINDS[kind], attributes)
+        return self._tracer.start_as_current_span(name, within, SpanKind[kind.upper()], attributes)
 
     def ended(self, name: str, attributes: Mapping[str, Value], seconds: float, error: str | None) -> None:
         """A span that has just ended, as a child of the current span; none without a current span."""
@@ -66,10 +65,6 @@ class OpenTelemetryTracing:
         if error is not None:
             done.set_status(Status(StatusCode.ERROR, error))
         done.end(end)
-
-    def flush(self) -> None:
-        """Send the spans that have ended."""
-        self._provider.force_flush()
 
     def close(self) -> None:
         """Send the last spans and stop."""
@@ -90,10 +85,6 @@ class WithoutSecrets(SpanExporter):
     def shutdown(self) -> None:
         """Stop."""
         self._exporter.shutdown()
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Send buffered spans."""
-        return self._exporter.force_flush(timeout_millis)
 
 
 def _cleaned(span: ReadableSpan) -> ReadableSpan:

@@ -69,22 +69,21 @@ def spark(values: Sequence[tuple[float, float | None]], whole: float, lasts: flo
 def strip(points: Sequence[TimelinePoint], start: Instant, end: Instant, lasts_sec: float) -> tuple[Stretch, ...]:
     """The timeline from `start` to `end` as stretches of equal state. A point holds until the next, but no longer than
     `lasts_sec`, so that an outage of the Copilot is a gap."""
-    whole = (end - start).total("seconds")
     stretches: list[Stretch] = []
-
-    def x(time: Instant) -> float:
-        return round(max(0.0, min(1.0, (time - start).total("seconds") / whole)) * STRIP_WIDTH, 2)
-
-    for i, point in enumerate(points):
-        until = point.time.add(seconds=lasts_sec)
-        if i + 1 < len(points):
-            until = min(until, points[i + 1].time)
-        until = min(until, end)
+    for point, following in zip(points, [*(p.time for p in points[1:]), end], strict=False):
+        until = min(point.time.add(seconds=lasts_sec), following, end)
         state = point.health_state.value
         last = stretches[-1] if stretches else None
         begin, factor = point.time, point.top_factor
         if last is not None and last.end == begin and (last.state, last.stale) == (state, point.stale):
             begin, factor = last.begin, factor or last.factor
             stretches.pop()
-        stretches.append(Stretch(x(begin), max(1.5, x(until) - x(begin)), state, point.stale, begin, until, factor))
+        x, right = (round(place(time, start, end), 2) for time in (begin, until))
+        stretches.append(Stretch(x, max(1.5, right - x), state, point.stale, begin, until, factor))
     return tuple(stretches)
+
+
+def place(time: Instant, start: Instant, end: Instant) -> float:
+    """Where a time lies on the timeline (0…1000) from `start` to `end`."""
+    share = (time - start).total("seconds") / (end - start).total("seconds")
+    return STRIP_WIDTH * max(0.0, min(1.0, share))

@@ -233,10 +233,7 @@ class Page:
     @property
     def marker(self) -> float:
         """The historical time's place on the timeline (0…1000)."""
-        start, end = self.window
-        return round(
-            drawing.STRIP_WIDTH * (self.verdict.now - start).total("seconds") / (end - start).total("seconds"), 1
-        )
+        return round(drawing.place(self.verdict.now, *self.window), 1)
 
     @property
     def marks(self) -> list[str]:
@@ -257,12 +254,8 @@ class Page:
 
 
 def _interest(gate: GateResult) -> tuple[int, bool, float]:
-    if gate.fired:
-        rank = 0
-    elif gate.fired is None and gate.unjudged in (None, "missing"):
-        rank = 1
-    else:
-        rank = 2 if gate.fired is False else 3
+    unjudged = 1 if gate.unjudged in (None, "missing") else 3
+    rank = unjudged if gate.fired is None else 0 if gate.fired else 2
     return rank, gate.severity is not Severity.CRITICAL, gate.margin if gate.margin is not None else 0.0
 
 
@@ -274,7 +267,7 @@ def render(template: str, **content: object) -> str:
 
 def runbook_html(runbook: Runbook) -> str:
     """The runbook as an `<article>`; its headings have the anchors by which its sections are cited."""
-    markdown = _markdown()
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
     tokens = markdown.parse(runbook.markdown)
     for opening, inline in pairwise(tokens):
         if opening.type == "heading_open":
@@ -283,11 +276,6 @@ def runbook_html(runbook: Runbook) -> str:
         if token.type == "link_open" and not str(token.attrGet("href") or "").startswith("#"):
             token.attrSet("rel", "noopener noreferrer")
     return f'<article class="runbook">\n{markdown.renderer.render(tokens, markdown.options, {})}</article>\n'
-
-
-@cache
-def _markdown() -> MarkdownIt:
-    return MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
 
 
 @cache

@@ -16,13 +16,7 @@ from copilot.explain.model.answer import Answer, Explanation, rules_explanation
 from copilot.explain.model.check import checked, model_explanation
 from copilot.explain.model.evidence import evidence
 from copilot.explain.model.knowledge import MOST_PASSAGES, Passage, question
-from copilot.explain.model.situation import (
-    Depth,
-    decide_depth,
-    fingerprint,
-    movement,
-    signals_of_interest,
-)
+from copilot.explain.model.situation import Depth, decide_depth, fingerprint, movement, signals_of_interest
 from copilot.explain.model.usage import ModelCall, Outcome, day_start
 from copilot.loops import messages as m
 from copilot.rules.model import Evaluation, Trigger
@@ -30,7 +24,7 @@ from copilot.sources.knowledge import Knowledge
 from copilot.store.base import Store
 
 if TYPE_CHECKING:
-    from copilot.explain.model.agent import Explainer, Explainers
+    from copilot.explain.model.agent import Explainers
 
 log = logging.getLogger(__name__)
 MOST_QUESTIONS = 3
@@ -52,11 +46,13 @@ class ExplainActivities:
     @activity.defn
     async def explain_assessment(self, ask: m.ExplainAssessment) -> m.Explained:
         """Decide by rule how much explanation is needed. An unchanged situation keeps the explanation it had."""
-        models, evaluation = self.models, _readable(ask.evaluation)
-        if models is None or evaluation is None:
-            return m.Explained(explained_by="rules")
-        if (depth := decide_depth(evaluation)) is None:
-            return m.Explained(explained_by="rules")
+        models, by_rules = self.models, m.Explained(explained_by="rules")
+        try:
+            evaluation = _explained({k: v for k, v in ask.evaluation.items() if k in Evaluation.model_fields})
+        except ValidationError:
+            return by_rules
+        if models is None or (depth := decide_depth(evaluation)) is None:
+            return by_rules
         before = await self.store.settled_call(evaluation.cluster, fingerprint(evaluation))
         explanation = None if before is None else _unchanged(evaluation, before, models.addresses)
         if explanation is None and ask.left_sec is not None and ask.left_sec < m.LEAST_SEC:
@@ -70,18 +66,17 @@ class ExplainActivities:
     @activity.defn(name="ask_dispatcher")
     async def explain_quickly(self, ask: m.AskModel) -> m.ModelAsked:
         """A quick explanation, by the smaller model."""
-        return await self._explain("quick", ask, explained(Evaluation.model_validate(ask.evaluation)), {})
+        return await self._explain("quick", ask)
 
     @activity.defn(name="ask_researcher")
     async def explain_deeply(self, ask: m.AskModel) -> m.ModelAsked:
         """A deep explanation, by the larger model, with runbooks, logs and history."""
-        evaluation = explained(Evaluation.model_validate(ask.evaluation))
-        return await self._explain("deep", ask, evaluation, await self._movements(evaluation))
+        return await self._explain("deep", ask)
 
     @activity.defn
     async def fetch_rag_context(self, ask: m.FetchRagContext) -> m.RagContext:
         """The passages of runbooks for the first findings: at most five, best first."""
-        evaluation = explained(Evaluation.model_validate(ask.evaluation))
+        evaluation = _explained(ask.evaluation)
         questions = [question(issue) for issue in evaluation.findings[:MOST_QUESTIONS]]
         try:
             async with asyncio.timeout(ask.deadline_sec):
@@ -119,22 +114,34 @@ class ExplainActivities:
             log.warning("no signal history: %s", reason, extra={"event": "explanation.no_history"})
         return movements
 
-    async def _explain(
-        self, depth: Depth, ask: m.AskModel, evaluation: ExplainedEvaluation, movements: dict[str, str]
-    ) -> m.ModelAsked:
-        models = self.models
+    async def _explain(self, depth: Depth, ask: m.AskModel) -> m.ModelAsked:
+        models, evaluation = self.models, _explained(ask.evaluation)
         if models is None:
             raise ValueError("this worker has no model")
+        movements = await self._movements(evaluation) if depth == "deep" else {}
         passages = [Passage.model_validate(p) for p in ask.passages]
         known = evidence(evaluation, passages, addresses=models.addresses)
         explainer, prompt = models.request(depth, evaluation, known, movements)
-        call = await self._reserve(models, explainer, prompt, evaluation, ask.trigger)
+        now, (tokens_in, tokens_out, cost) = self.now(), explainer.bound(prompt)
+        call = ModelCall(
+            cluster=evaluation.cluster, evaluation_id=evaluation.evaluation_id, trigger=ask.trigger, time=now,
+            agent=explainer.name, model=explainer.model, fingerprint=fingerprint(evaluation),
+            input_tokens=tokens_in, output_tokens=tokens_out, cost_usd=cost,
+        )  # fmt: skip
+        # The call is entered with the most it can cost. While the store is away (StoreError) what was spent is unknown,
+        # so no model is called. Workers of several processes may each reserve the last of a day at once.
+        async with self.budget:
+            call = call.within(models.cap, await self.store.model_spend(day_start(now)))
+            await self.store.save_model_call(call)
         if call.outcome is Outcome.OVER_BUDGET:
             return _result(rules_explanation(evaluation, f"No model was called, because {call.why}"))
         reply = await explainer.ask(prompt, ask.deadline_sec)
         left = await asyncio.to_thread(checked, reply.answer, known) if reply.answer else None
         call = call.ended(reply, left)
-        await self._record(call)
+        try:
+            await self.store.save_model_call(call)
+        except StoreError as error:  # The reservation stays.
+            log.warning("a call of %s is not recorded: %s", call.model, error, extra={"event": "model.not_recorded"})
         if left is not None and left.usable:
             return _result(model_explanation(evaluation, left.answer, known))
         log.warning(
@@ -143,36 +150,9 @@ class ExplainActivities:
         )  # fmt: skip
         return _result(rules_explanation(evaluation, call.why))
 
-    async def _reserve(
-        self, models: "Explainers", explainer: "Explainer", prompt: str, evaluation: ExplainedEvaluation, trigger: str
-    ) -> ModelCall:
-        """Enter the call with the most it can cost. Raises StoreError while the store is away: what was spent is
-        unknown then, so no model is called. Workers of several processes may each reserve the last of a day at once."""
-        now = self.now()
-        tokens_in, tokens_out, cost = explainer.bound(prompt)
-        call = ModelCall(
-            cluster=evaluation.cluster, evaluation_id=evaluation.evaluation_id, trigger=trigger, time=now,
-            agent=explainer.name, model=explainer.model, fingerprint=fingerprint(evaluation),
-            input_tokens=tokens_in, output_tokens=tokens_out, cost_usd=cost,
-        )  # fmt: skip
-        async with self.budget:
-            call = call.within(models.cap, await self.store.model_spend(day_start(now)))
-            await self.store.save_model_call(call)
-        return call
 
-    async def _record(self, call: ModelCall) -> None:
-        """Enter how the call ended. Where that fails the reservation stays."""
-        try:
-            await self.store.save_model_call(call)
-        except StoreError as error:
-            log.warning("a call of %s is not recorded: %s", call.model, error, extra={"event": "model.not_recorded"})
-
-
-def _readable(document: m.Document) -> ExplainedEvaluation | None:
-    try:
-        return explained(Evaluation.model_validate({k: v for k, v in document.items() if k in Evaluation.model_fields}))
-    except ValidationError:
-        return None
+def _explained(document: m.Document) -> ExplainedEvaluation:
+    return explained(Evaluation.model_validate(document))
 
 
 def _unchanged(evaluation: ExplainedEvaluation, before: ModelCall, addresses: bool) -> Explanation | None:

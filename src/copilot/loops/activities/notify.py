@@ -21,11 +21,12 @@ from copilot.notify.decide import (
     decide,
     next_cluster_state,
 )
-from copilot.notify.messages import Message, compose, read_evaluation
+from copilot.notify.messages import EvaluationExcerpt, Message, compose
 from copilot.settings.notify import ChannelRules
 
 log = logging.getLogger(__name__)
 INCOMPATIBLE = "notify.state_incompatible"
+EVALUATION_INCOMPATIBLE = "notify.evaluation_incompatible"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class NotifyActivities:
             situation = _situation(situation, evaluation)
         if situation is None:
             return m.NotificationPlan(situation=None, channels={}, due=[], plan_again_at=None)
-        newest = read_evaluation(ask.newest) if ask.newest else None
+        newest = read_document(EvaluationExcerpt, ask.newest, EVALUATION_INCOMPATIBLE)
         channels: dict[str, m.Document] = {}
         due: list[m.PlannedNotification] = []
         again: list[Instant] = []
@@ -78,7 +79,12 @@ class NotifyActivities:
         began, channel = loop.time(), ask.planned.channel
         event = Notification.model_validate(ask.planned.event)
         state = read_document(ChannelState, ask.channel_state, INCOMPATIBLE) or ChannelState()
-        outcome = await self._sent(channel, Message.model_validate(ask.planned.message))
+        outcome = Outcome(delivered=False, final=True, why="is no longer configured")
+        if (to := self.channels.get(channel)) is not None:
+            try:
+                outcome = await to(Message.model_validate(ask.planned.message))
+            except CopilotError as error:
+                outcome = Outcome(delivered=False, why=str(error))
         now = Instant.from_timestamp(ask.now + loop.time() - began)
         problem = "" if outcome.delivered else f"channel {channel}: {outcome.why}"
         if problem:
@@ -87,26 +93,11 @@ class NotifyActivities:
         after = after_attempt(state, event, outcome, now)
         return m.NotificationSent(channel_state=after.model_dump(mode="json"), problem=problem)
 
-    async def _sent(self, name: str, message: Message) -> Outcome:
-        channel = self.channels.get(name)
-        if channel is None:
-            return Outcome(delivered=False, final=True, why="is no longer configured")
-        try:
-            return await channel.send(message)
-        except CopilotError as error:
-            return Outcome(delivered=False, why=str(error))
-
 
 def _situation(before: ClusterState | None, document: m.Document) -> ClusterState | None:
     """The cluster's state after an evaluation; one of another release or an older one changes nothing."""
-    evaluation = read_evaluation(document)
-    if evaluation is None:
-        log.warning(
-            "an evaluation of another release leads to no notification",
-            extra={"event": "notify.evaluation_incompatible"},
-        )
-        return before
-    if before is not None and evaluation.time <= before.time:
+    evaluation = read_document(EvaluationExcerpt, document, EVALUATION_INCOMPATIBLE)
+    if evaluation is None or (before is not None and evaluation.time <= before.time):
         return before
     verdict = evaluation.verdict
     never_judged = verdict.last_known_state is None

@@ -32,30 +32,10 @@ T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
 
-class Measures:
-    """Counters of evaluations and fetches, on the meter of the worker's Temporal runtime."""
-
-    def __init__(self, meter: MetricMeter = MetricMeter.noop) -> None:
-        self._evaluations = meter.create_counter("copilot_evaluations", "Evaluations, by the state they came to")
-        self._fetches = meter.create_counter("copilot_fetches", "Reads of a source")
-        self._failed = meter.create_counter("copilot_failed_fetches", "Reads of a source that gave not one reading")
-
-    def evaluated(self, cluster: str, state: str) -> None:
-        """Count one evaluation."""
-        self._evaluations.add(1, {"cluster": cluster, "state": state})
-
-    def fetched(self, cluster: str, parts: Mapping[str, Signals]) -> None:
-        """Count one read of each source, by its name."""
-        for source, signals in parts.items():
-            where = {"cluster": cluster, "source": source}
-            self._fetches.add(1, where)
-            empty = signals.readings and not any(signals.covered(i) for i in signals.readings)
-            self._failed.add(1 if empty else 0, where)
-
-
 @dataclass(frozen=True)
 class ObserveActivities:
-    """The observing loop's activities, over clients and settings by cluster that live as long as the worker."""
+    """The observing loop's activities, over clients and settings by cluster that live as long as the worker. `meter`
+    counts evaluations and fetches."""
 
     sources: Mapping[str, Sequence[Source]]
     contexts: Mapping[str, Context]
@@ -63,7 +43,7 @@ class ObserveActivities:
     rules: pipeline.Rules = evaluate
     now: Callable[[], Instant] = Instant.now
     saved_thresholds: set[str] = field(default_factory=set)
-    measures: Measures = field(default_factory=Measures)
+    meter: MetricMeter = MetricMeter.noop
     hide_addresses: bool = False
 
     @activity.defn
@@ -74,7 +54,7 @@ class ObserveActivities:
             self.now(),
             ask.deadline_sec,
             hide_addresses=self.hide_addresses,
-            on_read=partial(self.measures.fetched, ask.cluster),
+            on_read=partial(self._count_reads, ask.cluster),
         )
         dated = signals.model_copy(update={"time": Instant.from_timestamp(ask.tick)})
         return m.SignalsFetched(signals=dated.model_dump(mode="json"))
@@ -94,7 +74,8 @@ class ObserveActivities:
         evaluation, after = self.rules(signals, memory, context)
         kept = pipeline.snapshot(evaluation, memory, context)
         state = evaluation.verdict.health_state.value
-        self.measures.evaluated(ask.cluster, state)
+        evaluations = self.meter.create_counter("copilot_evaluations", "Evaluations, by the state they came to")
+        evaluations.add(1, {"cluster": ask.cluster, "state": state})
         return m.HealthEvaluated(
             evaluation=evaluation.model_dump(mode="json"),
             memory=after.model_dump(mode="json"),
@@ -145,6 +126,14 @@ class ObserveActivities:
             tick=tick,
             assessed=assessed.time.timestamp() if assessed else None,
         )
+
+    def _count_reads(self, cluster: str, parts: Mapping[str, Signals]) -> None:
+        reads = self.meter.create_counter("copilot_fetches", "Reads of a source")
+        failed = self.meter.create_counter("copilot_failed_fetches", "Reads of a source that gave not one reading")
+        for source, signals in parts.items():
+            empty = signals.readings and not any(signals.covered(i) for i in signals.readings)
+            reads.add(1, {"cluster": cluster, "source": source})
+            failed.add(1 if empty else 0, {"cluster": cluster, "source": source})
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class ScheduleActivities:
         its answer the result has no evaluation."""
         try:
             newest = await self.live.evaluation(ask.cluster)
-            assessed = await self.live.assessed(ask.cluster)
+            assessed = (await self.live.status(ask.cluster)).assessed
         except SourceError as error:
             return m.LiveVerdict(unavailable=str(error))
         if newest is None:
