@@ -19,19 +19,10 @@ from copilot.errors import SettingsError, SourceError
 from copilot.rules.signals.readings import Missing, MissingCode, ServerFacts, Signals
 from copilot.settings.clusters import ClusterSettings
 from copilot.sources import ThrottledLog, time_limit
+from copilot.sources.temporal import queues
 from copilot.sources.temporal.client import CALLS_PER_SEC, RateLimitedClient, connect_failure, rpc_error, watched_client
 from copilot.sources.temporal.discovery import QueueDiscovery, Watched
-from copilot.sources.temporal.queues import (
-    KINDS,
-    POLLER_IDS,
-    QUEUE_IDS,
-    VERSION_IDS,
-    Description,
-    QueueDescriber,
-    QueueKey,
-    QueueRotation,
-    queue_readings,
-)
+from copilot.sources.temporal.queues import KINDS, Description, QueueDescriber, QueueKey, QueueRotation
 
 REACHABLE = "frontend.reachable"
 HEALTH_TIMEOUT_SEC = 3.0
@@ -51,7 +42,7 @@ class TemporalApiSource:
     where the cluster has no Temporal address."""
 
     name = "api"
-    expected = (REACHABLE, *QUEUE_IDS)
+    expected = (REACHABLE, *queues.QUEUE_IDS)
 
     def __init__(
         self, cluster: ClusterSettings, *, client: Client | None = None, now: Callable[[], Instant] = Instant.now
@@ -143,33 +134,29 @@ class _Reader:
                 await self._discovery.advance(self._clock(), min(MAX_LISTS, budget // 3))
         if problem := self._discovery.problem():
             raise problem
-        left = budget - (self.client.calls - before)
-        queues = await self._rotation.describe(
-            self._discovery.queues, self._discovery.versions, left, max(0.0, end - time.monotonic())
-        )
-        return self._signals(now, queues)
+        left, seconds = budget - (self.client.calls - before), max(0.0, end - time.monotonic())
+        found = await self._rotation.describe(self._discovery.queues, self._discovery.versions, left, seconds)
+        return self._signals(now, found)
 
     async def _read_facts(self) -> None:
         """Version and identity of the cluster, once an hour, where it gives them."""
-        now = self._clock()
-        if now < self._facts_due:
-            return
-        self._facts_due = now.add(seconds=FACTS_EVERY_SEC)
-        try:
-            self.facts = await self.client.server_facts()
-        except SourceError as error:
-            log.info("Temporal's API: %s", error, extra={"event": "temporal.facts_unknown"})
+        if (now := self._clock()) >= self._facts_due:
+            self._facts_due = now.add(seconds=FACTS_EVERY_SEC)
+            try:
+                self.facts = await self.client.server_facts()
+            except SourceError as error:
+                log.info("Temporal's API: %s", error, extra={"event": "temporal.facts_unknown"})
 
-    def _signals(self, now: Instant, queues: dict[QueueKey, Description]) -> Signals:
-        self._polled.update((key, kind) for key, d in queues.items() for kind in KINDS if d.of_kind(kind).recent)
-        self._polled = {(key, kind) for key, kind in self._polled if key in queues}
-        values, rows = queue_readings(queues, self._polled)
-        unversioned = [] if all(d.by_version for d in queues.values()) else list(VERSION_IDS)
+    def _signals(self, now: Instant, found: dict[QueueKey, Description]) -> Signals:
+        self._polled.update((key, kind) for key, d in found.items() for kind in KINDS if d.of_kind(kind).recent)
+        self._polled = {(key, kind) for key, kind in self._polled if key in found}
+        values, rows = queues.queue_readings(found, self._polled)
+        unversioned = [] if all(d.by_version for d in found.values()) else list(queues.VERSION_IDS)
         why = Missing(code=MissingCode.ABSENT, detail="the worker versions of some task queues cannot be listed")
         return Signals(
             time=now,
-            readings={REACHABLE: 1.0, **dict.fromkeys(QUEUE_IDS), **values},
-            no_traffic=tuple(i for i in POLLER_IDS if i not in values and i not in unversioned),
+            readings={REACHABLE: 1.0, **dict.fromkeys(queues.QUEUE_IDS), **values},
+            no_traffic=tuple(i for i in queues.POLLER_IDS if i not in values and i not in unversioned),
             missing=dict.fromkeys(unversioned, why),
             breakdowns=rows,
             server=self.facts,
