@@ -63,12 +63,11 @@ class TemporalApiSource:
             client = self._client or await watched_client(self._temporal)
             self._reader = _Reader(self._cluster, client, self._now)
         try:
-            unhealthy = await self._reader.unhealthy()
+            await self._reader.check_health()
         except SourceError as error:
-            return self._without(now, {}, error.code, f"{self._temporal.address}: {error.detail}")
-        if unhealthy:
-            detail = f"{self._temporal.address}: {unhealthy}"
-            return self._without(now, {REACHABLE: 0.0}, MissingCode.TARGET_DOWN, detail)
+            forbidden = error.code is MissingCode.FORBIDDEN
+            code, readings = (error.code, {}) if forbidden else (MissingCode.TARGET_DOWN, {REACHABLE: 0.0})
+            return self._without(now, readings, code, f"{self._temporal.address}: {error.detail}")
         within = min(
             QUEUES_TIMEOUT_SEC,
             max(MIN_QUEUES_SEC, SHARE_OF_INTERVAL * self._cluster.interval_sec),
@@ -105,24 +104,21 @@ class _Reader:
         self._rotation = QueueRotation(QueueDescriber(self.client), cluster.interval_sec, clock)
         self._polled: set[tuple[QueueKey, str]] = set()
 
-    async def unhealthy(self) -> str:
-        """Why the frontend fails its health check; empty when it passes. SourceError when the check is forbidden."""
+    async def check_health(self) -> None:
+        """SourceError when the frontend fails its health check, or the check is forbidden."""
         try:
             async with time_limit(HEALTH_TIMEOUT_SEC, f"no answer to the health check within {HEALTH_TIMEOUT_SEC:g} s"):
                 await self.client.wait()
                 healthy = await self._service.check_health(timeout=timedelta(seconds=HEALTH_TIMEOUT_SEC))
         except RPCError as error:
             if error.status in _NO_HEALTH_CHECK:
-                return ""
+                return
             failed = rpc_error(error)
-            if failed.code is MissingCode.FORBIDDEN:
-                raise failed from error
-            return failed.detail or "the health check failed"
+            raise SourceError(failed.code, failed.detail or "the health check failed") from error
         except RuntimeError as error:
-            return connect_failure(error)
-        except SourceError as error:
-            return error.detail
-        return "" if healthy else "the frontend answers that it is not serving"
+            raise SourceError(MissingCode.TARGET_DOWN, connect_failure(error)) from error
+        if not healthy:
+            raise SourceError(MissingCode.TARGET_DOWN, "the frontend answers that it is not serving")
 
     async def read(self, now: Instant, within_sec: float) -> Signals:
         """The readings at `now`, within `within_sec`. Raises SourceError where the queues are not known."""
