@@ -14,7 +14,7 @@ from whenever import Instant
 
 from benchmarks import Row
 from copilot.rules.signals.readings import RecordingHeader, Signals
-from copilot.sources.recorded import read_recording, write_recording
+from copilot.sources.recorded import read_recording, recording_to
 from tests.cluster_signals import healthy, play, workers_down
 
 TICKS, TURNS = 400, 5
@@ -46,7 +46,9 @@ def _week(file: Path) -> None:
         tick.model_copy(update={"time": start.add(seconds=INTERVAL_SEC * number)})
         for number, tick in enumerate(islice(cycle(recorded), WEEK))
     )
-    write_recording(file, header, ticks)
+    with recording_to(file, header) as recording:
+        for tick in ticks:
+            recording.add(tick)
 
 
 def _replay() -> tuple[float, float, float]:

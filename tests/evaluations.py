@@ -5,7 +5,9 @@
 """
 
 import re
+from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from whenever import Instant
@@ -16,8 +18,8 @@ from copilot.explain.model.answer import Explanation
 from copilot.rules.evaluate import Context
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation, HealthAssessment, Issue, Snapshot, SuggestedAction, Trigger
-from copilot.rules.signals.readings import Missing, MissingCode, Signals
-from copilot.sources.recorded import read_recording
+from copilot.rules.signals.readings import Missing, MissingCode, RecordingHeader, Signals
+from copilot.sources.recorded import read_recording, recording_to
 from lab.recorded_run import RECORDINGS, find_runs
 
 NOON = Instant.from_utc(2026, 11, 22, 12)
@@ -160,3 +162,10 @@ def issue(finding: str = "no_pollers", subject: str = "orders", **changed: Any) 
 def scale_workers(**changed: Any) -> SuggestedAction:
     """Its first action: start workers."""
     return issue().suggested_actions[0].model_copy(update=changed)
+
+
+def write_recording(path: Path, header: RecordingHeader, ticks: Iterable[Signals]) -> None:
+    """Write a whole recording."""
+    with recording_to(path, header) as recording:
+        for tick in ticks:
+            recording.add(tick)

@@ -145,7 +145,8 @@ async def test_a_prometheus_has_a_check_for_each_role(tmp_path: Path, server: Me
     async with MetricsServer.start(recorded("worker")) as worker:
         jobs = {"temporal": [server.url.split("/")[2]], "workers": [worker.url.split("/")[2]]}
         async with prometheus(tmp_path, jobs) as started:
-            await started.until("count_over_time(temporal_num_pollers[10s]) > 3")
+            for seen in ("service_requests", "temporal_num_pollers"):
+                await started.until(f"count_over_time({seen}[10s]) > 3")
             cluster = ClusterSettings(interval_sec=5, window_sec=10, prometheus=PrometheusSettings(url=started.url))
             selected = PrometheusSettings(url=started.url, selector='job="temporal"')
             both = [cluster, cluster.model_copy(update={"prometheus": selected})]

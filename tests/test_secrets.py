@@ -23,11 +23,11 @@ from copilot.rules.signals.logs import LogReading, with_logs
 from copilot.rules.signals.readings import BreakdownRow, MissingCode, RecordingHeader, Signals
 from copilot.settings.clusters import ClusterSettings, MetricsEndpoint
 from copilot.sources.logs.file import FileLogs
-from copilot.sources.recorded import write_recording
 from copilot.store.rows import split_evaluation, to_jsonb
 from tests.api.conftest import client
 from tests.api.standin import Clock, ToldLoop, deps
 from tests.cluster_signals import at, healthy, with_queues, workers_down
+from tests.evaluations import write_recording
 from tests.fakes.memory_store import MemoryStore
 
 PASSWORD, TOKEN, KEY = "corr3ct-horse", "x8Hj2kLq9ZpW3vT6bNmR", "AKIAIOSFODNN7EXAMPLE"

@@ -15,9 +15,8 @@ from typer.testing import CliRunner
 
 from copilot.cli.main import app
 from copilot.rules.signals.readings import RecordingHeader
-from copilot.sources.recorded import write_recording
 from tests.cli.forked import assert_refused, forked
-from tests.evaluations import NOON, signals
+from tests.evaluations import NOON, signals, write_recording
 
 
 def commands(command: Any, *names: str) -> Iterator[str]:

@@ -136,8 +136,8 @@ class MemoryStore:
         ]
         return thin_series(points, max_points)
 
-    async def issues(self, cluster: str, *, severity: Severity | None = None, limit: int = 100) -> list[DetectedIssue]:
-        return [i for i in self._worst_first(cluster, severity) if i.resolved_at is None][:limit]
+    async def issues(self, cluster: str, limit: int = 100) -> list[DetectedIssue]:
+        return [i for i in self._worst_first(cluster) if i.resolved_at is None][:limit]
 
     async def resolved_issues(
         self, cluster: str, *, severity: Severity | None = None, limit: int = 100
@@ -191,7 +191,7 @@ class MemoryStore:
     async def close(self) -> None:
         return None
 
-    def _worst_first(self, cluster: str, severity: Severity | None) -> list[DetectedIssue]:
+    def _worst_first(self, cluster: str, severity: Severity | None = None) -> list[DetectedIssue]:
         found = [i for c, i in self._issues.values() if c == cluster and (severity is None or i.severity is severity)]
         found.sort(key=lambda i: (i.first_seen, i.finding, i.subject))
         found.sort(key=lambda i: i.last_seen, reverse=True)

@@ -23,7 +23,7 @@ from whenever import Instant
 
 from copilot.errors import SourceError
 from copilot.metrics import promql
-from copilot.metrics.answers import DialectAnswer, by_group, merge_dialects
+from copilot.metrics.answers import by_group, merge_dialects
 from copilot.metrics.dialects import Dialect, dialect_by_name, known_names, raw_name
 from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of, read_scrapes
 from copilot.metrics.window import Page, ScrapeWindow, TargetScrapes, Vector, compute, epoch_seconds
@@ -223,7 +223,7 @@ async def ask(watching: PrometheusServer, leaf: Leaf, dialects: Iterable[Dialect
     for dialect in {raw_name(leaf, d): d for d in dialects}.values():
         answer = await watching.query(promql.leaf_query(leaf, dialect, WINDOW, own), at)
         samples = [(entry["metric"], float(entry["value"][1])) for entry in answer]
-        parts.append(DialectAnswer(dialect, by_group(leaf, dialect, samples), {}))
+        parts.append((dialect, by_group(leaf, dialect, samples)))
     vector = merge_dialects(leaf, parts)
     assert isinstance(vector, dict)
     return vector
@@ -263,7 +263,7 @@ def any_moment_and_window(url: str, cases: Sequence[Case], end: float) -> None:
             views = [ScrapeWindow(target, at - length, at) for target in targets_of(samples, role, [leaf], at)]
             answer = query(promql.leaf_query(leaf, dialect, length, own), at)
             found = by_group(leaf, dialect, [(e["metric"], float(e["value"][1])) for e in answer])
-            theirs = merge_dialects(leaf, [DialectAnswer(dialect, found, {})])
+            theirs = merge_dialects(leaf, [(dialect, found)])
             assert isinstance(theirs, dict)
             if not isinstance(leaf, Gauge):
                 assert same(compute(leaf, views), theirs)

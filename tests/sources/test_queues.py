@@ -19,7 +19,7 @@ from copilot.errors import SourceError
 from copilot.rules.signals.readings import MissingCode
 from copilot.settings.clusters import ClusterSettings, WatchedTemporal
 from copilot.sources.temporal.client import RateLimitedClient
-from copilot.sources.temporal.discovery import Job, QueueLists, Watched
+from copilot.sources.temporal.discovery import Job, QueueDiscovery, Watched
 from copilot.sources.temporal.queues import Clock, Description, Part, QueueDescriber, QueueKey, QueueRotation
 
 NOON = Instant.from_utc(2026, 11, 22, 12)
@@ -57,7 +57,7 @@ async def test_a_quiet_queue_is_found_behind_a_page_full_of_a_busy_one() -> None
         return answer
 
     watched = Watched(ClusterSettings(temporal=WatchedTemporal(address="there:7233")), "default")
-    lists = QueueLists(client_of(list_workflow_executions=list_workflow_executions), watched)
+    lists = QueueDiscovery(client_of(list_workflow_executions=list_workflow_executions), watched)
     await lists.fetch(Job("running", "default"), Instant.now())
     assert {key.task_queue for key in lists.last_seen} == {"busy", "it's", "quiet"}
     # So understood by server 1.32.

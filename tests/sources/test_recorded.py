@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from copilot.errors import RecordingError
 from copilot.rules.signals.readings import RecordingHeader, Signals
 from copilot.rules.signals.taxonomy import SPECS, TAXONOMY_VERSION
-from copilot.sources.recorded import read_recording, recording_to, tick_line, write_recording
-from tests.evaluations import NOON, signals
+from copilot.sources.recorded import read_recording, recording_to, tick_line
+from tests.evaluations import NOON, signals, write_recording
 
 HEADER = RecordingHeader(
     cluster="night", interval_sec=30, window_sec=60, sources=("metrics", "api"), taxonomy=TAXONOMY_VERSION

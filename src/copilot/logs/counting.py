@@ -149,7 +149,9 @@ def count_lines(
     tracked = [
         _track(key, before.get(key), tallies.get(key, []), len(spans), now, redact) for key in {**before, **tallies}
     ]
-    tracked = sorted((t for t in tracked if t.count), key=_importance, reverse=True)[:MAX_TRACKED]
+    # First warnings and worse, then known patterns, then the most frequent.
+    tracked = sorted((t for t in tracked if t.count), key=lambda t: (t.bad, not t.mined, t.count), reverse=True)
+    tracked = tracked[:MAX_TRACKED]
     names = {t.pattern for t in tracked if t.mined}
     after = LogMemory(spans=spans, tracked=tracked, templates=[w for w in templates.all if " ".join(w) in names])
     spiking = tuple(dict.fromkeys(t.pattern for t in tracked if t.shown and spikes(t, spans)))
@@ -159,10 +161,14 @@ def count_lines(
 def current_reading(memory: LogMemory, now: Instant, window_sec: float, missing: Missing | None = None) -> LogReading:
     """The reading at `now` from memory alone, without new lines."""
     shown = [t for t in memory.tracked if t.shown]
-    readings = _readings_within(memory.spans, window_sec)
+    ages = accumulate(reversed(memory.spans))
+    readings = max(1, min(len(memory.spans), sum(age < window_sec for age in ages) + 1))  # the newest, over the window
     return LogReading(
         time=now,
-        patterns=tuple(_pattern(t) for t in shown[:MAX_BREAKDOWN_ROWS]),
+        patterns=tuple(
+            LogPattern(**t.model_dump(exclude={"counts", "level"}), count=t.count, level=LEVELS[t.level])
+            for t in shown[:MAX_BREAKDOWN_ROWS]
+        ),
         top_pattern_count=max((sum(t.counts[-readings:]) for t in shown if t.bad), default=0),
         missing=missing,
     )
@@ -218,38 +224,15 @@ def _mine(
 def _track(
     key: Key, before: TrackedPattern | None, lines: Sequence[LogLine], readings: int, now: Instant, redact: Redact
 ) -> TrackedPattern:
+    (pattern, service, mined), known = key, [before] if before else []
     past = before.counts[-(readings - 1) :] if before and readings > 1 else []
     counts = [0] * (readings - 1 - len(past)) + past + [len(lines)]
-    known = [before] if before else []
     if not lines:
-        return known[0].model_copy(update={"counts": counts, "pattern": key[0]})
+        return known[0].model_copy(update={"counts": counts, "pattern": pattern})
     times = [lines[0].when(now), lines[-1].when(now)]
+    level = max(*(line.level for line in lines), *(item.level for item in known), NO_LEVEL)
+    first, last = min(*times, *(t.first_seen for t in known)), max(*times, *(t.last_seen for t in known))
     return TrackedPattern(
-        pattern=key[0],
-        service=key[1],
-        mined=key[2],
-        level=max(*(line.level for line in lines), *(item.level for item in known), NO_LEVEL),
-        first_seen=min(*times, *(item.first_seen for item in known)),
-        last_seen=max(*times, *(item.last_seen for item in known)),
-        sample=redact(lines[-1].text)[:MAX_SAMPLE],
-        counts=counts,
-    )
-
-
-def _importance(tracked: TrackedPattern) -> tuple[bool, bool, int]:
-    """What is shown and remembered first: warnings and worse, then known patterns, then the most frequent."""
-    return (tracked.bad, not tracked.mined, tracked.count)
-
-
-def _readings_within(spans: Sequence[float], window_sec: float) -> int:
-    """How many of the newest readings cover the window; at least one."""
-    covered = list(accumulate(reversed(spans)))
-    return max(1, min(len(spans), sum(sec < window_sec for sec in covered) + 1))
-
-
-def _pattern(tracked: TrackedPattern) -> LogPattern:
-    return LogPattern(
-        **tracked.model_dump(include={"pattern", "service", "last_seen", "first_seen", "mined", "sample"}),
-        count=tracked.count,
-        level=LEVELS[tracked.level],
-    )
+        pattern=pattern, service=service, mined=mined, level=level, first_seen=first, last_seen=last,
+        sample=redact(lines[-1].text)[:MAX_SAMPLE], counts=counts,
+    )  # fmt: skip

@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from copilot.metrics.dialects import NAMESPACE_ALIASES, Dialect
 from copilot.metrics.promql import TAG, group_labels
-from copilot.metrics.resolve import PRESENCE_METRIC, MetricInputs, RoleState
-from copilot.metrics.window import Vector, aggregate, histogram_quantile, merge_buckets, timer_quantile
+from copilot.metrics.resolve import PRESENCE_METRIC, RoleState, Vectors
+from copilot.metrics.window import Vector, aggregate, quantiles
 from copilot.rules.signals.expressions import Gauge, Leaf, Matcher, Quantile, Role
 from copilot.rules.signals.readings import Missing, MissingCode
 
@@ -124,13 +124,8 @@ def target_status(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class DialectAnswer:
-    """One leaf's answer in one dialect: group → number; `new_series` is what series new in the window add."""
-
-    dialect: Dialect
-    values: Mapping[tuple[str, ...], float] | Missing
-    new_series: Mapping[tuple[str, ...], float] | Missing
+DialectAnswer = tuple[Dialect, Mapping[tuple[str, ...], float] | Missing]
+"""What a query for one leaf gave in one dialect, group → number: its values, or what series new in the window add."""
 
 
 def by_group(leaf: Leaf, dialect: Dialect, samples: Iterable[tuple[Mapping[str, str], V]]) -> dict[tuple[str, ...], V]:
@@ -143,11 +138,10 @@ def merge_dialects(leaf: Leaf, parts: Sequence[DialectAnswer]) -> Vector | Missi
     """The leaf over all dialects of a fleet: sums add up, a quantile is that of all buckets, in seconds. Missing if a
     part is missing."""
     whole: list[tuple[Dialect, Vector]] = []
-    for part in parts:
-        for found in (part.values, part.new_series):
-            if isinstance(found, Missing):
-                return found
-            whole.append((part.dialect, dict(found)))
+    for dialect, found in parts:
+        if isinstance(found, Missing):
+            return found
+        whole.append((dialect, dict(found)))
     if isinstance(leaf, Quantile):
         return _quantiles(leaf, whole)
     units = {d: d.scale(0.0) if isinstance(leaf, Gauge) and leaf.timer else 1.0 for d, _ in whole}
@@ -155,21 +149,16 @@ def merge_dialects(leaf: Leaf, parts: Sequence[DialectAnswer]) -> Vector | Missi
 
 
 def _quantiles(leaf: Quantile, parts: Iterable[tuple[Dialect, Vector]]) -> Vector:
-    by_dialect: dict[Dialect, dict[tuple[str, ...], dict[float, float]]] = {}
+    buckets: list[tuple[Dialect, tuple[str, ...], float, float]] = []
     for dialect, values in parts:
         for (le, *group), value in values.items():
             with suppress(ValueError):
-                bound = float(le)
-                buckets = by_dialect.setdefault(dialect, {}).setdefault(tuple(group), {})
-                buckets[bound] = buckets.get(bound, 0.0) + value
-    histograms: dict[tuple[str, ...], list[dict[float, float]]] = {}
-    for dialect, groups in by_dialect.items():
-        lowest = min((bound for buckets in groups.values() for bound in buckets), default=math.inf)
-        units = dialect.scale(lowest) if leaf.timer else 1.0
-        for key, buckets in groups.items():
-            histograms.setdefault(key, []).append({bound / units: value for bound, value in buckets.items()})
-    quantile = timer_quantile if leaf.timer else histogram_quantile
-    return {group: quantile(leaf.q, merge_buckets(h)) for group, h in histograms.items()}
+                buckets.append((dialect, tuple(group), float(le), value))
+    lowest: dict[Dialect, float] = {}
+    for dialect, _, bound, _ in buckets:
+        lowest[dialect] = min(bound, lowest.get(dialect, math.inf))
+    units = {dialect: dialect.scale(bound) if leaf.timer else 1.0 for dialect, bound in lowest.items()}
+    return quantiles(leaf, ((d, group, bound / units[d], value) for d, group, bound, value in buckets))
 
 
 def prometheus_inputs(
@@ -179,11 +168,11 @@ def prometheus_inputs(
     place: str,
     window_sec: float,
     recently_up: Collection[Role] = (),
-) -> MetricInputs:
+) -> tuple[dict[Role, RoleState], Vectors]:
     """The answers of a Prometheus, as inputs of `resolve_signals`.
 
-    `statuses`: each role's targets, missing where the query failed. `parts`: by leaf (see `answer_key`), one part per
-    dialect. `recently_up`: roles with targets that were up lately; without that, a role without targets may be down or
+    `statuses`: each role's targets, missing where the query failed. `parts`: by leaf (see `answer_key`), those of all
+    dialects. `recently_up`: roles with targets that were up lately; without that, a role without targets may be down or
     not in this Prometheus at all."""
 
     @cache
@@ -192,21 +181,16 @@ def prometheus_inputs(
         found = merge_dialects(leaf, parts.get(answer_key(leaf), ()))
         return status if isinstance(status, Missing) and not found else found
 
-    roles, targets = dict[Role, RoleState](), dict[Role, int]()
-    for role, status in statuses.items():
-        where = f"the {role} targets of {place}"
+    def state(role: Role, status: TargetStatus | Missing) -> RoleState:
         if isinstance(status, Missing):
             answered = any(leaf.series.role == role and found for leaf, found in parts.items())
-            roles[role] = RoleState(answered, status, status.detail, "", False, False, where)
-        else:
-            roles[role] = _state(role, status, window_sec, place, where)
-            if status.up or role in recently_up:
-                twins = status.twins
-                targets[role] = sum(job not in twins for job, _ in status.up)
-    return MetricInputs(roles, targets, vector)
+            return RoleState(answered, status, status.detail, "", False, False, f"the {role} targets of {place}")
+        return _state(role, status, window_sec, place, recent=role in recently_up)
+
+    return {role: state(role, status) for role, status in statuses.items()}, vector
 
 
-def _state(role: Role, status: TargetStatus, window_sec: float, place: str, where: str) -> RoleState:
+def _state(role: Role, status: TargetStatus, window_sec: float, place: str, *, recent: bool) -> RoleState:
     name, partly_down, no_rate, twins = PRESENCE_METRIC[role], "", "", status.twins
     if status.down:
         job, instance = min(status.down)
@@ -222,8 +206,9 @@ def _state(role: Role, status: TargetStatus, window_sec: float, place: str, wher
         no_rate=no_rate,
         present=bool(status.present),
         throughout=bool(status.present) and status.samples > 1,
-        place=where,
+        place=f"the {role} targets of {place}",
         unread=tuple(f"{i} ({job})" if job else i for job, i in sorted(status.down) if job not in twins),
+        targets=sum(job not in twins for job, _ in status.up) if status.up or recent else None,
     )
 
 

@@ -126,14 +126,8 @@ def raw_name(leaf: Leaf, dialect: Dialect) -> str:
 
 
 def sample_name(leaf: Leaf) -> str:
-    """The taxonomy's name of the samples a leaf reads."""
-    match leaf:
-        case Rate(suffix=suffix):
-            return leaf.series.family + suffix
-        case Quantile():
-            return f"{leaf.series.family}_bucket"
-        case Gauge():
-            return leaf.series.family
+    """The taxonomy's name of the samples a leaf reads: that of a dialect without suffixes."""
+    return raw_name(leaf, DIALECTS[0])
 
 
 def known_names(

@@ -10,21 +10,8 @@ from dataclasses import replace
 
 from copilot.errors import SettingsError
 from copilot.metrics.dialects import DIALECTS, Dialect, dialect_by_name, raw_name
-from copilot.rules.signals.expressions import (
-    RESETS_OVER_SEC,
-    Beyond,
-    Expression,
-    Gauge,
-    Leaf,
-    Matcher,
-    Op,
-    Plus,
-    Quantile,
-    Rate,
-    Ratio,
-    Role,
-    Scale,
-)
+from copilot.rules.signals import expressions as ex
+from copilot.rules.signals.expressions import RESETS_OVER_SEC, Gauge, Leaf, Matcher, Op, Quantile, Rate, Role
 from copilot.rules.signals.taxonomy import SignalSpec
 
 TAG = "copilot_part"
@@ -177,26 +164,24 @@ def signal_promql(specs: Iterable[SignalSpec], dialects: Iterable[str], window_s
     }
 
 
-def _promql(expression: Expression, dialects: dict[Role, Dialect], window_sec: float) -> str:
+def _promql(expression: ex.Expression, dialects: dict[Role, Dialect], window_sec: float) -> str:
+    def inner(expression: ex.Expression) -> str:
+        text = _promql(expression, dialects, window_sec)
+        return f"({text})" if isinstance(expression, ex.Plus | ex.Ratio | ex.Scale) or " / " in text else text
+
     match expression:
-        case Plus(terms):
-            return " + ".join(_inner(term, dialects, window_sec) for term in terms)
-        case Ratio(part, whole):
-            return f"{_inner(part, dialects, window_sec)} / {_inner(whole, dialects, window_sec)}"
-        case Scale(of, factor, offset):
-            inner = _inner(of, dialects, window_sec)
-            if factor == -1:
-                return f"{offset:g} - {inner}"
-            return f"{inner} * {factor:g}" + (f" + {offset:g}" if offset else "")
-        case Beyond(of=gauge, base=base):
+        case ex.Plus(terms):
+            return " + ".join(map(inner, terms))
+        case ex.Ratio(part, whole):
+            return f"{inner(part)} / {inner(whole)}"
+        case ex.Scale(of, factor, offset) if factor == -1:
+            return f"{offset:g} - {inner(of)}"
+        case ex.Scale(of, factor, offset):
+            return f"{inner(of)} * {factor:g}" + (f" + {offset:g}" if offset else "")
+        case ex.Beyond(of=gauge, base=base):
             return f"sum(clamp_min({_promql(gauge, dialects, window_sec)} - {base:g}, 0))"
         case _:
             # Where a dialect leaves the unit open, the server's own endpoint uses seconds and all others milliseconds.
             dialect = dialects[expression.series.role]
             lowest = SECONDS if dialect.name == "server" else MILLISECONDS
             return leaf_promql(expression, dialect, window_sec, lowest_bound=lowest)
-
-
-def _inner(expression: Expression, dialects: dict[Role, Dialect], window_sec: float) -> str:
-    text = _promql(expression, dialects, window_sec)
-    return f"({text})" if isinstance(expression, Plus | Ratio | Scale) or " / " in text else text

@@ -13,29 +13,13 @@ from whenever import Instant
 
 from copilot.metrics.dialects import sample_name
 from copilot.metrics.window import TOO_COARSE, ScrapeWindow, TargetScrapes, Vector, compute, epoch_seconds
-from copilot.rules.signals.expressions import (
-    BUILDS,
-    SERVER_PRESENCE_METRIC,
-    SERVICES,
-    WORKER_PRESENCE_METRIC,
-    Beyond,
-    Expression,
-    Gauge,
-    Leaf,
-    Plus,
-    Quantile,
-    Ratio,
-    Role,
-    Scale,
-    count_of,
-    leaves,
-    summary_of,
-)
+from copilot.rules.signals import expressions as ex
+from copilot.rules.signals.expressions import Gauge, Leaf, Quantile, Role, leaves
 from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS, BreakdownRow, Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import Measure, SignalSpec
 from copilot.rules.signals.versions import SINCE, Release, lowest
 
-PRESENCE_METRIC: dict[Role, str] = {"server": SERVER_PRESENCE_METRIC, "worker": WORKER_PRESENCE_METRIC}
+PRESENCE_METRIC: dict[Role, str] = {"server": ex.SERVER_PRESENCE_METRIC, "worker": ex.WORKER_PRESENCE_METRIC}
 ZERO_ROWS_MATTER = frozenset(
     {"pending_polls", "task_latency_queue", "temporal_worker_task_slots_available", "temporal_worker_task_slots_used"}
 )
@@ -46,13 +30,9 @@ STALE_INTERVALS = 2.5
 _LABELS = {"taskqueue": "task_queue"}
 
 
-@dataclass(frozen=True, slots=True)
-class NoTraffic:
-    """Read, and nothing happened that could be measured."""
-
-
-NO_TRAFFIC = NoTraffic()
-Resolved = float | NoTraffic | Missing
+NO_TRAFFIC = math.nan
+"""Read, and nothing happened that could be measured."""
+Resolved = float | Missing
 
 
 def measurable(spec: SignalSpec, roles: Iterable[Role]) -> bool:
@@ -63,12 +43,12 @@ def measurable(spec: SignalSpec, roles: Iterable[Role]) -> bool:
 def leaves_of(specs: Iterable[SignalSpec]) -> tuple[Leaf, ...]:
     """All leaves of the signals, their breakdowns and substitutes, and those that show which services' pages are read
     and of which version the server is."""
-    found: list[Leaf] = [SERVICES, BUILDS]
+    found: list[Leaf] = [ex.SERVICES, ex.BUILDS]
     for measure in measures(specs):
         for leaf in leaves(measure.expression):
             found.append(leaf)
             if isinstance(leaf, Quantile) and leaf.series.role == "worker":
-                found += (summary_of(leaf), count_of(leaf))
+                found += (ex.summary_of(leaf), ex.count_of(leaf))
         found += [measure.breakdown] if measure.breakdown else ()
     return tuple(dict.fromkeys(found))
 
@@ -89,7 +69,8 @@ class RoleState:
     `up`: whether a target is up, else `why_down` says why none is. `partly_down`: why a target is down while others are
     up; `no_rate`: why no target has a rate yet; both empty where that is not so. `present`: whether a target has the
     presence metric, `throughout`: whether one had it since its window began. `place`: where series of the role are
-    looked up, for messages. `unread`: names of the targets that are down."""
+    looked up, for messages. `unread`: names of the targets that are down. `targets`: how many are up; None where that
+    is not known."""
 
     up: bool
     why_down: Missing
@@ -99,19 +80,11 @@ class RoleState:
     throughout: bool
     place: str
     unread: tuple[str, ...] = ()
+    targets: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MetricInputs:
-    """The leaves and targets of one source at one time: scraped pages, or what a Prometheus answered.
-
-    `roles`: those whose signals the source is expected to have. `targets`: how many of each role are up, without roles
-    where that is not known. `vector`: a leaf by group, as PromQL computes it; empty without series, missing where the
-    query failed."""
-
-    roles: Mapping[Role, RoleState]
-    targets: Mapping[Role, int]
-    vector: Callable[[Leaf], Vector | Missing]
+Vectors = Callable[[Leaf], Vector | Missing]
+"""A leaf by group, as PromQL computes it, at one time; empty without series, missing where the query failed."""
 
 
 def read_scrapes(
@@ -125,13 +98,23 @@ def read_scrapes(
     """The signals of the targets' pages at `now`, with rates over `window_sec`, scraped every `interval_sec` seconds.
 
     A target is down when its last good read is older than two and a half intervals, or two reads failed since."""
-    return resolve_signals(specs, _scrape_inputs(targets, now, window_sec, interval_sec), now)
+    oldest = epoch_seconds(now) - STALE_INTERVALS * interval_sec
+    windows = [
+        ScrapeWindow.latest(t, window_sec, presence_metric=PRESENCE_METRIC[t.role])
+        for t in targets
+        if t.times and t.failures <= TOLERATED_FAILURES and t.times[-1] >= oldest
+    ]
+    of_role = {role: [w for w in windows if w.target.role == role] for role in {t.role for t in targets}}
+    states = {role: _state(role, [t for t in targets if t.role == role], up) for role, up in of_role.items()}
+    return resolve_signals(specs, states, lambda leaf: compute(leaf, windows), now)
 
 
-def resolve_signals(specs: Iterable[SignalSpec], inputs: MetricInputs, now: Instant) -> Signals:
-    """The readings of all signals that these inputs can have."""
-    specs = [spec for spec in specs if measurable(spec, inputs.roles)]
-    resolver = _Resolver(inputs, specs)
+def resolve_signals(
+    specs: Iterable[SignalSpec], roles: Mapping[Role, RoleState], vector_of: Vectors, now: Instant
+) -> Signals:
+    """The readings of all signals that these roles can have: scraped pages, or what a Prometheus answered."""
+    specs = [spec for spec in specs if measurable(spec, roles)]
+    resolver = _Resolver(roles, vector_of, specs)
     found: dict[str, Resolved] = {}
     rows: dict[str, tuple[BreakdownRow, ...]] = {}
     origins: dict[str, str] = {}
@@ -144,38 +127,28 @@ def resolve_signals(specs: Iterable[SignalSpec], inputs: MetricInputs, now: Inst
                 value, breakdown, origins[spec.id] = instead, other.breakdown, other.name
         found[spec.id] = value
         if breakdown is not None and not isinstance(value, Missing):
-            vector = inputs.vector(breakdown)
+            vector = vector_of(breakdown)
             if of_signal := () if isinstance(vector, Missing) else _breakdown_rows(breakdown, vector):
                 rows[spec.id] = of_signal
     return Signals(
         time=now,
-        readings={i: value if isinstance(value, float) else None for i, value in found.items()},
-        no_traffic=tuple(i for i, value in found.items() if isinstance(value, NoTraffic)),
+        readings={i: None if isinstance(v, Missing) or math.isnan(v) else v for i, v in found.items()},
+        no_traffic=tuple(i for i, v in found.items() if not isinstance(v, Missing) and math.isnan(v)),
         missing={i: value for i, value in found.items() if isinstance(value, Missing)},
-        targets=dict(sorted(inputs.targets.items())),
-        unread={role: state.unread for role, state in inputs.roles.items() if state.up and state.unread},
+        targets={role: state.targets for role, state in sorted(roles.items()) if state.targets is not None},
+        unread={role: state.unread for role, state in roles.items() if state.up and state.unread},
         breakdowns=rows,
         sources=origins,
     )
 
 
-def _scrape_inputs(
-    targets: Sequence[TargetScrapes], now: Instant, window_sec: float, interval_sec: float
-) -> MetricInputs:
-    """Scraped targets, each that is up with its newest window."""
-    oldest = epoch_seconds(now) - STALE_INTERVALS * interval_sec
-    windows = [
-        ScrapeWindow.latest(t, window_sec, presence_metric=PRESENCE_METRIC[t.role])
-        for t in targets
-        if t.times and t.failures <= TOLERATED_FAILURES and t.times[-1] >= oldest
-    ]
-    of_role = {role: [w for w in windows if w.target.role == role] for role in {t.role for t in targets}}
-    states = {role: _state(role, [t for t in targets if t.role == role], up) for role, up in of_role.items()}
-    return MetricInputs(states, {role: len(up) for role, up in of_role.items()}, lambda leaf: compute(leaf, windows))
-
-
 def _state(role: Role, targets: Sequence[TargetScrapes], windows: Sequence[ScrapeWindow]) -> RoleState:
     """The state of a role with these targets, those that are up with these windows."""
+
+    def why(target: TargetScrapes) -> str:
+        seen = "not read lately" if target.times else "not read yet"
+        return f"{target.name}: {target.failure.detail or target.failure.code if target.failure else seen}"
+
     unread = [t for t in targets if all(w.target is not t for w in windows)]
     more = f" (and {len(targets) - 1} more)" if len(targets) > 1 else ""
     failure = targets[0].failure
@@ -184,21 +157,23 @@ def _state(role: Role, targets: Sequence[TargetScrapes], windows: Sequence[Scrap
     name, rated = PRESENCE_METRIC[role], [w for w in windows if len(w.pages) > 1]
     return RoleState(
         up=bool(windows),
-        why_down=Missing(code=code, detail=_why_down(targets[0]) + more),
-        partly_down=_why_down(unread[0]) if unread else "",
+        why_down=Missing(code=code, detail=why(targets[0]) + more),
+        partly_down=why(unread[0]) if unread else "",
         no_rate="" if rated else f"the {role} pages were read once so far, a rate needs two",
         present=any(w.has(name) for w in windows),
         throughout=any(w.has(name) and w.has(name, 0) for w in rated),
         place=f"the {role} pages",
         unread=tuple(t.name for t in unread),
+        targets=len(windows),
     )
 
 
 class _Resolver:
-    """Resolves expressions over one set of inputs, each leaf once."""
+    """Resolves expressions over the leaves of one time, each leaf once."""
 
-    def __init__(self, inputs: MetricInputs, specs: Iterable[SignalSpec]) -> None:
-        self._inputs = inputs
+    def __init__(self, roles: Mapping[Role, RoleState], vector: Vectors, specs: Iterable[SignalSpec]) -> None:
+        self._roles = roles
+        self._vector = vector
         self._emitted_by = {leaf: m.emitted_by for m in measures(specs) for leaf in leaves(m.expression)}
         self._versioned = [leaf for leaf in self._emitted_by if leaf.series.family in SINCE]
         self._leaf = cache(self._resolve_leaf)
@@ -206,32 +181,46 @@ class _Resolver:
     @cached_property
     def _release(self) -> Release | None:
         """The server's release, the oldest of several."""
-        builds = self._inputs.vector(BUILDS) if "server" in self._inputs.roles else {}
+        builds = self._vector(ex.BUILDS) if "server" in self._roles else {}
         return lowest(v for (v,) in ({} if isinstance(builds, Missing) else builds))
 
-    def resolve(self, expression: Expression) -> Resolved:
+    def resolve(self, expression: ex.Expression) -> Resolved:
         match expression:
-            case Plus(terms):
-                return _plus([self.resolve(t) for t in terms])
-            case Ratio(part, whole):
-                return _ratio(self.resolve(part), self.resolve(whole))
-            case Scale(of, factor, offset):
+            case ex.Plus(terms):
+                if isinstance(numbers := self._numbers(terms), Missing):
+                    return numbers
+                measured = [number for number in numbers if not math.isnan(number)]
+                return math.fsum(measured) if measured else NO_TRAFFIC
+            case ex.Ratio(part, whole):
+                if isinstance(numbers := self._numbers((part, whole)), Missing):
+                    return numbers
+                return numbers[0] / numbers[1] if numbers[1] else NO_TRAFFIC
+            case ex.Scale(of, factor, offset):
                 found = self.resolve(of)
-                return factor * found + offset if isinstance(found, float) else found
-            case Beyond(of, base):
+                return found if isinstance(found, Missing) else factor * found + offset
+            case ex.Beyond(of, base):
                 if isinstance(found := self.resolve(of), Missing):
                     return found
-                vector = self._inputs.vector(of)
+                vector = self._vector(of)
                 values = () if isinstance(vector, Missing) else vector.values()
                 return math.fsum(max(0.0, value - base) for value in values)
             case _:
                 return self._leaf(expression)
 
+    def _numbers(self, terms: Iterable[ex.Expression]) -> list[float] | Missing:
+        """The terms' numbers, or the first that is missing."""
+        numbers = []
+        for term in terms:
+            if isinstance(found := self.resolve(term), Missing):
+                return found
+            numbers.append(found)
+        return numbers
+
     def _resolve_leaf(self, leaf: Leaf) -> Resolved:
-        state = self._inputs.roles[leaf.series.role]
+        state = self._roles[leaf.series.role]
         if not state.up:
             return state.why_down
-        vector = self._inputs.vector(leaf)
+        vector = self._vector(leaf)
         if isinstance(vector, Missing):
             return vector
         if not vector:
@@ -251,11 +240,11 @@ class _Resolver:
         where there is neither."""
         if not isinstance(leaf, Quantile) or leaf.series.role != "worker":
             return None
-        counted, summary = self._inputs.vector(count_of(leaf)), self._inputs.vector(summary_of(leaf))
+        counted, summary = self._vector(ex.count_of(leaf)), self._vector(ex.summary_of(leaf))
         if isinstance(counted, Missing) or isinstance(summary, Missing) or not math.fsum(counted.values()):
             return None
         if summary:
-            return self.resolve(summary_of(leaf))
+            return self.resolve(ex.summary_of(leaf))
         detail = f"no buckets: {leaf.series.family} is exported as a count and a sum only"
         return Missing(code=MissingCode.ABSENT, detail=detail)
 
@@ -282,7 +271,7 @@ class _Resolver:
         if release is not None and release < since:
             detail = "not emitted by server {}.{}: {} is new in {}".format(*release, family, first)
             return Missing(code=MissingCode.NO_SOURCE, detail=detail)
-        if release is not None or any(self._inputs.vector(x) for x in self._versioned if x.series.family == family):
+        if release is not None or any(self._vector(x) for x in self._versioned if x.series.family == family):
             return None
         detail = f"{family} is on no page, and which version the server is, is unknown (it is new in {first})"
         return Missing(code=MissingCode.ABSENT, detail=detail)
@@ -293,7 +282,7 @@ class _Resolver:
         service = self._emitted_by.get(leaf, "")
         if not service or state.no_rate:
             return None
-        services = self._inputs.vector(SERVICES)
+        services = self._vector(ex.SERVICES)
         if isinstance(services, Missing):
             return services
         if (service,) in services:
@@ -302,26 +291,6 @@ class _Resolver:
         if state.partly_down:
             return Missing(code=MissingCode.TARGET_DOWN, detail=f"{lacking}: {state.partly_down}")
         return Missing(code=MissingCode.ABSENT, detail=lacking)
-
-
-def _why_down(target: TargetScrapes) -> str:
-    if target.failure is not None:
-        return f"{target.name}: {target.failure.detail or target.failure.code}"
-    return f"{target.name}: " + ("not read lately" if target.times else "not read yet")
-
-
-def _plus(terms: Sequence[Resolved]) -> Resolved:
-    values = [t for t in terms if isinstance(t, float)]
-    return _missing(terms) or (math.fsum(values) if values else NO_TRAFFIC)
-
-
-def _ratio(part: Resolved, whole: Resolved) -> Resolved:
-    share = part / whole if isinstance(part, float) and isinstance(whole, float) and whole else NO_TRAFFIC
-    return _missing((part, whole)) or share
-
-
-def _missing(terms: Iterable[Resolved]) -> Missing | None:
-    return next((t for t in terms if isinstance(t, Missing)), None)
 
 
 def _breakdown_rows(leaf: Leaf, vector: Vector) -> tuple[BreakdownRow, ...]:

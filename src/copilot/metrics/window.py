@@ -73,6 +73,16 @@ def histogram_quantile(q: float, buckets: Mapping[float, float]) -> float:
     return lower + (bounds[index] - lower) * ((rank - below) / (counts[index] - below))
 
 
+def quantiles(leaf: Quantile, buckets: Iterable[tuple[Dialect, tuple[str, ...], float, float]]) -> "Vector":
+    """The quantile of each group, from buckets: dialect, group, upper bound (seconds for timers), rate."""
+    histograms: dict[tuple[str, ...], dict[str, dict[float, float]]] = {}
+    for dialect, group, bound, rate in buckets:
+        of_dialect = histograms.setdefault(group, {}).setdefault(dialect.name, {})
+        of_dialect[bound] = of_dialect.get(bound, 0.0) + rate
+    quantile = timer_quantile if leaf.timer else histogram_quantile
+    return {group: quantile(leaf.q, merge_buckets(h.values())) for group, h in histograms.items()}
+
+
 def merge_buckets(histograms: Iterable[Mapping[float, float]]) -> dict[float, float]:
     """Several histograms (upper bound → cumulative count or rate) as one, over all their bounds. A histogram without a
     bound counts there what it counts at its next lower one."""
@@ -127,7 +137,7 @@ def _test(matcher: Matcher) -> Callable[[str], bool]:
 class TargetScrapes:
     """The pages of one target of the last `window_sec` seconds, and the failed reads since the last good one.
 
-    `generation` changes when series that are on no page any more are dropped: caches of series must be dropped then."""
+    `parsed`: the series of lines parsed before, for the parser; emptied when series on no page any more are dropped."""
 
     def __init__(self, role: Role, name: str, known_names: Mapping[str, MetricName], *, window_sec: float) -> None:
         self.role: Role = role
@@ -139,7 +149,7 @@ class TargetScrapes:
         self.failures = 0
         self.failure: Missing | None = None
         self.resets: list[float] = []
-        self.generation = 0
+        self.parsed: dict[str, Series] = {}
         self._interned: dict[tuple[str, tuple[tuple[str, str], ...]], Series] = {}
         self._named: dict[str, list[Series]] = {}
         self._rows: dict[Leaf, tuple[int, Rows]] = {}
@@ -198,7 +208,7 @@ class TargetScrapes:
         for series in self._interned.values():
             self._named.setdefault(series.metric.name, []).append(series)
         self._rows = {}
-        self.generation += 1
+        self.parsed.clear()
 
 
 def epoch_seconds(at: Instant) -> float:
@@ -276,17 +286,14 @@ def compute(leaf: Leaf, windows: Sequence[ScrapeWindow]) -> Vector:
     A quantile of a group without observations is NaN."""
     windows = [w for w in windows if w.target.role == leaf.series.role]
     match leaf:
-        case Quantile(q=q):
-            histograms: dict[tuple[str, ...], dict[str, dict[float, float]]] = {}
-            for window in windows:
-                for series, group, bound in window.target.rows(leaf):
-                    rate = window.rate(series)
-                    if rate is not None:
-                        dialects = histograms.setdefault(group, {})
-                        buckets = dialects.setdefault(series.metric.dialect.name, {})
-                        buckets[bound] = buckets.get(bound, 0.0) + rate
-            quantile = timer_quantile if leaf.timer else histogram_quantile
-            return {group: quantile(q, merge_buckets(h.values())) for group, h in histograms.items()}
+        case Quantile():
+            buckets = (
+                (s.metric.dialect, group, bound, rate)
+                for w in windows
+                for s, group, bound in w.target.rows(leaf)
+                if (rate := w.rate(s)) is not None
+            )
+            return quantiles(leaf, buckets)
         case Rate():
             return aggregate(leaf, ((group, w.rate(s)) for w in windows for s, group, _ in w.target.rows(leaf)))
         case Gauge(agg="each_max"):
@@ -313,14 +320,8 @@ def aggregate(leaf: Rate | Gauge, samples: Iterable[tuple[tuple[str, ...], float
     for group, value in samples:
         if value is not None:
             groups.setdefault(group, []).append(value)
-    joins: dict[str, Callable[[list[float]], float]] = {
-        "sum": sum,
-        "max": _largest,
-        "min": min,
-        "each_max": sum,
-        "resets": max,
-    }
-    join = joins[leaf.agg if isinstance(leaf, Gauge) else "sum"]
+    joins: dict[str, Callable[[list[float]], float]] = {"max": _largest, "min": min, "resets": max}
+    join = joins.get(leaf.agg, sum) if isinstance(leaf, Gauge) else sum
     return {group: join(values) for group, values in groups.items()}
 
 

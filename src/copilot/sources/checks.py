@@ -2,7 +2,6 @@
 is its clock off."""
 
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import httpx
@@ -44,7 +43,8 @@ class PageCheck:
 @dataclass(frozen=True, slots=True)
 class RoleCheck:
     """The targets of a role in a Prometheus: how many are up and down, their dialects, and the most samples a counter
-    of one had in the rate window. `scraped_every_sec`: the scrape interval, where samples are too few for a rate."""
+    of one had in the rate window. `scraped_every_sec`: the scrape interval, where samples are too few for a rate; None
+    also where the last quarter of an hour has fewer than two."""
 
     role: Role
     living: int
@@ -121,18 +121,12 @@ async def _role(client: PrometheusClient, role: Role, settings: PrometheusSettin
     queries = RoleQueries(role, settings, window_sec)
     found = await targets(queries)
     every = None
-    if found.samples < MIN_SAMPLES and found.up:
-        every = await _scrape_interval(lambda window: targets(RoleQueries(role, settings, window)))
+    for window in WINDOWS_SEC if found.samples < MIN_SAMPLES and found.up else ():
+        if (samples := (await targets(RoleQueries(role, settings, window))).samples) >= MIN_SAMPLES:
+            every = 5.0 * max(1, round(window / samples / 5))  # to five seconds
+            break
     dialects = tuple(d.name for d in queries.dialects)
     return RoleCheck(role, len(found.up), len(found.down), dialects, found.samples, every)
-
-
-async def _scrape_interval(targets: Callable[[float], Awaitable[TargetStatus]]) -> float | None:
-    """Seconds between two samples, to five; None where the last quarter of an hour has fewer than two."""
-    for window_sec in WINDOWS_SEC:
-        if (samples := (await targets(window_sec)).samples) >= MIN_SAMPLES:
-            return 5.0 * max(1, round(window_sec / samples / 5))
-    return None
 
 
 def clock_ahead(date: str, ours: float) -> float | None:

@@ -163,7 +163,7 @@ async def fetch(
                 raise refusal(response, bytes(read[:error_bytes]))
             await _read(response, read, max_bytes, what)
     except (httpx.RemoteProtocolError, httpx.ReadError) as error:
-        raise SourceError(MissingCode.PARSE, f"the answer broke off: {_root_cause(error)}") from error
+        raise unreadable(f"the answer broke off: {_root_cause(error)}") from error
     except httpx.HTTPError as error:
         raise SourceError(MissingCode.TARGET_DOWN, _root_cause(error)) from error
     if len(read) > max_bytes:
@@ -177,7 +177,7 @@ async def _read(response: httpx.Response, read: bytearray, max_bytes: int, what:
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if encoding not in ("", "identity", "gzip"):
         detail = f"the {what} has the content encoding {encoding[:40]}, which was not requested"
-        raise SourceError(MissingCode.PARSE, detail)
+        raise unreadable(detail)
     decompressor = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS) if encoding == "gzip" else None
     try:
         async for chunk in response.aiter_raw():
@@ -185,9 +185,9 @@ async def _read(response: httpx.Response, read: bytearray, max_bytes: int, what:
             if len(read) > max_bytes:
                 return
     except zlib.error as error:
-        raise SourceError(MissingCode.PARSE, f"the {what} is not gzip, as its Content-Encoding says") from error
+        raise unreadable(f"the {what} is not gzip, as its Content-Encoding says") from error
     if decompressor and (not decompressor.eof or decompressor.unused_data):
-        raise SourceError(MissingCode.PARSE, f"the {what} broke off: its gzip package has no proper end")
+        raise unreadable(f"the {what} broke off: its gzip package has no proper end")
 
 
 def status_error(
@@ -228,6 +228,11 @@ def _root_cause(error: BaseException) -> str:
             found = str(cause)
         cause = cause.__cause__ or cause.__context__
     return one_line(found or type(error).__name__)
+
+
+def unreadable(detail: str) -> SourceError:
+    """The error for an answer that cannot be understood."""
+    return SourceError(MissingCode.PARSE, detail)
 
 
 def one_line(text: str, length: int = MAX_ERROR_TEXT) -> str:

@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
@@ -38,13 +38,6 @@ def read_recording(path: Path) -> tuple[RecordingHeader, Iterator[Signals]]:
     return header, _ticks(path, lines)
 
 
-def write_recording(path: Path, header: RecordingHeader, ticks: Iterable[Signals]) -> None:
-    """Write a recording, replacing the file."""
-    with recording_to(path, header, replace=True) as recording:
-        for tick in ticks:
-            recording.add(tick)
-
-
 class Recording:
     """A recording that is being written. `ticks`: how many it has so far."""
 
@@ -60,11 +53,11 @@ class Recording:
 
 
 @contextmanager
-def recording_to(path: Path, header: RecordingHeader, *, replace: bool = False) -> Iterator[Recording]:
+def recording_to(path: Path, header: RecordingHeader) -> Iterator[Recording]:
     """Write a recording line by line; it is complete whenever the block ends. RecordingError when the file cannot be
-    written, or exists and `replace` is False."""
+    written, or exists already."""
     try:
-        with _opened(path, "wt" if replace else "xt", "utf-8") as file:
+        with _opened(path, "xt", "utf-8") as file:
             file.write(header.model_dump_json() + "\n")
             file.flush()
             yield Recording(file)

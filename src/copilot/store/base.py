@@ -13,16 +13,7 @@ from whenever import Instant
 
 from copilot.explain.model.answer import Explanation
 from copilot.explain.model.usage import ModelCall, Spent
-from copilot.rules.model import (
-    BottleneckClassification,
-    DetectedIssue,
-    Evaluation,
-    HealthAssessment,
-    ReportedState,
-    Severity,
-    Snapshot,
-    Trigger,
-)
+from copilot.rules import model
 from copilot.rules.signals.readings import Frozen
 
 
@@ -33,9 +24,9 @@ class TimelinePoint:
     Not a pydantic model: a timeline has thousands, from rows that were validated when they were written."""
 
     time: Instant
-    health_state: ReportedState
+    health_state: model.ReportedState
     stale: bool
-    bottleneck: BottleneckClassification
+    bottleneck: model.BottleneckClassification
     top_factor: str | None
     signals: dict[str, float | None] | None = None
 
@@ -47,7 +38,7 @@ class SeriesPoint(Frozen):
     value: FiniteFloat | None
 
 
-def newer_of(tick: Evaluation | None, assessment: HealthAssessment | None) -> Evaluation | None:
+def newer_of(tick: model.Evaluation | None, assessment: model.HealthAssessment | None) -> model.Evaluation | None:
     """The newer of the two; the assessment, which holds more, if both are of one tick."""
     if tick is None or (assessment is not None and assessment.time >= tick.time):
         return assessment
@@ -67,7 +58,7 @@ class Store(Protocol):
     async def setup_schema(self) -> int:
         """Create or migrate the tables; returns the version of the schema. Does nothing if it is up to date."""
 
-    async def save_snapshots(self, snapshots: Sequence[Snapshot]) -> int:
+    async def save_snapshots(self, snapshots: Sequence[model.Snapshot]) -> int:
         """Store snapshots, in order; one that is stored already (by evaluation_id) is unchanged. Returns the number of
         new ones."""
 
@@ -77,11 +68,11 @@ class Store(Protocol):
     async def thresholds(self, thresholds_hash: str) -> dict[str, Any] | None:
         """The threshold set of a hash; None if it is not stored."""
 
-    async def save_assessment(self, assessment: HealthAssessment) -> bool:
+    async def save_assessment(self, assessment: model.HealthAssessment) -> bool:
         """Store an assessment and advance its issues (issue_life.py) in one transaction. False if it was stored already
         (same evaluation_id and trigger)."""
 
-    async def improve_explanation(self, evaluation_id: str, trigger: Trigger, explanation: Explanation) -> bool:
+    async def improve_explanation(self, evaluation_id: str, trigger: model.Trigger, explanation: Explanation) -> bool:
         """Give a stored assessment another explanation; its evaluation and its issues do not change. False: there is no
         such assessment."""
 
@@ -94,21 +85,21 @@ class Store(Protocol):
     async def settled_call(self, cluster: str, fingerprint: str) -> ModelCall | None:
         """The newest call about that situation with an outcome that settles it (SETTLED); None if there is none."""
 
-    async def latest_snapshot(self, cluster: str) -> Snapshot | None:
+    async def latest_snapshot(self, cluster: str) -> model.Snapshot | None:
         """The newest snapshot; None if there is none."""
 
-    async def latest_evaluation(self, cluster: str) -> Evaluation | None:
+    async def latest_evaluation(self, cluster: str) -> model.Evaluation | None:
         """The newest evaluation, as a HealthAssessment if that tick was assessed; None if there is none."""
 
-    async def evaluation_at(self, cluster: str, at: Instant) -> Evaluation | None:
+    async def evaluation_at(self, cluster: str, at: Instant) -> model.Evaluation | None:
         """The newest evaluation no later than `at`, as `latest_evaluation`."""
 
-    async def latest_assessment(self, cluster: str) -> HealthAssessment | None:
+    async def latest_assessment(self, cluster: str) -> model.HealthAssessment | None:
         """The newest assessment; None if there is none."""
 
     async def assessments_in_range(
         self, cluster: str, start: Instant, end: Instant, limit: int = 1000
-    ) -> list[HealthAssessment]:
+    ) -> list[model.HealthAssessment]:
         """Assessments with start ≤ time ≤ end, oldest first; the newest `limit` of them."""
 
     async def timeline(
@@ -121,12 +112,12 @@ class Store(Protocol):
     ) -> list[SeriesPoint]:
         """The readings of a signal in a range, oldest first: at most `max_points`, with peaks and gaps."""
 
-    async def issues(self, cluster: str, *, severity: Severity | None = None, limit: int = 100) -> list[DetectedIssue]:
+    async def issues(self, cluster: str, limit: int = 100) -> list[model.DetectedIssue]:
         """Open issues: critical before warning, then the most recently seen first."""
 
     async def resolved_issues(
-        self, cluster: str, *, severity: Severity | None = None, limit: int = 100
-    ) -> list[DetectedIssue]:
+        self, cluster: str, *, severity: model.Severity | None = None, limit: int = 100
+    ) -> list[model.DetectedIssue]:
         """Resolved issues: the most recently resolved first, then critical before warning."""
 
     async def clusters(self) -> list[str]:

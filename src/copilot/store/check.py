@@ -14,17 +14,7 @@ import asyncpg
 from copilot.diagnosis import Check, CheckStatus
 from copilot.errors import StoreError
 from copilot.settings.store_address import DsqlAddress, StoreAddress
-from copilot.store.connections import (
-    CONNECT_SEC,
-    ERRORS,
-    STATEMENT_SEC,
-    CertificatesRefused,
-    Connections,
-    CredentialsRefused,
-    connect_to,
-    first_line,
-    parse_address,
-)
+from copilot.store import connections
 from copilot.store.migrate import CURRENT_VERSION, current_version, migrations
 from copilot.store.rows import RawConnection
 
@@ -48,29 +38,6 @@ NO_CREDENTIALS = "provide AWS credentials: a role, a profile in [store] url, or 
 NEWER = "upgrade this program: a newer one made the schema"
 
 
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """How far a connection gets. `server` and `schema_version` are None where that step was not reached."""
-
-    place: str
-    checks: tuple[Check, ...]
-    server: str | None
-    schema_version: int | None
-    newest_version: int
-
-    @property
-    def fine(self) -> bool:
-        """Whether no step failed."""
-        return all(c.status is not CheckStatus.FAILED for c in self.checks)
-
-
-async def check_connection(url: str) -> Connected:
-    """Try to connect to a store, step by step. StoreError: the URL is invalid, or an extra is not installed."""
-    steps = _Steps(parse_address(url))
-    await steps.run()
-    return Connected(steps.address.place, steps.checks(), steps.server, steps.version, migrations()[-1].version)
-
-
 class _TlsConnection(RawConnection):
     """A connection that knows its version of TLS; None: it is not encrypted."""
 
@@ -80,23 +47,33 @@ class _TlsConnection(RawConnection):
         self.tls: str | None = None if encryption is None else encryption.version()
 
 
-class _Steps:
+class Connected:
+    """How far a connection gets. `server` and `schema_version` are None where that step was not reached."""
+
     def __init__(self, address: StoreAddress) -> None:
-        self.address = address
+        self.place = address.place
         self.server: str | None = None
-        self.version: int | None = None
-        self._connect = connect_to(address)
+        self.schema_version: int | None = None
+        self.newest_version = migrations()[-1].version
+        self._address = address
+        self._connect = connections.connect_to(address)
         self._checks: dict[str, Check] = {}
         self._fixes = DSQL_FIXES if isinstance(address, DsqlAddress) else FIXES
 
+    @property
     def checks(self) -> tuple[Check, ...]:
         """All steps in order; those after a failed one are skipped."""
         untried = Check(name="", status=CheckStatus.SKIPPED, found="not tried")
         return tuple(self._checks.get(s, untried.model_copy(update={"name": s})) for s in STEPS)
 
+    @property
+    def fine(self) -> bool:
+        """Whether no step failed."""
+        return all(c.status is not CheckStatus.FAILED for c in self._checks.values())
+
     async def run(self) -> None:
         """Run one step after the other, until one fails."""
-        if not self.address.hosts:
+        if not self._address.hosts:
             for step in (NAME, TCP):
                 self._add(step, CheckStatus.SKIPPED, "a local socket")
         elif not (await self._resolve() and await self._tcp()):
@@ -116,18 +93,18 @@ class _Steps:
     def _fail(self, step: str, error: Exception | str) -> None:
         """The step failed; earlier steps without a check passed."""
         if step in (AUTH, DATABASE) and TLS not in self._checks:
-            if self.address.verified:
+            if self._address.verified:
                 self._add(TLS, CheckStatus.OK, "encrypted, the certificate verified")
             else:
                 self._add(TLS, CheckStatus.SKIPPED, "not required: sslmode=verify-full requires it")
         if step == DATABASE and AUTH not in self._checks:
             self._add(AUTH, CheckStatus.OK, "accepted")
-        self._add(step, CheckStatus.FAILED, error if isinstance(error, str) else first_line(error))
+        self._add(step, CheckStatus.FAILED, error if isinstance(error, str) else connections.first_line(error))
 
     async def _resolve(self) -> bool:
         loop = asyncio.get_running_loop()
         found, unknown = [], []
-        for host, port in self.address.hosts:
+        for host, port in self._address.hosts:
             try:
                 known = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             except (socket.gaierror, UnicodeError) as error:
@@ -142,13 +119,13 @@ class _Steps:
 
     async def _tcp(self) -> bool:
         failures = []
-        for host, port in self.address.hosts:
+        for host, port in self._address.hosts:
             try:
-                _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), CONNECT_SEC)
+                _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), connections.CONNECT_SEC)
             except TimeoutError:
-                failures.append(f"port {port} of {host} did not answer within {CONNECT_SEC:g} s")
+                failures.append(f"port {port} of {host} did not answer within {connections.CONNECT_SEC:g} s")
             except OSError as error:
-                failures.append(f"port {port} of {host}: {first_line(error)}")
+                failures.append(f"port {port} of {host}: {connections.first_line(error)}")
             else:
                 writer.transport.abort()
                 self._add(TCP, CheckStatus.OK, f"port {port} of {host} answers")
@@ -157,10 +134,10 @@ class _Steps:
         return False
 
     async def _session(self) -> RawConnection | None:
-        keywords = {"timeout": CONNECT_SEC, "command_timeout": CONNECT_SEC, "connection_class": _TlsConnection}
+        within = connections.CONNECT_SEC
         try:
-            return await self._connect(**keywords)
-        except CredentialsRefused as error:
+            return await self._connect(timeout=within, command_timeout=within, connection_class=_TlsConnection)
+        except connections.CredentialsRefused as error:
             self._add(TLS, CheckStatus.SKIPPED, "not tried")
             self._add(AUTH, CheckStatus.FAILED, str(error), NO_CREDENTIALS)
         except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidPasswordError) as error:
@@ -168,9 +145,9 @@ class _Steps:
         except asyncpg.PostgresError as error:
             self._fail(DATABASE, error)
         except TimeoutError:
-            silent = f"no answer within {CONNECT_SEC:g} s after the connection was made"
+            silent = f"no answer within {connections.CONNECT_SEC:g} s after the connection was made"
             self._add(TLS, CheckStatus.FAILED, silent, NO_POSTGRES)
-        except (CertificatesRefused, OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        except (connections.CertificatesRefused, OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             self._fail(TLS, error)
         return None
 
@@ -178,31 +155,38 @@ class _Steps:
         if not isinstance(connection, _TlsConnection) or connection.tls is None:
             self._add(TLS, CheckStatus.SKIPPED, "not encrypted: sslmode=verify-full requires it")
         else:
-            verified = "verified" if self.address.verified else "not verified"
+            verified = "verified" if self._address.verified else "not verified"
             self._add(TLS, CheckStatus.OK, f"{connection.tls}, the certificate {verified}")
         try:
             self.server = str(await connection.fetchval("SELECT version()")).partition(" on ")[0]
             user = await connection.fetchval("SELECT current_user")
             database = await connection.fetchval("SELECT current_database()")
-        except ERRORS as error:
+        except connections.ERRORS as error:
             self._fail(DATABASE, error)
             return
         self._add(AUTH, CheckStatus.OK, f"as {user}")
         self._add(DATABASE, CheckStatus.OK, f"{database}, {self.server}")
         try:
-            self.version = int(await connection.fetchval(CURRENT_VERSION))
+            self.schema_version = int(await connection.fetchval(CURRENT_VERSION))
         except asyncpg.UndefinedTableError:
-            self.version = 0
-        except ERRORS as error:
+            self.schema_version = 0
+        except connections.ERRORS as error:
             self._fail(SCHEMA, error)
             return
-        version, newest = self.version, migrations()[-1].version
+        version, newest = self.schema_version, self.newest_version
         if version == newest:
             self._add(SCHEMA, CheckStatus.OK, f"{version}, up to date")
         elif version > newest:
             self._add(SCHEMA, CheckStatus.FAILED, f"{version}, this program knows only {newest}", NEWER)
         else:
             self._fail(SCHEMA, f"{version}, this program has {newest}" if version else "there are no tables yet")
+
+
+async def check_connection(url: str) -> Connected:
+    """Try to connect to a store, step by step. StoreError: the URL is invalid, or an extra is not installed."""
+    found = Connected(connections.parse_address(url))
+    await found.run()
+    return found
 
 
 TABLES = """
@@ -228,33 +212,33 @@ class Found:
     estimated: frozenset[str] = frozenset()
 
 
-async def inspect(url: str, count_within_sec: float = STATEMENT_SEC) -> Found:
+async def inspect(url: str, count_within_sec: float = connections.STATEMENT_SEC) -> Found:
     """What the database holds. The rows of a table that cannot be counted within `count_within_sec` are estimated: DSQL
     does not finish counting a large one. StoreError: it cannot be reached."""
-    connections = Connections(url, max_size=1)
+    database = connections.Connections(url, max_size=1)
     try:
-        server = str(await connections.value("SELECT version()")).partition(" on ")[0]
-        names = [row["name"] for row in await connections.rows(TABLES)]
+        server = str(await database.value("SELECT version()")).partition(" on ")[0]
+        names = [row["name"] for row in await database.rows(TABLES)]
         tables, estimated = {}, set()
         for name in names:
-            tables[name], exact = await _rows(connections, name, count_within_sec)
+            tables[name], exact = await _rows(database, name, count_within_sec)
             if not exact:
                 estimated.add(name)
-        version = await current_version(connections) if "schema_version" in tables else 0
+        version = await current_version(database) if "schema_version" in tables else 0
         newest = migrations()[-1].version
-        return Found(connections.address.place, server, version, newest, tables, frozenset(estimated))
+        return Found(database.address.place, server, version, newest, tables, frozenset(estimated))
     finally:
-        await connections.close()
+        await database.close()
 
 
-async def _rows(connections: Connections, table: str, within_sec: float) -> tuple[int, bool]:
+async def _rows(database: connections.Connections, table: str, within_sec: float) -> tuple[int, bool]:
     """The number of rows, and whether it was counted."""
     if not table.replace("_", "").isalnum():
         raise StoreError(f"{table!r} is not a table of the store")
     count = f'SELECT count(*) FROM "{table}"'
     try:
-        return int(await connections.transaction(lambda c: c.fetchval(count, timeout=within_sec))), True
+        return int(await database.transaction(lambda c: c.fetchval(count, timeout=within_sec))), True
     except StoreError as error:
         if not isinstance(error.__cause__, TimeoutError):
             raise
-    return max(0, int(await connections.value(ESTIMATE, table))), False
+    return max(0, int(await database.value(ESTIMATE, table))), False

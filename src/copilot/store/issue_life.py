@@ -41,24 +41,16 @@ def advance(
             begun = min(mine, key=lambda i: i.first_seen)
             changed.append(begun.model_copy(update={"first_seen": time}))
         else:
-            over = newer.time if newer else None
-            changed.append(_stored(finding, _new_id(evaluation, finding), time, time, over))
-    if _conclusive(evaluation):
+            new_id = str(uuid5(ISSUES, "\n".join((evaluation.cluster, *key(finding), evaluation.evaluation_id))))
+            changed.append(_stored(finding, new_id, time, time, newer.time if newer else None))
+    # In a stale or unknown evaluation, an absent finding does not mean that the problem is over.
+    if not evaluation.verdict.stale and evaluation.verdict.health_state is not ReportedState.UNKNOWN:
         changed += [
             i.model_copy(update={"resolved_at": time})
             for i in known
             if key(i) not in seen and i.last_seen < time and (newer is None or i.resolved_at is not None)
         ]
     return changed
-
-
-def _conclusive(evaluation: Evaluation) -> bool:
-    """Whether an absent finding means that the problem is over: not if the evaluation is stale or unknown."""
-    return not evaluation.verdict.stale and evaluation.verdict.health_state is not ReportedState.UNKNOWN
-
-
-def _new_id(evaluation: Evaluation, finding: Detected) -> str:
-    return str(uuid5(ISSUES, "\n".join((evaluation.cluster, *key(finding), evaluation.evaluation_id))))
 
 
 def _stored(

@@ -13,16 +13,7 @@ from whenever import Instant
 from copilot.errors import StoreError
 from copilot.explain.model.answer import Explanation
 from copilot.explain.model.usage import SETTLED, UNSERVED, ModelCall, Spent
-from copilot.rules.model import (
-    BottleneckClassification,
-    DetectedIssue,
-    Evaluation,
-    HealthAssessment,
-    ReportedState,
-    Severity,
-    Snapshot,
-    Trigger,
-)
+from copilot.rules import model
 from copilot.store import sql
 from copilot.store.base import PRUNE_BATCH, OnDeleted, SeriesPoint, TimelinePoint, newer_of
 from copilot.store.connections import Connections
@@ -55,7 +46,7 @@ class PostgresStore:
     async def setup_schema(self) -> int:
         return await migrate(self._db, self._now())
 
-    async def save_snapshots(self, snapshots: Sequence[Snapshot]) -> int:
+    async def save_snapshots(self, snapshots: Sequence[model.Snapshot]) -> int:
         batches = _batches([_snapshot_row(s) for s in snapshots])
         return sum([await self._db.transaction(partial(_insert_snapshots, batch)) for batch in batches])
 
@@ -66,7 +57,7 @@ class PostgresStore:
         text = await self._db.value(sql.THRESHOLDS, thresholds_hash)
         return None if text is None else dict(json.loads(text))
 
-    async def save_assessment(self, assessment: HealthAssessment) -> bool:
+    async def save_assessment(self, assessment: model.HealthAssessment) -> bool:
         row = _assessment_row(assessment)
 
         async def write(connection: Connection) -> bool:
@@ -79,14 +70,14 @@ class PostgresStore:
 
         return await self._db.transaction(write)
 
-    async def improve_explanation(self, evaluation_id: str, trigger: Trigger, explanation: Explanation) -> bool:
+    async def improve_explanation(self, evaluation_id: str, trigger: model.Trigger, explanation: Explanation) -> bool:
         key = row_id(evaluation_id, trigger)
 
         async def write(connection: Connection) -> bool:
             text = await connection.fetchval(sql.STORED_ASSESSMENT, key)
             if text is None:
                 return False
-            stored = from_jsonb(HealthAssessment, text)
+            stored = from_jsonb(model.HealthAssessment, text)
             changed = stored.model_copy(update={"explanation": explanation.model_dump(mode="json")})
             if changed != stored:
                 await connection.execute(sql.REWORD_ASSESSMENT, key, explanation.explained_by, to_jsonb(changed))
@@ -109,24 +100,24 @@ class PostgresStore:
         row = await self._db.row(sql.SETTLED_CALL, to_text(cluster), fingerprint, sorted(SETTLED))
         return None if row is None else from_jsonb(ModelCall, row["call"])
 
-    async def latest_snapshot(self, cluster: str) -> Snapshot | None:
+    async def latest_snapshot(self, cluster: str) -> model.Snapshot | None:
         return await self._snapshot(cluster, Instant.MAX)
 
-    async def latest_evaluation(self, cluster: str) -> Evaluation | None:
+    async def latest_evaluation(self, cluster: str) -> model.Evaluation | None:
         return await self.evaluation_at(cluster, Instant.MAX)
 
-    async def evaluation_at(self, cluster: str, at: Instant) -> Evaluation | None:
+    async def evaluation_at(self, cluster: str, at: Instant) -> model.Evaluation | None:
         snapshot = await self._snapshot(cluster, at)
         return newer_of(snapshot.evaluation if snapshot else None, await self._assessment(cluster, at))
 
-    async def latest_assessment(self, cluster: str) -> HealthAssessment | None:
+    async def latest_assessment(self, cluster: str) -> model.HealthAssessment | None:
         return await self._assessment(cluster, Instant.MAX)
 
     async def assessments_in_range(
         self, cluster: str, start: Instant, end: Instant, limit: int = 1000
-    ) -> list[HealthAssessment]:
+    ) -> list[model.HealthAssessment]:
         rows = await self._db.rows(sql.ASSESSMENTS, cluster, to_column(start), to_column(end), limit)
-        return [from_jsonb(HealthAssessment, r["assessment"]) for r in reversed(rows)]
+        return [from_jsonb(model.HealthAssessment, r["assessment"]) for r in reversed(rows)]
 
     async def timeline(
         self, cluster: str, start: Instant, end: Instant, max_points: int, *, signals: bool = False
@@ -148,13 +139,13 @@ class PostgresStore:
         )
         return thin_series([SeriesPoint(time=Instant(r["time"]), value=r["value"]) for r in rows], max_points)
 
-    async def issues(self, cluster: str, *, severity: Severity | None = None, limit: int = 100) -> list[DetectedIssue]:
-        return await self._issues(sql.ISSUES, cluster, severity, limit)
+    async def issues(self, cluster: str, limit: int = 100) -> list[model.DetectedIssue]:
+        return await self._issues(sql.ISSUES, cluster, limit)
 
     async def resolved_issues(
-        self, cluster: str, *, severity: Severity | None = None, limit: int = 100
-    ) -> list[DetectedIssue]:
-        return await self._issues(sql.RESOLVED_ISSUES, cluster, severity, limit)
+        self, cluster: str, *, severity: model.Severity | None = None, limit: int = 100
+    ) -> list[model.DetectedIssue]:
+        return await self._issues(sql.RESOLVED_ISSUES, cluster, severity.value if severity else None, limit)
 
     async def clusters(self) -> list[str]:
         return [r["cluster"] for r in await self._db.rows(sql.CLUSTERS)]
@@ -192,25 +183,24 @@ class PostgresStore:
     async def close(self) -> None:
         await self._db.close()
 
-    async def _snapshot(self, cluster: str, at: Instant) -> Snapshot | None:
+    async def _snapshot(self, cluster: str, at: Instant) -> model.Snapshot | None:
         row = await self._db.row(sql.SNAPSHOT_AT, cluster, to_column(at))
         return None if row is None else join_snapshot(row)
 
-    async def _assessment(self, cluster: str, at: Instant) -> HealthAssessment | None:
+    async def _assessment(self, cluster: str, at: Instant) -> model.HealthAssessment | None:
         text = await self._db.value(sql.ASSESSMENT_AT, cluster, to_column(at))
-        return None if text is None else from_jsonb(HealthAssessment, text)
+        return None if text is None else from_jsonb(model.HealthAssessment, text)
 
-    async def _issues(self, statement: str, cluster: str, severity: Severity | None, limit: int) -> list[DetectedIssue]:
-        rows = await self._db.rows(statement, cluster, severity.value if severity else None, limit)
-        return [from_jsonb(DetectedIssue, r["issue"]) for r in rows]
+    async def _issues(self, statement: str, *values: Any) -> list[model.DetectedIssue]:
+        return [from_jsonb(model.DetectedIssue, r["issue"]) for r in await self._db.rows(statement, *values)]
 
 
-async def _advance_issues(connection: Connection, assessment: HealthAssessment) -> None:
+async def _advance_issues(connection: Connection, assessment: model.HealthAssessment) -> None:
     cluster, time = to_text(assessment.cluster), to_column(assessment.time)
     rows = await connection.fetch(sql.ISSUES_UNRESOLVED_AT, cluster, time)
-    known = [from_jsonb(DetectedIssue, r["issue"]) for r in rows]
+    known = [from_jsonb(model.DetectedIssue, r["issue"]) for r in rows]
     newer = await connection.fetchval(sql.NEXT_ASSESSMENT, cluster, time)
-    for issue in advance(assessment, known, None if newer is None else from_jsonb(HealthAssessment, newer)):
+    for issue in advance(assessment, known, None if newer is None else from_jsonb(model.HealthAssessment, newer)):
         resolved_at = None if issue.resolved_at is None else to_column(issue.resolved_at)
         await connection.execute(
             sql.UPSERT_ISSUE,
@@ -244,7 +234,7 @@ def _batches(rows: list[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
         yield batch
 
 
-def _snapshot_row(snapshot: Snapshot) -> tuple[Any, ...]:
+def _snapshot_row(snapshot: model.Snapshot) -> tuple[Any, ...]:
     evaluation = snapshot.evaluation
     document, readings = split_evaluation(evaluation)
     return (
@@ -255,7 +245,7 @@ def _snapshot_row(snapshot: Snapshot) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _assessment_row(assessment: HealthAssessment) -> tuple[Any, ...]:
+def _assessment_row(assessment: model.HealthAssessment) -> tuple[Any, ...]:
     """The column `summary` has the name of the first finding: sentences are made when an assessment is read."""
     return (
         row_id(assessment.evaluation_id, assessment.trigger), to_text(assessment.cluster),
@@ -264,11 +254,11 @@ def _assessment_row(assessment: HealthAssessment) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _verdict_columns(evaluation: Evaluation) -> tuple[str, bool, str, str | None]:
+def _verdict_columns(evaluation: model.Evaluation) -> tuple[str, bool, str, str | None]:
     top = None if evaluation.top_factor is None else to_text(evaluation.top_factor)
     return evaluation.verdict.health_state.value, evaluation.verdict.stale, evaluation.bottleneck.value, top
 
 
 def _point(row: asyncpg.Record) -> TimelinePoint:
-    time, state, bottleneck = Instant(row["time"]), ReportedState(row["health_state"]), row["bottleneck"]
-    return TimelinePoint(time, state, row["stale"], BottleneckClassification(bottleneck), row["top_factor"])
+    time, state, bottleneck = Instant(row["time"]), model.ReportedState(row["health_state"]), row["bottleneck"]
+    return TimelinePoint(time, state, row["stale"], model.BottleneckClassification(bottleneck), row["top_factor"])

@@ -1,8 +1,7 @@
 """Models and rows: the columns of a model, the model of a row, and asyncpg's types."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from uuid import UUID, uuid5
@@ -80,20 +79,13 @@ def join_snapshot(row: asyncpg.Record | Mapping[str, Any]) -> Snapshot:
     evaluation.setdefault("signals", {})["readings"] = json.loads(row["readings"])
     columns = {name: row[name] for name in ("thresholds_hash", "taxonomy_version", "rules_version")}
     memory_before = json.loads(row["memory_before"])
-    with _readable(Snapshot):
-        return Snapshot.model_validate({"evaluation": evaluation, "memory_before": memory_before, **columns})
+    return from_jsonb(Snapshot, {"evaluation": evaluation, "memory_before": memory_before, **columns})
 
 
-def from_jsonb(model: type[M], text: str) -> M:
+def from_jsonb(model: type[M], found: str | dict[str, Any]) -> M:
     """The model in a jsonb column. StoreError: another version wrote what this one does not know."""
-    with _readable(model):
-        return model.model_validate_json(text)
-
-
-@contextmanager
-def _readable(model: type[BaseModel]) -> Iterator[None]:
     try:
-        yield
+        return model.model_validate_json(found) if isinstance(found, str) else model.model_validate(found)
     except ValidationError as error:
         raise StoreError(
             f"a document in the state store ({model.__name__}) was written by another version and cannot be read: "

@@ -75,8 +75,8 @@ ON CONFLICT (id) DO UPDATE SET severity = excluded.severity, title = excluded.ti
 """
 # "critical" sorts before "warning".
 ISSUES = """
-SELECT issue FROM issues WHERE cluster = $1 AND resolved_at IS NULL AND ($2::text IS NULL OR severity = $2)
-ORDER BY severity, last_seen DESC, first_seen, finding, subject LIMIT $3
+SELECT issue FROM issues WHERE cluster = $1 AND resolved_at IS NULL
+ORDER BY severity, last_seen DESC, first_seen, finding, subject LIMIT $2
 """
 # Sorted as the index issues_by_resolution, read backwards: any other order would read and sort all of a week.
 RESOLVED_ISSUES = """

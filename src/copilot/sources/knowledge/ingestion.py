@@ -5,9 +5,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import AliasPath, BeforeValidator, Field, ValidationError
 from whenever import Instant
 
 from copilot.errors import SettingsError, SourceError
@@ -23,14 +23,8 @@ DIGEST = "sha256"
 Progress = Callable[[str, int, int], None]
 """Called for each file with its name, its number and the number of files."""
 JobStatus = Literal["STARTING", "IN_PROGRESS", "COMPLETE", "FAILED", "STOPPING", "STOPPED"]
+Time = Annotated[str, BeforeValidator(lambda time: Instant(time).format_iso())]
 RUNNING = frozenset({"STARTING", "IN_PROGRESS", "STOPPING"})
-_COUNTS = {
-    "scanned": "numberOfDocumentsScanned",
-    "added": "numberOfNewDocumentsIndexed",
-    "changed": "numberOfModifiedDocumentsIndexed",
-    "removed": "numberOfDocumentsDeleted",
-    "failed": "numberOfDocumentsFailed",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,18 +103,22 @@ def _object(s3: Any, operation: str, sync: SyncResult, name: str, **parameters: 
     return call(s3, operation, f"s3://{sync.bucket}/{key}", Bucket=sync.bucket, Key=key, **parameters)
 
 
-class IngestionJob(Frozen):
+def _count(name: str) -> Any:
+    return Field(default=0, validation_alias=AliasPath("statistics", f"numberOf{name}"))
+
+
+class IngestionJob(Frozen, extra="ignore"):
     """An ingestion job. Counts are documents so far; `started_at` is ISO 8601 UTC; `reasons` say why it failed."""
 
-    id: str
+    id: str = Field(validation_alias="ingestionJobId")
     status: JobStatus
-    started_at: str
-    scanned: int = 0
-    added: int = 0
-    changed: int = 0
-    removed: int = 0
-    failed: int = 0
-    reasons: tuple[str, ...] = ()
+    started_at: Time = Field(validation_alias="startedAt")
+    scanned: int = _count("DocumentsScanned")
+    added: int = _count("NewDocumentsIndexed")
+    changed: int = _count("ModifiedDocumentsIndexed")
+    removed: int = _count("DocumentsDeleted")
+    failed: int = _count("DocumentsFailed")
+    reasons: tuple[str, ...] = Field(default=(), validation_alias="failureReasons")
 
     @property
     def running(self) -> bool:
@@ -133,13 +131,13 @@ class IngestionJob(Frozen):
         return self.running or (self.status == "COMPLETE" and not self.failed)
 
 
-class KnowledgeBase(Frozen):
+class KnowledgeBase(Frozen, extra="ignore"):
     """A knowledge base in Bedrock."""
 
-    id: str
+    id: str = Field(validation_alias="knowledgeBaseId")
     name: str
     status: str
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = Field(default=(), validation_alias="failureReasons")
 
 
 class Ingestion:
@@ -156,19 +154,15 @@ class Ingestion:
         """The knowledge base."""
         base_id = self._ids["knowledgeBaseId"]
         answer = call(self._client, "get_knowledge_base", f"knowledge base {base_id}", knowledgeBaseId=base_id)
-        found = answer["knowledgeBase"]
-        reasons = tuple(found.get("failureReasons", ()))
-        return KnowledgeBase(id=found["knowledgeBaseId"], name=found["name"], status=found["status"], reasons=reasons)
+        return KnowledgeBase.model_validate(answer["knowledgeBase"])
 
     def start(self, description: str = "copilot kb start-ingestion") -> IngestionJob:
         """Start a job. Bedrock refuses, for example, while another job runs."""
-        token = str(uuid.uuid4())
-        answer = self._call("start_ingestion_job", clientToken=token, description=description)
-        return _job(answer["ingestionJob"])
+        return self._call("start_ingestion_job", clientToken=str(uuid.uuid4()), description=description)
 
     def job(self, job_id: str) -> IngestionJob:
         """One job as it is now."""
-        return _job(self._call("get_ingestion_job", ingestionJobId=job_id)["ingestionJob"])
+        return self._call("get_ingestion_job", ingestionJobId=job_id)
 
     def jobs(self, limit: int) -> list[IngestionJob]:
         """At most `limit` jobs, newest first."""
@@ -179,19 +173,12 @@ class Ingestion:
             )
             return [_job(summary) for page in pages for summary in page["ingestionJobSummaries"]]
 
-    def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        return call(self._client, operation, self._name, **self._ids, **parameters)
+    def _call(self, operation: str, **parameters: Any) -> IngestionJob:
+        return _job(call(self._client, operation, self._name, **self._ids, **parameters)["ingestionJob"])
 
 
 def _job(found: dict[str, Any]) -> IngestionJob:
-    counts = found.get("statistics", {})
     try:
-        return IngestionJob(
-            id=found["ingestionJobId"],
-            status=found["status"],
-            started_at=Instant(found["startedAt"]).format_iso(),
-            reasons=tuple(found.get("failureReasons", ())),
-            **{ours: counts.get(theirs, 0) for ours, theirs in _COUNTS.items()},
-        )
-    except (KeyError, ValidationError) as error:
+        return IngestionJob.model_validate(found)
+    except ValidationError as error:
         raise SourceError(MissingCode.PARSE, "an ingestion job could not be parsed", asked="Bedrock") from error

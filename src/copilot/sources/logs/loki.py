@@ -22,7 +22,7 @@ from copilot.logs.lines import parse_line
 from copilot.rules.signals.readings import Missing, MissingCode
 from copilot.settings.sources import LokiSettings
 from copilot.sources import ThrottledLog, time_limit
-from copilot.sources.http import client, fetch, one_line, status_error
+from copilot.sources.http import client, fetch, one_line, status_error, unreadable
 from copilot.sources.logs import Cursor, LogBatch, cursor_as
 
 log = logging.getLogger(__name__)
@@ -155,14 +155,14 @@ def read_streams(answer: bytes) -> list[Entry]:
         document: Any = json.loads(answer)
         data = document["data"]
         if document["status"] != "success" or data["resultType"] != "streams":
-            raise SourceError(MissingCode.PARSE, "the query gives no lines: is it a metric query?")
+            raise unreadable("the query gives no lines: is it a metric query?")
         return [
             Entry(int(at), str(line), {str(k): str(v) for k, v in stream["stream"].items()})
             for stream in data["result"]
             for at, line, *_ in stream["values"]
         ]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise SourceError(MissingCode.PARSE, "the answer is not from a Loki: is this its address?") from error
+        raise unreadable("the answer is not from a Loki: is this its address?") from error
 
 
 def _refusal(response: httpx.Response, start: bytes) -> SourceError:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
 from copilot.errors import SourceError
 from copilot.rules.signals.readings import MissingCode
 from copilot.settings.clusters import PrometheusSettings
-from copilot.sources.http import client, fetch, one_line, status_error
+from copilot.sources.http import client, fetch, one_line, status_error, unreadable
 
 MAX_ANSWER_BYTES = 32_000_000
 PARSE_INLINE_BYTES = 200_000
@@ -68,7 +68,7 @@ class PrometheusClient:
         span = {"start": f"{times[0] / 1000:.3f}", "end": f"{times[-1] / 1000:.3f}", "step": f"{times.step / 1000:g}"}
         found = await self._post("query_range", {"query": query, **span}, series)
         if any(time not in times for _, points in found for time in points):
-            raise _unreadable("the answer has other times than the query: does a proxy align steps?")
+            raise unreadable("the answer has other times than the query: does a proxy align steps?")
         return found
 
     async def version(self) -> str:
@@ -78,10 +78,6 @@ class PrometheusClient:
             return str(json.loads(answer)["data"].get("version", ""))
         except (SourceError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
             return ""
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self.http.aclose()
 
     async def _post(self, kind: str, form: Mapping[str, str], read: Callable[[bytes, str], T]) -> T:
         """Sent by POST, because a URL's length is limited and a query's is not."""
@@ -114,7 +110,7 @@ def samples(text: bytes, kind: str = "application/json", *, at: int) -> list[Ser
     vector of that time."""
     entries = _entries(text, kind, "vector")
     if any(not abs(entry.value[0] - at / 1000) <= MAX_TIME_DIFFERENCE_SEC for entry in entries):
-        raise _unreadable("the answer is of another time than the query: does a proxy cache answers?")
+        raise unreadable("the answer is of another time than the query: does a proxy cache answers?")
     return [(entry.metric, {at: entry.value[1]}) for entry in entries]
 
 
@@ -126,17 +122,17 @@ def series(text: bytes, kind: str = "application/json") -> list[Series]:
 
 def _entries(text: bytes, kind: str, wanted: str) -> list[_Entry]:
     if not text.strip():
-        raise _unreadable("the answer is empty")
+        raise unreadable("the answer is empty")
     if "html" in kind or text.lstrip()[:1] == b"<":
-        raise _unreadable("HTML instead of JSON: is this the address of a Prometheus API?")
+        raise unreadable("HTML instead of JSON: is this the address of a Prometheus API?")
     try:
         answer: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _unreadable("the answer is not complete JSON") from error
+        raise unreadable("the answer is not complete JSON") from error
     if not isinstance(answer, dict) or answer.get("status") not in ("success", "error"):
-        raise _unreadable("the answer has no status: this is not a Prometheus API")
+        raise unreadable("the answer has no status: this is not a Prometheus API")
     if answer["status"] == "error":
-        raise _unreadable(f"status: error, {_error_text(answer)}")
+        raise unreadable(f"status: error, {_error_text(answer)}")
     warnings = answer.get("warnings") or []
     serious = [str(w) for w in warnings if not str(w).startswith(STYLE_WARNINGS)] if isinstance(warnings, list) else []
     if answer.get("isPartial") is True:  # VictoriaMetrics, where a vmstorage does not answer
@@ -146,11 +142,11 @@ def _entries(text: bytes, kind: str, wanted: str) -> list[_Entry]:
     data = answer.get("data")
     found = data.get("resultType") if isinstance(data, dict) else None
     if not isinstance(data, dict) or found != wanted:
-        raise _unreadable(f"a {wanted} was expected, the answer is a {found}" if found else "the answer has no data")
+        raise unreadable(f"a {wanted} was expected, the answer is a {found}" if found else "the answer has no data")
     try:
         return _ENTRIES.validate_python(data.get("result"))
     except ValidationError as error:
-        raise _unreadable(f"the {wanted} has entries that are not samples") from error
+        raise unreadable(f"the {wanted} has entries that are not samples") from error
 
 
 def _refusal(response: httpx.Response, start: bytes) -> SourceError:
@@ -172,7 +168,3 @@ def _error_text(answer: Any) -> str:
     if not isinstance(answer, dict):
         return ""
     return one_line(str(answer.get("error") or answer.get("message") or answer.get("Message") or ""))
-
-
-def _unreadable(detail: str) -> SourceError:
-    return SourceError(MissingCode.PARSE, detail)

@@ -41,14 +41,10 @@ class PrometheusSource(PrometheusReader):
     ) -> None:
         client = PrometheusClient(settings, max_bytes=max_answer_bytes, transport=transport)
         super().__init__(cluster, settings, client)
+        self.expected = tuple(spec.id for spec in self._specs)
         self._deadline = deadline_sec
         self._clock = clock
         self._log = ThrottledLog(log, "prometheus.query_failed")
-
-    @property
-    def expected(self) -> tuple[str, ...]:
-        """All ids that metrics can give."""
-        return tuple(spec.id for spec in self._specs)
 
     async def read(self, now: Instant) -> Signals:
         """The signals at the present moment, stamped `now`. Queries without an answer by the deadline are missing."""

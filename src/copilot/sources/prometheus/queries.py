@@ -4,27 +4,8 @@ into a few queries. The same for one moment and for a range (docs/adr/0007)."""
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from copilot.metrics import promql
-from copilot.metrics.answers import (
-    NAMES,
-    SAMPLES,
-    UP,
-    Sample,
-    Target,
-    TargetStatus,
-    answer_key,
-    escape_regex,
-    target_status,
-)
-from copilot.metrics.dialects import (
-    DIALECTS,
-    NAMESPACE_ALIASES,
-    Dialect,
-    anchor_names,
-    detect_dialects,
-    dialect_by_name,
-    raw_name,
-)
+from copilot.metrics import answers, dialects, promql
+from copilot.metrics.dialects import Dialect, raw_name
 from copilot.metrics.resolve import PRESENCE_METRIC, ZERO_ROWS_MATTER, leaves_of, measures
 from copilot.rules.signals.expressions import Gauge, Leaf, Matcher, Quantile, Role, leaves
 from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS
@@ -67,9 +48,9 @@ class LeafQueries:
     """The queries for all leaves of some signals, over a rate window."""
 
     def __init__(self, specs: Sequence[SignalSpec], window_sec: float) -> None:
-        self.leaves = tuple(dict.fromkeys(answer_key(leaf) for leaf in leaves_of(specs)))
+        self.leaves = tuple(dict.fromkeys(answers.answer_key(leaf) for leaf in leaves_of(specs)))
         self._window = window_sec
-        self._whole = {answer_key(leaf) for m in measures(specs) for leaf in leaves(m.expression)}
+        self._whole = {answers.answer_key(leaf) for m in measures(specs) for leaf in leaves(m.expression)}
 
     def of(self, roles: Mapping[Role, RoleQuery]) -> list[LeafQuery]:
         """The queries for these roles, in the order of the taxonomy."""
@@ -119,50 +100,53 @@ class RoleQueries:
         self._window = window_sec
         self._prefix = settings.prefix
         chosen = settings.dialect.get(role)
-        self._possible = (dialect_by_name(chosen),) if chosen else tuple(d for d in DIALECTS if d.role == role)
+        self._possible = (
+            (dialects.dialect_by_name(chosen),) if chosen else tuple(d for d in dialects.DIALECTS if d.role == role)
+        )
         self._chosen = chosen is not None
         suffixes = [d.counter for d in self._possible] if role == "server" else [""]
         self._presence = tuple(dict.fromkeys(settings.prefix + PRESENCE_METRIC[role] + suffix for suffix in suffixes))
-        self._targets: dict[Target, float] = {}
+        self._targets: dict[answers.Target, float] = {}
         self._last_up = float("-inf")
 
     def targets(self) -> str:
         """The sample names the role's targets have, how many samples of the presence metric, and which are up."""
         prefixed = [replace(d, prefix=self._prefix) for d in self._possible]
-        anchors = dict.fromkeys([*(mark for d in prefixed for mark in anchor_names(d)), *self._presence])
+        anchors = dict.fromkeys([*(mark for d in prefixed for mark in dialects.anchor_names(d)), *self._presence])
         names = promql.selector("", (Matcher("__name__", "=~", "|".join(anchors)), *self.matchers))
         window = promql.duration(self._window)
         counts = " or ".join(f"count_over_time({promql.selector(n, self.matchers)}[{window}])" for n in self._presence)
+        up = promql.selector("up", self._up)
         parts = [
-            (NAMES, f"count by (__name__, job, instance) ({names})"),
-            (SAMPLES, f"max by (job, instance) ({counts})"),
-            (UP, f"max by (job, instance) ({promql.selector('up', self._up)}) and on (job, instance) ({counts})"),
+            (answers.NAMES, f"count by (__name__, job, instance) ({names})"),
+            (answers.SAMPLES, f"max by (job, instance) ({counts})"),
+            (answers.UP, f"max by (job, instance) ({up}) and on (job, instance) ({counts})"),
             *self._up_of(self._targets),
-            *((alias, f"count ({self._present((Matcher(alias, '!=', ''),))})") for alias in NAMESPACE_ALIASES),
+            *((alias, f"count ({self._present((Matcher(alias, '!=', ''),))})") for alias in dialects.NAMESPACE_ALIASES),
         ]
         return promql.join_expressions(parts)
 
-    def ups(self, targets: Iterable[Target]) -> str:
+    def ups(self, targets: Iterable[answers.Target]) -> str:
         """Whether these targets are up, which `targets` may not query; empty if there is nothing to query."""
         return promql.join_expressions(self._up_of(set(targets) - self._targets.keys()))
 
-    def _up_of(self, targets: Iterable[Target]) -> list[tuple[str, str]]:
+    def _up_of(self, targets: Iterable[answers.Target]) -> list[tuple[str, str]]:
         instances = sorted({i for _, i in targets if i})[:MAX_REMEMBERED]
-        these = Matcher("instance", "=~", "|".join(map(escape_regex, instances)))
+        these = Matcher("instance", "=~", "|".join(map(answers.escape_regex, instances)))
         chosen = promql.selector("up", (*self._up, these))
-        return [(UP, f"max by (job, instance) ({chosen})")] if instances else []
+        return [(answers.UP, f"max by (job, instance) ({chosen})")] if instances else []
 
     def query(self, without: tuple[Matcher, ...]) -> RoleQuery:
         """How to query the role's leaves now."""
         return RoleQuery(self.dialects, (*self.matchers, *without), self._present_before)
 
-    def read_targets(self, samples: Iterable[Sample], at: float) -> TargetStatus:
+    def read_targets(self, samples: Iterable[answers.Sample], at: float) -> answers.TargetStatus:
         """The answer to `targets` at the time `at` (seconds since the epoch). Remembers dialects and targets."""
-        found = target_status(self.role, self._presence, samples, self._targets)
+        found = answers.target_status(self.role, self._presence, samples, self._targets)
         if self._chosen:
             detected = [replace(d, prefix=self._prefix, namespace=found.namespace) for d in self._possible]
         else:
-            detected = detect_dialects(found.names, self.role, prefix=self._prefix, namespace=found.namespace)
+            detected = dialects.detect_dialects(found.names, self.role, prefix=self._prefix, namespace=found.namespace)
         if not detected and not self.dialects and found.up:
             detected = [replace(self._possible[0], prefix=self._prefix, namespace=found.namespace)]
         self.dialects = tuple(detected) or self.dialects
@@ -172,10 +156,10 @@ class RoleQueries:
         self.seen = at - self._last_up < REMEMBER_SEC or bool(found.down)
         return found
 
-    def new_series(self, leaves: Iterable[Leaf], dialects: Collection[Dialect]) -> str:
+    def new_series(self, leaves: Iterable[Leaf], detected: Collection[Dialect]) -> str:
         """Which counters of these leaves have new series, in these dialects; empty without any."""
         counted = [leaf for leaf in leaves if not isinstance(leaf, Gauge) and leaf.series.role == self.role]
-        names = sorted({promql.new_series_name(leaf, d) for d in dialects for leaf in counted})
+        names = sorted({promql.new_series_name(leaf, d) for d in detected for leaf in counted})
         return promql.new_series_names(names, self._window, self._present_before, self.matchers) if names else ""
 
     @property

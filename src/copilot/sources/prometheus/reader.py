@@ -65,7 +65,7 @@ class PrometheusReader:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._client.http.aclose()
 
     async def _moments(self, times: range, ask: Ask) -> list[Moment]:
         """The targets at each time. The roles remember those of the times before."""
@@ -76,28 +76,26 @@ class PrometheusReader:
                 targets = {(labels.get("job", ""), labels.get("instance", "")) for labels, _ in answer.series}
                 ups[role] = self._roles[role].ups(targets)
         more = await _ask_all(ups, times, ask)
-        by_time: dict[Role, dict[int, list[Sample]]] = {role: {} for role in answers}
-        for found in (answers, more):
-            for role, answer in found.items():
-                for labels, points in answer.series:
-                    for time, value in points.items():
-                        by_time[role].setdefault(time, []).append((labels, value))
-        return [self._moment(time, answers, by_time) for time in times]
-
-    def _moment(
-        self, time: int, answers: Mapping[Role, Answer], by_time: Mapping[Role, Mapping[int, list[Sample]]]
-    ) -> Moment:
-        statuses: dict[Role, TargetStatus | Missing] = {}
-        roles: list[tuple[Role, RoleQuery]] = []
-        for role, queries in self._roles.items():
-            if (why := answers[role].why) is not None:
-                statuses[role] = why
-                roles.append((role, queries.query(())))
-            else:
-                statuses[role] = status = queries.read_targets(by_time[role].get(time, ()), time / 1000)
-                if status.up:
-                    roles.append((role, queries.query(status.without_down())))
-        return Moment(time, statuses, tuple(roles), [role for role, queries in self._roles.items() if queries.seen])
+        samples: dict[tuple[Role, int], list[Sample]] = {}
+        for role, answer in (*answers.items(), *more.items()):
+            for labels, points in answer.series:
+                for time, value in points.items():
+                    samples.setdefault((role, time), []).append((labels, value))
+        moments = []
+        for time in times:
+            statuses: dict[Role, TargetStatus | Missing] = {}
+            roles: list[tuple[Role, RoleQuery]] = []
+            for role, queries in self._roles.items():
+                if (why := answers[role].why) is not None:
+                    statuses[role] = why
+                    roles.append((role, queries.query(())))
+                else:
+                    statuses[role] = status = queries.read_targets(samples.get((role, time), ()), time / 1000)
+                    if status.up:
+                        roles.append((role, queries.query(status.without_down())))
+            seen = [role for role, queries in self._roles.items() if queries.seen]
+            moments.append(Moment(time, statuses, tuple(roles), seen))
+        return moments
 
     async def _new_series(self, moments: Sequence[Moment], times: range, ask: Ask) -> dict[Role, Answer]:
         """Which counters of each role have new series."""
@@ -142,11 +140,11 @@ class PrometheusReader:
             role, values = query.leaf.series.role, values_at(moment.time)
             unknown = new_series[role].why if query.counter and not values else None
             added = unknown or (additions_at(moment.time) if query.counter in counters[role] else {})
-            parts.setdefault(query.leaf, []).append(DialectAnswer(query.dialect, values, added))
-        inputs = prometheus_inputs(
+            parts.setdefault(query.leaf, []).extend([(query.dialect, values), (query.dialect, added)])
+        states, vector = prometheus_inputs(
             moment.statuses, parts, place=self._client.origin, window_sec=self._window, recently_up=moment.seen
         )
-        return resolve_signals(self._specs, inputs, now)
+        return resolve_signals(self._specs, states, vector, now)
 
 
 async def _ask_all(queries: Mapping[K, str], times: range, ask: Ask) -> dict[K, Answer]:

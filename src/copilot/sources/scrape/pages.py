@@ -8,7 +8,7 @@ from copilot.errors import SourceError
 from copilot.metrics.window import Page, Series, TargetScrapes
 from copilot.rules.signals.readings import MissingCode
 from copilot.sources import time_limit
-from copilot.sources.http import fetch, status_error, system_trust
+from copilot.sources.http import fetch, status_error, system_trust, unreadable
 from copilot.telemetry.spans import SourceClient
 
 MAX_PAGE_BYTES = 64_000_000
@@ -33,7 +33,7 @@ async def fetch_page(
             client, "GET", url, refusal=_refusal, max_bytes=max_bytes, what="page", headers=headers
         )
     if "html" in kind:
-        raise _unreadable("HTML instead of metrics")
+        raise unreadable("HTML instead of metrics")
     return body
 
 
@@ -57,23 +57,20 @@ class PageParser:
     def __init__(self, target: TargetScrapes) -> None:
         self._target = target
         self._wanted: dict[str, bool] = dict.fromkeys(target.known_names, True)
-        self._series: dict[str, Series] = {}
-        self._generation = target.generation
 
     def parse(self, body: bytes) -> Page:
         """The wanted samples of a page; the first one of a series that occurs twice. Raises SourceError (parse)."""
-        if self._generation != self._target.generation or len(self._series) > 200_000:
-            self._series.clear()
-            self._generation = self._target.generation
+        if len(self._target.parsed) > 200_000:
+            self._target.parsed.clear()
         try:
             text = body.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise _unreadable(f"byte {error.start} is not UTF-8") from error
+            raise unreadable(f"byte {error.start} is not UTF-8") from error
         lines = text.split("\n")
         if lines.pop():
-            raise _unreadable(_cut_or_html(text))
+            raise unreadable(_cut_or_html(text))
         page: Page = {}
-        wanted, known = self._wanted, self._series
+        wanted, known = self._wanted, self._target.parsed
         for number, line in enumerate(lines, 1):
             verdict = wanted.get(line[: line.find("{")])
             if verdict is False:
@@ -92,7 +89,7 @@ class PageParser:
                 value = _value(rest, number)
             else:
                 if "_" in rest or not rest.isascii():
-                    raise _unreadable(f"line {number} has no number for its value")
+                    raise unreadable(f"line {number} has no number for its value")
             if series not in page:
                 page[series] = value
         return page
@@ -104,11 +101,11 @@ class PageParser:
             return None
         name = _NAME.match(stripped)
         if name is None:
-            raise _unreadable(_cut_or_html(stripped) if stripped.startswith("<") else f"line {number} is not a sample")
+            raise unreadable(_cut_or_html(stripped) if stripped.startswith("<") else f"line {number} is not a sample")
         after_name = stripped[name.end() :]
         rest = after_name.lstrip(" \t")
         if not rest or after_name[0] not in "{ \t":
-            raise _unreadable(f"line {number} is not a sample")
+            raise unreadable(f"line {number} is not a sample")
         raw = name.group()
         if raw not in self._target.known_names:
             self._wanted[raw] = False
@@ -119,7 +116,7 @@ class PageParser:
         series = self._target.intern(raw, labels)
         key = line[: len(line) - len(after)]
         if key == line[: line.rfind("}") + 1]:
-            self._series[key] = series
+            self._target.parsed[key] = series
         return series, after
 
 
@@ -130,10 +127,10 @@ def _labels(text: str, number: int) -> tuple[dict[str, str], str]:
     while not (end := _END.match(text, position)):
         label = _LABEL.match(text, position)
         if label is None:
-            raise _unreadable(f"line {number} has labels that cannot be read")
+            raise unreadable(f"line {number} has labels that cannot be read")
         name, value, _ = label.groups()
         if name in labels:
-            raise _unreadable(f"line {number} names the label {name} twice")
+            raise unreadable(f"line {number} names the label {name} twice")
         labels[name] = _ESCAPE.sub(lambda m: _ESCAPED[m.group(1)], value) if "\\" in value else value
         position = label.end()
     return {k: v for k, v in labels.items() if v}, text[end.end() :]
@@ -143,9 +140,9 @@ def _value(rest: str, number: int) -> float:
     """The number in `value`, `value timestamp` or either with an exemplar after it."""
     fields = rest.split("#", 1)[0].split()
     if not 1 <= len(fields) <= 2 or not _NUMBER.fullmatch(fields[0]):
-        raise _unreadable(f"line {number} has no number for its value")
+        raise unreadable(f"line {number} has no number for its value")
     if len(fields) == 2 and not _TIMESTAMP.fullmatch(fields[1]):
-        raise _unreadable(f"line {number} has no number for its timestamp")
+        raise unreadable(f"line {number} has no number for its timestamp")
     return float(fields[0])
 
 
@@ -153,7 +150,3 @@ def _cut_or_html(text: str) -> str:
     if text.lstrip().startswith("<"):
         return "HTML instead of metrics"
     return "the page ends in the middle of a line"
-
-
-def _unreadable(what: str) -> SourceError:
-    return SourceError(MissingCode.PARSE, what)

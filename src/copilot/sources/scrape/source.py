@@ -85,17 +85,12 @@ class ScrapeSource:
         self._now = now
         self._client = page_client(*(endpoint.url for endpoint in cluster.metrics))
         self._endpoints = [_Endpoint(endpoint, self._window) for endpoint in cluster.metrics]
-        self._expected = tuple(s.id for s in SPECS.values() if measurable(s, [e.role for e in cluster.metrics]))
+        self.expected = tuple(s.id for s in SPECS.values() if measurable(s, [e.role for e in cluster.metrics]))
         self._attempted = asyncio.Condition()
         self._parsing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._last_read = 0.0
         self._readers = 0
-
-    @property
-    def expected(self) -> tuple[str, ...]:
-        """All ids that pages of the configured roles can give."""
-        return self._expected
 
     @property
     def running(self) -> bool:

@@ -77,8 +77,8 @@ class RateLimitedClient:
         self._lock = asyncio.Lock()
         self._next = 0.0
 
-    async def call(self, request: Message, what: str) -> Any:
-        """The answer to a request. Raises SourceError, which names `what` was requested."""
+    async def call(self, request: Message, what: str = "") -> Any:
+        """The answer to a request. Raises SourceError, which names `what` was requested, if that is given."""
         try:
             return await self.call_raw(request)
         except RPCError as error:

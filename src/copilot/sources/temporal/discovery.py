@@ -4,25 +4,16 @@ import asyncio
 from dataclasses import dataclass
 
 from temporalio.api.enums.v1 import NamespaceState, WorkerDeploymentVersionStatus
-from temporalio.api.workflowservice.v1 import (
-    DescribeWorkerDeploymentRequest,
-    DescribeWorkerDeploymentVersionRequest,
-    ListActivityExecutionsRequest,
-    ListNamespacesRequest,
-    ListWorkerDeploymentsRequest,
-    ListWorkersRequest,
-    ListWorkflowExecutionsRequest,
-)
+from temporalio.api.workflowservice import v1
 from whenever import Instant
 
 from copilot.errors import SourceError
 from copilot.rules.signals.readings import MissingCode
 from copilot.settings.clusters import ClusterSettings, WatchedTemporal
-from copilot.sources.temporal.client import RateLimitedClient
+from copilot.sources.temporal.client import MAX_PAGES, RateLimitedClient
 from copilot.sources.temporal.queues import QueueKey, worker_version
 
 REMEMBER_SEC = 24 * 3600.0
-MAX_PAGES = 3
 MAX_VERSIONS = 20
 LIST_EVERY_SEC = 60.0
 CURRENT_VERSIONS_EVERY_SEC = 1.0
@@ -34,11 +25,8 @@ LISTS = ("namespaces", "running", "closed", "deployments", "deployment", "versio
 OF_NAMESPACE = ("running", "closed", "workers", "activities")
 RUNNING = 'ExecutionStatus = "Running"'
 _NO_LITERAL = frozenset("'\\")
-_ORDER = (
-    WorkerDeploymentVersionStatus.WORKER_DEPLOYMENT_VERSION_STATUS_CURRENT,
-    WorkerDeploymentVersionStatus.WORKER_DEPLOYMENT_VERSION_STATUS_RAMPING,
-    WorkerDeploymentVersionStatus.WORKER_DEPLOYMENT_VERSION_STATUS_DRAINING,
-)
+_STATUS = "WORKER_DEPLOYMENT_VERSION_STATUS_"
+_ORDER = tuple(WorkerDeploymentVersionStatus.Value(_STATUS + name) for name in ("CURRENT", "RAMPING", "DRAINING"))
 _DRAINED = WorkerDeploymentVersionStatus.WORKER_DEPLOYMENT_VERSION_STATUS_DRAINED
 
 
@@ -60,6 +48,10 @@ class Watched:
         """The queues that settings name."""
         namespace = self.own if not self.namespaces or self.own in self.namespaces else self.namespaces[0]
         return {QueueKey(namespace, queue) for queue in self.task_queues}
+
+    def names(self, namespace: str) -> bool:
+        """Whether settings name the namespace."""
+        return namespace in self.namespaces or (namespace == self.own and self.named_own)
 
     def leaves_out(self, queue: str) -> bool:
         """Whether a queue is not described: ignored in all namespaces, or Temporal's own."""
@@ -85,101 +77,6 @@ class Job:
         return f"{version if self.build else f'worker deployment {self.deployment}'} of namespace {self.namespace}"
 
 
-class QueueLists:
-    """Fetches lists, and holds what they contain.
-
-    `namespaces`: the user namespaces, None before they were listed; `last_seen` of each queue; `statuses` of the builds
-    of each (namespace, deployment); `versions`: the worker versions each queue has had."""
-
-    def __init__(self, client: RateLimitedClient, watched: Watched) -> None:
-        self._client = client
-        self._leaves_out = watched.leaves_out
-        self.namespaces: tuple[str, ...] | None = None
-        self.last_seen = dict.fromkeys(watched.named, Instant.MIN)
-        self.statuses: dict[tuple[str, str], dict[str, int]] = {}
-        self.versions: dict[QueueKey, set[str]] = {}
-
-    async def fetch(self, job: Job, now: Instant) -> float:
-        """Fetch a list; returns the seconds after which it is due again. Raises SourceError."""
-        return await getattr(self, f"_{job.what}")(job, now) or LIST_EVERY_SEC
-
-    def _saw(self, namespace: str, queue: str, now: Instant, version: str = "") -> None:
-        """A queue is in use, by a worker version if one is given."""
-        if queue and not self._leaves_out(queue):
-            key = QueueKey(namespace, queue)
-            self.last_seen[key] = now
-            if version:
-                self.versions.setdefault(key, set()).add(version)
-
-    async def _namespaces(self, job: Job, _now: Instant) -> None:
-        pages = await self._client.pages(ListNamespacesRequest(page_size=200), str(job))
-        infos = [namespace.namespace_info for page in pages for namespace in page.namespaces]
-        deleted = NamespaceState.NAMESPACE_STATE_DELETED
-        self.namespaces = tuple(sorted(i.name for i in infos if i.state != deleted and i.name not in SYSTEM_NAMESPACES))
-
-    async def _running(self, job: Job, now: Instant) -> None:
-        await self._workflows(job, RUNNING, now)
-
-    async def _closed(self, job: Job, now: Instant) -> None:
-        since = now.subtract(seconds=REMEMBER_SEC).format_iso()
-        await self._workflows(job, f'ExecutionStatus != "Running" AND CloseTime > "{since}"', now)
-
-    async def _workflows(self, job: Job, query: str, now: Instant) -> None:
-        found: set[str] = set()
-        for _ in range(MAX_PAGES):  # A page may be all of one busy queue: the next one leaves the known queues out.
-            names = ", ".join(f"'{queue}'" for queue in sorted(found) if not _NO_LITERAL.intersection(queue))
-            others = f" AND TaskQueue NOT IN ({names})" if names else ""
-            request = ListWorkflowExecutionsRequest(namespace=job.namespace, page_size=200, query=query + others)
-            answer = await self._client.call(request, str(job))
-            found.update(execution.task_queue for execution in answer.executions)
-            if not answer.next_page_token:
-                break
-        for queue in found:
-            self._saw(job.namespace, queue, now)
-
-    async def _activities(self, job: Job, now: Instant) -> None:
-        request = ListActivityExecutionsRequest(namespace=job.namespace, page_size=200, query=RUNNING)
-        for execution in (await self._client.call(request, str(job))).executions:
-            self._saw(job.namespace, execution.task_queue, now)
-
-    async def _workers(self, job: Job, now: Instant) -> None:
-        for page in await self._client.pages(ListWorkersRequest(namespace=job.namespace, page_size=200), str(job)):
-            for worker in page.workers or [info.worker_heartbeat for info in page.workers_info]:
-                of = worker.deployment_version
-                version = worker_version(of.deployment_name, of.build_id) if of.deployment_name else ""
-                self._saw(job.namespace, worker.task_queue, now, version)
-
-    async def _deployments(self, job: Job, _now: Instant) -> float:
-        found = set()
-        request = ListWorkerDeploymentsRequest(namespace=job.namespace, page_size=100)
-        for page in await self._client.pages(request, str(job)):
-            for deployment in page.worker_deployments:
-                found.add((job.namespace, deployment.name))
-                statuses = self.statuses.setdefault((job.namespace, deployment.name), {})
-                for which in ("latest", "current", "ramping"):
-                    summary = getattr(deployment, f"{which}_version_summary")
-                    if summary.deployment_version.build_id:
-                        statuses[summary.deployment_version.build_id] = summary.status
-        self.statuses = {k: builds for k, builds in self.statuses.items() if k[0] != job.namespace or k in found}
-        return CURRENT_VERSIONS_EVERY_SEC if found else LIST_EVERY_SEC
-
-    async def _deployment(self, job: Job, _now: Instant) -> None:
-        request = DescribeWorkerDeploymentRequest(namespace=job.namespace, deployment_name=job.deployment)
-        answer = await self._client.call(request, str(job))
-        self.statuses[(job.namespace, job.deployment)] = {
-            s.deployment_version.build_id: s.status for s in answer.worker_deployment_info.version_summaries
-        }
-
-    async def _version(self, job: Job, now: Instant) -> float:
-        request = DescribeWorkerDeploymentVersionRequest(namespace=job.namespace)
-        request.deployment_version.deployment_name = job.deployment
-        request.deployment_version.build_id = job.build
-        answer = await self._client.call(request, str(job))
-        for info in answer.worker_deployment_version_info.task_queue_infos:
-            self._saw(job.namespace, info.name, now, worker_version(job.deployment, job.build))
-        return QUEUES_OF_VERSION_EVERY_SEC
-
-
 @dataclass(slots=True)
 class _Result:
     """Of a job: when it is due again, its last error, and whether it ever succeeded."""
@@ -190,28 +87,32 @@ class _Result:
 
 
 class QueueDiscovery:
-    """Finds task queues and their worker versions. `advance` makes some of the calls that are due."""
+    """Finds task queues and their worker versions. `advance` makes some of the calls that are due.
+
+    `last_seen` of each queue known; `_listed`: the user namespaces, None before they were listed; `_statuses` of the
+    builds of each (namespace, deployment); `_versions`: the worker versions each queue has had."""
 
     def __init__(self, client: RateLimitedClient, watched: Watched) -> None:
         self._client = client
         self._watched = watched
         self._results: dict[Job, _Result] = {}
         self._complete: set[str] = set()
-        self._lists = QueueLists(client, watched)
+        self._listed: tuple[str, ...] | None = None
+        self.last_seen = dict.fromkeys(watched.named, Instant.MIN)
+        self._statuses: dict[tuple[str, str], dict[str, int]] = {}
+        self._versions: dict[QueueKey, set[str]] = {}
 
     @property
     def queues(self) -> tuple[QueueKey, ...]:
         """The queues known, in order."""
-        return tuple(sorted(self._lists.last_seen))
+        return tuple(sorted(self.last_seen))
 
     @property
     def namespaces(self) -> tuple[str, ...]:
         """The watched namespaces known so far, in order."""
-        watched, listed = self._watched, self._lists.namespaces
-        if watched.namespaces:
-            return watched.namespaces
-        if listed is None:
-            return (watched.own,)
+        watched, listed = self._watched, self._listed
+        if watched.namespaces or listed is None:
+            return watched.namespaces or (watched.own,)
         wanted = watched.named_own or watched.task_queues
         return tuple(sorted({*listed, watched.own})) if wanted else listed
 
@@ -220,17 +121,16 @@ class QueueDiscovery:
         if key.namespace not in self._complete:
             return None
         found = []
-        for version in self._lists.versions.get(key, ()):
+        for version in self._versions.get(key, ()):
             deployment, _, build = version.partition(":")
-            status = self._lists.statuses.get((key.namespace, deployment), {}).get(build, _DRAINED)
+            status = self._statuses.get((key.namespace, deployment), {}).get(build, _DRAINED)
             if status != _DRAINED:
-                rank = _ORDER.index(status) if status in _ORDER else len(_ORDER)
-                found.append((rank, version))
+                found.append((_ORDER.index(status) if status in _ORDER else len(_ORDER), version))
         return tuple(version for _, version in sorted(found)[:MAX_VERSIONS])
 
     def problem(self) -> SourceError | None:
         """Why the queues of some namespace are not known; None when all are."""
-        with_queues = {key.namespace for key in self._lists.last_seen}
+        watched, with_queues = self._watched, {key.namespace for key in self.last_seen}
         waiting, forbidden = 0, []
         for namespace in self.namespaces:
             listings = [self._results.get(Job(what, namespace), _Result()) for what in ("running", "closed")]
@@ -239,10 +139,10 @@ class QueueDiscovery:
             failed = next((d.error for d in listings if d.error is not None), None)
             if failed is None:
                 waiting += 1
-            elif failed.code is MissingCode.FORBIDDEN and self._only_listed(namespace):
-                forbidden.append(failed)
-            else:
+            elif failed.code is not MissingCode.FORBIDDEN or self._listed is None or watched.names(namespace):
                 return failed
+            else:  # It is watched only because it was listed: it is left out where it may not be read.
+                forbidden.append(failed)
         if forbidden and len(forbidden) == len(self.namespaces):
             return forbidden[0]
         if not waiting:
@@ -258,28 +158,22 @@ class QueueDiscovery:
 
     async def advance(self, now: Instant, limit: int) -> None:
         """Make up to `limit` of the calls that are due, those overdue longest first."""
-        self._lists.last_seen.update(dict.fromkeys(self._watched.named, now))
+        self.last_seen.update(dict.fromkeys(self._watched.named, now))
         end = self._client.calls + limit
         while jobs := self._due(now)[: max(0, end - self._client.calls)]:
             await asyncio.gather(*(self._run(job, now) for job in jobs))
         self._forget(now)
 
-    def _only_listed(self, namespace: str) -> bool:
-        """Whether a namespace is watched only because it was listed: then it is left out where it may not be read."""
-        watched = self._watched
-        named = namespace in watched.namespaces or (namespace == watched.own and watched.named_own)
-        return self._lists.namespaces is not None and not named
-
     def _forget(self, now: Instant) -> None:
-        lists, namespaces = self._lists, set(self.namespaces)
-        lists.last_seen = {
+        namespaces = set(self.namespaces)
+        self.last_seen = {
             key: seen
-            for key, seen in lists.last_seen.items()
+            for key, seen in self.last_seen.items()
             if (now - seen).total("seconds") < REMEMBER_SEC
             and (key.namespace in namespaces or key in self._watched.named)
             and not self._watched.leaves_out(key.task_queue)
         }
-        lists.versions = {key: versions for key, versions in lists.versions.items() if key in lists.last_seen}
+        self._versions = {key: versions for key, versions in self._versions.items() if key in self.last_seen}
         self._complete |= {namespace for namespace in namespaces if self._versions_known(namespace)}
 
     def _versions_known(self, namespace: str) -> bool:
@@ -289,7 +183,7 @@ class QueueDiscovery:
 
     def _jobs_of_versions(self, namespace: str) -> list[Job]:
         jobs = [Job("deployments", namespace)]
-        for (of, deployment), builds in self._lists.statuses.items():
+        for (of, deployment), builds in self._statuses.items():
             if of == namespace:
                 jobs.append(Job("deployment", namespace, deployment))
                 jobs += [Job("version", namespace, deployment, b) for b, status in builds.items() if status != _DRAINED]
@@ -308,9 +202,86 @@ class QueueDiscovery:
     async def _run(self, job: Job, now: Instant) -> None:
         result = self._results.setdefault(job, _Result())
         try:
-            result.due = now.add(seconds=await self._lists.fetch(job, now))
+            result.due = now.add(seconds=await self.fetch(job, now))
             result.error, result.succeeded = None, True
         except SourceError as error:
             lasting = error.code in (MissingCode.FORBIDDEN, MissingCode.ABSENT)
             result.due = now.add(seconds=REFUSED_AGAIN_SEC if lasting else FAILED_AGAIN_SEC)
             result.error = error
+
+    async def fetch(self, job: Job, now: Instant) -> float:
+        """Fetch a list; returns the seconds after which it is due again. Raises SourceError."""
+        return await getattr(self, f"_{job.what}")(job, now) or LIST_EVERY_SEC
+
+    def _saw(self, namespace: str, queue: str, now: Instant, version: str = "") -> None:
+        """A queue is in use, by a worker version if one is given."""
+        if queue and not self._watched.leaves_out(queue):
+            key = QueueKey(namespace, queue)
+            self.last_seen[key] = now
+            if version:
+                self._versions.setdefault(key, set()).add(version)
+
+    async def _namespaces(self, job: Job, _now: Instant) -> None:
+        pages = await self._client.pages(v1.ListNamespacesRequest(page_size=200), str(job))
+        infos = [namespace.namespace_info for page in pages for namespace in page.namespaces]
+        deleted = NamespaceState.NAMESPACE_STATE_DELETED
+        self._listed = tuple(sorted(i.name for i in infos if i.state != deleted and i.name not in SYSTEM_NAMESPACES))
+
+    async def _running(self, job: Job, now: Instant) -> None:
+        since = now.subtract(seconds=REMEMBER_SEC).format_iso()
+        query = RUNNING if job.what == "running" else f'ExecutionStatus != "Running" AND CloseTime > "{since}"'
+        found: set[str] = set()
+        for _ in range(MAX_PAGES):  # A page may be all of one busy queue: the next one leaves the known queues out.
+            names = ", ".join(f"'{queue}'" for queue in sorted(found) if not _NO_LITERAL.intersection(queue))
+            others = f" AND TaskQueue NOT IN ({names})" if names else ""
+            request = v1.ListWorkflowExecutionsRequest(namespace=job.namespace, page_size=200, query=query + others)
+            answer = await self._client.call(request, str(job))
+            found.update(execution.task_queue for execution in answer.executions)
+            if not answer.next_page_token:
+                break
+        for queue in found:
+            self._saw(job.namespace, queue, now)
+
+    _closed = _running
+
+    async def _activities(self, job: Job, now: Instant) -> None:
+        request = v1.ListActivityExecutionsRequest(namespace=job.namespace, page_size=200, query=RUNNING)
+        for execution in (await self._client.call(request, str(job))).executions:
+            self._saw(job.namespace, execution.task_queue, now)
+
+    async def _workers(self, job: Job, now: Instant) -> None:
+        for page in await self._client.pages(v1.ListWorkersRequest(namespace=job.namespace, page_size=200), str(job)):
+            for worker in page.workers or [info.worker_heartbeat for info in page.workers_info]:
+                of = worker.deployment_version
+                version = worker_version(of.deployment_name, of.build_id) if of.deployment_name else ""
+                self._saw(job.namespace, worker.task_queue, now, version)
+
+    async def _deployments(self, job: Job, _now: Instant) -> float:
+        found = set()
+        request = v1.ListWorkerDeploymentsRequest(namespace=job.namespace, page_size=100)
+        for page in await self._client.pages(request, str(job)):
+            for deployment in page.worker_deployments:
+                found.add((job.namespace, deployment.name))
+                statuses = self._statuses.setdefault((job.namespace, deployment.name), {})
+                for which in ("latest", "current", "ramping"):
+                    summary = getattr(deployment, f"{which}_version_summary")
+                    if summary.deployment_version.build_id:
+                        statuses[summary.deployment_version.build_id] = summary.status
+        self._statuses = {k: builds for k, builds in self._statuses.items() if k[0] != job.namespace or k in found}
+        return CURRENT_VERSIONS_EVERY_SEC if found else LIST_EVERY_SEC
+
+    async def _deployment(self, job: Job, _now: Instant) -> None:
+        request = v1.DescribeWorkerDeploymentRequest(namespace=job.namespace, deployment_name=job.deployment)
+        answer = await self._client.call(request, str(job))
+        self._statuses[(job.namespace, job.deployment)] = {
+            s.deployment_version.build_id: s.status for s in answer.worker_deployment_info.version_summaries
+        }
+
+    async def _version(self, job: Job, now: Instant) -> float:
+        request = v1.DescribeWorkerDeploymentVersionRequest(namespace=job.namespace)
+        request.deployment_version.deployment_name = job.deployment
+        request.deployment_version.build_id = job.build
+        answer = await self._client.call(request, str(job))
+        for info in answer.worker_deployment_version_info.task_queue_infos:
+            self._saw(job.namespace, info.name, now, worker_version(job.deployment, job.build))
+        return QUEUES_OF_VERSION_EVERY_SEC

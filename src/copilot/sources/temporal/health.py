@@ -1,17 +1,15 @@
 """A Temporal frontend and its permissions, for `copilot doctor`. Read-only, a handful of calls."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, GetSystemInfoRequest
 from temporalio.client import Client
-from temporalio.service import RPCError
 from whenever import Instant
 
 from copilot.rules.signals.readings import ServerFacts
 from copilot.settings.clusters import ClusterSettings
 from copilot.sources import time_limit
-from copilot.sources.temporal.client import RateLimitedClient, rpc_error
+from copilot.sources.temporal.client import RateLimitedClient
 from copilot.sources.temporal.discovery import QueueDiscovery, Watched
 from copilot.sources.temporal.queues import QueueDescriber, QueueKey
 from copilot.sources.temporal.source import MAX_LISTS
@@ -31,7 +29,7 @@ class Frontend:
     async def version(self) -> str:
         """The server's version."""
         async with _answering():
-            return str((await self._calls.call_raw(GetSystemInfoRequest())).server_version)
+            return str((await self._calls.call(GetSystemInfoRequest())).server_version)
 
     async def facts(self) -> ServerFacts:
         """Identity of the cluster behind it, the same at each of its frontends."""
@@ -41,7 +39,7 @@ class Frontend:
     async def find_namespace(self) -> None:
         """Return if the namespace exists."""
         async with _answering():
-            await self._calls.call_raw(DescribeNamespaceRequest(namespace=self.namespace))
+            await self._calls.call(DescribeNamespaceRequest(namespace=self.namespace))
 
     async def task_queues(self, cluster: ClusterSettings, now: Instant) -> tuple[tuple[QueueKey, ...], tuple[str, ...]]:
         """The task queues in use or named in settings, and the lists that permissions forbid, in words. Describes a few
@@ -57,11 +55,6 @@ class Frontend:
         return discovery.queues, discovery.refused()
 
 
-@asynccontextmanager
-async def _answering() -> AsyncIterator[None]:
-    """Turn a refusal, and no answer within five seconds, into a SourceError."""
-    try:
-        async with time_limit(TIMEOUT_SEC, f"no answer within {TIMEOUT_SEC:g} s"):
-            yield
-    except RPCError as error:
-        raise rpc_error(error) from error
+def _answering() -> AbstractAsyncContextManager[None]:
+    """SourceError without an answer within five seconds."""
+    return time_limit(TIMEOUT_SEC, f"no answer within {TIMEOUT_SEC:g} s")

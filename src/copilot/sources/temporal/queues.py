@@ -8,6 +8,7 @@ import asyncio
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from temporalio.api.enums.v1 import DescribeTaskQueueMode, TaskQueueKind, TaskQueueType
 from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue, TaskQueueStats, TaskQueueVersionSelection
@@ -32,10 +33,7 @@ POLLER_IDS = (RECENT_POLLERS, VERSION_POLLERS)
 QUEUE_IDS = (BACKLOG_COUNT, WORKFLOW_AGE, ACTIVITY_AGE, ADDED, DISPATCHED, RECENT_POLLERS, *VERSION_IDS)
 
 POLLER_RECENT_SEC = 75.0
-TYPES = {
-    "workflow": TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-    "activity": TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
-}
+TYPES = {kind: TaskQueueType.Value(f"TASK_QUEUE_TYPE_{kind.upper()}") for kind in ("workflow", "activity")}
 KINDS = tuple(TYPES)
 UNVERSIONED = "unversioned"
 MAX_QUEUES = 50
@@ -60,8 +58,7 @@ class QueueKey:
         return f"task queue {self.task_queue} of namespace {self.namespace}"
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """Tasks of one type for one worker version: the backlog, the age of its oldest task in seconds, tasks added and
     dispatched per second, the pollers, and how many of them polled within 75 seconds: a long poll lasts 60."""
 
@@ -90,14 +87,8 @@ class Description:
     def of_kind(self, kind: str) -> Part:
         """One task type, all versions together."""
         parts = [p for (k, _), p in self.parts.items() if k == kind]
-        return Part(
-            backlog=sum(p.backlog for p in parts),
-            age=max((p.age for p in parts if p.backlog), default=0.0),
-            added=sum(p.added for p in parts),
-            dispatched=sum(p.dispatched for p in parts),
-            pollers=sum(p.pollers for p in parts),
-            recent=sum(p.recent for p in parts),
-        )
+        age = max((p.age for p in parts if p.backlog), default=0.0)
+        return Part(*map(sum, zip(*parts, strict=True)))._replace(age=age)
 
 
 class QueueDescriber:
@@ -126,13 +117,11 @@ class QueueDescriber:
         return await self._by_type(key, now)
 
     async def _by_version(self, key: QueueKey, versions: Sequence[str], now: Clock) -> Description:
-        request = DescribeTaskQueueRequest(
-            namespace=key.namespace,
-            task_queue=_queue(key),
+        request = _request(
+            key,
             api_mode=DescribeTaskQueueMode.DESCRIBE_TASK_QUEUE_MODE_ENHANCED,
             task_queue_types=TYPES.values(),
             versions=TaskQueueVersionSelection(unversioned=True, all_active=True, build_ids=versions),
-            report_stats=True,
             report_pollers=True,
         )
         answer = await self._client.call_raw(request)
@@ -149,10 +138,7 @@ class QueueDescriber:
 
     async def _by_type(self, key: QueueKey, now: Clock) -> Description:
         async def of_type(kind: str) -> Part:
-            request = DescribeTaskQueueRequest(
-                namespace=key.namespace, task_queue=_queue(key), task_queue_type=TYPES[kind], report_stats=True
-            )
-            answer = await self._client.call(request, str(key))
+            answer = await self._client.call(_request(key, task_queue_type=TYPES[kind]), str(key))
             if not answer.HasField("stats"):
                 raise SourceError(MissingCode.ABSENT, "this server does not report backlogs", asked=str(key))
             return _part(answer.stats, answer.pollers, now())
@@ -162,8 +148,9 @@ class QueueDescriber:
         return Description(now(), parts, by_version=False)
 
 
-def _queue(key: QueueKey) -> TaskQueue:
-    return TaskQueue(name=key.task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL)
+def _request(key: QueueKey, **options: Any) -> DescribeTaskQueueRequest:
+    queue = TaskQueue(name=key.task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL)
+    return DescribeTaskQueueRequest(namespace=key.namespace, task_queue=queue, report_stats=True, **options)
 
 
 def _part(stats: TaskQueueStats, pollers: Sequence[PollerInfo], now: Instant) -> Part:
@@ -251,14 +238,15 @@ class QueueRotation:
         return list(chosen)
 
 
-_SIGNALS: tuple[tuple[str, Callable[[Part], float], str, Callable[[Iterable[float]], float]], ...] = (
-    (BACKLOG_COUNT, lambda part: part.backlog, "", sum),
-    (WORKFLOW_AGE, lambda part: part.age, "workflow", max),
-    (ACTIVITY_AGE, lambda part: part.age, "activity", max),
-    (ADDED, lambda part: part.added, "", sum),
-    (DISPATCHED, lambda part: part.dispatched, "", sum),
+Total = Callable[[Iterable[float]], float]
+_SIGNALS: tuple[tuple[str, str, Collection[str], Total], ...] = (
+    (BACKLOG_COUNT, "backlog", KINDS, sum),
+    (WORKFLOW_AGE, "age", ("workflow",), max),
+    (ACTIVITY_AGE, "age", ("activity",), max),
+    (ADDED, "added", KINDS, sum),
+    (DISPATCHED, "dispatched", KINDS, sum),
 )
-"""Signal, its value for a part, its only task type, and how values add up."""
+"""Signal, its field of a part, its task types, and how values add up."""
 
 
 def queue_readings(
@@ -267,46 +255,37 @@ def queue_readings(
     """Readings and breakdowns of all queues. `polled`: the queues and task types that have had pollers, for which zero
     pollers is a reading. No version ids where a queue is not known by version, no poller ids where no poller is to be
     expected."""
-    parts = [
-        (d.of_kind(kind), (key, kind) in polled, kind, _labels(key, kind))
-        for key, d in sorted(queues.items())
-        for kind in KINDS
-    ]
+    parts = {(key, kind): d.of_kind(kind) for key, d in sorted(queues.items()) for kind in KINDS}
     values: dict[str, float] = {}
     rows: Rows = {}
-    for signal_id, of, wanted, total in _SIGNALS:
-        found = [(labels, float(of(part))) for part, _, kind, labels in parts if wanted in ("", kind)]
+    for signal_id, field, kinds, total in _SIGNALS:
+        found = [(_labels(*of), float(getattr(part, field))) for of, part in parts.items() if of[1] in kinds]
         values[signal_id] = float(total(value for _, value in found)) if found else 0.0
         rows[signal_id] = _rows([row for row in found if row[1] > 0])
     pollers = [
-        (labels, float(part.recent))
-        for part, had_pollers, _, labels in parts
-        if part.pollers or part.backlog or part.added or had_pollers
+        (_labels(*of), float(part.recent))
+        for of, part in parts.items()
+        if part.pollers or part.backlog or part.added or of in polled
     ]
     if pollers:
         values[RECENT_POLLERS] = sum(n for _, n in pollers)
         rows[RECENT_POLLERS] = _rows(pollers, smallest=True)
     if all(d.by_version for d in queues.values()):
-        _add_versions(queues, values, rows)
+        # Both with the same rows: the queues with the largest backlog first, each with all its versions, so that a
+        # version without pollers is next to those that have some.
+        versions = [
+            (parts[key, kind].backlog, part, _labels(key, kind, worker_version=version))
+            for key, d in queues.items()
+            for (kind, version), part in d.parts.items()
+            if part.backlog or part.pollers or (version != UNVERSIONED and parts[key, kind].backlog)
+        ]
+        versions.sort(key=lambda row: (-row[0], -row[1].backlog, sorted(row[2].items())))
+        for signal_id, field in zip(VERSION_IDS, ("backlog", "recent"), strict=True):
+            shown = [(labels, float(getattr(part, field))) for _, part, labels in versions]
+            if shown or signal_id == VERSION_BACKLOG:
+                values[signal_id] = math.fsum(value for _, value in shown)
+                rows[signal_id] = _rows(shown[:MAX_BREAKDOWN_ROWS])
     return values, {signal_id: found for signal_id, found in rows.items() if found}
-
-
-def _add_versions(queues: Mapping[QueueKey, Description], values: dict[str, float], rows: Rows) -> None:
-    """Backlog and pollers by worker version, both with the same rows: the queues with the largest backlog first, each
-    with all its versions, so that a version without pollers is next to those that have some."""
-    found = [
-        (d.of_kind(kind).backlog, part.backlog, part.recent, _labels(key, kind, worker_version=version))
-        for key, d in queues.items()
-        for (kind, version), part in d.parts.items()
-        if part.backlog or part.pollers or (version != UNVERSIONED and d.of_kind(kind).backlog)
-    ]
-    found.sort(key=lambda row: (-row[0], -row[1], sorted(row[3].items())))
-    shown = found[:MAX_BREAKDOWN_ROWS]
-    values[VERSION_BACKLOG] = float(sum(backlog for _, backlog, _, _ in found))
-    rows[VERSION_BACKLOG] = _rows([(labels, float(backlog)) for _, backlog, _, labels in shown])
-    if found:
-        values[VERSION_POLLERS] = float(sum(pollers for _, _, pollers, _ in found))
-        rows[VERSION_POLLERS] = _rows([(labels, float(pollers)) for _, _, pollers, labels in shown])
 
 
 def _labels(key: QueueKey, kind: str, **more: str) -> Labels:

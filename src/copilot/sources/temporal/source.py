@@ -19,19 +19,10 @@ from copilot.errors import SettingsError, SourceError
 from copilot.rules.signals.readings import Missing, MissingCode, ServerFacts, Signals
 from copilot.settings.clusters import ClusterSettings
 from copilot.sources import ThrottledLog, time_limit
+from copilot.sources.temporal import queues
 from copilot.sources.temporal.client import CALLS_PER_SEC, RateLimitedClient, connect_failure, rpc_error, watched_client
 from copilot.sources.temporal.discovery import QueueDiscovery, Watched
-from copilot.sources.temporal.queues import (
-    KINDS,
-    POLLER_IDS,
-    QUEUE_IDS,
-    VERSION_IDS,
-    Description,
-    QueueDescriber,
-    QueueKey,
-    QueueRotation,
-    queue_readings,
-)
+from copilot.sources.temporal.queues import KINDS, Description, QueueDescriber, QueueKey, QueueRotation
 
 REACHABLE = "frontend.reachable"
 HEALTH_TIMEOUT_SEC = 3.0
@@ -51,7 +42,7 @@ class TemporalApiSource:
     where the cluster has no Temporal address."""
 
     name = "api"
-    expected = (REACHABLE, *QUEUE_IDS)
+    expected = (REACHABLE, *queues.QUEUE_IDS)
 
     def __init__(
         self, cluster: ClusterSettings, *, client: Client | None = None, now: Callable[[], Instant] = Instant.now
@@ -72,12 +63,11 @@ class TemporalApiSource:
             client = self._client or await watched_client(self._temporal)
             self._reader = _Reader(self._cluster, client, self._now)
         try:
-            unhealthy = await self._reader.unhealthy()
+            await self._reader.check_health()
         except SourceError as error:
-            return self._without(now, {}, error.code, f"{self._temporal.address}: {error.detail}")
-        if unhealthy:
-            detail = f"{self._temporal.address}: {unhealthy}"
-            return self._without(now, {REACHABLE: 0.0}, MissingCode.TARGET_DOWN, detail)
+            forbidden = error.code is MissingCode.FORBIDDEN
+            code, readings = (error.code, {}) if forbidden else (MissingCode.TARGET_DOWN, {REACHABLE: 0.0})
+            return self._without(now, readings, code, f"{self._temporal.address}: {error.detail}")
         within = min(
             QUEUES_TIMEOUT_SEC,
             max(MIN_QUEUES_SEC, SHARE_OF_INTERVAL * self._cluster.interval_sec),
@@ -114,24 +104,21 @@ class _Reader:
         self._rotation = QueueRotation(QueueDescriber(self.client), cluster.interval_sec, clock)
         self._polled: set[tuple[QueueKey, str]] = set()
 
-    async def unhealthy(self) -> str:
-        """Why the frontend fails its health check; empty when it passes. SourceError when the check is forbidden."""
+    async def check_health(self) -> None:
+        """SourceError when the frontend fails its health check, or the check is forbidden."""
         try:
             async with time_limit(HEALTH_TIMEOUT_SEC, f"no answer to the health check within {HEALTH_TIMEOUT_SEC:g} s"):
                 await self.client.wait()
                 healthy = await self._service.check_health(timeout=timedelta(seconds=HEALTH_TIMEOUT_SEC))
         except RPCError as error:
             if error.status in _NO_HEALTH_CHECK:
-                return ""
+                return
             failed = rpc_error(error)
-            if failed.code is MissingCode.FORBIDDEN:
-                raise failed from error
-            return failed.detail or "the health check failed"
+            raise SourceError(failed.code, failed.detail or "the health check failed") from error
         except RuntimeError as error:
-            return connect_failure(error)
-        except SourceError as error:
-            return error.detail
-        return "" if healthy else "the frontend answers that it is not serving"
+            raise SourceError(MissingCode.TARGET_DOWN, connect_failure(error)) from error
+        if not healthy:
+            raise SourceError(MissingCode.TARGET_DOWN, "the frontend answers that it is not serving")
 
     async def read(self, now: Instant, within_sec: float) -> Signals:
         """The readings at `now`, within `within_sec`. Raises SourceError where the queues are not known."""
@@ -143,33 +130,29 @@ class _Reader:
                 await self._discovery.advance(self._clock(), min(MAX_LISTS, budget // 3))
         if problem := self._discovery.problem():
             raise problem
-        left = budget - (self.client.calls - before)
-        queues = await self._rotation.describe(
-            self._discovery.queues, self._discovery.versions, left, max(0.0, end - time.monotonic())
-        )
-        return self._signals(now, queues)
+        left, seconds = budget - (self.client.calls - before), max(0.0, end - time.monotonic())
+        found = await self._rotation.describe(self._discovery.queues, self._discovery.versions, left, seconds)
+        return self._signals(now, found)
 
     async def _read_facts(self) -> None:
         """Version and identity of the cluster, once an hour, where it gives them."""
-        now = self._clock()
-        if now < self._facts_due:
-            return
-        self._facts_due = now.add(seconds=FACTS_EVERY_SEC)
-        try:
-            self.facts = await self.client.server_facts()
-        except SourceError as error:
-            log.info("Temporal's API: %s", error, extra={"event": "temporal.facts_unknown"})
+        if (now := self._clock()) >= self._facts_due:
+            self._facts_due = now.add(seconds=FACTS_EVERY_SEC)
+            try:
+                self.facts = await self.client.server_facts()
+            except SourceError as error:
+                log.info("Temporal's API: %s", error, extra={"event": "temporal.facts_unknown"})
 
-    def _signals(self, now: Instant, queues: dict[QueueKey, Description]) -> Signals:
-        self._polled.update((key, kind) for key, d in queues.items() for kind in KINDS if d.of_kind(kind).recent)
-        self._polled = {(key, kind) for key, kind in self._polled if key in queues}
-        values, rows = queue_readings(queues, self._polled)
-        unversioned = [] if all(d.by_version for d in queues.values()) else list(VERSION_IDS)
+    def _signals(self, now: Instant, found: dict[QueueKey, Description]) -> Signals:
+        self._polled.update((key, kind) for key, d in found.items() for kind in KINDS if d.of_kind(kind).recent)
+        self._polled = {(key, kind) for key, kind in self._polled if key in found}
+        values, rows = queues.queue_readings(found, self._polled)
+        unversioned = [] if all(d.by_version for d in found.values()) else list(queues.VERSION_IDS)
         why = Missing(code=MissingCode.ABSENT, detail="the worker versions of some task queues cannot be listed")
         return Signals(
             time=now,
-            readings={REACHABLE: 1.0, **dict.fromkeys(QUEUE_IDS), **values},
-            no_traffic=tuple(i for i in POLLER_IDS if i not in values and i not in unversioned),
+            readings={REACHABLE: 1.0, **dict.fromkeys(queues.QUEUE_IDS), **values},
+            no_traffic=tuple(i for i in queues.POLLER_IDS if i not in values and i not in unversioned),
             missing=dict.fromkeys(unversioned, why),
             breakdowns=rows,
             server=self.facts,
