@@ -55,13 +55,16 @@ async def test_an_update_keeps_place_focus_open_details_elements_and_the_chosen_
 async def test_without_a_free_event_stream_the_page_polls(browser: Browser) -> None:
     loop = telling("happy")
     one = ApiSettings(max_event_streams=1)
-    async with served(deps(loop), settings=one) as address, watched(browser) as seen, AsyncClient() as other:
-        async with other.stream("GET", f"{address}/events") as taken:
-            assert taken.status_code == 200
-            await open_page(seen, address)
-            loop.tell(evaluation("stressed", NOON.add(seconds=1)))
-            await expect(seen.page.locator("h1")).to_contain_text("Stressed")
-            await expect(seen.page.locator("#connection")).to_be_hidden()
+    async with (
+        served(deps(loop), settings=one) as address,
+        watched(browser) as seen,
+        AsyncClient() as other,
+        other.stream("GET", f"{address}/events"),
+    ):
+        await open_page(seen, address)
+        loop.tell(evaluation("stressed", NOON.add(seconds=1)))
+        await expect(seen.page.locator("h1")).to_contain_text("Stressed")
+        await expect(seen.page.locator("#connection")).to_be_hidden()
 
 
 async def test_the_hero_shows_the_worst_finding_once() -> None:
