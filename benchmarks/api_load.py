@@ -18,9 +18,9 @@ from whenever import Instant
 
 from benchmarks import Row
 from benchmarks._api_past import INTERVAL_SEC, judged
-from copilot.embedded.processes import start_own_postgres
 from copilot.embedded.signals import run_until_signal
 from copilot.embedded.supervisor import Supervisor
+from copilot.embedded.up import start_own_postgres
 from copilot.rules.model import HealthAssessment, Trigger
 from copilot.store.postgres import PostgresStore
 

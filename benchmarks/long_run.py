@@ -21,9 +21,9 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from benchmarks import Row
 from benchmarks._histories import Run, runs
 from benchmarks._long_run_worker import INTERVAL_SEC
-from copilot.embedded.processes import start_own_postgres, start_own_server
 from copilot.embedded.signals import run_until_signal
 from copilot.embedded.supervisor import Child, Supervisor
+from copilot.embedded.up import start_own_postgres, start_own_server
 from copilot.loops.definitions import OBSERVE, Definition, observe_id
 from copilot.loops.observe import ObserveClusterWorkflow
 from copilot.loops.starter import start_loop

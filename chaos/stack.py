@@ -14,9 +14,9 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from chaos.waiting import until
 from copilot.embedded.ports import LOOPBACK, free_ports
 from copilot.embedded.postgres import Postgres, accepts_connections
-from copilot.embedded.processes import OWN_SERVER, start_copilot, start_own_postgres, start_own_server
 from copilot.embedded.supervisor import Backoff, Event, Probe, Supervisor, http_responds, run_all
 from copilot.embedded.temporal import DevServer, frontend_healthy
+from copilot.embedded.up import OWN_SERVER, start_copilot, start_own_postgres, start_own_server
 
 WORKER, API, STORE, SERVER = "copilot-worker", "copilot-api", "postgres", OWN_SERVER
 VICTIMS = (WORKER, API, STORE, SERVER)

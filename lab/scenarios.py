@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from copilot.demo.faults import FAULTS, Action, baseline_load, nothing
+from copilot.demo.faults import FAULTS, Action, nothing
 from copilot.demo.load import Profile
 from copilot.demo.watched import ABANDONED_QUEUE, WORKERS, Baseline, WatchedCluster
 from copilot.demo.worker import WorkerTuning
@@ -119,12 +119,12 @@ SPECIAL = _changed(special_share=0.25)
 HEALTHY = (
     Scenario("healthy", "a steady mix of short and long workflows, without a fault"),
     _fault_of_demo("idle"),
-    Scenario("night", "the load falls by 90 %", lambda c: c.change_load(0.1), baseline_load),
+    Scenario("night", "the load falls by 90 %", lambda c: c.change_load(0.1), WatchedCluster.change_load),
     Scenario(
         "cron-spikes",
         "every minute 30 workflows start within two seconds, with little other load, and complete at once",
         during=lambda c: _spikes(c, _changed(short_per_sec=15.0), lasts_sec=2.0, every_sec=60.0),
-        end=baseline_load,
+        end=WatchedCluster.change_load,
         baseline=baseline(_changed(short_per_sec=0.5)),
     ),
     Scenario(
@@ -145,13 +145,13 @@ HEALTHY = (
     Scenario("half-the-workers", "one of two workers is killed; the other keeps up",
              lambda c: c.kill_workers(SECOND), lambda c: c.start_workers(None, SECOND)),
     Scenario("burst", "five times the load, for a minute",
-             during=lambda c: _burst(c, 5.0, seconds=60.0), end=baseline_load),
+             during=lambda c: _burst(c, 5.0, seconds=60.0), end=WatchedCluster.change_load),
     Scenario("metrics-flapping", "every third read of the server's metrics page fails",
              lambda c: c.fail_reads(3), lambda c: c.fail_reads(None)),
     Scenario("server-restart", "the server is killed and, 3 s later, started again on the same data",
              lambda c: c.restart_server(down_sec=3.0)),
     Scenario("client-mistakes", "clients signal workflows that do not exist and start one that already runs",
-             lambda c: c.change_load(mistakes_per_sec=4.0), baseline_load),
+             lambda c: c.change_load(mistakes_per_sec=4.0), WatchedCluster.change_load),
     Scenario(
         "abandoned-queue",
         "from before the run, five workflows wait on a task queue without pollers; no new ones are started on it",

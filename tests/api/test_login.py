@@ -3,16 +3,13 @@
 import logging
 
 import pytest
-from playwright.async_api import Browser, expect
 
 from copilot.api.auth import local_path, new_token, token_hash
 from copilot.settings.api import ApiSettings
 from tests.api.conftest import client
 from tests.api.standin import deps
 from tests.api.test_status import telling
-from tests.web.chromium import browser, served, watched
 
-__all__ = ["browser"]
 TOKEN = new_token()
 ASKING = ApiSettings(tokens={"alice": token_hash(TOKEN)})
 PERSON = {"accept": "text/html,*/*"}
@@ -84,18 +81,3 @@ async def test_a_proxys_word_that_it_speaks_https_counts_if_the_proxy_is_trusted
         answer = await api.post("/login", data={"token": TOKEN}, headers=proxied)
     assert ("secure" in answer.headers["set-cookie"].lower()) is secure
     assert ("client=203.0.113.9 " in caplog.text) is secure
-
-
-@pytest.mark.servers
-@pytest.mark.needs_debian("chromium")
-async def test_a_browser_logs_in_watches_and_logs_out(browser: Browser) -> None:
-    async with served(deps(telling()), settings=ASKING) as address, watched(browser) as seen:
-        await seen.page.goto(address + "/?show=critical")
-        await seen.page.get_by_label("Token").fill(TOKEN)
-        await seen.page.keyboard.press("Enter")
-        await expect(seen.page.locator("body.linked")).to_be_attached()
-        assert seen.page.url == address + "/?show=critical"
-        assert await seen.page.evaluate("document.cookie") == ""
-        await seen.page.get_by_role("button", name="Log out").click()
-        await expect(seen.page.get_by_label("Token")).to_be_visible()
-        seen.nothing_wrong()

@@ -178,7 +178,7 @@ async def test_issues_have_the_life_the_store_gave_them_and_the_words_of_the_new
 
 async def test_many_open_critical_issues_hide_no_warning_and_what_is_left_out_is_said() -> None:
     store = MemoryStore()
-    critical = [issue(subject=f"queue-{n}") for n in range(600)]
+    critical = [issue().model_copy(update={"subject": f"queue-{n}"}) for n in range(600)]
     slots = issue("slots_exhausted", "x", severity=Severity.WARNING)
     await store.save_assessment(assessment("critical", NOON.subtract(minutes=3), findings=(issue("gone", ""),)))
     await store.save_assessment(assessment("critical", NOON.subtract(minutes=2), findings=(*critical, slots)))

@@ -54,19 +54,15 @@ def test_a_database_is_set_up_looked_at_and_pruned_by_one_setting(
     before = db(tmp_path, url, "check-connection")
     assert before.exit_code == 1
     assert "copilot db setup-schema" in before.output
-    assert "has no tables yet" in db(tmp_path, url, "list-tables").output
     assert "version 2" in db(tmp_path, url, "setup-schema").output
     after = db(tmp_path, url, "check-connection", "--json")
     assert (after.exit_code, json.loads(after.output)["schema_version"]) == (0, 2)
     assert [c["status"] for c in json.loads(after.output)["checks"]][3:] == ["ok"] * 3
     fill(url)
     assert json.loads(db(tmp_path, url, "list-tables", "--json").output)["metrics_snapshots"] == 10
-    assert "metrics_snapshots" in db(tmp_path, url, "list-tables").output
-    dry = db(tmp_path, url, "prune", "--dry-run")
-    assert "4 rows before" in dry.output
+    assert "4 rows before" in db(tmp_path, url, "prune", "--dry-run").output
     gone = json.loads(db(tmp_path, url, "prune", "--older-than", "3d", "--batch", "2", "--json").output)
     assert (gone["deleted"], gone["rows"]["metrics_snapshots"], gone["dry_run"]) == (8, 7, False)
-    assert json.loads(db(tmp_path, url, "list-tables", "--json").output)["metrics_snapshots"] == 3
     assert "0 rows before" in db(tmp_path, url, "prune", "--older-than", "3d").output
 
 

@@ -1,10 +1,7 @@
 """`copilot demo` and `copilot fault` as a person or a script runs them."""
 
 import json
-import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +12,7 @@ import httpx
 import psutil
 import pytest
 
-from copilot.embedded.data_folder import find_demo
+from copilot.embedded.data_folder import find_demo, owned_folder
 from tests.cli.forked import assert_refused, forked
 
 COPILOT = (sys.executable, "-m", "copilot")
@@ -40,14 +37,6 @@ def own_list_of_demos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_cannot_be_done_is_one_line_and_exit_2(words: tuple[str, ...], why: str) -> None:
     assert_refused(forked(*words), why)
-
-
-def test_a_port_given_and_taken_is_one_line_and_exit_2() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        assert_refused(forked("demo", "--port", str(port)), f"copilot: port {port} cannot be used")
 
 
 def test_the_faults_are_listed_without_a_demo() -> None:
@@ -109,21 +98,15 @@ def test_a_demo_gives_a_verdict_takes_a_fault_from_a_second_terminal_and_ends_on
 
 
 @pytest.mark.servers
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
-def test_a_demo_killed_outright_leaves_no_process(running: subprocess.Popen[str]) -> None:
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL])
+def test_a_demo_that_is_ended_while_it_starts_leaves_no_process(
+    running: subprocess.Popen[str], by: signal.Signals
+) -> None:
     assert running.stderr is not None
-    assert any(line.startswith("the page: ") for line in running.stderr)
-    processes, left_behind = family(running.pid), find_demo(None).data_dir
-    os.kill(running.pid, signal.SIGKILL)
-    assert end(processes) == []
-    shutil.rmtree(left_behind)
-
-
-@pytest.mark.servers
-def test_a_demo_told_to_end_while_it_starts_leaves_nothing(running: subprocess.Popen[str]) -> None:
-    assert running.stderr is not None
-    assert "is ready" in running.stderr.readline()
+    assert any("watched-server is ready" in line for line in running.stderr)
     processes = family(running.pid)
-    running.send_signal(signal.SIGTERM)
-    assert running.wait(60) == 0
+    running.send_signal(by)
+    assert running.wait(60) == (0 if by is signal.SIGTERM else -by)
     assert end(processes) == []
+    with owned_folder(None):
+        """The next demo removes what is left of a killed one."""

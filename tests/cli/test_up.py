@@ -1,7 +1,6 @@
 """`copilot up` over a real, idle cluster: what it starts, what a killed worker costs, and that nothing stays behind."""
 
 import asyncio
-import os
 import signal
 import sys
 import time
@@ -16,6 +15,7 @@ import pytest
 from copilot.embedded.ports import free_ports
 from copilot.embedded.supervisor import Supervisor
 from copilot.embedded.temporal import DevServer
+from tests.cli.forked import forked
 from tests.folders import passable_folder
 
 pytestmark = pytest.mark.servers
@@ -107,12 +107,8 @@ address = "{watched.address}"
             assert "unknown" not in {p["health_state"] for p in points[2:]}
 
         for words in (["status", "--loops", "--json"], ["db", "list-tables", "--json"]):
-            beside = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "copilot", *words, "--config", str(config), stdout=asyncio.subprocess.PIPE,
-                env={**os.environ, "COPILOT_DATA_DIR": str(folder / "data")},
-            )  # fmt: skip
-            said, _ = await beside.communicate()
-            assert (beside.returncode, bool(said)) == (0, True), words
+            beside = forked(*words, "--config", str(config), env={"COPILOT_DATA_DIR": str(folder / "data")})
+            assert (beside.returncode, bool(beside.stdout)) == (0, True), words
 
         family = psutil.Process(up.pid).children(recursive=True)
         assert len(family) >= 4

@@ -1,16 +1,45 @@
 """Every name of ours in any deployment file is one that settings.py reads."""
 
 import re
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
+from copilot.settings.load import Settings
 from tests.deploy.dockerfile import DEPLOY
-from tests.deploy.settings_names import known
 
 NAME = re.compile(r"\bCOPILOT_[A-Z][A-Z0-9_]*")
 OF_OTHERS = {"COPILOT_API_URL", "COPILOT_API_TOKEN", "COPILOT_TOKEN"}
 """What Grafana's provisioning asks of its environment, and what `copilot status` shows the API: no settings."""
 FILES = [p for p in sorted(DEPLOY.rglob("*")) if p.is_file() and p.suffix not in (".png", ".pyc")]
+
+
+def known(name: str) -> bool:
+    """Whether settings.py has a place for the environment's `name`; names of others are not ours to judge."""
+    if not name.startswith("COPILOT_"):
+        return True
+    return _leads_somewhere(Settings, name.removeprefix("COPILOT_").lower().split("__"))
+
+
+def _leads_somewhere(model: type[BaseModel], path: list[str]) -> bool:
+    field = model.model_fields.get(path[0])
+    if field is None:
+        return False
+    if len(path) == 1:
+        return True
+    return any(_leads_somewhere(inner, path[1:]) for inner in _models(field.annotation))
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
+        for part in typing.get_args(annotation):
+            yield from _models(part)
 
 
 def names() -> dict[str, str]:

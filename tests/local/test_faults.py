@@ -6,18 +6,8 @@ from pathlib import Path
 import pytest
 
 from copilot.cli.demo import planned_fault
-from copilot.demo.faults import FAULTS, FaultReply, FaultRequest, PlannedFault, send_request, serving_requests
+from copilot.demo.faults import FaultReply, FaultRequest, PlannedFault, send_request, serving_requests
 from copilot.errors import CopilotError, StartError
-
-REQUIRED = {
-    "workers-down", "slots-exhausted", "workflows-failing", "burst", "idle", "server-frozen", "server-restart",
-    "frontend-rate-limit", "persistence-rate-limit", "database-locked", "metrics-cut",
-}  # fmt: skip
-
-
-def test_every_required_fault_is_in_the_table() -> None:
-    assert set(FAULTS) == REQUIRED
-    assert all(fault.what and fault.name == name for name, fault in FAULTS.items())
 
 
 @pytest.mark.parametrize(

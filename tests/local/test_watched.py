@@ -79,8 +79,16 @@ async def says(client: Client, name: str, what: str) -> None:
             await asyncio.sleep(0.2)
 
 
-async def test_the_third_party_a_deploy_and_single_workers_break_orders_until_they_are_back(tmp_path: Path) -> None:
-    async with watched(tmp_path, Baseline(load=NO_LOAD, abandoned=2)) as (cluster, client, told):
+async def test_builds_the_third_party_and_workers_break_orders_until_they_are_back(tmp_path: Path) -> None:
+    workers = dict.fromkeys(WORKERS, WorkerTuning(build="1"))
+    async with watched(tmp_path, Baseline(load=NO_LOAD, workers=workers, abandoned=2)) as (cluster, client, told):
+        assert await order(client, "before") == "charge done"
+        await cluster.set_current_build("2")
+        # The task queues hear of it in their own time.
+        name = await first_waiting(client)
+        await cluster.set_current_build("1")
+        assert await done(client, name) == "charge done"
+
         await cluster.break_third_party()
         assert await order(client, "plain") == "charge done"
         await started(client, "third-party", special=True)
@@ -88,39 +96,21 @@ async def test_the_third_party_a_deploy_and_single_workers_break_orders_until_th
         await cluster.restore_third_party()
         assert await done(client, "third-party") == "charge done"
 
-        await cluster.deploy_workers(WorkerTuning(bug=True))
+        # A worker may have a queue to itself, a bug, and workflow code that blocks.
+        first, second = WORKERS
+        await cluster.deploy_workers(WorkerTuning(queues=(ORDERS,), bug=True, build="1"), first)
+        await cluster.deploy_workers(WorkerTuning(queues=(BILLING,), build="1"), second)
         assert [f"{name} is stopped and stays down" in told for name in WORKERS] == [True, True]
         assert await order(client, "plain-again") == "charge done"
         await started(client, "bug", special=True)
         await says(client, "bug", "KeyError")
-        await cluster.deploy_workers()
-        assert await done(client, "bug") == "charge done"
-
-        forgotten = [
-            w async for w in client.list_workflows(f"TaskQueue = '{ABANDONED_QUEUE}' AND ExecutionStatus = 'Running'")
-        ]
-        assert len(forgotten) == 2
-
-        # A worker may have a queue to itself, and workflow code that blocks.
-        first, second = WORKERS
-        await cluster.deploy_workers(WorkerTuning(queues=(ORDERS,), task_sec=0.1), first)
-        await cluster.deploy_workers(WorkerTuning(queues=(BILLING,)), second)
-        assert await order(client, "blocks") == "charge done"
         await cluster.kill_workers(first)
         assert await waits(client, "waits")
-        await cluster.start_workers(None, first)
-        assert await done(client, "waits") == "charge done"
+        await cluster.start_workers(WorkerTuning(queues=(ORDERS,), task_sec=0.1, build="1"), first)
+        assert await done(client, "waits") == await done(client, "bug") == "charge done"
 
-
-async def test_work_for_a_build_that_nobody_runs_waits_until_another_is_current(tmp_path: Path) -> None:
-    workers = dict.fromkeys(WORKERS, WorkerTuning(build="1"))
-    async with watched(tmp_path, Baseline(load=NO_LOAD, workers=workers)) as (cluster, client, _):
-        assert await order(client, "before") == "charge done"
-        await cluster.set_current_build("2")
-        # The task queues hear of it in their own time.
-        name = await first_waiting(client)
-        await cluster.set_current_build("1")
-        assert await done(client, name) == "charge done"
+        abandoned = f"TaskQueue = '{ABANDONED_QUEUE}' AND ExecutionStatus = 'Running'"
+        assert (await client.count_workflows(abandoned)).count == 2
 
 
 PAGE = b"x" * 3_000_000

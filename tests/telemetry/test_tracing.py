@@ -97,16 +97,21 @@ def test_queries_of_the_loops_are_left_out(traced: Traced) -> None:
     assert set(traced.sent()) == {"RunActivity:fetch_signals"}
 
 
-def test_opentelemetry_is_imported_only_where_an_endpoint_is_set() -> None:
+def test_a_worker_imports_opentelemetry_only_for_an_endpoint_and_agents_only_for_a_model() -> None:
     code = """
 import os, sys
 sys.path[:0] = os.environ["OUR_PATH"].split(os.pathsep)
 import copilot.loops.worker
+from copilot.bootstrap import models
+from copilot.settings.models import ModelSettings
 from copilot.telemetry.spans import client_plugins, traced
 def loaded():
     with traced("worker"):
         print(any(m.startswith("opentelemetry") for m in sys.modules), bool(client_plugins()))
 loaded()
+models(ModelSettings())
+heavy = {"pydantic_ai", "genai_prices", "openai", "anthropic", "boto3"}
+print(*sorted(heavy & {m.partition(".")[0] for m in sys.modules}))
 os.environ |= {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_SDK_DISABLED": "true"}
 loaded()
 del os.environ["OTEL_SDK_DISABLED"]
@@ -116,4 +121,4 @@ loaded()
         [sys.executable, "-W", "error", "-c", code],
         env={"OUR_PATH": ":".join(sys.path)}, capture_output=True, text=True, timeout=240, check=True,
     )  # fmt: skip
-    assert done.stdout.splitlines() == ["False False", "False False", "True True"]
+    assert done.stdout.splitlines() == ["False False", "", "False False", "True True"]

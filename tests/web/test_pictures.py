@@ -42,8 +42,6 @@ async def test_a_picture_can_be_taken(browser: Browser, name: str, tmp_path: Pat
     state, path, light = PICTURES[name]
     shown = await story(state) if state else several()
     async with served(shown) as address, watched(browser, light=light, width=1180, height=880) as seen:
-        await seen.page.clock.set_fixed_time("2026-11-22T12:00:04Z")
-        await seen.page.emulate_media(reduced_motion="reduce")
         await open_page(seen, address + path)
         height = min(880, await seen.page.evaluate("document.querySelector('footer').getBoundingClientRect().bottom"))
         clip = {"x": 0.0, "y": 0.0, "width": 1180.0, "height": float(height)}

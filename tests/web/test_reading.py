@@ -1,7 +1,6 @@
 """Who reads the page: by ear, by keyboard, on a telephone, on paper, in the dark."""
 
 from dataclasses import replace
-from typing import Literal
 
 import pytest
 from playwright.async_api import Browser, expect
@@ -10,6 +9,7 @@ from copilot.api.auth import new_token, token_hash
 from copilot.rules.signals.readings import LogPattern
 from copilot.settings.api import ApiSettings
 from tests.api.standin import ToldLoop, deps
+from tests.api.test_status import telling
 from tests.evaluations import NOON, evaluation, in_a_models_words
 from tests.web.axe import barriers
 from tests.web.chromium import open_page, served, watched
@@ -17,10 +17,10 @@ from tests.web.stories import story
 
 pytestmark = [pytest.mark.servers, pytest.mark.needs_debian("chromium")]
 
-Theme = Literal["light", "dark"]
 OPEN_ALL = "document.querySelectorAll('details').forEach(d => d.open = true)"
-CHECKED: dict[int, Theme | None] = {1440: "dark", 390: "light", 320: None, 800: None, 2560: None}
-"""Widths of the page; axe-core, which takes long, runs once in each theme."""
+WIDTHS = (320, 800, 2560, 390, 1440)
+CONTRAST = "color-contrast"
+"""The rule of axe-core that a theme can break; axe-core takes long, and of the other theme needs no more."""
 
 
 @pytest.mark.parametrize("state", ["happy", "stressed", "critical", "unknown"])
@@ -31,12 +31,15 @@ async def test_each_state_is_shown_without_barriers_and_overflow(browser: Browse
         await expect(seen.page.locator(".all")).to_have_attribute("data-state", state)
         await expect(seen.page).to_have_title(f"{state.capitalize()} · default · Temporal SRE Copilot")
         await seen.page.evaluate(OPEN_ALL)
-        for width, theme in CHECKED.items():
+        for width in WIDTHS:
             await seen.page.set_viewport_size({"width": width, "height": 1000})
             assert await seen.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, width
-            if theme is not None:
-                await seen.page.emulate_media(color_scheme=theme)
-                assert await barriers(seen.page) == [], f"{theme}, {width} px"
+            if width == 390:
+                await seen.page.emulate_media(color_scheme="light")
+                assert await barriers(seen.page) == [], "light, 390 px"
+                await seen.page.emulate_media(color_scheme="dark")
+        part = "html" if state == "critical" else ".hero"
+        assert await barriers(seen.page, CONTRAST, part=part) == [], "dark, 1440 px"
         seen.nothing_wrong()
 
 
@@ -55,33 +58,35 @@ async def test_no_other_page_has_barriers(browser: Browser) -> None:
     over = deps(loop, clusters=("eu", "us", "never"))
     async with served(over) as open_address, served(over, settings=locked) as locked_address, watched(browser) as seen:
 
-        async def readable(*themes: Theme) -> None:
-            for theme in themes:
-                await seen.page.emulate_media(color_scheme=theme)
-                assert await barriers(seen.page) == [], f"{seen.page.url}, {theme}"
+        async def readable(*rules: str, dark: bool = False, part: str = "html") -> None:
+            await seen.page.emulate_media(color_scheme="dark" if dark else "light")
+            assert await barriers(seen.page, *rules, part=part) == [], f"{seen.page.url}, dark: {dark}"
 
-        for path in ("/", "/?cluster=eu&sort=service", "/runbooks/no_pollers/page"):
-            await seen.page.goto(open_address + path)
-            await seen.page.evaluate(OPEN_ALL)
-            await readable("light", "dark")
-        await seen.page.set_viewport_size({"width": 390, "height": 1000})
-        await readable("dark")
-        await seen.page.goto(open_address + "/?cluster=eu&at=2026-01-01")
-        await readable("light")
-        await seen.page.goto(open_address + "/?cluster=eu")
+        await seen.page.goto(open_address + "/")
+        await readable()
+        await readable(CONTRAST, dark=True)
+        await seen.page.goto(open_address + "/?cluster=eu&sort=service")
+        await seen.page.evaluate(OPEN_ALL)
+        await readable(dark=True)
         await seen.page.locator(".callout .runbook-link").click()
         await expect(seen.page.locator("#runbook h1")).to_be_visible()
-        await readable("light")
+        await readable(part="#runbook")
+        await seen.page.goto(open_address + "/runbooks/no_pollers/page")
+        await readable(CONTRAST)
+        await seen.page.set_viewport_size({"width": 390, "height": 1000})
+        await readable(dark=True)
+        await seen.page.goto(open_address + "/?cluster=eu&at=2026-01-01")
+        await readable()
         seen.nothing_wrong()
         await seen.page.goto(locked_address)
         await expect(seen.page.get_by_label("Token")).to_be_focused()
-        await readable("light", "dark")
+        await readable()
+        await readable(CONTRAST, dark=True)
 
 
 async def test_the_keyboard_alone_is_enough(browser: Browser) -> None:
     async with served(await story("critical")) as address, watched(browser) as seen:
-        await seen.page.goto(address)
-        await expect(seen.page.locator("body.linked")).to_be_attached()
+        await open_page(seen, address)
         await seen.page.keyboard.press("Tab")
         await expect(seen.page.get_by_role("link", name="Skip to what is wrong")).to_be_focused()
         await seen.page.keyboard.press("Enter")
@@ -101,13 +106,26 @@ async def test_the_keyboard_alone_is_enough(browser: Browser) -> None:
 
 async def test_reduced_motion_stops_animations_and_print_has_a_white_background(browser: Browser) -> None:
     async with served(await story("critical")) as address, watched(browser) as seen:
-        await seen.page.emulate_media(reduced_motion="reduce")
-        await seen.page.goto(address)
-        await expect(seen.page.locator("body.linked")).to_be_attached()
+        await open_page(seen, address)
         assert await seen.page.evaluate("document.getAnimations().length") == 0
-        await seen.page.emulate_media(media="print", reduced_motion="reduce")
+        await seen.page.emulate_media(media="print")
         await expect(seen.page.locator(".filter")).to_be_hidden()
         background = "getComputedStyle(document.querySelector('.hero')).backgroundImage"
         assert await seen.page.evaluate(background) == "none"
         await expect(seen.page.locator(".story dl")).to_be_visible()
         await expect(seen.page.locator("h1")).to_be_visible()
+
+
+async def test_a_browser_logs_in_watches_and_logs_out(browser: Browser) -> None:
+    token = new_token()
+    locked = ApiSettings(tokens={"alice": token_hash(token)})
+    async with served(deps(telling("happy")), settings=locked) as address, watched(browser) as seen:
+        await seen.page.goto(address + "/?show=critical")
+        await seen.page.get_by_label("Token").fill(token)
+        await seen.page.keyboard.press("Enter")
+        await expect(seen.page.locator("body.linked")).to_be_attached()
+        assert seen.page.url == address + "/?show=critical"
+        assert await seen.page.evaluate("document.cookie") == ""
+        await seen.page.get_by_role("button", name="Log out").click()
+        await expect(seen.page.get_by_label("Token")).to_be_visible()
+        seen.nothing_wrong()

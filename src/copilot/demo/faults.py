@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from copilot.demo.watched import WatchedCluster
 from copilot.demo.worker import WorkerTuning
 from copilot.embedded.temporal import DynamicConfig
 from copilot.errors import CopilotError, StartError
+from copilot.settings.sources import Section
 
 Action = Callable[[WatchedCluster], Awaitable[None]]
 """Something done to the watched cluster."""
@@ -53,11 +54,6 @@ async def nothing(_cluster: WatchedCluster) -> None:
     """Leave the cluster alone."""
 
 
-async def baseline_load(cluster: WatchedCluster) -> None:
-    """Return to the baseline load."""
-    await cluster.change_load()
-
-
 async def replace_workers(cluster: WatchedCluster, tuning: WorkerTuning | None = None) -> None:
     """Kill all workers and start them with this tuning; without one, as in the baseline."""
     await cluster.kill_workers()
@@ -72,10 +68,10 @@ FAULTS: dict[str, Fault] = {
         Fault("slots-exhausted", "the workers get 2 activity slots a queue, and an activity takes 4 s", "workers",
               lambda c: replace_workers(c, FULL_WORKERS), replace_workers),
         Fault("workflows-failing", "60 % of the short workflows fail in their own code", "load",
-              lambda c: c.change_load(failing_share=FAILING_SHARE), baseline_load),
+              lambda c: c.change_load(failing_share=FAILING_SHARE), WatchedCluster.change_load),
         Fault("burst", "five times the load, for a minute", "load",
-              lambda c: c.change_load(BURST_FACTOR), baseline_load, BURST_SEC),
-        Fault("idle", "no new workflows are started", "load", lambda c: c.change_load(0), baseline_load),
+              lambda c: c.change_load(BURST_FACTOR), WatchedCluster.change_load, BURST_SEC),
+        Fault("idle", "no new workflows are started", "load", lambda c: c.change_load(0), WatchedCluster.change_load),
         Fault("server-frozen", "the server is stopped with SIGSTOP", "server",
               WatchedCluster.freeze_server, WatchedCluster.thaw_server),
         Fault("server-restart", "the server is killed and, 3 s later, started again on the same data", "server",
@@ -108,19 +104,15 @@ class PlannedFault:
     until_sec: float | None = None
 
 
-class FaultRequest(BaseModel):
+class FaultRequest(Section):
     """What a second terminal asks for: inject or clear `fault`, or clear all; without both, only list active faults."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     fault: str | None = None
     clear: bool = False
 
 
-class FaultReply(BaseModel):
+class FaultReply(Section):
     """Whether the request succeeded, what was done or why not, and the faults that are active now."""
-
-    model_config = ConfigDict(frozen=True)
 
     done: bool
     text: str

@@ -16,9 +16,9 @@ from copilot.demo.watched import WatchedCluster
 from copilot.embedded.data_folder import RunningDemo, owned_folder
 from copilot.embedded.ports import LOOPBACK, claim_port
 from copilot.embedded.postgres import Postgres
-from copilot.embedded.processes import start_copilot, start_own_postgres, start_own_server
 from copilot.embedded.supervisor import Event, Supervisor, run_all
 from copilot.embedded.temporal import DevServer
+from copilot.embedded.up import start_copilot, start_own_postgres, start_own_server
 from copilot.errors import StartError
 from copilot.settings.clusters import ClusterSettings, WatchedTemporal
 

@@ -3,29 +3,33 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from copilot.bootstrap import temporal_given
 from copilot.embedded.data_folder import is_locked, locked
-from copilot.embedded.ports import claim_port
-from copilot.embedded.processes import start_copilot, start_own_postgres, start_own_server
-from copilot.embedded.supervisor import Event, Supervisor, run_all
+from copilot.embedded.ports import claim_port, free_ports
+from copilot.embedded.postgres import Postgres, prepare
+from copilot.embedded.supervisor import Child, Event, Probe, Supervisor, http_responds, run_all
+from copilot.embedded.temporal import DevServer
 from copilot.errors import SettingsError
 from copilot.settings.load import Settings
+from copilot.settings.sources import Section
 
 LOCK = "up.lock"
 SERVICES_FILE = "up.json"
+OWN_SERVER = "copilot-server"
+STAGE_PROCESSES = 1
+"""The Copilot's processes stop before the servers they use."""
 
 
-class EmbeddedServices(BaseModel):
+class EmbeddedServices(Section):
     """Addresses of the Temporal and the store that a running `copilot up` started; None where the configuration names
     one."""
-
-    model_config = ConfigDict(frozen=True)
 
     temporal: str | None
     store: str | None
@@ -117,3 +121,37 @@ def _published(folder: Path, services: EmbeddedServices) -> Iterator[None]:
         yield
     finally:
         file.unlink(missing_ok=True)
+
+
+async def start_copilot(
+    supervisor: Supervisor, config: Path | None, api_url: str, environment: Mapping[str, str | None] | None = None
+) -> None:
+    """Create the store's tables, then start the worker, the API and the loops on one configuration file (None: the one
+    in the working directory, if any). `environment` changes theirs; by default only the file counts, and loopback needs
+    no proxy."""
+    foreign = (key for key in os.environ if key.startswith(("COPILOT_", "TEMPORAL_")))
+    env = environment or {**dict.fromkeys(foreign), "NO_PROXY": "127.0.0.1,localhost"}
+
+    def command(name: str, *words: str, ready: Probe | None = None) -> Child:
+        argv = (sys.executable, "-m", "copilot", *words, *(("--config", str(config)) if config else ()))
+        return Child(name, argv, env=env, ready=ready, ready_within=60, stage=STAGE_PROCESSES)
+
+    await supervisor.run(command("setup-schema", "db", "setup-schema"))
+    api = command("copilot-api", "api", ready=http_responds(f"{api_url}/healthz"))
+    await run_all(
+        supervisor.start(command("copilot-worker", "worker"), api), supervisor.run(command("copilot-start", "start"))
+    )
+
+
+async def start_own_server(supervisor: Supervisor, folder: Path) -> DevServer:
+    """Start the Copilot's Temporal. Returns when it is ready."""
+    server = DevServer(OWN_SERVER, folder / "copilot.sqlite", *free_ports(3))
+    await supervisor.start(server.child({}))
+    return server
+
+
+async def start_own_postgres(supervisor: Supervisor, folder: Path, *, throwaway: bool = False) -> Postgres:
+    """Start the Copilot's PostgreSQL. Returns when it is ready."""
+    postgres = await prepare(supervisor, folder / "postgres", free_ports(1)[0], throwaway=throwaway)
+    await supervisor.start(postgres.child())
+    return postgres

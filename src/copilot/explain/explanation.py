@@ -49,7 +49,10 @@ def explained(evaluation: Evaluation) -> ExplainedEvaluation:
         return evaluation
     verdict, signals = evaluation.verdict, evaluation.signals
     gates = tuple(replace(gate, sentence=gate_sentence(gate, signals)) for gate in verdict.gates)
-    issues = tuple(Issue(**_facts(found), **_explanation(found, gates)) for found in evaluation.findings)
+    issues = tuple(
+        Issue(**{name: value for name, value in found if name in Detected.model_fields}, **_explanation(found, gates))
+        for found in evaluation.findings
+    )
     words = Words(evaluation, gates, issues)
     return ExplainedEvaluation.model_construct(
         **{
@@ -77,10 +80,6 @@ def explained_as_of(evaluation: ExplainedEvaluation, now: Instant) -> ExplainedE
     missed = "No evaluation" if read == evaluation.time else "Not enough data for a verdict"
     since = read.round("second", mode="floor").format_iso()
     return seen.model_copy(update={"summary": f"{missed} since {since}. Before that: {evaluation.summary}"})
-
-
-def _facts(found: Detected) -> dict[str, Any]:
-    return {name: value for name, value in found if name in Detected.model_fields}
 
 
 def _explanation(detected: Detected, gates: tuple[GateResult, ...]) -> dict[str, Any]:

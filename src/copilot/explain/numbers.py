@@ -13,23 +13,15 @@ def quantity(value: float | None, unit: str) -> str:
     """A value with its signal's unit for a table: 44 ms, 1.6 s, 99.2 %, 1,204."""
     if value is None:
         return NOTHING
-    match unit:
-        case "ms":
-            return duration(value / 1000) if abs(value) >= 1000 else f"{number(value)} ms"
-        case "s":
-            return duration(value)
-        case "ratio":
-            return f"{number(100 * value)} %"
-        case "percent":
-            return f"{number(value)} %"
-        case "bool":
-            return "yes" if value else "no"
-        case "bytes":
-            return _bytes(value)
-        case "count" | "":
-            return number(value)
-        case _:
-            return f"{number(value)} {unit.removeprefix('1')}"
+    if unit == "bool":
+        return "yes" if value else "no"
+    if unit in ("ratio", "percent"):
+        return f"{number(100 * value if unit == 'ratio' else value)} %"
+    if unit == "bytes":
+        return _bytes(value)
+    if unit == "s" or (unit == "ms" and abs(value) >= 1000):
+        return duration(value if unit == "s" else value / 1000)
+    return number(value) if unit in ("count", "") else f"{number(value)} {unit.removeprefix('1')}"
 
 
 def number(value: float) -> str:
@@ -95,19 +87,10 @@ def percent(share: float) -> str:
 
 def measure(value: float, unit: str) -> str:
     """A value in a signal's unit, for prose."""
-    match unit:
-        case "ms":
-            return took(value)
-        case "s":
-            return span(value)
-        case "ratio":
-            return percent(value)
-        case "1/s":
-            return rate(value)
-        case "attempts":
-            return count(max(1, ceil(value)), "attempt")
-        case _:
-            return quantity(value, unit)
+    if unit == "attempts":
+        return count(max(1, ceil(value)), "attempt")
+    prose = {"ms": took, "s": span, "ratio": percent, "1/s": rate}.get(unit)
+    return prose(value) if prose else quantity(value, unit)
 
 
 def listed(names: list[str], most: int = 5) -> str:

@@ -1,7 +1,11 @@
 """Server Health, Persistence and Workers: every signal of the taxonomy that metrics give, as PromQL in a dialect, over
-the rate interval of the panel (Grafana's JSON, schema 1)."""
+the rate interval of the panel. What all of them share is in signal-templates.json (Grafana's JSON, schema 1): a
+dashboard that is refreshed every 30 s, with links to the others that keep time and variables, and a panel."""
 
+import copy
+import json
 from collections.abc import Iterable, Sequence
+from importlib.resources import files
 from itertools import groupby
 from typing import Any
 
@@ -10,7 +14,7 @@ from copilot.rules.signals.taxonomy import SPECS, SignalSpec
 
 Json = dict[str, Any]
 
-SOURCE: Json = {"type": "prometheus", "uid": "${prometheus}"}
+_TEMPLATES: Json = json.loads((files("copilot.grafana") / "signal-templates.json").read_text(encoding="utf-8"))
 WINDOW_SEC = 60.0
 WINDOW, INTERVAL = "[1m]", "[$__rate_interval]"
 WIDTH, HEIGHT, COLUMNS = 8, 7, 24
@@ -38,18 +42,18 @@ def signal_dashboards(dialects: Sequence[str] = ()) -> dict[str, Json]:
     for spec in SPECS.values():
         if spec.id in promql:
             specs[f"temporal-{spec.dashboard}"].append(spec)
-    return {uid: _dashboard(uid, *ABOUT[uid], _panels(chosen, promql)) for uid, chosen in specs.items()}
-
-
-def _group(spec: SignalSpec) -> str:
-    return spec.id.split(".")[0]
+    shared: Json = _TEMPLATES["dashboard"]
+    return {
+        uid: {**shared, "uid": uid, "title": title, "panels": _panels(specs[uid], promql), "description": text}
+        for uid, (title, text) in ABOUT.items()
+    }
 
 
 def _panels(specs: Iterable[SignalSpec], promql: dict[str, str]) -> list[Json]:
     """A row a group of signals, below it its panels, three abreast."""
     placed: list[Json] = []
     y = 0
-    for group, members in groupby(specs, key=_group):
+    for group, members in groupby(specs, key=lambda spec: spec.id.split(".")[0]):
         title = group.replace("_", " ").capitalize()
         row = {"type": "row", "title": title, "collapsed": False, "panels": []}
         placed.append({**row, "id": len(placed) + 1, "gridPos": {"x": 0, "y": y, "w": COLUMNS, "h": 1}})
@@ -64,48 +68,8 @@ def _panels(specs: Iterable[SignalSpec], promql: dict[str, str]) -> list[Json]:
 
 
 def _panel(spec: SignalSpec, promql: str) -> Json:
-    expr = promql.replace(WINDOW, INTERVAL)
-    target = {"expr": expr, "legendFormat": spec.id, "range": True, "editorMode": "code", "refId": "A"}
-    look = {"lineWidth": 1, "fillOpacity": 8, "showPoints": "never", "spanNulls": False}
-    return {
-        "type": "timeseries",
-        "title": spec.id.split(".")[1].replace("_", " "),
-        "datasource": SOURCE,
-        "pluginVersion": "12.0.0",
-        "targets": [{"datasource": SOURCE, **target}],
-        "transparent": False,
-        "options": {
-            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": False},
-            "tooltip": {"mode": "multi", "sort": "desc"},
-        },
-        "fieldConfig": {"defaults": {"unit": UNITS[spec.unit], "min": 0, "custom": look}, "overrides": []},
-        "description": f"{spec.id}: {spec.meaning}",
-    }
-
-
-def _dashboard(uid: str, title: str, description: str, panels: list[Json]) -> Json:
-    """A dashboard, refreshed every 30 s, with links to the others that keep time and variables."""
-    return {
-        "uid": uid,
-        "title": title,
-        "tags": ["temporal", "temporal-sre-copilot"],
-        "schemaVersion": 41,
-        "version": 1,
-        "editable": True,
-        "graphTooltip": 1,
-        "refresh": "30s",
-        "time": {"from": "now-1h", "to": "now"},
-        "timepicker": {"refresh_intervals": ["10s", "30s", "1m", "5m"]},
-        "timezone": "utc",
-        "links": [
-            {"type": "dashboards", "title": "Temporal", "tags": ["temporal-sre-copilot"], "asDropdown": False,
-             "includeVars": True, "keepTime": True, "targetBlank": False, "icon": "external link"},
-        ],
-        "templating": {"list": [
-            {"name": "prometheus", "label": "Prometheus", "type": "datasource", "query": "prometheus", "refresh": 1,
-             "regex": "", "multi": False, "includeAll": False, "hide": 0},
-        ]},
-        "annotations": {"list": []},
-        "panels": panels,
-        "description": description,
-    }  # fmt: skip
+    panel: Json = copy.deepcopy(_TEMPLATES["panel"])
+    panel["title"] = spec.id.split(".")[1].replace("_", " ")
+    panel["targets"][0] |= {"expr": promql.replace(WINDOW, INTERVAL), "legendFormat": spec.id}
+    panel["fieldConfig"]["defaults"]["unit"] = UNITS[spec.unit]
+    return panel | {"description": f"{spec.id}: {spec.meaning}"}

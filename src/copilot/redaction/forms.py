@@ -89,26 +89,22 @@ _KEYS = (
 _SUFFIX = r"(?:[_-]?(?:key|value|hash|id|string|data|base64|b64|\d{1,3}))?"
 
 
-def _form(kind: str, pattern: str, hints: tuple[str, ...]) -> Form:
-    return Form(kind, re.compile(pattern), hints)
-
-
-FORMS: tuple[Form, ...] = (
-    _form(
+_FORMS = (
+    (
         "private-key",
         r"-{4,5}[ +]?BEGIN[A-Za-z0-9 +%]{0,60}-{4,5}"
         r"(?:(?:[^-]|-(?!---)){0,20000}+-{4,5}[ +]?END[A-Za-z0-9 +%]{0,60}-{4,5}"
         r"|(?:[A-Za-z0-9+/=_]{16,}+|\\+[nrt]|%0[AaDd]|%2[BbFf]|%3[Dd]|[\s\"',])*+[A-Za-z0-9+/=_]*+)",
         ("begin",),
     ),
-    _form("aws", r"(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}", ("akia", "asia", "abia", "acca", "a3t")),
-    _form(
+    ("aws", r"(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}", ("akia", "asia", "abia", "acca", "a3t")),
+    (
         "cloud",
         r"AIza[\w-]{35}|ya29\.[\w.-]{20,}+|GOCSPX-[\w-]{20,}+|[\w~.-]{3}[0-9]Q~[\w~.-]{31,34}"
         r"|do[opr]_v1_[a-f0-9]{64}|LTAI[A-Za-z0-9]{12,20}",
         ("aiza", "ya29.", "gocspx-", "q~", "_v1_", "ltai"),
     ),
-    _form(
+    (
         "service",
         r"gh[opusr]_[A-Za-z0-9]{30,}+|github_pat_\w{20,}+|gl[a-z]{2,5}-[\w-]{20,}+|xox[a-z]-[\w-]{10,}+"
         r"|xapp-[\w-]{10,}+|hooks\.slack\.com/(?:services|workflows)/[\w/+-]{20,}+|[srp]k_(?:live|test)_\w{10,}+"
@@ -119,48 +115,49 @@ FORMS: tuple[Form, ...] = (
         ("gh", "gl", "xox", "xapp", "hooks.slack", "k_live", "k_test", "whsec", "sk-", "npm_", "pypi-", "sg.", "hf_")
         + ("hv", "sk", "shp", "dapi", "lin_api", "atatt", "age-secret", ":aa", "discord"),
     ),
-    _form("jwt", r"eyJ[\w-]{8,}+(?:(?:\.|%2[eE])[\w-]*+){0,4}", ("eyj",)),
-    _form(
+    ("jwt", r"eyJ[\w-]{8,}+(?:(?:\.|%2[eE])[\w-]*+){0,4}", ("eyj",)),
+    (
         "credential",
         rf"(?i)(?:authorization|x-api-key|x-auth-token|cookie){_EQUALS}\[?(?P<secret>[^\r\n\]\"'}}]{{1,8000}}+)",
         ("authorization", "x-api-key", "x-auth-token", "cookie"),
     ),
-    _form(
+    (
         "credential",
         r"(?i)(?<![a-z])(?:bearer|basic|negotiate|apikey|token)(?:\s{1,4}|%20|\+)"
         rf"(?P<secret>(?!{PLACEHOLDER})"
         r"(?!(?-i:[A-Za-z]?[a-z-]{1,30}+)(?![\w~+/=]|\.\w))(?!\d{1,9}+(?![\w~+/=.-]))[\w.~+/-]{6,}+=*)",
         ("bearer", "basic", "negotiate", "apikey", "token"),
     ),
-    _form(
+    (
         "password",
         r"(?i)[a-z][a-z0-9+.-]{1,20}(?:://|%3a%2f%2f)(?:[^\s/?#@:\"'<>%‹›]|%(?!3a|2f|40)){0,128}+(?::|%3a)"
         rf"(?P<secret>(?!{PLACEHOLDER}(?:@|%40))(?!\d{{1,5}}(?:[/?#\s\"']|$))"
         r"[^\s\"'<>]{1,512})(?:@|%40)",
         ("://", "%3a%2f%2f"),
     ),
-    _form("credential", r"(?i)(?:://|%3a%2f%2f)(?P<secret>[^\s/?#@:\"'<>%‹›]{16,}+)(?:@|%40)", ("://", "%3a%2f%2f")),
-    _form(
+    ("credential", r"(?i)(?:://|%3a%2f%2f)(?P<secret>[^\s/?#@:\"'<>%‹›]{16,}+)(?:@|%40)", ("://", "%3a%2f%2f")),
+    (
         "password",
         r"(?i)(?<![\w.])[\w.-]{1,64}:(?P<secret>[^\s\"'<>@‹›]{1,256}+)@(?:tcp|unix|udp)\(",
         ("@tcp(", "@unix(", "@udp("),
     ),
-    _form(
+    (
         "secret",
         rf"(?i){_KEYS}{_SUFFIX}{_EQUALS}(?:{_QUOTED}|{_STATUS}{_BARE})",
         ("pass", "pwd", "secret", "token", "key", "credential", "sig", "auth", "session", "cookie", "otp", "pin")
         + ("connection",),
     ),
-    _form(
+    (
         "secret",
         r"(?i)(?:--?(?:password|passwd|pass|token|secret|api-key|access-key|user)(?:\s{1,3}|=)|"
         r"(?:password|passphrase|secret|token)\s{1,3}(?:is|was|to)\s{1,3}(?=[\"']|\S*[0-9!@#$%^*]))"
         rf"(?:[\"'](?P<secret>[^\"'\n]{{1,512}}+)|(?P<secret1>(?:{PLACEHOLDER}|[^\s\"'‹›-])(?:{PLACEHOLDER}|[^\s\"'‹›])*+))",
         ("pass", "token", "secret", "-key", "--user", "-user"),
     ),
-    _form(
+    (
         "email",
         r"(?<![\w.+%-])(?:[\w.+-]|%(?!40))++(?:@|%40)(?:(?=([\w-]++))\1\.){1,12}(?:[^\W\d_]{2,63}|xn--\w{2,59})(?![\w])",
         ("@", "%40"),
     ),
 )
+FORMS = tuple(Form(kind, re.compile(pattern), hints) for kind, pattern, hints in _FORMS)
