@@ -1,6 +1,7 @@
 """What every test gets: no network beyond this machine, none of our settings from the environment, and real servers one
 test after the other."""
 
+import gc
 import os
 import shutil
 import socket
@@ -18,6 +19,15 @@ settings.load_profile("suite")
 PROGRAMS = {"chromium": "chromium", "prometheus": "prometheus", "victoria-metrics": "victoria-metrics"}
 OURS = ("COPILOT_", "TEMPORAL_", "AWS_")
 ALLOWED = ("COPILOT_SCREENSHOTS",)
+
+
+# Collecting makes millions of objects that live until the end: garbage is looked for afterwards, and not among them.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
