@@ -5,15 +5,20 @@ import gc
 import os
 import shutil
 import socket
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore import session
 from hypothesis import HealthCheck, settings
 
 # Deadlines and the health check of slowness would judge the machine's load, not the code.
-settings.register_profile("suite", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("suite", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
+
+# Every session of botocore parses megabytes of JSON anew.
+session.create_loader = cache(session.create_loader)
 
 # Debian package → the program of it that tests drive.
 PROGRAMS = {"chromium": "chromium", "prometheus": "prometheus", "victoria-metrics": "victoria-metrics"}

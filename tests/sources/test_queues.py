@@ -1,11 +1,13 @@
 """Task queues: servers that report less than others, the rotation over many queues, and the calls it costs."""
 
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from temporalio.api.workflowservice import v1
 from temporalio.api.workflowservice.v1 import (
     DescribeTaskQueueRequest,
     DescribeTaskQueueResponse,
@@ -21,6 +23,7 @@ from copilot.settings.clusters import ClusterSettings, WatchedTemporal
 from copilot.sources.temporal.client import RateLimitedClient
 from copilot.sources.temporal.discovery import Job, QueueDiscovery, Watched
 from copilot.sources.temporal.queues import Clock, Description, Part, QueueDescriber, QueueKey, QueueRotation
+from copilot.sources.temporal.source import TemporalApiSource
 
 NOON = Instant.from_utc(2026, 11, 22, 12)
 KEYS = tuple(QueueKey("default", f"queue-{n:03}") for n in range(120))
@@ -62,6 +65,48 @@ async def test_a_quiet_queue_is_found_behind_a_page_full_of_a_busy_one() -> None
     assert {key.task_queue for key in lists.last_seen} == {"busy", "it's", "quiet"}
     # So understood by server 1.32.
     assert asked[1] == "ExecutionStatus = \"Running\" AND TaskQueue NOT IN ('busy')"
+
+
+class Service:
+    """A frontend: one task waits on each of 52 queues and on `ignored`. `made`: when which queue was described, or
+    another call made ("")."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[float, str]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(request: Any, timeout: timedelta) -> Any:  # noqa: ARG001
+            answer = getattr(v1, type(request).__name__.replace("Request", "Response"))()
+            queue = request.task_queue.name if name == "describe_task_queue" else ""
+            self.made.append((time.monotonic(), queue))
+            if queue:
+                answer.versions_info[""].types_info[1].stats.approximate_backlog_count = 1
+            elif name == "list_workflow_executions":
+                for found in (*(f"queue-{n:02}" for n in range(52)), "ignored"):
+                    answer.executions.add(task_queue=found)
+            return answer
+
+        return call
+
+    async def check_health(self, timeout: timedelta) -> bool:  # noqa: ARG002
+        return True
+
+
+async def test_at_most_fifty_queues_are_described_per_evaluation_ten_a_second_and_none_that_is_ignored() -> None:
+    service = Service()
+    client = SimpleNamespace(workflow_service=service, service_client=service, namespace="default")
+    temporal = WatchedTemporal(address="there:7233", namespaces=("default",), task_queues=("ignored", "named"))
+    cluster = ClusterSettings(temporal=temporal, ignore_task_queues=("ignored",))
+    source = TemporalApiSource(cluster, client=cast(Client, client))
+    first = await source.read(Instant.now())
+    names = [name for _, name in service.made if name]
+    assert 25 < len(names) == len(set(names)) <= 50
+    assert first.missing["matching.backlog_count"].code is MissingCode.DROPPED
+    second = await source.read(Instant.now())
+    assert second.value("matching.backlog_count") == 53.0
+    assert {name for _, name in service.made if name} == {*(f"queue-{n:02}" for n in range(52)), "named"}
+    began, *_, ended = (at for at, _ in service.made)
+    assert len(service.made) / (ended - began) <= 10.5
 
 
 class Frontend(QueueDescriber):
