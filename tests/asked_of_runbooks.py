@@ -8,11 +8,11 @@ from pathlib import Path
 from copilot.explain import explained
 from copilot.explain.model.knowledge import question
 from copilot.pipeline import replay
-from copilot.rules.evaluate import Context
+from copilot.rules.evaluate import Context, evaluate
 from copilot.rules.model import Evaluation, Issue
 from copilot.rules.signals.readings import BreakdownRow, Signals
 from copilot.sources.recorded import read_recording
-from tests.cluster_signals import blind, healthy, play, with_queues, workers_down
+from tests.cluster_signals import CONTEXT, at, blind, healthy, judged, with_queues, workers_down
 from tests.new_causes import MORE, SHOWN
 from tests.observed_faults import FOLDER, observed
 
@@ -144,8 +144,12 @@ def _evaluations() -> Iterator[Evaluation]:
             yield from replay(ticks, Context(header.cluster, header.interval_sec, header.window_sec))
     for file in sorted(FOLDER.glob("*.csv.gz")):
         yield from (seen.evaluation for seen in observed(file.name.removesuffix(".csv.gz")))
+    before = judged([healthy()] * 5)[1]
     for signals in (*MADE, *_named()):
-        yield from play([healthy()] * 5 + [signals] * 6)[0]
+        memory = before
+        for number in range(5, 11):
+            evaluation, memory = evaluate(at(signals, number * CONTEXT.interval_sec), memory, CONTEXT)
+            yield evaluation
 
 
 @cache
