@@ -27,6 +27,7 @@ def check(case: Any) -> None:
 def test_schemathesis_finds_nothing() -> None:
     """Its import and the cases it makes take seconds: nobody but this test is to wait for them."""
     from schemathesis import openapi
+    from schemathesis.core.result import Ok
     from schemathesis.pytest.lazy import get_all_tests
 
     app = create_app(deps(telling("critical"), clusters=("default", "quiet")))
@@ -36,6 +37,7 @@ def test_schemathesis_finds_nothing() -> None:
                       phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))  # fmt: skip
     tested = []
     for found in get_all_tests(schema=schema, test_func=check, settings=chosen, given_kwargs={}):
+        assert isinstance(found, Ok)
         operation, test = found.ok()
         test()
         tested.append(operation.label)
