@@ -27,7 +27,7 @@ from copilot.embedded.ports import free_ports
 from copilot.explain import ExplainedEvaluation, explained
 from copilot.replay import evaluation_times, explanation_of, recording_header
 from copilot.rules.evaluate import Context
-from copilot.rules.model import ReportedState
+from copilot.rules.model import Evaluation, ReportedState
 from copilot.rules.signals.readings import Signals
 from copilot.settings.clusters import ClusterSettings, PrometheusSettings
 from copilot.sources.prometheus.range import PrometheusRange
@@ -90,11 +90,11 @@ def cases_of(expected: Path) -> dict[str, Case]:
     return {name: Case.model_validate(row) for name, row in table.items()}
 
 
-def complaints(case: Case, ticks: Iterable[Signals], context: Context) -> Iterator[str]:
+def complaints(case: Case, evaluations: Iterable[Evaluation]) -> Iterator[str]:
     """What is wrong with our answers to a case, a line each."""
     assert case.begin is not None
     said_where_needed = not case.said
-    for plain in pipeline.replay(ticks, context):
+    for plain in evaluations:
         evaluation = explained(plain)
         at = (evaluation.time - case.begin).total("seconds")
         state = evaluation.verdict.health_state
@@ -204,7 +204,7 @@ async def judged(folder: Path, only: str, write: Path | None) -> list[tuple[str,
         for name, case in known.items():
             if (folder / f"{name}.om.gz").exists():
                 cluster, ticks = await read_from(url, name, case)
-                found.append((name, list(complaints(case, ticks, pipeline.context(cluster)))))
+                found.append((name, list(complaints(case, pipeline.replay(ticks, pipeline.context(cluster))))))
                 if write:
                     kept = write / f"{folder.name}-{name}.jsonl.gz"
                     kept.unlink(missing_ok=True)
@@ -214,7 +214,7 @@ async def judged(folder: Path, only: str, write: Path | None) -> list[tuple[str,
             if (recording := folder / f"{name}.jsonl.gz").exists():
                 header, lines = read_recording(recording)
                 context = Context("case", header.interval_sec, header.window_sec)
-                found.append((f"{name} (recording)", list(complaints(case, lines, context))))
+                found.append((f"{name} (recording)", list(complaints(case, pipeline.replay(lines, context)))))
     return found
 
 

@@ -3,21 +3,21 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 from copilot.explain import explained
 from copilot.explain.model.knowledge import question
 from copilot.pipeline import replay
-from copilot.rules.evaluate import Context
+from copilot.rules.evaluate import Context, evaluate
 from copilot.rules.model import Evaluation, Issue
 from copilot.rules.signals.readings import BreakdownRow, Signals
 from copilot.sources.recorded import read_recording
-from tests.cluster_signals import blind, healthy, play, with_queues, workers_down
+from tests.cluster_signals import CONTEXT, at, blind, healthy, judged, with_queues, workers_down
 from tests.new_causes import MORE, SHOWN
-from tests.observed_faults import FOLDER, observed
 
 HERE = Path(__file__).parent
-RECORDINGS = (HERE / "scenarios", HERE.parent / "lab" / "recordings")
+RECORDINGS = ("tests/scenarios/**/*.jsonl.gz", "lab/recordings/*.jsonl.gz", "tests/data/incidents/observed-*.gz")
 DATABASE_CALLS = ("UpdateShard", "CreateWorkflowExecution", "GetWorkflowExecution", "ReadHistoryBranch",
                   "GetTimerTasks", "CompleteTasksLessThan", "GetTaskQueue", "RangeCompleteOutboundTasks")  # fmt: skip
 REQUESTS = ("StartWorkflowExecution", "SignalWorkflowExecution", "RespondWorkflowTaskCompleted",
@@ -138,14 +138,15 @@ MADE: tuple[Signals, ...] = (
 
 
 def _evaluations() -> Iterator[Evaluation]:
-    for folder in RECORDINGS:
-        for file in sorted(folder.glob("**/*.jsonl.gz")):
-            header, ticks = read_recording(file)
-            yield from replay(ticks, Context(header.cluster, header.interval_sec, header.window_sec))
-    for file in sorted(FOLDER.glob("*.csv.gz")):
-        yield from (seen.evaluation for seen in observed(file.name.removesuffix(".csv.gz")))
+    for file in sorted(chain.from_iterable(HERE.parent.glob(pattern) for pattern in RECORDINGS)):
+        header, ticks = read_recording(file)
+        yield from replay(ticks, Context(header.cluster, header.interval_sec, header.window_sec))
+    before = judged([healthy()] * 5)[1]
     for signals in (*MADE, *_named()):
-        yield from play([healthy()] * 5 + [signals] * 6)[0]
+        memory = before
+        for number in range(5, 11):
+            evaluation, memory = evaluate(at(signals, number * CONTEXT.interval_sec), memory, CONTEXT)
+            yield evaluation
 
 
 @cache

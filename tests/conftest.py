@@ -1,23 +1,38 @@
 """What every test gets: no network beyond this machine, none of our settings from the environment, and real servers one
 test after the other."""
 
+import gc
 import os
 import shutil
 import socket
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore import session
 from hypothesis import HealthCheck, settings
 
 # Deadlines and the health check of slowness would judge the machine's load, not the code.
-settings.register_profile("suite", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("suite", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
+
+# Every session of botocore parses megabytes of JSON anew.
+session.create_loader = cache(session.create_loader)
 
 # Debian package → the program of it that tests drive.
 PROGRAMS = {"chromium": "chromium", "prometheus": "prometheus", "victoria-metrics": "victoria-metrics"}
 OURS = ("COPILOT_", "TEMPORAL_", "AWS_")
 ALLOWED = ("COPILOT_SCREENSHOTS",)
+
+
+# Collecting makes millions of objects that live until the end: garbage is looked for afterwards, and not among them.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -5,7 +5,7 @@
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -81,11 +81,13 @@ def recorded(name: str) -> tuple[Signals, ...]:
     return tuple(Signals.model_validate_json(line) for line in swapped.splitlines())
 
 
-def judged(ticks: list[Signals], end: Instant, interval: float = 30.0, cluster: str = "default") -> list[Evaluation]:
+def judged(
+    ticks: list[Signals], end: Instant, interval: float = 30.0, cluster: str = "default"
+) -> Iterator[Evaluation]:
     """What the rules make of these ticks, one interval apart, the last one at `end`."""
     start = end.subtract(seconds=interval * (len(ticks) - 1))
     timed = [t.model_copy(update={"time": start.add(seconds=interval * i)}) for i, t in enumerate(ticks)]
-    return list(pipeline.replay(timed, Context(cluster, interval, 2 * interval)))
+    return pipeline.replay(timed, Context(cluster, interval, 2 * interval))
 
 
 @cache

@@ -1,4 +1,5 @@
-"""Consecutive pages of real servers (`tests/data/record_pages.py` recorded them), and the readings over them."""
+"""Consecutive pages of real servers, read every five seconds while something happened to them (tests/data/pages,
+thinned to the families that the taxonomy reads), and the readings over them."""
 
 import gzip
 import json
@@ -10,14 +11,14 @@ from copilot.metrics.resolve import read_scrapes
 from copilot.rules.signals.expressions import Role
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS
-from tests.data.record_pages import ABSENT, EVERY_SEC, HERE
-from tests.scraped import START, Pages
+from tests.scraped import DATA, START, Pages
 
 Keep = Callable[[int, str], bool]
 """Number of a read and the text of a series → whether the series stays on the page."""
 
 TARGETS: dict[str, Role] = {"server": "server", "worker-1": "worker", "worker-2": "worker"}
-WINDOW_SEC = 30.0
+WINDOW_SEC, EVERY_SEC = 30.0, 5.0
+ABSENT = "-"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Roll:
 @cache
 def roll(scene: str, target: str) -> Roll:
     """What was read of a target in a scene."""
-    head, *rows = gzip.decompress((HERE / scene / f"{target}.pages.gz").read_bytes()).decode().splitlines()
+    head, *rows = gzip.decompress((DATA / "pages" / scene / f"{target}.pages.gz").read_bytes()).decode().splitlines()
     about = json.loads(head)
     series = [row.split("\t") for row in rows]
     columns = [(name, values.split(" ")) for name, values in series]
@@ -80,15 +81,13 @@ def roll(scene: str, target: str) -> Roll:
 
 
 @cache
-def played(
-    scene: str, *, skip: int = 0, keep: Keep | None = None, targets: tuple[str, ...] = tuple(TARGETS)
-) -> list[Signals]:
-    """The readings after each beat of a scene, as one who began to read `skip` beats later has them, of pages of which
-    only some series are kept. The time of each is START plus the seconds of the beat."""
-    rolls = {name: roll(scene, name) for name in targets}
+def played(scene: str, *, keep: Keep | None = None, beats: int | None = None) -> list[Signals]:
+    """The readings after each beat of a scene, or the first `beats` of them, of pages of which only some series are
+    kept. The time of each is START plus the seconds of the beat."""
+    rolls = {name: roll(scene, name) for name in TARGETS}
     pages = {name: Pages(found.role, window_sec=WINDOW_SEC) for name, found in rolls.items()}
     ticks = []
-    for number in range(skip, len(rolls["server"].reads)):
+    for number in range(len(rolls["server"].reads))[:beats]:
         for name, found in rolls.items():
             read = found.reads[number]
             if read.page is None:

@@ -9,8 +9,7 @@ from typer.testing import CliRunner
 
 from copilot.cli.main import app
 from copilot.errors import CopilotError
-from tests.data.record_pages import EVERY_SEC
-from tests.recorded_pages import roll
+from tests.recorded_pages import EVERY_SEC, roll
 from tests.scraped import DATA
 
 SERVER, WORKER = str(DATA / "server.txt.gz"), str(DATA / "worker.txt.gz")

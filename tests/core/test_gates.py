@@ -77,41 +77,16 @@ def test_a_value_at_its_threshold_does_not_fire() -> None:
     assert gates(healthy(matching__workflow_backlog_age_sec=27.0))["backlog_age"].margin == pytest.approx(0.1)
 
 
-def test_a_latency_without_traffic_is_neither_good_nor_bad() -> None:
+def test_what_has_no_traffic_no_source_or_is_just_over_is_neither_good_nor_bad() -> None:
     quiet = healthy(frontend__latency_p99_ms=None)
     quiet = quiet.model_copy(update={"no_traffic": ("frontend.latency_p99_ms",), "missing": {}})
     assert gates(quiet)["frontend_latency"].unjudged == "no_traffic"
-
-
-def test_what_no_source_measures_is_not_expected() -> None:
-    signals = healthy()
-    readings = {i: v for i, v in signals.readings.items() if not i.startswith("persistence.")}
-    assert gates(signals.model_copy(update={"readings": readings}))["persistence_latency"].unjudged == "not_expected"
-
-
-def test_a_p99_of_completed_work_is_ignored_while_an_outage_is_just_over() -> None:
+    readings = {i: v for i, v in healthy().readings.items() if not i.startswith("persistence.")}
+    bare = healthy().model_copy(update={"readings": readings})
+    assert gates(bare)["persistence_latency"].unjudged == "not_expected"
     slow = healthy(frontend__latency_p99_ms=5000.0)
-    memory = Memory(recovering_until=START.add(seconds=1))
-    assert gates(slow, memory)["frontend_latency"].unjudged == "recovering"
+    assert gates(slow, Memory(recovering_until=START.add(seconds=1)))["frontend_latency"].unjudged == "recovering"
     assert gates(slow, Memory(recovering_until=START))["frontend_latency"].fired
-
-
-def test_the_api_is_not_believed_of_a_queue_it_has_not_described() -> None:
-    described = {
-        "poller.recent_pollers": 2.0,
-        "demand.tasks_added_per_sec": 6.0,
-        "matching.tasks_dispatched_per_sec": 6.0,
-    }
-    unknown = {"demand.tasks_added_per_sec": 4.0, "matching.tasks_spooled_per_sec": 4.0}
-    now = healthy(
-        poller__recent_pollers=2.0,
-        demand__tasks_added_per_sec=10.0,
-        matching__tasks_dispatched_per_sec=6.0,
-        matching__tasks_spooled_per_sec=4.0,
-    )
-    assert fired(with_queues(now, orders=described, attic=unknown)) == {"work_stalled", "backlog_growing"}
-    told = with_queues(now, orders=described, attic=unknown | {"poller.recent_pollers": 1.0})
-    assert fired(told) == set()
 
 
 def test_work_that_waits_but_shrinks_is_not_stalled() -> None:
@@ -120,60 +95,6 @@ def test_work_that_waits_but_shrinks_is_not_stalled() -> None:
     assert "work_stalled" in fired(signals, memory)
     bigger = Memory(queues={cluster_flow(signals).key: QueueMemory(backlog=500.0)})
     assert "work_stalled" not in fired(signals, bigger)
-
-
-def test_a_task_that_just_arrived_is_not_stalled() -> None:
-    assert "work_stalled" not in fired(workers_down(14.9))
-
-
-@pytest.mark.parametrize("gauge", [None, 0.0], ids=["no gauge", "a gauge that lags"])
-def test_without_the_api_three_stored_tasks_tell_of_a_stall(gauge: float | None) -> None:
-    without_api = {"poller__recent_pollers": None, "frontend__reachable": None}
-    unseen = {"matching__backlog_count": gauge, "matching__workflow_backlog_age_sec": gauge, **without_api}
-    assert "work_stalled" in fired(workers_down(60.0, **unseen))
-    assert "work_stalled" not in fired(workers_down(60.0, matching__tasks_spooled_per_sec=0.05, **unseen))
-
-
-def test_the_api_is_believed_when_it_says_that_nothing_waits() -> None:
-    drained = {"matching__backlog_count": 0.0, "matching__workflow_backlog_age_sec": 0.0}
-    assert not {"work_stalled", "backlog_growing"} & set(fired(workers_down(60.0, **drained)))
-
-
-def test_more_stored_than_served_piles_up_before_any_gauge_says_so() -> None:
-    without_api = {"poller__recent_pollers": None, "matching__backlog_count": 0.0}
-    behind = healthy(matching__tasks_dispatched_per_sec=13.0, matching__tasks_spooled_per_sec=4.0, **without_api)
-    assert "backlog_growing" in fired(behind)
-    in_step = healthy(matching__tasks_dispatched_per_sec=17.0, matching__tasks_spooled_per_sec=4.0, **without_api)
-    assert "backlog_growing" not in fired(in_step)
-    few = healthy(matching__tasks_dispatched_per_sec=13.0, matching__tasks_spooled_per_sec=0.1, **without_api)
-    assert "backlog_growing" not in fired(few)
-
-
-def test_nothing_arriving_and_work_waiting_unserved_is_stalled() -> None:
-    signals = workers_down(60.0, demand__tasks_added_per_sec=0.0, matching__tasks_spooled_per_sec=0.0)
-    assert "work_stalled" in fired(signals)
-
-
-@pytest.mark.parametrize("starts", [3.0, 0.0], ids=["starts", "nothing but signals"])
-def test_history_that_finishes_nothing_while_work_is_asked_for_is_stalled(starts: float) -> None:
-    stuck = healthy(
-        matching__tasks_dispatched_per_sec=0.0,
-        demand__tasks_added_per_sec=0.0,
-        demand__starts_per_sec=starts,
-        history__tasks_acked_per_sec=0.5,
-    )
-    assert gates(stuck)["work_stalled"].severity is Severity.CRITICAL
-    assert "work_stalled" in fired(stuck)
-
-
-def test_client_mistakes_alone_stall_nothing() -> None:
-    mistakes = healthy(
-        matching__tasks_dispatched_per_sec=0.0,
-        demand__tasks_added_per_sec=0.0,
-        history__tasks_acked_per_sec=0.0,
-        history__task_processing_rate_per_sec=0.0,
-    )
-    assert fired(mistakes) == set()
 
 
 def row(arrives: float, served: float, waiting: float = 0.0, age: float = 0.0) -> dict[str, float]:
@@ -190,6 +111,65 @@ def busy(**queues: dict[str, float]) -> Signals:
     waiting = sum(q["matching.backlog_count"] for q in queues.values())
     age = max(q["matching.workflow_backlog_age_sec"] for q in queues.values())
     return with_queues(healthy(matching__backlog_count=waiting, matching__workflow_backlog_age_sec=age), **queues)
+
+
+STALLS = {"work_stalled", "backlog_growing"}
+WITHOUT_API: dict[str, float | None] = {"poller__recent_pollers": None}
+UNSEEN = {**WITHOUT_API, "frontend__reachable": None}
+NO_GAUGE: dict[str, float | None] = {"matching__backlog_count": None, "matching__workflow_backlog_age_sec": None}
+LAGS: dict[str, float | None] = dict.fromkeys(NO_GAUGE, 0.0)
+NOTHING_MOVES: dict[str, float | None] = {"matching__tasks_dispatched_per_sec": 0.0, "demand__tasks_added_per_sec": 0.0}
+HALF = healthy(
+    poller__recent_pollers=2.0, demand__tasks_added_per_sec=10.0, matching__tasks_dispatched_per_sec=6.0,
+    matching__tasks_spooled_per_sec=4.0,
+)  # fmt: skip
+DESCRIBED = {"poller.recent_pollers": 2.0, "demand.tasks_added_per_sec": 6.0, "matching.tasks_dispatched_per_sec": 6.0}
+UNKNOWN = {"demand.tasks_added_per_sec": 4.0, "matching.tasks_spooled_per_sec": 4.0}
+
+
+def piling(dispatched: float, spooled: float) -> Signals:
+    """A gauge that lags, no API."""
+    return healthy(
+        matching__tasks_dispatched_per_sec=dispatched, matching__tasks_spooled_per_sec=spooled,
+        matching__backlog_count=0.0, **WITHOUT_API,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("signals", "stalls"),
+    [
+        (with_queues(HALF, orders=DESCRIBED, attic=UNKNOWN), STALLS),
+        (with_queues(HALF, orders=DESCRIBED, attic=UNKNOWN | {"poller.recent_pollers": 1.0}), set()),
+        (workers_down(14.9), {"backlog_growing"}),
+        (workers_down(60.0, **NO_GAUGE, **UNSEEN), STALLS),
+        (workers_down(60.0, **LAGS, **UNSEEN), STALLS),
+        (workers_down(60.0, matching__tasks_spooled_per_sec=0.05, **NO_GAUGE, **UNSEEN), set()),
+        (workers_down(60.0, matching__tasks_spooled_per_sec=0.05, **LAGS, **UNSEEN), set()),
+        (workers_down(60.0, **LAGS), set()),
+        (piling(13.0, 4.0), {"backlog_growing"}),
+        (piling(17.0, 4.0), set()),
+        (piling(13.0, 0.1), set()),
+        (workers_down(60.0, demand__tasks_added_per_sec=0.0, matching__tasks_spooled_per_sec=0.0), {"work_stalled"}),
+        (healthy(history__tasks_acked_per_sec=0.5, **NOTHING_MOVES), {"work_stalled"}),
+        (healthy(history__tasks_acked_per_sec=0.5, demand__starts_per_sec=0.0, **NOTHING_MOVES), {"work_stalled"}),
+        (
+            healthy(history__tasks_acked_per_sec=0.0, history__task_processing_rate_per_sec=0.0, **NOTHING_MOVES),
+            set(),
+        ),
+    ],
+    ids=[
+        "a queue the API has not described", "a queue the API has described", "a task that just arrived",
+        "no API and no gauge", "no API and a gauge that lags", "fewer than three stored, no gauge",
+        "fewer than three stored, a gauge that lags", "the API says that nothing waits",
+        "more stored than served, before any gauge says so", "served in step", "few stored",
+        "nothing arrives, work waits", "history finishes nothing while work starts",
+        "history finishes nothing of what is signalled", "client mistakes alone",
+    ],
+)  # fmt: skip
+def test_work_is_stalled_or_piles_up_where_it_does_and_not_elsewhere(signals: Signals, stalls: set[str]) -> None:
+    judged = gates(signals)
+    assert {name for name in STALLS if judged[name].fired} == stalls
+    assert judged["work_stalled"].severity is Severity.CRITICAL
 
 
 def test_a_stalled_queue_with_a_good_part_of_the_work_is_critical_and_named() -> None:
@@ -214,44 +194,29 @@ def test_a_queue_that_stopped_being_fed_after_it_stalled_still_counts() -> None:
     assert seen[-1].verdict.fired()
 
 
-def test_falling_behind_needs_age_over_two_minutes_and_rising() -> None:
-    def slow(age: float) -> Signals:
-        return healthy(
-            matching__backlog_count=400.0,
-            matching__activity_backlog_age_sec=age,
-            matching__tasks_dispatched_per_sec=5.0,
-        )
-
-    key = cluster_flow(slow(130.0)).key
-    rising = Memory(
-        queues={
-            key: QueueMemory(
-                backlog=350.0, ages=((START.subtract(seconds=80), 100.0), (START.subtract(seconds=20), 125.0))
-            )
-        }
+@pytest.mark.parametrize(
+    ("age", "dispatched", "past", "behind"),
+    [
+        (130.0, 5.0, ((80, 100.0), (20, 125.0)), True),
+        (119.0, 5.0, ((80, 100.0), (20, 125.0)), False),
+        (130.0, 5.0, ((80, 150.0), (20, 125.0)), False),
+        (130.0, 5.0, (), False),
+        (3600.0, 12.0, ((80, 3570.0),), True),
+        (3600.0, 12.0, ((80, 3596.0),), False),
+    ],
+    ids=["rising", "under two minutes", "falling", "without a past", "for an hour, ever older", "for an hour, as old"],
+)
+def test_falling_behind_needs_age_over_two_minutes_and_rising(
+    age: float, dispatched: float, past: tuple[tuple[int, float], ...], behind: bool
+) -> None:
+    slow = healthy(
+        matching__backlog_count=400.0,
+        matching__activity_backlog_age_sec=age,
+        matching__tasks_dispatched_per_sec=dispatched,
     )
-    falling = Memory(
-        queues={
-            key: QueueMemory(
-                backlog=450.0, ages=((START.subtract(seconds=80), 150.0), (START.subtract(seconds=20), 125.0))
-            )
-        }
-    )
-    assert "falling_behind" in fired(slow(130.0), rising)
-    assert "falling_behind" not in fired(slow(119.0), rising)
-    assert "falling_behind" not in fired(slow(130.0), falling)
-    assert "falling_behind" not in fired(slow(130.0))
-
-
-@pytest.mark.parametrize(("grown", "behind"), [(30.0, True), (4.0, False)], ids=["ever older", "as old"])
-def test_work_that_has_fallen_behind_for_an_hour_is_not_said_to_have_stopped(grown: float, behind: bool) -> None:
-    hour = healthy(
-        matching__backlog_count=4000.0,
-        matching__activity_backlog_age_sec=3600.0,
-        matching__tasks_dispatched_per_sec=12.0,
-    )
-    before = QueueMemory(ages=((START.subtract(seconds=80), 3600.0 - grown),))
-    assert ("falling_behind" in fired(hour, Memory(queues={cluster_flow(hour).key: before}))) is behind
+    ages = tuple((START.subtract(seconds=ago), then) for ago, then in past)
+    memory = Memory(queues={cluster_flow(slow).key: QueueMemory(ages=ages)})
+    assert ("falling_behind" in fired(slow, memory)) is behind
 
 
 def test_queues_are_joined_whether_their_name_was_sanitised_or_not() -> None:
@@ -263,30 +228,29 @@ def test_queues_are_joined_whether_their_name_was_sanitised_or_not() -> None:
     assert Flow("my-space", "q", "workflow").key == Flow("my_space", "q", "workflow").key
 
 
+STUCK = NOTHING_MOVES | {"history__tasks_acked_per_sec": 0.5}
+REFUSED: dict[str, float | None] = {"demand__rejected_per_sec": None}
+ASKED: dict[str, float | None] = {"demand__requests_per_sec": None}
+
+
 @pytest.mark.parametrize(
-    "lost", ["history.tasks_acked_per_sec", "history.task_processing_rate_per_sec", "demand.requests_per_sec"]
+    ("name", "changes", "judged"),
+    [
+        ("work_stalled", STUCK | {"history__tasks_acked_per_sec": None}, False),
+        ("work_stalled", STUCK | {"history__task_processing_rate_per_sec": None}, False),
+        ("work_stalled", STUCK | {"demand__requests_per_sec": None}, False),
+        ("requests_rejected", REFUSED, True),
+        ("requests_rejected", REFUSED | {"frontend__throttled_per_sec": 8.0}, False),
+        ("requests_rejected", REFUSED | {"frontend__error_rate_per_sec": 8.0}, False),
+        ("frontend_errors", ASKED, True),
+        ("frontend_errors", ASKED | {"frontend__error_rate_per_sec": 1.0}, False),
+    ],
 )
-def test_a_stall_in_history_is_not_cleared_by_a_reading_that_is_lost(lost: str) -> None:
-    stuck = {
-        "matching__tasks_dispatched_per_sec": 0.0,
-        "demand__tasks_added_per_sec": 0.0,
-        "history__tasks_acked_per_sec": 0.5,
-        lost.replace(".", "__"): None,
-    }
-    assert gates(healthy(**stuck))["work_stalled"].unjudged == "missing"
-
-
-def test_few_failed_and_refused_requests_tell_that_work_is_not_turned_away() -> None:
-    lost: dict[str, float | None] = {"demand__rejected_per_sec": None}
-    assert gates(healthy(**lost))["requests_rejected"].fired is False
-    assert gates(healthy(**lost, frontend__throttled_per_sec=8.0))["requests_rejected"].unjudged == "missing"
-    assert gates(healthy(**lost, frontend__error_rate_per_sec=8.0))["requests_rejected"].unjudged == "missing"
-
-
-def test_what_is_well_within_the_tolerance_of_no_demand_needs_no_reading_of_demand() -> None:
-    lost: dict[str, float | None] = {"demand__requests_per_sec": None}
-    assert gates(healthy(**lost))["frontend_errors"].fired is False
-    assert gates(healthy(**lost, frontend__error_rate_per_sec=1.0))["frontend_errors"].unjudged == "missing"
+def test_a_lost_reading_clears_a_gate_only_where_others_tell_that_it_cannot_fire(
+    name: str, changes: dict[str, float | None], judged: bool
+) -> None:
+    gate = gates(healthy(**changes))[name]
+    assert (gate.fired, gate.unjudged) == ((False, gate.unjudged) if judged else (None, "missing"))
 
 
 def test_one_small_queue_that_falls_behind_makes_no_cluster_critical() -> None:

@@ -45,11 +45,6 @@ def test_a_quantile_is_interpolated_in_its_bucket(q: float, buckets: dict[float,
     assert histogram_quantile(q, buckets) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("buckets", [{}, {math.inf: 5}, {1: 5, 2: 6}, {1: 0, math.inf: 0}])
-def test_a_quantile_of_nothing_is_nan(buckets: dict[float, float]) -> None:
-    assert math.isnan(histogram_quantile(0.9, buckets))
-
-
 HITS = Selector("server", "hits")
 
 

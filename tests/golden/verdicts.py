@@ -25,15 +25,14 @@ def recordings() -> dict[str, Path]:
     return {**lab, **scenarios, **{f"golden/{n}": p for n, p in find_runs(HERE / "recordings").items()}}
 
 
-def lines(path: Path) -> Iterator[str]:
-    """The verdicts of one recording's ticks."""
+def replayed(path: Path) -> Iterator[Evaluation]:
+    """The evaluations of one recording's ticks."""
     header, ticks = read_recording(path)
-    context = Context(cluster="golden", interval_sec=header.interval_sec, window_sec=header.window_sec)
-    for evaluation in replay(ticks, context):
-        yield _line(evaluation)
+    return replay(ticks, Context(cluster="golden", interval_sec=header.interval_sec, window_sec=header.window_sec))
 
 
-def _line(evaluation: Evaluation) -> str:
+def line(evaluation: Evaluation) -> str:
+    """A verdict."""
     verdict = evaluation.verdict
     gates = " ".join(f"{g.name}={_number(g.value)}/{_number(g.threshold)}" for g in verdict.gates if g.fired)
     found = " ".join(
@@ -58,7 +57,7 @@ def document() -> Iterator[str]:
     """All of it, a heading a recording."""
     for name, path in recordings().items():
         yield f"# {name}"
-        yield from lines(path)
+        yield from map(line, replayed(path))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.worker import Replayer, WorkflowRunner
+from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
 
 from copilot.loops.worker import WORKFLOWS, workflow_runner
 from copilot.rules.thresholds import Thresholds
@@ -46,7 +46,7 @@ async def not_replayed(
 
 
 if __name__ == "__main__":
-    if failed := asyncio.run(not_replayed(map(recorded, HISTORIES))):
+    if failed := asyncio.run(not_replayed(map(recorded, HISTORIES), UnsandboxedWorkflowRunner())):
         raise SystemExit(repr(failed))
     print(Thresholds().model_dump_json(), flush=True)
     os._exit(0)  # Threads of Temporal's core that are about to end abort a Python that is ending (1 in 60 under load).

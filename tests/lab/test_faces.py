@@ -35,8 +35,8 @@ def moments(said: list[Evaluation]) -> list[Evaluation]:
     return sorted({e.time: e for e in (*first.values(), said[-1])}.values(), key=lambda e: e.time)
 
 
-NAMES = ["healthy", *(name for name in RECORDED if label_of(name).states != (ReportedState.HAPPY,))]
-"""A healthy cluster, and those in which something is wrong."""
+NAMES = {(label_of(n).states, label_of(n).bottleneck): n for n in reversed(RECORDED) if n != "idle"}.values()
+"""One recording for each of the states and bottlenecks that a label allows."""
 
 
 @pytest.mark.parametrize("name", NAMES)

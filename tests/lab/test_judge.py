@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from copilot.rules.model import ActionType, BottleneckClassification, ReportedState
-from lab.judge import Miss, Share, action_matches, judge
+from lab.judge import Share, action_matches, judge
 from lab.labels import Label
 from tests.evaluations import issue, scale_workers
 from tests.lab.runs import run, said, scored
@@ -13,6 +13,7 @@ from tests.lab.runs import run, said, scored
 CRITICAL = {"states": ["critical"]}
 STRESSED = {"states": ["stressed"], "never": ["critical"]}
 EITHER = {"states": ["stressed", "critical"]}
+REACHES = {"reaches": "critical"}
 MAYBE = {"states": ["happy", "stressed"], "never": ["critical"]}
 HAPPY = {"states": ["happy"], "never": ["critical", "unknown"]}
 NOTHING_WRONG = {"states": ["happy"], "never": ["stressed", "critical", "unknown"]}
@@ -21,123 +22,84 @@ BLIND = {"states": ["unknown"], "never": ["critical"]}
 IN_TIME = ((40, "stressed"), (60, "critical"), (350, "stressed"), (380, "happy"))
 
 
-def at(score_wrong: tuple[Miss, ...]) -> list[float]:
-    return [m.at_sec for m in score_wrong]
+LATE = ((90, "stressed"), (360, "happy"))
+MOMENT = ((20, "stressed"), (80, "happy"))
+BEFORE = (*IN_TIME[:2], (390, "stressed"))
+RESTART: dict[str, Any] = {"name": "server-restart"}
+
+# What happens: label, the states that are said, the run if it is another one, and what the score says.
+Judged = tuple[dict[str, Any], tuple[tuple[int, str], ...], dict[str, Any], dict[str, Any]]
+JUDGED: dict[str, Judged] = {
+    "a verdict that comes and goes in time": (CRITICAL, IN_TIME, {}, {
+        "wrong": [], "fine": True, "to_stressed_sec": 40, "to_critical_sec": 60, "worst": "critical", "missed": False,
+        "flaps": 0, "false_alarms": 0, "states": Share(right=32, judged=6 + 25 + 1)}),
+    "nothing is judged before stressed is due": (CRITICAL, ((50, "stressed"), *IN_TIME[1:]), {}, {"wrong": []}),
+    "happy is wrong once stressed is due": (CRITICAL, ((70, "stressed"), (90, "critical"), *IN_TIME[2:]), {}, {
+        "wrong": [50, 60], "false_happies": 2}),
+    "stressed is right until critical is due": (CRITICAL, ((40, "stressed"), (100, "critical"), *IN_TIME[2:]), {}, {
+        "wrong": []}),
+    "stressed is wrong once critical is due": (CRITICAL, ((40, "stressed"), (130, "critical"), *IN_TIME[2:]), {}, {
+        "wrong": [100, 110, 120], "critical_when_due": Share(right=17, judged=20), "false_happies": 0}),
+    "critical is due and never said": (CRITICAL, ((40, "stressed"), (400, "happy")), {}, {"missed": True}),
+    "nothing is said": (EITHER, (), {}, {"missed": True}),
+    "stressed is enough": (EITHER, ((40, "stressed"), (400, "happy")), {}, {"missed": False}),
+    "critical is to be reached": (EITHER | REACHES, ((40, "stressed"), (400, "happy")), {}, {"missed": True}),
+    "critical after the fault is too late": (
+        EITHER | REACHES, ((40, "stressed"), (300, "critical"), (360, "stressed")), {}, {"missed": True}),
+    "nothing need be said": (MAYBE, (), {}, {"missed": False}),
+    "critical where it is not allowed is false even in grace": (
+        STRESSED, ((10, "stressed"), (20, "critical"), (40, "stressed"), (360, "happy")), {}, {
+            "wrong": [20, 30], "false_criticals": 2, "false_alarms": 1, "flaps": 1, "broken_never": (),
+            "critical_rightly": Share(right=0, judged=2)}),
+    "never is not judged in the first two minutes": (HAPPY, ((60, "unknown"), (70, "happy")), {}, {"broken_never": ()}),
+    "never is judged after two minutes": (HAPPY, ((70, "unknown"), (80, "happy")), {}, {"broken_never": ("unknown",)}),
+    "an alarm before the fault": (CRITICAL, ((-30, "stressed"), (-10, "happy"), *IN_TIME), {}, {
+        "wrong": [-30, -20], "false_alarms": 1, "flaps": 1}),
+    "a recovery passes through stressed and must end": (CRITICAL, (*IN_TIME[:2], (380, "stressed")), {}, {
+        "wrong": [360, 370, 410], "false_alarms": 0, "false_criticals": 2}),
+    "a recovery begins when no old task waits": (CRITICAL, BEFORE, {"waiting_until_sec": 340}, {"wrong": []}),
+    "no old task waits from the end on": (CRITICAL, BEFORE, {}, {"wrong": [360, 370, 380, 410]}),
+    "a relapse in the fault": (
+        STRESSED, ((40, "stressed"), (150, "happy"), (170, "stressed"), (360, "happy")), {}, {
+            "flaps": 1, "false_happies": 2}),
+    "a server just restarted may stress for a moment": (HAPPY, MOMENT, RESTART, {"fine": True}),
+    "no other run may": (HAPPY, MOMENT, {"name": "night"}, {"false_alarms": 1, "flaps": 1}),
+    "nor for longer": (HAPPY, ((20, "stressed"), (110, "happy")), RESTART, {"wrong": [100]}),
+    "blindness is unknown when it is due": (BLIND, ((90, "unknown"), (340, "happy")), {}, {"fine": True}),
+    "blindness told late": (BLIND, ((120, "unknown"), (340, "happy")), {}, {"wrong": [100, 110]}),
+    "blindness not told": (BLIND, (), {}, {"missed": True}),
+    "blindness called stressed": (BLIND, ((40, "stressed"), (90, "unknown"), (340, "happy")), {}, {"false_alarms": 1}),
+    "unknown instead of a verdict": (
+        CRITICAL, (*IN_TIME[:2], (150, "unknown"), (170, "critical"), *IN_TIME[2:]), {}, {"wrong": [150, 160]}),
+    "rate limits are judged from 90 s after a restart": (EITHER, LATE, {"name": "frontend-rate-limit"}, {"wrong": []}),
+    "and others are not": (EITHER, LATE, {}, {"wrong": [50, 60, 70, 80]}),
+    "a run that says so is judged later": (
+        EITHER, ((180, "stressed"), (360, "happy")), {"label_judged_after_sec": 180.0}, {"wrong": []}),
+}  # fmt: skip
 
 
-def test_a_verdict_that_comes_and_goes_in_time_has_nothing_wrong() -> None:
-    score = scored(CRITICAL, *IN_TIME)
-    assert score.wrong == ()
-    assert score.fine
-    assert (score.to_stressed_sec, score.to_critical_sec) == (40, 60)
-    assert (score.worst, score.missed, score.flaps, score.false_alarms) == ("critical", False, 0, 0)
-    assert score.states == Share(right=score.states.judged, judged=6 + 25 + 1)
+@pytest.mark.parametrize(("label", "changes", "of", "expected"), JUDGED.values(), ids=JUDGED)
+def test_a_run_is_judged_by_its_label(
+    label: dict[str, Any], changes: tuple[tuple[int, str], ...], of: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    score = scored(label, *changes, of=run(**of))
+    found = {name: getattr(score, name) for name in expected}
+    if "wrong" in found:
+        found["wrong"] = [miss.at_sec for miss in score.wrong]
+    assert found == expected
 
 
-def test_nothing_is_judged_before_stressed_is_due_and_happy_is_wrong_from_then_on() -> None:
-    assert scored(CRITICAL, (50, "stressed"), *IN_TIME[1:]).wrong == ()
+def test_a_wrong_evaluation_says_what_would_have_been_right() -> None:
     late = scored(CRITICAL, (70, "stressed"), (90, "critical"), *IN_TIME[2:])
-    assert at(late.wrong) == [50, 60]
-    assert late.false_happies == 2
     assert late.wrong[0].right == (ReportedState.STRESSED, ReportedState.CRITICAL)
-
-
-def test_stressed_is_right_until_critical_is_due_and_wrong_from_then_on() -> None:
-    assert scored(CRITICAL, (40, "stressed"), (100, "critical"), *IN_TIME[2:]).wrong == ()
-    late = scored(CRITICAL, (40, "stressed"), (130, "critical"), *IN_TIME[2:])
-    assert at(late.wrong) == [100, 110, 120]
-    assert late.critical_when_due == Share(right=17, judged=20)
-    assert late.false_happies == 0
-
-
-def test_an_incident_that_never_shows_is_missed() -> None:
-    assert scored(CRITICAL, (40, "stressed"), (400, "happy")).missed
-    assert scored(EITHER).missed
-    assert not scored(EITHER, (40, "stressed"), (400, "happy")).missed
-    assert scored(EITHER | {"reaches": "critical"}, (40, "stressed"), (400, "happy")).missed
-    assert not scored(MAYBE).missed
-
-
-def test_critical_after_the_fault_is_too_late_for_it() -> None:
-    assert scored(EITHER | {"reaches": "critical"}, (40, "stressed"), (300, "critical"), (360, "stressed")).missed
-
-
-def test_critical_where_it_is_not_allowed_is_false_even_in_grace() -> None:
-    score = scored(STRESSED, (10, "stressed"), (20, "critical"), (40, "stressed"), (360, "happy"))
-    assert at(score.wrong) == [20, 30]
-    assert (score.false_criticals, score.false_alarms, score.flaps) == (2, 1, 1)
-    assert score.critical_rightly == Share(right=0, judged=2)
-    assert score.broken_never == ()
-
-
-def test_what_is_never_to_be_said_is_judged_from_two_minutes_into_the_run() -> None:
-    assert scored(HAPPY, (60, "unknown"), (70, "happy")).broken_never == ()
-    assert scored(HAPPY, (70, "unknown"), (80, "happy")).broken_never == ("unknown",)
-
-
-def test_an_alarm_before_the_fault_is_false() -> None:
-    score = scored(CRITICAL, (-30, "stressed"), (-10, "happy"), *IN_TIME)
-    assert at(score.wrong) == [-30, -20]
-    assert (score.false_alarms, score.flaps) == (1, 1)
-
-
-def test_a_recovery_passes_through_stressed_and_must_end() -> None:
     lingering = scored(CRITICAL, *IN_TIME[:2], (380, "stressed"))
-    assert [(m.at_sec, m.said.value) for m in lingering.wrong] == [
-        (360, "critical"),
-        (370, "critical"),
-        (410, "stressed"),
-    ]
-    assert lingering.false_alarms == 0
-    assert lingering.false_criticals == 2
-
-
-def test_a_recovery_begins_when_no_old_task_waits_any_more() -> None:
-    late = ((40, "stressed"), (60, "critical"), (390, "stressed"))
-    assert scored(CRITICAL, *late, of=run(waiting_until_sec=340)).wrong == ()
-    assert at(scored(CRITICAL, *late).wrong) == [360, 370, 380, 410]
-
-
-def test_a_relapse_in_the_fault_is_a_flap_and_a_false_happy() -> None:
-    score = scored(STRESSED, (40, "stressed"), (150, "happy"), (170, "stressed"), (360, "happy"))
-    assert (score.flaps, score.false_happies) == (1, 2)
+    assert [miss.said for miss in lingering.wrong] == ["critical", "critical", "stressed"]
 
 
 @pytest.mark.parametrize("when", [-20, 0, 50, 200, 310])
 def test_where_nothing_is_wrong_stressed_is_a_false_alarm_at_any_time(when: int) -> None:
     score = scored(NOTHING_WRONG, (when, "stressed"), (when + 20, "happy"))
     assert (score.false_alarms, score.flaps, score.states.judged - score.states.right) == (1, 1, 2)
-
-
-def test_only_the_killed_server_may_stress_for_a_moment() -> None:
-    moment = ((20, "stressed"), (80, "happy"))
-    assert scored(HAPPY, *moment, of=run("server-restart")).fine
-    elsewhere = scored(HAPPY, *moment, of=run("night"))
-    assert (elsewhere.false_alarms, elsewhere.flaps) == (1, 1)
-    assert at(scored(HAPPY, (20, "stressed"), (110, "happy"), of=run("server-restart")).wrong) == [100]
-
-
-def test_blindness_is_unknown_when_it_is_due() -> None:
-    assert scored(BLIND, (90, "unknown"), (340, "happy")).fine
-    late = scored(BLIND, (120, "unknown"), (340, "happy"))
-    assert at(late.wrong) == [100, 110]
-    assert scored(BLIND).missed
-    assert scored(BLIND, (40, "stressed"), (90, "unknown"), (340, "happy")).false_alarms == 1
-
-
-def test_unknown_instead_of_a_verdict_is_wrong() -> None:
-    assert at(scored(CRITICAL, *IN_TIME[:2], (150, "unknown"), (170, "critical"), *IN_TIME[2:]).wrong) == [150, 160]
-
-
-def test_the_rate_limits_are_judged_from_90_s_after_the_restart() -> None:
-    states = ((90, "stressed"), (360, "happy"))
-    assert scored(EITHER, *states, of=run("frontend-rate-limit")).wrong == ()
-    assert at(scored(EITHER, *states).wrong) == [50, 60, 70, 80]
-
-
-def test_a_run_that_says_so_is_judged_later() -> None:
-    states = ((180, "stressed"), (360, "happy"))
-    assert scored(EITHER, *states, of=run(label_judged_after_sec=180.0)).wrong == ()
 
 
 def test_the_cause_is_judged_where_stressed_is_due() -> None:

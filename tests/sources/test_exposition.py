@@ -67,16 +67,6 @@ def test_a_sample_is_read(line: str, labels: dict[str, str], value: float) -> No
     assert parsed(line) == {tuple(sorted(labels.items())): value}
 
 
-def test_nan_is_read_as_nan() -> None:
-    assert math.isnan(parsed("hits NaN")[()])
-
-
-def test_of_a_series_given_twice_the_first_counts() -> None:
-    assert parsed('hits{a="1",b="2"} 4', 'hits{b="2",a="1"} 5', 'hits{a="1",b="2"} 6') == {
-        (("a", "1"), ("b", "2")): 4.0
-    }
-
-
 def test_comments_blank_lines_and_families_nobody_reads_are_passed_over() -> None:
     assert parsed("# HELP hits of {things}", "", "# TYPE hits counter", 'other{x="', '{"a.b", c="d"} 1', "# EOF") == {}
 

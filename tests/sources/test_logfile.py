@@ -198,7 +198,7 @@ deeds = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(deeds)
 async def test_over_rotations_no_line_is_lost_or_read_twice(
     tmp_path_factory: pytest.TempPathFactory, done: list[tuple[str, int]]

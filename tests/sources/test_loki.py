@@ -84,7 +84,7 @@ async def test_lines_are_left_to_arrive_for_a_while() -> None:
 moments = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 3), st.integers(0, 40)), max_size=70)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(moments, st.lists(st.integers(1, 9), min_size=1, max_size=4))
 async def test_page_by_page_no_line_is_lost_or_read_twice(
     written: list[tuple[int, int, int]], steps: list[int]

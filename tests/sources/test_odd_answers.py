@@ -72,7 +72,7 @@ def up(value: str) -> list[Any]:
     ]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(SAMPLE, max_size=8), min_size=1, max_size=4))
 @example([up("NaN")])
 @example([up("+Inf")])
@@ -92,7 +92,7 @@ LINE = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.lists(LINE, max_size=12).map("".join), min_size=1, max_size=3))
 def test_any_pages_are_readings_or_our_error(texts: list[str]) -> None:
     pages = Pages()

@@ -252,7 +252,7 @@ def any_moment_and_window(url: str, cases: Sequence[Case], end: float) -> None:
             found: list[dict[str, Any]] = answer["data"]["result"]
             return found
 
-        @settings(max_examples=100, deadline=None, database=None)
+        @settings(max_examples=50, deadline=None, database=None)
         @given(st.sampled_from(pairs), st.integers(0, int(1000 * WINDOW)), st.integers(2000, int(1000 * WINDOW)))
         def agree(pair: tuple[Case, Leaf], ago: int, window: int) -> None:
             (job, role, _, (dialect,)), leaf = pair

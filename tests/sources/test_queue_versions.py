@@ -1,29 +1,26 @@
-"""Task queues of all kinds at one real server, each test in its own namespaces: activities alone, worker deployments,
-more queues than one evaluation describes; and refusals."""
+"""Task queues of all kinds at one real server, each test in its own namespaces: activities alone, worker deployments;
+and refusals."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from temporalio import activity, workflow
-from temporalio.api.enums.v1 import DescribeTaskQueueMode
 from temporalio.api.workflowservice.v1 import ListWorkersRequest, SetWorkerDeploymentCurrentVersionRequest
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.runtime import Runtime, TelemetryConfig
-from temporalio.service import RPCStatusCode
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
 from whenever import Instant
 
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.settings.clusters import ClusterSettings, WatchedTemporal
 from copilot.sources.temporal.source import TemporalApiSource
-from tests.sources.watched_frontend import Counted, DevServer, answered, dev_server, start_on
+from tests.sources.watched_frontend import DevServer, answered, dev_server, start_on
 
 pytestmark = [pytest.mark.servers, pytest.mark.asyncio(loop_scope="module")]
 
@@ -99,10 +96,6 @@ async def read_until(source: TemporalApiSource, good: Callable[[Signals], bool])
             await asyncio.sleep(0.5)
 
 
-def refusing(status: RPCStatusCode, call: str, _request: object) -> RPCStatusCode | None:
-    return status if call == "describe_task_queue" else None
-
-
 def by_version(signals: Signals, signal_id: str) -> dict[str, float]:
     rows = [r for r in signals.rows(signal_id) if r.labels["task_queue"] == "shop-tasks"]
     return {r.labels["worker_version"]: r.value for r in rows if r.labels["task_type"] == "workflow"}
@@ -113,12 +106,10 @@ def queues(signals: Signals, signal_id: str) -> set[tuple[str, str]]:
 
 
 @asynccontextmanager
-async def source_of(
-    server: DevServer, client: Counted | None = None, **temporal: Any
-) -> AsyncIterator[TemporalApiSource]:
+async def source_of(server: DevServer, **temporal: Any) -> AsyncIterator[TemporalApiSource]:
     watched = WatchedTemporal.model_validate({"address": server.address, **temporal})
     cluster = ClusterSettings(temporal=watched, ignore_task_queues=("ignored",))
-    source = TemporalApiSource(cluster, client=client.as_client() if client else None)
+    source = TemporalApiSource(cluster)
     try:
         yield source
     finally:
@@ -174,74 +165,3 @@ async def test_every_user_namespace_is_read_and_activities_alone_are_found(serve
     async with source_of(server, namespace="absent") as absent:
         why = (await absent.read(Instant.now())).missing["matching.backlog_count"]
         assert (why.code, why.detail) == (MissingCode.ABSENT, "the workflows of namespace absent: not found")
-
-
-REFUSALS = (
-    (RPCStatusCode.PERMISSION_DENIED, MissingCode.FORBIDDEN, "permission denied"),
-    (RPCStatusCode.DEADLINE_EXCEEDED, MissingCode.TIMEOUT, "no answer in time"),
-    (RPCStatusCode.RESOURCE_EXHAUSTED, MissingCode.DROPPED, "rejected by a rate limit of the cluster"),
-)
-
-
-async def test_a_refused_call_is_missing_with_its_reason_and_named_queues_are_described_nevertheless(
-    server: DevServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    await start_on(await server.namespace("refused"), ["here"])
-
-    def lists(call: str, _request: object) -> RPCStatusCode | None:
-        return RPCStatusCode.PERMISSION_DENIED if call.startswith("list_") else None
-
-    client = await Client.connect(server.address, namespace="refused")
-    refused = {"namespace": "refused", "namespaces": ("refused",)}
-    async with source_of(server, Counted(client, lists), task_queues=("here",), **refused) as source:
-        signals = await source.read(Instant.now())
-        assert signals.value("matching.backlog_count") == 1.0
-        assert signals.missing[TASKS].code == MissingCode.ABSENT
-    async with source_of(server, Counted(client, lists), **refused) as source:
-        why = (await source.read(Instant.now())).missing["matching.backlog_count"]
-        assert (why.code, why.detail) == (
-            MissingCode.FORBIDDEN,
-            "the workflows of namespace refused: permission denied",
-        )
-    for status, code, words in REFUSALS:
-        async with source_of(server, Counted(client, partial(refusing, status)), **refused) as source:
-            caplog.clear()
-            for _ in range(2):
-                signals = await source.read(Instant.now())
-            assert signals.value("frontend.reachable") == 1.0
-            why = signals.missing["matching.backlog_count"]
-            assert (why.code, why.detail) == (code, f"task queue here of namespace refused: {words}")
-            assert len(caplog.records) == 1
-
-    def enhanced(_call: str, request: object) -> RPCStatusCode | None:
-        mode = getattr(request, "api_mode", None)
-        known = mode != DescribeTaskQueueMode.DESCRIBE_TASK_QUEUE_MODE_ENHANCED
-        return None if known else RPCStatusCode.INVALID_ARGUMENT
-
-    counted = Counted(client, enhanced)
-    async with source_of(server, counted, **refused) as source:
-        signals = await source.read(Instant.now())
-        assert signals.value("matching.backlog_count") == 1.0
-        assert TASKS in signals.missing
-        assert len(counted.asked("describe_task_queue")) == 3
-        await source.read(Instant.now())
-        assert len(counted.asked("describe_task_queue")) == 5
-
-
-async def test_at_most_fifty_queues_are_described_per_evaluation_ten_a_second_and_none_that_is_ignored(
-    server: DevServer,
-) -> None:
-    client = await server.namespace("many")
-    await start_on(client, [*(f"queue-{n:02}" for n in range(52)), "ignored"])
-    counted = Counted(client)
-    many = {"namespace": "many", "namespaces": ("many",), "task_queues": ("ignored", "named")}
-    async with source_of(server, counted, **many) as source:
-        signals = await source.read(Instant.now())
-        first = len(counted.asked("describe_task_queue"))
-        assert first <= 50
-        assert signals.missing["matching.backlog_count"].code in (MissingCode.DROPPED, MissingCode.TIMEOUT)
-        await read_until(source, lambda s: (s.value("matching.backlog_count") or 0) >= 52)  # the count is approximate
-    names = {request.task_queue.name for request in counted.asked("describe_task_queue")}
-    assert names == {*(f"queue-{n:02}" for n in range(52)), "named"}
-    times = [at for _, at, _ in counted.made]
-    assert len(times) / (times[-1] - times[0]) <= 10.5

@@ -1,11 +1,14 @@
 """Task queues: servers that report less than others, the rotation over many queues, and the calls it costs."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from temporalio.api.workflowservice import v1
 from temporalio.api.workflowservice.v1 import (
     DescribeTaskQueueRequest,
     DescribeTaskQueueResponse,
@@ -13,6 +16,7 @@ from temporalio.api.workflowservice.v1 import (
     ListWorkflowExecutionsResponse,
 )
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 from whenever import Instant
 
 from copilot.errors import SourceError
@@ -21,6 +25,7 @@ from copilot.settings.clusters import ClusterSettings, WatchedTemporal
 from copilot.sources.temporal.client import RateLimitedClient
 from copilot.sources.temporal.discovery import Job, QueueDiscovery, Watched
 from copilot.sources.temporal.queues import Clock, Description, Part, QueueDescriber, QueueKey, QueueRotation
+from copilot.sources.temporal.source import TemporalApiSource
 
 NOON = Instant.from_utc(2026, 11, 22, 12)
 KEYS = tuple(QueueKey("default", f"queue-{n:03}") for n in range(120))
@@ -62,6 +67,108 @@ async def test_a_quiet_queue_is_found_behind_a_page_full_of_a_busy_one() -> None
     assert {key.task_queue for key in lists.last_seen} == {"busy", "it's", "quiet"}
     # So understood by server 1.32.
     assert asked[1] == "ExecutionStatus = \"Running\" AND TaskQueue NOT IN ('busy')"
+
+
+@dataclass
+class Service:
+    """A frontend: one workflow task waits on each queue. `refuses` says how calls fail. `made`: when which queue was
+    described, or another call made ("")."""
+
+    queues: Sequence[str]
+    refuses: Callable[[str, Any], RPCStatusCode | None] = lambda _name, _request: None
+    made: list[tuple[float, str]] = field(default_factory=list)
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(request: Any, timeout: timedelta) -> Any:  # noqa: ARG001
+            answer = getattr(v1, type(request).__name__.replace("Request", "Response"))()
+            queue = request.task_queue.name if name == "describe_task_queue" else ""
+            self.made.append((time.monotonic(), queue))
+            if (status := self.refuses(name, request)) is not None:
+                raise RPCError("refused by the test", status, b"")
+            if queue and request.api_mode:
+                answer.versions_info[""].types_info[1].stats.approximate_backlog_count = 1
+            elif queue:
+                answer.stats.approximate_backlog_count = int(request.task_queue_type == 1)
+            elif name == "list_workflow_executions":
+                for found in self.queues:
+                    answer.executions.add(task_queue=found)
+            return answer
+
+        return call
+
+    async def check_health(self, timeout: timedelta) -> bool:  # noqa: ARG002
+        return True
+
+    def source(self, *task_queues: str) -> TemporalApiSource:
+        """A source that asks it, of a cluster that ignores the queue `ignored`."""
+        client = SimpleNamespace(workflow_service=self, service_client=self, namespace="default")
+        temporal = WatchedTemporal(address="there:7233", namespaces=("default",), task_queues=task_queues)
+        cluster = ClusterSettings(temporal=temporal, ignore_task_queues=("ignored",))
+        return TemporalApiSource(cluster, client=cast(Client, client))
+
+    @property
+    def described(self) -> list[str]:
+        return [name for _, name in self.made if name]
+
+
+QUEUES = tuple(f"queue-{n:02}" for n in range(52))
+
+
+async def test_at_most_fifty_queues_are_described_per_evaluation_ten_a_second_and_none_that_is_ignored() -> None:
+    service = Service((*QUEUES, "ignored"))
+    source = service.source("ignored", "named")
+    first = await source.read(Instant.now())
+    assert 25 < len(service.described) == len(set(service.described)) <= 50
+    assert first.missing["matching.backlog_count"].code is MissingCode.DROPPED
+    assert (await source.read(Instant.now())).value("matching.backlog_count") == 53.0
+    assert set(service.described) == {*QUEUES, "named"}
+    began, *_, ended = (at for at, _ in service.made)
+    assert len(service.made) / (ended - began) <= 10.5
+
+
+def no_lists(call: str, _request: object) -> RPCStatusCode | None:
+    return RPCStatusCode.PERMISSION_DENIED if call.startswith("list_") else None
+
+
+@pytest.mark.parametrize(
+    ("refuses", "code", "words"),
+    [
+        (no_lists, MissingCode.FORBIDDEN, "the workflows of namespace default: permission denied"),
+        (RPCStatusCode.PERMISSION_DENIED, MissingCode.FORBIDDEN, "permission denied"),
+        (RPCStatusCode.DEADLINE_EXCEEDED, MissingCode.TIMEOUT, "no answer in time"),
+        (RPCStatusCode.RESOURCE_EXHAUSTED, MissingCode.DROPPED, "rejected by a rate limit of the cluster"),
+    ],
+)
+async def test_a_refused_call_is_missing_with_its_reason_and_logged_once(
+    refuses: Any, code: MissingCode, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    if isinstance(refuses, RPCStatusCode):
+        status, words = refuses, f"task queue here of namespace default: {words}"
+        refuses = lambda call, _request: status if call == "describe_task_queue" else None  # noqa: E731
+    source = Service(["here"], refuses).source()
+    for _ in range(2):
+        signals = await source.read(Instant.now())
+        why = signals.missing["matching.backlog_count"]
+        assert (signals.value("frontend.reachable"), why.code, why.detail) == (1.0, code, words)
+    assert len(caplog.records) == 1
+
+
+async def test_named_queues_are_described_though_no_list_is_allowed() -> None:
+    signals = await Service(["here"], no_lists).source("here").read(Instant.now())
+    assert signals.value("matching.backlog_count") == 1.0
+    assert signals.missing["version.backlog_count"].code is MissingCode.ABSENT
+
+
+async def test_a_server_that_does_not_know_the_mode_of_versions_is_asked_by_type_from_then_on() -> None:
+    service = Service(
+        ["here"], lambda _, asked: RPCStatusCode.INVALID_ARGUMENT if getattr(asked, "api_mode", 0) else None
+    )
+    source = service.source()
+    for calls in (3, 5):
+        signals = await source.read(Instant.now())
+        assert signals.value("matching.backlog_count") == 1.0
+        assert "version.backlog_count" in signals.missing
+        assert len(service.described) == calls
 
 
 class Frontend(QueueDescriber):

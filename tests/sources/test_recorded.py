@@ -124,7 +124,7 @@ def read_all(path: Path, content: bytes) -> None:
         list(read_recording(path)[1])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=300), st.booleans())
 def test_any_bytes_are_a_recording_or_our_error(content: bytes, packed: bool) -> None:
     with TemporaryDirectory() as folder:
@@ -136,7 +136,7 @@ PIECES = ["readings", "time", "missing", "code", "absent", "no_traffic", "fronte
           "breakdowns", "targets", "logs", "2026-11-22T12:00:00Z"]  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text() | st.sampled_from(PIECES),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(PIECES), inner, max_size=5),
@@ -147,7 +147,7 @@ def test_any_json_after_a_header_is_a_tick_or_our_error(tree: Any) -> None:
         read_all(path, path.read_bytes())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_a_packed_recording_with_flipped_bits_is_read_or_our_error(data: st.DataObject) -> None:
     with TemporaryDirectory() as folder:

@@ -1,67 +1,20 @@
-"""A real dev server, and a client of it that counts calls and has some of them refused."""
+"""A real dev server."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from google.protobuf.message import Message
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, RegisterNamespaceRequest
 from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from copilot.embedded.ports import free_ports
 from copilot.embedded.temporal import temporal_binary
-
-Refuses = Callable[[str, Any], RPCStatusCode | None]
-
-
-@dataclass
-class Counted:
-    """A client whose calls are noted, with their times, before a refusal or the server answers."""
-
-    client: Client
-    refuses: Refuses = lambda _call, _request: None
-    made: list[tuple[str, float, Message]] = field(default_factory=list)
-
-    @property
-    def namespace(self) -> str:
-        return self.client.namespace
-
-    @property
-    def service_client(self) -> Any:
-        return self.client.service_client
-
-    @property
-    def workflow_service(self) -> Any:
-        return _Service(self)
-
-    def asked(self, call: str) -> list[Any]:
-        """The requests of a call."""
-        return [request for name, _, request in self.made if name == call]
-
-    def as_client(self) -> Client:
-        return cast(Client, self)
-
-
-class _Service:
-    def __init__(self, counted: Counted) -> None:
-        self._counted = counted
-
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        call = getattr(self._counted.client.workflow_service, name)
-
-        async def noted(request: Any, timeout: timedelta) -> Any:
-            self._counted.made.append((name, time.monotonic(), type(request).FromString(request.SerializeToString())))
-            if (status := self._counted.refuses(name, request)) is not None:
-                raise RPCError("refused by the test", status, b"")
-            return await call(request, timeout=timeout)
-
-        return noted
 
 
 @dataclass(frozen=True)

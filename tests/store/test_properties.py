@@ -27,7 +27,7 @@ async def found_iff_in_range(store: Store, cluster: str, stored: list[int], star
 
 
 @given(stored=times, start=offsets, end=offsets)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_8_a_stored_assessment_is_found_iff_in_range_in_memory(stored: list[int], start: int, end: int) -> None:
     asyncio.run(found_iff_in_range(MemoryStore(), "c", stored, start, end))
 

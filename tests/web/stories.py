@@ -40,7 +40,7 @@ def history(state: str, cluster: str = "default", step_sec: int = STEP_SEC) -> t
                "unknown": blind[FAULT : FAULT + 6]}  # fmt: skip
     end = list(lasting[state])
     past = [*well[:PAST_INCIDENT], *workers_gone[FAULT : FAULT + 10], *well]
-    made = judged([*past[: TICKS - len(end)], *end], NOON, step_sec, cluster)
+    made = list(judged([*past[: TICKS - len(end)], *end], NOON, step_sec, cluster))
     assert made[-1].verdict.health_state == state, made[-1].verdict.health_state
     return tuple(made)
 

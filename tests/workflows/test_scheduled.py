@@ -64,7 +64,7 @@ class World:
         st.tuples(st.booleans(), st.booleans(), st.integers(0, 8), st.booleans(), st.booleans()), max_size=80
     )
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_no_scheduled_assessment_lies_within_the_window_of_a_recent_one(
     ticks: list[tuple[bool, bool, int, bool, bool]],
 ) -> None:
@@ -98,7 +98,7 @@ def test_no_scheduled_assessment_lies_within_the_window_of_a_recent_one(
 
 
 @given(kept=st.lists(st.integers(0, 1000), max_size=8, unique=True), since=st.integers(-10, 1010))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 async def test_an_assessment_is_recent_if_it_is_later_than_the_moment(kept: list[int], since: int) -> None:
     store = MemoryStore()
     for at in kept:
