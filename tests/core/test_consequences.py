@@ -23,7 +23,7 @@ def test_after_a_frontend_that_was_away_nobody_rolls_back_the_workers() -> None:
     cause = evaluation.findings[0]
     assert (cause.finding, cause.phase) == ("server_unreachable", "after")
     assert [a.key for d in evaluation.findings for a in d.actions] == ["wait_and_see"]
-    assert evaluation.summary.startswith("After-effects of “The Temporal frontend does not answer”. It is no longer")
+    assert evaluation.summary.startswith("“The Temporal frontend does not answer” is over, its effects are not. Last")
 
 
 def test_errors_and_slowness_soon_after_a_change_of_members_are_its_consequences() -> None:

@@ -95,8 +95,8 @@ def _explanation(detected: Detected, gates: tuple[GateResult, ...]) -> dict[str,
         if detected.finding == BACKLOG_DRAINING.name:
             title, cause = "A backlog has drained", "The backlog is done."
     elif detected.phase == "after":
-        title, description = f"After-effects of “{title}”", "It is over, and what it caused is not."
-        cause = f"It is no longer observed; what follows from it should pass. Last known cause: {lowered(cause)}"
+        title, description = f"“{title}” is over, its effects are not", "No longer observed."
+        cause = f"Last known cause: {lowered(cause)}"
     elif detected.phase == "unsure":
         description = "Too little can be read to tell whether anything is over its limit."
         cause = f"Last known cause: {lowered(cause)}"
