@@ -39,7 +39,7 @@ def vector(*samples: tuple[dict[str, str], float | str]) -> bytes:
 
 Found = tuple[dict[str, str], float | str]
 WHOSE = "sum by (service_name) (rate("
-SERVICES: list[Found] = [({"service_name": service}, 1) for service in ("frontend", "history", "matching")]
+SERVICES = ("frontend", "history", "matching")
 BUILDS: list[Found] = [({"build_version": "1_32_0"}, 1)]
 
 
@@ -53,6 +53,7 @@ class StandIn:
     names: dict[str, str] = field(default_factory=lambda: {"service_requests": "s:1", "service_latency_count": "s:1"})
     up: dict[str, int] = field(default_factory=lambda: {"s:1": 1})
     counts: dict[str, int] = field(default_factory=lambda: {"s:1": 4})
+    requests_per_sec: float = 1.0
     alias: str = ""
     born: tuple[str, ...] = ()
     leaf: Callable[[str, str], list[Found]] = lambda tag, expression: [({}, 1)]  # noqa: ARG005
@@ -76,7 +77,8 @@ class StandIn:
         found: list[Found] = []
         for part in re.split(r" or (?=label_replace\()", query):
             if tagged := TAGGED.search(part):
-                known = SERVICES if WHOSE in part else BUILDS if "build_information" in part else None
+                services: list[Found] = [({"service_name": name}, self.requests_per_sec) for name in SERVICES]
+                known = services if WHOSE in part else BUILDS if "build_information" in part else None
                 asked = self.leaf(tagged[1], part) if known is None else known
                 found.extend(({**labels, "copilot_part": tagged[1]}, v) for labels, v in asked)
         return vector(*found)

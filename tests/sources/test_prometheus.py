@@ -47,6 +47,16 @@ async def test_a_cycle_is_a_handful_of_posts_about_one_moment() -> None:
     assert first.missing == {}
 
 
+@pytest.mark.parametrize(("requests", "calls"), [(0.0, 0.0), (0.0, 2.2), (1.0, 0.0)])
+async def test_counters_that_all_stand_still_are_a_dead_servers(requests: float, calls: float) -> None:
+    signals = await read(StandIn(**BOTH, requests_per_sec=requests, leaf=lambda *_: [({}, calls)]))
+    missing = signals.why_missing("demand.starts_per_sec")
+    assert signals.value("demand.starts_per_sec") == (None if missing else calls)
+    assert bool(missing) == (requests == calls == 0)
+    assert missing is None or "no counter of the server moved" in missing.detail
+    assert signals.covered("workers.workflow_pollers")
+
+
 async def test_the_operators_selector_is_in_every_query() -> None:
     standin = StandIn(**BOTH)
     await read(standin, selector='cluster="pr\\"od"')

@@ -16,7 +16,7 @@ from copilot.metrics.window import TOO_COARSE, ScrapeWindow, TargetScrapes, Vect
 from copilot.rules.signals import expressions as ex
 from copilot.rules.signals.expressions import Gauge, Leaf, Quantile, Role, leaves
 from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS, BreakdownRow, Missing, MissingCode, Signals
-from copilot.rules.signals.taxonomy import Measure, SignalSpec
+from copilot.rules.signals.taxonomy import SPECS, Measure, SignalSpec
 from copilot.rules.signals.versions import SINCE, Release, lowest
 
 PRESENCE_METRIC: dict[Role, str] = {"server": ex.SERVER_PRESENCE_METRIC, "worker": ex.WORKER_PRESENCE_METRIC}
@@ -33,6 +33,10 @@ _LABELS = {"taskqueue": "task_queue"}
 NO_TRAFFIC = math.nan
 """Read, and nothing happened that could be measured."""
 Resolved = float | Missing
+_STILL = Missing(
+    code=MissingCode.TARGET_DOWN,
+    detail="no counter of the server moved in the window: what is read is old, or every process hangs",
+)
 
 
 def measurable(spec: SignalSpec, roles: Iterable[Role]) -> bool:
@@ -140,6 +144,15 @@ def resolve_signals(
         breakdowns=rows,
         sources=origins,
     )
+
+
+def unless_still(signals: Signals, vector_of: Vectors) -> Signals:
+    """The signals a Prometheus gave. None of the server's are credible where no counter moves of those that move on an
+    idle server too: a collector may serve a dead process's last page for minutes."""
+    vectors = [vector_of(leaf) for leaf in (ex.DATABASE_CALLS, ex.SERVICES)]
+    if any(isinstance(v, Missing) or not v or any(v.values()) for v in vectors):
+        return signals
+    return signals.without({i: _STILL for i in signals.readings if not measurable(SPECS[i], ["worker"])})
 
 
 def _state(role: Role, targets: Sequence[TargetScrapes], windows: Sequence[ScrapeWindow]) -> RoleState:

@@ -31,15 +31,7 @@ def credible(signals: Signals) -> Signals:
     """The signals without the readings that cannot be true, which are missing with the contradiction as the reason."""
     doubts = dict(_impossible(signals))
     doubts.update((i, Missing(code=MissingCode.NO_SOURCE, detail=why)) for i, why in _not_emitted(signals))
-    if not doubts:
-        return signals
-    return signals.model_copy(
-        update={
-            "readings": {**signals.readings, **dict.fromkeys(doubts)},
-            "missing": {**signals.missing, **doubts},
-            "breakdowns": {i: rows for i, rows in signals.breakdowns.items() if i not in doubts},
-        }
-    )
+    return signals.without(doubts) if doubts else signals
 
 
 def _impossible(signals: Signals) -> Iterator[tuple[str, Missing]]:

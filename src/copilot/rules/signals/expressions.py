@@ -161,5 +161,8 @@ def rate(family: str, *where: str, by: tuple[str, ...] = (), suffix: Literal["",
 BUILDS = Gauge(server("build_information"), "max", ("build_version",))
 """The leaf that shows the server's versions, several while it is upgraded."""
 
+DATABASE_CALLS = rate("persistence_requests")
+"""Never zero on a server that runs, idle or not: it keeps its membership and looks for tasks."""
+
 SERVICES = rate(SERVER_PRESENCE_METRIC, by=("service_name",))
 """The leaf that shows which services' pages are read."""

@@ -4,7 +4,7 @@ A reading is a *value*, *no traffic* (the target was read, but there was nothing
 missing is never zero. `Signals` has the shape of a line of a recording: workflows, store and replay share the model.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -124,6 +124,17 @@ class Signals(Frozen):
         if self.covered(signal_id) or (signal_id not in self.readings and signal_id not in self.missing):
             return None
         return self.missing.get(signal_id, Missing(code=MissingCode.ABSENT))
+
+    def without(self, doubtful: Mapping[str, Missing]) -> "Signals":
+        """The same, where these ids are missing."""
+        return self.model_copy(
+            update={
+                "readings": {**self.readings, **dict.fromkeys(doubtful)},
+                "no_traffic": tuple(i for i in self.no_traffic if i not in doubtful),
+                "missing": {**self.missing, **doubtful},
+                "breakdowns": {i: rows for i, rows in self.breakdowns.items() if i not in doubtful},
+            }
+        )
 
     def rows(self, signal_id: str) -> tuple[BreakdownRow, ...]:
         """The breakdown of an id, largest first; empty where none was read."""

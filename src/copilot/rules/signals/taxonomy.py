@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Literal, get_args
 
 from copilot.rules.signals.expressions import (
+    DATABASE_CALLS,
     SERVER_PRESENCE_METRIC,
     WORKER_PRESENCE_METRIC,
     Beyond,
@@ -397,7 +398,7 @@ _PRIMARY = (
                rate(*PERSISTENCE_ERRORS), rate(*PERSISTENCE_ERRORS, by=("operation", "error_type")),
                hint=EVERY_PROCESS, dashboard="persistence"),
     SignalSpec("persistence.request_rate_per_sec", "primary", "1/s", "database calls, rejected ones included", None,
-               rate("persistence_requests"), hint=EVERY_PROCESS, dashboard="persistence"),
+               DATABASE_CALLS, hint=EVERY_PROCESS, dashboard="persistence"),
     SignalSpec("persistence.throttled_per_sec", "primary", "1/s", "database calls rejected by the server's own limit", "up",
                rate("persistence_errors_resource_exhausted"),
                rate("persistence_errors_resource_exhausted", by=("resource_exhausted_cause", "service_name")),

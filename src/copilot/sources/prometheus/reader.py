@@ -12,7 +12,7 @@ from whenever import Instant
 
 from copilot.metrics import promql
 from copilot.metrics.answers import DialectAnswer, Sample, TargetStatus, by_group, prometheus_inputs
-from copilot.metrics.resolve import measurable, resolve_signals
+from copilot.metrics.resolve import measurable, resolve_signals, unless_still
 from copilot.rules.signals.expressions import Leaf, Role
 from copilot.rules.signals.readings import Missing, Signals
 from copilot.rules.signals.taxonomy import SPECS
@@ -144,7 +144,7 @@ class PrometheusReader:
         states, vector = prometheus_inputs(
             moment.statuses, parts, place=self._client.origin, window_sec=self._window, recently_up=moment.seen
         )
-        return resolve_signals(self._specs, states, vector, now)
+        return unless_still(resolve_signals(self._specs, states, vector, now), vector)
 
 
 async def _ask_all(queries: Mapping[K, str], times: range, ask: Ask) -> dict[K, Answer]:
