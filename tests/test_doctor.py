@@ -57,6 +57,8 @@ async def test_a_page_alone_is_enough_for_a_verdict(server: MetricsServer) -> No
     assert found.fine
     (cluster,) = found.clusters
     assert check(cluster.checks, "server metrics").status is CheckStatus.OK
+    services = check(cluster.checks, "server processes")
+    assert (services.status, services.found) == (CheckStatus.OK, "frontend × 1, history × 1, matching × 1, worker × 1")
     assert check(cluster.checks, "Temporal frontend").status is CheckStatus.SKIPPED
     assert {c.status for c in found.own} == {CheckStatus.SKIPPED}
     assert cluster.coverage.primary > 0.9
@@ -93,6 +95,13 @@ async def test_an_unusable_page_has_a_reason_and_a_fix() -> None:
         assert "0% of the primary signals were read, a verdict needs 60%" in found.distrust
 
     await asyncio.gather(*(checked(*case) for case in UNUSABLE))
+
+
+async def test_a_service_without_a_page_is_a_warning(server: MetricsServer) -> None:
+    lines = server.body.splitlines(keepends=True)
+    server.body = b"".join(line for line in lines if b'service_name="history"' not in line)
+    lacking = check((await of_cluster(server.url)).checks, "server processes")
+    assert (lacking.status, lacking.found.partition("; ")[2]) == (CheckStatus.WARNING, "none of history")
 
 
 async def test_a_refused_connection_is_the_reason_of_missing_signals() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from copilot.logs.lines import NO_LEVEL
 from copilot.logs.patterns import PatternBook
 from copilot.redaction.redactor import redacted
 from copilot.replay import read_ticks, record
+from copilot.rules.findings.server import SERVICES
 from copilot.rules.signals.logs import LogReading, with_logs
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, PrometheusSettings
@@ -142,7 +144,7 @@ async def _reading(cluster: ClusterSettings, quick: bool, progress: Progress) ->
 
 async def _metrics(cluster: ClusterSettings) -> tuple[Check, ...]:
     answers = await asyncio.gather(*(_page(e) for e in cluster.metrics))
-    checks = [check for check, _ in answers]
+    checks = [*(check for check, _ in answers), *_services([page for _, page in answers if page is not None])]
     ahead = {check.name: page.ahead_sec for check, page in answers if page is not None}
     if cluster.prometheus is not None:
         of_prometheus, ahead_sec = await _prometheus(cluster.prometheus, cluster.window)
@@ -150,6 +152,16 @@ async def _metrics(cluster: ClusterSettings) -> tuple[Check, ...]:
         ahead[of_prometheus[0].name] = ahead_sec
     known = {name: sec for name, sec in ahead.items() if sec is not None}
     return (*checks, *([_clocks(known)] if checks else []))
+
+
+def _services(pages: Sequence[PageCheck]) -> tuple[Check, ...]:
+    """Of which services the server's pages are; one without a page is not watched."""
+    counts = Counter(service for page in pages for service in page.services)
+    found = ", ".join(f"{service} × {count}" for service, count in sorted(counts.items()))
+    if lacking := [service for service in SERVICES if counts and service not in counts]:
+        fix = "list the page of every server process, or have a Prometheus find them"
+        return (_check(WARNING, "server processes", f"{found}; none of {', '.join(lacking)}", fix),)
+    return (_check(OK, "server processes", found),) if counts else ()
 
 
 async def _prometheus(settings: PrometheusSettings, window_sec: float) -> tuple[list[Check], float | None]:

@@ -1,6 +1,7 @@
 """One look at a metrics page or a Prometheus, for `copilot doctor`: does it answer, whose metrics does it have, how far
 is its clock off."""
 
+import re
 import time
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from copilot.sources.scrape.pages import fetch_page, page_client
 TIMEOUT_SEC = 5.0
 DATE_RESOLUTION_SEC = 1.0
 SERVER_ONLY = b"persistence_requests"
+SERVICE = re.compile(rb'service_name="(frontend|history|matching|worker)"')
 MIN_SAMPLES = 2
 """A rate needs two samples in its window."""
 WINDOWS_SEC = (120.0, 300.0, 900.0)
@@ -29,7 +31,7 @@ WINDOWS_SEC = (120.0, 300.0, 900.0)
 class PageCheck:
     """A page that answered: its size and how long it took; how many of the families that the taxonomy reads of such
     pages it has now, in which dialects; how far its clock is ahead of ours, good to a second (None: it has no Date);
-    and the other role, where the page is of that one."""
+    the other role, where the page is of that one; and the server's services that it names."""
 
     size_bytes: int
     took_sec: float
@@ -38,6 +40,7 @@ class PageCheck:
     dialects: tuple[str, ...]
     ahead_sec: float | None
     looks_like: Role | None
+    services: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ async def check_page(endpoint: MetricsEndpoint) -> PageCheck:
         dialects=(endpoint.dialect,) if endpoint.dialect else tuple(page.dialects),
         ahead_sec=ahead[-1],
         looks_like=other.role if mistaken else None,
+        services=tuple(sorted({name.decode() for name in SERVICE.findall(body)})) if endpoint.role == "server" else (),
     )
 
 
