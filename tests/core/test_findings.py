@@ -53,6 +53,16 @@ CAUSES: dict[str, tuple[Signals, str, str]] = {
         "membership_change",
         "server_limited",
     ),
+    "a database too slow for any request": (
+        healthy(persistence__latency_p99_ms=2100.0, frontend__error_rate_per_sec=2.0, demand__rejected_per_sec=1.5),
+        "persistence_slow",
+        "server_limited",
+    ),
+    "errors beside a slow database": (
+        healthy(persistence__latency_p99_ms=400.0, frontend__error_rate_per_sec=2.0),
+        "frontend_errors",
+        "server_limited",
+    ),
     "a slow server just after its start": (
         healthy(deploy__membership_changes_per_min=2.0, frontend__latency_p99_ms=3000.0),
         "membership_change",

@@ -12,6 +12,7 @@ from copilot.rules.model import ActionType
 SERVICES = ("frontend", "history", "matching")
 HOST_TASKS = 10.0
 BUSY_REQUESTS = 10.0
+HOLDS = 10.0
 MEMBERS_FELT_FOR = TimeDelta(minutes=5)
 DEPLOYMENT_LIMIT = "WorkerDeploymentLimits"
 
@@ -122,7 +123,7 @@ def _dlq_messages(context: FindingContext) -> Found | None:
 def _frontend_errors(context: FindingContext) -> Found | None:
     """Requests fail with server errors, and nothing points at the database."""
     gates = context.firing(progress.REQUESTS_REJECTED, pressure.FRONTEND_ERRORS)
-    if not gates or context.firing(pressure.PERSISTENCE_ERRORS, pressure.RATE_LIMITED):
+    if not gates or context.firing(pressure.PERSISTENCE_ERRORS, pressure.RATE_LIMITED) or _database_holds(context):
         return None
     unanswered = any(g.aspect == progress.UNANSWERED for g in gates)
     operation = context.top_label("frontend.error_rate_per_sec", "operation")
@@ -150,7 +151,16 @@ def _shard_churn(context: FindingContext) -> Found | None:
 def _persistence_slow(context: FindingContext) -> Found | None:
     """Database calls are slow."""
     gates = context.firing(pressure.PERSISTENCE_LATENCY)
+    if _database_holds(context):
+        gates += context.firing(progress.REQUESTS_REJECTED, pressure.FRONTEND_ERRORS)
     return Found(gates) if gates else None
+
+
+def _database_holds(context: FindingContext) -> bool:
+    """Whether database calls take so long that requests, each of which makes several, fail for that alone."""
+    return any(
+        g.value and g.threshold and g.value >= HOLDS * g.threshold for g in context.firing(pressure.PERSISTENCE_LATENCY)
+    )
 
 
 def _history_backlog(context: FindingContext) -> Found | None:
