@@ -151,6 +151,7 @@ async def test_refused_connections_fail_the_checks(server: MetricsServer) -> Non
 @pytest.mark.needs_debian("prometheus")
 @pytest.mark.servers
 async def test_a_prometheus_has_a_check_for_each_role(tmp_path: Path, server: MetricsServer) -> None:
+    server.body += b'persistence_requests{operation="UpsertClusterMembership"} @asked@\n'
     async with MetricsServer.start(recorded("worker")) as worker:
         jobs = {"temporal": [server.url.split("/")[2]], "workers": [worker.url.split("/")[2]]}
         async with prometheus(tmp_path, jobs) as started:

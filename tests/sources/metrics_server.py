@@ -10,7 +10,8 @@ from tests.fakes.serving import serving
 
 
 class MetricsServer:
-    """Answers every GET with `status`, `headers` and `body`; `hang` never answers, `cut` breaks the answer off."""
+    """Answers every GET with `status`, `headers` and `body`, in which @asked@ stands for the number of requests; `hang`
+    never answers, `cut` breaks the answer off."""
 
     def __init__(self) -> None:
         self.status = "200 OK"
@@ -31,9 +32,10 @@ class MetricsServer:
         if self.hang:
             await reader.read()
             return
-        length = len(self.body) + (100 if self.cut else 0)
+        body = self.body.replace(b"@asked@", b"%d" % self.asked)
+        length = len(body) + (100 if self.cut else 0)
         head = [f"HTTP/1.1 {self.status}", f"Content-Type: {self.kind}", f"Content-Length: {length}", *self.headers]
-        writer.write("\r\n".join([*head, "Connection: close", "", ""]).encode() + self.body)
+        writer.write("\r\n".join([*head, "Connection: close", "", ""]).encode() + body)
         await writer.drain()
 
     async def until_asked(self, times: int) -> None:
