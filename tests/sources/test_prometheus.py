@@ -57,6 +57,17 @@ async def test_counters_that_all_stand_still_are_a_dead_servers(requests: float,
     assert signals.covered("workers.workflow_pollers")
 
 
+async def test_of_many_rows_the_largest_are_asked_for_or_the_smallest_where_zero_matters() -> None:
+    standin = StandIn(**BOTH)
+    await read(standin)
+    parts = [part for query in standin.queries for part in re.split(r" or (?=label_replace\()", query)]
+    limited = [part for part in parts if re.search("(top|bottom)k", part)]
+    ends = {
+        family: {part.count("bottomk(") for part in limited if family in part} for family in ("polls", "tasks_added")
+    }
+    assert ends == {"polls": {1}, "tasks_added": {0}}
+
+
 async def test_the_operators_selector_is_in_every_query() -> None:
     standin = StandIn(**BOTH)
     await read(standin, selector='cluster="pr\\"od"')

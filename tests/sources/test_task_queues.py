@@ -68,6 +68,11 @@ def test_no_queue_at_all_means_nothing_waits() -> None:
     assert rows == {}
 
 
+def test_the_age_of_a_version_without_a_backlog_says_nothing() -> None:
+    parts = {("workflow", "shop:v1"): Part(3, 4.0), ("workflow", "shop:v2"): Part(0, 600.0)}
+    assert Description(NOW, parts).of_kind("workflow")[:2] == (3, 4.0)
+
+
 def test_a_version_whose_pollers_are_gone_stands_beside_the_one_that_is_polled() -> None:
     parts = {
         ("workflow", "unversioned"): NOTHING,
