@@ -92,6 +92,17 @@ async def test_while_the_store_is_down_new_runs_carry_the_verdict_and_everything
         assert in_order(await observed.stored(status.cycles + 1))
 
 
+async def test_what_a_run_evaluates_while_a_write_is_tried_again_is_stored_after_it(observed: Observed) -> None:
+    observed.store.away = True
+    async with observed.worker():
+        await observed.start()
+        status = await observed.cycles(4)
+        evaluated = (await observed.loop.query(ObserveClusterWorkflow.window)).times
+        observed.store.away = False
+        stored = {int(i.rpartition(":")[2]) for i in await observed.stored(status.cycles)}
+    assert stored.issuperset(int(time) for time in evaluated)
+
+
 async def test_a_read_that_never_returns_leads_to_a_stale_verdict_and_stops_no_loop(observed: Observed) -> None:
     async with observed.worker():
         await observed.start()
