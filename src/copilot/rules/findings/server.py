@@ -157,7 +157,7 @@ def _persistence_slow(context: FindingContext) -> Found | None:
 
 
 def _database_holds(context: FindingContext) -> bool:
-    """Whether database calls take so long that requests, each of which makes several, fail for that alone."""
+    """Whether database calls are slow enough for requests, each of which makes several, to fail for that alone."""
     return any(
         g.value and g.threshold and g.value >= HOLDS * g.threshold for g in context.firing(pressure.PERSISTENCE_LATENCY)
     )
