@@ -9,7 +9,6 @@ from copilot.rules.bottleneck import (
     WorkerEvidence,
     backlog_flows,
     classify_bottleneck,
-    draining,
     exhausted_slots,
     limited_flows,
     worker_evidence,
@@ -149,10 +148,9 @@ def _evidence_lost(signals: Signals) -> bool:
     return any(i in missing and not missing[i].not_there and not signals.quiet(i) for i in _POINTING)
 
 
-def _soon_after_critical(cause: Detected, memory: Memory, now: Instant) -> bool:
+def _soon_after_critical(before: Detected, cause: Detected, memory: Memory, now: Instant) -> bool:
     """Whether a cause of stress comes within five minutes of a critical one: then that one stays remembered."""
-    before = memory.cause
-    milder = before is not None and (before.severity, cause.severity) == (Severity.CRITICAL, Severity.WARNING)
+    milder = (before.severity, cause.severity) == (Severity.CRITICAL, Severity.WARNING)
     since = memory.since
     fresh = memory.state is HealthState.CRITICAL or (since is not None and now - since < CRITICAL_CAUSE_STAYS_FOR)
     return milder and fresh
@@ -171,11 +169,11 @@ def _with_remembered_cause(decision: Decision, memory: Memory) -> tuple[Decision
         return decision, memory
     cause, fired = next((d for d in found if d.contributing_factors), None), decision.verdict.fired()
     lost = not decision.verdict.stale and _evidence_lost(decision.context.view.signals) and bool(fired)
-    if cause is not None and not (lost and _weak(cause) and memory.cause is not None):
-        if memory.cause is not None and _soon_after_critical(cause, memory, now):
-            return replace(decision, findings=as_consequences(memory.cause, found)), memory
-        return decision, memory.model_copy(update={"cause": cause, "bottleneck": decision.bottleneck})
     before = memory.cause
+    if cause is not None and not (lost and _weak(cause) and before is not None):
+        if before is not None and _soon_after_critical(before, cause, memory, now):
+            return replace(decision, findings=as_consequences(before, found)), memory
+        return decision, memory.model_copy(update={"cause": cause, "bottleneck": decision.bottleneck})
     if before is None or memory.bottleneck is None:
         return decision, memory
     unexplained = cause is None and any(gate in fired for gate in before.contributing_factors)
@@ -208,7 +206,7 @@ def _work(decision: Decision) -> Work:
             )
             for f in flows[:MOST_QUEUES]
         ),
-        draining=draining(view),
+        draining=decision.context.draining,
         no_pollers=workers.no_pollers,
         slots_exhausted=workers.slots_exhausted,
         full_slots=exhausted_slots(view),

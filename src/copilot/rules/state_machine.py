@@ -168,7 +168,7 @@ def _nothing_wrong(signals: Signals) -> bool:
     )
 
 
-def _workers_gone(signals: Signals, memory: Memory) -> bool:
+def _no_worker_left(signals: Signals, memory: Memory) -> bool:
     """Whether tasks wait and no page of a worker is read any more, though there were some beside pending polls: what
     the window remembers of their work is no sign of health."""
     gone = bool(memory.polling_workers) and signals.targets.get("worker") == 0
@@ -252,7 +252,7 @@ def _usable_tick(
     tick = _Tick(
         fired=[g for g in gates if g.fired],
         unjudged=[g for g in gates if g.unjudged],
-        close=_workers_gone(signals, memory)
+        close=_no_worker_left(signals, memory)
         or any(g.fired is False and g.margin is not None and g.margin < RECOVERY_MARGIN for g in gates),
         memory=past,
         now=now,

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from copilot.rules.bottleneck import WorkerEvidence
+from copilot.rules.bottleneck import WorkerEvidence, draining
 from copilot.rules.flow import Flow
+from copilot.rules.gates import pressure
 from copilot.rules.gates.context import Component, Gate, GateContext
 from copilot.rules.gates.registry import SERVER_REFUSES
 from copilot.rules.model import ActionType, Evidence, GateResult
@@ -84,6 +85,21 @@ class FindingContext:
     def server_refuses(self) -> bool:
         """Whether the server refuses or fails work."""
         return bool(self.firing(*SERVER_REFUSES))
+
+    @cached_property
+    def draining(self) -> bool:
+        """Whether every backlog drains."""
+        return draining(self.view)
+
+    @cached_property
+    def late_workflow_tasks(self) -> list[GateResult]:
+        """The gate of failing workflow tasks where they only time out while a backlog drains, and none fails: workers
+        get more than they can answer in time."""
+        gates = self.firing(pressure.WORKFLOW_TASK_FAILURES)
+        failing = ("workflow_tasks.failed_per_sec", "worker_tasks.workflow_task_failures_per_sec")
+        if not gates or self.firing(pressure.WORKFLOW_TASK_ATTEMPTS) or any(self.value(i) for i in failing):
+            return []
+        return gates if self.draining else []
 
     def lasts(self, gate: str) -> bool:
         """Whether the gate has fired for a whole window."""

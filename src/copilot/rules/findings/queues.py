@@ -1,9 +1,9 @@
 """Findings about task queues: who polls them, which version has a backlog, which queues are abandoned."""
 
-from copilot.rules.bottleneck import backlog_flows, draining, exhausted_slots, limited_flows, polled, workers_gone
+from copilot.rules.bottleneck import backlog_flows, exhausted_slots, limited_flows, polled, workers_gone
 from copilot.rules.findings.context import Action, Finding, FindingContext, Found, backlog_of, present
 from copilot.rules.flow import Flow
-from copilot.rules.gates import pressure, progress
+from copilot.rules.gates import progress
 from copilot.rules.gates.registry import BACKLOG, SERVER_SLOW
 from copilot.rules.model import ActionType
 
@@ -75,40 +75,24 @@ def _queue_of(labels: dict[str, str]) -> tuple[str, str, str]:
 def _workers_not_polling(context: FindingContext) -> Found | None:
     """Workers run, as many as before, and none polls."""
     gates = [] if exhausted_slots(context.view) else context.firing(progress.POLLS_LOST)
-    failing = context.value("worker_poll.long_poll_failures_per_sec")
-    return (
-        Found(gates, present(failures=failing or None), signals=("worker_poll.long_poll_failures_per_sec",))
-        if gates
-        else None
-    )
+    signal_id = "worker_poll.long_poll_failures_per_sec"
+    return Found(gates, present(failures=context.value(signal_id)), signals=(signal_id,)) if gates else None
 
 
 def _dispatch_limited(context: FindingContext) -> Found | None:
     """Tasks wait on queues that are dispatched, while polls are pending there and slots are free."""
     gates, limited = context.firing(*BACKLOG), limited_flows(context.view)
-    if not gates or not limited or draining(context.view) or context.server_refuses or context.workers.slots_exhausted:
+    if not gates or not limited or context.draining or context.server_refuses or context.workers.slots_exhausted:
         return None
     if context.firing(*SERVER_SLOW):
         return None
     return Found(gates, backlog_of(limited), _subject(limited), signals=("poller.pending_polls",))
 
 
-def only_late(context: FindingContext) -> bool:
-    """Whether workflow tasks time out while a backlog drains, and none fails: workers get more than they can answer in
-    time."""
-    failing = ("workflow_tasks.failed_per_sec", "worker_tasks.workflow_task_failures_per_sec")
-    return (
-        not any(context.value(i) for i in failing)
-        and not context.firing(pressure.WORKFLOW_TASK_ATTEMPTS)
-        and draining(context.view)
-    )
-
-
 def _backlog_draining(context: FindingContext) -> Found | None:
     """A backlog is dispatched faster than tasks are added."""
-    late = (pressure.WORKFLOW_TASK_FAILURES,) if only_late(context) else ()
-    gates = context.firing(*BACKLOG, *late)
-    if not gates or not draining(context.view) or context.server_refuses:
+    gates = context.firing(*BACKLOG) + context.late_workflow_tasks
+    if not gates or not context.draining or context.server_refuses:
         return None
     flows = backlog_flows(context.view)
     rates = {"added": sum(f.add_rate or 0.0 for f in flows), "dispatched": sum(f.dispatch_rate or 0.0 for f in flows)}

@@ -3,6 +3,7 @@
 Findings may look at amplifiers and worker signals: they explain, the state is already decided.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 from copilot.rules.findings import queues, server, workers
@@ -124,10 +125,12 @@ def detect(context: FindingContext) -> tuple[Detected, ...]:
     found = [_detected(f, what, context) for f in FINDINGS if (what := f.detect(context)) is not None]
     ranked = sorted(found, key=lambda d: (_is_note(d), _is_one_moment(d, context)))
     consequences = EXPLAINS.get(ranked[0].finding, frozenset()) if ranked else frozenset()
-    return (
-        *ranked[:1],
-        *(d.model_copy(update={"actions": ()}) if d.finding in consequences else d for d in ranked[1:]),
-    )
+    return (*ranked[:1], *_without_actions(ranked[1:], consequences))
+
+
+def _without_actions(found: Iterable[Detected], consequences: frozenset[str]) -> tuple[Detected, ...]:
+    """These, consequences without actions of their own."""
+    return tuple(d.model_copy(update={"actions": ()}) if d.finding in consequences else d for d in found)
 
 
 def _detected(finding: Finding, found: Found, context: FindingContext) -> Detected:
@@ -170,8 +173,7 @@ def as_consequences(before: Detected, found: tuple[Detected, ...]) -> tuple[Dete
     first = next((d for d in found if d.contributing_factors), None)
     if first is None or first.finding not in consequences or any(d.finding == before.finding for d in found):
         return found
-    others = (d.model_copy(update={"actions": ()}) if d.finding in consequences else d for d in found)
-    return (as_past(before, "after"), *others)
+    return (as_past(before, "after"), *_without_actions(found, consequences))
 
 
 def as_unsure(cause: Detected) -> Detected:

@@ -1,8 +1,7 @@
 """Findings about workers, their load, and the code they run."""
 
-from copilot.rules.bottleneck import backlog_flows, draining, exhausted_slots
+from copilot.rules.bottleneck import backlog_flows, exhausted_slots
 from copilot.rules.findings.context import Action, Finding, FindingContext, Found, backlog_of, present
-from copilot.rules.findings.queues import only_late
 from copilot.rules.flow import Flow
 from copilot.rules.gates import pressure, progress
 from copilot.rules.gates.registry import BACKLOG, SERVER_REFUSES, SERVER_SLOW
@@ -67,7 +66,7 @@ def _backlog(context: FindingContext, kind: str = "") -> Evidence:
 def _workflow_task_failures(context: FindingContext) -> Found | None:
     """Workflow tasks fail or time out in the workers, so executions are stuck."""
     gates = context.firing(pressure.WORKFLOW_TASK_FAILURES, pressure.WORKFLOW_TASK_ATTEMPTS)
-    if not gates or only_late(context):
+    if not gates or context.late_workflow_tasks:
         return None
     if context.firing(*SERVER_REFUSES, *SERVER_SLOW):
         return Found(gates, present(of_server=True))
@@ -109,7 +108,7 @@ def _worker_slow(context: FindingContext) -> Found | None:
     excused = (
         context.workers.no_pollers
         or context.workers.slots_exhausted
-        or draining(context.view)
+        or context.draining
         or context.server_refuses
         or context.firing(pressure.FRONTEND_LATENCY)
         or any(context.lasts(gate.name) for gate in context.firing(*SERVER_SLOW))
