@@ -26,6 +26,11 @@ NARROW = {
 """The columns that fit on a terminal of 80 columns; mistakes are listed below the table."""
 _RIGHT_ALIGNED = {"stressed", "critical", "false alarms", "flaps", "runs", "false criticals", "false happies"}
 
+ServerOption = Annotated[
+    str | None,
+    typer.Option(metavar="VERSION", help="A Temporal server of this version: 1.29.1, 1.30.2, 1.31.2 or 1.32.0."),
+]
+
 app = typer.Typer(help="The incident lab: scenarios on real servers, and the verdicts they should get.",
                   no_args_is_help=True)  # fmt: skip
 
@@ -57,27 +62,33 @@ def run(
         Path, typer.Option(metavar="DIR", help="Folder for the recordings; existing ones are replaced.")
     ] = Path("lab-recordings"),
     at_once: Annotated[int, typer.Option(min=1, metavar="N", help="Run N scenarios in parallel.")] = 1,
+    server: ServerOption = None,
+    fault_sec: Annotated[float, typer.Option(min=60.0, metavar="SEC", help="Length of the fault.")] = 300.0,
     as_json: JsonOption = False,
 ) -> None:
     """Run scenarios on real servers, judge them live and record them; each takes about ten minutes. Exit 1 when a
     verdict differs from its label. Ctrl-C leaves nothing behind.
 
-    Example: copilot lab run workers-down server-frozen --out recordings"""
+    Examples:
+      copilot lab run workers-down server-frozen --out recordings
+      copilot lab run --all --server 1.29.1 --at-once 4"""
     from copilot.embedded.signals import run_until_signal
     from copilot.errors import CopilotError, SettingsError, StartError
-    from lab.run import run_scenario
+    from lab.run import Phases, run_scenario
     from lab.scenarios import SCENARIOS, Scenario, scenario_named
+    from lab.servers import server_binary
 
     if bool(names) == all_:
         raise SettingsError(["name scenarios, or use --all: `copilot lab list` lists them"])
     chosen = list(SCENARIOS.values()) if all_ else [scenario_named(name) for name in dict.fromkeys(names or ())]
+    binary, phases = server_binary(server) if server else None, Phases(fault_sec=fault_sec)
     show, mistakes = _view(as_json=as_json, several=at_once > 1), dict[str, list[str]]()
     failed: dict[str, str] = {}
 
     async def run_one(scenario: Scenario, turn: asyncio.Semaphore) -> None:
         async with turn:
             try:
-                mistakes[scenario.name] = await run_scenario(scenario, out, show)
+                mistakes[scenario.name] = await run_scenario(scenario, out, show, phases, binary)
             except CopilotError as error:
                 failed[scenario.name] = str(error)
                 show.event(scenario.name, f"failed: {error}")

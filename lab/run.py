@@ -63,12 +63,14 @@ class Show:
         """The run ended, with these mistakes against its label."""
 
 
-async def run_scenario(scenario: Scenario, out: Path, show: Show, phases: Phases | None = None) -> list[str]:
+async def run_scenario(
+    scenario: Scenario, out: Path, show: Show, phases: Phases | None = None, binary: Path | None = None
+) -> list[str]:
     """Run a scenario, write NAME.jsonl.gz and NAME.json to `out`, and return its mistakes against the label as
-    sentences. A cancelled or failed run writes nothing. StartError and FaultError say what failed."""
+    sentences. `binary`: the `temporal` program to run, instead of the installed one. A cancelled or failed run writes nothing. StartError and FaultError say what failed."""
     label, lengths = label_of(scenario.name), phases or Phases()
     with tempfile.TemporaryDirectory(prefix="copilot-lab-") as folder:
-        async with _watched(scenario, Path(folder), lengths, show) as (cluster, sources, settings):
+        async with _watched(scenario, Path(folder), lengths, show, binary) as (cluster, sources, settings):
             file = Path(folder) / f"{scenario.name}.jsonl.gz"
             run = _Run(scenario, cluster, lengths, show)
             head = recording_header(settings, sources)
@@ -110,12 +112,12 @@ def _save(recording: Path, taken: Taken, out: Path) -> None:
 
 @asynccontextmanager
 async def _watched(
-    scenario: Scenario, folder: Path, phases: Phases, show: Show
+    scenario: Scenario, folder: Path, phases: Phases, show: Show, binary: Path | None
 ) -> AsyncIterator[tuple[WatchedCluster, tuple[Source, ...], ClusterSettings]]:
     logs = folder / "logs"
     logs.mkdir()
     async with Supervisor(logs, lambda event: show.event(scenario.name, event.text)) as supervisor:
-        cluster = WatchedCluster(supervisor, folder, scenario.baseline)
+        cluster = WatchedCluster(supervisor, folder, scenario.baseline, binary)
         settings = _settings(scenario, cluster, phases)
         sources = bootstrap.sources(settings)
         try:

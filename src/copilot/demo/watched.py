@@ -109,11 +109,15 @@ class Baseline:
 
 
 class WatchedCluster:
-    """A Temporal server, two workers and a load, in `folder`. Its methods inject and clear faults."""
+    """A Temporal server, two workers and a load, in `folder`. Its methods inject and clear faults. `binary`: the
+    `temporal` program to run, instead of the one that is installed."""
 
-    def __init__(self, supervisor: Supervisor, folder: Path, baseline: Baseline | None = None) -> None:
+    def __init__(
+        self, supervisor: Supervisor, folder: Path, baseline: Baseline | None = None, binary: Path | None = None
+    ) -> None:
         port, metrics, http, relay, *workers = free_ports(4 + len(WORKERS))
-        self.server = DevServer(SERVER, folder / "watched.sqlite", port, metrics, http, log_level="info")
+        file = folder / "watched.sqlite"
+        self.server = DevServer(SERVER, file, port, metrics, http, log_level="info", binary=binary)
         self.relay = MetricsRelay(relay, metrics)
         self._worker_ports = dict(zip(WORKERS, workers, strict=True))
         self._supervisor = supervisor

@@ -32,7 +32,8 @@ def temporal_binary() -> Path:
 
 @dataclass(frozen=True)
 class DevServer:
-    """A dev server on loopback with its state in the SQLite file `database`."""
+    """A dev server on loopback with its state in the SQLite file `database`. `binary`: another `temporal` program than
+    the one that is installed."""
 
     name: str
     database: Path
@@ -40,6 +41,7 @@ class DevServer:
     metrics_port: int
     http_port: int
     log_level: str = field(default="warn", kw_only=True)
+    binary: Path | None = field(default=None, kw_only=True)
 
     @property
     def address(self) -> str:
@@ -54,7 +56,7 @@ class DevServer:
     def child(self, dynamic_config: DynamicConfig) -> Child:
         """The child process that runs it. The server reads dynamic config once, at the start."""
         argv = [
-            str(temporal_binary()), "server", "start-dev", "--headless", "--ip", LOOPBACK,
+            str(self.binary or temporal_binary()), "server", "start-dev", "--headless", "--ip", LOOPBACK,
             "--port", str(self.port), "--http-port", str(self.http_port), "--metrics-port", str(self.metrics_port),
             "--db-filename", str(self.database),
             # Readers and the writer do not block each other, as with a database server.
