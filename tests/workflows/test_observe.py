@@ -118,6 +118,17 @@ async def test_a_read_that_never_returns_leads_to_a_stale_verdict_and_stops_no_l
         await observed.cycles((await observed.status()).cycles + 1)
 
 
+async def test_a_fault_that_shows_at_once_is_evaluated_again_before_the_interval_is_over(observed: Observed) -> None:
+    observed.cluster = observed.cluster.model_copy(update={"interval_sec": 15.0})
+    async with observed.worker():
+        await observed.start()
+        await observed.cycles(1)
+        observed.source.changed = {"frontend.reachable": 0.0}
+        await observed.cycles(3)
+        _, first_sign, again, *_ = (await observed.loop.query(ObserveClusterWorkflow.window)).times
+    assert again - first_sign < 15
+
+
 async def test_assess_now_stores_the_newest_evaluation_as_an_assessment_and_is_no_tick(observed: Observed) -> None:
     observed.cluster = observed.cluster.model_copy(update={"interval_sec": 600.0})
     async with observed.worker():

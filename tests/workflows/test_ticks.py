@@ -1,6 +1,7 @@
 """When a loop evaluates."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,10 @@ NOW = st.floats(min_value=1.7e9, max_value=2.0e9)
         pytest.param(next_tick, 985, 985.2, 1020, id="but not right after the last"),
         pytest.param(next_tick, 960, 1100.0, 990, id="one missed is due"),
         pytest.param(next_tick, 5000, 1000.5, 1031, id="with the clock set back, in an interval"),
+        pytest.param(partial(next_tick, early=True), 990, 991.0, 1000, id="an early one after a third of the interval"),
+        pytest.param(partial(next_tick, early=True), 1012, 1013.0, 1020, id="or as planned where that is sooner"),
         pytest.param(tick_time, 990, 1020.4, 1020, id="on time"),
+        pytest.param(tick_time, 990, 1000.4, 1000, id="an early one has the second in which it begins"),
         pytest.param(tick_time, 990, 1027.4, 1020, id="a little late"),
         pytest.param(tick_time, 990, 1100.9, 1100, id="after being away"),
         pytest.param(tick_time, 5000, 1031.2, 5015, id="with the clock set back, half an interval after the last"),

@@ -6,6 +6,7 @@ from pydantic_core import PydanticUndefined
 
 from copilot.explain.templates import fill
 from copilot.rules import state_machine
+from copilot.rules.early import AT_ONCE, IN_A_ROW
 from copilot.rules.evaluate import RULES_VERSION
 from copilot.rules.findings.registry import EXPLAINS, FINDINGS
 from copilot.rules.gates.context import RECOVERY_MARGIN
@@ -35,6 +36,10 @@ STATES = f"""## States
 | any | unknown | less than {state_machine.USABLE_COVERAGE:.0%} of the primaries can be read, or nothing of demand, backlog or progress, for max(3 intervals, 90 s); stale from 1.5 intervals on |
 
 Happy never becomes critical directly. A single sample neither opens nor closes an incident.
+
+The next evaluation comes after a third of the interval, at most {IN_A_ROW} times in a row, when a fault shows at once: a page
+that was read is lost, requests begin to stay without an answer, or one of these gates begins to fire:
+{", ".join(f"`{name}`" for name in sorted(AT_ONCE))}.
 """
 
 

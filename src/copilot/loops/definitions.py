@@ -94,7 +94,8 @@ class ObserveState(LoopState):
     """State of the observing loop (times in unix seconds). `resumed`: the store was asked for what an earlier loop
     knew; `last_tick`: the newest tick begun; `last_evaluated`: the tick of `newest`; `assessed`: the newest tick that
     was assessed, `assessed_state` its state; `backlog`: id of the last StoreBacklogWorkflow, which later snapshots wait
-    for; `logs`: a LogsSeen; `cycle_sec`: how long the last tick took."""
+    for; `logs`: a LogsSeen; `cycle_sec`: how long the last tick took; `early`: which early tick in a row comes next (0:
+    the next comes as planned)."""
 
     resumed: bool = False
     memory: Document | None = None
@@ -108,6 +109,7 @@ class ObserveState(LoopState):
     logs: Document | None = None
     log_spike: bool = False
     cycle_sec: float | None = None
+    early: int = 0
 
 
 class ScheduleState(LoopState):

@@ -20,6 +20,7 @@ from copilot.loops import calls
 from copilot.loops.calls import I, O
 from copilot.loops.definitions import Definition, LastError, LoopInput, LoopState, LoopStatus, memo
 from copilot.loops.messages import Message
+from copilot.rules.early import early_after_sec
 
 # No command of a workflow may depend on its clock: a workflow task that ran while Temporal was killed may be recorded
 # with another start than it had (docs/adr/0015). So a tick that is already due also waits for a timer.
@@ -36,14 +37,16 @@ def slack(interval_sec: float) -> float:
     return max(1.0, interval_sec / 4)
 
 
-def next_tick(last: int | None, now: float, interval_sec: float) -> int:
-    """When the next tick is due: at once without a last one; in one interval if the clock went back behind it."""
+def next_tick(last: int | None, now: float, interval_sec: float, *, early: bool = False) -> int:
+    """When the next tick is due: at once without a last one; in one interval if the clock went back behind it. `early`:
+    it does not wait for the interval."""
     if last is None:
         return math.floor(now)
     if _clock_went_back(last, now):
         return math.ceil(now + interval_sec)
     steps = math.ceil((last + slack(interval_sec)) / interval_sec)
-    return math.floor(steps * interval_sec)
+    planned = math.floor(steps * interval_sec)
+    return min(planned, last + math.ceil(early_after_sec(interval_sec))) if early else planned
 
 
 def tick_time(last: int | None, now: float, interval_sec: float) -> int:

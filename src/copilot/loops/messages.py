@@ -70,12 +70,14 @@ class RuleVersions(Message):
 
 class HealthEvaluated(RuleVersions):
     """The evaluation, the memory for the next tick, for the snapshot the versions of what decided, and `words`: the
-    part of its ExplainedEvaluation that a notification needs; empty where none is sent."""
+    part of its ExplainedEvaluation that a notification needs; empty where none is sent. `read_again_early`: the next
+    tick should not wait for the interval."""
 
     evaluation: Document
     memory: Document
     health_state: str
     words: Document = {}
+    read_again_early: bool = False
 
     @property
     def tick(self) -> int:

@@ -16,6 +16,7 @@ from copilot.loops import messages as m
 from copilot.loops.assess import AssessHealthWorkflow
 from copilot.loops.loop import SOONEST_SEC, Loop, next_tick, send_signal, slack, start_child, tick_time, to_the_end
 from copilot.loops.storing import BACKLOG_STORED, SnapshotWriter
+from copilot.rules.early import IN_A_ROW
 from copilot.telemetry.spans import ROOT, span
 
 
@@ -110,7 +111,8 @@ class ObserveClusterWorkflow(Loop[d.ObserveState]):
         state.resumed = True
 
     def _next_tick(self, now: float) -> int:
-        return next_tick(self._state.last_tick, now, self._definition.interval_sec)
+        state = self._state
+        return next_tick(state.last_tick, now, self._definition.interval_sec, early=state.early > 0)
 
     def _up_to_date(self) -> bool:
         """Whether no tick is due or under way."""
@@ -181,6 +183,8 @@ class ObserveClusterWorkflow(Loop[d.ObserveState]):
         if evaluated is None:
             return False
         self._state.last_tick = evaluated.tick
+        early = self._state.early + 1 if evaluated.read_again_early else 0
+        self._state.early = early if early <= IN_A_ROW else 0
         self._state.window.push(evaluated.tick, evaluated.readings)
         if given.signals is not None:
             self._succeeded()

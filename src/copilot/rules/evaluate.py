@@ -14,6 +14,7 @@ from copilot.rules.bottleneck import (
     worker_evidence,
 )
 from copilot.rules.components import services
+from copilot.rules.early import early_learned
 from copilot.rules.findings.context import FindingContext
 from copilot.rules.findings.registry import BY_NAME, as_consequences, as_past, as_unsure, detect
 from copilot.rules.flow import cluster_flow, queue_flows, sanitized, subtract
@@ -101,12 +102,13 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
     found_in = FindingContext(view, {g.name: g for g in verdict.gates}, evidence, stale=verdict.stale)
     decision = Decision(verdict, _bottleneck(verdict, evidence, view), detect(found_in), found_in)
     decision, after = _with_remembered_cause(decision, after)
+    learned = early_learned(signals, context.thresholds, context.window_sec)
     if after.last_usable is signals.time:
         since_sec = (signals.time - memory.last_tick).total("seconds") if memory.last_tick else 0.0
         starts, burst = signals.value("demand.starts_per_sec"), context.thresholds.burst_factor
         flows = {**view.queues, view.cluster.key: view.cluster}
         shares = {key: view.usual_share(flow) for key, flow in flows.items()}
-        learned = {
+        learned |= {
             **demand_learned(after, starts, signals.time, since_sec, context.window_sec, burst),
             **slots_learned(memory, signals),
             **polls_learned(signals),
@@ -114,8 +116,7 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
             **stuck_learned(memory, signals, context.thresholds, context.window_sec, view.recovering),
             "queues": flows_learned(after, flows, shares, signals.time),
         }
-        after = after.model_copy(update=learned)
-    return decision, after
+    return decision, after.model_copy(update=learned)
 
 
 def _view(signals: Signals, memory: Memory, context: Context) -> GateContext:

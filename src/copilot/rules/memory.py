@@ -90,7 +90,8 @@ class Memory(Frozen):
     use on some queues; `cause` and `bottleneck` what was last found while a gate was firing, until the cluster is happy
     again; `burst_since` when the present burst of load began, `burst_at` when one was last seen; `stuck_at` when
     workflow tasks last failed again and again, at `stuck_attempts`; `polling_workers` how many workers' pages were read
-    when polls were last pending; `members_at` when the server's membership last changed."""
+    when polls were last pending; `members_at` when the server's membership last changed; `targets` how many
+    pages were read at the last tick, and `unanswered` whether requests stayed without an answer then."""
 
     version: int = MEMORY_VERSION
     state: HealthState | None = None
@@ -112,6 +113,8 @@ class Memory(Frozen):
     partly_full: bool = False
     polling_workers: Annotated[int, Field(ge=0)] | None = None
     members_at: Instant | None = None
+    targets: Annotated[int, Field(ge=0)] | None = None
+    unanswered: bool = False
     burst_since: Instant | None = None
     burst_at: Instant | None = None
     demand_since: Instant | None = None

@@ -18,6 +18,7 @@ from copilot.explain import explained
 from copilot.logs.counting import LogMemory, Redact, count_lines, current_reading
 from copilot.logs.patterns import PatternBook
 from copilot.loops import messages as m
+from copilot.rules.early import read_again_early
 from copilot.rules.evaluate import Context, evaluate
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation, HealthAssessment, Snapshot
@@ -80,6 +81,7 @@ class ObserveActivities:
             evaluation=evaluation.model_dump(mode="json"),
             memory=after.model_dump(mode="json"),
             health_state=state,
+            read_again_early=read_again_early(evaluation, memory, after),
             words={} if state == ask.assessed_state else words_of(evaluation),
             **kept.model_dump(include={"thresholds_hash", "taxonomy_version", "rules_version"}),
         )

@@ -18,6 +18,7 @@ from copilot.rules.gates.context import (
 )
 from copilot.rules.memory import QueueMemory
 from copilot.rules.model import GateResult, Severity
+from copilot.rules.signals.readings import Signals
 from copilot.rules.signals.taxonomy import CREATES_WORK
 
 STORED_TASKS = 3
@@ -51,10 +52,9 @@ def _few_rejected(context: GateContext) -> bool:
     return rejected is not None and rejected * context.window_sec < context.thresholds.requests_rejected_min
 
 
-def _unanswered(context: GateContext) -> float:
+def unanswered(signals: Signals) -> float:
     """Requests that create work and were begun but not answered in the window (1/s): neither errors nor latencies. 0
     where that cannot be read: no answer at all while work follows means that answers are not counted."""
-    signals = context.signals
     requests, answered = (signals.value(f"demand.{which}_per_sec") for which in ("requests", "answered"))
     if requests is None or answered is None:
         return 0.0
@@ -77,19 +77,19 @@ def _requests_rejected(context: GateContext) -> GateResult:
     requests that create work fail by the server's fault, or are not answered. A namespace that is not found while the
     database fails to read it counts as rejected."""
     ids = ("demand.rejected_per_sec", "demand.requests_per_sec")
-    unanswered, not_found = _unanswered(context), _not_found(context)
-    few = (unanswered + not_found) * context.window_sec < context.thresholds.requests_rejected_min
+    hanging, not_found = unanswered(context.signals), _not_found(context)
+    few = (hanging + not_found) * context.window_sec < context.thresholds.requests_rejected_min
     if (lacking := without(context, ids)) and not (few and _few_rejected(context)):
         return lacking
     rejected, requests = (context.signals.value(i) or 0.0 for i in ids)
-    failed = rejected + unanswered + not_found
+    failed = rejected + hanging + not_found
     limit = context.thresholds.requests_rejected_share
     share = min(1.0, failed / requests) if requests > 0 else (1.0 if failed > 0 else 0.0)
     enough = failed * context.window_sec >= context.thresholds.requests_rejected_min
     evidence = {ids[0]: rejected, ids[1]: requests}
-    aspect = UNANSWERED if unanswered > failed / 2 else ""
+    aspect = UNANSWERED if hanging > failed / 2 else ""
     if aspect:
-        evidence["demand.answered_per_sec"] = requests - unanswered
+        evidence["demand.answered_per_sec"] = requests - hanging
     return GateResult(
         fired=share >= limit and enough,
         value=share,
