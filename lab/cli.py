@@ -110,6 +110,9 @@ def score(
     recordings: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Recordings to score; by default those of the repository.")
     ] = None,
+    server: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Score the repository's recordings of this server.")
+    ] = None,
     variants: Annotated[
         bool, typer.Option("--variants", help="Also score variants with dropped readings, other intervals and loads.")
     ] = False,
@@ -117,12 +120,14 @@ def score(
 ) -> None:
     """Compare the verdicts on the recorded incidents with their labels. Exit 1 when a goal is not met.
 
-    Example: copilot lab score --variants"""
+    Examples:
+      copilot lab score --variants
+      copilot lab score --server 1.31.2"""
     from copilot.errors import RecordingError
     from lab.recorded_run import RECORDINGS, find_runs
     from lab.score import score_lab
 
-    found = find_runs(recordings or RECORDINGS)
+    found = find_runs(recordings or (RECORDINGS / server if server else RECORDINGS))
     if unknown := [name for name in names or () if name not in found]:
         raise RecordingError(f"no recording of {', '.join(unknown)}; there is {', '.join(found) or 'none'}")
     scored = score_lab({name: found[name] for name in names or ()} or found, with_variants=variants)

@@ -14,6 +14,7 @@ from copilot.rules.thresholds import Thresholds
 from copilot.sources.recorded import read_recording
 
 RECORDINGS = Path(__file__).parent / "recordings"
+"""Recordings of the newest server; those of other servers are in a folder with their version."""
 
 
 class Marks(Frozen):
@@ -65,6 +66,11 @@ def find_runs(folder: Path) -> dict[str, Path]:
     flat = {p.name.removesuffix(".jsonl.gz"): p for p in folder.glob("*.jsonl.gz")}
     deep = {p.parent.name: p for p in folder.glob("*/recording.jsonl.gz")}
     return dict(sorted({**deep, **flat}.items()))
+
+
+def server_versions(folder: Path = RECORDINGS) -> list[str]:
+    """The other servers' versions that have recordings, oldest first."""
+    return sorted((p.name for p in folder.iterdir() if find_runs(p)), key=lambda v: [int(n) for n in v.split(".")])
 
 
 def load_run(name: str, path: Path) -> RecordedRun:

@@ -1,10 +1,10 @@
 """The lab's score as rows of text, for a terminal and for docs/benchmark.md."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from lab.judge import Share, mistakes_of
 from lab.labels import label_of
-from lab.score import TOP_CAUSE, LabScore, percent
+from lab.score import TOP_CAUSE, LabScore, Totals, percent
 
 Row = tuple[str, ...]
 
@@ -17,6 +17,7 @@ VARIANTS: Row = (
     "variant", "runs", "states right", "false criticals", "false happies", "missed", "false alarms", "flaps",
     "cause first", "bottleneck",
 )  # fmt: skip
+SERVERS: Row = ("server", *VARIANTS[1:])
 
 
 def scenario_rows(score: LabScore) -> Iterator[Row]:
@@ -51,19 +52,35 @@ def goal_rows(score: LabScore) -> Iterator[Row]:
 
 def variant_rows(score: LabScore) -> Iterator[Row]:
     """A row per kind of variant."""
-    for kind, sums in score.variants.items():
-        yield (
-            kind,
-            str(sums.runs),
-            _of(sums.states),
-            str(sums.false_criticals),
-            str(sums.false_happies),
-            ", ".join(sums.missed) or "none",
-            str(sums.false_alarms),
-            str(sums.flaps),
-            _of(sums.cause),
-            _of(sums.bottleneck),
-        )
+    return (_totals_row(kind, sums) for kind, sums in score.variants.items())
+
+
+def server_rows(scores: Mapping[str, LabScore]) -> Iterator[Row]:
+    """A row per server version."""
+    return (_totals_row(version, score.totals) for version, score in scores.items())
+
+
+def server_mistakes(scores: Mapping[str, LabScore]) -> Iterator[str]:
+    """A line for each scenario with a mistake."""
+    for version, score in scores.items():
+        for each in score.scenarios:
+            if mistakes := "; ".join(mistakes_of(each.recorded)):
+                yield f"{version}, {each.recorded.scenario}: {mistakes}"
+
+
+def _totals_row(name: str, sums: Totals) -> Row:
+    return (
+        name,
+        str(sums.runs),
+        _of(sums.states),
+        str(sums.false_criticals),
+        str(sums.false_happies),
+        ", ".join(sums.missed) or "none",
+        str(sums.false_alarms),
+        str(sums.flaps),
+        _of(sums.cause),
+        _of(sums.bottleneck),
+    )
 
 
 def variant_mistakes(score: LabScore) -> Iterator[str]:

@@ -67,7 +67,8 @@ async def run_scenario(
     scenario: Scenario, out: Path, show: Show, phases: Phases | None = None, binary: Path | None = None
 ) -> list[str]:
     """Run a scenario, write NAME.jsonl.gz and NAME.json to `out`, and return its mistakes against the label as
-    sentences. `binary`: the `temporal` program to run, instead of the installed one. A cancelled or failed run writes nothing. StartError and FaultError say what failed."""
+    sentences. `binary`: the `temporal` program to run, instead of the installed one. A cancelled or failed run writes
+    nothing. StartError and FaultError say what failed."""
     label, lengths = label_of(scenario.name), phases or Phases()
     with tempfile.TemporaryDirectory(prefix="copilot-lab-") as folder:
         async with _watched(scenario, Path(folder), lengths, show, binary) as (cluster, sources, settings):

@@ -39,12 +39,46 @@ SAID = [
     (WARN, "Failed to poll for task.: namespace rate limit exceeded", "rate limit"),
     (ERROR, "unable to connect: dial tcp 10.0.0.1:5432: connect: connection refused", "connection refused"),
     (0, "panic: runtime error: index out of range", "panic"),
-]
+    (ERROR, "unable to connect: dial tcp 10.0.0.1:5432: i/o timeout", "connection timed out"),
+    (WARN, "Task enqueued to DLQ", "task in the dead letter queue"),
+    (INFO, "Workflow task not found", "task of a closed workflow"),
+    (WARN, "Failed to poll for task.: task queue is not ready to process polls from this deployment version, try again "
+     "shortly", "version may not poll yet"),
+    (WARN, "Error while polling for task: PermissionDenied: Request unauthorized.", "certificate or login refused"),
+    (ERROR, "Failed to activate workflow: [TMPRL1100] Nondeterminism error", "nondeterminism"),
+    (WARN, "Schedule missed catchup window", "schedule missed"),
+    (ERROR, "FATAL: remaining connection slots are reserved for roles with the SUPERUSER attribute (SQLSTATE 53300)",
+     "no connection free"),
+    (ERROR, "SaveClusterMetadata encountered version mismatch, expected 3 but got 4.",
+     "cluster metadata changed by another"),
+]  # fmt: skip
+# What looks like something else, and is not.
+MISLEADING = [
+    ("potential deadlock detected", {"server hangs"}),
+    ("deadlock detected (SQLSTATE 40P01)", {"database locked"}),
+    ("rpc error: code = ResourceExhausted desc = grpc: received message larger than max (5141112 vs. 4194304)",
+     {"message too large"}),
+    ("Current reachable members: none", {"no members"}),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("level", "text", "name"), SAID, ids=[text[:40] for _, text, _ in SAID])
 def test_what_servers_say_is_known_at_the_level_they_say_it(level: int, text: str, name: str) -> None:
     assert name in PatternBook().match(LogLine(text, level))
+
+
+@pytest.mark.parametrize(("text", "names"), MISLEADING)
+def test_what_looks_like_something_else_is_not_taken_for_it(text: str, names: set[str]) -> None:
+    assert set(PatternBook().match(LogLine(text, ERROR))) == names
+
+
+def test_a_ring_without_members_is_told_from_a_change_of_members() -> None:
+    def names(addresses: list[str]) -> tuple[str, ...]:
+        line = parse_line(json.dumps({"level": "info", "msg": "Current reachable members", "addresses": addresses}))
+        assert line is not None
+        return PatternBook().match(line)
+
+    assert (names([]), names(["10.0.0.7:7234"])) == (("no members",), ("membership change",))
 
 
 def test_a_line_under_a_patterns_level_does_not_count() -> None:

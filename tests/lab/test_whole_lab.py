@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from lab.scenarios import SCENARIOS
 from lab.score import LabScore, score_lab
 from tests.lab.runs import RECORDED
-from tools.docs.benchmark import document
+from tools.docs.benchmark import document, of_servers
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "benchmark.md"
 
@@ -23,8 +24,20 @@ def lab() -> LabScore:
     return score_lab(RECORDED, with_variants=True)
 
 
-def test_the_document_is_fresh(lab: LabScore) -> None:
-    assert DOCUMENT.read_text(encoding="utf-8") == document(lab), "run: make docs"
+@pytest.fixture(scope="module")
+def servers() -> dict[str, LabScore]:
+    return of_servers()
+
+
+def test_the_document_is_fresh(lab: LabScore, servers: dict[str, LabScore]) -> None:
+    assert DOCUMENT.read_text(encoding="utf-8") == document(lab, servers), "run: make docs"
+
+
+def test_the_goals_are_met_on_every_server_version(servers: dict[str, LabScore]) -> None:
+    assert set(servers) == {"1.29.1", "1.30.2", "1.31.2"}
+    assert [(version, goal) for version, score in servers.items() for goal in score.goals if not goal.met] == []
+    assert len(servers["1.31.2"].scenarios) == len(SCENARIOS)
+    assert all(s.machine["temporal_server"] == v for v, score in servers.items() for s in score.scenarios)
 
 
 def test_the_goals_are_met_over_all_recordings(lab: LabScore) -> None:

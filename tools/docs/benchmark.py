@@ -1,9 +1,21 @@
 """docs/benchmark.md, made from the recordings: `python -m tools.docs.benchmark > docs/benchmark.md`."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
-from lab.recorded_run import RECORDINGS, find_runs
-from lab.report import GOALS, SCENARIOS, VARIANTS, Row, goal_rows, scenario_rows, variant_mistakes, variant_rows
+from lab.recorded_run import RECORDINGS, find_runs, server_versions
+from lab.report import (
+    GOALS,
+    SCENARIOS,
+    SERVERS,
+    VARIANTS,
+    Row,
+    goal_rows,
+    scenario_rows,
+    server_mistakes,
+    server_rows,
+    variant_mistakes,
+    variant_rows,
+)
 from lab.score import LabScore, score_lab
 
 INTRODUCTION = """\
@@ -30,9 +42,20 @@ known.
 """
 
 
-def document(score: LabScore) -> str:
-    """docs/benchmark.md of a score with variants."""
-    return "\n".join([INTRODUCTION, *_sections(score)])
+SERVERS_NOTE = """\
+The same scenarios, all or the most telling ones, on older servers, read without what only a newer server emits
+(`copilot lab run --all --server 1.31.2` takes them, `copilot lab score --server 1.31.2` lists each).
+"""
+
+
+def of_servers() -> dict[str, LabScore]:
+    """The scores of the other servers' recordings by version."""
+    return {v: score_lab(find_runs(RECORDINGS / v), with_variants=False) for v in server_versions()}
+
+
+def document(score: LabScore, servers: Mapping[str, LabScore]) -> str:
+    """docs/benchmark.md of a score with variants, and of other servers' scores."""
+    return "\n".join([INTRODUCTION, *_sections(score), *_servers(servers)])
 
 
 def _sections(score: LabScore) -> Iterator[str]:
@@ -53,6 +76,15 @@ def _sections(score: LabScore) -> Iterator[str]:
         yield ""
 
 
+def _servers(servers: Mapping[str, LabScore]) -> Iterator[str]:
+    days = sorted({s.taken for score in servers.values() for s in score.scenarios})
+    note = f"{SERVERS_NOTE}Recorded {' and '.join(days)}.\n"
+    yield from _table("Server versions", SERVERS, server_rows(servers), note)
+    if mistakes := list(server_mistakes(servers)):
+        yield from (f"- {line}" for line in mistakes)
+        yield ""
+
+
 def _table(title: str, columns: Row, rows: Iterable[Row], note: str = "") -> Iterator[str]:
     yield f"## {title}\n"
     if note:
@@ -65,4 +97,4 @@ def _table(title: str, columns: Row, rows: Iterable[Row], note: str = "") -> Ite
 
 
 if __name__ == "__main__":
-    print(document(score_lab(find_runs(RECORDINGS), with_variants=True)), end="")
+    print(document(score_lab(find_runs(RECORDINGS), with_variants=True), of_servers()), end="")

@@ -105,6 +105,8 @@ def _text(fields: Mapping[str, Any]) -> str:
     words = str(message if message is not None else fields.get("message", "")).strip()
     if not words or words == "none":  # what zap's wrapper writes for an empty message
         words = " ".join(str(fields[key]) for key in _INSTEAD_OF_MESSAGE if key in fields)
+    if fields.get("addresses") == []:
+        words += ": none"  # A ring without members; with some, their addresses are no text.
     if error := next((fields[key] for key in _ERRORS if fields.get(key)), None):
         return f"{words}: {error if isinstance(error, str) else json.dumps(error, default=str)}"
     return words

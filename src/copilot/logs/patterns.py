@@ -19,10 +19,12 @@ MAX_SEARCHED = 500
 
 @dataclass(frozen=True, slots=True)
 class KnownPattern:
-    """Lines with one of these words (in lower case; case does not matter), or that match the regular expression."""
+    """Lines with one of these words (in lower case; case does not matter) and none of `unless`, or that match the
+    regular expression."""
 
     name: str
     words: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ()
     regex: re.Pattern[str] | None = None
     level: LevelName = "info"
 
@@ -34,7 +36,7 @@ class KnownPattern:
         if self.regex is not None and self.regex.search(line.text[:MAX_SEARCHED]):
             return True
         text = line.text.lower() if lowered is None else lowered
-        return any(word in text for word in self.words)
+        return any(word in text for word in self.words) and not any(word in text for word in self.unless)
 
 
 PATTERNS: Final[tuple[KnownPattern, ...]] = (
@@ -48,34 +50,46 @@ PATTERNS: Final[tuple[KnownPattern, ...]] = (
     KnownPattern("shard not acquired", ("error acquiring shard", "couldn't acquire shard",
         "failed to acquire shard", "unable to acquire shard")),
     KnownPattern("membership change", ("current reachable members", "ring changed event",
-        "ringmembershipchangedevent", "member joined", "member left", "membership upsert failed")),
+        "ringmembershipchangedevent", "member joined", "member left", "membership upsert failed"),
+        unless=("reachable members: none",)),
+    KnownPattern("no members", ("reachable members: none", "unable to bootstrap ringpop")),
     KnownPattern("not enough hosts", ("not enough hosts to serve",)),
+    KnownPattern("server hangs", ("potential deadlock detected",)),
+    KnownPattern("cluster metadata changed by another", ("saveclustermetadata encountered version mismatch",)),
     KnownPattern("no poller", ("no poller",)),
+    KnownPattern("version may not poll yet", ("not ready to process polls",)),
+    KnownPattern("task of a closed workflow", ("workflow task not found", "activity task not found")),
+    KnownPattern("task in the dead letter queue", ("task enqueued to dlq", "will send to dlq",
+        "failed to write task to dlq"), level="warn"),
+    KnownPattern("schedule missed", ("schedule missed catchup window", "buffer overrun")),
     KnownPattern("reservoir discard", ("reservoir discard", "discarded from reservoir",
         "discarding reservoir connection")),
     KnownPattern("SQLSTATE 40001", ("sqlstate 40001", "(40001)", "oc000", "oc001", "could not serialize access",
         "change conflicts with another transaction")),
     KnownPattern("rate limit", ("rate limit exceeded", "max qps reached", "rps limit", "resourceexhausted",
-        "resource exhausted", "throttlingexception")),
+        "resource exhausted", "throttlingexception"), unless=("message larger than max", "larger than max (")),
+    KnownPattern("message too large", ("message larger than max", "larger than max (")),
     KnownPattern("connection refused", ("connection refused",)),
+    KnownPattern("connection timed out", ("i/o timeout", "connection timed out", "connect: operation timed out")),
     KnownPattern("connection lost", ("connection reset", "broken pipe", "bad connection", "unexpected eof",
         "use of closed network connection", "server closed the connection")),
     KnownPattern("no connection free", ("too many clients", "too many connections", "remaining connection slots",
         "connection pool exhausted")),
     KnownPattern("database locked", ("database is locked", "database table is locked", "sqlite_busy",
-        "deadlock detected", "lock wait timeout", "lock timeout")),
+        "deadlock detected", "lock wait timeout", "lock timeout"), unless=("potential deadlock",)),
     KnownPattern("database call failed", ("persistent store operation failure",
         "persistent fetch operation failure", "operation failed with internal error"), level="warn"),
     KnownPattern("host not found", ("no such host", "produced zero addresses", "name resolver error")),
     KnownPattern("certificate or login refused", ("x509: ", "tls: ", "certificate has expired",
-        "authentication failed", "access denied", "permission denied"), level="warn"),
+        "authentication failed", "access denied", "permission denied", "permissiondenied", "unauthenticated",
+        "request unauthorized"), level="warn"),
     KnownPattern("disk full", ("no space left on device", "disk full", "database or disk is full",
         "read-only file system")),
     KnownPattern("task keeps failing", ("critical attempts processing", "critical error processing task",
         "critical failures processing"), level="warn"),
     KnownPattern("over a size limit", ("exceeds limit", "exceeds size limit", "history size exceeds",
         "history count exceeds"), level="warn"),
-    KnownPattern("nondeterminism", ("nondeterminis", "non-determinis"), level="warn"),
+    KnownPattern("nondeterminism", ("nondeterminis", "non-determinis", "tmprl1100"), level="warn"),
     KnownPattern("panic", ("panic:", "panic recovered", "runtime error:", "fatal error:", "[panic]"), level="warn"),
 )  # fmt: skip
 """The known patterns. A line counts for every pattern it matches."""
