@@ -100,7 +100,7 @@ def test_json_holds_the_scores_and_only_the_scenarios_asked_for(tmp_path: Path) 
 
 def test_the_document_says_when_and_where_the_recordings_were_taken(tmp_path: Path) -> None:
     assert "Recorded 2026-11-22 on a machine with cpus 2." in document(
-        score_lab(find_runs(blamed(tmp_path)), with_variants=True)
+        score_lab(find_runs(blamed(tmp_path)), with_variants=True), {}
     )
 
 

@@ -6,6 +6,8 @@ import pytest
 from whenever import Instant
 
 from copilot.explain import ExplainedEvaluation
+from copilot.logs.patterns import PATTERNS
+from copilot.rules.findings.registry import FINDINGS
 from copilot.rules.signals.readings import LogPattern
 from copilot.rules.signals.taxonomy import SPECS
 from tests.cluster_signals import START, after, at, blind, healthy, play, with_queues, workers_down
@@ -105,6 +107,32 @@ def logged(first: float, pattern: str = "shard ownership lost", *, mined: bool =
             level="error", mined=mined,
         ),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pattern", "seen_at", "mined", "confirmed"),
+    [
+        ("no connection free", 120.0, False, True),
+        ("no connection free", -60.0, False, False),
+        ("no connection free", 120.0, True, False),
+        ("schedule missed", 120.0, False, False),
+    ],
+)
+def test_a_log_pattern_seen_lately_confirms_the_first_finding_if_it_fits_it_and_never_makes_one(
+    pattern: str, seen_at: float, mined: bool, confirmed: bool
+) -> None:
+    read = {"logs": logged(seen_at, pattern, mined=mined)}
+    failing = healthy(persistence__error_rate_per_sec=20.0).model_copy(update=read)
+    issue = play([healthy()] * 5 + [failing] * 8)[0][-1].findings[0]
+    assert issue.finding == "persistence_failing"
+    said = " The history log says so too: “no connection free”, 12 lines."
+    assert issue.likely_cause.endswith(said) is confirmed
+    assert play([healthy().model_copy(update=read)] * 5)[0][-1].findings == ()
+
+
+def test_findings_name_log_patterns_that_exist() -> None:
+    known = {pattern.name for pattern in PATTERNS}
+    assert {name for finding in FINDINGS for name in finding.logs} <= known
 
 
 def slow_since_50(logs: tuple[LogPattern, ...]) -> ExplainedEvaluation:

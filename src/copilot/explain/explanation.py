@@ -1,13 +1,14 @@
 """An evaluation explained: `explained` makes them from the decision alone, after it was made and stored."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
-from whenever import Instant
+from whenever import Instant, TimeDelta
 
 from copilot.explain.gates import describe, gate_sentence
-from copilot.explain.narrative import Words
-from copilot.explain.numbers import lowered
+from copilot.explain.narrative import LOGS_WITHIN_SEC, Words
+from copilot.explain.numbers import count, lowered
 from copilot.explain.templates import fill
 from copilot.rules.findings.queues import BACKLOG_DRAINING
 from copilot.rules.findings.registry import BY_NAME, action
@@ -53,6 +54,7 @@ def explained(evaluation: Evaluation) -> ExplainedEvaluation:
         Issue(**{name: value for name, value in found if name in Detected.model_fields}, **_explanation(found, gates))
         for found in evaluation.findings
     )
+    issues = (*map(partial(_confirmed_by_logs, evaluation=evaluation), issues[:1]), *issues[1:])
     words = Words(evaluation, gates, issues)
     return ExplainedEvaluation.model_construct(
         **{
@@ -63,6 +65,19 @@ def explained(evaluation: Evaluation) -> ExplainedEvaluation:
             "narrative": words.narrative(),
         }
     )
+
+
+def _confirmed_by_logs(issue: Issue, evaluation: Evaluation) -> Issue:
+    """The first finding, with the log pattern that fits it best and was seen lately; unchanged where there is none."""
+    since = evaluation.time - TimeDelta(seconds=LOGS_WITHIN_SEC)
+    lately = [p for p in evaluation.signals.logs if p.last_seen >= since]
+    fitting = BY_NAME[issue.finding].logs if issue.finding in BY_NAME and issue.phase == "now" else ()
+    for name in fitting:
+        if same := [p for p in lately if p.pattern == name and not p.mined]:
+            lines = max(same, key=lambda p: p.count)
+            said = f" The {lines.service} log says so too: “{name}”, {count(lines.count, 'line')}."
+            return issue.model_copy(update={"likely_cause": issue.likely_cause + said})
+    return issue
 
 
 def explained_issue(stored: DetectedIssue) -> StoredIssue:

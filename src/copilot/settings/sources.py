@@ -139,7 +139,7 @@ class LogPatternSettings(Section):
     def pattern(self) -> KnownPattern:
         """The pattern that lines are matched with."""
         regex = validate_regex(self.regex) if self.regex is not None else None
-        return KnownPattern(self.name, tuple(word.lower() for word in self.words), regex, self.level)
+        return KnownPattern(self.name, tuple(w.lower() for w in self.words), regex=regex, level=self.level)
 
 
 class LogSettings(Section):

@@ -42,7 +42,8 @@ class Found:
 class Finding:
     """One kind of finding. `title`, `cause` and the actions' texts are templates of the evidence
     (explain/templates.py). `note`: worth knowing, never a cause. `weak`: named when nothing points at anything else.
-    The runbook is docs/rag/`name`.md."""
+    `logs`: names of the log patterns that fit it, the one that says most first; they confirm it and never make one. The
+    runbook is docs/rag/`name`.md."""
 
     name: str
     detect: Callable[["FindingContext"], Found | None]
@@ -52,6 +53,7 @@ class Finding:
     actions: tuple[Action, ...]
     note: bool = False
     weak: bool = False
+    logs: tuple[str, ...] = ()
 
     @property
     def meaning(self) -> str:

@@ -117,6 +117,7 @@ NO_POLLERS = Finding(
     actions=(
         Action("start_workers", ActionType.SCALE, "workers", "Start workers[ for {queues:code}], or fix their deployment. The server needs no restart.", 0.9),
     ),
+    logs=("certificate or login refused", "no poller"),
 )  # fmt: skip
 WORKERS_NOT_POLLING = Finding(
     "workers_not_polling", _workers_not_polling, "workers",
@@ -145,6 +146,7 @@ VERSION_WITHOUT_POLLERS = Finding(
     actions=(
         Action("start_version", ActionType.SCALE, "workers", "Start workers[ of version {versions:code}][{unversioned:flag} of the current version], or make a version current that has workers. More workers of other versions do not help.", 0.9),
     ),
+    logs=("version may not poll yet",),
 )  # fmt: skip
 BACKLOG_DRAINING = Finding(
     "backlog_draining", _backlog_draining, "workers",

@@ -198,6 +198,7 @@ SERVER_UNREACHABLE = Finding(
         Action("check_server", ActionType.ALERT, "frontend", "Check that the server's processes run and answer; check the host and the network. Do not restart the workers: they reconnect by themselves.", 0.9),
         Action("restart_server", ActionType.RESTART, "frontend", "Restart the server if its process hangs or is gone.", 0.6, "medium"),
     ),
+    logs=("panic", "no members", "server hangs", "cluster metadata changed by another"),
 )  # fmt: skip
 METRICS_BLIND = Finding(
     "metrics_blind", _metrics_blind, "frontend",
@@ -215,6 +216,8 @@ PERSISTENCE_FAILING = Finding(
     actions=(
         Action("check_database", ActionType.ALERT, "persistence", "Check the database: free connections, locks, disk space, failover, credentials. Restarting the workers or the server does not help.", 0.85),
     ),
+    logs=("no connection free", "disk full", "database locked", "certificate or login refused",
+        "connection timed out", "connection refused", "connection lost", "host not found", "database call failed"),
 )  # fmt: skip
 PERSISTENCE_THROTTLED = Finding(
     "persistence_throttled", _persistence_throttled, "persistence",
@@ -224,6 +227,7 @@ PERSISTENCE_THROTTLED = Finding(
     actions=(
         Action("raise_persistence_limit", ActionType.CONFIGURE, "history", "Raise the persistence rate limit, if the database has capacity for it. More workers do not help.", 0.8, "medium"),
     ),
+    logs=("rate limit",),
 )  # fmt: skip
 RATE_LIMITED = Finding(
     "rate_limited", _rate_limited, "frontend",
@@ -233,6 +237,7 @@ RATE_LIMITED = Finding(
     actions=(
         Action("raise_request_limit", ActionType.CONFIGURE, "frontend", "Raise the namespace's request rate limit, or reduce the calls. More workers only poll more.", 0.85, "medium"),
     ),
+    logs=("rate limit",),
 )  # fmt: skip
 SERVER_PROCESS_DOWN = Finding(
     "server_process_down", _server_process_down, "history",
@@ -242,6 +247,7 @@ SERVER_PROCESS_DOWN = Finding(
     actions=(
         Action("check_process_down", ActionType.ALERT, "server", "Check the process[ {processes:code}]: its log, CPU, memory, host and network. Restart it if it hangs. Leave the workers as they are.", 0.8),
     ),
+    logs=("panic", "server hangs", "no members", "not enough hosts"),
 )  # fmt: skip
 HISTORY_HOST_STALLED = Finding(
     "history_host_stalled", _history_host_stalled, "history",
@@ -250,6 +256,7 @@ HISTORY_HOST_STALLED = Finding(
     actions=(
         Action("restart_host", ActionType.RESTART, "history", "Save the log of the host[ {hosts:code}], then restart it, so that the others take its shards. Leave the workers as they are.", 0.8, "medium"),
     ),
+    logs=("server hangs", "shard not acquired", "shard status unknown"),
 )  # fmt: skip
 WORKER_DEPLOYMENT_LIMIT = Finding(
     "worker_deployment_limit", _worker_deployment_limit, "workers",
@@ -278,6 +285,7 @@ DLQ_MESSAGES = Finding(
         Action("read_dlq", ActionType.ALERT, "history", "List them with `tdbg dlq`, fix why they failed, then merge them back.", 0.8),
     ),
     note=True,
+    logs=("task in the dead letter queue",),
 )  # fmt: skip
 FRONTEND_ERRORS = Finding(
     "frontend_errors", _frontend_errors, "frontend",
@@ -288,6 +296,7 @@ FRONTEND_ERRORS = Finding(
     actions=(
         Action("check_history", ActionType.ALERT, "history", "Read the log of history and matching for the operation that fails most, and check that every process is up and sees the others. Restarting the workers does not help.", 0.75),
     ),
+    logs=("no members", "not enough hosts", "certificate or login refused", "no connection free", "shard not acquired"),
 )  # fmt: skip
 MEMBERSHIP_CHANGE = Finding(
     "membership_change", _membership_change, "history",
@@ -297,6 +306,7 @@ MEMBERSHIP_CHANGE = Finding(
     actions=(
         Action("check_process", ActionType.ALERT, "server", "If no one deployed or scaled, find out why the process ended. Otherwise wait two minutes.", 0.7),
     ),
+    logs=("panic", "no members", "cluster metadata changed by another", "membership change"),
 )  # fmt: skip
 SHARD_CHURN = Finding(
     "shard_churn", _shard_churn, "history",
@@ -305,6 +315,7 @@ SHARD_CHURN = Finding(
     actions=(
         Action("check_history_hosts", ActionType.ALERT, "history", "Check whether history hosts restart or lose contact with each other.", 0.7),
     ),
+    logs=("shard ownership lost", "no members"),
 )  # fmt: skip
 PERSISTENCE_SLOW = Finding(
     "persistence_slow", _persistence_slow, "persistence",
@@ -313,6 +324,7 @@ PERSISTENCE_SLOW = Finding(
     actions=(
         Action("check_database_load", ActionType.ALERT, "persistence", "Check the database's load, slow queries and disk. More workers add load.", 0.75),
     ),
+    logs=("no connection free", "reservoir discard", "database locked"),
 )  # fmt: skip
 HISTORY_BACKLOG = Finding(
     "history_backlog", _history_backlog, "history",

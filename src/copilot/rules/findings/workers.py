@@ -181,6 +181,7 @@ WORKFLOW_TASK_FAILURES = Finding(
     actions=(
         Action("roll_back_workers", ActionType.RESTART, "workers", "Roll back the last worker release. Stuck executions then continue by themselves; do not terminate them.", 0.8, "medium"),
     ),
+    logs=("nondeterminism", "panic", "message too large"),
 )  # fmt: skip
 RETRY_STORM = Finding(
     "retry_storm", _retry_storm, "application",
