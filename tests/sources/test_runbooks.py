@@ -2,6 +2,7 @@
 them."""
 
 import os
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from copilot.sources.knowledge.runbooks import (
 from tests.asked_of_runbooks import PEOPLE, SOMETHING_ELSE, asked
 
 NAMES = [f.name for f in FINDINGS]
+PARAPHRASES = tomllib.loads((Path(__file__).parents[1] / "data" / "paraphrases.toml").read_text(encoding="utf-8"))
 OWN = "# Our zebra queue\n\nZebra tasks are served by the zoo team.\n\n## Do\n\nCall the zoo keeper about zebras.\n"
 
 TEXT = """# No pollers
@@ -86,8 +88,8 @@ def test_forms_of_a_word_are_one_word(word: str) -> None:
 @pytest.mark.parametrize(
     ("name", "found"),
     [
-        ("ResourceExhausted", ["resourceexhausted", "resource", "exhausted"]),
-        ("max_cached_workflows", ["max_cached_workflows", "max", "cached", "workflows"]),
+        ("ResourceExhausted", ["resourceexhausted", "resource", "exhausted", "meaning_refused"]),
+        ("max_cached_workflows", ["max_cached_workflows", "max", "meaning_limit", "cached", "workflows"]),
         ("the 48 tasks of v2", ["tasks"]),
         ("is it not", []),
         ("SQLSTATE", ["sqlstate"]),
@@ -141,6 +143,15 @@ def test_a_findings_runbook_is_among_the_first_three_for_every_evaluation_and_in
     assert {q: place for q in questions if (place := rank(knowledge, *q)[0]) > MOST_RANK} == {}
 
 
+@pytest.mark.parametrize("finding", NAMES)
+def test_a_findings_runbook_is_the_first_that_is_found_for_five_ways_to_describe_the_problem(
+    finding: str, knowledge: LocalKnowledge
+) -> None:
+    described = PARAPHRASES[finding]
+    assert len(set(described)) >= 5
+    assert {words: place for words in described if (place := rank(knowledge, finding, words)[0]) != 1} == {}
+
+
 @pytest.mark.parametrize("question", ["", "   ", "48 12 99", "is it so", *SOMETHING_ELSE])
 async def test_who_asks_about_something_else_is_not_answered(knowledge: LocalKnowledge, question: str) -> None:
     assert (await knowledge.retrieve(question)).passages == ()
@@ -175,7 +186,10 @@ async def test_an_own_runbook_takes_the_place_of_the_shipped_one(tmp_path: Path)
     assert [p.source for p in found if p.source.startswith("no_pollers.md")] == ["no_pollers.md#no-pollers-here"]
     assert files(tmp_path)["no_pollers.md"] == tmp_path / "no_pollers.md"
     assert runbook("no_pollers", tmp_path).title == "No pollers here"  # type: ignore[union-attr]
-    assert runbook("worker_slow", tmp_path).title == "Workers do not keep up"  # type: ignore[union-attr]
+    shipped = runbook("worker_slow", tmp_path)
+    assert shipped is not None
+    assert shipped.title == "Workers do not keep up"
+    assert shipped.markdown.startswith("# Workers do not keep up")
 
 
 async def test_a_file_that_is_no_text_or_far_too_long_is_passed_over(tmp_path: Path) -> None:

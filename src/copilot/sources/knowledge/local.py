@@ -10,14 +10,36 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from copilot.explain.model.knowledge import Passage, Retrieved, chosen
-from copilot.sources.knowledge.runbooks import Section, files, read_text, sections
+from copilot.sources.knowledge.runbooks import Section, files, other_words, read_text, sections
 
-LEAST_SCORE = 0.14
+LEAST_SCORE = 0.22
 """Above the best passages for questions about something else, below those for findings
 (`python -m benchmarks retrieval`)."""
 
 TITLE_WEIGHT = 2.0
 """A word in the title counts twice: it names the subject of the whole runbook."""
+_MEANINGS = {
+    "database": "db postgres postgresql mysql cassandra sqlite rds aurora dsql datastore store persistence sql",
+    "process": "pod host node replica instance container member machine",
+    "down": "dead died dies dying gone offline crash crashed crashes killed stopped stops lost unavailable unreachable "
+    "missing disappeared away",
+    "slow": "slowly latency latencies late delayed delay long lag lags overloaded seconds",
+    "fail": "fails failed failing failure failures error errors exception exceptions throws broken panic panics",
+    "refused": "refuse refuses rejected rejects throttled throttle throttles throttling exceeded denied exhausted",
+    "many": "huge spike flood burst sudden mass bulk storm",
+    "stuck": "hang hangs hanging frozen freezes zombie silent silently blocked",
+    "limit": "limits quota cap capped maximum max",
+    "full": "saturated occupied occupy taken capacity busy used",
+    "release": "deploy deployed deploys deployment released rollout rolled upgrade upgraded",
+    "restart": "restarts restarted flap flaps flapping loop",
+    "none": "no nobody nothing zero without",
+    "old": "stale leftover forgotten abandoned behind unused decommissioned",
+    "request": "api requests call calls grpc",
+    "drain": "drains draining shrinks shrink falls recover recovers recovering recovered",
+    "metric": "metrics scrape scraped scrapes exporter prometheus grafana dashboard panels",
+}
+_MEANING = {word: f"meaning_{name}" for name, same in _MEANINGS.items() for word in (name, *same.split())}
+"""What some words mean alike: people say pod, host or instance. A word counts as itself and by its meaning."""
 _SATURATION = 1.2 + 1
 """The most one word can add to FTS5's bm25(), in units of its weight: k1 + 1."""
 _RANK = "SELECT rowid, -bm25(texts, ?2) FROM texts WHERE texts MATCH ?1"
@@ -25,21 +47,21 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]+")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _STOP = re.compile(
     r"an|and|are|as|at|be|because|been|but|by|can|do|does|for|from|had|has|have|how|if|in|into|is|it|its|known|last"
-    r"|longer|may|most|no|not|of|on|one|only|or|so|than|that|the|their|them|then|there|these|they|this|to|was|were|what"
+    r"|longer|may|most|not|of|on|one|only|or|so|than|that|the|their|them|then|there|these|they|this|to|was|were|what"
     r"|when|where|which|while|who|why|will|with|you|your"
 )
 
 
 def words(text: str) -> list[str]:
     """The words to search by: lower case, without the most common ones and without numbers. A name such as `maxConns`
-    or `max_cached_workflows` counts as itself and as its parts."""
+    or `max_cached_workflows` counts as itself and as its parts, and words of like meaning count as alike too."""
     found: list[str] = []
     for name in _WORD.findall(text):
         parts = _PART.findall(name)
         if len(parts) > 1:
             found.append(name.lower())
         found.extend(p.lower() for p in parts if len(p) > 1 and not _STOP.fullmatch(p.lower()))
-    return found
+    return [each for word in found for each in (word, _MEANING.get(word)) if each]
 
 
 class Index:
@@ -85,6 +107,8 @@ class LocalKnowledge:
         self._stats: tuple[tuple[str, int, int], ...] | None = None
         self._sections: list[tuple[str, Section]] = []
         self._index = Index([])
+        self._described: list[str] = []
+        self._descriptions = Index([])
 
     async def retrieve(self, question: str) -> Retrieved:
         """The sections that fit the question."""
@@ -97,21 +121,27 @@ class LocalKnowledge:
 
     def _retrieve(self, question: str) -> Retrieved:
         try:
-            found, index = self._refresh()
+            self._refresh()
         except OSError as error:
             return Retrieved(reason=f"the runbooks in {error.filename} cannot be read: {error.strerror}")
-        passages = (_passage(*place, score) for place, score in zip(found, index.scores(question), strict=True))
+        also: dict[str, float] = {}
+        for name, score in zip(self._described, self._descriptions.scores(question), strict=True):
+            also[name] = max(score, also.get(name, 0.0))
+        scores = zip(self._sections, self._index.scores(question), strict=True)
+        passages = (_passage(*place, 1 - (1 - score) * (1 - also.get(place[0], 0.0))) for place, score in scores)
         return Retrieved(passages=chosen(passages, max(self._least, 1e-9)))
 
-    def _refresh(self) -> tuple[list[tuple[str, Section]], Index]:
+    def _refresh(self) -> None:
         paths = files(self._folder)
         stats = tuple((str(path), (s := path.stat()).st_mtime_ns, s.st_size) for path in paths.values())
         if stats != self._stats:
-            texts = ((name, text) for name, path in paths.items() if (text := read_text(path)) is not None)
+            texts = [(name, text) for name, path in paths.items() if (text := read_text(path)) is not None]
             self._sections = [(name, s) for name, text in texts for s in sections(text, name.removesuffix(".md"))]
             self._index = Index([(s.title, f"{s.heading}\n{s.text}") for _, s in self._sections])
+            described = [(name, also) for name, text in texts for also in other_words(text)]
+            self._described = [name for name, _ in described]
+            self._descriptions = Index([("", also) for _, also in described])
             self._stats = stats
-        return self._sections, self._index
 
 
 def _passage(name: str, section: Section, score: float) -> Passage:

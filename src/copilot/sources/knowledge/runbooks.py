@@ -13,6 +13,7 @@ UNSEARCHED = frozenset({"sources"})
 """Sections that contain only links."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+_FRONT_MATTER = re.compile(r"---\n(.*?\n)---\n+", re.DOTALL)
 _HEADING = re.compile(r"(#{1,2})\s+(.+?)\s*#*\s*$")
 
 
@@ -42,6 +43,17 @@ def files(folder: Path | None = None) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def other_words(markdown: str) -> list[str]:
+    """How people describe the problem in other words: the list under `also:` in the front matter. Empty without one."""
+    front = _FRONT_MATTER.match(markdown)
+    return re.findall(r"^ +- +(.+?) *$", front[1], re.MULTILINE) if front else []
+
+
+def without_front_matter(markdown: str) -> str:
+    """The text that people read."""
+    return _FRONT_MATTER.sub("", markdown, count=1)
+
+
 def runbook(name: str, folder: Path | None = None) -> Runbook | None:
     """The runbook of a name (a finding's or a guide's, without `.md`); None if there is none. A name with anything but
     letters, digits, `_` and `-` is none, so that a name from outside cannot reach another file."""
@@ -49,6 +61,7 @@ def runbook(name: str, folder: Path | None = None) -> Runbook | None:
         return None
     for place in (folder, shipped_folder()):
         if place is not None and (text := read_text(place / f"{name}.md")) is not None:
+            text = without_front_matter(text)
             return Runbook(name, title_of(text, name), text)
     return None
 
@@ -85,6 +98,7 @@ def title_of(markdown: str, otherwise: str) -> str:
 def sections(markdown: str, name: str) -> list[Section]:
     """The sections under headings of the second level, and the text before the first of them. A section longer than
     2,000 characters is cut between paragraphs; sections of links are left out. `name` replaces a missing title."""
+    markdown = without_front_matter(markdown)
     title = title_of(markdown, name)
     blocks = ((heading if level == 2 else "", text.strip()) for level, heading, text in _blocks(markdown))
     return [
