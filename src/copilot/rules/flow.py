@@ -104,7 +104,9 @@ def cluster_flow(signals: Signals) -> Flow:
     """The whole cluster as one flow."""
     ages = [a for i in AGES if (a := signals.value(i)) is not None]
     return Flow(
-        add_rate=signals.value("demand.tasks_added_per_sec"),
+        add_rate=_at_least_stored(
+            signals.value("demand.tasks_added_per_sec"), signals.value("matching.tasks_spooled_per_sec")
+        ),
         dispatch_rate=signals.value("matching.tasks_dispatched_per_sec"),
         spooled=signals.value("matching.tasks_spooled_per_sec"),
         backlog=signals.value("matching.backlog_count"),
@@ -165,4 +167,12 @@ def queue_flows(signals: Signals) -> dict[str, Flow]:
             key = _key(row.labels.get("namespace", ""), row.labels.get("task_queue", ""), task_type)
             if key in flows:
                 flows[key].on_worker_pages = True
+    for flow in flows.values():
+        flow.add_rate = _at_least_stored(flow.add_rate, flow.spooled)
     return flows
+
+
+def _at_least_stored(add_rate: float | None, spooled: float | None) -> float | None:
+    """The add rate: what is stored was added. Before server 1.32 the add rate is that of tasks offered to a poller, and
+    a queue without pollers offers none."""
+    return max(add_rate, spooled) if add_rate is not None and spooled is not None else add_rate
