@@ -8,7 +8,8 @@ from copilot.rules.gates.context import GateContext
 from copilot.rules.gates.registry import judge
 from copilot.rules.memory import Memory
 from copilot.rules.signals.readings import Signals
-from copilot.rules.signals.taxonomy import SPECS, SignalSpec
+from copilot.rules.signals.spec import SignalSpec
+from copilot.rules.signals.taxonomy import SPECS
 from copilot.rules.thresholds import Thresholds
 from tests.properties.test_state_machine import EXPLAINING, rates, ticks, with_readings
 
