@@ -54,6 +54,8 @@ PEOPLE: dict[str, str] = {
     "abandoned_queue": "old tasks on a task queue nobody uses any more",
     "server_process_down": "one matching pod is down or frozen, the other server processes answer",
     "history_host_stalled": "one history host does nothing while the others work, gray failure",
+    "service_not_answering": "history times out calling matching, AddWorkflowTask deadline exceeded",
+    "system_workers_missing": "schedules stopped firing, temporal-sys-per-ns-tq has no pollers",
     "worker_deployment_limit": "new worker version cannot poll, too many deployment versions",
     "busy_workflow": "signals to one workflow rejected with BusyWorkflow",
     "dlq_messages": "messages in the dead letter queue, how do I merge them back",

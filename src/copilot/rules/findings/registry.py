@@ -23,6 +23,7 @@ FINDINGS: tuple[Finding, ...] = (
     server.HISTORY_HOST_STALLED,
     server.MEMBERSHIP_CHANGE,
     server.FRONTEND_ERRORS,
+    server.SERVICE_NOT_ANSWERING,
     workers.WORKERS_RESTARTING,
     queues.VERSION_WITHOUT_POLLERS,
     queues.WORKERS_NOT_POLLING,
@@ -32,6 +33,7 @@ FINDINGS: tuple[Finding, ...] = (
     server.SHARD_CHURN,
     server.PERSISTENCE_SLOW,
     server.HISTORY_BACKLOG,
+    server.SYSTEM_WORKERS_MISSING,
     workers.WORKFLOW_TASK_FAILURES,
     workers.RETRY_STORM,
     workers.STICKY_CACHE_THRASH,
@@ -50,6 +52,8 @@ BY_NAME = {finding.name: finding for finding in FINDINGS}
 
 _REFUSING_SERVER = (
     server.FRONTEND_ERRORS,
+    server.SERVICE_NOT_ANSWERING,
+    server.SYSTEM_WORKERS_MISSING,
     server.MEMBERSHIP_CHANGE,
     server.SHARD_CHURN,
     server.PERSISTENCE_SLOW,
@@ -78,6 +82,7 @@ EXPLAINS: dict[str, frozenset[str]] = {
         (server.SERVER_PROCESS_DOWN, (*_REFUSING_SERVER, server.FRONTEND_ERRORS, queues.BACKLOG_DRAINING)),
         (server.HISTORY_HOST_STALLED, (*_REFUSING_SERVER, server.FRONTEND_ERRORS)),
         (server.FRONTEND_ERRORS, _REFUSING_SERVER),
+        (server.SERVICE_NOT_ANSWERING, (*_REFUSING_SERVER, queues.DISPATCH_LIMITED)),
         (server.BUSY_WORKFLOW, (server.FRONTEND_SLOW,)),
         (
             workers.WORKERS_RESTARTING,

@@ -60,6 +60,7 @@ QUEUE = ("namespace", "taskqueue", "task_type")
 # Namespaces and task queues of Temporal itself, as tally sanitizes them and as other reporters write them.
 USER = "namespace!~temporal.system|system|_unknown_|temporal-system"
 USER_QUEUES = "taskqueue!~temporal.sys.*|default.worker.tq"
+OWN_QUEUES = "taskqueue=~temporal.sys.*|default.worker.tq"
 
 
 def worker(family: str, *where: str) -> Selector:
@@ -119,6 +120,13 @@ MISTAKES = (
     "error_type=~serviceerror.(NotFound|NamespaceNotFound|WorkflowExecutionAlreadyStarted|AlreadyExist.*|InvalidArgument"
     "|FailedPrecondition|PermissionDenied|QueryFailed|WorkflowNotReady)",
     USER,
+)
+# Calls that one service of the server makes to another for a client's or a worker's sake. None of them waits for a worker.
+UNANSWERED = (
+    "client_errors",
+    "operation=~MatchingClientAdd(Workflow|Activity)Task|HistoryClient(Start|Signal|SignalWithStart)WorkflowExecution"
+    "|HistoryClientRespond.*|HistoryClientRecord(Workflow|Activity)TaskStarted",
+    "error_type=~(serviceerror|context).(DeadlineExceeded|Unavailable)",
 )
 TASKS_ADDED = ("tasks_added", "forwarded=false", USER, USER_QUEUES)
 SPOOLED = (*TASKS_ADDED, "task_add_result=backlog")
@@ -234,10 +242,10 @@ _PRIMARY = (
                ms(Quantile(0.99, FRONTEND_LATENCY)), emitted_by="frontend", card=Card("Latency", 1, "Frontend p99")),
     SignalSpec("matching.workflow_backlog_age_sec", "primary", "s", "age of the oldest workflow task in the backlog", "up",
                backlog_age("Workflow"), backlog_age_rows("Workflow"),
-               source="api or metrics", hint=BACKLOG_METRICS, card=Card("Backlog", 2, "Oldest workflow task")),
+               source="api or metrics", emitted_by="matching", hint=BACKLOG_METRICS, card=Card("Backlog", 2, "Oldest workflow task")),
     SignalSpec("matching.activity_backlog_age_sec", "primary", "s", "age of the oldest activity task in the backlog", "up",
                backlog_age("Activity"), backlog_age_rows("Activity"),
-               source="api or metrics", hint=BACKLOG_METRICS, card=Card("Backlog", 3, "Oldest activity task")),
+               source="api or metrics", emitted_by="matching", hint=BACKLOG_METRICS, card=Card("Backlog", 3, "Oldest activity task")),
     SignalSpec("matching.backlog_count", "primary", "count", "tasks in the backlog of all task queues", "up",
                Gauge(server("approximate_backlog_count", USER, USER_QUEUES), "sum"),
                Gauge(server("approximate_backlog_count", USER, USER_QUEUES), "sum", QUEUE),
@@ -315,6 +323,14 @@ _PRIMARY = (
                emitted_by="frontend"),
     SignalSpec("demand.answered_per_sec", "primary", "1/s", "requests that create work and were answered, be it with an error", "down",
                rate("service_latency", "service_name=frontend", f"operation=~{CREATES_WORK}", USER, suffix="_count"), emitted_by="frontend"),
+    SignalSpec("system_workers.backlog_age_sec", "primary", "s", "age of the oldest task on Temporal's own task queues (schedules, batch jobs, …)", "up",
+               Gauge(server("approximate_backlog_age_seconds", OWN_QUEUES), "max", (), SERVER_PRESENCE_METRIC),
+               Gauge(server("approximate_backlog_age_seconds", OWN_QUEUES), "max", QUEUE), emitted_by="matching"),
+    SignalSpec("system_workers.tasks_dispatched_per_sec", "primary", "1/s", "tasks dispatched to Temporal's own workers", "down",
+               rate("poll_success", OWN_QUEUES), rate("poll_success", OWN_QUEUES, by=QUEUE), emitted_by="matching"),
+    SignalSpec("system_workers.pending_polls", "primary", "count", "long polls of Temporal's own workers", "down",
+               Gauge(server("pending_polls", OWN_QUEUES), "sum", (), SERVER_PRESENCE_METRIC),
+               Gauge(server("pending_polls", OWN_QUEUES), "sum", QUEUE), emitted_by="matching"),
 )  # fmt: skip
 
 _AMPLIFIERS = (
@@ -388,6 +404,10 @@ _AMPLIFIERS = (
                rate("service_errors_resource_exhausted", by=("resource_exhausted_cause", "resource_exhausted_scope"))),
     SignalSpec("throttling.admission_rejects_per_sec", "amplifier", "1/s", "requests rejected because the system is overloaded", "up",
                rate("service_errors_resource_exhausted", "resource_exhausted_cause=SystemOverloaded")),
+    SignalSpec("shard.owned_count", "amplifier", "count", "shards that history hosts own, together", None,
+               Gauge(server("numshards_gauge"), "sum"), Gauge(server("numshards_gauge"), "sum", ("instance",)), emitted_by="history"),
+    SignalSpec("calls.unanswered_per_sec", "amplifier", "1/s", "calls between the server's services that time out or find no one", "up",
+               rate(*UNANSWERED), rate(*UNANSWERED, by=("service_role", "operation"))),
     SignalSpec("deploy.task_restarts", "amplifier", "count", "restarts of server processes", "up",
                source="none", hint="server 1.32 exports no start time; the orchestrator counts restarts, which this release does not read"),
     SignalSpec("deploy.membership_changes_per_min", "amplifier", "1/min", "changes of the server's membership", "up",
