@@ -54,6 +54,8 @@ PEOPLE: dict[str, str] = {
     "abandoned_queue": "old tasks on a task queue nobody uses any more",
     "server_process_down": "one matching pod is down or frozen, the other server processes answer",
     "history_host_stalled": "one history host does nothing while the others work, gray failure",
+    "server_restarting": "history pod of the temporal server is in a crash loop, restarts every minute",
+    "rolling_restart": "release of the server in progress, pods restarted one after another",
     "service_not_answering": "history times out calling matching, AddWorkflowTask deadline exceeded",
     "system_workers_missing": "schedules stopped firing, temporal-sys-per-ns-tq has no pollers",
     "worker_deployment_limit": "new worker version cannot poll, too many deployment versions",

@@ -84,6 +84,13 @@ def restarting(*times: float) -> Signals:
     return with_rows(healthy(workers__restarts=sum(times)), "workers.restarts", *rows)
 
 
+def restarted(*times: float, **changes: float | None) -> Signals:
+    """Server processes that began anew so many times in five minutes, of six."""
+    rows = (row(n, instance=f"10.1.0.{i}:9090") for i, n in enumerate(times, 1) if n)
+    signals = with_rows(healthy(deploy__task_restarts=sum(times), **changes), "deploy.task_restarts", *rows)
+    return signals.model_copy(update={"targets": {"server": 6, "worker": 2}})
+
+
 def limited(**changes: float | None) -> Signals:
     """A queue with a backlog beside pending polls and free slots."""
     rows = QUEUED | {name.replace("__", "."): value for name, value in changes.items()}
@@ -93,6 +100,8 @@ def limited(**changes: float | None) -> Signals:
 SHOWN: dict[str, tuple[Signals, Signals]] = {
     "server_process_down": (process_down("http://history-2:9090/metrics"), process_down()),
     "history_host_stalled": (hosts(0.0, 17.0), hosts(16.0, 17.0)),
+    "server_restarting": (restarted(3.0), restarted(1.0)),
+    "rolling_restart": (restarted(1.0, 1.0, 1.0), restarted(1.0)),
     "service_not_answering": (silent("matching", ADD), silent("matching", ADD, 0.1)),
     "worker_deployment_limit": (refused("WorkerDeploymentLimits"), refused("RpsLimit")),
     "busy_workflow": (healthy(clients__busy_workflow_per_sec=4.0), healthy(clients__busy_workflow_per_sec=0.3)),
@@ -116,6 +125,8 @@ MORE = (
     not_polling(worker_poll__long_poll_failures_per_sec=4.0),
     limited(demand__tasks_added_per_sec=30.0),
     restarting(4.0, 4.0),
+    restarted(4.0, frontend__error_rate_per_sec=2.0),
+    restarted(1.0, 1.0, frontend__latency_p99_ms=3000.0),
     silent("history", "HistoryClientStartWorkflowExecution", demand__rejected_per_sec=3.0),
 )
 """The same causes, met in other ways."""

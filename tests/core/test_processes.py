@@ -5,7 +5,19 @@ import pytest
 from copilot.rules.model import Evaluation
 from copilot.rules.signals.readings import MissingCode, ServerFacts, Signals
 from tests.cluster_signals import healthy, play
-from tests.new_causes import ADD, RECORD, hosts, limited, own_tasks, process_down, row, silent, with_rows
+from tests.new_causes import (
+    ADD,
+    RECORD,
+    hosts,
+    limited,
+    not_polling,
+    own_tasks,
+    process_down,
+    restarted,
+    row,
+    silent,
+    with_rows,
+)
 from tests.scraped import Pages, read
 
 MISSING = "system_workers_missing"
@@ -122,7 +134,7 @@ def test_a_process_whose_name_says_nothing_is_named_by_its_callers() -> None:
         ((270.0,), 512, " own 270 of 512 shards."),
         ((512.0, 270.0), 512, " own 512 + 270 of 512 shards, 270 of them twice."),
         ((242.0, 270.0), 512, ""),
-        ((242.0, 270.0), 0, " own 242 + 270 shards."),
+        ((242.0, 512.0), 0, ""),
     ],
     ids=["unowned", "owned twice", "each once", "total unknown"],
 )
@@ -132,3 +144,38 @@ def test_findings_about_history_hosts_say_who_owns_the_shards(shards: tuple[floa
     signals = signals.model_copy(update={"server": ServerFacts(history_shards=total) if total else None})
     cause = play([healthy()] * 5 + [signals] * 4)[0][-1].findings[0].likely_cause
     assert cause.endswith(f"The history hosts that are read{said}" if said else "wait and fail.")
+
+
+@pytest.mark.parametrize(
+    ("times", "title"),
+    [
+        ((1.0, 1.0, 1.0), "A rolling restart: 3 of 6 server processes restarted"),
+        ((4.0, 1.0), "A server process restarts again and again: `10.1.0.1:9090`"),
+    ],
+    ids=["in order", "again and again"],
+)
+def test_restarts_are_worth_a_note_while_nothing_suffers_and_the_cause_once_requests_fail(
+    times: tuple[float, ...], title: str
+) -> None:
+    note = last([restarted(*times)] * 6)
+    hurt = play([healthy()] * 5 + [restarted(*times, frontend__error_rate_per_sec=2.0)] * 4)[0][-1]
+    assert (note.verdict.health_state, hurt.verdict.health_state) == ("happy", "stressed")
+    assert [f.contributing_factors for f in note.findings] == [()]
+    assert hurt.findings[0].title == title
+    assert [f.suggested_actions for f in hurt.findings[1:]] == [()] * (len(hurt.findings) - 1)
+
+
+def test_restarts_that_hurt_nothing_are_not_the_cause_of_what_hurts() -> None:
+    signals = not_polling()
+    rows = [row(1.0, instance=f"10.1.0.{n}:9090") for n in range(3)]
+    found = [f.finding for f in last([with_rows(signals, "deploy.task_restarts", *rows)] * 6).findings]
+    assert (found[0], found[-1]) == ("workers_not_polling", "rolling_restart")
+
+
+def test_a_server_page_whose_counters_begin_anew_is_a_restart_by_name() -> None:
+    pages = Pages()
+    for at, n in ((0, 100), (15, 140), (30, 3), (45, 40), (60, 2)):
+        pages.add(at, f"{MATCHING} {n}")
+    signals = read(pages, at=60)
+    assert signals.value("deploy.task_restarts") == 2.0
+    assert [r.labels for r in signals.rows("deploy.task_restarts")] == [{"instance": "http://server/metrics"}]

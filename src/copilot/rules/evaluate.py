@@ -90,7 +90,7 @@ def _bottleneck(verdict: Verdict, evidence: WorkerEvidence, view: GateContext) -
         return BottleneckClassification.UNKNOWN
     if verdict.health_state is ReportedState.HAPPY:
         return BottleneckClassification.HEALTHY
-    server_side = "server" in view.signals.unread or bool(limited_flows(view) or silent_service(view)[0])
+    server_side = "server" in view.signals.unread or bool(limited_flows(view) or silent_service(view)[0] == "matching")
     return classify_bottleneck(verdict.gates, evidence, server_side=server_side)
 
 

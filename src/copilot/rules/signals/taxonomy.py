@@ -180,6 +180,7 @@ STICKY_SIZE = Plus(
         Gauge(worker("temporal_sticky_cache_size", "client_name=temporal_go"), "each_max", (), WORKER_PRESENCE_METRIC),
     )
 )
+SERVER_RESTARTS = Gauge(server(SERVER_PRESENCE_METRIC), "resets", ("instance",), SERVER_PRESENCE_METRIC)
 RESTARTS = Gauge(worker("temporal_request"), "resets", ("instance",), WORKER_PRESENCE_METRIC)
 WORKFLOW_SLOTS = "worker_type=WorkflowWorker"
 ACTIVITY_SLOTS = "worker_type=ActivityWorker"
@@ -408,8 +409,8 @@ _AMPLIFIERS = (
                Gauge(server("numshards_gauge"), "sum"), Gauge(server("numshards_gauge"), "sum", ("instance",)), emitted_by="history"),
     SignalSpec("calls.unanswered_per_sec", "amplifier", "1/s", "calls between the server's services that time out or find no one", "up",
                rate(*UNANSWERED), rate(*UNANSWERED, by=("service_role", "operation"))),
-    SignalSpec("deploy.task_restarts", "amplifier", "count", "restarts of server processes", "up",
-               source="none", hint="server 1.32 exports no start time; the orchestrator counts restarts, which this release does not read"),
+    SignalSpec("deploy.task_restarts", "amplifier", "count", "how often server processes restarted within five minutes", "up",
+               SERVER_RESTARTS, SERVER_RESTARTS),
     SignalSpec("deploy.membership_changes_per_min", "amplifier", "1/min", "changes of the server's membership", "up",
                Scale(rate("membership_changed_count"), 60.0)),
     SignalSpec("deploy.leader_changes_per_min", "amplifier", "1/min", "changes of leadership", "up",
