@@ -37,7 +37,7 @@ def hosts(*acked: float, **changes: float | None) -> Signals:
     return with_rows(signals, "history.tasks_acked_per_sec", *rows)
 
 
-def silent(service: str, operation: str, rate: float = 1.0, **changes: float | None) -> Signals:
+def silent(service: str, operation: str, rate: float = 1.0, **changes: float) -> Signals:
     """A backlog beside pending polls, and calls to a service that time out."""
     rows = row(rate, service_role=service, operation=operation)
     return with_rows(limited(**changes), "calls.unanswered_per_sec", rows)
@@ -91,7 +91,7 @@ def restarted(*times: float, **changes: float | None) -> Signals:
     return signals.model_copy(update={"targets": {"server": 6, "worker": 2}})
 
 
-def limited(**changes: float | None) -> Signals:
+def limited(**changes: float) -> Signals:
     """A queue with a backlog beside pending polls and free slots."""
     rows = QUEUED | {name.replace("__", "."): value for name, value in changes.items()}
     return with_queues(healthy(**{i.replace(".", "__"): v for i, v in rows.items()}), orders=rows)

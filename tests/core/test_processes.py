@@ -55,7 +55,7 @@ def test_temporals_own_workers_are_missing_where_its_tasks_age_and_no_one_takes_
 
 
 @pytest.mark.parametrize(("queue", "work"), [("per_ns_tq", "schedules"), ("batcher", "batch"), ("x", "server's own")])
-def test_a_finding_about_temporals_own_workers_says_what_stands_still(queue: str, work: str) -> None:
+def test_a_finding_about_temporals_own_workers_says_what_makes_no_progress(queue: str, work: str) -> None:
     finding = play([healthy()] * 5 + aging(queue=queue))[0][-1].findings[0]
     assert finding.title.startswith("Temporal's own workers are missing: no progress of ")
     assert work in finding.title

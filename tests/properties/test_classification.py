@@ -15,9 +15,9 @@ from tests.properties.test_state_machine import EXPLAINING, rates, ticks, with_r
 
 GROUPS = {
     "primary": "state_transitions workflow_completion history frontend matching poller workflow_tasks activity_tasks "
-    "persistence demand",
+    "persistence demand system_workers",
     "amplifier": "persistence_contention connection_pool queue worker cache shard grpc runtime host throttling deploy "
-    "log_patterns clients",
+    "log_patterns clients calls",
     "worker": "workers worker_cache worker_poll worker_tasks version",
 }
 """The groups of signals."""

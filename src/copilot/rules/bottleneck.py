@@ -1,6 +1,6 @@
 """Which side runs out of capacity first. Worker signals tell whose problem it is, and never move the state."""
 
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 
 from whenever import TimeDelta
@@ -45,7 +45,7 @@ def draining(context: GateContext) -> bool:
 def silent_service(context: GateContext) -> tuple[str, float]:
     """The server's service that does not answer the others, and how many of their calls fail so (1/s); no name where
     none is. Matching asks history before it answers that a task was taken, so that part of its silence is history's."""
-    calls: Counter[str] = Counter()
+    calls: defaultdict[str, float] = defaultdict(float)
     for row in context.signals.rows(UNANSWERED):
         calls[row.label("service_role")] += row.value
         if row.label("operation").startswith("HistoryClientRecord"):

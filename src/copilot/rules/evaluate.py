@@ -20,7 +20,7 @@ from copilot.rules.findings.context import FindingContext
 from copilot.rules.findings.registry import BY_NAME, as_consequences, as_past, as_unsure, detect
 from copilot.rules.flow import cluster_flow, own_flows, queue_flows, sanitized, subtract
 from copilot.rules.gates.context import GateContext
-from copilot.rules.gates.registry import judge
+from copilot.rules.gates.registry import SERVER_SLOW, judge
 from copilot.rules.memory import (
     Memory,
     demand_learned,
@@ -90,7 +90,9 @@ def _bottleneck(verdict: Verdict, evidence: WorkerEvidence, view: GateContext) -
         return BottleneckClassification.UNKNOWN
     if verdict.health_state is ReportedState.HAPPY:
         return BottleneckClassification.HEALTHY
-    server_side = "server" in view.signals.unread or bool(limited_flows(view) or silent_service(view)[0] == "matching")
+    silent, slow = silent_service(view)[0], set(verdict.fired()).intersection(SERVER_SLOW)
+    hangs = silent == "matching" or bool(silent and not slow)
+    server_side = "server" in view.signals.unread or hangs or bool(limited_flows(view))
     return classify_bottleneck(verdict.gates, evidence, server_side=server_side)
 
 

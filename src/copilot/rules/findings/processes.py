@@ -8,7 +8,7 @@ from copilot.rules.findings.context import Action, Finding, FindingContext, Foun
 from copilot.rules.flow import OWN_POLLS, sanitized
 from copilot.rules.gates import pressure
 from copilot.rules.gates.registry import BACKLOG, SERVER_REFUSES, SERVER_SLOW
-from copilot.rules.model import ActionType, Evidence, GateResult
+from copilot.rules.model import ActionType, Evidence
 from copilot.rules.signals.readings import BreakdownRow
 
 SERVICES = ("frontend", "history", "matching")
@@ -27,7 +27,7 @@ OWN_WORK = {
     "scanner": "cleanup of old data",
     "": "work of the server's own",
 }
-"""What stands still without workers on Temporal's own task queues, by a part of the queue's name."""
+"""What makes no progress without workers on Temporal's own task queues, by a part of the queue's name."""
 
 
 def _server_process_down(context: FindingContext) -> Found | None:
@@ -76,43 +76,41 @@ def _service_not_answering(context: FindingContext) -> Found | None:
 
 
 def _system_workers_missing(context: FindingContext) -> Found | None:
-    """No one takes the tasks of Temporal's own task queues: schedules, batch jobs or other work of the server stands
-    still."""
+    """No one takes the tasks of Temporal's own task queues: schedules, batch jobs or other work of the server make no
+    progress."""
     gates = context.firing(pressure.SYSTEM_WORKERS_MISSING)
     if not gates:
         return None
     queue = gates[0].labels.get("task_queue", "")
-    stands = next((work for part, work in OWN_WORK.items() if part in sanitized(queue)), OWN_WORK[""])
+    stopped = next((work for part, work in OWN_WORK.items() if part in sanitized(queue)), OWN_WORK[""])
     polls = context.value(OWN_POLLS)
-    return Found(gates, present(stands=stands, queue=queue, age=gates[0].value, no_polls=polls is not None), queue)
+    return Found(gates, present(work=stopped, queue=queue, age=gates[0].value, no_polls=polls is not None), queue)
 
 
-def _restarted(context: FindingContext) -> tuple[list[GateResult], list[BreakdownRow]]:
-    """The server's processes that restarted within five minutes, and the firing gates that began since then."""
-    rows = [row for row in context.view.signals.rows(RESTARTS) if row.value > 0]
-    now = context.view.now
-    gates = context.firing(*SERVER_REFUSES, *SERVER_SLOW) if rows else []
-    return [g for g in gates if now - (g.since or now) <= MEMBERS_FELT_FOR], rows
+def _restarted(context: FindingContext) -> list[BreakdownRow]:
+    """The server's processes that restarted within five minutes."""
+    return [row for row in context.view.signals.rows(RESTARTS) if row.value > 0]
 
 
 def _server_restarting(context: FindingContext) -> Found | None:
     """A server process restarts again and again: each time what it owned moves."""
-    gates, rows = _restarted(context)
-    again = [row for row in rows if row.value >= RESTARTS_AGAIN]
+    again = [row for row in _restarted(context) if row.value >= RESTARTS_AGAIN]
     if not again:
         return None
     where = tuple(sorted(row.label("instance") for row in again))
     evidence: Evidence = {"processes": where, "times": max(row.value for row in again), **_shards(context)}
-    return Found(gates, evidence, ", ".join(where), signals=(RESTARTS,))
+    return Found(context.firing(*SERVER_REFUSES, *SERVER_SLOW), evidence, ", ".join(where), signals=(RESTARTS,))
 
 
 def _rolling_restart(context: FindingContext) -> Found | None:
-    """Several of the server's processes restarted, each once: a release, or a node drain."""
-    gates, rows = _restarted(context)
+    """Several of the server's processes restarted, each once: a release, or a node drain. It does not explain what
+    began before."""
+    rows, now = _restarted(context), context.view.now
     if len(rows) < IN_ORDER or any(row.value >= RESTARTS_AGAIN for row in rows):
         return None
     signals = context.view.signals
     every = signals.targets.get("server", 0) + len(signals.unread.get("server", ()))
+    gates = [g for g in context.firing(*SERVER_REFUSES, *SERVER_SLOW) if now - (g.since or now) <= MEMBERS_FELT_FOR]
     evidence = present(restarted=float(len(rows)), of=float(max(every, len(rows)))) | _shards(context)
     return Found(gates, evidence, signals=(RESTARTS,))
 
@@ -166,12 +164,13 @@ SERVICE_NOT_ANSWERING = Finding(
     cause="They time out or find no one, so at least one {service} process is frozen, gone or cut off. What it owned (shards, "
     "task queue partitions) waits until others take it over." + _SHARDS,
     actions=(
-        Action("find_silent_process", ActionType.ALERT, "server", "Find the {service} process that does not answer: its log, CPU, memory, host and network. Restart it if it hangs. Leave the workers as they are.", 0.8),
+        Action("find_silent_process", ActionType.ALERT, "server", "Find the process[ of the {service} service] that does not answer: its log, CPU, memory, host and network. Restart it if it hangs. Leave the workers as they are.", 0.8),
     ),
+    logs=("server hangs", "no members", "shard status unknown"),
 )  # fmt: skip
 SYSTEM_WORKERS_MISSING = Finding(
     "system_workers_missing", _system_workers_missing, "matching",
-    title="Temporal's own workers are missing: no progress of {stands}",
+    title="Temporal's own workers are missing: no progress of {work}",
     cause="The oldest task on {queue:code} is {age:span} old, and none is dispatched[{no_polls:flag}: no poll is pending there]. These "
     "tasks are for the server's worker role, not for your workers.",
     actions=(
@@ -186,6 +185,7 @@ SERVER_RESTARTING = Finding(
     actions=(
         Action("find_why_server_restarts", ActionType.ALERT, "server", "Find out why the process ends: killed for its memory, a crash, a failing probe, a configuration it refuses. Its last log lines and the exit code tell.", 0.85),
     ),
+    logs=("panic", "cluster metadata changed by another"),
 )  # fmt: skip
 ROLLING_RESTART = Finding(
     "rolling_restart", _rolling_restart, "history",
@@ -195,6 +195,7 @@ ROLLING_RESTART = Finding(
     actions=(
         Action("let_release_end", ActionType.ALERT, "server", "Let the release end, then wait two minutes. If no one released or drained nodes, find out why the processes ended.", 0.75),
     ),
+    logs=("cluster metadata changed by another", "membership change"),
 )  # fmt: skip
 MEMBERSHIP_CHANGE = Finding(
     "membership_change", _membership_change, "history",
