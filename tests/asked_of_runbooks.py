@@ -14,7 +14,7 @@ from copilot.rules.model import Evaluation, Issue
 from copilot.rules.signals.readings import BreakdownRow, Signals
 from copilot.sources.recorded import read_recording
 from tests.cluster_signals import CONTEXT, at, blind, healthy, judged, with_queues, workers_down
-from tests.new_causes import MORE, SHOWN
+from tests.new_causes import MORE, SHOWN, own_tasks
 
 HERE = Path(__file__).parent
 RECORDINGS = ("tests/scenarios/**/*.jsonl.gz", "lab/recordings/*.jsonl.gz", "tests/data/incidents/observed-*.gz")
@@ -151,6 +151,11 @@ def _evaluations() -> Iterator[Evaluation]:
         for number in range(5, 11):
             evaluation, memory = evaluate(at(signals, number * CONTEXT.interval_sec), memory, CONTEXT)
             yield evaluation
+    memory = before
+    for number in range(5, 11):
+        aging = own_tasks(number * CONTEXT.interval_sec)
+        evaluation, memory = evaluate(at(aging, number * CONTEXT.interval_sec), memory, CONTEXT)
+        yield evaluation
 
 
 @cache
