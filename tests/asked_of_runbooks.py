@@ -14,7 +14,7 @@ from copilot.rules.model import Evaluation, Issue
 from copilot.rules.signals.readings import BreakdownRow, Signals
 from copilot.sources.recorded import read_recording
 from tests.cluster_signals import CONTEXT, at, blind, healthy, judged, with_queues, workers_down
-from tests.new_causes import MORE, SHOWN
+from tests.new_causes import MORE, SHOWN, own_tasks
 
 HERE = Path(__file__).parent
 RECORDINGS = ("tests/scenarios/**/*.jsonl.gz", "lab/recordings/*.jsonl.gz", "tests/data/incidents/observed-*.gz")
@@ -54,6 +54,10 @@ PEOPLE: dict[str, str] = {
     "abandoned_queue": "old tasks on a task queue nobody uses any more",
     "server_process_down": "one matching pod is down or frozen, the other server processes answer",
     "history_host_stalled": "one history host does nothing while the others work, gray failure",
+    "server_restarting": "history pod of the temporal server is in a crash loop, restarts every minute",
+    "rolling_restart": "release of the server in progress, pods restarted one after another",
+    "service_not_answering": "history times out calling matching, AddWorkflowTask deadline exceeded",
+    "system_workers_missing": "schedules stopped firing, temporal-sys-per-ns-tq has no pollers",
     "worker_deployment_limit": "new worker version cannot poll, too many deployment versions",
     "busy_workflow": "signals to one workflow rejected with BusyWorkflow",
     "dlq_messages": "messages in the dead letter queue, how do I merge them back",
@@ -147,6 +151,11 @@ def _evaluations() -> Iterator[Evaluation]:
         for number in range(5, 11):
             evaluation, memory = evaluate(at(signals, number * CONTEXT.interval_sec), memory, CONTEXT)
             yield evaluation
+    memory = before
+    for number in range(5, 11):
+        aging = own_tasks(number * CONTEXT.interval_sec)
+        evaluation, memory = evaluate(at(aging, number * CONTEXT.interval_sec), memory, CONTEXT)
+        yield evaluation
 
 
 @cache

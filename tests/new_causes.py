@@ -37,6 +37,29 @@ def hosts(*acked: float, **changes: float | None) -> Signals:
     return with_rows(signals, "history.tasks_acked_per_sec", *rows)
 
 
+def silent(service: str, operation: str, rate: float = 1.0, **changes: float) -> Signals:
+    """A backlog beside pending polls, and calls to a service that time out."""
+    rows = row(rate, service_role=service, operation=operation)
+    return with_rows(limited(**changes), "calls.unanswered_per_sec", rows)
+
+
+ADD, RECORD = "MatchingClientAddWorkflowTask", "HistoryClientRecordWorkflowTaskStarted"
+OWN = {"namespace": "default", "task_queue": "temporal_sys_per_ns_tq", "task_type": "workflow"}
+
+
+def own_tasks(age: float, polls: float | None = 0.0, dispatched: float = 0.0, queue: str = "per_ns_tq") -> Signals:
+    """A task has waited so many seconds on one of Temporal's own task queues; polls None: not counted."""
+    signals = healthy(
+        system_workers__backlog_age_sec=age,
+        system_workers__pending_polls=polls,
+        system_workers__tasks_dispatched_per_sec=dispatched,
+    )
+    labels = OWN | {"task_queue": f"temporal_sys_{queue}"}
+    polls_rows = () if polls is None else (row(polls, **labels),)
+    signals = with_rows(signals, "system_workers.pending_polls", *polls_rows)
+    return with_rows(signals, "system_workers.backlog_age_sec", row(age, **labels))
+
+
 def refused(cause: str, rate: float = 8.0) -> Signals:
     """Polls are refused for this cause."""
     signals = healthy(frontend__throttled_per_sec=rate)
@@ -61,6 +84,13 @@ def restarting(*times: float) -> Signals:
     return with_rows(healthy(workers__restarts=sum(times)), "workers.restarts", *rows)
 
 
+def restarted(*times: float, **changes: float | None) -> Signals:
+    """Server processes that began anew so many times in five minutes, of six."""
+    rows = (row(n, instance=f"10.1.0.{i}:9090") for i, n in enumerate(times, 1) if n)
+    signals = with_rows(healthy(deploy__task_restarts=sum(times), **changes), "deploy.task_restarts", *rows)
+    return signals.model_copy(update={"targets": {"server": 6, "worker": 2}})
+
+
 def limited(**changes: float) -> Signals:
     """A queue with a backlog beside pending polls and free slots."""
     rows = QUEUED | {name.replace("__", "."): value for name, value in changes.items()}
@@ -70,6 +100,9 @@ def limited(**changes: float) -> Signals:
 SHOWN: dict[str, tuple[Signals, Signals]] = {
     "server_process_down": (process_down("http://history-2:9090/metrics"), process_down()),
     "history_host_stalled": (hosts(0.0, 17.0), hosts(16.0, 17.0)),
+    "server_restarting": (restarted(3.0), restarted(1.0)),
+    "rolling_restart": (restarted(1.0, 1.0, 1.0), restarted(1.0)),
+    "service_not_answering": (silent("matching", ADD), silent("matching", ADD, 0.1)),
     "worker_deployment_limit": (refused("WorkerDeploymentLimits"), refused("RpsLimit")),
     "busy_workflow": (healthy(clients__busy_workflow_per_sec=4.0), healthy(clients__busy_workflow_per_sec=0.3)),
     "dlq_messages": (dead_letters(3.0, "timer"), dead_letters(0.0)),
@@ -92,5 +125,8 @@ MORE = (
     not_polling(worker_poll__long_poll_failures_per_sec=4.0),
     limited(demand__tasks_added_per_sec=30.0),
     restarting(4.0, 4.0),
+    restarted(4.0, frontend__error_rate_per_sec=2.0),
+    restarted(1.0, 1.0, frontend__latency_p99_ms=3000.0),
+    silent("history", "HistoryClientStartWorkflowExecution", demand__rejected_per_sec=3.0),
 )
 """The same causes, met in other ways."""

@@ -9,7 +9,8 @@ from copilot.redaction.redactor import Clean
 from copilot.rules.flow import BACKLOG, DEMAND, PROGRESS
 from copilot.rules.model import Coverage
 from copilot.rules.signals.readings import Frozen, MissingCode, Signals
-from copilot.rules.signals.taxonomy import SPECS, Kind, SignalSpec, Unit
+from copilot.rules.signals.spec import Kind, SignalSpec, Unit
+from copilot.rules.signals.taxonomy import SPECS
 from copilot.rules.state_machine import USABLE_COVERAGE, coverage
 
 UNCONFIGURED = {"api": "no [clusters.temporal] address is configured", "logs": "no [clusters.logs] are configured"}

@@ -17,7 +17,7 @@ from copilot.logs.lines import NO_LEVEL
 from copilot.logs.patterns import PatternBook
 from copilot.redaction.redactor import redacted
 from copilot.replay import read_ticks, record
-from copilot.rules.findings.server import SERVICES
+from copilot.rules.findings.processes import SERVICES
 from copilot.rules.signals.logs import LogReading, with_logs
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, PrometheusSettings

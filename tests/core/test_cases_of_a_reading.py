@@ -12,7 +12,7 @@ from copilot.errors import SourceError
 from copilot.metrics.resolve import NO_TRAFFIC, leaves_of, read_scrapes
 from copilot.rules.signals.expressions import Expression, Gauge, Plus, Quantile, Ratio, rate, server
 from copilot.rules.signals.readings import Missing, MissingCode
-from copilot.rules.signals.taxonomy import SignalSpec
+from copilot.rules.signals.spec import SignalSpec
 from tests.scraped import START, Pages
 
 EVERY, READS = 5.0, 7

@@ -3,7 +3,8 @@
 from collections import Counter
 
 from copilot.rules.signals.expressions import leaves
-from copilot.rules.signals.taxonomy import API, KEY_SIGNALS, LOGS, SERVER_PAGE, SPECS, WORKER_PAGE
+from copilot.rules.signals.spec import API, LOGS, SERVER_PAGE, WORKER_PAGE
+from copilot.rules.signals.taxonomy import KEY_SIGNALS, SPECS
 
 UNMEASURED = [s for s in SPECS.values() if s.source == "none"]
 MEASURED = [s for s in SPECS.values() if s.source != "none"]

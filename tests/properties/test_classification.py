@@ -8,15 +8,16 @@ from copilot.rules.gates.context import GateContext
 from copilot.rules.gates.registry import judge
 from copilot.rules.memory import Memory
 from copilot.rules.signals.readings import Signals
-from copilot.rules.signals.taxonomy import SPECS, SignalSpec
+from copilot.rules.signals.spec import SignalSpec
+from copilot.rules.signals.taxonomy import SPECS
 from copilot.rules.thresholds import Thresholds
 from tests.properties.test_state_machine import EXPLAINING, rates, ticks, with_readings
 
 GROUPS = {
     "primary": "state_transitions workflow_completion history frontend matching poller workflow_tasks activity_tasks "
-    "persistence demand",
+    "persistence demand system_workers",
     "amplifier": "persistence_contention connection_pool queue worker cache shard grpc runtime host throttling deploy "
-    "log_patterns clients",
+    "log_patterns clients calls",
     "worker": "workers worker_cache worker_poll worker_tasks version",
 }
 """The groups of signals."""

@@ -11,7 +11,8 @@ from copilot.metrics.resolve import measurable, read_scrapes
 from copilot.metrics.window import ScrapeWindow, compute, extrapolated_rate, histogram_quantile
 from copilot.rules.signals.expressions import Plus, Ratio, Scale, rate, server
 from copilot.rules.signals.readings import MissingCode
-from copilot.rules.signals.taxonomy import SPECS, SignalSpec
+from copilot.rules.signals.spec import SignalSpec
+from copilot.rules.signals.taxonomy import SPECS
 from tests.core.test_window import T0
 from tests.scraped import START, Pages, recorded
 

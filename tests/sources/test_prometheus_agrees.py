@@ -29,7 +29,8 @@ from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of, read_scrapes
 from copilot.metrics.window import Page, ScrapeWindow, TargetScrapes, Vector, compute, epoch_seconds
 from copilot.rules.signals.expressions import Gauge, Leaf, Quantile, Rate, Role, leaves, rate, server
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
-from copilot.rules.signals.taxonomy import SPECS, SignalSpec
+from copilot.rules.signals.spec import SignalSpec
+from copilot.rules.signals.taxonomy import SPECS
 from copilot.settings.clusters import ClusterSettings, PrometheusSettings
 from copilot.sources.prometheus.queries import ROLES
 from tests.recorded_pages import TARGETS, roll

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from copilot.cli.signals import KINDS, WORSE, families_of
-from copilot.rules.signals.taxonomy import SPECS, SignalSpec
+from copilot.rules.signals.spec import SignalSpec
+from copilot.rules.signals.taxonomy import SPECS
 from copilot.rules.signals.versions import SINCE
 
 INTRODUCTION = """\

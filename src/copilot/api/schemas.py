@@ -19,7 +19,8 @@ from copilot.rules.model import (
     Trigger,
 )
 from copilot.rules.signals.readings import LogPattern, Signals, nested
-from copilot.rules.signals.taxonomy import Kind, ids
+from copilot.rules.signals.spec import Kind
+from copilot.rules.signals.taxonomy import ids
 from copilot.store.base import SeriesPoint, TimelinePoint
 from copilot.web.cards import remedies
 from copilot.web.verdicts import VerdictView, joined

@@ -17,7 +17,7 @@ from copilot.diagnosis import ClusterDiagnosis, Diagnosis, SignalDiagnosis, Sign
 from copilot.errors import SettingsError, StartError
 from copilot.explain.numbers import quantity
 from copilot.rules.signals.readings import MissingCode, Signals
-from copilot.rules.signals.taxonomy import Kind
+from copilot.rules.signals.spec import Kind
 
 if TYPE_CHECKING:
     from copilot.settings.clusters import ClusterSettings

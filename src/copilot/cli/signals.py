@@ -10,7 +10,8 @@ from copilot.cli.options import JsonOption, duration
 from copilot.cli.output import print_result, prose_width, wrapped
 from copilot.errors import SettingsError
 from copilot.rules.signals.expressions import leaves
-from copilot.rules.signals.taxonomy import API, LOGS, SERVER_PAGE, SETUPS, SPECS, WORKER_PAGE, Kind, SignalSpec
+from copilot.rules.signals.spec import API, LOGS, SERVER_PAGE, SETUPS, WORKER_PAGE, Kind, SignalSpec
+from copilot.rules.signals.taxonomy import SPECS
 
 KINDS: dict[Kind, str] = {
     "primary": "Primary signals decide the state",

@@ -10,7 +10,8 @@ from itertools import groupby
 from typing import Any
 
 from copilot.metrics.promql import signal_promql
-from copilot.rules.signals.taxonomy import SPECS, SignalSpec
+from copilot.rules.signals.spec import SignalSpec
+from copilot.rules.signals.taxonomy import SPECS
 
 Json = dict[str, Any]
 

@@ -12,7 +12,7 @@ from copilot.errors import SettingsError
 from copilot.metrics.dialects import DIALECTS, Dialect, dialect_by_name, raw_name
 from copilot.rules.signals import expressions as ex
 from copilot.rules.signals.expressions import RESETS_OVER_SEC, Gauge, Leaf, Matcher, Op, Quantile, Rate, Role
-from copilot.rules.signals.taxonomy import SignalSpec
+from copilot.rules.signals.spec import SignalSpec
 
 TAG = "copilot_part"
 """The label that says which of several joined expressions a sample belongs to."""

@@ -16,7 +16,8 @@ from copilot.metrics.window import TOO_COARSE, ScrapeWindow, TargetScrapes, Vect
 from copilot.rules.signals import expressions as ex
 from copilot.rules.signals.expressions import Gauge, Leaf, Quantile, Role, leaves
 from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS, BreakdownRow, Missing, MissingCode, Signals
-from copilot.rules.signals.taxonomy import SPECS, Measure, SignalSpec
+from copilot.rules.signals.spec import Measure, SignalSpec
+from copilot.rules.signals.taxonomy import SPECS
 from copilot.rules.signals.versions import SINCE, Release, lowest
 
 PRESENCE_METRIC: dict[Role, str] = {"server": ex.SERVER_PRESENCE_METRIC, "worker": ex.WORKER_PRESENCE_METRIC}

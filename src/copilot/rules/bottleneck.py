@@ -1,16 +1,20 @@
 """Which side runs out of capacity first. Worker signals tell whose problem it is, and never move the state."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 from whenever import TimeDelta
 
 from copilot.rules.flow import WORKER_ROWS, Flow
 from copilot.rules.gates.context import GateContext
-from copilot.rules.gates.pressure import WORKFLOW_TASK_ATTEMPTS, WORKFLOW_TASK_FAILURES
+from copilot.rules.gates.pressure import SYSTEM_WORKERS_MISSING, WORKFLOW_TASK_ATTEMPTS, WORKFLOW_TASK_FAILURES
 from copilot.rules.gates.progress import STUCK_IN_HISTORY
 from copilot.rules.gates.registry import BACKLOG, SERVER_REFUSES, SERVER_SLOW
 from copilot.rules.memory import AGES_REACH, full_slots
 from copilot.rules.model import BottleneckClassification, GateResult
+
+UNANSWERED = "calls.unanswered_per_sec"
+SILENT_CALLS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,18 @@ def draining(context: GateContext) -> bool:
     if len(known) != len(flows) or not all(dispatched > 0 and added <= dispatched for added, dispatched in known):
         return False
     return any(_shrinks(f, context) for f in flows)
+
+
+def silent_service(context: GateContext) -> tuple[str, float]:
+    """The server's service that does not answer the others, and how many of their calls fail so (1/s); no name where
+    none is. Matching asks history before it answers that a task was taken, so that part of its silence is history's."""
+    calls: defaultdict[str, float] = defaultdict(float)
+    for row in context.signals.rows(UNANSWERED):
+        calls[row.label("service_role")] += row.value
+        if row.label("operation").startswith("HistoryClientRecord"):
+            calls["matching"] -= row.value
+    service, rate = max(calls.items(), key=lambda item: item[1], default=("", 0.0))
+    return (service, rate) if rate * context.window_sec >= SILENT_CALLS else ("", 0.0)
 
 
 def limited_flows(context: GateContext) -> list[Flow]:
@@ -118,9 +134,10 @@ def worker_evidence(context: GateContext) -> WorkerEvidence:
 def classify_bottleneck(
     gates: tuple[GateResult, ...], workers: WorkerEvidence, *, server_side: bool = False
 ) -> BottleneckClassification:
-    """Truth table: a server that refuses work, does not get it as far as a task queue, lacks a process or hands out
-    fewer tasks than pollers ask for (`server_side`), is the limit; else a cluster without pollers, or whose slots are
-    all in use, is worker-limited; a backlog with neither is the workers' unless the server is slow too."""
+    """Truth table: a server that refuses work, does not get it as far as a task queue, lacks a process, has a service
+    that does not answer, or hands out fewer tasks than pollers ask for (`server_side`), is the limit; else a cluster
+    without pollers, or whose slots are all in use, is worker-limited; a backlog with neither is the workers' unless the
+    server is slow too."""
     fired = {g.name for g in gates if g.fired}
     if fired.intersection(SERVER_REFUSES):
         return BottleneckClassification.SERVER_LIMITED
@@ -136,7 +153,7 @@ def classify_bottleneck(
         if workers.no_pollers is None and workers.slots_exhausted is None:
             return BottleneckClassification.UNKNOWN
         return BottleneckClassification.WORKER_LIMITED
-    if fired.intersection(SERVER_SLOW):
+    if fired.intersection((*SERVER_SLOW, SYSTEM_WORKERS_MISSING.name)):
         return BottleneckClassification.SERVER_LIMITED
     if fired.intersection((WORKFLOW_TASK_FAILURES.name, WORKFLOW_TASK_ATTEMPTS.name)):
         return BottleneckClassification.WORKER_LIMITED

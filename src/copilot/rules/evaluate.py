@@ -11,15 +11,16 @@ from copilot.rules.bottleneck import (
     classify_bottleneck,
     exhausted_slots,
     limited_flows,
+    silent_service,
     worker_evidence,
 )
 from copilot.rules.components import services
 from copilot.rules.early import early_learned
 from copilot.rules.findings.context import FindingContext
 from copilot.rules.findings.registry import BY_NAME, as_consequences, as_past, as_unsure, detect
-from copilot.rules.flow import cluster_flow, queue_flows, sanitized, subtract
+from copilot.rules.flow import cluster_flow, own_flows, queue_flows, sanitized, subtract
 from copilot.rules.gates.context import GateContext
-from copilot.rules.gates.registry import judge
+from copilot.rules.gates.registry import SERVER_SLOW, judge
 from copilot.rules.memory import (
     Memory,
     demand_learned,
@@ -89,7 +90,9 @@ def _bottleneck(verdict: Verdict, evidence: WorkerEvidence, view: GateContext) -
         return BottleneckClassification.UNKNOWN
     if verdict.health_state is ReportedState.HAPPY:
         return BottleneckClassification.HEALTHY
-    server_side = "server" in view.signals.unread or bool(limited_flows(view))
+    silent, slow = silent_service(view)[0], set(verdict.fired()).intersection(SERVER_SLOW)
+    hangs = silent == "matching" or bool(silent and not slow)
+    server_side = "server" in view.signals.unread or hangs or bool(limited_flows(view))
     return classify_bottleneck(verdict.gates, evidence, server_side=server_side)
 
 
@@ -106,7 +109,7 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
     if after.last_usable is signals.time:
         since_sec = (signals.time - memory.last_tick).total("seconds") if memory.last_tick else 0.0
         starts, burst = signals.value("demand.starts_per_sec"), context.thresholds.burst_factor
-        flows = {**view.queues, view.cluster.key: view.cluster}
+        flows = {**view.queues, **view.own_queues, view.cluster.key: view.cluster}
         shares = {key: view.usual_share(flow) for key, flow in flows.items()}
         learned |= {
             **demand_learned(after, starts, signals.time, since_sec, context.window_sec, burst),
@@ -125,7 +128,9 @@ def _view(signals: Signals, memory: Memory, context: Context) -> GateContext:
     ignored = {sanitized(name) for name in context.ignore_task_queues}
     queues = {key: flow for key, flow in every.items() if sanitized(flow.task_queue) not in ignored}
     infer_unlisted(queues.values(), memory.queues, cluster.has_api_stats, context.window_sec, signals.time)
-    view = GateContext(signals, cluster, queues, memory, context.thresholds, context.window_sec, signals.time)
+    view = GateContext(
+        signals, cluster, queues, memory, context.thresholds, context.window_sec, signals.time, own_flows(signals)
+    )
     left_out = [flow for key, flow in every.items() if key not in queues or view.abandoned(flow)]
     if not left_out:
         return view

@@ -5,7 +5,7 @@ have the names that tally makes of them, in the API their own: flows are joined 
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -36,6 +36,10 @@ _ROWS = {
     "poller.pending_polls": "pending_polls",
     "poller.recent_pollers": "pollers",
 }
+OWN_BACKLOG, OWN_DISPATCHED, OWN_POLLS = (
+    f"system_workers.{what}" for what in ("backlog_age_sec", "tasks_dispatched_per_sec", "pending_polls")
+)
+_OWN_ROWS = {OWN_BACKLOG: "backlog_age_sec", OWN_DISPATCHED: "dispatch_rate", OWN_POLLS: "pending_polls"}
 WORKER_ROWS = {
     f"workers.{kind}_{what}": kind
     for kind in ("workflow", "activity")
@@ -136,11 +140,16 @@ def subtract(cluster: Flow, left_out: Sequence[Flow], others: Iterable[Flow]) ->
     )
 
 
-def queue_flows(signals: Signals) -> dict[str, Flow]:
-    """Flows by key. A queue without a row in a complete breakdown had none of it: zero, not unknown. A queue without a
-    row from the API was not described: the API may not know it."""
+def own_flows(signals: Signals) -> dict[str, Flow]:
+    """Flows of Temporal's own task queues by key; none while no task waits on them."""
+    return queue_flows(signals, _OWN_ROWS) if signals.value(OWN_BACKLOG) else {}
+
+
+def queue_flows(signals: Signals, fields: Mapping[str, str] = _ROWS) -> dict[str, Flow]:
+    """Flows by key; `fields` are the breakdowns they are made of. A queue without a row in a complete breakdown had
+    none of it: zero, not unknown. A queue without a row from the API was not described: the API may not know it."""
     flows: dict[str, Flow] = {}
-    for signal_id, field in _ROWS.items():
+    for signal_id, field in fields.items():
         for row in signals.rows(signal_id):
             queue = row.labels.get("task_queue", "")
             if not queue:
@@ -152,7 +161,7 @@ def queue_flows(signals: Signals) -> dict[str, Flow]:
                 flow.task_queue = queue
             current = getattr(flow, field)
             setattr(flow, field, row.value if current is None else max(current, row.value))
-    for signal_id, field in _ROWS.items():
+    for signal_id, field in fields.items():
         total, rows = signals.value(signal_id), signals.rows(signal_id)
         named = all(row.labels.get("task_queue") not in HIDDEN for row in rows)
         complete = total == 0 or (0 < len(rows) < MAX_BREAKDOWN_ROWS and named)

@@ -12,7 +12,8 @@ from copilot.rules.gates.registry import CRITICAL, IMMEDIATE, OF_COMPLETED_WORK
 from copilot.rules.memory import NEVER_FIRED, GateMemory, Memory
 from copilot.rules.model import Coverage, GateResult, HealthState, ReportedState, Severity, Transition, Verdict
 from copilot.rules.signals.readings import MissingCode, Signals
-from copilot.rules.signals.taxonomy import SPECS, Kind, ids
+from copilot.rules.signals.spec import Kind
+from copilot.rules.signals.taxonomy import SPECS, ids
 from copilot.rules.staleness import stale_after_sec, unknown_after_sec
 
 USABLE_COVERAGE = 0.60

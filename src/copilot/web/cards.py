@@ -10,7 +10,8 @@ from copilot.explain import ExplainedEvaluation
 from copilot.explain.numbers import quantity
 from copilot.rules.model import Issue, SuggestedAction
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
-from copilot.rules.signals.taxonomy import KEY_SIGNALS, SPECS, SignalSpec
+from copilot.rules.signals.spec import SignalSpec
+from copilot.rules.signals.taxonomy import KEY_SIGNALS, SPECS
 from copilot.store.base import TimelinePoint
 from copilot.web.drawing import Spark, spark
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from copilot.rules.bottleneck import WorkerEvidence, draining
+from copilot.rules.bottleneck import WorkerEvidence, draining, silent_service
 from copilot.rules.flow import Flow
 from copilot.rules.gates import pressure
 from copilot.rules.gates.context import Component, Gate, GateContext
@@ -87,6 +87,11 @@ class FindingContext:
     def server_refuses(self) -> bool:
         """Whether the server refuses or fails work."""
         return bool(self.firing(*SERVER_REFUSES))
+
+    @cached_property
+    def silent_service(self) -> tuple[str, float]:
+        """The server's service that does not answer the others, and how many of their calls fail so (1/s)."""
+        return silent_service(self.view)
 
     @cached_property
     def draining(self) -> bool:

@@ -6,7 +6,7 @@ Findings may look at amplifiers and worker signals: they explain, the state is a
 from collections.abc import Iterable
 from typing import Literal
 
-from copilot.rules.findings import queues, server, workers
+from copilot.rules.findings import processes, queues, server, workers
 from copilot.rules.findings.context import Action, Finding, FindingContext, Found
 from copilot.rules.gates.registry import OF_COMPLETED_WORK
 from copilot.rules.model import ActionType, Detected, OfferedAction, Severity
@@ -19,19 +19,23 @@ FINDINGS: tuple[Finding, ...] = (
     server.PERSISTENCE_THROTTLED,
     server.WORKER_DEPLOYMENT_LIMIT,
     server.RATE_LIMITED,
-    server.SERVER_PROCESS_DOWN,
-    server.HISTORY_HOST_STALLED,
-    server.MEMBERSHIP_CHANGE,
+    processes.SERVER_RESTARTING,
+    processes.SERVER_PROCESS_DOWN,
+    processes.HISTORY_HOST_STALLED,
+    processes.ROLLING_RESTART,
+    processes.MEMBERSHIP_CHANGE,
     server.FRONTEND_ERRORS,
+    processes.SERVICE_NOT_ANSWERING,
     workers.WORKERS_RESTARTING,
     queues.VERSION_WITHOUT_POLLERS,
     queues.WORKERS_NOT_POLLING,
     queues.NO_POLLERS,
     workers.LOAD_BURST,
     workers.SLOTS_EXHAUSTED,
-    server.SHARD_CHURN,
+    processes.SHARD_CHURN,
     server.PERSISTENCE_SLOW,
     server.HISTORY_BACKLOG,
+    processes.SYSTEM_WORKERS_MISSING,
     workers.WORKFLOW_TASK_FAILURES,
     workers.RETRY_STORM,
     workers.STICKY_CACHE_THRASH,
@@ -50,8 +54,10 @@ BY_NAME = {finding.name: finding for finding in FINDINGS}
 
 _REFUSING_SERVER = (
     server.FRONTEND_ERRORS,
-    server.MEMBERSHIP_CHANGE,
-    server.SHARD_CHURN,
+    processes.SERVICE_NOT_ANSWERING,
+    processes.SYSTEM_WORKERS_MISSING,
+    processes.MEMBERSHIP_CHANGE,
+    processes.SHARD_CHURN,
     server.PERSISTENCE_SLOW,
     server.HISTORY_BACKLOG,
     server.FRONTEND_SLOW,
@@ -75,9 +81,12 @@ EXPLAINS: dict[str, frozenset[str]] = {
         (server.PERSISTENCE_FAILING, _REFUSING_SERVER),
         (server.PERSISTENCE_THROTTLED, (*_REFUSING_SERVER, server.RATE_LIMITED)),
         (server.RATE_LIMITED, _REFUSING_SERVER),
-        (server.SERVER_PROCESS_DOWN, (*_REFUSING_SERVER, server.FRONTEND_ERRORS, queues.BACKLOG_DRAINING)),
-        (server.HISTORY_HOST_STALLED, (*_REFUSING_SERVER, server.FRONTEND_ERRORS)),
+        (processes.SERVER_PROCESS_DOWN, (*_REFUSING_SERVER, server.FRONTEND_ERRORS, queues.BACKLOG_DRAINING)),
+        (processes.HISTORY_HOST_STALLED, (*_REFUSING_SERVER, server.FRONTEND_ERRORS)),
         (server.FRONTEND_ERRORS, _REFUSING_SERVER),
+        (processes.SERVER_RESTARTING, (*_REFUSING_SERVER, processes.SERVER_PROCESS_DOWN)),
+        (processes.ROLLING_RESTART, _REFUSING_SERVER),
+        (processes.SERVICE_NOT_ANSWERING, (*_REFUSING_SERVER, queues.DISPATCH_LIMITED)),
         (server.BUSY_WORKFLOW, (server.FRONTEND_SLOW,)),
         (
             workers.WORKERS_RESTARTING,
@@ -98,9 +107,13 @@ EXPLAINS: dict[str, frozenset[str]] = {
         (workers.SLOTS_EXHAUSTED, _WORKERS),
         (workers.STICKY_CACHE_THRASH, (workers.WORKER_SLOW,)),
         (workers.WORKFLOW_TASK_FAILURES, (workers.WORKER_SLOW,)),
-        (server.MEMBERSHIP_CHANGE, _REFUSING_SERVER),
+        (processes.MEMBERSHIP_CHANGE, _REFUSING_SERVER),
     )
 }
+
+_HARMLESS_WITHOUT_GATES = frozenset(
+    finding.name for finding in (workers.LOAD_BURST, processes.SERVER_RESTARTING, processes.ROLLING_RESTART)
+)
 
 WAIT_AND_SEE = Action(
     "wait_and_see", ActionType.ALERT, "server",
@@ -120,8 +133,8 @@ def action(finding: str, key: str) -> Action | None:
 
 
 def detect(context: FindingContext) -> tuple[Detected, ...]:
-    """All findings, the likeliest cause first; then those that one slow moment may have caused; then notes, a burst of
-    load under which nothing suffers among them. Consequences of the first offer no actions: fixing it fixes them."""
+    """All findings, the likeliest cause first; then those that one slow moment may have caused; then notes, among them a
+    burst of load or restarts under which nothing suffers. Consequences of the first offer no actions: fixing it fixes them."""
     found = [_detected(f, what, context) for f in FINDINGS if (what := f.detect(context)) is not None]
     ranked = sorted(found, key=lambda d: (_is_note(d), _is_one_moment(d, context)))
     consequences = EXPLAINS.get(ranked[0].finding, frozenset()) if ranked else frozenset()
@@ -149,8 +162,8 @@ def _detected(finding: Finding, found: Found, context: FindingContext) -> Detect
 
 
 def _is_note(detected: Detected) -> bool:
-    burst = detected.finding == workers.LOAD_BURST.name
-    return BY_NAME[detected.finding].note or (burst and not detected.contributing_factors)
+    harmless = detected.finding in _HARMLESS_WITHOUT_GATES and not detected.contributing_factors
+    return BY_NAME[detected.finding].note or harmless
 
 
 def _is_one_moment(detected: Detected, context: FindingContext) -> bool:

@@ -2,18 +2,12 @@
 
 from collections import Counter
 
-from whenever import TimeDelta
-
 from copilot.rules.findings.context import Action, Finding, FindingContext, Found, present
 from copilot.rules.gates import pressure, progress
-from copilot.rules.gates.registry import SERVER_REFUSES, SERVER_SLOW
 from copilot.rules.model import ActionType
 
-SERVICES = ("frontend", "history", "matching")
-HOST_TASKS = 10.0
 BUSY_REQUESTS = 10.0
 HOLDS = 10.0
-MEMBERS_FELT_FOR = TimeDelta(minutes=5)
 DEPLOYMENT_LIMIT = "WorkerDeploymentLimits"
 
 
@@ -72,30 +66,6 @@ def _rate_limited(context: FindingContext) -> Found | None:
     return Found(gates, present(limit=cause, unnamed=not cause, operation=operation))
 
 
-def _server_process_down(context: FindingContext) -> Found | None:
-    """Some of the server's processes do not answer, others do."""
-    down = context.view.signals.unread.get("server", ())
-    if not down:
-        return None
-    services = {service for service in SERVICES if any(service in name for name in down)}
-    service = services.pop() if len(services) == 1 else None
-    evidence = present(service=service, some=service is None)
-    return Found(context.firing(*context.gates), {"processes": down, **evidence}, ", ".join(down))
-
-
-def _history_host_stalled(context: FindingContext) -> Found | None:
-    """One history host answers and completes no task, while the others do."""
-    rows = context.view.signals.rows("history.tasks_acked_per_sec")
-    idle = tuple(row.label("instance") for row in rows if row.value == 0)
-    busy = [row.value for row in rows if row.value > 0]
-    gates = context.firing(*context.gates)
-    if not idle or not busy or not gates or sum(busy) / len(busy) * context.view.window_sec < HOST_TASKS:
-        return None
-    return Found(
-        gates, {"hosts": idle, "of": float(len(rows))}, ", ".join(idle), signals=("history.tasks_acked_per_sec",)
-    )
-
-
 def _worker_deployment_limit(context: FindingContext) -> Found | None:
     """Polls are refused because the namespace has as many worker deployments as it may."""
     gates = context.firing(pressure.RATE_LIMITED)
@@ -126,26 +96,9 @@ def _frontend_errors(context: FindingContext) -> Found | None:
     if not gates or context.firing(pressure.PERSISTENCE_ERRORS, pressure.RATE_LIMITED) or _database_holds(context):
         return None
     unanswered = any(g.aspect == progress.UNANSWERED for g in gates)
-    operation = context.top_label("frontend.error_rate_per_sec", "operation")
-    return Found(gates, present(operation=operation, unanswered=unanswered, failing=not unanswered))
-
-
-def _membership_change(context: FindingContext) -> Found | None:
-    """A server process joined or left, and since then, or soon after it, the server is slow or fails requests."""
-    signal_id, now = "deploy.membership_changes_per_min", context.view.now
-    at = now if context.value(signal_id) else context.view.memory.members_at
-    if at is None or now - at > MEMBERS_FELT_FOR:
-        return None
-    reach = at + 2 * TimeDelta(seconds=context.view.window_sec)
-    gates = [g for g in context.firing(*SERVER_REFUSES, *SERVER_SLOW) if (g.since or now) <= reach]
-    ago = (now - at).total("seconds")
-    return Found(gates, present(ago=ago), signals=(signal_id,)) if gates else None
-
-
-def _shard_churn(context: FindingContext) -> Found | None:
-    """Shards open and close on history hosts."""
-    gates = context.firing(pressure.SHARD_CHURN)
-    return Found(gates) if gates else None
+    operation, service = context.top_label("frontend.error_rate_per_sec", "operation"), context.silent_service[0]
+    evidence = present(operation=operation, service=service, unanswered=unanswered, failing=not unanswered)
+    return Found(gates, evidence)
 
 
 def _persistence_slow(context: FindingContext) -> Found | None:
@@ -239,25 +192,6 @@ RATE_LIMITED = Finding(
     ),
     logs=("rate limit",),
 )  # fmt: skip
-SERVER_PROCESS_DOWN = Finding(
-    "server_process_down", _server_process_down, "history",
-    title="[A {service} process][{some:flag}A server process] does not answer: {processes:code}",
-    cause="Its metrics page is not answered while others are: the process is down, frozen, or cut off, and what it owned "
-    "(shards, task queue partitions) waits until others take it over.",
-    actions=(
-        Action("check_process_down", ActionType.ALERT, "server", "Check the process[ {processes:code}]: its log, CPU, memory, host and network. Restart it if it hangs. Leave the workers as they are.", 0.8),
-    ),
-    logs=("panic", "server hangs", "no members", "not enough hosts"),
-)  # fmt: skip
-HISTORY_HOST_STALLED = Finding(
-    "history_host_stalled", _history_host_stalled, "history",
-    title="One of the history hosts completes no task: {hosts:code}",
-    cause="The others of {of:brief} history hosts do. Its shards make no progress, and requests for them wait and fail.",
-    actions=(
-        Action("restart_host", ActionType.RESTART, "history", "Save the log of the host[ {hosts:code}], then restart it, so that the others take its shards. Leave the workers as they are.", 0.8, "medium"),
-    ),
-    logs=("server hangs", "shard not acquired", "shard status unknown"),
-)  # fmt: skip
 WORKER_DEPLOYMENT_LIMIT = Finding(
     "worker_deployment_limit", _worker_deployment_limit, "workers",
     title="Polls are refused: too many worker deployments",
@@ -290,32 +224,13 @@ DLQ_MESSAGES = Finding(
 FRONTEND_ERRORS = Finding(
     "frontend_errors", _frontend_errors, "frontend",
     title="Requests fail with server errors",
-    cause="[{unanswered:flag}The frontend takes requests and does not answer them: what it calls hangs.][{failing:flag}The "
+    cause="[{service:flag}The {service} service does not answer the others. ][{unanswered:flag}The frontend takes requests and does not answer them: what it calls hangs.][{failing:flag}The "
     "server fails requests while few database calls fail: a history or matching process is down, overloaded or out of "
     "the ring, or its calls hang.][ Most failures: {operation:code}.]",
     actions=(
         Action("check_history", ActionType.ALERT, "history", "Read the log of history and matching for the operation that fails most, and check that every process is up and sees the others. Restarting the workers does not help.", 0.75),
     ),
     logs=("no members", "not enough hosts", "certificate or login refused", "no connection free", "shard not acquired"),
-)  # fmt: skip
-MEMBERSHIP_CHANGE = Finding(
-    "membership_change", _membership_change, "history",
-    title="A server process joined or left[ {ago:span} ago]",
-    cause="While shards move, requests for them wait or fail; then caches are cold, database calls take longer, and polls "
-    "come back one by one.",
-    actions=(
-        Action("check_process", ActionType.ALERT, "server", "If no one deployed or scaled, find out why the process ended. Otherwise wait two minutes.", 0.7),
-    ),
-    logs=("panic", "no members", "cluster metadata changed by another", "membership change"),
-)  # fmt: skip
-SHARD_CHURN = Finding(
-    "shard_churn", _shard_churn, "history",
-    title="Shards move between history hosts",
-    cause="Shards open and close: history hosts come and go, or lose their leases.",
-    actions=(
-        Action("check_history_hosts", ActionType.ALERT, "history", "Check whether history hosts restart or lose contact with each other.", 0.7),
-    ),
-    logs=("shard ownership lost", "no members"),
 )  # fmt: skip
 PERSISTENCE_SLOW = Finding(
     "persistence_slow", _persistence_slow, "persistence",

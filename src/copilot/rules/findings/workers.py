@@ -109,6 +109,7 @@ def _worker_slow(context: FindingContext) -> Found | None:
         context.workers.no_pollers
         or context.workers.slots_exhausted
         or context.draining
+        or context.silent_service[0]
         or context.server_refuses
         or context.firing(pressure.FRONTEND_LATENCY)
         or any(context.lasts(gate.name) for gate in context.firing(*SERVER_SLOW))

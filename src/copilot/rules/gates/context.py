@@ -65,7 +65,7 @@ class Gate:
 @dataclass(frozen=True)
 class GateContext:
     """What gates look at: signals, flows of the cluster and its queues (by key), memory, thresholds, and the rate
-    window in seconds."""
+    window in seconds. `own_queues`: Temporal's own with a backlog, which are no part of the cluster's flow."""
 
     signals: Signals
     cluster: Flow
@@ -74,6 +74,7 @@ class GateContext:
     thresholds: Thresholds
     window_sec: float
     now: Instant
+    own_queues: dict[str, Flow] = field(default_factory=dict)
 
     @property
     def recovering(self) -> bool:

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from copilot.rules.flow import AGES, Flow
+from copilot.rules.flow import AGES, OWN_BACKLOG, OWN_DISPATCHED, OWN_POLLS, Flow
 from copilot.rules.gates.context import (
     RECOVERY_MARGIN,
     Component,
     Effect,
     Gate,
     GateContext,
+    clear,
     flow_evidence,
     lost,
     measured,
@@ -19,7 +20,7 @@ from copilot.rules.gates.context import (
     unjudged,
     without,
 )
-from copilot.rules.gates.progress import FALLING_BEHIND, QUEUE_STALLED, REQUESTS_REJECTED, WORK_STALLED
+from copilot.rules.gates.progress import FALLING_BEHIND, QUEUE_STALLED, REQUESTS_REJECTED, WORK_STALLED, rising
 from copilot.rules.model import GateResult
 from copilot.rules.thresholds import Tolerance
 
@@ -161,6 +162,32 @@ def _application_failures(context: GateContext) -> GateResult:
     )
 
 
+def _system_workers_missing(context: GateContext) -> GateResult:
+    """The oldest task on one of Temporal's own task queues is older than `backlog_age_sec` and its age rises, while no
+    poll is pending there and no task was dispatched; older than `falling_behind_age_sec` where the server does not count
+    pending polls (before 1.32)."""
+    if lacking := without(context, (OWN_BACKLOG, OWN_DISPATCHED)):
+        return lacking
+    unserved = [f for f in context.own_queues.values() if _unserved(f, context)]
+    if not unserved:
+        return clear("s")
+    oldest = max(unserved, key=lambda f: f.backlog_age_sec or 0.0)
+    limit = _oldest_unserved(context)
+    result = over(context, oldest.backlog_age_sec or 0.0, limit, "s", (OWN_BACKLOG, OWN_DISPATCHED, OWN_POLLS))
+    return replace(result, labels=oldest.labels)
+
+
+def _oldest_unserved(context: GateContext) -> float:
+    counted = context.signals.value(OWN_POLLS) is not None
+    return context.thresholds.backlog_age_sec if counted else context.thresholds.falling_behind_age_sec
+
+
+def _unserved(flow: Flow, context: GateContext) -> bool:
+    age, polls = flow.backlog_age_sec or 0.0, 0.0 if context.signals.value(OWN_POLLS) is None else flow.pending_polls
+    unserved = polls == 0 and flow.dispatch_rate == 0 and age > _oldest_unserved(context)
+    return unserved and rising(age, context.remembered(flow), context.now)
+
+
 def _tolerance(
     context: GateContext, *, ids: tuple[str, ...], limit: Callable[[GateContext], Tolerance], demand: str
 ) -> GateResult:
@@ -292,6 +319,13 @@ APPLICATION_FAILURES = Gate(
     began="workflows failed", recovered_when="at least {threshold:percent} of closed workflows succeed",
     effect=Effect.CODE_FAILS,
 )  # fmt: skip
+SYSTEM_WORKERS_MISSING = Gate(
+    "system_workers_missing", _system_workers_missing, "matching",
+    sees="the oldest task on Temporal's own {queue} is {value:span} old and none is dispatched",
+    clear="Temporal's own tasks are dispatched",
+    began="Temporal's own tasks were no longer dispatched",
+    recovered_when="the tasks on Temporal's own {queue} are dispatched",
+)  # fmt: skip
 
 GATES = (
     BACKLOG_GROWING, BACKLOG_AGE,
@@ -299,4 +333,5 @@ GATES = (
     PERSISTENCE_ERRORS, PERSISTENCE_LATENCY, PERSISTENCE_THROTTLED,
     HISTORY_THROTTLED, HISTORY_LATENCY, SHARD_CHURN,
     WORKFLOW_TASK_FAILURES, WORKFLOW_TASK_ATTEMPTS, ACTIVITY_FAILURES, APPLICATION_FAILURES,
+    SYSTEM_WORKERS_MISSING,
 )  # fmt: skip

@@ -266,12 +266,12 @@ def _falling_behind(context: GateContext) -> GateResult:
 def _behind(context: GateContext, flow: Flow) -> bool:
     """Whether a flow's oldest task is too old and getting older while fewer tasks are dispatched than added."""
     age = flow.backlog_age_sec or 0.0
-    rising = _rising(age, context.remembered(flow), context.now)
+    grows = rising(age, context.remembered(flow), context.now)
     behind = (flow.dispatch_rate or 0.0) < KEEPS_UP * (flow.add_rate or 0.0)
-    return age > context.thresholds.falling_behind_age_sec and rising and behind
+    return age > context.thresholds.falling_behind_age_sec and grows and behind
 
 
-def _rising(age: float, before: QueueMemory, now: Instant) -> bool:
+def rising(age: float, before: QueueMemory, now: Instant) -> bool:
     """Whether the age has grown over the last minute and a half by more than noise: a second or 2 %, and for an age of
     which 2 % take long to grow, a twentieth of the time it was watched."""
     if not before.ages:

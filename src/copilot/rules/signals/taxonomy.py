@@ -1,9 +1,8 @@
 """The signal table: one row per signal, with everything that is particular to it. It describes Temporal server 1.32."""
 
-from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import get_args
 
 from copilot.rules.signals.expressions import (
     DATABASE_CALLS,
@@ -12,39 +11,17 @@ from copilot.rules.signals.expressions import (
     Beyond,
     Expression,
     Gauge,
-    Leaf,
     Plus,
     Quantile,
     Rate,
     Ratio,
-    Role,
     Scale,
     Selector,
     match,
     rate,
     server,
 )
-
-SERVER_PAGE = (
-    'a metrics endpoint with role "server" in [[clusters]], or [clusters.prometheus]: start every server process with a Prometheus '
-    "listener (global.metrics.prometheus.listenAddress, or PROMETHEUS_ENDPOINT in the Docker image) and have each one scraped"
-)
-WORKER_PAGE = (
-    'a metrics endpoint with role "worker" in [[clusters]], or [clusters.prometheus]: give the SDK a Prometheus reporter (Python: '
-    "Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=…)))) and have every worker scraped"
-)
-API = (
-    "[clusters.temporal] address (namespace, TLS and API key by a TEMPORAL_* profile), with permission to list workflows and "
-    "describe task queues"
-)
-LOGS = "[clusters.logs] in its [[clusters]] section: the files of the server's log, or a Loki"
-SETUPS = {
-    "the server's metrics": SERVER_PAGE,
-    "the workers' metrics": WORKER_PAGE,
-    "Temporal's API": API,
-    "the server's logs": LOGS,
-}
-"""What turns on all signals of a source, by the source's name."""
+from copilot.rules.signals.spec import Card, CardGroup, Kind, Measure, SignalSpec
 
 ONCE_A_MINUTE = "the server writes it about once a minute, so wait a minute after its start"
 BACKLOG_METRICS = (
@@ -66,89 +43,6 @@ HOST = "server 1.32 does not export it; container or node metrics have it, which
 
 TAXONOMY_VERSION = "1"
 
-Kind = Literal["primary", "amplifier", "worker"]
-Unit = Literal["1/s", "1/min", "ms", "s", "ratio", "percent", "count", "bytes", "bool"]
-Direction = Literal["up", "down"]
-Source = Literal["metrics", "api", "api or metrics", "metrics or api", "logs", "none"]
-Service = Literal["", "frontend", "history", "matching"]
-Dashboard = Literal["server", "persistence", "workers"]
-CardGroup = Literal["Demand", "Backlog", "Progress", "Latency", "Errors", "Workers"]
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """The place of a key signal on the page: its group, its position there, and its label."""
-
-    group: CardGroup
-    position: int
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """How metrics give a signal. `name`: what a substitute is called in the reading's origin; the other fields as in
-    `SignalSpec`."""
-
-    name: str
-    expression: Expression
-    breakdown: Leaf | None = None
-    emitted_by: Service = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SignalSpec:
-    """One signal.
-
-    `worse`: which direction is worse; None where neither is. `expression` and `breakdown`: how metrics give it, in one
-    number and by labels. `source`: what measures it; of two, the one named first is preferred: the API for backlogs
-    (stock servers refresh these gauges once a minute), metrics for rates (they have the window of all other rates, and
-    the sticky queues). `emitted_by`: the only server service whose pages hold its series; empty where there is no single
-    one. `hint`: what turns it on besides the setup of its source; where nothing measures it, what that means.
-    `substitute`: how servers that do not emit its families have it.
-    `dashboard`: the Grafana dashboard that has its panel. `card`: its place on the page; None where it is no key signal.
-    """
-
-    id: str
-    kind: Kind
-    unit: Unit
-    meaning: str
-    worse: Direction | None
-    expression: Expression | None = None
-    breakdown: Leaf | None = None
-    source: Source = "metrics"
-    emitted_by: Service = ""
-    hint: str = ""
-    dashboard: Dashboard = "server"
-    card: Card | None = None
-    substitute: Measure | None = None
-
-    @property
-    def role(self) -> Role:
-        """The role whose pages hold it."""
-        return "worker" if self.kind == "worker" or self.id.startswith("worker.") else "server"
-
-    @property
-    def in_metrics(self) -> bool:
-        """Whether metrics can give it."""
-        return self.expression is not None
-
-    @property
-    def setup(self) -> str:
-        """What turns on all signals of its (preferred) source; empty where nothing measures it."""
-        if self.source == "none":
-            return ""
-        if self.source == "logs":
-            return LOGS
-        if self.source in ("api", "api or metrics"):
-            return API
-        return SERVER_PAGE if self.role == "server" else WORKER_PAGE
-
-    @property
-    def full_hint(self) -> str:
-        """What turns it on where it is missing; where nothing measures it, what that means."""
-        return "; ".join(filter(None, (self.setup, self.hint)))
-
-
 LONG_POLLS = "Poll.*|GetWorkflowExecutionHistory|UpdateWorkflowExecution|QueryWorkflow"
 HOUSEKEEPING = (
     "RecordWorkerHeartbeat|ShutdownWorker|Check|DescribeTaskQueue|GetClusterInfo|GetSystemInfo|DescribeNamespace"
@@ -166,6 +60,7 @@ QUEUE = ("namespace", "taskqueue", "task_type")
 # Namespaces and task queues of Temporal itself, as tally sanitizes them and as other reporters write them.
 USER = "namespace!~temporal.system|system|_unknown_|temporal-system"
 USER_QUEUES = "taskqueue!~temporal.sys.*|default.worker.tq"
+OWN_QUEUES = "taskqueue=~temporal.sys.*|default.worker.tq"
 
 
 def worker(family: str, *where: str) -> Selector:
@@ -226,6 +121,13 @@ MISTAKES = (
     "|FailedPrecondition|PermissionDenied|QueryFailed|WorkflowNotReady)",
     USER,
 )
+# Calls that one service of the server makes to another for a client's or a worker's sake. None of them waits for a worker.
+UNANSWERED = (
+    "client_errors",
+    "operation=~MatchingClientAdd(Workflow|Activity)Task|HistoryClient(Start|Signal|SignalWithStart)WorkflowExecution"
+    "|HistoryClientRespond.*|HistoryClientRecord(Workflow|Activity)TaskStarted",
+    "error_type=~(serviceerror|context).(DeadlineExceeded|Unavailable)",
+)
 TASKS_ADDED = ("tasks_added", "forwarded=false", USER, USER_QUEUES)
 SPOOLED = (*TASKS_ADDED, "task_add_result=backlog")
 WRITES = "operation=~(Create|Update|ConflictResolve|Set)WorkflowExecution"
@@ -278,6 +180,7 @@ STICKY_SIZE = Plus(
         Gauge(worker("temporal_sticky_cache_size", "client_name=temporal_go"), "each_max", (), WORKER_PRESENCE_METRIC),
     )
 )
+SERVER_RESTARTS = Gauge(server(SERVER_PRESENCE_METRIC), "resets", ("instance",), SERVER_PRESENCE_METRIC)
 RESTARTS = Gauge(worker("temporal_request"), "resets", ("instance",), WORKER_PRESENCE_METRIC)
 WORKFLOW_SLOTS = "worker_type=WorkflowWorker"
 ACTIVITY_SLOTS = "worker_type=ActivityWorker"
@@ -340,10 +243,10 @@ _PRIMARY = (
                ms(Quantile(0.99, FRONTEND_LATENCY)), emitted_by="frontend", card=Card("Latency", 1, "Frontend p99")),
     SignalSpec("matching.workflow_backlog_age_sec", "primary", "s", "age of the oldest workflow task in the backlog", "up",
                backlog_age("Workflow"), backlog_age_rows("Workflow"),
-               source="api or metrics", hint=BACKLOG_METRICS, card=Card("Backlog", 2, "Oldest workflow task")),
+               source="api or metrics", emitted_by="matching", hint=BACKLOG_METRICS, card=Card("Backlog", 2, "Oldest workflow task")),
     SignalSpec("matching.activity_backlog_age_sec", "primary", "s", "age of the oldest activity task in the backlog", "up",
                backlog_age("Activity"), backlog_age_rows("Activity"),
-               source="api or metrics", hint=BACKLOG_METRICS, card=Card("Backlog", 3, "Oldest activity task")),
+               source="api or metrics", emitted_by="matching", hint=BACKLOG_METRICS, card=Card("Backlog", 3, "Oldest activity task")),
     SignalSpec("matching.backlog_count", "primary", "count", "tasks in the backlog of all task queues", "up",
                Gauge(server("approximate_backlog_count", USER, USER_QUEUES), "sum"),
                Gauge(server("approximate_backlog_count", USER, USER_QUEUES), "sum", QUEUE),
@@ -421,6 +324,14 @@ _PRIMARY = (
                emitted_by="frontend"),
     SignalSpec("demand.answered_per_sec", "primary", "1/s", "requests that create work and were answered, be it with an error", "down",
                rate("service_latency", "service_name=frontend", f"operation=~{CREATES_WORK}", USER, suffix="_count"), emitted_by="frontend"),
+    SignalSpec("system_workers.backlog_age_sec", "primary", "s", "age of the oldest task on Temporal's own task queues (schedules, batch jobs, …)", "up",
+               Gauge(server("approximate_backlog_age_seconds", OWN_QUEUES), "max", (), SERVER_PRESENCE_METRIC),
+               Gauge(server("approximate_backlog_age_seconds", OWN_QUEUES), "max", QUEUE), emitted_by="matching"),
+    SignalSpec("system_workers.tasks_dispatched_per_sec", "primary", "1/s", "tasks dispatched to Temporal's own workers", "down",
+               rate("poll_success", OWN_QUEUES), rate("poll_success", OWN_QUEUES, by=QUEUE), emitted_by="matching"),
+    SignalSpec("system_workers.pending_polls", "primary", "count", "long polls of Temporal's own workers", "down",
+               Gauge(server("pending_polls", OWN_QUEUES), "sum", (), SERVER_PRESENCE_METRIC),
+               Gauge(server("pending_polls", OWN_QUEUES), "sum", QUEUE), emitted_by="matching"),
 )  # fmt: skip
 
 _AMPLIFIERS = (
@@ -494,8 +405,12 @@ _AMPLIFIERS = (
                rate("service_errors_resource_exhausted", by=("resource_exhausted_cause", "resource_exhausted_scope"))),
     SignalSpec("throttling.admission_rejects_per_sec", "amplifier", "1/s", "requests rejected because the system is overloaded", "up",
                rate("service_errors_resource_exhausted", "resource_exhausted_cause=SystemOverloaded")),
-    SignalSpec("deploy.task_restarts", "amplifier", "count", "restarts of server processes", "up",
-               source="none", hint="server 1.32 exports no start time; the orchestrator counts restarts, which this release does not read"),
+    SignalSpec("shard.owned_count", "amplifier", "count", "shards that history hosts own, together", None,
+               Gauge(server("numshards_gauge"), "sum"), Gauge(server("numshards_gauge"), "sum", ("instance",)), emitted_by="history"),
+    SignalSpec("calls.unanswered_per_sec", "amplifier", "1/s", "calls between the server's services that time out or find no one", "up",
+               rate(*UNANSWERED), rate(*UNANSWERED, by=("service_role", "operation"))),
+    SignalSpec("deploy.task_restarts", "amplifier", "count", "how often server processes restarted within five minutes", "up",
+               SERVER_RESTARTS, SERVER_RESTARTS),
     SignalSpec("deploy.membership_changes_per_min", "amplifier", "1/min", "changes of the server's membership", "up",
                Scale(rate("membership_changed_count"), 60.0)),
     SignalSpec("deploy.leader_changes_per_min", "amplifier", "1/min", "changes of leadership", "up",

@@ -9,7 +9,7 @@ from copilot.metrics.dialects import Dialect, raw_name
 from copilot.metrics.resolve import PRESENCE_METRIC, ZERO_ROWS_MATTER, leaves_of, measures
 from copilot.rules.signals.expressions import Gauge, Leaf, Matcher, Quantile, Role, leaves
 from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS
-from copilot.rules.signals.taxonomy import SignalSpec
+from copilot.rules.signals.spec import SignalSpec
 from copilot.settings.clusters import PrometheusSettings
 
 ROLES: tuple[Role, ...] = ("server", "worker")
