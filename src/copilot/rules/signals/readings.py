@@ -87,8 +87,8 @@ class Signals(Frozen):
     """Everything read at one tick. An id in `readings` with None is missing unless it is in `no_traffic`; an id that is
     not mentioned is not expected from the sources there are (outside the coverage denominator). `targets`: how many are
     read, `unread`: names of those that do not answer while others do, by role. `sources` names whose reading was taken
-    where two sources know an id, and the family where a substitute was. `at_least`: of whose values only a lower bound
-    could be told."""
+    where two sources know an id, and the family where a substitute was. `at_least`: ids whose values are
+    lower bounds."""
 
     time: Instant
     readings: dict[str, FiniteFloat | None]
