@@ -45,14 +45,15 @@ class SignalStatus(StrEnum):
 
 
 class SignalDiagnosis(Frozen):
-    """One signal: its value in `unit`, or why there is none and what turns it on. `source`: where its reading is from,
-    if two sources have it."""
+    """One signal: its value in `unit`, or why there is none and what turns it on. `at_least`: the value is a lower
+    bound. `source`: where its reading is from, if two sources have it."""
 
     id: str
     kind: Kind
     unit: Unit
     status: SignalStatus
     value: FiniteFloat | None = None
+    at_least: bool = False
     source: str = ""
     code: MissingCode | None = None
     why: str = ""
@@ -111,7 +112,7 @@ def diagnose_signal(spec: SignalSpec, signals: Signals) -> SignalDiagnosis:
     hint = spec.full_hint if code in (MissingCode.ABSENT, MissingCode.NO_SOURCE) else FIX_CONNECTION if code else ""
     return SignalDiagnosis(
         id=spec.id, kind=spec.kind, unit=spec.unit, status=status, value=value,
-        source=signals.sources.get(spec.id, ""), code=code, why=why, hint=hint,
+        at_least=spec.id in signals.at_least, source=signals.sources.get(spec.id, ""), code=code, why=why, hint=hint,
     )  # fmt: skip
 
 

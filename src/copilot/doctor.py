@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,7 @@ from copilot.errors import SettingsError, SourceError, StoreError
 from copilot.logs.counting import LogMemory, count_lines
 from copilot.logs.lines import NO_LEVEL
 from copilot.logs.patterns import PatternBook
+from copilot.metrics.resolve import ANOTHER_PROCESS
 from copilot.redaction.redactor import redacted
 from copilot.replay import read_ticks, record
 from copilot.rules.findings.processes import SERVICES
@@ -24,6 +26,7 @@ from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, Promethe
 from copilot.settings.load import Settings
 from copilot.sources import Source
 from copilot.sources.checks import MIN_SAMPLES, PageCheck, RoleCheck, check_page, check_prometheus
+from copilot.sources.scrape.pages import same_process
 from copilot.sources.temporal.client import watched_client
 from copilot.sources.temporal.health import Frontend
 from copilot.store.check import inspect
@@ -144,7 +147,8 @@ async def _reading(cluster: ClusterSettings, quick: bool, progress: Progress) ->
 
 async def _metrics(cluster: ClusterSettings) -> tuple[Check, ...]:
     answers = await asyncio.gather(*(_page(e) for e in cluster.metrics))
-    checks = [*(check for check, _ in answers), *_services([page for _, page in answers if page is not None])]
+    pages = [(check.name.rpartition(" ")[2], page) for check, page in answers if page is not None]
+    checks = [*(check for check, _ in answers), *_services([page for _, page in pages]), *_twins(pages)]
     ahead = {check.name: page.ahead_sec for check, page in answers if page is not None}
     if cluster.prometheus is not None:
         of_prometheus, ahead_sec = await _prometheus(cluster.prometheus, cluster.window)
@@ -152,6 +156,14 @@ async def _metrics(cluster: ClusterSettings) -> tuple[Check, ...]:
         ahead[of_prometheus[0].name] = ahead_sec
     known = {name: sec for name, sec in ahead.items() if sec is not None}
     return (*checks, *([_clocks(known)] if checks else []))
+
+
+def _twins(pages: Sequence[tuple[str, PageCheck]]) -> Iterator[Check]:
+    """Pages of one process, which counts once."""
+    for (one, page), (other, again) in combinations(pages, 2):
+        if same_process(page.sums, again.sums):
+            found, fix = f"{other} is the process of {one}; it counts once", "list each process once"
+            yield _check(WARNING, "one process twice", found, fix)
 
 
 def _services(pages: Sequence[PageCheck]) -> tuple[Check, ...]:
@@ -181,7 +193,12 @@ def _role(found: RoleCheck, window_sec: float) -> Check:
     """A role's targets in a Prometheus. None may be intended; the coverage shows what that costs."""
     name, status, fix = f"its {found.role} metrics", OK, ""
     text = f"{found.living} targets ({', '.join(found.dialects)})" + (f", {found.down} down" if found.down else "")
-    if not found.living:
+    if found.twins:
+        text += f"; what job {', '.join(found.twins)} scrapes again counts once"
+    if found.jumping:
+        text = f"{found.living} targets, and {', '.join(found.jumping)}: {ANOTHER_PROCESS}"
+        status, fix = WARNING, "let it find every process by itself (pods, not their service)"
+    elif not found.living:
         text = f"all {found.down} targets are down" if found.down else "no target"
         status, fix = WARNING, f"let it scrape every {found.role}, or fix selector and prefix"
     elif found.samples < MIN_SAMPLES:

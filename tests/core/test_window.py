@@ -4,7 +4,16 @@ import math
 
 import pytest
 
-from copilot.metrics.window import ScrapeWindow, compute, epoch_seconds, extrapolated_rate, histogram_quantile
+from copilot.metrics.window import (
+    TOO_COARSE,
+    AtLeast,
+    ScrapeWindow,
+    compute,
+    epoch_seconds,
+    extrapolated_rate,
+    histogram_quantile,
+    timer_quantile,
+)
 from copilot.rules.signals.expressions import Gauge, Matcher, Op, Quantile, Rate, Selector
 from tests.scraped import START, Pages
 
@@ -136,3 +145,22 @@ def test_pages_outside_the_window_are_forgotten_and_with_them_series_that_died()
 def test_a_clock_set_back_begins_the_window_anew() -> None:
     pages = Pages(leaves=[Rate(HITS)]).add(100, "hits 1").add(110, "hits 2").add(50, "hits 3")
     assert len(pages.target.times) == 1
+
+
+@pytest.mark.parametrize(
+    ("buckets", "expected", "lower_bound"),
+    [
+        pytest.param({0.1: 2, 1: 8, 5: 9, 10: 10, 100: 20, math.inf: 20}, 10.0, True, id="from 10 s to 100 s"),
+        pytest.param({0.1: 2, 1: 8, 5: 9, 10: 10, math.inf: 20}, 10.0, True, id="beyond all bounds"),
+        pytest.param({0.1: 2, 1: 8, 5: 9, 10: 19, math.inf: 20}, 10.0, False, id="at the last bound"),
+        pytest.param({0.1: 0, 1: 0, 5: 20, 10: 20, math.inf: 20}, 4.8, False, id="from 1 s to 5 s"),
+        pytest.param({0.001: 0, 0.1: 20, math.inf: 20}, 0.09505, False, id="a wide bucket of milliseconds"),
+        pytest.param({5: 20, 10: 20, math.inf: 20}, TOO_COARSE, False, id="the lowest bucket"),
+    ],
+)
+def test_a_duration_in_a_bucket_of_seconds_without_end_is_over_its_lower_bound(
+    buckets: dict[float, float], expected: float, lower_bound: bool
+) -> None:
+    found = timer_quantile(0.95, buckets)
+    assert found == (expected if math.isinf(expected) else pytest.approx(expected))
+    assert isinstance(found, AtLeast) is lower_bound

@@ -151,7 +151,8 @@ def _signals(cluster: ClusterDiagnosis, width: int) -> Iterator[Text]:
         yield Text.assemble((title, "bold"), f": {coverage}")
         widest = max(len(signal.id) for signal in rows)
         for signal in rows:
-            value, style = WITHOUT_VALUE.get(signal.status, (quantity(signal.value, signal.unit), ""))
+            shown = f"{'over ' if signal.at_least else ''}{quantity(signal.value, signal.unit)}"
+            value, style = WITHOUT_VALUE.get(signal.status, (shown, ""))
             note = f"  ({numbers[signal.id]})" if signal.id in numbers else ""
             by = f"  by {signal.source}" if signal.source and not note else ""
             yield Text.assemble(f"  {signal.id:<{widest}}  ", (f"{value:>11}{note}", style), (by, "dim"))

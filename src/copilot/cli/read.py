@@ -80,7 +80,8 @@ def _lines(found: "PagesRead", signals: "Signals", width: int) -> Iterator[Text]
             lacking.setdefault(why.detail or why.code.value, []).append(signal_id)
             continue
         value = signals.value(signal_id)
-        shown = "no traffic" if value is None else quantity(value, SPECS[signal_id].unit)
+        over = "over " if signal_id in signals.at_least else ""
+        shown = "no traffic" if value is None else f"{over}{quantity(value, SPECS[signal_id].unit)}"
         yield Text.assemble("  ", (f"{signal_id:<45}", "cyan"), f" {shown}")
         for row in signals.rows(signal_id):
             labels = ", ".join(f"{name}={value}" for name, value in row.labels.items() if value)

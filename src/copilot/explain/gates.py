@@ -28,10 +28,10 @@ def gate_sentence(gate: GateResult, signals: Signals) -> str:
         return gate.name.replace("_", " ")
     if gate.fired:
         sees = rule.sees if isinstance(rule.sees, str) else rule.sees.get(gate.aspect, rule.sees[""])
-        return fill(sees, _values(gate))
+        return fill(sees, _values(gate, signals))
     if gate.name in BACKLOG and gate.value in (None, 0):
         return "no backlog"
-    return fill(rule.clear, _values(gate))
+    return fill(rule.clear, _values(gate, signals))
 
 
 def _unjudged(gate: GateResult, signals: Signals) -> str:
@@ -44,10 +44,12 @@ def _unjudged(gate: GateResult, signals: Signals) -> str:
     return f"`{gate.lacking}` is missing{f': {detail}' if detail else ''}"
 
 
-def _values(gate: GateResult) -> dict[str, str | float | tuple[str, ...] | None]:
+def _values(gate: GateResult, signals: Signals | None = None) -> dict[str, str | float | tuple[str, ...] | None]:
     queue, kind = gate.labels.get("task_queue"), gate.labels.get("task_type")
     named = f"`{queue}`{f' ({kind})' if kind else ''}" if queue else None
-    return {**gate.evidence, "value": gate.value, "threshold": gate.threshold, "queue": named}
+    over = [i for i in gate.evidence if i in signals.at_least] if signals else []
+    at_least = (*over, "value") if any(gate.evidence[i] == gate.value for i in over) else tuple(over)
+    return {**gate.evidence, "value": gate.value, "threshold": gate.threshold, "queue": named, "at_least": at_least}
 
 
 def without_redundant(gates: Iterable[GateResult]) -> list[GateResult]:

@@ -308,7 +308,8 @@ class Words:
         if spec is None or value is None:
             return ""
         quantile = next((f" at {q}" for q in ("p95", "p99") if f"_{q}_" in spec.id), "")
-        return f" ({spec.meaning}: {measure(value, spec.unit)}{quantile})"
+        over = "over " if spec.id in self._e.signals.at_least else ""
+        return f" ({spec.meaning}: {over}{measure(value, spec.unit)}{quantile})"
 
 
 # Of several that refuse, the deepest one is the cause.

@@ -2,7 +2,8 @@
 
 `{key}` stands for a value, `{key:format}` for a formatted value: `count THING`, `per_sec THING`, `rate`, `span` (from
 seconds), `took` (from milliseconds), `percent`, `brief`, `attempts`, `code` (names in backticks) and `flag` (no text:
-the value is only a condition). A part in square brackets is left out when one of its values is missing.
+the value is only a condition). A part in square brackets is left out when one of its values is missing. The numbers
+that `at_least` names are lower bounds: "over 10 s".
 """
 
 import re
@@ -29,7 +30,13 @@ def fill(template: str, values: Values) -> str:
     def keep(part: re.Match[str]) -> str:
         return part[1] if all(values.get(key) is not None for key in _keys(part[1])) else ""
 
-    return _PLACE.sub(lambda place: _text(values.get(place[1]), place[2] or ""), _PART.sub(keep, template))
+    over = values.get("at_least")
+
+    def place(found: re.Match[str]) -> str:
+        text = _text(values.get(found[1]), found[2] or "")
+        return f"over {text}" if isinstance(over, tuple) and found[1] in over else text
+
+    return _PLACE.sub(place, _PART.sub(keep, template))
 
 
 @lru_cache(maxsize=512)

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from copilot.metrics.dialects import NAMESPACE_ALIASES, Dialect
 from copilot.metrics.promql import TAG, group_labels
-from copilot.metrics.resolve import PRESENCE_METRIC, RoleState, Vectors
+from copilot.metrics.resolve import ANOTHER_PROCESS, PRESENCE_METRIC, RoleState, Vectors
 from copilot.metrics.window import Vector, aggregate, quantiles
 from copilot.rules.signals.expressions import Gauge, Leaf, Matcher, Quantile, Role
 from copilot.rules.signals.readings import Missing, MissingCode
@@ -25,16 +25,17 @@ Target = tuple[str, str]
 """Job and instance."""
 MAX_EXCLUDED = 50
 
-NAMES, SAMPLES, UP = "names", "samples", "up"
+NAMES, SAMPLES, UP, JUMPS = "names", "samples", "up", "jumps"
 """The parts of the query for a role's targets: the sample names each has now; how many samples of the presence metric
-each had in the window; whether it is up."""
+each had in the window; whether it is up; those whose counters fell in the window, and do not begin at zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetStatus:
     """One role's targets at one time: the sample names of all, the name of their label `namespace`, and which of them
     are up, have the presence metric with a sample in the window, are down, are known to `up`, or are stale (returned by
-    the look-back, without a sample in the window). `samples`: the most that any target that is up had in the window."""
+    the look-back, without a sample in the window); `jumping`: those whose series are of several processes.
+    `samples`: the most that any target that is up had in the window."""
 
     role: Role
     names: frozenset[str] = frozenset()
@@ -44,12 +45,13 @@ class TargetStatus:
     down: frozenset[Target] = frozenset()
     listed: frozenset[Target] = frozenset()
     stale: frozenset[Target] = frozenset()
+    jumping: frozenset[Target] = frozenset()
     samples: int = 0
 
     def without_down(self) -> tuple[Matcher, ...]:
         """Matchers that leave out targets that are down (their rates continue for a window, shrinking) or stale (their
         gauges continue for the look-back), and jobs whose targets others scrape too."""
-        instances = sorted({i for _, i in self.down | self.stale if i} - {i for _, i in self.up})
+        instances = sorted({i for _, i in self.down | self.stale | self.jumping if i} - {i for _, i in self.up})
         if not self.up:
             return ()
         left_out = {"instance": instances, "job": sorted(self.twins)}
@@ -92,6 +94,7 @@ def target_status(
     here: set[Target] = set()
     counts: dict[Target, int] = {}
     up: dict[Target, bool] = {}
+    jumping: set[Target] = set()
     namespace = "namespace"
     for labels, value in samples:
         target = labels.get("job", ""), labels.get("instance", "")
@@ -104,13 +107,15 @@ def target_status(
             counts[target] = int(value) if math.isfinite(value) else 0
         elif part == UP:
             up[target] = value != 0
+        elif part == JUMPS:
+            jumping.add(target)
         elif part in NAMESPACE_ALIASES:
             namespace = part
     up = {t: read for t, read in up.items() if t in counts or t in known}
     down = {t for t, read in up.items() if not read}
     stale = {t for t in here if not counts.get(t)}
-    present = here - stale - down
-    alive = present | (up.keys() - down)
+    present = here - stale - down - jumping
+    alive = present | (up.keys() - down - jumping)
     return TargetStatus(
         role,
         frozenset(names),
@@ -120,6 +125,7 @@ def target_status(
         down=frozenset(down),
         listed=frozenset(up),
         stale=frozenset(stale),
+        jumping=frozenset(jumping - down),
         samples=max((counts.get(t, 0) for t in alive), default=0),
     )
 
@@ -196,6 +202,9 @@ def _state(role: Role, status: TargetStatus, window_sec: float, place: str, *, r
         job, instance = min(status.down)
         more = f" (and {len(status.down) - 1} more)" if len(status.down) > 1 else ""
         partly_down = f"up is 0 for {instance or 'a target'} of job {job or '?'}{more}"
+    elif status.jumping:
+        job, instance = min(status.jumping)
+        partly_down = f"{instance or 'a target'} of job {job or '?'}: {ANOTHER_PROCESS}"
     if status.samples < 2:
         found = "one sample" if status.samples else "no sample"
         no_rate = f"{found} of {name} in {window_sec:g} s, a rate needs two: set window_sec to four scrape intervals"

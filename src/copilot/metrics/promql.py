@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from copilot.errors import SettingsError
 from copilot.metrics.dialects import DIALECTS, Dialect, dialect_by_name, raw_name
+from copilot.metrics.window import MANY_COUNTED
 from copilot.rules.signals import expressions as ex
 from copilot.rules.signals.expressions import RESETS_OVER_SEC, Gauge, Leaf, Matcher, Op, Quantile, Rate, Role
 from copilot.rules.signals.spec import SignalSpec
@@ -135,6 +136,15 @@ def new_series_names(
     before = f"{chosen} offset {duration(window_sec)}"
     now, then = (f'label_replace({s}, "{NAME}", "$1", "__name__", "(.+)")' for s in (chosen, before))
     return f"count by ({NAME}) ({now} unless {then} and on (job, instance) {presence_before})"
+
+
+def jumping(counters: Iterable[str], window_sec: float, matchers: Sequence[Matcher] = ()) -> str:
+    """The targets most of whose counters that fell in the window do not begin at zero: their series are of several
+    processes, as `TargetScrapes` finds of pages."""
+    chosen = f"{selector('', (Matcher('__name__', '=~', '|'.join(counters)), *matchers))}[{duration(window_sec)}]"
+    fell = f"(resets({chosen}) > 0 and max_over_time({chosen}) > {MANY_COUNTED:g})"
+    far = f"({fell} and 2 * min_over_time({chosen}) > max_over_time({chosen}))"
+    return f"count by (job, instance) {far} >= count by (job, instance) {fell} / 2"
 
 
 def join_expressions(expressions: Iterable[tuple[str, str]]) -> str:

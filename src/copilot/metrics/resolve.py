@@ -12,7 +12,7 @@ from functools import cache, cached_property
 from whenever import Instant
 
 from copilot.metrics.dialects import sample_name
-from copilot.metrics.window import TOO_COARSE, ScrapeWindow, TargetScrapes, Vector, compute, epoch_seconds
+from copilot.metrics.window import TOO_COARSE, AtLeast, ScrapeWindow, TargetScrapes, Vector, compute, epoch_seconds
 from copilot.rules.signals import expressions as ex
 from copilot.rules.signals.expressions import Gauge, Leaf, Quantile, Role, leaves
 from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS, BreakdownRow, Missing, MissingCode, Signals
@@ -34,6 +34,8 @@ _LABELS = {"taskqueue": "task_queue"}
 NO_TRAFFIC = math.nan
 """Read, and nothing happened that could be measured."""
 Resolved = float | Missing
+ANOTHER_PROCESS = "its counters jump back and forth: its address leads to another process from read to read"
+"""As a Kubernetes service does before several pods. List, or let Prometheus find, every process by itself."""
 _STILL = Missing(
     code=MissingCode.TARGET_DOWN,
     detail="no counter of the server moved in the window: what is read is old, or every process hangs",
@@ -102,12 +104,13 @@ def read_scrapes(
 ) -> Signals:
     """The signals of the targets' pages at `now`, with rates over `window_sec`, scraped every `interval_sec` seconds.
 
-    A target is down when its last good read is older than two and a half intervals, or two reads failed since."""
+    A target is down when its last good read is older than two and a half intervals, or two reads failed since, or its
+    pages are of several processes."""
     oldest = epoch_seconds(now) - STALE_INTERVALS * interval_sec
     windows = [
         ScrapeWindow.latest(t, window_sec, presence_metric=PRESENCE_METRIC[t.role])
         for t in targets
-        if t.times and t.failures <= TOLERATED_FAILURES and t.times[-1] >= oldest
+        if t.times and t.failures <= TOLERATED_FAILURES and t.times[-1] >= oldest and not t.jumps
     ]
     of_role = {role: [w for w in windows if w.target.role == role] for role in {t.role for t in targets}}
     states = {role: _state(role, [t for t in targets if t.role == role], up) for role, up in of_role.items()}
@@ -137,7 +140,8 @@ def resolve_signals(
                 rows[spec.id] = of_signal
     return Signals(
         time=now,
-        readings={i: None if isinstance(v, Missing) or math.isnan(v) else v for i, v in found.items()},
+        readings={i: None if isinstance(v, Missing) or math.isnan(v) else float(v) for i, v in found.items()},
+        at_least=tuple(i for i, v in found.items() if isinstance(v, AtLeast)),
         no_traffic=tuple(i for i, v in found.items() if not isinstance(v, Missing) and math.isnan(v)),
         missing={i: value for i, value in found.items() if isinstance(value, Missing)},
         targets={role: state.targets for role, state in sorted(roles.items()) if state.targets is not None},
@@ -160,7 +164,7 @@ def _state(role: Role, targets: Sequence[TargetScrapes], windows: Sequence[Scrap
     """The state of a role with these targets, those that are up with these windows."""
 
     def why(target: TargetScrapes) -> str:
-        seen = "not read lately" if target.times else "not read yet"
+        seen = ANOTHER_PROCESS if target.jumps else "not read lately" if target.times else "not read yet"
         return f"{target.name}: {target.failure.detail or target.failure.code if target.failure else seen}"
 
     unread = [t for t in targets if all(w.target is not t for w in windows)]
@@ -177,7 +181,7 @@ def _state(role: Role, targets: Sequence[TargetScrapes], windows: Sequence[Scrap
         present=any(w.has(name) for w in windows),
         throughout=any(w.has(name) and w.has(name, 0) for w in rated),
         place=f"the {role} pages",
-        unread=tuple(t.name for t in unread),
+        unread=tuple(t.name for t in unread if not t.jumps),
         targets=len(windows),
     )
 
@@ -211,7 +215,10 @@ class _Resolver:
                 return numbers[0] / numbers[1] if numbers[1] else NO_TRAFFIC
             case ex.Scale(of, factor, offset):
                 found = self.resolve(of)
-                return found if isinstance(found, Missing) else factor * found + offset
+                if isinstance(found, Missing):
+                    return found
+                scaled = factor * found + offset
+                return AtLeast(scaled) if isinstance(found, AtLeast) else scaled
             case ex.Beyond(of, base):
                 if isinstance(found := self.resolve(of), Missing):
                     return found

@@ -44,11 +44,27 @@ TOO_COARSE = -math.inf
 """The quantile of a timer that lies in its first bucket, where that is a second wide or more: it says nothing."""
 
 
+class AtLeast(float):
+    """A duration of which only a lower bound can be told."""
+
+
+WIDE_TIMES = 10.0
+
+
 def timer_quantile(q: float, buckets: Mapping[float, float]) -> float:
-    """`histogram_quantile` of durations in seconds, or `TOO_COARSE`."""
+    """`histogram_quantile` of durations in seconds, or `TOO_COARSE`. `AtLeast` the lower bound where it lies beyond all
+    bounds, or in a bucket of seconds whose end is ten times its beginning (SDK: 10 s to 100 s)."""
     found = histogram_quantile(q, buckets)
-    lowest = min((bound for bound in buckets if bound > 0), default=0.0)
-    return TOO_COARSE if COARSE_SEC <= lowest < math.inf and found <= lowest else found
+    bounds = [0.0, *sorted(bound for bound in buckets if 0 < bound < math.inf)]
+    if math.isnan(found) or len(bounds) < 2:
+        return found
+    place = max(1, bisect_left(bounds, found))
+    below, above = bounds[place - 1], bounds[place]
+    if place == 1 and above >= COARSE_SEC:
+        return TOO_COARSE
+    if above == bounds[-1] and q * buckets[math.inf] > max(v for bound, v in buckets.items() if bound < math.inf):
+        return AtLeast(above)
+    return AtLeast(below) if below >= COARSE_SEC and above >= WIDE_TIMES * below else found
 
 
 def histogram_quantile(q: float, buckets: Mapping[float, float]) -> float:
@@ -101,6 +117,9 @@ def merge_buckets(histograms: Iterable[Mapping[float, float]]) -> dict[float, fl
 RESETS_FAMILY: dict[Role, str] = {role: counter for role, (counter, _) in ANCHORS.items()}
 """The counter whose resets show that a process restarted."""
 
+MANY_COUNTED = 100.0
+"""So much is no longer a counter's beginning."""
+
 Vector = dict[tuple[str, ...], float]
 """Group (the values of a leaf's `by` labels) → number."""
 
@@ -137,6 +156,7 @@ def _test(matcher: Matcher) -> Callable[[str], bool]:
 class TargetScrapes:
     """The pages of one target of the last `window_sec` seconds, and the failed reads since the last good one.
 
+    `resets`, `jumps`: when, lately, its process began anew, and when a page was of another process than the one before.
     `parsed`: the series of lines parsed before, for the parser; emptied when series on no page any more are dropped."""
 
     def __init__(self, role: Role, name: str, known_names: Mapping[str, MetricName], *, window_sec: float) -> None:
@@ -149,6 +169,7 @@ class TargetScrapes:
         self.failures = 0
         self.failure: Missing | None = None
         self.resets: list[float] = []
+        self.jumps: list[float] = []
         self.parsed: dict[str, Series] = {}
         self._interned: dict[tuple[str, tuple[tuple[str, str], ...]], Series] = {}
         self._named: dict[str, list[Series]] = {}
@@ -169,6 +190,9 @@ class TargetScrapes:
         time = epoch_seconds(at)
         if self.pages and self._began_anew(page):
             self.resets.append(time)
+        if self.pages and self._jumps(page):
+            self.jumps.append(time)
+        self.jumps = [jump for jump in self.jumps if time - self.window_sec < jump]
         self.resets = [reset for reset in self.resets if time - RESETS_OVER_SEC < reset]
         kept = slice(bisect_left(self.times, time - self.window_sec), bisect_left(self.times, time))
         self.times = [*self.times[kept], time]
@@ -182,6 +206,25 @@ class TargetScrapes:
         before = self.pages[-1]
         counters = [s for s in self.named(RESETS_FAMILY[self.role]) if s in before]
         return any(page.get(s, 0.0) < before[s] for s in counters)
+
+    def _jumps(self, page: Page) -> bool:
+        """Whether the page is of another process than the one before. Counters fell that do not begin at zero; or, from
+        one read to the next, they rose from little to beyond where they had fallen from."""
+        counters = self.named(RESETS_FAMILY[self.role])
+        before = self.pages[-1]
+        fell = [
+            page.get(s, 0.0) > v / 2 for s in counters if page.get(s, 0.0) < (v := before.get(s, 0.0)) > MANY_COUNTED
+        ]
+        if fell:
+            return sum(fell) >= len(fell) / 2
+        little = sum(before.get(s, 0.0) for s in counters)
+        for read, after in pairwise(self.pages):
+            counted = [(s, read[s]) for s in counters if s in read]
+            if sum(value for _, value in counted) > max(MANY_COUNTED, 2 * little) and all(
+                after.get(s, 0.0) <= value <= page.get(s, 0.0) for s, value in counted
+            ):
+                return True
+        return False
 
     def fail(self, why: Missing) -> None:
         """Record a failed read."""

@@ -12,13 +12,13 @@ from copilot.metrics.answers import TargetStatus
 from copilot.rules.signals.expressions import Role
 from copilot.settings.clusters import MetricsEndpoint, PrometheusSettings
 from copilot.sources import time_limit
+from copilot.sources.http import clock_ahead
 from copilot.sources.prometheus.client import PrometheusClient
 from copilot.sources.prometheus.queries import ROLES, RoleQueries
 from copilot.sources.scrape.once import PageTarget, of_its_role
-from copilot.sources.scrape.pages import fetch_page, page_client
+from copilot.sources.scrape.pages import fetch_page, page_client, sums
 
 TIMEOUT_SEC = 5.0
-DATE_RESOLUTION_SEC = 1.0
 SERVER_ONLY = b"persistence_requests"
 SERVICE = re.compile(rb'service_name="(frontend|history|matching|worker)"')
 MIN_SAMPLES = 2
@@ -31,7 +31,7 @@ WINDOWS_SEC = (120.0, 300.0, 900.0)
 class PageCheck:
     """A page that answered: its size and how long it took; how many of the families that the taxonomy reads of such
     pages it has now, in which dialects; how far its clock is ahead of ours, good to a second (None: it has no Date);
-    the other role, where the page is of that one; and the server's services that it names."""
+    the other role, where the page is of that one; the server's services that it names; and its sums of durations."""
 
     size_bytes: int
     took_sec: float
@@ -41,13 +41,15 @@ class PageCheck:
     ahead_sec: float | None
     looks_like: Role | None
     services: tuple[str, ...] = ()
+    sums: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class RoleCheck:
     """The targets of a role in a Prometheus: how many are up and down, their dialects, and the most samples a counter
     of one had in the rate window. `scraped_every_sec`: the scrape interval, where samples are too few for a rate; None
-    also where the last quarter of an hour has fewer than two."""
+    also where the last quarter of an hour has fewer than two. `twins`: jobs that scrape another job's targets again;
+    `jumping`: instances whose series are of several processes."""
 
     role: Role
     living: int
@@ -55,6 +57,8 @@ class RoleCheck:
     dialects: tuple[str, ...]
     samples: int
     scraped_every_sec: float | None = None
+    twins: tuple[str, ...] = ()
+    jumping: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,7 @@ async def check_page(endpoint: MetricsEndpoint) -> PageCheck:
         ahead_sec=ahead[-1],
         looks_like=other.role if mistaken else None,
         services=tuple(sorted({name.decode() for name in SERVICE.findall(body)})) if endpoint.role == "server" else (),
+        sums=sums(body),
     )
 
 
@@ -108,12 +113,11 @@ async def check_prometheus(settings: PrometheusSettings, window_sec: float) -> P
     """Query its version and the targets of each role. SourceError when it does not answer, SettingsError when a file of
     the settings cannot be used."""
     client = PrometheusClient(settings)
-    ahead = _clock_of(client.http)
     async with client.http, time_limit(TIMEOUT_SEC):
         began = time.monotonic()
         roles = tuple([await _role(client, role, settings, window_sec) for role in ROLES])
         took = time.monotonic() - began
-        return PrometheusCheck(await client.version(), took, ahead[-1], roles)
+        return PrometheusCheck(await client.version(), took, client.ahead_sec, roles)
 
 
 async def _role(client: PrometheusClient, role: Role, settings: PrometheusSettings, window_sec: float) -> RoleCheck:
@@ -130,15 +134,7 @@ async def _role(client: PrometheusClient, role: Role, settings: PrometheusSettin
             every = 5.0 * max(1, round(window / samples / 5))  # to five seconds
             break
     dialects = tuple(d.name for d in queries.dialects)
-    return RoleCheck(role, len(found.up), len(found.down), dialects, found.samples, every)
-
-
-def clock_ahead(date: str, ours: float) -> float | None:
-    """How far the clock behind a Date header is ahead of `ours`, the time it was received, in seconds; None without a
-    readable one. The header is truncated to the second: on average it is half a second old."""
-    try:
-        theirs = Instant.parse_rfc2822(date)
-    except ValueError:
-        return None
-    ahead = theirs.timestamp() + DATE_RESOLUTION_SEC / 2 - ours
-    return 0.0 if abs(ahead) <= DATE_RESOLUTION_SEC else ahead
+    return RoleCheck(
+        role, len(found.up), len(found.down), dialects, found.samples, every,
+        twins=tuple(sorted(found.twins)), jumping=tuple(sorted(instance for _, instance in found.jumping)),
+    )  # fmt: skip

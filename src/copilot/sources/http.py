@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from whenever import Instant
 
 from copilot.errors import SettingsError, SourceError
 from copilot.rules.signals.readings import MissingCode
@@ -20,6 +21,7 @@ from copilot.telemetry.spans import SourceClient
 AWS_SERVICE = "aps"
 """Amazon Managed Prometheus, as signatures name it."""
 MAX_ERROR_TEXT = 200
+DATE_RESOLUTION_SEC = 1.0
 Refusal = Callable[[httpx.Response, bytes], SourceError]
 """Makes the error of a status other than 200 from the response and the beginning of its body."""
 
@@ -188,6 +190,17 @@ async def _read(response: httpx.Response, read: bytearray, max_bytes: int, what:
         raise unreadable(f"the {what} is not gzip, as its Content-Encoding says") from error
     if decompressor and (not decompressor.eof or decompressor.unused_data):
         raise unreadable(f"the {what} broke off: its gzip package has no proper end")
+
+
+def clock_ahead(date: str, ours: float) -> float | None:
+    """How far the clock behind a Date header is ahead of `ours`, the time it was received, in seconds; None without a
+    readable one. The header is truncated to the second: on average it is half a second old."""
+    try:
+        theirs = Instant.parse_rfc2822(date)
+    except ValueError:
+        return None
+    ahead = theirs.timestamp() + DATE_RESOLUTION_SEC / 2 - ours
+    return 0.0 if abs(ahead) <= DATE_RESOLUTION_SEC else ahead
 
 
 def status_error(

@@ -77,7 +77,7 @@ def _ticks(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[Signals]:
     before: Instant | None = None
     for number, line in lines:
         tick = _parsed(path, number, line, Signals)
-        mentioned = (tick.readings, tick.no_traffic, tick.missing, tick.breakdowns)
+        mentioned = (tick.readings, tick.no_traffic, tick.at_least, tick.missing, tick.breakdowns)
         if not all(map(_KNOWN.issuperset, mentioned)):
             unknown = ", ".join(sorted(set().union(*mentioned) - _KNOWN))
             raise RecordingError(f"{path} line {number}: the taxonomy has no signal {unknown}")

@@ -135,6 +135,7 @@ def _row(signals: Signals, spec: SignalSpec) -> Row:
         return Row(spec, "quiet", "no traffic", "read, but there was no traffic to measure")
     value = signals.value(spec.id)
     if value is not None:
-        return Row(spec, "value", quantity(value, spec.unit), "")
+        over = "over " if spec.id in signals.at_least else ""
+        return Row(spec, "value", f"{over}{quantity(value, spec.unit)}", "")
     missing = signals.why_missing(spec.id) or Missing(code=MissingCode.ABSENT)
     return Row(spec, "missing", "not read", ": ".join(filter(None, (REASONS[missing.code], missing.detail))))

@@ -93,7 +93,8 @@ def _readings(evaluation: ExplainedEvaluation, *, addresses: bool) -> Iterator[t
     signals = evaluation.signals
     for signal_id, value in signals.readings.items():
         if value is not None:
-            yield signal_id, measure(value, _unit(signal_id))
+            over = "over " if signal_id in signals.at_least else ""
+            yield signal_id, f"{over}{measure(value, _unit(signal_id))}"
     for signal_id, rows in signals.breakdowns.items():
         for row in rows[:MOST_ROWS]:
             if placeholder := row_placeholder(signal_id, row, addresses=addresses):

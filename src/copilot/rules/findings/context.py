@@ -118,6 +118,12 @@ class FindingContext:
         """A signal's value; None where there is none."""
         return self.view.signals.value(signal_id)
 
+    def durations(self, **signal_ids: str) -> Evidence:
+        """Evidence of these signals' values, and in `at_least` which of them are lower bounds."""
+        signals = self.view.signals
+        over = tuple(key for key, signal_id in signal_ids.items() if signal_id in signals.at_least)
+        return present(**{key: signals.value(signal_id) for key, signal_id in signal_ids.items()}, at_least=over)
+
     def top_row(self, signal_id: str) -> BreakdownRow | None:
         """The largest row of a breakdown; None where there is none."""
         return max(self.view.signals.rows(signal_id), key=lambda r: r.value, default=None)

@@ -50,10 +50,9 @@ def _slots_exhausted(context: FindingContext) -> Found | None:
     kind, gates = exhausted_slots(context.view), context.firing(*BACKLOG)
     if kind is None or not gates:
         return None
-    evidence = {"kind": kind, **_backlog(context, kind)} | present(
-        used=context.value(f"workers.{kind}_slots_used"),
-        execution_ms=context.value("workers.activity_execution_p95_ms") if kind == "activity" else None,
-    )
+    evidence = {"kind": kind, **_backlog(context, kind)} | present(used=context.value(f"workers.{kind}_slots_used"))
+    if kind == "activity":
+        evidence |= context.durations(execution_ms="workers.activity_execution_p95_ms")
     return Found(gates, evidence, signals=(f"workers.{kind}_slots_available", f"workers.{kind}_slots_used"))
 
 
@@ -117,12 +116,9 @@ def _worker_slow(context: FindingContext) -> Found | None:
     if not gates or excused:
         return None
     activity = backlog_flows(context.view)[0].task_type == "activity"
-    evidence = _backlog(context) | present(
-        free=context.workers.slots_exhausted is False,
-        activity_ms=context.value("workers.activity_execution_p95_ms") if activity else None,
-        workflow_ms=None if activity else context.value("workers.wft_execution_p95_ms"),
-    )
-    return Found(gates, evidence)
+    took = {"activity_ms": "activity_execution"} if activity else {"workflow_ms": "wft_execution"}
+    evidence = _backlog(context) | present(free=context.workers.slots_exhausted is False)
+    return Found(gates, evidence | context.durations(**{k: f"workers.{name}_p95_ms" for k, name in took.items()}))
 
 
 def _poller_executor_mismatch(context: FindingContext) -> Found | None:

@@ -87,11 +87,13 @@ class Signals(Frozen):
     """Everything read at one tick. An id in `readings` with None is missing unless it is in `no_traffic`; an id that is
     not mentioned is not expected from the sources there are (outside the coverage denominator). `targets`: how many are
     read, `unread`: names of those that do not answer while others do, by role. `sources` names whose reading was taken
-    where two sources know an id, and the family where a substitute was."""
+    where two sources know an id, and the family where a substitute was. `at_least`: ids whose values are
+    lower bounds."""
 
     time: Instant
     readings: dict[str, FiniteFloat | None]
     no_traffic: tuple[str, ...] = ()
+    at_least: tuple[str, ...] = ()
     missing: dict[str, Missing] = Field(default_factory=dict)
     targets: dict[str, int] = Field(default_factory=dict)
     unread: dict[str, tuple[str, ...]] = Field(default_factory=dict)
@@ -167,6 +169,7 @@ def merge(preferred: Signals, fallback: Signals, *, better: Collection[str] = ()
     preferred."""
     readings: dict[str, float | None] = {}
     no_traffic: list[str] = []
+    at_least: list[str] = []
     missing: dict[str, Missing] = {}
     breakdowns: dict[str, tuple[BreakdownRow, ...]] = dict(fallback.breakdowns)
     for signal_id in {**preferred.readings, **fallback.readings}:
@@ -182,6 +185,8 @@ def merge(preferred: Signals, fallback: Signals, *, better: Collection[str] = ()
                 missing[signal_id] = why
         elif winner.quiet(signal_id):
             no_traffic.append(signal_id)
+        elif signal_id in winner.at_least:
+            at_least.append(signal_id)
         if winner is preferred:
             breakdowns.pop(signal_id, None)
             if rows := preferred.rows(signal_id):
@@ -194,6 +199,7 @@ def merge(preferred: Signals, fallback: Signals, *, better: Collection[str] = ()
         time=max(preferred.time, fallback.time),
         readings=readings,
         no_traffic=tuple(sorted(no_traffic)),
+        at_least=tuple(sorted(at_least)),
         missing=missing,
         targets=targets,
         unread={**fallback.unread, **preferred.unread},

@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 import re
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
 from copilot.errors import SourceError
 from copilot.rules.signals.readings import MissingCode
 from copilot.settings.clusters import PrometheusSettings
-from copilot.sources.http import client, fetch, one_line, status_error, unreadable
+from copilot.sources.http import client, clock_ahead, fetch, one_line, status_error, unreadable
 
 MAX_ANSWER_BYTES = 32_000_000
 PARSE_INLINE_BYTES = 200_000
@@ -36,6 +37,7 @@ T = TypeVar("T")
 class PrometheusClient:
     """Instant and range queries to one Prometheus. The caller sets time limits.
 
+    `ahead_sec`: how far its clock is ahead of this machine's, good to a second; None until it tells.
     SettingsError where a file of the settings cannot be used. `transport` is httpx's seam for tests."""
 
     def __init__(
@@ -46,6 +48,8 @@ class PrometheusClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.http = client(settings, transport)
+        self.http.event_hooks = {"response": [self._note_clock]}
+        self.ahead_sec: float | None = None
         self._base = f"{settings.url.rstrip('/')}/api/v1"
         self._parameters = {COST_GUARD: str(settings.max_samples)} if settings.sigv4 else {}
         # VictoriaMetrics answers with data of half a minute ago, or of a cache, without this; others do not know it.
@@ -53,6 +57,9 @@ class PrometheusClient:
         self._max_bytes = max_bytes
         url = httpx.URL(self._base)
         self.origin = f"{url.scheme}://{url.netloc.decode()}"
+
+    async def _note_clock(self, response: httpx.Response) -> None:
+        self.ahead_sec = clock_ahead(response.headers.get("date", ""), time.time())
 
     async def query(self, query: str, at: int) -> list[Series]:
         """The vector of a query at a time (milliseconds since the epoch): series of one value each, at that time.

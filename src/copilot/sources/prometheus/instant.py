@@ -17,6 +17,7 @@ from copilot.sources.prometheus.reader import Answer, Ask, PrometheusReader
 
 log = logging.getLogger(__name__)
 
+TOLERATED_SKEW_SEC = 2.0
 TARGETS_SHARE, NEW_SERIES_SHARE = 0.4, 0.6
 """Of the deadline: when the queries for targets, then those for new series, end at the latest."""
 
@@ -47,19 +48,19 @@ class PrometheusSource(PrometheusReader):
         self._log = ThrottledLog(log, "prometheus.query_failed")
 
     async def read(self, now: Instant) -> Signals:
-        """The signals at the present moment, stamped `now`. Queries without an answer by the deadline are missing."""
-        at = max(now, self._clock()).timestamp(unit="millisecond")
-        times, failures = range(at, at + 1), list[SourceError]()
+        """The signals at the present moment by the Prometheus' clock, stamped `now`. Queries without an answer by the
+        deadline are missing."""
+        skew_sec, failures = self._skew_sec, list[SourceError]()
         began = asyncio.get_running_loop().time()
 
         def until(share: float) -> Ask:
             seconds = share * self._deadline
 
-            async def ask(query: str, _: range) -> Answer:
+            async def ask(query: str, times: range) -> Answer:
                 left = began + seconds - asyncio.get_running_loop().time()
                 try:
                     async with time_limit(max(0.0, left), f"timed out after {round(seconds, 2):g} s"):
-                        return Answer(await self._client.query(query, at))
+                        return Answer(await self._client.query(query, times[0]))
                 except SourceError as error:
                     failures.append(error)
                     # `absent` means that an answer lacks a series; an API that is not there (404) gave no answer.
@@ -68,10 +69,26 @@ class PrometheusSource(PrometheusReader):
 
             return ask
 
+        times = self._present(now)
         moments = await self._moments(times, until(TARGETS_SHARE))
+        if abs(self._skew_sec - skew_sec) > TOLERATED_SKEW_SEC:
+            text = "%s has a clock %+.0f s from this machine's, which is allowed for: set both by NTP"
+            log.warning(text, self._client.origin, self._skew_sec, extra={"event": "prometheus.clock_skew"})
+            moments = await self._moments(times := self._present(now), until(TARGETS_SHARE))
         new_series = await self._new_series(moments, times, until(NEW_SERIES_SHARE))
         answers = await self._leaf_answers(moments, new_series, times, until(1.0))
         if failures:
             causes = "; ".join(dict.fromkeys(failure.detail for failure in failures))
             self._log.warning("%d queries to %s failed: %s", len(failures), self._client.origin, causes)
         return await asyncio.to_thread(self._signals, moments[0], new_series, answers, now)
+
+    @property
+    def _skew_sec(self) -> float:
+        """How far its clock is ahead of ours; 0 where that does not matter."""
+        ahead = self._client.ahead_sec or 0.0
+        return ahead if abs(ahead) > TOLERATED_SKEW_SEC else 0.0
+
+    def _present(self, now: Instant) -> range:
+        """The present moment by its clock, in milliseconds since the epoch."""
+        at = max(now, self._clock()).timestamp(unit="millisecond") + round(1000 * self._skew_sec)
+        return range(at, at + 1)

@@ -106,6 +106,8 @@ class RoleQueries:
         self._chosen = chosen is not None
         suffixes = [d.counter for d in self._possible] if role == "server" else [""]
         self._presence = tuple(dict.fromkeys(settings.prefix + PRESENCE_METRIC[role] + suffix for suffix in suffixes))
+        prefixed = [replace(d, prefix=self._prefix) for d in self._possible]
+        self._counters = tuple(dict.fromkeys(dialects.anchor_names(d)[0] for d in prefixed))
         self._targets: dict[answers.Target, float] = {}
         self._last_up = float("-inf")
 
@@ -121,6 +123,7 @@ class RoleQueries:
             (answers.NAMES, f"count by (__name__, job, instance) ({names})"),
             (answers.SAMPLES, f"max by (job, instance) ({counts})"),
             (answers.UP, f"max by (job, instance) ({up}) and on (job, instance) ({counts})"),
+            (answers.JUMPS, promql.jumping(self._counters, self._window, self.matchers)),
             *self._up_of(self._targets),
             *((alias, f"count ({self._present((Matcher(alias, '!=', ''),))})") for alias in dialects.NAMESPACE_ALIASES),
         ]

@@ -41,6 +41,21 @@ def _refusal(response: httpx.Response, _: bytes) -> SourceError:
     return status_error(response, expected="metrics page", bad_request=MissingCode.TARGET_DOWN)
 
 
+_SUM = re.compile(rb"^\w+_sum(?:\{.*\})? (?!0(?:\.0*)?$).+$", re.MULTILINE)
+ENOUGH_SUMS = 5
+
+
+def sums(body: bytes) -> frozenset[int]:
+    """The page's sums of durations, which no two processes have in common."""
+    return frozenset(map(hash, _SUM.findall(body)))
+
+
+def same_process(one: frozenset[int], other: frozenset[int]) -> bool:
+    """Whether two pages read at the same time, by their sums, are of one process: most of its sums stand still for the
+    moment between the two reads."""
+    return len(one & other) >= max(ENOUGH_SUMS, min(len(one), len(other)) / 2)
+
+
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r'[ \t]*([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"((?:[^"\\\n]|\\.)*)"[ \t]*(,|(?=\}))')
 _END = re.compile(r"[ \t]*\}")

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import httpx
@@ -16,7 +16,7 @@ from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS
 from copilot.settings.clusters import ClusterSettings, MetricsEndpoint
 from copilot.sources import ThrottledLog
-from copilot.sources.scrape.pages import MAX_PAGE_BYTES, PageParser, fetch_page, page_client
+from copilot.sources.scrape.pages import MAX_PAGE_BYTES, PageParser, fetch_page, page_client, same_process, sums
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,8 @@ FROZEN_SEC = 120.0
 
 
 class _Endpoint:
-    """One page and its scrapes. `attempts`: reads since the background task started."""
+    """One page and its scrapes. `attempts`: reads since the background task started. `sums`: those of its last read,
+    None where that failed. `twin`: another page of the same process."""
 
     def __init__(self, endpoint: MetricsEndpoint, window_sec: float) -> None:
         self.url = httpx.URL(endpoint.url)
@@ -38,6 +39,8 @@ class _Endpoint:
         self.target = TargetScrapes(endpoint.role, name, known, window_sec=window_sec)
         self.parser = PageParser(self.target)
         self.attempts = 0
+        self.sums: frozenset[int] | None = None
+        self.twin: _Endpoint | None = None
         self.log = ThrottledLog(log, "scrape.page_failed")
         self._digest: int | None = None
         self._since = Instant.MIN
@@ -53,6 +56,19 @@ class _Endpoint:
         if unchanged > FROZEN_SEC:
             detail = f"the page has not changed for {unchanged:.0f} s: does a proxy or an exporter cache it?"
             raise SourceError(MissingCode.TARGET_DOWN, detail)
+
+    def find_twin(self, others: Iterable["_Endpoint"]) -> None:
+        """Look for a page of the same process among these; what was found before holds while a read fails."""
+        if self.sums is not None:
+            same = (o for o in others if o.target.role == self.target.role and o.sums and not o.twin)
+            found = next((o for o in same if same_process(o.sums or frozenset(), self.sums)), None)
+            if found is not None or self.twin is None or self.twin.sums is not None:
+                self.twin = found
+
+    @property
+    def counts(self) -> bool:
+        """Whether its readings count: no other page of its process was read."""
+        return self.twin is None or self.twin.sums is None
 
     @property
     def settled(self) -> bool:
@@ -119,7 +135,7 @@ class ScrapeSource:
             signals = await asyncio.to_thread(
                 read_scrapes,
                 SPECS.values(),
-                [e.target for e in self._endpoints],
+                [e.target for e in self._endpoints if e.counts],
                 max(now, self._now()),
                 self._window,
                 interval_sec=self._interval,
@@ -141,12 +157,14 @@ class ScrapeSource:
         first = True
         while self._readers or loop.time() - self._last_read < self._idle:
             await asyncio.gather(*(self._scrape(e) for e in self._endpoints))
+            for number, endpoint in enumerate(self._endpoints):
+                endpoint.find_twin(self._endpoints[:number])
             next_time = max(next_time + (min(self._interval, WARM_UP_SEC) if first else self._interval), loop.time())
             first = False
             await asyncio.sleep(next_time - loop.time())
 
     async def _scrape(self, endpoint: _Endpoint) -> None:
-        at = self._now()
+        at, found = self._now(), None
         try:
             body = await fetch_page(
                 self._client,
@@ -157,9 +175,11 @@ class ScrapeSource:
             endpoint.check_changes(body, at)
             async with self._parsing:
                 endpoint.target.record(at, await asyncio.to_thread(endpoint.parser.parse, body))
+                found = await asyncio.to_thread(sums, body) if len(self._endpoints) > 1 else None
         except SourceError as error:
             endpoint.target.fail(Missing(code=error.code, detail=error.detail))
             endpoint.log.warning("cannot read %s: %s", endpoint.target.name, error.detail)
+        endpoint.sums = found
         endpoint.attempts += 1
         async with self._attempted:
             self._attempted.notify_all()
