@@ -101,8 +101,8 @@ class GateContext:
         return max(now, self.remembered(flow).usual_share or 0.0) if flow.add_rate else now
 
     def usual_share(self, flow: Flow) -> float | None:
-        """The share of the add rate to remember: a slow average over the ticks at which the flow keeps up. Where nothing
-        waits it does, although the two rates may be counted differently (before server 1.32 they are)."""
+        """The share of the add rate to remember: a slow average over the ticks at which the flow keeps up. Where there is no
+        backlog it does, although the two rates may be counted differently (before server 1.32 they are)."""
         before, (of, total) = self.remembered(flow).usual_share, self._whole
         if flow is self.cluster or of != "add_rate" or not flow.add_rate:
             return before
