@@ -264,8 +264,8 @@ async def test_a_prometheus_has_a_check_for_each_role(tmp_path: Path, server: Me
         jobs = {"temporal": [server.url.split("/")[2]], "workers": [worker.url.split("/")[2]]}
         async with prometheus(tmp_path, jobs) as started:
             for seen in ("service_requests", "temporal_num_pollers"):
-                await started.until(f"count_over_time({seen}[10s]) > 3")
-            cluster = ClusterSettings(interval_sec=5, window_sec=10, prometheus=PrometheusSettings(url=started.url))
+                await started.until(f"count_over_time({seen}[60s]) > 3")
+            cluster = ClusterSettings(interval_sec=15, window_sec=60, prometheus=PrometheusSettings(url=started.url))
             selected = PrometheusSettings(url=started.url, selector='job="temporal"')
             other = cluster.model_copy(update={"prometheus": selected})
             found, half = (await trusted(Settings(), cluster, other)).clusters
