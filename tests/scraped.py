@@ -2,7 +2,7 @@
 
 import gzip
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from whenever import Instant
@@ -72,7 +72,9 @@ def grown(body: bytes, dialect: Dialect, n: int) -> bytes:
     return "".join(found for text in body.decode().splitlines() for found in line(text)).encode()
 
 
-def read(*pages: Pages, at: float, window_sec: float = 60.0, interval_sec: float = 10.0) -> Signals:
-    """The taxonomy's signals at a time."""
-    now = START.add(seconds=at)
-    return read_scrapes(SPECS.values(), [p.target for p in pages], now, window_sec, interval_sec=interval_sec)
+def read(
+    *pages: Pages, at: float, window_sec: float = 60.0, interval_sec: float = 10.0, versions: Collection[str] = ()
+) -> Signals:
+    """The taxonomy's signals at a time, of a server whose API names these versions."""
+    now, targets = START.add(seconds=at), [p.target for p in pages]
+    return read_scrapes(SPECS.values(), targets, now, window_sec, interval_sec=interval_sec, versions=versions)

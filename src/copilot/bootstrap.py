@@ -13,7 +13,7 @@ from copilot.settings.clusters import ClusterSettings, TemporalSettings
 from copilot.settings.load import Settings
 from copilot.settings.models import KnowledgeSettings, ModelSettings
 from copilot.settings.sources import LogSettings
-from copilot.sources import Source
+from copilot.sources import Source, no_versions
 from copilot.sources.knowledge import Knowledge
 from copilot.sources.knowledge.bedrock import BedrockKnowledge
 from copilot.sources.knowledge.local import LocalKnowledge
@@ -104,8 +104,10 @@ def store(settings: Settings) -> Store:
 def sources(cluster: ClusterSettings) -> tuple[Source, ...]:
     """The sources of one cluster, in order of preference: Temporal's API, metrics pages, Prometheus."""
     api = [TemporalApiSource(cluster)] if cluster.temporal is not None else []
-    pages = [ScrapeSource(cluster)] if cluster.metrics else []
-    queries = [PrometheusSource(cluster, cluster.prometheus)] if cluster.prometheus is not None else []
+    versions = api[0].server_versions if api else no_versions
+    pages = [ScrapeSource(cluster, versions=versions)] if cluster.metrics else []
+    there = cluster.prometheus
+    queries = [PrometheusSource(cluster, there, versions=versions)] if there is not None else []
     return (*api, *pages, *queries)
 
 

@@ -8,13 +8,17 @@ from pydantic import FiniteFloat
 from copilot.redaction.redactor import Clean
 from copilot.rules.flow import BACKLOG, DEMAND, PROGRESS
 from copilot.rules.model import Coverage
+from copilot.rules.signals.expressions import leaves
 from copilot.rules.signals.readings import Frozen, MissingCode, Signals
 from copilot.rules.signals.spec import Kind, SignalSpec, Unit
 from copilot.rules.signals.taxonomy import SPECS
+from copilot.rules.signals.versions import SINCE, Release
 from copilot.rules.state_machine import USABLE_COVERAGE, coverage
 
 UNCONFIGURED = {"api": "no [clusters.temporal] address is configured", "logs": "no [clusters.logs] are configured"}
-FIX_CONNECTION = "fix the connection that the reason names: the checks show how"
+FIX_CONNECTION = "the checks say what to do about this connection"
+FIX_VERSION = "an upgrade of the server adds it"
+FIX_FILTER = "these metrics are read: ask again in a minute; does a filter (metric_relabel_configs) drop it?"
 
 
 class CheckStatus(StrEnum):
@@ -109,11 +113,35 @@ def diagnose_signal(spec: SignalSpec, signals: Signals) -> SignalDiagnosis:
     else:
         why = UNCONFIGURED.get(spec.source, f"no {spec.role} metrics are configured")
         status, code = SignalStatus.MISSING, MissingCode.NO_SOURCE
-    hint = spec.full_hint if code in (MissingCode.ABSENT, MissingCode.NO_SOURCE) else FIX_CONNECTION if code else ""
     return SignalDiagnosis(
         id=spec.id, kind=spec.kind, unit=spec.unit, status=status, value=value,
-        at_least=spec.id in signals.at_least, source=signals.sources.get(spec.id, ""), code=code, why=why, hint=hint,
+        at_least=spec.id in signals.at_least, source=signals.sources.get(spec.id, ""), code=code, why=why,
+        hint=_hint(spec, signals, code),
     )  # fmt: skip
+
+
+def _hint(spec: SignalSpec, signals: Signals, code: MissingCode | None) -> str:
+    """What turns the signal on; empty where it was read."""
+    if code is MissingCode.NO_SOURCE and spec.id in signals.missing:
+        return FIX_VERSION
+    if code is MissingCode.ABSENT and spec.source == "metrics" and signals.targets.get(spec.role):
+        return spec.hint or FIX_FILTER
+    return spec.full_hint if code in (MissingCode.ABSENT, MissingCode.NO_SOURCE) else FIX_CONNECTION if code else ""
+
+
+def upgrade_adds(server: Release, signals: Signals) -> str:
+    """What the release that emits all families adds to what this one can have; empty where that is nothing. A signal
+    that has a reading has it from the API, or from a family that stands in."""
+    since = {
+        spec.id: first
+        for spec in SPECS.values()
+        if spec.expression is not None and spec.id in signals.readings
+        if (first := max(SINCE.get(leaf.series.family, server) for leaf in leaves(spec.expression))) > server
+    }
+    missing, otherwise = (", ".join(i for i in since if signals.covered(i) is read) for read in (False, True))
+    adds = f"adds: {missing}" if missing else "adds no signal"
+    directly = f"; measured directly from then on: {otherwise}" if otherwise else ""
+    return "{}.{} ".format(*max(since.values())) + adds + directly if since else ""
 
 
 def distrust_reasons(signals: Signals) -> tuple[str, ...]:

@@ -3,15 +3,16 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 from whenever import Instant
 
 from copilot import bootstrap, pipeline
-from copilot.diagnosis import Check, CheckStatus, Diagnosis, diagnose_cluster
+from copilot.diagnosis import Check, CheckStatus, Diagnosis, diagnose_cluster, distrust_reasons, upgrade_adds
 from copilot.errors import SettingsError, SourceError, StoreError
 from copilot.logs.counting import LogMemory, count_lines
 from copilot.logs.lines import NO_LEVEL
@@ -19,13 +20,14 @@ from copilot.logs.patterns import PatternBook
 from copilot.metrics.resolve import ANOTHER_PROCESS
 from copilot.redaction.redactor import redacted
 from copilot.replay import read_ticks, record
-from copilot.rules.findings.processes import SERVICES
 from copilot.rules.signals.logs import LogReading, with_logs
-from copilot.rules.signals.readings import MissingCode, Signals
-from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, PrometheusSettings
+from copilot.rules.signals.readings import MissingCode, ServerFacts, Signals
+from copilot.rules.signals.versions import lowest
+from copilot.settings.clusters import ClusterSettings, MetricsEndpoint
 from copilot.settings.load import Settings
 from copilot.sources import Source
-from copilot.sources.checks import MIN_SAMPLES, PageCheck, RoleCheck, check_page, check_prometheus
+from copilot.sources import checks as looks
+from copilot.sources.checks import PageCheck, RoleCheck, ServerProcesses
 from copilot.sources.scrape.pages import same_process
 from copilot.sources.temporal.client import watched_client
 from copilot.sources.temporal.health import Frontend
@@ -60,6 +62,15 @@ _FRONTEND_FIXES = {
     MissingCode.ABSENT: "check the name; `temporal operator namespace list` shows all",
     MissingCode.DROPPED: "raise the namespace's rate limit (frontend.namespaceRPS)",
 }
+_ANSWERED_FIXES = {
+    **_FRONTEND_FIXES,
+    MissingCode.TIMEOUT: "the frontend answers, this takes long: look at the load of its visibility store, and here",
+    MissingCode.TARGET_DOWN: "the frontend answers, what is behind it does not: look at history, matching and database",
+}
+_LATENCY_FIXES = {
+    looks.NO_BUCKETS: "export histograms, with buckets of milliseconds",
+    looks.TOO_COARSE: "give its histograms buckets of milliseconds",
+}
 _LOG_FIXES = {
     MissingCode.TARGET_DOWN: "is the Loki running, and listening there? Without logs the Copilot uses metrics alone",
     MissingCode.FORBIDDEN: "let this account read them; for a Loki give tenant and credentials",
@@ -70,8 +81,21 @@ _LOG_FIXES = {
 }
 
 
+T = TypeVar("T")
+
+
 def _check(status: CheckStatus, name: str, found: str, fix: str = "") -> Check:
     return Check(name=name, status=status, found=found, fix=fix)
+
+
+async def _twice(call: Callable[[], Awaitable[T]]) -> T:
+    """The answer to a call, which is made once more if it timed out. SourceError as it raises."""
+    try:
+        return await call()
+    except SourceError as error:
+        if error.code is not MissingCode.TIMEOUT:
+            raise
+    return await call()
 
 
 async def diagnose(
@@ -125,11 +149,34 @@ async def _open_sources(cluster: ClusterSettings) -> AsyncIterator[tuple[Source,
 
 
 async def _cluster(cluster: ClusterSettings, quick: bool, progress: Progress) -> tuple[tuple[Check, ...], Signals]:
-    (metrics, frontend, (logs, seen)), signals = await asyncio.gather(
-        asyncio.gather(_metrics(cluster), _watched(cluster), check_logs(cluster, quick)),
-        _reading(cluster, quick, progress),
-    )
-    return (*metrics, *frontend, *logs), with_logs(signals, seen, stale_sec=600)
+    # One after the other: what doctor itself reads must not make its checks time out.
+    (metrics, found), (frontend, facts) = await asyncio.gather(_metrics(cluster), _watched(cluster))
+    signals, (logs, seen) = await asyncio.gather(_reading(cluster, quick, progress), check_logs(cluster, quick))
+    if not distrust_reasons(signals):
+        metrics = tuple(map(_read_after_all, metrics))
+    versions = frozenset(filter(None, (facts.version, *(version for each in found for version in each.versions))))
+    release = _release(versions, signals) if found else ()
+    processes = _processes(found, facts, listed=bool(cluster.metrics))
+    return (*metrics, *processes, *frontend, *release, *logs), with_logs(signals, seen, stale_sec=600)
+
+
+def _read_after_all(check: Check) -> Check:
+    """The check; a warning where it failed because it timed out twice, and all was read a moment later."""
+    if check.status is not FAILED or not check.found.startswith("timed out"):
+        return check
+    return _check(WARNING, check.name, f"{check.found}; read later", "it answers slowly: is it, or this machine, busy?")
+
+
+def _release(versions: frozenset[str], signals: Signals) -> tuple[Check, ...]:
+    """Which release counts, and what a newer one would add."""
+    name, said = "server version", ", ".join(sorted(version.replace("_", ".") for version in versions))
+    if (release := lowest(versions)) is not None:
+        adds = upgrade_adds(release, signals)
+        return (_check(OK, name, "{}.{}".format(*release) + (f" → {adds}" if adds else "")),)
+    found = f"{said}: not a release that is known" if said else "unknown"
+    fix = "what some releases lack is missing unless it is seen, never zero: "
+    fix += "keep build_information in what is scraped, or give [clusters.temporal] address"
+    return (_check(WARNING, name, found, fix),)
 
 
 async def _reading(cluster: ClusterSettings, quick: bool, progress: Progress) -> Signals:
@@ -145,17 +192,26 @@ async def _reading(cluster: ClusterSettings, quick: bool, progress: Progress) ->
         return signals
 
 
-async def _metrics(cluster: ClusterSettings) -> tuple[Check, ...]:
+async def _metrics(cluster: ClusterSettings) -> tuple[tuple[Check, ...], list[ServerProcesses]]:
     answers = await asyncio.gather(*(_page(e) for e in cluster.metrics))
     pages = [(check.name.rpartition(" ")[2], page) for check, page in answers if page is not None]
-    checks = [*(check for check, _ in answers), *_services([page for _, page in pages]), *_twins(pages)]
+    checks = [*(check for check, _ in answers), *_twins(pages)]
+    found = [page.processes for _, page in pages]
     ahead = {check.name: page.ahead_sec for check, page in answers if page is not None}
-    if cluster.prometheus is not None:
-        of_prometheus, ahead_sec = await _prometheus(cluster.prometheus, cluster.window)
-        checks += of_prometheus
-        ahead[of_prometheus[0].name] = ahead_sec
+    if (settings := cluster.prometheus) is not None:
+        name = f"Prometheus {settings.url}"
+        try:
+            there = await _twice(lambda: looks.check_prometheus(settings, cluster.window))
+        except SourceError as error:
+            checks.append(_check(FAILED, name, error.detail, _PROMETHEUS_FIXES.get(error.code, "")))
+        else:
+            version = f"version {there.version}, " if there.version else ""
+            checks.append(_check(OK, name, f"{version}{there.took_sec:.2f} s for an answer"))
+            checks += (_role(role, cluster.window) for role in there.roles)
+            found.append(there.processes)
+            ahead[name] = there.ahead_sec
     known = {name: sec for name, sec in ahead.items() if sec is not None}
-    return (*checks, *([_clocks(known)] if checks else []))
+    return (*checks, *([_clocks(known)] if checks else [])), found
 
 
 def _twins(pages: Sequence[tuple[str, PageCheck]]) -> Iterator[Check]:
@@ -166,33 +222,32 @@ def _twins(pages: Sequence[tuple[str, PageCheck]]) -> Iterator[Check]:
             yield _check(WARNING, "one process twice", found, fix)
 
 
-def _services(pages: Sequence[PageCheck]) -> tuple[Check, ...]:
-    """Of which services the server's pages are; one without a page is not watched."""
-    counts = Counter(service for page in pages for service in page.services)
-    found = ", ".join(f"{service} × {count}" for service, count in sorted(counts.items()))
-    if lacking := [service for service in SERVICES if counts and service not in counts]:
-        fix = "list the page of every server process, or have a Prometheus find them"
-        return (_check(WARNING, "server processes", f"{found}; none of {', '.join(lacking)}", fix),)
-    return (_check(OK, "server processes", found),) if counts else ()
-
-
-async def _prometheus(settings: PrometheusSettings, window_sec: float) -> tuple[list[Check], float | None]:
-    name = f"Prometheus {settings.url}"
-    try:
-        found = await check_prometheus(settings, window_sec)
-    except SourceError as error:
-        return [_check(FAILED, name, error.detail, _PROMETHEUS_FIXES.get(error.code, ""))], None
-    version = f"version {found.version}, " if found.version else ""
-    return [
-        _check(OK, name, f"{version}{found.took_sec:.2f} s for an answer"),
-        *(_role(role, window_sec) for role in found.roles),
-    ], found.ahead_sec
+def _processes(found: Iterable[ServerProcesses], facts: ServerFacts, *, listed: bool) -> tuple[Check, ...]:
+    """How many processes of each service of the server are read; one that is not read is not watched."""
+    counts, shards = Counter[str](), list[int]()
+    for each in found:
+        counts.update(each.services)
+        shards += each.shards
+    if not counts:
+        return ()
+    owned, there, warnings = sum(shards), facts.history_shards, []
+    fix = "list the page of every server process" if listed else "have Prometheus scrape every server process"
+    texts = {service: f"{service} × {counts[service]}" for service in sorted(counts)}
+    if shards and there and "history" in texts:
+        texts["history"] += f" ({' + '.join(map(str, sorted(shards)))} of {there} shard{'s' if there != 1 else ''})"
+        if owned != there:
+            warnings.append("some are read twice, or" if owned > there else "a history process is not read, or")
+            warnings[-1] += " shards move just now"
+    warnings += [f"no {service} page is read" for service in sorted(looks.SERVICES - counts.keys())]
+    text = "; ".join((", ".join(texts.values()), *warnings))
+    return (_check(WARNING if warnings else OK, "server processes", text, fix if warnings else ""),)
 
 
 def _role(found: RoleCheck, window_sec: float) -> Check:
     """A role's targets in a Prometheus. None may be intended; the coverage shows what that costs."""
     name, status, fix = f"its {found.role} metrics", OK, ""
-    text = f"{found.living} targets ({', '.join(found.dialects)})" + (f", {found.down} down" if found.down else "")
+    text = f"{found.living} target{'s' if found.living > 1 else ''}"
+    text += "".join((f", {found.down} down" if found.down else "", *(f"; {each}" for each in found.spellings)))
     if found.twins:
         text += f"; what job {', '.join(found.twins)} scrapes again counts once"
     if found.jumping:
@@ -201,11 +256,13 @@ def _role(found: RoleCheck, window_sec: float) -> Check:
     elif not found.living:
         text = f"all {found.down} targets are down" if found.down else "no target"
         status, fix = WARNING, f"let it scrape every {found.role}, or fix selector and prefix"
-    elif found.samples < MIN_SAMPLES:
+    elif found.samples < looks.MIN_SAMPLES:
         text += f", {found.samples} samples of a counter in the rate window of {window_sec:g} s"
-        status, fix = WARNING, "set window_sec to four of its scrape intervals"
+        status, fix = WARNING, "ask again in a minute if it just started, else set window_sec to four scrape intervals"
         if (every := found.scraped_every_sec) is not None:
             fix = f"it is scraped every {every:g} s: set window_sec = {4 * every:g}"
+    elif found.latencies:
+        return _latencies(name, text, found.latencies)
     return _check(status, name, text, fix)
 
 
@@ -213,20 +270,29 @@ async def _page(endpoint: MetricsEndpoint) -> tuple[Check, PageCheck | None]:
     name = f"{endpoint.role} metrics {httpx.URL(endpoint.url).copy_with(username='', password='')}"
     worst = FAILED if endpoint.role == "server" else WARNING
     try:
-        page = await check_page(endpoint)
+        page = await _twice(lambda: looks.check_page(endpoint))
     except SourceError as error:
         return _check(worst, name, error.detail, _PAGE_FIXES.get(error.code, "")), None
     size = f"{page.size_bytes / 1000:.0f} kB in {page.took_sec:.2f} s"
     if page.looks_like:
         text, fix = f"{size}, a {page.looks_like}'s page", f'set role = "{page.looks_like}" for it'
     elif page.families:
-        text = f"{size}, {page.families} of {page.families_known} known families ({', '.join(page.dialects)})"
-        return _check(OK, name, text), page
+        services = page.processes.services
+        those = f", those of {', '.join(services)}" if 0 < len(services) < len(looks.SERVICES) else ""
+        text = f"{size}, {page.families} of {page.families_known} known families{those}; {'; '.join(page.spellings)}"
+        return _latencies(name, text, page.latencies), page
     elif not page.size_bytes:
         text, fix = "it answers with an empty page", f"turn the Prometheus listener of the {endpoint.role} on"
     else:
         text, fix = f"{size}, nothing of a Temporal {endpoint.role} in it", _PAGE_FIXES[MissingCode.PARSE]
     return _check(worst, name, text, fix), page
+
+
+def _latencies(name: str, text: str, latencies: Sequence[str]) -> Check:
+    """A check of metrics that can be read, perhaps without their latencies."""
+    fix = next((_LATENCY_FIXES[what] for what in latencies if what in _LATENCY_FIXES), "")
+    found = f"{text}; latencies: {', '.join(latencies)}" if latencies else text
+    return _check(WARNING if fix else OK, name, found, fix)
 
 
 def _clocks(ahead: dict[str, float]) -> Check:
@@ -280,23 +346,26 @@ async def check_logs(cluster: ClusterSettings, quick: bool) -> tuple[tuple[Check
     return (_check(OK, where, found + text),), seen
 
 
-async def _watched(cluster: ClusterSettings) -> tuple[Check, ...]:
+async def _watched(cluster: ClusterSettings) -> tuple[tuple[Check, ...], ServerFacts]:
     if cluster.temporal is None:
         fix = "add [clusters.temporal] address: it has backlogs, their age and pollers without delay"
-        return (_check(SKIPPED, "Temporal frontend", "not configured", fix),)
+        return (_check(SKIPPED, "Temporal frontend", "not configured", fix),), ServerFacts()
     try:
         frontend = Frontend(await watched_client(cluster.temporal))
     except SettingsError as error:
-        return (_check(FAILED, "Temporal frontend", str(error)),)
-    checks = await _frontend("Temporal frontend", frontend)
-    if checks[0].status is not OK:
-        return (*checks, _check(SKIPPED, "task queues", "not tried"))
+        return (_check(FAILED, "Temporal frontend", str(error)),), ServerFacts()
+    checks, facts = await _frontend("Temporal frontend", frontend)
+    queues = await _task_queues(frontend, cluster) if checks[0].status is OK else None
+    return (*checks, queues or _check(SKIPPED, "task queues", "not tried")), facts
+
+
+async def _task_queues(frontend: Frontend, cluster: ClusterSettings) -> Check:
     try:
-        queues, unlisted = await frontend.task_queues(cluster, Instant.now())
+        queues, unlisted = await _twice(lambda: frontend.task_queues(cluster, Instant.now()))
     except SourceError as error:
-        return (*checks, _refused("task queues", error, WARNING))
+        return _refused("task queues", error, WARNING, _ANSWERED_FIXES)
     if not queues:
-        return (*checks, _check(SKIPPED, "task queues", "none is in use yet"))
+        return _check(SKIPPED, "task queues", "none is in use yet")
     more = f" and {len(queues) - NAMED_QUEUES} more" if len(queues) > NAMED_QUEUES else ""
     several = len({key.namespace for key in queues}) > 1
     names = [f"{key.namespace}/{key.task_queue}" if several else key.task_queue for key in queues]
@@ -304,33 +373,36 @@ async def _watched(cluster: ClusterSettings) -> tuple[Check, ...]:
     if unlisted:
         fix = _FRONTEND_FIXES[MissingCode.FORBIDDEN] + "; name what it cannot list in task_queues and namespaces"
         found += f"; {unlisted[0]}" + (f" (and {len(unlisted) - 1} more)" if len(unlisted) > 1 else "")
-        return (*checks, _check(WARNING, "task queues", found, fix))
-    return (*checks, _check(OK, "task queues", found))
+        return _check(WARNING, "task queues", found, fix)
+    return _check(OK, "task queues", found)
 
 
-async def _frontend(name: str, frontend: Frontend) -> tuple[Check, ...]:
-    """Whether the frontend answers, and its namespace exists."""
+async def _frontend(name: str, frontend: Frontend) -> tuple[tuple[Check, Check], ServerFacts]:
+    """Whether the frontend answers, and its namespace exists; and what it says of its cluster."""
     where, namespace = f"{name} {frontend.address}", f"namespace {frontend.namespace}"
     try:
-        version = await frontend.version()
+        version = await _twice(frontend.version)
     except SourceError as error:
-        return _refused(where, error, FAILED), _check(SKIPPED, namespace, "not tried")
-    text = f"server {version or 'of an unknown version'}"
+        return (_refused(where, error, FAILED), _check(SKIPPED, namespace, "not tried")), ServerFacts()
+    text, facts = f"server {version or 'of an unknown version'}", ServerFacts(version=version)
     with contextlib.suppress(SourceError):
-        facts = await frontend.facts()
+        facts = await _twice(frontend.facts)
         shards = f"{facts.history_shards} history shard{'s' if facts.history_shards != 1 else ''}"
         text += f", cluster {facts.cluster_name}, {shards}" if facts.cluster_name else f", {shards}"
     answers = _check(OK, where, text)
     try:
-        await frontend.find_namespace()
+        await _twice(frontend.find_namespace)
     except SourceError as error:
         forbidden = error.code is MissingCode.FORBIDDEN
-        return answers, _refused(namespace, error, WARNING if forbidden else FAILED)
-    return answers, _check(OK, namespace, "exists")
+        refused = _refused(namespace, error, WARNING if forbidden else FAILED, _ANSWERED_FIXES)
+        return (answers, refused), facts
+    return (answers, _check(OK, namespace, "exists")), facts
 
 
-def _refused(name: str, error: SourceError, status: CheckStatus) -> Check:
-    return _check(status, name, str(error), _FRONTEND_FIXES.get(error.code, ""))
+def _refused(
+    name: str, error: SourceError, status: CheckStatus, fixes: Mapping[MissingCode, str] = _FRONTEND_FIXES
+) -> Check:
+    return _check(status, name, str(error), fixes.get(error.code, ""))
 
 
 async def _own_temporal(
@@ -347,7 +419,7 @@ async def _own_temporal(
     itself: tuple[str, ...] = ()
     with contextlib.suppress(SettingsError):
         itself = await bootstrap.watched_by_itself(client, clusters)
-    return await _frontend(name, Frontend(client)), itself
+    return (await _frontend(name, Frontend(client)))[0], itself
 
 
 async def _own_store(settings: Settings) -> Check:

@@ -81,7 +81,8 @@ async def collect(
 ) -> Signals:
     """One reading of all sources, read concurrently within the deadline; signals of a source that is late are missing.
     Where two sources have a signal, Temporal's API wins, except for `API_LAST`, then the order given; `sources` names
-    the winner. Secrets are replaced, and with `hide_addresses` IP addresses too. `on_read` gets each source's part."""
+    the winner, or a family that stands in. Secrets are replaced, and with `hide_addresses` IP addresses too. `on_read`
+    gets each source's part."""
     preferred = sorted(sources, key=lambda source: source.name != "api")
     tasks = {source: asyncio.create_task(source.read(now), name=f"read {source.name}") for source in preferred}
     try:
@@ -104,15 +105,14 @@ def _one(parts: Mapping[Source, Signals], now: Instant) -> Signals:
     known = Counter(i for part in parts.values() for i in part.readings)
     api_last = sorted(parts, key=lambda source: source.name == "api")
     won = {i: _winner(i, merged, {s: parts[s] for s in (api_last if i in API_LAST else parts)}) for i in known}
-    return merged.model_copy(update={"sources": {i: name for i, name in won.items() if name and known[i] > 1}})
+    origins = {i: part.sources.get(i) or (name if known[i] > 1 else "") for i, (name, part) in won.items()}
+    return merged.model_copy(update={"sources": {i: origin for i, origin in origins.items() if origin}})
 
 
-def _winner(signal_id: str, merged: Signals, parts: Mapping[Source, Signals]) -> str:
-    """Whose reading was taken; empty where none has one."""
-    if merged.value(signal_id) is None and not merged.quiet(signal_id):
-        return ""
+def _winner(signal_id: str, merged: Signals, parts: Mapping[Source, Signals]) -> tuple[str, Signals]:
+    """Whose reading was taken; without a name where none has one."""
     has = Signals.quiet if merged.quiet(signal_id) else lambda part, i: part.value(i) is not None
-    return next((source.name for source, part in parts.items() if has(part, signal_id)), "")
+    return next(((source.name, part) for source, part in parts.items() if has(part, signal_id)), ("", merged))
 
 
 def _answer(source: Source, task: asyncio.Task[Signals], now: Instant, late: Missing) -> Signals:

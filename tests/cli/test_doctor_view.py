@@ -58,7 +58,7 @@ def test_one_reason_of_many_signals_is_said_once_with_its_remedy() -> None:
     ids = [i for i in SPECS if i.startswith("frontend.") and i != "frontend.reachable"]
     text = " ".join(printed(lacking(*ids)).split())
     assert text.count(REFUSED) == 1
-    assert f"(1) {len(ids)} signals ({ids[0]}, {ids[1]}, {ids[2]}, …): {REFUSED} → fix the connection" in text
+    assert f"(1) {len(ids)} signals ({ids[0]}, {ids[1]}, {ids[2]}, …): {REFUSED} → the checks say what to do" in text
     assert f"{ids[-1]} missing (1)" in text
 
 

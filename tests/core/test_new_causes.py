@@ -133,6 +133,9 @@ def test_requests_that_are_not_answered_are_rejected(
         ("1_31_2", (1, 31)),
         (" 1.29 ", (1, 29)),
         ("1.33.0-rc.1", (1, 33)),
+        ("1.32.0+patched", (1, 32)),
+        ("2026.11.3", None),
+        ("0.0.0-dev", None),
         ("", None),
         ("unknown", None),
         ("1", None),
@@ -143,9 +146,9 @@ def test_a_version_is_understood_as_the_api_and_as_pages_write_it(text: str, exp
     assert release(text) == expected
 
 
-def test_of_several_versions_the_lowest_counts_and_no_number_is_none() -> None:
-    assert lowest(["1.32.0", "1_9_0", "devel", "1.31.2"]) == (1, 9)
-    assert lowest(["devel", ""]) is None
+def test_of_several_versions_the_lowest_counts_unless_one_of_them_is_unknown() -> None:
+    assert lowest(["1.32.0", "1_9_0", "1.31.2"]) == (1, 9)
+    assert lowest(["1.32.0", "devel"]) is None
     assert lowest([]) is None
 
 
@@ -353,12 +356,12 @@ OFFERED = 'syncmatch_latency_count{namespace="default",taskqueue="orders",task_t
 ADDED = "demand.tasks_added_per_sec"
 
 
-def matching(*versions: str) -> Signals:
+def matching(*versions: str, api: tuple[str, ...] = ()) -> Signals:
     """Two pages a minute apart of a matching process, without the family of added tasks."""
     pages, builds = Pages(), [BUILD.format(v) for v in versions]
     for at, n in ((0, 100), (60, 220)):
         pages.add(at, f"{SERVICE} {n}", f"{OFFERED} {n}", *builds)
-    return read(pages, at=60)
+    return read(pages, at=60, versions=api)
 
 
 @pytest.mark.parametrize("versions", [("1.31.2",), ("1.32.0", "1.31.2")], ids=["old", "upgrading"])
@@ -372,6 +375,31 @@ def test_a_server_without_added_tasks_gives_offered_ones_instead(versions: tuple
 def test_a_server_that_counts_added_tasks_and_shows_none_has_none() -> None:
     signals = matching("1.32.0")
     assert (signals.value(ADDED), ADDED in signals.sources) == (0.0, False)
+
+
+@pytest.mark.parametrize(
+    ("pages", "api", "zero"),
+    [
+        ((), ("1.32.0",), True),
+        (("1.32.0",), ("1.32.0",), True),
+        ((), ("1.31.2",), False),
+        ((), ("1.32.0", "1.31.2"), False),
+        (("1.32.0",), ("1.31.2",), False),
+        (("1.31.2",), ("1.32.0",), False),
+        ((), ("1.32.0", "nightly"), False),
+    ],
+)
+def test_the_version_is_the_lowest_of_what_pages_and_api_say(
+    pages: tuple[str, ...], api: tuple[str, ...], zero: bool
+) -> None:
+    signals = matching(*pages, api=api)
+    assert (signals.value(ADDED) == 0.0, ADDED not in signals.sources) == (zero, zero)
+
+
+def test_a_version_that_nobody_knows_is_named_in_the_reason() -> None:
+    why = matching(api=("nightly",)).why_missing("matching.backlog_count")
+    assert why is not None
+    assert why.detail.endswith("which version the server is, is unknown: it says nightly")
 
 
 def test_of_an_unknown_version_what_is_not_seen_is_missing_and_not_zero() -> None:

@@ -1,13 +1,18 @@
 """What one metrics page is, over real sockets."""
 
+import gzip
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 from whenever import Instant
 
 from copilot.settings.clusters import MetricsEndpoint
-from copilot.sources.checks import PageCheck, check_page
+from copilot.sources.checks import NO_BUCKETS, SUMMARY, TOO_COARSE, PageCheck, check_page
 from tests.scraped import recorded
 from tests.sources.metrics_server import MetricsServer
+
+SDK = Path(__file__).parents[1] / "data" / "sdk"
 
 
 async def checked(url: str, role: str = "server") -> PageCheck:
@@ -32,6 +37,39 @@ async def test_a_page_shows_its_families_dialect_and_role(page: str, role: str, 
     assert found.dialects == (dialect,)
     assert found.looks_like is None
     assert found.ahead_sec is None
+
+
+BARE, TOTAL = "counters bare, timers", "counters …_total, timers"
+SPELLED = {
+    "go-otel": (f"sdk with _seconds: {BARE} …_seconds in seconds", (TOO_COARSE,)),
+    "go-otel-monotonic": (f"sdk suffixed: {TOTAL} …_seconds in seconds", (TOO_COARSE,)),
+    "go-otel-monotonic-buckets": (f"sdk suffixed: {TOTAL} …_seconds in seconds", ()),
+    "go-tally": (f"sdk default: {BARE} bare in seconds", ()),
+    "go-tally-summary": (f"sdk default: {BARE} bare in seconds", (SUMMARY,)),
+    "java-micrometer": (f"sdk suffixed: {TOTAL} …_seconds in seconds", ()),
+    "java-micrometer-plain": (f"sdk suffixed: {TOTAL} …_seconds in seconds", (NO_BUCKETS,)),
+    "py-000": (f"sdk default: {BARE} bare in milliseconds", ()),
+    "py-011": (f"sdk with _seconds: {BARE} …_seconds in seconds", ()),
+    "py-110": (f"sdk opentelemetry: {TOTAL} …_milliseconds in milliseconds", ()),
+    "py-111": (f"sdk suffixed: {TOTAL} …_seconds in seconds", ()),
+}
+
+
+@pytest.mark.parametrize("name", SPELLED)
+async def test_a_real_workers_page_is_named_by_its_three_facts_and_by_what_its_latencies_cannot_tell(name: str) -> None:
+    page = gzip.decompress((SDK / name / "load-2.prom.gz").read_bytes())
+    async with MetricsServer.start(page) as server:
+        found = await checked(server.url, "worker")
+    assert (found.spellings, found.latencies) == ((SPELLED[name][0],), SPELLED[name][1])
+
+
+async def test_a_server_page_shows_its_processes_shards_and_version() -> None:
+    async with MetricsServer.start(
+        recorded("server") + b'numshards_gauge{operation="ShardController"} 242\n'
+    ) as server:
+        found = (await checked(server.url)).processes
+    assert found.services == {"frontend": 1, "history": 1, "matching": 1, "worker": 1}
+    assert (found.shards[0] >= 242, len(found.shards)) == (True, 1)
 
 
 async def test_the_page_of_temporals_own_worker_service_is_a_servers_though_it_has_the_families_of_an_sdk() -> None:

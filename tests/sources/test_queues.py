@@ -1,5 +1,6 @@
 """Task queues: servers that report less than others, the rotation over many queues, and the calls it costs."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -71,12 +72,13 @@ async def test_a_quiet_queue_is_found_behind_a_page_full_of_a_busy_one() -> None
 
 @dataclass
 class Service:
-    """A frontend: one workflow task waits on each queue. `refuses` says how calls fail. `made`: when which queue was
-    described, or another call made ("")."""
+    """A frontend of `version`: one workflow task waits on each queue. `refuses` says how calls fail. `made`: when which
+    queue was described, or another call made ("")."""
 
     queues: Sequence[str]
     refuses: Callable[[str, Any], RPCStatusCode | None] = lambda _name, _request: None
     made: list[tuple[float, str]] = field(default_factory=list)
+    version: str = "1.32.0"
 
     def __getattr__(self, name: str) -> Any:
         async def call(request: Any, timeout: timedelta) -> Any:  # noqa: ARG001
@@ -89,6 +91,8 @@ class Service:
                 answer.versions_info[""].types_info[1].stats.approximate_backlog_count = 1
             elif queue:
                 answer.stats.approximate_backlog_count = int(request.task_queue_type == 1)
+            elif name == "get_cluster_info":
+                answer.server_version = self.version
             elif name == "list_workflow_executions":
                 for found in self.queues:
                     answer.executions.add(task_queue=found)
@@ -99,16 +103,38 @@ class Service:
     async def check_health(self, timeout: timedelta) -> bool:  # noqa: ARG002
         return True
 
-    def source(self, *task_queues: str) -> TemporalApiSource:
+    def source(self, *task_queues: str, now: Callable[[], Instant] = Instant.now) -> TemporalApiSource:
         """A source that asks it, of a cluster that ignores the queue `ignored`."""
         client = SimpleNamespace(workflow_service=self, service_client=self, namespace="default")
         temporal = WatchedTemporal(address="there:7233", namespaces=("default",), task_queues=task_queues)
         cluster = ClusterSettings(temporal=temporal, ignore_task_queues=("ignored",))
-        return TemporalApiSource(cluster, client=cast(Client, client))
+        return TemporalApiSource(cluster, client=cast(Client, client), now=now)
 
     @property
     def described(self) -> list[str]:
         return [name for _, name in self.made if name]
+
+
+async def test_the_versions_of_an_upgrade_are_remembered_for_ten_minutes() -> None:
+    service, time = Service(()), [Instant.now()]
+    source = service.source(now=lambda: time[0])
+    seen = []
+    for minute in range(11):
+        service.version = "1.31.2" if minute == 0 else "1.32.0"
+        reading = asyncio.create_task(source.read(time[0]))
+        seen.append(set(await source.server_versions()))
+        await reading
+        time[0] = time[0].add(seconds=60)
+    assert seen[0] == {"1.31.2"}
+    assert set(await source.server_versions()) == {"1.32.0"}
+    assert {"1.31.2", "1.32.0"} in seen[1:]
+
+
+async def test_a_frontend_that_does_not_give_its_version_leaves_it_unknown() -> None:
+    service = Service((), refuses=lambda name, _: RPCStatusCode.UNAVAILABLE if name == "get_cluster_info" else None)
+    source = service.source()
+    await source.read(Instant.now())
+    assert set(await source.server_versions()) == set()
 
 
 QUEUES = tuple(f"queue-{n:02}" for n in range(52))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TITLES: dict[Kind, str] = {"primary": "Primary signals", "amplifier": "Amplifiers", "worker": "Worker signals"}
 NOTES = {
     SignalStatus.MISSING: "How to turn on the missing signals",
-    SignalStatus.UNMEASURED: "Not measured by any source (not part of the coverage)",
+    SignalStatus.UNMEASURED: "Not measured by any source, by no server up to 1.32 (not part of the coverage)",
 }
 WITHOUT_VALUE = {
     SignalStatus.NO_TRAFFIC: ("no traffic", "dim"),
@@ -105,6 +105,9 @@ def _record(
 
     cluster = clusters[0] if interval is None else with_interval(clusters[0], duration("--interval", interval))
     console, written = plain_console(stderr=True), 0
+    if cluster.window != clusters[0].window:
+        text = f"rates are over {cluster.window:g} s instead of {clusters[0].window:g} s: set window_sec to keep it"
+        console.print(text, soft_wrap=True)
 
     def show(number: int, tick: Signals) -> None:
         nonlocal written

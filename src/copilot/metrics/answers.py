@@ -207,7 +207,8 @@ def _state(role: Role, status: TargetStatus, window_sec: float, place: str, *, r
         partly_down = f"{instance or 'a target'} of job {job or '?'}: {ANOTHER_PROCESS}"
     if status.samples < 2:
         found = "one sample" if status.samples else "no sample"
-        no_rate = f"{found} of {name} in {window_sec:g} s, a rate needs two: set window_sec to four scrape intervals"
+        no_rate = f"{found} of {name} in {window_sec:g} s, a rate needs two: "
+        no_rate += "ask again if it just started, else set window_sec to four scrape intervals"
     return RoleState(
         up=bool(status.up),
         why_down=Missing(code=MissingCode.TARGET_DOWN, detail=partly_down or f"no target has {name} in {place}"),

@@ -38,6 +38,14 @@ class Dialect:
             return self.units_per_second
         return 1000.0 if lowest_bound >= 1.0 else 1.0
 
+    def spelling(self, lowest_bound: float | None) -> str:
+        """Its three facts in words: how counters end, how timers end, and their unit. `lowest_bound`: that of the
+        timers' buckets, which tells the unit where names do not; None: not known."""
+        unit = self.units_per_second or (None if lowest_bound is None else self.scale(lowest_bound))
+        named = {1.0: "in seconds", 1000.0: "in milliseconds"}.get(unit or 0.0, "in a unit that only buckets show")
+        counters, timers = (f"…{suffix}" if suffix else "bare" for suffix in (self.counter, self.timer))
+        return f"counters {counters}, timers {timers} {named}"
+
     def histogram(self, family: str) -> str:
         """The family's name before `_bucket`, `_count` and `_sum`."""
         unit = self.number if family in NUMBERS else self.size if family in BYTES else self.timer

@@ -5,7 +5,7 @@ there, a first event counts, and a quantile or ratio of nothing is no traffic.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -101,8 +101,10 @@ def read_scrapes(
     window_sec: float,
     *,
     interval_sec: float,
+    versions: Collection[str] = (),
 ) -> Signals:
     """The signals of the targets' pages at `now`, with rates over `window_sec`, scraped every `interval_sec` seconds.
+    `versions`: see `resolve_signals`.
 
     A target is down when its last good read is older than two and a half intervals, or two reads failed since, or its
     pages are of several processes."""
@@ -114,15 +116,20 @@ def read_scrapes(
     ]
     of_role = {role: [w for w in windows if w.target.role == role] for role in {t.role for t in targets}}
     states = {role: _state(role, [t for t in targets if t.role == role], up) for role, up in of_role.items()}
-    return resolve_signals(specs, states, lambda leaf: compute(leaf, windows), now)
+    return resolve_signals(specs, states, lambda leaf: compute(leaf, windows), now, versions)
 
 
 def resolve_signals(
-    specs: Iterable[SignalSpec], roles: Mapping[Role, RoleState], vector_of: Vectors, now: Instant
+    specs: Iterable[SignalSpec],
+    roles: Mapping[Role, RoleState],
+    vector_of: Vectors,
+    now: Instant,
+    versions: Collection[str] = (),
 ) -> Signals:
-    """The readings of all signals that these roles can have: scraped pages, or what a Prometheus answered."""
+    """The readings of all signals that these roles can have: scraped pages, or what a Prometheus answered. `versions`:
+    those of the server that are known from elsewhere; of these and those that the pages show the lowest counts."""
     specs = [spec for spec in specs if measurable(spec, roles)]
-    resolver = _Resolver(roles, vector_of, specs)
+    resolver = _Resolver(roles, vector_of, specs, versions)
     found: dict[str, Resolved] = {}
     rows: dict[str, tuple[BreakdownRow, ...]] = {}
     origins: dict[str, str] = {}
@@ -189,18 +196,26 @@ def _state(role: Role, targets: Sequence[TargetScrapes], windows: Sequence[Scrap
 class _Resolver:
     """Resolves expressions over the leaves of one time, each leaf once."""
 
-    def __init__(self, roles: Mapping[Role, RoleState], vector: Vectors, specs: Iterable[SignalSpec]) -> None:
+    def __init__(
+        self, roles: Mapping[Role, RoleState], vector: Vectors, specs: Iterable[SignalSpec], versions: Collection[str]
+    ) -> None:
         self._roles = roles
+        self._known_versions = versions
         self._vector = vector
         self._emitted_by = {leaf: m.emitted_by for m in measures(specs) for leaf in leaves(m.expression)}
         self._versioned = [leaf for leaf in self._emitted_by if leaf.series.family in SINCE]
         self._leaf = cache(self._resolve_leaf)
 
     @cached_property
-    def _release(self) -> Release | None:
-        """The server's release, the oldest of several."""
+    def _versions(self) -> frozenset[str]:
+        """The server's versions, several while it is upgraded; empty where neither pages nor API tell."""
         builds = self._vector(ex.BUILDS) if "server" in self._roles else {}
-        return lowest(v for (v,) in ({} if isinstance(builds, Missing) else builds))
+        on_pages = () if isinstance(builds, Missing) else (version for (version,) in builds)
+        return frozenset(filter(None, (*on_pages, *self._known_versions)))
+
+    @cached_property
+    def _release(self) -> Release | None:
+        return lowest(self._versions)
 
     def resolve(self, expression: ex.Expression) -> Resolved:
         match expression:
@@ -294,7 +309,8 @@ class _Resolver:
             return Missing(code=MissingCode.NO_SOURCE, detail=detail)
         if release is not None or any(self._vector(x) for x in self._versioned if x.series.family == family):
             return None
-        detail = f"{family} is on no page, and which version the server is, is unknown (it is new in {first})"
+        says = f": it says {', '.join(sorted(self._versions))}" if self._versions else ""
+        detail = f"{family} (new in {first}) is on no page, and which version the server is, is unknown{says}"
         return Missing(code=MissingCode.ABSENT, detail=detail)
 
     def _of_others(self, leaf: Leaf, state: RoleState) -> Missing | None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -46,6 +46,15 @@ async def time_limit(seconds: float, detail: str = "") -> AsyncIterator[None]:
             yield
     except TimeoutError as error:
         raise SourceError(MissingCode.TIMEOUT, detail or f"timed out after {seconds:g} s") from error
+
+
+Versions = Callable[[], Awaitable[Collection[str]]]
+"""The server's versions that one source knows and another does not; empty: unknown."""
+
+
+async def no_versions() -> Collection[str]:
+    """None is known."""
+    return ()
 
 
 class ThrottledLog:

@@ -4,7 +4,7 @@ Source: the server's metric definitions at the release tags 1.20 to 1.32.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import TypeAlias
 
 Release: TypeAlias = tuple[int, int]
@@ -25,17 +25,19 @@ SINCE: Mapping[str, Release] = {
 }
 """The first release that emits a family."""
 
-_VERSION = re.compile(r"v?(\d+)[._](\d+)(?:[._-].*)?")
+_VERSION = re.compile(r"v?(1)[._](\d+)(?:[._+-].*)?")
 
 
 def release(version: str) -> Release | None:
-    """The release of a version; None if it is not one.
+    """The release of a version; None if it is not one, as of a build that counts in its own way.
 
     Temporal's API writes `1.31.2`, a page `1_31_2`; both may have more behind it, as in `1.32.0-rc.1`."""
     match = _VERSION.fullmatch(version.strip())
     return (int(match[1]), int(match[2])) if match else None
 
 
-def lowest(versions: Iterable[str]) -> Release | None:
-    """The oldest release among them, which counts while a cluster is upgraded; None if none can be understood."""
-    return min((r for v in versions if (r := release(v)) is not None), default=None)
+def lowest(versions: Collection[str]) -> Release | None:
+    """The oldest release among them, which counts while a cluster is upgraded; None without any, and if one cannot be
+    understood: it may be the oldest."""
+    known = [r for r in map(release, versions) if r is not None]
+    return min(known) if known and len(known) == len(versions) else None

@@ -11,7 +11,7 @@ from whenever import Instant
 from copilot.errors import SourceError
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.settings.clusters import ClusterSettings, PrometheusSettings
-from copilot.sources import ThrottledLog, time_limit
+from copilot.sources import ThrottledLog, Versions, no_versions, time_limit
 from copilot.sources.prometheus.client import MAX_ANSWER_BYTES, PrometheusClient
 from copilot.sources.prometheus.reader import Answer, Ask, PrometheusReader
 
@@ -26,7 +26,7 @@ class PrometheusSource(PrometheusReader):
     """Queries a Prometheus for the taxonomy's signals over the cluster's rate window. Nothing runs between two reads.
 
     SettingsError where a file of the settings cannot be used. `transport` is httpx's seam for tests, `clock` gives the
-    moment of evaluation."""
+    moment of evaluation, `versions` the server's where the Prometheus does not have them."""
 
     name = "prometheus"
 
@@ -39,7 +39,9 @@ class PrometheusSource(PrometheusReader):
         max_answer_bytes: int = MAX_ANSWER_BYTES,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Callable[[], Instant] = Instant.now,
+        versions: Versions = no_versions,
     ) -> None:
+        self._versions = versions
         client = PrometheusClient(settings, max_bytes=max_answer_bytes, transport=transport)
         super().__init__(cluster, settings, client)
         self.expected = tuple(spec.id for spec in self._specs)
@@ -80,7 +82,8 @@ class PrometheusSource(PrometheusReader):
         if failures:
             causes = "; ".join(dict.fromkeys(failure.detail for failure in failures))
             self._log.warning("%d queries to %s failed: %s", len(failures), self._client.origin, causes)
-        return await asyncio.to_thread(self._signals, moments[0], new_series, answers, now)
+        versions = await self._versions()
+        return await asyncio.to_thread(self._signals, moments[0], new_series, answers, now, versions)
 
     @property
     def _skew_sec(self) -> float:

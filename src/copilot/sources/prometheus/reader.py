@@ -4,7 +4,7 @@ First the targets of each role, then the counters with new series, then all leav
 at which other targets were down need other queries, and are queried apart."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -131,7 +131,12 @@ class PrometheusReader:
         return found
 
     def _signals(
-        self, moment: Moment, new_series: Mapping[Role, Answer], answers: LeafAnswers, now: Instant
+        self,
+        moment: Moment,
+        new_series: Mapping[Role, Answer],
+        answers: LeafAnswers,
+        now: Instant,
+        versions: Collection[str] = (),
     ) -> Signals:
         """The signals at a moment, stamped `now`."""
         counters = {role: _counters(answer, (moment.time,)) for role, answer in new_series.items()}
@@ -144,7 +149,7 @@ class PrometheusReader:
         states, vector = prometheus_inputs(
             moment.statuses, parts, place=self._client.origin, window_sec=self._window, recently_up=moment.seen
         )
-        return unless_still(resolve_signals(self._specs, states, vector, now), vector)
+        return unless_still(resolve_signals(self._specs, states, vector, now, versions), vector)
 
 
 async def _ask_all(queries: Mapping[K, str], times: range, ask: Ask) -> dict[K, Answer]:

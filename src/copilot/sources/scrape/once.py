@@ -6,7 +6,7 @@ import math
 import re
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +91,11 @@ class PageTarget:
     def metrics(self) -> set[str]:
         """The metrics of its role on the newest page."""
         return {series.metric.name for series in self._newest} - {BUILD_INFORMATION}
+
+    @property
+    def series(self) -> Iterator[tuple[MetricName, Mapping[str, str]]]:
+        """The series of the newest page that the taxonomy reads."""
+        return ((s.metric, s.labels) for s in self._newest if s.metric.name != BUILD_INFORMATION)
 
     @property
     def families(self) -> tuple[int, int]:

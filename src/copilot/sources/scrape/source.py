@@ -15,7 +15,7 @@ from copilot.metrics.window import TargetScrapes
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS
 from copilot.settings.clusters import ClusterSettings, MetricsEndpoint
-from copilot.sources import ThrottledLog
+from copilot.sources import ThrottledLog, Versions, no_versions
 from copilot.sources.scrape.pages import MAX_PAGE_BYTES, PageParser, fetch_page, page_client, same_process, sums
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class ScrapeSource:
     """Reads a cluster's metrics pages in the background: from the first `read()` until the last one is `idle_sec` ago
     (default: five evaluation intervals). `read()` gives the taxonomy's signals over the cluster's rate window.
 
-    `now` is the clock that stamps the pages."""
+    `now` is the clock that stamps the pages, `versions` tells the server's where the pages do not."""
 
     name = "metrics"
 
@@ -92,7 +92,9 @@ class ScrapeSource:
         idle_sec: float | None = None,
         max_page_bytes: int = MAX_PAGE_BYTES,
         now: Callable[[], Instant] = Instant.now,
+        versions: Versions = no_versions,
     ) -> None:
+        self._versions = versions
         self._idle = idle_sec if idle_sec is not None else IDLE_INTERVALS * cluster.interval_sec
         self._window = cluster.window
         self._interval = cluster.scrape_interval
@@ -131,6 +133,7 @@ class ScrapeSource:
         finally:
             self._readers -= 1
             self._last_read = asyncio.get_running_loop().time()
+        versions = await self._versions()
         async with self._parsing:
             signals = await asyncio.to_thread(
                 read_scrapes,
@@ -139,6 +142,7 @@ class ScrapeSource:
                 max(now, self._now()),
                 self._window,
                 interval_sec=self._interval,
+                versions=versions,
             )
         return signals.model_copy(update={"time": now})
 

@@ -15,6 +15,7 @@ from copilot.sources.temporal.queues import QueueDescriber, QueueKey
 from copilot.sources.temporal.source import MAX_LISTS
 
 TIMEOUT_SEC = 5.0
+LISTS_TIMEOUT_SEC = 10.0
 DESCRIBED = 3
 
 
@@ -45,7 +46,7 @@ class Frontend:
         """The task queues in use or named in settings, and the lists that permissions forbid, in words. Describes a few
         queues as the source does."""
         discovery = QueueDiscovery(self._calls, Watched(cluster, self.namespace))
-        async with _answering():
+        async with _answering(LISTS_TIMEOUT_SEC):
             await discovery.advance(now, MAX_LISTS)
         if problem := discovery.problem():
             raise problem
@@ -55,6 +56,6 @@ class Frontend:
         return discovery.queues, discovery.refused()
 
 
-def _answering() -> AbstractAsyncContextManager[None]:
-    """SourceError without an answer within five seconds."""
-    return time_limit(TIMEOUT_SEC, f"no answer within {TIMEOUT_SEC:g} s")
+def _answering(seconds: float = TIMEOUT_SEC) -> AbstractAsyncContextManager[None]:
+    """SourceError without an answer in this time."""
+    return time_limit(seconds, f"no answer within {seconds:g} s")

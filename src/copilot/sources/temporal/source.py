@@ -7,7 +7,8 @@ calls a second in all. A server that fails its health check gets no other call.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import timedelta
 
@@ -32,7 +33,9 @@ MIN_QUEUES_SEC = 2.0
 SHARE_OF_INTERVAL = 0.6
 BUDGET_SHARE = 0.9
 MAX_LISTS = 20
-FACTS_EVERY_SEC = 3600.0
+FACTS_EVERY_SEC = 60.0
+VERSIONS_REMEMBERED = 10
+FIRST_FACTS_SEC = 1.0
 _NO_HEALTH_CHECK = (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.NOT_FOUND)
 log = logging.getLogger(__name__)
 
@@ -54,7 +57,16 @@ class TemporalApiSource:
         self._client = client
         self._now = now
         self._reader: _Reader | None = None
+        self._facts_tried = asyncio.Event()
         self._log = ThrottledLog(log, "temporal.read_failed")
+
+    async def server_versions(self) -> Collection[str]:
+        """The versions that the frontends named in the last ten minutes; empty: unknown. The first answer is awaited
+        for a second, because all sources begin to read at once."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_FACTS_SEC):
+                await self._facts_tried.wait()
+        return frozenset(self._reader.versions) if self._reader else ()
 
     async def read(self, now: Instant) -> Signals:
         """The readings at `now`; within ten seconds, or three when the server does not answer."""
@@ -64,10 +76,13 @@ class TemporalApiSource:
             self._reader = _Reader(self._cluster, client, self._now)
         try:
             await self._reader.check_health()
+            await self._reader.read_facts()
         except SourceError as error:
             forbidden = error.code is MissingCode.FORBIDDEN
             code, readings = (error.code, {}) if forbidden else (MissingCode.TARGET_DOWN, {REACHABLE: 0.0})
             return self._without(now, readings, code, f"{self._temporal.address}: {error.detail}")
+        finally:
+            self._facts_tried.set()
         within = min(
             QUEUES_TIMEOUT_SEC,
             max(MIN_QUEUES_SEC, SHARE_OF_INTERVAL * self._cluster.interval_sec),
@@ -98,6 +113,7 @@ class _Reader:
         self._service = client.service_client
         self.client = RateLimitedClient(client)
         self.facts: ServerFacts | None = None
+        self.versions: deque[str] = deque(maxlen=VERSIONS_REMEMBERED)
         self._facts_due = Instant.MIN
         self._clock = clock
         self._discovery = QueueDiscovery(self.client, Watched(cluster, client.namespace))
@@ -126,7 +142,6 @@ class _Reader:
         budget = int(within_sec * CALLS_PER_SEC * BUDGET_SHARE)
         with suppress(TimeoutError):
             async with asyncio.timeout(within_sec):
-                await self._read_facts()
                 await self._discovery.advance(self._clock(), min(MAX_LISTS, budget // 3))
         if problem := self._discovery.problem():
             raise problem
@@ -134,12 +149,13 @@ class _Reader:
         found = await self._rotation.describe(self._discovery.queues, self._discovery.versions, left, seconds)
         return self._signals(now, found)
 
-    async def _read_facts(self) -> None:
-        """Version and identity of the cluster, once an hour, where it gives them."""
+    async def read_facts(self) -> None:
+        """Version and identity of the cluster, once a minute, where it gives them."""
         if (now := self._clock()) >= self._facts_due:
             self._facts_due = now.add(seconds=FACTS_EVERY_SEC)
             try:
                 self.facts = await self.client.server_facts()
+                self.versions.append(self.facts.version)
             except SourceError as error:
                 log.info("Temporal's API: %s", error, extra={"event": "temporal.facts_unknown"})
 
