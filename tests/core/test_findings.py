@@ -3,6 +3,7 @@
 import pytest
 
 from copilot.rules.findings.context import Action
+from copilot.rules.findings.registry import FINDINGS
 from copilot.rules.model import ActionType, BottleneckClassification, SuggestedAction
 from copilot.rules.scaling import RESTART_TO_REDISTRIBUTE, ScalingRule, broken_rule, offered
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
@@ -11,6 +12,17 @@ from tests.cluster_signals import after, blind, healthy, judged, play, workers_d
 full = workers_down(60.0, workers__activity_slots_available=0.0, workers__activity_slots_used=4.0).model_copy(
     update={"targets": {"server": 1, "worker": 2}}
 )
+
+
+def test_each_finding_says_which_other_looks_most_like_it_and_what_tells_them_apart() -> None:
+    names = {finding.name for finding in FINDINGS}
+    for finding in FINDINGS:
+        other, difference = finding.looks_like
+        assert other in names - {finding.name}, finding.name
+        assert difference.startswith("Here ")
+        assert "; there " in difference
+
+
 CAUSES: dict[str, tuple[Signals, str, str]] = {
     "nobody polls": (workers_down(60.0), "no_pollers", "worker_limited"),
     "no free slot": (full, "slots_exhausted", "worker_limited"),

@@ -64,12 +64,13 @@ def _gates() -> Iterator[str]:
 def _findings() -> Iterator[str]:
     yield "## Findings\n"
     yield "In the order in which they are named: the earliest failing step is the cause, the others are its consequences.\n"
-    yield "| finding | what is found | advice | explains |"
-    yield "|---|---|---|---|"
+    yield "| finding | what is found | advice | explains | looks most like |"
+    yield "|---|---|---|---|---|"
     for finding in FINDINGS:
         advice = " ".join(fill(action.text, {}) for action in finding.actions)
         explains = ", ".join(sorted(EXPLAINS.get(finding.name, ())))
-        yield _row(f"`{finding.name}`", finding.meaning, advice, explains)
+        alike = "`{}`: {}".format(*finding.looks_like)
+        yield _row(f"`{finding.name}`", finding.meaning, advice, explains, alike)
     yield ""
 
 

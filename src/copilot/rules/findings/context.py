@@ -42,8 +42,9 @@ class Found:
 class Finding:
     """One kind of finding. `title`, `cause` and the actions' texts are templates of the evidence
     (explain/templates.py). `note`: worth knowing, never a cause. `weak`: named when nothing points at anything else.
-    `logs`: names of the log patterns that fit it, the one that says most first; they confirm it and never make one. The
-    runbook is docs/rag/`name`.md."""
+    `logs`: names of the log patterns that fit it, the one that says most first; they confirm it and never make one.
+    `looks_like`: the finding most like it, and what tells them apart. The runbook is
+    docs/rag/`name`.md."""
 
     name: str
     detect: Callable[["FindingContext"], Found | None]
@@ -54,6 +55,7 @@ class Finding:
     note: bool = False
     weak: bool = False
     logs: tuple[str, ...] = ()
+    looks_like: tuple[str, str] = ("", "")
 
     @property
     def meaning(self) -> str:

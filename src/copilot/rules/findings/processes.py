@@ -148,6 +148,7 @@ SERVER_PROCESS_DOWN = Finding(
         Action("check_process_down", ActionType.ALERT, "server", "Check the process[ {processes:code}]: its log, CPU, memory, host and network. Restart it if it hangs. Leave the workers as they are.", 0.8),
     ),
     logs=("panic", "server hangs", "no members", "not enough hosts"),
+    looks_like=("history_host_stalled", "Here the process does not answer; there it answers and completes nothing."),
 )  # fmt: skip
 HISTORY_HOST_STALLED = Finding(
     "history_host_stalled", _history_host_stalled, "history",
@@ -157,6 +158,7 @@ HISTORY_HOST_STALLED = Finding(
         Action("restart_host", ActionType.RESTART, "history", "Save the log of the host[ {hosts:code}], then restart it, so that the others take its shards. Leave the workers as they are.", 0.8, "medium"),
     ),
     logs=("server hangs", "shard not acquired", "shard status unknown"),
+    looks_like=("server_process_down", "Here every page is read, and one host completes no task; there a page is lost."),
 )  # fmt: skip
 SERVICE_NOT_ANSWERING = Finding(
     "service_not_answering", _service_not_answering, "matching",
@@ -167,6 +169,7 @@ SERVICE_NOT_ANSWERING = Finding(
         Action("find_silent_process", ActionType.ALERT, "server", "Find the process[ of the {service} service] that does not answer: its log, CPU, memory, host and network. Restart it if it hangs. Leave the workers as they are.", 0.8),
     ),
     logs=("server hangs", "no members", "shard status unknown"),
+    looks_like=("server_process_down", "Here the callers see it, whatever is read; there its own page is lost."),
 )  # fmt: skip
 SYSTEM_WORKERS_MISSING = Finding(
     "system_workers_missing", _system_workers_missing, "matching",
@@ -176,6 +179,7 @@ SYSTEM_WORKERS_MISSING = Finding(
     actions=(
         Action("check_worker_role", ActionType.ALERT, "server", "Check the server's worker role: that its process runs, what its log says, and that it reaches the frontend (address, certificates, rate limits). Your own workers are not concerned.", 0.85),
     ),
+    looks_like=("no_pollers", "Here Temporal's own queues are not polled; there a queue of yours is not."),
 )  # fmt: skip
 SERVER_RESTARTING = Finding(
     "server_restarting", _server_restarting, "history",
@@ -186,6 +190,7 @@ SERVER_RESTARTING = Finding(
         Action("find_why_server_restarts", ActionType.ALERT, "server", "Find out why the process ends: killed for its memory, a crash, a failing probe, a configuration it refuses. Its last log lines and the exit code tell.", 0.85),
     ),
     logs=("panic", "cluster metadata changed by another"),
+    looks_like=("rolling_restart", "Here one process restarts several times; there each restarts once."),
 )  # fmt: skip
 ROLLING_RESTART = Finding(
     "rolling_restart", _rolling_restart, "history",
@@ -196,6 +201,7 @@ ROLLING_RESTART = Finding(
         Action("let_release_end", ActionType.ALERT, "server", "Let the release end, then wait two minutes. If no one released or drained nodes, find out why the processes ended.", 0.75),
     ),
     logs=("cluster metadata changed by another", "membership change"),
+    looks_like=("membership_change", "Here several processes restart once each, in order; there only a change of members is seen."),
 )  # fmt: skip
 MEMBERSHIP_CHANGE = Finding(
     "membership_change", _membership_change, "history",
@@ -206,6 +212,7 @@ MEMBERSHIP_CHANGE = Finding(
         Action("check_process", ActionType.ALERT, "server", "If no one deployed or scaled, find out why the process ended. Otherwise wait two minutes.", 0.7),
     ),
     logs=("panic", "no members", "cluster metadata changed by another", "membership change"),
+    looks_like=("server_process_down", "Here the others have taken over, or will; there a process is still away."),
 )  # fmt: skip
 SHARD_CHURN = Finding(
     "shard_churn", _shard_churn, "history",
@@ -215,4 +222,5 @@ SHARD_CHURN = Finding(
         Action("check_history_hosts", ActionType.ALERT, "history", "Check whether history hosts restart or lose contact with each other.", 0.7),
     ),
     logs=("shard ownership lost", "no members"),
+    looks_like=("membership_change", "Here shards move again and again; there once, after a process came or went."),
 )  # fmt: skip

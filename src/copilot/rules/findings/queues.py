@@ -118,6 +118,7 @@ NO_POLLERS = Finding(
         Action("start_workers", ActionType.SCALE, "workers", "Start workers[ for {queues:code}], or fix their deployment. The server needs no restart.", 0.9),
     ),
     logs=("certificate or login refused", "no poller"),
+    looks_like=("workers_not_polling", "Here no worker process is seen; there they run and do not poll."),
 )  # fmt: skip
 WORKERS_NOT_POLLING = Finding(
     "workers_not_polling", _workers_not_polling, "workers",
@@ -127,6 +128,7 @@ WORKERS_NOT_POLLING = Finding(
     actions=(
         Action("read_workers_log", ActionType.ALERT, "workers", "Read a worker's log for the error of its polls: an expired certificate, a wrong address, a closed port. Restart the workers if the log is silent.", 0.8),
     ),
+    looks_like=("no_pollers", "Here the worker processes run; there they are gone."),
 )  # fmt: skip
 DISPATCH_LIMITED = Finding(
     "dispatch_limited", _dispatch_limited, "matching",
@@ -136,6 +138,7 @@ DISPATCH_LIMITED = Finding(
     actions=(
         Action("check_queue_limit", ActionType.CONFIGURE, "matching", "Check the task queue's rate limit (a worker option such as max_task_queue_activities_per_second, or the queue's configuration) and its partitions: with fewer pollers than partitions some are hardly polled. More capacity does not help.", 0.7),
     ),
+    looks_like=("worker_slow", "Here polls are pending while tasks wait; there no poll waits."),
 )  # fmt: skip
 VERSION_WITHOUT_POLLERS = Finding(
     "version_without_pollers", _version_without_pollers, "workers",
@@ -147,6 +150,7 @@ VERSION_WITHOUT_POLLERS = Finding(
         Action("start_version", ActionType.SCALE, "workers", "Start workers[ of version {versions:code}][{unversioned:flag} of the current version], or make a version current that has workers. More workers of other versions do not help.", 0.9),
     ),
     logs=("version may not poll yet",),
+    looks_like=("no_pollers", "Here other versions of the workers poll the queue; there no one does."),
 )  # fmt: skip
 BACKLOG_DRAINING = Finding(
     "backlog_draining", _backlog_draining, "workers",
@@ -156,6 +160,7 @@ BACKLOG_DRAINING = Finding(
         Action("wait", ActionType.ALERT, "workers", "Wait, and watch the backlog shrink. Change neither workers nor server.", 0.8),
     ),
     weak=True,
+    looks_like=("worker_slow", "Here the backlog was seen to shrink twice; there it grows."),
 )  # fmt: skip
 ABANDONED_QUEUE = Finding(
     "abandoned_queue", _abandoned_queue, "application",
@@ -165,4 +170,5 @@ ABANDONED_QUEUE = Finding(
         Action("clean_up_queue", ActionType.CONFIGURE, "application", "End the workflows whose tasks are on it, or list the queue in `ignore_task_queues`.", 0.6, "high"),
     ),
     note=True,
+    looks_like=("no_pollers", "Here no task is added to the queue; there tasks are added."),
 )  # fmt: skip

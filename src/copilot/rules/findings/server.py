@@ -152,6 +152,7 @@ SERVER_UNREACHABLE = Finding(
         Action("restart_server", ActionType.RESTART, "frontend", "Restart the server if its process hangs or is gone.", 0.6, "medium"),
     ),
     logs=("panic", "no members", "server hangs", "cluster metadata changed by another"),
+    looks_like=("metrics_blind", "Here the frontend fails its health check; there it answers, and only metrics are lost."),
 )  # fmt: skip
 METRICS_BLIND = Finding(
     "metrics_blind", _metrics_blind, "frontend",
@@ -161,6 +162,7 @@ METRICS_BLIND = Finding(
     actions=(
         Action("restore_metrics", ActionType.CONFIGURE, "metrics", "Restore access to the metrics endpoint. Until then check the cluster by hand: this verdict says nothing either way.", 0.9),
     ),
+    looks_like=("server_unreachable", "Here the frontend answers its health check, or no one asks it; there it does not answer."),
 )  # fmt: skip
 PERSISTENCE_FAILING = Finding(
     "persistence_failing", _persistence_failing, "persistence",
@@ -171,6 +173,7 @@ PERSISTENCE_FAILING = Finding(
     ),
     logs=("no connection free", "disk full", "database locked", "certificate or login refused",
         "connection timed out", "connection refused", "connection lost", "host not found", "database call failed"),
+    looks_like=("persistence_slow", "Here calls end with errors, or take ten times the limit; there they succeed late."),
 )  # fmt: skip
 PERSISTENCE_THROTTLED = Finding(
     "persistence_throttled", _persistence_throttled, "persistence",
@@ -181,6 +184,7 @@ PERSISTENCE_THROTTLED = Finding(
         Action("raise_persistence_limit", ActionType.CONFIGURE, "history", "Raise the persistence rate limit, if the database has capacity for it. More workers do not help.", 0.8, "medium"),
     ),
     logs=("rate limit",),
+    looks_like=("rate_limited", "Here the server refuses its own database calls (PersistenceLimit); there it refuses requests and polls."),
 )  # fmt: skip
 RATE_LIMITED = Finding(
     "rate_limited", _rate_limited, "frontend",
@@ -191,6 +195,7 @@ RATE_LIMITED = Finding(
         Action("raise_request_limit", ActionType.CONFIGURE, "frontend", "Raise the namespace's request rate limit, or reduce the calls. More workers only poll more.", 0.85, "medium"),
     ),
     logs=("rate limit",),
+    looks_like=("busy_workflow", "Here a limit refuses requests for many workflows; there one workflow refuses its own (BusyWorkflow)."),
 )  # fmt: skip
 WORKER_DEPLOYMENT_LIMIT = Finding(
     "worker_deployment_limit", _worker_deployment_limit, "workers",
@@ -200,6 +205,7 @@ WORKER_DEPLOYMENT_LIMIT = Finding(
     actions=(
         Action("remove_versions", ActionType.CONFIGURE, "workers", "Delete worker deployments or versions that are not needed, or raise the namespace's limit on them.", 0.85),
     ),
+    looks_like=("rate_limited", "Here the cause of the refusals is WorkerDeploymentLimits; there it is a rate."),
 )  # fmt: skip
 BUSY_WORKFLOW = Finding(
     "busy_workflow", _busy_workflow, "application",
@@ -209,6 +215,7 @@ BUSY_WORKFLOW = Finding(
     actions=(
         Action("spread_requests", ActionType.ALERT, "application", "Tell the team that owns the callers: send that workflow fewer requests, batch them, or spread them over several workflows.", 0.8),
     ),
+    looks_like=("rate_limited", "Here one workflow refuses (BusyWorkflow), and no limit helps; there a limit refuses many."),
 )  # fmt: skip
 DLQ_MESSAGES = Finding(
     "dlq_messages", _dlq_messages, "history",
@@ -220,6 +227,7 @@ DLQ_MESSAGES = Finding(
     ),
     note=True,
     logs=("task in the dead letter queue",),
+    looks_like=("history_backlog", "Here tasks are given up and not tried again; there they are late."),
 )  # fmt: skip
 FRONTEND_ERRORS = Finding(
     "frontend_errors", _frontend_errors, "frontend",
@@ -231,6 +239,7 @@ FRONTEND_ERRORS = Finding(
         Action("check_history", ActionType.ALERT, "history", "Read the log of history and matching for the operation that fails most, and check that every process is up and sees the others. Restarting the workers does not help.", 0.75),
     ),
     logs=("no members", "not enough hosts", "certificate or login refused", "no connection free", "shard not acquired"),
+    looks_like=("persistence_failing", "Here few database calls fail; there they fail first."),
 )  # fmt: skip
 PERSISTENCE_SLOW = Finding(
     "persistence_slow", _persistence_slow, "persistence",
@@ -240,6 +249,7 @@ PERSISTENCE_SLOW = Finding(
         Action("check_database_load", ActionType.ALERT, "persistence", "Check the database's load, slow queries and disk. More workers add load.", 0.75),
     ),
     logs=("no connection free", "reservoir discard", "database locked"),
+    looks_like=("persistence_failing", "Here calls succeed late; there they fail."),
 )  # fmt: skip
 HISTORY_BACKLOG = Finding(
     "history_backlog", _history_backlog, "history",
@@ -248,6 +258,7 @@ HISTORY_BACKLOG = Finding(
     actions=(
         Action("check_history", ActionType.ALERT, "history", "Find what history's tasks wait for: database, locks, throttling.", 0.65),
     ),
+    looks_like=("worker_slow", "Here tasks wait inside history; there they wait for a worker."),
 )  # fmt: skip
 FRONTEND_SLOW = Finding(
     "frontend_slow", _frontend_slow, "frontend",
@@ -257,6 +268,7 @@ FRONTEND_SLOW = Finding(
     actions=(
         Action("check_behind_frontend", ActionType.ALERT, "frontend", "Check the history service and the database behind the slow calls.", 0.6),
     ),
+    looks_like=("persistence_slow", "Here the database answers in time; there it is what the frontend waits for."),
 )  # fmt: skip
 CLIENT_MISTAKES = Finding(
     "client_mistakes", _client_mistakes, "application",
@@ -266,4 +278,5 @@ CLIENT_MISTAKES = Finding(
         Action("tell_callers", ActionType.ALERT, "application", "Tell the team that owns the callers. The cluster needs no change.", 0.8),
     ),
     note=True,
+    looks_like=("frontend_errors", "Here the server answers correctly (NotFound, AlreadyStarted); there it fails."),
 )  # fmt: skip

@@ -149,6 +149,7 @@ LOAD_BURST = Finding(
         Action("find_client", ActionType.ALERT, "clients", "Identify the client that starts these workflows, and whether the load is expected to continue.", 0.7),
         Action("add_workers", ActionType.SCALE, "workers", "Add workers if the load is permanent.", 0.5),
     ),
+    looks_like=("worker_slow", "Here far more is started than usual; there the load is as usual."),
 )  # fmt: skip
 WORKERS_RESTARTING = Finding(
     "workers_restarting", _workers_restarting, "workers",
@@ -158,6 +159,7 @@ WORKERS_RESTARTING = Finding(
     actions=(
         Action("find_why_restarts", ActionType.ALERT, "workers", "Find out why the process ends: killed for its memory, a crash, a failing probe. Its last log lines and the exit code tell; a smaller workflow cache or more memory helps in the first case.", 0.85),
     ),
+    looks_like=("no_pollers", "Here worker processes come back again and again; there none is left."),
 )  # fmt: skip
 SLOTS_EXHAUSTED = Finding(
     "slots_exhausted", _slots_exhausted, "workers",
@@ -167,6 +169,7 @@ SLOTS_EXHAUSTED = Finding(
     actions=(
         Action("add_slots", ActionType.SCALE, "workers", "Add workers or slots, and find what holds the slots. Do not stop the full workers first.", 0.85),
     ),
+    looks_like=("worker_slow", "Here all slots of a type are in use; there some are free."),
 )  # fmt: skip
 WORKFLOW_TASK_FAILURES = Finding(
     "workflow_task_failures", _workflow_task_failures, "workers",
@@ -179,6 +182,7 @@ WORKFLOW_TASK_FAILURES = Finding(
         Action("roll_back_workers", ActionType.RESTART, "workers", "Roll back the last worker release. Stuck executions then continue by themselves; do not terminate them.", 0.8, "medium"),
     ),
     logs=("nondeterminism", "panic", "message too large"),
+    looks_like=("retry_storm", "Here workflow tasks fail, which is workflow code; there activities do."),
 )  # fmt: skip
 RETRY_STORM = Finding(
     "retry_storm", _retry_storm, "application",
@@ -188,6 +192,7 @@ RETRY_STORM = Finding(
     actions=(
         Action("check_dependency", ActionType.ALERT, "application", "Check what the failing activity depends on; its retries are automatic. Restarting the workers does not help.", 0.8),
     ),
+    looks_like=("application_failures", "Here activities fail and are retried; there whole workflows end as failed."),
 )  # fmt: skip
 STICKY_CACHE_THRASH = Finding(
     "sticky_cache_thrash", _sticky_cache_thrash, "workers",
@@ -196,6 +201,7 @@ STICKY_CACHE_THRASH = Finding(
     actions=(
         Action("raise_cache", ActionType.CONFIGURE, "workers", "Raise the workers' workflow cache size, or add workers.", 0.75),
     ),
+    looks_like=("worker_slow", "Here workers evict workflows from their cache and replay them; there they do not."),
 )  # fmt: skip
 WORKER_SLOW = Finding(
     "worker_slow", _worker_slow, "workers",
@@ -206,6 +212,7 @@ WORKER_SLOW = Finding(
         Action("add_workers", ActionType.SCALE, "workers", "Add workers, or find what their code waits for.", 0.7),
     ),
     weak=True,
+    looks_like=("dispatch_limited", "Here no poll waits for the tasks; there polls are pending, and the queue holds tasks back."),
 )  # fmt: skip
 POLLER_EXECUTOR_MISMATCH = Finding(
     "poller_executor_mismatch", _poller_executor_mismatch, "workers",
@@ -215,6 +222,7 @@ POLLER_EXECUTOR_MISMATCH = Finding(
         Action("fewer_pollers", ActionType.CONFIGURE, "workers", "Configure fewer pollers than slots.", 0.8),
     ),
     note=True,
+    looks_like=("slots_exhausted", "Here slots are free; there all are in use."),
 )  # fmt: skip
 APPLICATION_FAILURES = Finding(
     "application_failures", _application_failures, "application",
@@ -223,4 +231,5 @@ APPLICATION_FAILURES = Finding(
     actions=(
         Action("tell_owner", ActionType.ALERT, "application", "Tell the team that owns the failing workflow type.", 0.85),
     ),
+    looks_like=("workflow_task_failures", "Here workflows end as failed; there they are stuck in Running."),
 )  # fmt: skip
