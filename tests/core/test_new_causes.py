@@ -364,19 +364,6 @@ def matching(*versions: str, api: tuple[str, ...] = ()) -> Signals:
     return read(pages, at=60, versions=api)
 
 
-@pytest.mark.parametrize("versions", [("1.31.2",), ("1.32.0", "1.31.2")], ids=["old", "upgrading"])
-def test_a_server_without_added_tasks_gives_offered_ones_instead(versions: tuple[str, ...]) -> None:
-    signals = matching(*versions)
-    assert signals.value(ADDED) == pytest.approx(2.0)
-    assert signals.sources[ADDED] == "syncmatch_latency_count"
-    assert [r.labels["task_queue"] for r in signals.rows(ADDED)] == ["orders"]
-
-
-def test_a_server_that_counts_added_tasks_and_shows_none_has_none() -> None:
-    signals = matching("1.32.0")
-    assert (signals.value(ADDED), ADDED in signals.sources) == (0.0, False)
-
-
 @pytest.mark.parametrize(
     ("pages", "api", "zero"),
     [
@@ -402,17 +389,20 @@ def test_a_version_that_nobody_knows_is_named_in_the_reason() -> None:
     assert why.detail.endswith("which version the server is, is unknown: it says nightly")
 
 
-def test_of_an_unknown_version_what_is_not_seen_is_missing_and_not_zero() -> None:
-    signals = matching()
-    assert signals.sources[ADDED] == "syncmatch_latency_count"
-    why = signals.why_missing("matching.backlog_count")
-    assert why is not None
-    assert why.code is MissingCode.ABSENT
-    assert "which version the server is, is unknown" in why.detail
-
-
-def test_what_an_old_version_does_not_emit_has_no_source() -> None:
-    why = matching("1.23.0").why_missing("matching.backlog_count")
-    assert why is not None
-    assert why.code is MissingCode.NO_SOURCE
-    assert "new in 1.25" in why.detail
+def test_of_a_server_that_counts_no_added_tasks_offered_ones_are_read_and_what_its_version_lacks_has_no_source() -> (
+    None
+):
+    for old in (("1.31.2",), ("1.32.0", "1.31.2"), ()):
+        signals = matching(*old)
+        assert signals.value(ADDED) == pytest.approx(2.0)
+        assert signals.sources[ADDED] == "syncmatch_latency_count"
+        assert [r.labels["task_queue"] for r in signals.rows(ADDED)] == ["orders"]
+    new = matching("1.32.0")
+    assert (new.value(ADDED), ADDED in new.sources) == (0.0, False)
+    for version, code, words in (
+        ((), MissingCode.ABSENT, "which version the server is, is unknown"),
+        (("1.23.0",), MissingCode.NO_SOURCE, "new in 1.25"),
+    ):
+        why = matching(*version).why_missing("matching.backlog_count")
+        assert why is not None
+        assert (why.code, words in why.detail) == (code, True)

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,11 @@ FIRES_AT_LAST = {
     "CopilotModelBudgetSpent": "10m",
 }
 TESTS = Path(__file__).with_name("alerts.test.yaml").read_text(encoding="utf-8")
-RULES = committed()["prometheus-rules.yaml"]
+FILES = cache(committed)
 
 
 def promtool(folder: Path, tests: str) -> "subprocess.CompletedProcess[str]":
-    (folder / "rules.yaml").write_text(RULES, encoding="utf-8")
+    (folder / "rules.yaml").write_text(FILES()["prometheus-rules.yaml"], encoding="utf-8")
     (folder / "tests.yaml").write_text(tests, encoding="utf-8")
     words = ["promtool", "test", "rules", "tests.yaml"]
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
@@ -48,8 +49,10 @@ def test_each_rule_that_waits_fires_at_last(tmp_path: Path) -> None:
 
 
 def test_grafana_has_the_same_rules_on_the_prometheus_that_is_provisioned() -> None:
-    rules = yaml.safe_load(committed()["provisioning/alerting/copilot.yaml"])["groups"][0]["rules"]
-    sources = yaml.safe_load(committed()["provisioning/datasources/copilot.yaml"])["datasources"]
-    assert [r["title"] for r in rules] == [r["alert"] for r in yaml.safe_load(RULES)["groups"][0]["rules"]]
+    rules = yaml.safe_load(FILES()["provisioning/alerting/copilot.yaml"])["groups"][0]["rules"]
+    sources = yaml.safe_load(FILES()["provisioning/datasources/copilot.yaml"])["datasources"]
+    assert [r["title"] for r in rules] == [
+        r["alert"] for r in yaml.safe_load(FILES()["prometheus-rules.yaml"])["groups"][0]["rules"]
+    ]
     assert {r["data"][0]["datasourceUid"] for r in rules} <= {s["uid"] for s in sources}
     assert len({r["uid"] for r in rules}) == len(rules)
