@@ -47,19 +47,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             package = str(marker.args[0])
             if shutil.which(PROGRAMS[package]) is None:
                 item.add_marker(pytest.mark.skip(reason=f"needs Debian's package {package}"))
-    items[:] = long_ones_first(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+    if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+        items[:] = waiting_first(items, workers)
 
 
-def long_ones_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
-    """The files with tests that mostly wait, dealt out so that they begin the workers' shares (equal runs of the list,
-    as `worksteal` cuts it): they wait while everything else works."""
-    long = [
-        list(of_file) for _, of_file in groupby((i for i in items if i.get_closest_marker("long")), lambda i: i.path)
-    ]
-    others = iter([item for item in items if not item.get_closest_marker("long")])
+def waiting_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """The files with tests that mostly wait, the longest waits before the rest of them, dealt out so that they begin
+    the workers' shares (equal runs of the list, as `worksteal` cuts it): what only computes goes on beside them, and is
+    what is left for the end, when workers without work take it from each other."""
+
+    def rank(item: pytest.Item) -> int:
+        return 0 if item.get_closest_marker("long") else 1 if item.get_closest_marker("servers") else 2
+
+    by_rank = sorted(items, key=rank)
+    waiting = [list(of_file) for of, of_file in groupby(by_rank, lambda i: (rank(i), i.path)) if of[0] < 2]
+    others = iter([item for item in items if rank(item) == 2])
     dealt: list[pytest.Item] = []
     for number in range(workers):
-        first = [item for of_file in long[number::workers] for item in of_file]
+        first = [item for of_file in waiting[number::workers] for item in of_file]
         share = (len(items) - len(dealt)) // (workers - number)
         dealt += [*first, *islice(others, max(0, share - len(first)))]
     return [*dealt, *others]
