@@ -8,10 +8,13 @@ from whenever import Instant, TimeDelta
 
 from copilot.explain import ExplainedEvaluation, explained
 from copilot.rules.evaluate import Context, evaluate
+from copilot.rules.flow import cluster_flow, queue_flows
+from copilot.rules.gates.context import GateContext
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation
 from copilot.rules.signals.readings import BreakdownRow, Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS
+from copilot.rules.thresholds import Thresholds
 
 START = Instant.from_utc(2026, 11, 22, 3)
 DATA = Path(__file__).parent / "data"
@@ -53,6 +56,12 @@ def blind(*, reachable: float | None = 1.0) -> Signals:
     why = Missing(code=MissingCode.TARGET_DOWN, detail="connection refused")
     missing = {i: why for i, v in readings.items() if v is None}
     return Signals(time=START, readings=readings, missing=missing, targets={"server": 0, "worker": 0})
+
+
+def seen_by_gates(signals: Signals, memory: Memory | None = None) -> GateContext:
+    """What the gates look at, with this memory."""
+    flows = cluster_flow(signals), queue_flows(signals)
+    return GateContext(signals, *flows, memory or Memory(), Thresholds(), CONTEXT.window_sec, signals.time)
 
 
 def at(signals: Signals, seconds: float) -> Signals:

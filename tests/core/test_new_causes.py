@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from copilot.rules.bottleneck import draining, limited_flows, workers_gone
-from copilot.rules.flow import HIDDEN, Flow, cluster_flow, queue_flows
+from copilot.rules.flow import HIDDEN, Flow, queue_flows
 from copilot.rules.gates.context import GateContext
 from copilot.rules.gates.registry import BY_NAME
 from copilot.rules.memory import Memory, QueueMemory, activity_partly_full, full_slots
@@ -14,8 +14,7 @@ from copilot.rules.model import GateResult
 from copilot.rules.signals.credible import credible
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.rules.signals.versions import Release, lowest, release
-from copilot.rules.thresholds import Thresholds
-from tests.cluster_signals import START, healthy, play, with_queues
+from tests.cluster_signals import START, healthy, play, seen_by_gates, with_queues
 from tests.new_causes import QUEUED, SHOWN, dead_letters, hosts, limited, not_polling, process_down, row, with_rows
 from tests.scraped import Pages, read
 
@@ -25,9 +24,7 @@ AGO = START.subtract(seconds=60)
 
 def view(signals: Signals, **memory: object) -> GateContext:
     """What gates look at, with this memory."""
-    return GateContext(
-        signals, cluster_flow(signals), queue_flows(signals), Memory(**memory), Thresholds(), 30.0, signals.time
-    )
+    return seen_by_gates(signals, Memory(**memory))
 
 
 def of_orders(signals: Signals, **past: object) -> tuple[GateContext, Flow]:
