@@ -45,7 +45,7 @@ class Demo:
             self._coming.put(text)
         self._coming.put(None)
 
-    def next(self, within: float = 40.0) -> Line:
+    def next(self, within: float = 90.0) -> Line:
         """The next evaluation."""
         text = self._coming.get(timeout=within)
         assert text is not None, f"the demo ended: {self.said()}"
