@@ -386,9 +386,7 @@ def test_a_version_that_nobody_knows_is_named_in_the_reason() -> None:
     assert why.detail.endswith("which version the server is, is unknown: it says nightly")
 
 
-def test_of_a_server_that_counts_no_added_tasks_offered_ones_are_read_and_what_its_version_lacks_has_no_source() -> (
-    None
-):
+def test_where_added_tasks_are_not_counted_offered_ones_are_and_what_a_version_lacks_has_no_source() -> None:
     for old in (("1.31.2",), ("1.32.0", "1.31.2"), ()):
         signals = matching(*old)
         assert signals.value(ADDED) == pytest.approx(2.0)
