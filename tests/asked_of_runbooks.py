@@ -1,5 +1,6 @@
 """What is asked of the runbooks: by real evaluations, in people's words, and about something else."""
 
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -25,58 +26,9 @@ REQUESTS = ("StartWorkflowExecution", "SignalWorkflowExecution", "RespondWorkflo
 MISTAKES = ("serviceerror_NotFound", "serviceerror_WorkflowExecutionAlreadyStarted", "serviceerror_InvalidArgument")
 QUEUE = {"namespace": "default", "task_queue": "orders", "task_type": "workflow"}
 
-# In an operator's own words, written down before the runbooks were.
-PEOPLE: dict[str, str] = {
-    "server_unreachable": "temporal frontend not responding connection refused",
-    "metrics_blind": "copilot says unknown, cannot scrape prometheus",
-    "persistence_failing": "postgres errors from history service, writes fail",
-    "persistence_throttled": "history throttled PersistenceLimit resource exhausted, workers idle",
-    "rate_limited": "namespace RPS limit hit, polls rejected with ResourceExhausted",
-    "frontend_errors": "clients get Unavailable and internal errors from the server",
-    "version_without_pollers": "workflows pinned to an old build id are stuck after deploy",
-    "no_pollers": "workers crashed, tasks pile up and nobody picks them up",
-    "load_burst": "sudden spike of workflow starts from a batch job",
-    "slots_exhausted": "worker task slots zero, activities wait a long time to start",
-    "membership_change": "rolling restart of temporal server pods just happened",
-    "shard_churn": "shards keep moving between history pods, ownership lost",
-    "persistence_slow": "database latency went up, slow queries",
-    "history_backlog": "transfer and timer tasks late in history service",
-    "workflow_task_failures": "nondeterminism error after release, workflow stuck in running",
-    "retry_storm": "activity keeps failing and retrying because downstream API is down",
-    "sticky_cache_thrash": "cache evictions and replays, worker memory",
-    "workers_restarting": "worker pods in a crash loop, OOMKilled every minute",
-    "worker_slow": "schedule to start latency high but workers have free slots",
-    "backlog_draining": "backlog is going down after outage, should I do something",
-    "frontend_slow": "API calls slow, StartWorkflow latency high",
-    "poller_executor_mismatch": "more pollers than slots configured",
-    "application_failures": "workflows fail with ApplicationError, who should look",
-    "client_mistakes": "many NotFound and AlreadyStarted errors from clients",
-    "abandoned_queue": "old tasks on a task queue nobody uses any more",
-    "server_process_down": "one matching pod is down or frozen, the other server processes answer",
-    "history_host_stalled": "one history host does nothing while the others work, gray failure",
-    "server_restarting": "history pod of the temporal server is in a crash loop, restarts every minute",
-    "rolling_restart": "release of the server in progress, pods restarted one after another",
-    "service_not_answering": "history times out calling matching, AddWorkflowTask deadline exceeded",
-    "system_workers_missing": "schedules stopped firing, temporal-sys-per-ns-tq has no pollers",
-    "worker_deployment_limit": "new worker version cannot poll, too many deployment versions",
-    "busy_workflow": "signals to one workflow rejected with BusyWorkflow",
-    "dlq_messages": "messages in the dead letter queue, how do I merge them back",
-    "workers_not_polling": "worker pods are running but no polls reach the server, certificate expired?",
-    "dispatch_limited": "backlog stays although workers poll and are idle, is the task queue rate limited",
-}
-
-SOMETHING_ELSE = (
-    "weather forecast in Paris tomorrow",
-    "how do I bake bread",
-    "kubernetes ingress nginx tls certificate renewal",
-    "quarterly revenue report spreadsheet",
-    "football world cup results",
-    "explain quantum entanglement simply",
-    "order a new laptop for a colleague",
-    "best hiking trails near the lake",
-    "reset my email password",
-    "react component state management hooks",
-)
+_QUESTIONS = tomllib.loads((HERE / "data" / "questions.toml").read_text(encoding="utf-8"))
+PEOPLE: dict[str, str] = _QUESTIONS["people"]
+SOMETHING_ELSE: list[str] = _QUESTIONS["something_else"]
 
 
 def _versions(signals: Signals) -> Signals:

@@ -1,61 +1,26 @@
 """Signals of an imagined cluster, for tests of the rules: a healthy one, and what is changed from it."""
 
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 from whenever import Instant, TimeDelta
 
 from copilot.explain import ExplainedEvaluation, explained
 from copilot.rules.evaluate import Context, evaluate
+from copilot.rules.flow import cluster_flow, queue_flows
+from copilot.rules.gates.context import GateContext
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation
 from copilot.rules.signals.readings import BreakdownRow, Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS
+from copilot.rules.thresholds import Thresholds
 
 START = Instant.from_utc(2026, 11, 22, 3)
+DATA = Path(__file__).parent / "data"
 CONTEXT = Context(cluster="test", interval_sec=10.0, window_sec=30.0)
 
-_HEALTHY: dict[str, float] = {
-    "state_transitions.throughput_per_sec": 52.0,
-    "workflow_completion.completion_rate": 0.99,
-    "workflow_completion.success_per_sec": 2.9,
-    "history.task_processing_rate_per_sec": 67.0,
-    "history.tasks_acked_per_sec": 35.0,
-    "history.write_latency_p99_ms": 11.0,
-    "history.task_queue_latency_p99_sec": 0.09,
-    "frontend.reachable": 1.0,
-    "frontend.request_rate_per_sec": 30.0,
-    "frontend.latency_p95_ms": 20.0,
-    "frontend.latency_p99_ms": 44.0,
-    "matching.tasks_dispatched_per_sec": 17.5,
-    "poller.poll_success_rate": 0.99,
-    "poller.poll_timeout_rate": 0.01,
-    "poller.long_poll_latency_ms": 60_000.0,
-    "poller.pending_polls": 34.0,
-    "poller.sync_match_rate": 1.0,
-    "workflow_tasks.attempts_p99": 0.99,
-    "workflow_tasks.completed_per_sec": 14.0,
-    "activity_tasks.completed_per_sec": 7.0,
-    "persistence.latency_p95_ms": 4.0,
-    "persistence.latency_p99_ms": 10.0,
-    "persistence.request_rate_per_sec": 138.0,
-    "demand.starts_per_sec": 3.0,
-    "demand.tasks_added_per_sec": 17.5,
-    "demand.requests_per_sec": 4.0,
-    "demand.answered_per_sec": 4.0,
-    "system_workers.pending_polls": 54.0,
-    "system_workers.tasks_dispatched_per_sec": 0.1,
-    "shard.owned_count": 512.0,
-    "cache.hit_rate": 0.95,
-    "worker_cache.sticky_hit_rate": 0.99,
-    "workers.workflow_slots_available": 99.0,
-    "workers.workflow_slots_used": 1.0,
-    "workers.activity_slots_available": 99.0,
-    "workers.activity_slots_used": 1.0,
-    "workers.workflow_pollers": 24.0,
-    "workers.activity_pollers": 10.0,
-    "workers.wft_schedule_to_start_p95_ms": 95.0,
-    "workers.activity_schedule_to_start_p95_ms": 95.0,
-}
+_HEALTHY: dict[str, float] = tomllib.loads((DATA / "healthy.toml").read_text(encoding="utf-8"))["imagined"]
 
 
 def healthy(**changes: float | None) -> Signals:
@@ -91,6 +56,12 @@ def blind(*, reachable: float | None = 1.0) -> Signals:
     why = Missing(code=MissingCode.TARGET_DOWN, detail="connection refused")
     missing = {i: why for i, v in readings.items() if v is None}
     return Signals(time=START, readings=readings, missing=missing, targets={"server": 0, "worker": 0})
+
+
+def seen_by_gates(signals: Signals, memory: Memory | None = None) -> GateContext:
+    """What the gates look at, with this memory."""
+    flows = cluster_flow(signals), queue_flows(signals)
+    return GateContext(signals, *flows, memory or Memory(), Thresholds(), CONTEXT.window_sec, signals.time)
 
 
 def at(signals: Signals, seconds: float) -> Signals:

@@ -5,6 +5,7 @@
 """
 
 import re
+import tomllib
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -26,39 +27,9 @@ NOON = Instant.from_utc(2026, 11, 22, 12)
 FAULT = 8
 """The first tick of the fault in either recording."""
 
-HEALTHY: dict[str, float | None] = {
-    "state_transitions.throughput_per_sec": 52.4,
-    "workflow_completion.completion_rate": 0.992,
-    "workflow_completion.success_per_sec": 2.84,
-    "workflow_completion.failed_per_sec": 0.02,
-    "history.tasks_acked_per_sec": 67.1,
-    "history.write_latency_p99_ms": 11.3,
-    "frontend.reachable": 1.0,
-    "frontend.error_rate_per_sec": 0.0,
-    "frontend.request_rate_per_sec": 24.8,
-    "frontend.latency_p99_ms": 44.0,
-    "matching.workflow_backlog_age_sec": 0.0,
-    "matching.activity_backlog_age_sec": 0.0,
-    "matching.backlog_count": 0.0,
-    "matching.tasks_dispatched_per_sec": 17.5,
-    "poller.pending_polls": 34.0,
-    "poller.sync_match_rate": 0.998,
-    "persistence.latency_p99_ms": 9.7,
-    "persistence.error_rate_per_sec": 0.0,
-    "demand.starts_per_sec": 2.9,
-    "demand.tasks_added_per_sec": 17.6,
-    "cache.hit_rate": 0.952,
-    "shard.semaphore_latency_p99_ms": 8.0,
-    "grpc.in_flight_requests": 2.0,
-    "runtime.goroutines": 3470.0,
-    "workers.wft_schedule_to_start_p95_ms": 82.0,
-    "workers.activity_schedule_to_start_p95_ms": 94.0,
-    "workers.workflow_slots_available": 99.0,
-    "workers.activity_slots_available": 97.0,
-    "workers.workflow_pollers": 12.0,
-    "workers.activity_pollers": 10.0,
-    "worker_cache.sticky_hit_rate": 0.97,
-}
+HEALTHY: dict[str, float | None] = tomllib.loads(
+    (Path(__file__).parent / "data" / "healthy.toml").read_text(encoding="utf-8")
+)["measured"]
 UNREAD = {"connection_pool.wait_count": Missing(code=MissingCode.NO_SOURCE, detail="SQLite has no connection pool")}
 
 

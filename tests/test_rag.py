@@ -35,42 +35,26 @@ COMMAND = re.compile(r"^temporal .+$", re.MULTILINE)
 PYTHON_OPTION = re.compile(r"^\| Python \|(.+)$|`([a-z]+(?:_[a-z]+)+)` in Python", re.MULTILINE)
 
 
-def each_text() -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_every_finding_has_a_runbook_with_what_a_tired_person_looks_for_and_every_other_file_is_a_guide() -> None:
+    findings = [f.name for f in FINDINGS]
+    assert set(TEXTS) == {*findings, *GUIDES}
+    for finding in findings:
+        found = runbook(finding)
+        assert found is not None
+        assert found.markdown.startswith(f"# {found.title}\n\nFinding `{finding}`.")
+        assert re.findall(r"^## (.+)$", TEXTS[finding], re.MULTILINE) == HEADINGS, finding
 
 
-def test_every_finding_has_a_runbook_and_every_file_is_a_findings_or_a_guide() -> None:
-    assert set(TEXTS) == {f.name for f in FINDINGS} | set(GUIDES)
+METRICS = {m for d in DIALECTS for m in known_names(d.role, leaves_of(SPECS.values()), []) if "_" in m}
 
 
-@pytest.mark.parametrize("finding", [f.name for f in FINDINGS])
-def test_every_actions_runbook_can_be_read(finding: str) -> None:
-    found = runbook(finding)
-    assert found is not None
-    assert found.markdown.startswith(f"# {found.title}\n\nFinding `{finding}`.")
-
-
-@pytest.mark.parametrize("finding", [f.name for f in FINDINGS])
-def test_a_runbook_has_what_a_tired_person_looks_for_in_the_same_order(finding: str) -> None:
-    assert re.findall(r"^## (.+)$", TEXTS[finding], re.MULTILINE) == HEADINGS
-
-
-@each_text()
-def test_a_text_has_sources_and_short_sections(text: str) -> None:
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_text_has_sources_short_sections_and_no_promql_metric_threshold_or_date(name: str) -> None:
+    text = TEXTS[name]
     assert re.search(r"## Sources\n\n(- https://\S+\n)+\Z", text)
     assert max(len(s.text) for s in sections(text, "")) < 2000
-
-
-@each_text()
-def test_a_text_has_no_promql_and_names_no_metric(text: str) -> None:
     assert promql_in(text) == ""
-    leaves = leaves_of(SPECS.values())
-    metrics = {name for d in DIALECTS for name in known_names(d.role, leaves, [])}
-    assert {m for m in metrics if "_" in m} & set(re.findall(r"\w+", text)) == set()
-
-
-@each_text()
-def test_a_text_has_no_threshold_and_no_date(text: str) -> None:
+    assert METRICS & set(re.findall(r"\w+", text)) == set()
     prose = re.sub(r"https://\S+", "", text)
     assert WITH_UNIT.search(prose) is None
     assert DATE.search(prose) is None
@@ -83,20 +67,21 @@ def _help(words: tuple[str, ...]) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("command", sorted({c for t in TEXTS.values() for c in COMMAND.findall(t)}))
-def test_every_command_is_one_that_this_temporal_has(command: str) -> None:
-    words = shlex.split(command)[1:]
-    flags = [w for w in words if w.startswith("-")]
-    named = tuple(words[: words.index(flags[0])] if flags else words)
-    known = _help(named) + subprocess.run([TEMPORAL, "options"], capture_output=True, text=True, check=True).stdout
-    assert f"\n  temporal {' '.join(named)}" in known
-    assert [f for f in flags if re.search(rf"{re.escape(f)}\b", known) is None] == []
+def test_every_command_is_one_that_this_temporal_has() -> None:
+    general = subprocess.run([TEMPORAL, "options"], capture_output=True, text=True, check=True).stdout
+    for command in sorted({c for t in TEXTS.values() for c in COMMAND.findall(t)}):
+        words = shlex.split(command)[1:]
+        flags = [w for w in words if w.startswith("-")]
+        named = tuple(words[: words.index(flags[0])] if flags else words)
+        assert f"\n  temporal {' '.join(named)}" in _help(named)
+        known = _help(named) + general
+        assert [f for f in flags if re.search(rf"{re.escape(f)}\b", known) is None] == [], command
 
 
-@pytest.mark.parametrize("key", sorted({k for t in TEXTS.values() for k in KEY.findall(t)}))
-def test_every_dynamic_setting_is_one_that_this_server_knows(key: str) -> None:
+def test_every_dynamic_setting_is_one_that_this_server_knows() -> None:
+    keys = {k for t in TEXTS.values() for k in KEY.findall(t)}
     with TEMPORAL.resolve().open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as program:
-        assert program.find(key.encode()) >= 0
+        assert [key for key in sorted(keys) if program.find(key.encode()) < 0] == []
 
 
 def test_every_option_said_to_be_pythons_is_one_of_its_worker() -> None:

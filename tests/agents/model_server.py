@@ -8,6 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from tests.fakes.http import read_request
+from tests.fakes.serving import serving
+
 USAGE = {"prompt_tokens": 1_000, "completion_tokens": 200, "total_tokens": 1_200}
 
 
@@ -63,20 +66,13 @@ class ModelServer:
     requests: list[dict[str, Any]] = field(default_factory=list)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-            length = int(head.split("content-length: ")[1].split("\r\n")[0])
-            request = json.loads(await reader.readexactly(length))
-            self.requests.append(request)
-            wire = self._wire(str(request["messages"]))
-            if wire.hangs:
-                await reader.read()
-            elif not wire.drops:
-                await _write(writer, wire)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            return
-        finally:
-            writer.close()
+        request = json.loads((await read_request(reader)).body)
+        self.requests.append(request)
+        wire = self._wire(str(request["messages"]))
+        if wire.hangs:
+            await reader.read()
+        elif not wire.drops:
+            await _write(writer, wire)
 
     def _wire(self, messages: str) -> Wire:
         case = re.search(r"case-(\w+)", messages)
@@ -86,12 +82,9 @@ class ModelServer:
     @asynccontextmanager
     async def run(self) -> AsyncIterator[Self]:
         """Serve on a free port."""
-        server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-        try:
+        async with serving(self._answer) as port:
+            self.url = f"http://127.0.0.1:{port}/v1"
             yield self
-        finally:
-            server.close()
 
 
 async def _write(writer: asyncio.StreamWriter, wire: Wire) -> None:

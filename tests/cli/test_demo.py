@@ -1,4 +1,5 @@
-"""`copilot demo` and `copilot fault` as a person or a script runs them."""
+"""`copilot demo` and `copilot fault`: what is refused, and what is left of a demo that is ended as it starts. A whole
+demo: tests/e2e."""
 
 import json
 import signal
@@ -6,13 +7,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import psutil
 import pytest
 
-from copilot.embedded.data_folder import find_demo, owned_folder
+from copilot.embedded.data_folder import owned_folder
 from tests.cli.forked import assert_refused, forked
 
 COPILOT = (sys.executable, "-m", "copilot")
@@ -61,40 +60,6 @@ def running() -> Iterator[subprocess.Popen[str]]:
     ) as demo:
         yield demo
         demo.kill()
-
-
-def first_line(demo: subprocess.Popen[str]) -> dict[str, Any]:
-    assert demo.stdout is not None
-    line: dict[str, Any] = json.loads(demo.stdout.readline() or "null")
-    return line
-
-
-@pytest.mark.servers
-@pytest.mark.alone
-def test_a_demo_gives_a_verdict_takes_a_fault_from_a_second_terminal_and_ends_on_ctrl_c(
-    running: subprocess.Popen[str],
-) -> None:
-    line = first_line(running)
-    assert set(line) == {
-        *("time", "health_state", "stale", "coverage", "bottleneck", "fired_gates", "top_factor", "readings")
-    }
-    demo = find_demo(None)
-    assert demo.pid == running.pid
-    assert httpx.get(f"{demo.page}/status", trust_env=False).status_code == 200
-
-    assert forked("fault", "idle").stdout == "idle: no new workflows are started\n"
-    again = forked("fault", "idle")
-    assert (again.returncode, again.stderr) == (2, "copilot: idle is already active: clear idle first\n")
-    assert forked("fault", "--clear").stdout == "idle is cleared\n"
-
-    processes = family(running.pid)
-    assert len(processes) > 8
-    running.send_signal(signal.SIGINT)
-    assert running.wait(60) == 0
-    assert end(processes) == []
-    assert not demo.data_dir.exists()
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(demo.page, trust_env=False)
 
 
 @pytest.mark.servers

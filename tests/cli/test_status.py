@@ -34,15 +34,17 @@ from copilot.embedded.data_folder import owned_folder
 from copilot.errors import SettingsError, SourceError
 from copilot.rules.model import Evaluation
 from copilot.settings.api import ApiSettings
+from tests.api.standin import ToldLoop
 from tests.evaluations import evaluation
 from tests.fakes.memory_store import MemoryStore
 from tests.local.test_data_folder import described
 
 
-class Said:
-    """A loop that says what the test wants."""
+class Said(ToldLoop):
+    """A loop that says what the test wants, anew whenever it is asked."""
 
     def __init__(self, states: dict[str, str]) -> None:
+        super().__init__()
         self.states = states
 
     async def evaluation(self, cluster: str) -> Evaluation | None:
@@ -50,13 +52,6 @@ class Said:
 
     async def revision(self, cluster: str) -> str:  # noqa: ARG002
         return Instant.now().format_iso()
-
-    async def unsaved(self, cluster: str) -> str | None:  # noqa: ARG002
-        """No verdict waits."""
-        return None
-
-    async def cycle_sec(self, cluster: str) -> float | None:  # noqa: ARG002
-        return None
 
 
 def served(settings: ApiSettings | None = None, **states: str) -> AbstractContextManager[str]:

@@ -12,14 +12,12 @@ from copilot.metrics.dialects import dialect_by_name, raw_name
 from copilot.metrics.resolve import leaves_of
 from copilot.metrics.window import histogram_quantile
 from copilot.rules.flow import BACKLOG as WAITING
-from copilot.rules.flow import PROGRESS, cluster_flow, queue_flows
-from copilot.rules.gates.context import GateContext
+from copilot.rules.flow import PROGRESS
 from copilot.rules.gates.registry import OF_COMPLETED_WORK, judge
-from copilot.rules.memory import Memory
 from copilot.rules.signals.expressions import SERVICES, Gauge, Leaf, Matcher, Quantile, Rate, leaves
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS, ids
-from copilot.rules.thresholds import Thresholds
+from tests.cluster_signals import seen_by_gates
 from tests.recorded_pages import WINDOW_SEC, Roll, played, roll
 
 SERVER_IDS = tuple(i for i, s in SPECS.items() if s.role == "server" and s.source in ("metrics", "api or metrics"))
@@ -36,13 +34,6 @@ def after(scene: str, mark: str, sec: float = 0.0) -> int:
 def why(signals: Signals, signal_id: str) -> MissingCode | None:
     found = signals.why_missing(signal_id)
     return found.code if found else None
-
-
-def view_of(signals: Signals) -> GateContext:
-    """What the gates see of these readings alone."""
-    cluster = cluster_flow(signals)
-    queues = queue_flows(signals)
-    return GateContext(signals, cluster, queues, Memory(), Thresholds(), WINDOW_SEC, signals.time)
 
 
 def reads(scene: str, target: str = "server") -> int:
@@ -113,7 +104,7 @@ def test_gauges_refreshed_once_a_minute_are_missing_after_a_restart_not_zero() -
     assert {why(s, i) for s in signals[back:shown] for i in BACKLOG} == {MissingCode.ABSENT}
     assert all(s.targets == {"server": 1, "worker": 2} for s in signals)
     assert [signals[shown].value(i) for i in BACKLOG] == [0.0] * 3
-    judged = {g.name: g for g in judge(view_of(signals[back]))}
+    judged = {g.name: g for g in judge(seen_by_gates(signals[back]))}
     assert judged["backlog_age"].fired is None
 
 
@@ -190,7 +181,7 @@ def test_no_traffic_is_covered_has_no_value_and_is_not_zero() -> None:
     assert set(signals.missing) == {"connection_pool.utilization_pct"}
     page = roll("idle", "server").reads[-1].page or {}
     assert any(s.startswith("service_latency_bucket") for s in page)
-    unfired = [g for g in judge(view_of(signals)) if g.fired]
+    unfired = [g for g in judge(seen_by_gates(signals)) if g.fired]
     assert unfired == []
 
 
@@ -223,7 +214,7 @@ def test_attempts_go_on_while_nobody_works_and_the_cluster_is_stalled_all_the_sa
     feverish = signals.model_copy(update={"readings": signals.readings | {
         i: 1000.0 for i in SPECS if any(leaf.series.family in ATTEMPTS - {"service_requests"} for leaf in parts(i))
         and isinstance(SPECS[i].expression, Rate)}})  # fmt: skip
-    fired = [{g.name for g in judge(view_of(s)) if g.fired} for s in (signals, feverish)]
+    fired = [{g.name for g in judge(seen_by_gates(s)) if g.fired} for s in (signals, feverish)]
     assert "work_stalled" in fired[0]
     assert fired[0] == fired[1]
 

@@ -1,10 +1,14 @@
 """What is named as the cause, whose problem it is, and what is advised."""
 
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from copilot.rules.findings.context import Action
 from copilot.rules.findings.registry import FINDINGS
-from copilot.rules.model import ActionType, BottleneckClassification, SuggestedAction
+from copilot.rules.model import ActionType, SuggestedAction
 from copilot.rules.scaling import RESTART_TO_REDISTRIBUTE, ScalingRule, broken_rule, offered
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from tests.cluster_signals import after, blind, healthy, judged, play, workers_down
@@ -12,6 +16,7 @@ from tests.cluster_signals import after, blind, healthy, judged, play, workers_d
 full = workers_down(60.0, workers__activity_slots_available=0.0, workers__activity_slots_used=4.0).model_copy(
     update={"targets": {"server": 1, "worker": 2}}
 )
+MADE: dict[str, Callable[..., Signals]] = {"healthy": healthy, "workers_down": workers_down, "blind": blind}
 
 
 def test_each_finding_says_which_other_looks_most_like_it_and_what_tells_them_apart() -> None:
@@ -23,64 +28,9 @@ def test_each_finding_says_which_other_looks_most_like_it_and_what_tells_them_ap
         assert "; there " in difference
 
 
-CAUSES: dict[str, tuple[Signals, str, str]] = {
-    "nobody polls": (workers_down(60.0), "no_pollers", "worker_limited"),
-    "no free slot": (full, "slots_exhausted", "worker_limited"),
-    "frozen server": (healthy(frontend__reachable=0.0), "server_unreachable", "server_limited"),
-    "dead server": (blind(reachable=0.0), "server_unreachable", "server_limited"),
-    "no metrics": (blind(), "metrics_blind", "healthy"),
-    "namespace rate limit": (
-        workers_down(60.0, frontend__throttled_per_sec=8.0, matching__tasks_dispatched_per_sec=2.0),
-        "rate_limited",
-        "server_limited",
-    ),
-    "persistence rate limit": (
-        healthy(persistence__throttled_per_sec=200.0, history__throttled_per_sec=150.0),
-        "persistence_throttled",
-        "server_limited",
-    ),
-    "failing database": (
-        healthy(persistence__error_rate_per_sec=3.0, demand__rejected_per_sec=4.0),
-        "persistence_failing",
-        "server_limited",
-    ),
-    "failing requests": (
-        healthy(frontend__error_rate_per_sec=9.0, demand__rejected_per_sec=4.0),
-        "frontend_errors",
-        "server_limited",
-    ),
-    "failing workflows": (
-        healthy(workflow_completion__completion_rate=0.4, workflow_completion__failed_per_sec=1.8),
-        "application_failures",
-        "healthy",
-    ),
-    "failing workflow tasks": (healthy(workflow_tasks__failed_per_sec=4.0), "workflow_task_failures", "worker_limited"),
-    "retries": (healthy(activity_tasks__failed_per_sec=15.0), "retry_storm", "healthy"),
-    "burst": (healthy(demand__starts_per_sec=15.0), "load_burst", "healthy"),
-    "client mistakes": (healthy(clients__mistakes_per_sec=6.0), "client_mistakes", "healthy"),
-    "a restarted server": (
-        healthy(
-            deploy__membership_changes_per_min=2.0, frontend__error_rate_per_sec=2.0, frontend__latency_p99_ms=3000.0
-        ),
-        "membership_change",
-        "server_limited",
-    ),
-    "a database too slow for any request": (
-        healthy(persistence__latency_p99_ms=2100.0, frontend__error_rate_per_sec=2.0, demand__rejected_per_sec=1.5),
-        "persistence_slow",
-        "server_limited",
-    ),
-    "errors beside a slow database": (
-        healthy(persistence__latency_p99_ms=400.0, frontend__error_rate_per_sec=2.0),
-        "frontend_errors",
-        "server_limited",
-    ),
-    "a slow server just after its start": (
-        healthy(deploy__membership_changes_per_min=2.0, frontend__latency_p99_ms=3000.0),
-        "membership_change",
-        "server_limited",
-    ),
-    "mismatch": (healthy(workers__workflow_pollers=400.0), "poller_executor_mismatch", "healthy"),
+CAUSES: dict[str, tuple[Signals, str, str]] = {"no free slot": (full, "slots_exhausted", "worker_limited")} | {
+    case["what"]: (MADE[case["signals"]](**case["changes"]), case["finding"], case["bottleneck"])
+    for case in tomllib.loads(Path(__file__).with_name("causes.toml").read_text(encoding="utf-8"))["cause"]
 }
 
 
@@ -92,8 +42,7 @@ def test_the_cause_is_named_first_and_the_bottleneck_told(signals: Signals, caus
 
 def test_a_healthy_cluster_has_nothing_to_say() -> None:
     evaluation = after(healthy())
-    assert evaluation.top_factor is None
-    assert evaluation.bottleneck is BottleneckClassification.HEALTHY
+    assert (evaluation.top_factor, evaluation.bottleneck.value) == (None, "healthy")
 
 
 def test_dead_workers_are_to_be_started_and_the_server_left_alone() -> None:

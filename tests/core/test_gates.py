@@ -4,20 +4,15 @@ import pytest
 
 from copilot.explain.gates import gate_sentence
 from copilot.rules.flow import Flow, cluster_flow, queue_flows
-from copilot.rules.gates.context import GateContext
 from copilot.rules.gates.registry import GATES, judge
 from copilot.rules.memory import Memory, QueueMemory
 from copilot.rules.model import GateResult, Severity
 from copilot.rules.signals.readings import Signals
-from copilot.rules.thresholds import Thresholds
-from tests.cluster_signals import START, healthy, play, with_queues, workers_down
+from tests.cluster_signals import START, healthy, play, seen_by_gates, with_queues, workers_down
 
 
 def gates(signals: Signals, memory: Memory | None = None) -> dict[str, GateResult]:
-    view = GateContext(
-        signals, cluster_flow(signals), queue_flows(signals), memory or Memory(), Thresholds(), 30.0, signals.time
-    )
-    return {g.name: g for g in judge(view)}
+    return {g.name: g for g in judge(seen_by_gates(signals, memory))}
 
 
 def fired(signals: Signals, memory: Memory | None = None) -> set[str]:
@@ -254,30 +249,21 @@ def test_a_lost_reading_clears_a_gate_only_where_others_tell_that_it_cannot_fire
 
 
 def test_one_small_queue_that_falls_behind_makes_no_cluster_critical() -> None:
-    old = {"demand.tasks_added_per_sec": 0.2, "matching.tasks_dispatched_per_sec": 0.05, "matching.backlog_count": 40.0}
-    rest = {"demand.tasks_added_per_sec": 17.3, "matching.tasks_dispatched_per_sec": 17.3}
-    ages = {"matching.workflow_backlog_age_sec": 200.0}
+    rest = row(17.3, 17.3)
     now = healthy(
         matching__backlog_count=40.0, matching__workflow_backlog_age_sec=200.0, matching__tasks_dispatched_per_sec=17.35
     )
-    signals = with_queues(now, attic=old | ages, orders=rest)
+    signals = with_queues(now, attic=row(0.2, 0.05, 40.0, 200.0), orders=rest)
     flows = {**queue_flows(signals), cluster_flow(signals).key: cluster_flow(signals)}
     younger = ((START.subtract(seconds=60), 140.0),)
     memory = Memory(queues={key: QueueMemory(ages=younger) for key in flows})
     assert "falling_behind" not in fired(signals, memory)
-    half = {i: 8.0 if i == "demand.tasks_added_per_sec" else v for i, v in old.items()}
-    large = with_queues(now, attic=half | ages, orders=rest)
+    large = with_queues(now, attic=row(8.0, 0.05, 40.0, 200.0), orders=rest)
     assert "falling_behind" in fired(large, memory)
 
 
 def test_several_small_stalled_queues_are_stalled_together() -> None:
-    stalled = {
-        "demand.tasks_added_per_sec": 1.0,
-        "matching.tasks_dispatched_per_sec": 0.0,
-        "matching.backlog_count": 60.0,
-        "matching.workflow_backlog_age_sec": 60.0,
-    }
-    busy_one = {"demand.tasks_added_per_sec": 10.0, "matching.tasks_dispatched_per_sec": 10.0}
+    stalled, busy_one = row(1.0, 0.0, 60.0, 60.0), row(10.0, 10.0)
     now = healthy(matching__backlog_count=180.0, matching__workflow_backlog_age_sec=60.0)
     one = with_queues(now, a=stalled, orders=busy_one)
     assert {"queue_stalled"} == {"queue_stalled", "work_stalled"} & set(fired(one))

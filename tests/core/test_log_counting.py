@@ -141,32 +141,32 @@ def spiking(counts: list[int], spans: list[float] | None = None, line: LogLine =
     return said
 
 
-def test_a_pattern_that_breaks_out_after_silence_spikes_once() -> None:
-    assert spiking([0, 0, 0, 0, 40, 45, 50]) == [False] * 4 + [True, False, False]
+FEW, CHATTER = SPIKE_LINES - 1, LogLine("all is well today", INFO)
+WARNING = LogLine("nothing is well today", WARN)
 
 
-def test_it_spikes_again_when_it_gets_three_times_worse() -> None:
-    assert spiking([0, 0, 0, 0, 40, 119, 357]) == [False] * 4 + [True, False, True]
-
-
-def test_what_is_usual_and_what_comes_and_goes_does_not_spike() -> None:
-    assert not any(spiking([20, 30, 25, 40, 60, 20, 55, 70]))
-    assert not any(spiking([50, 0, 0, 0, 0, 0, 60, 0, 0, 0, 0, 100]))
-
-
-def test_few_lines_do_not_spike_and_nothing_does_before_its_past_is_known() -> None:
-    assert not any(spiking([0, 0, 0, 0, 0, SPIKE_LINES - 1]))
-    assert spiking([0] * SPIKE_AFTER + [SPIKE_LINES])[-1]
-    assert not any(spiking([0] * (SPIKE_AFTER - 1) + [500]))
+@pytest.mark.parametrize(
+    ("counts", "at", "line"),
+    [
+        ([0, 0, 0, 0, 40, 45, 50], [4], LOCKED),
+        ([0, 0, 0, 0, 40, 119, 357], [4, 6], LOCKED),
+        ([20, 30, 25, 40, 60, 20, 55, 70], [], LOCKED),
+        ([50, 0, 0, 0, 0, 0, 60, 0, 0, 0, 0, 100], [], LOCKED),
+        ([0, 0, 0, 0, 0, FEW], [], LOCKED),
+        ([0] * SPIKE_AFTER + [SPIKE_LINES], [SPIKE_AFTER], LOCKED),
+        ([0] * (SPIKE_AFTER - 1) + [500], [], LOCKED),
+        ([0, 0, 0, 0, 90], [], CHATTER),
+        ([0, 0, 0, 0, 90], [4], WARNING),
+    ],
+    ids=["out of silence, once", "three times worse, again", "usual", "comes and goes", "few lines",
+         "a past just known", "a past not yet known", "chatter nobody knows", "a warning nobody knows"],
+)  # fmt: skip
+def test_a_pattern_spikes_when_it_breaks_out_of_its_past(counts: list[int], at: list[int], line: LogLine) -> None:
+    assert [tick for tick, spikes in enumerate(spiking(counts, line=line)) if spikes] == at
 
 
 def test_a_longer_reading_is_judged_by_its_rate() -> None:
     assert not any(spiking([10, 10, 10, 10, 100], spans=[30, 30, 30, 30, 300]))
-
-
-def test_chatter_nobody_knows_never_spikes_and_a_warning_nobody_knows_does() -> None:
-    assert not any(spiking([0, 0, 0, 0, 90], line=LogLine("all is well today", INFO)))
-    assert spiking([0, 0, 0, 0, 90], line=LogLine("nothing is well today", WARN))[-1]
 
 
 def test_lines_that_could_not_all_be_read_are_counted_and_said() -> None:

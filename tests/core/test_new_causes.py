@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from copilot.rules.bottleneck import draining, limited_flows, workers_gone
-from copilot.rules.flow import HIDDEN, Flow, cluster_flow, queue_flows
+from copilot.rules.flow import HIDDEN, Flow, queue_flows
 from copilot.rules.gates.context import GateContext
 from copilot.rules.gates.registry import BY_NAME
 from copilot.rules.memory import Memory, QueueMemory, activity_partly_full, full_slots
@@ -14,8 +14,7 @@ from copilot.rules.model import GateResult
 from copilot.rules.signals.credible import credible
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.rules.signals.versions import Release, lowest, release
-from copilot.rules.thresholds import Thresholds
-from tests.cluster_signals import START, healthy, play, with_queues
+from tests.cluster_signals import START, healthy, play, seen_by_gates, with_queues
 from tests.new_causes import QUEUED, SHOWN, dead_letters, hosts, limited, not_polling, process_down, row, with_rows
 from tests.scraped import Pages, read
 
@@ -25,9 +24,7 @@ AGO = START.subtract(seconds=60)
 
 def view(signals: Signals, **memory: object) -> GateContext:
     """What gates look at, with this memory."""
-    return GateContext(
-        signals, cluster_flow(signals), queue_flows(signals), Memory(**memory), Thresholds(), 30.0, signals.time
-    )
+    return seen_by_gates(signals, Memory(**memory))
 
 
 def of_orders(signals: Signals, **past: object) -> tuple[GateContext, Flow]:
@@ -364,19 +361,6 @@ def matching(*versions: str, api: tuple[str, ...] = ()) -> Signals:
     return read(pages, at=60, versions=api)
 
 
-@pytest.mark.parametrize("versions", [("1.31.2",), ("1.32.0", "1.31.2")], ids=["old", "upgrading"])
-def test_a_server_without_added_tasks_gives_offered_ones_instead(versions: tuple[str, ...]) -> None:
-    signals = matching(*versions)
-    assert signals.value(ADDED) == pytest.approx(2.0)
-    assert signals.sources[ADDED] == "syncmatch_latency_count"
-    assert [r.labels["task_queue"] for r in signals.rows(ADDED)] == ["orders"]
-
-
-def test_a_server_that_counts_added_tasks_and_shows_none_has_none() -> None:
-    signals = matching("1.32.0")
-    assert (signals.value(ADDED), ADDED in signals.sources) == (0.0, False)
-
-
 @pytest.mark.parametrize(
     ("pages", "api", "zero"),
     [
@@ -402,17 +386,18 @@ def test_a_version_that_nobody_knows_is_named_in_the_reason() -> None:
     assert why.detail.endswith("which version the server is, is unknown: it says nightly")
 
 
-def test_of_an_unknown_version_what_is_not_seen_is_missing_and_not_zero() -> None:
-    signals = matching()
-    assert signals.sources[ADDED] == "syncmatch_latency_count"
-    why = signals.why_missing("matching.backlog_count")
-    assert why is not None
-    assert why.code is MissingCode.ABSENT
-    assert "which version the server is, is unknown" in why.detail
-
-
-def test_what_an_old_version_does_not_emit_has_no_source() -> None:
-    why = matching("1.23.0").why_missing("matching.backlog_count")
-    assert why is not None
-    assert why.code is MissingCode.NO_SOURCE
-    assert "new in 1.25" in why.detail
+def test_where_added_tasks_are_not_counted_offered_ones_are_and_what_a_version_lacks_has_no_source() -> None:
+    for old in (("1.31.2",), ("1.32.0", "1.31.2"), ()):
+        signals = matching(*old)
+        assert signals.value(ADDED) == pytest.approx(2.0)
+        assert signals.sources[ADDED] == "syncmatch_latency_count"
+        assert [r.labels["task_queue"] for r in signals.rows(ADDED)] == ["orders"]
+    new = matching("1.32.0")
+    assert (new.value(ADDED), ADDED in new.sources) == (0.0, False)
+    for version, code, words in (
+        ((), MissingCode.ABSENT, "which version the server is, is unknown"),
+        (("1.23.0",), MissingCode.NO_SOURCE, "new in 1.25"),
+    ):
+        why = matching(*version).why_missing("matching.backlog_count")
+        assert why is not None
+        assert (why.code, words in why.detail) == (code, True)

@@ -10,6 +10,15 @@ from tests.cluster_signals import CONTEXT, after, healthy, play, with_queues, wo
 QUEUE = {"namespace": "default", "task_queue": "orders", "task_type": "workflow"}
 
 
+def row(added: float, dispatched: float, backlog: float = 0.0, age_sec: float = 0.0) -> dict[str, float]:
+    return {
+        "demand.tasks_added_per_sec": added,
+        "matching.tasks_dispatched_per_sec": dispatched,
+        "matching.backlog_count": backlog,
+        "matching.workflow_backlog_age_sec": age_sec,
+    }
+
+
 def of_versions(signals: Signals, backlog: dict[str, float], pollers: dict[str, float]) -> Signals:
     def rows(values: dict[str, float]) -> tuple[BreakdownRow, ...]:
         return tuple(BreakdownRow(labels={**QUEUE, "worker_version": v}, value=n) for v, n in values.items())
@@ -62,36 +71,19 @@ def test_workers_gone_within_a_long_rate_window_are_not_said_to_poll() -> None:
 
 
 def test_tasks_that_came_since_the_last_tick_are_not_called_abandoned() -> None:
-    busy = {
-        "demand.tasks_added_per_sec": 17.5,
-        "matching.tasks_dispatched_per_sec": 17.5,
-        "matching.backlog_count": 0.0,
-    }
-    quiet = {"demand.tasks_added_per_sec": 0.0, "matching.tasks_dispatched_per_sec": 0.0, "matching.backlog_count": 0.0}
-    first = with_queues(healthy(), orders=busy, reports=quiet)
+    first = with_queues(healthy(), orders=row(17.5, 17.5), reports=row(0.0, 0.0))
     then = with_queues(
         healthy(matching__backlog_count=8.0, matching__workflow_backlog_age_sec=1.4),
-        orders=busy,
-        reports={**quiet, "matching.backlog_count": 8.0, "matching.workflow_backlog_age_sec": 1.4},
+        orders=row(17.5, 17.5),
+        reports=row(0.0, 0.0, 8.0, 1.4),
     )
     evaluations, _ = play([first, first, then])
     assert [f.finding for f in evaluations[-1].findings] == []
 
 
 def test_an_abandoned_queue_is_listed_and_moves_nothing() -> None:
-    busy = {
-        "demand.tasks_added_per_sec": 17.5,
-        "matching.tasks_dispatched_per_sec": 17.5,
-        "matching.backlog_count": 0.0,
-    }
-    old = {
-        "demand.tasks_added_per_sec": 0.0,
-        "matching.tasks_dispatched_per_sec": 0.0,
-        "matching.backlog_count": 5.0,
-        "matching.workflow_backlog_age_sec": 90_000.0,
-    }
     signals = healthy(matching__backlog_count=5.0, matching__workflow_backlog_age_sec=90_000.0)
-    evaluation = after(with_queues(signals, orders=busy, attic=old), ticks=12)
+    evaluation = after(with_queues(signals, orders=row(17.5, 17.5), attic=row(0.0, 0.0, 5.0, 90_000.0)), ticks=12)
     assert evaluation.verdict.health_state.value == "happy"
     assert [(f.finding, f.subject) for f in evaluation.findings] == [("abandoned_queue", "attic")]
     assert evaluation.findings[0].suggested_actions[0].risk_level == "high"

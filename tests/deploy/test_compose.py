@@ -27,17 +27,13 @@ UNASKED = {"docker-proxy", "alloy"}
 OURS = {"schema": "start", "start": "start", "worker": "worker", "api": "api"}
 
 
-def by_name(names: set[str] | dict[str, Any]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("name", sorted(names))
-
-
 def test_it_is_valid_by_the_compose_specification() -> None:
     validator = jsonschema.Draft202012Validator(schema("compose-spec"))
     assert [f"{e.json_path}: {e.message}" for e in validator.iter_errors(STACK)] == []
 
 
-@by_name(SERVICES)
-def test_a_service_has_few_rights_and_bounds(name: str) -> None:
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_has_few_rights_and_bounds_a_known_image_and_a_command_and_can_be_asked_how_it_is(name: str) -> None:
     service = SERVICES[name]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
@@ -45,29 +41,17 @@ def test_a_service_has_few_rights_and_bounds(name: str) -> None:
     assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
     assert not service.get("privileged")
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in service.get("ports", ()))
-
-
-@by_name(SERVICES)
-def test_an_image_is_ours_or_has_a_version(name: str) -> None:
-    service = SERVICES[name]
+    if name not in ONE_SHOT | UNASKED:
+        assert set(service["healthcheck"]) == {"test", "interval", "timeout", "retries", "start_period"}
     if name in OURS:
         assert service["build"]["target"] == OURS[name]
         assert OURS[name] in stages(DOCKERFILE.read_text())
         assert (FOLDER / service["build"]["context"] / service["build"]["dockerfile"]).resolve() == DOCKERFILE
+        command = service.get("command", [OURS[name]])
+        assert CliRunner().invoke(app, [*command, "--help"]).exit_code == 0
+        assert ("--insecure" in command) == (name == "api")
     else:
         assert re.fullmatch(r"[\w/.-]+:v?\d+(\.\d+)+", service["image"])
-
-
-@by_name(set(SERVICES) - ONE_SHOT - UNASKED)
-def test_what_keeps_running_can_be_asked_how_it_is(name: str) -> None:
-    assert set(SERVICES[name]["healthcheck"]) == {"test", "interval", "timeout", "retries", "start_period"}
-
-
-@by_name(OURS)
-def test_a_service_of_ours_runs_a_command_that_there_is(name: str) -> None:
-    command = SERVICES[name].get("command", [OURS[name]])
-    assert CliRunner().invoke(app, [*command, "--help"]).exit_code == 0
-    assert ("--insecure" in command) == (name == "api")
 
 
 def test_nobody_waits_for_what_can_never_come() -> None:

@@ -1,40 +1,52 @@
-"""A demo that `copilot doctor` looks at, and whose server freezes."""
+"""A demo in a folder of its own, as a person starts it: second terminals find it, `copilot doctor` looks at it, its
+server freezes, and Ctrl-C leaves nothing."""
 
 import json
-from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.running_demo import CRITICAL_WITHIN, HAPPY_WITHIN, PRINTED_WITHIN, Demo, running_demo
-from tests.folders import passable_folder
+from copilot.embedded.data_folder import find_demo
+from tests.cli.forked import forked
+from tests.e2e.running_demo import CRITICAL_WITHIN, HAPPY_WITHIN, PRINTED_WITHIN, running_demo
 
-pytestmark = [pytest.mark.servers, pytest.mark.alone]
-
-
-@pytest.fixture(scope="module")
-def demo() -> Iterator[Demo]:
-    with passable_folder() as folder, running_demo(folder) as running:
-        running.until_state("happy", within=60)
-        yield running
+pytestmark = [pytest.mark.servers, pytest.mark.long]
 
 
-def test_doctor_reads_every_primary_and_worker_signal_and_says_what_would_turn_the_others_on(demo: Demo) -> None:
-    done = demo.copilot("doctor", "--json", "--config", str(demo.described().config))
-    assert done.returncode == 0, done.stderr
-    (found,) = json.loads(done.stdout)["clusters"]
-    assert (found["coverage"]["primary"], found["coverage"]["worker"]) == (1.0, 1.0)
-    assert {c["status"] for c in found["checks"]} == {"ok"}
-    missing = {s["id"]: s["hint"] for s in found["signals"] if s["status"] == "missing"}
-    assert list(missing) == ["connection_pool.utilization_pct"]
-    assert "PostgreSQL only" in missing["connection_pool.utilization_pct"]
-    assert all(s["hint"] for s in found["signals"] if s["status"] == "unmeasured")
+@pytest.mark.timeout(900)
+def test_a_demo_takes_faults_from_second_terminals_and_freezes_and_ctrl_c_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with running_demo(tmp_path, own_folder=True) as demo:
+        assert set(demo.next(within=240)) == {
+            *("time", "health_state", "stale", "coverage", "bottleneck", "fired_gates", "top_factor", "readings")
+        }
+        found = find_demo(None)
+        assert found.pid == demo.process.pid
 
+        assert forked("fault", "idle").stdout == "idle: no new workflows are started\n"
+        again = forked("fault", "idle")
+        assert (again.returncode, again.stderr) == (2, "copilot: idle is already active: clear idle first\n")
+        assert forked("fault", "--clear").stdout == "idle is cleared\n"
 
-def test_a_frozen_server_is_critical_unreachable_and_recovered_from(demo: Demo) -> None:
-    demo.fault("server-frozen")
-    lines = demo.until_state("critical", CRITICAL_WITHIN + PRINTED_WITHIN)
-    assert lines[-1]["top_factor"] == "server_unreachable"
-    assert lines[-1]["bottleneck"] == "server_limited"
-    assert lines[-1]["readings"]["frontend.reachable"] == 0.0
-    demo.fault("server-frozen", "--clear")
-    demo.until_state("happy", HAPPY_WITHIN)
+        demo.until_state("happy", within=120)
+        done = demo.copilot("doctor", "--json", "--config", str(found.config))
+        assert done.returncode == 0, done.stderr
+        (seen,) = json.loads(done.stdout)["clusters"]
+        assert (seen["coverage"]["primary"], seen["coverage"]["worker"]) == (1.0, 1.0)
+        assert {c["status"] for c in seen["checks"]} == {"ok"}
+        missing = {s["id"]: s["hint"] for s in seen["signals"] if s["status"] == "missing"}
+        assert list(missing) == ["connection_pool.utilization_pct"]
+        assert "PostgreSQL only" in missing["connection_pool.utilization_pct"]
+        assert all(s["hint"] for s in seen["signals"] if s["status"] == "unmeasured")
+
+        assert forked("fault", "server-frozen").returncode == 0
+        last = demo.until_state("critical", CRITICAL_WITHIN + PRINTED_WITHIN)[-1]
+        assert (last["top_factor"], last["bottleneck"]) == ("server_unreachable", "server_limited")
+        assert last["readings"]["frontend.reachable"] == 0.0
+        assert forked("fault", "server-frozen", "--clear").returncode == 0
+        demo.until_state("happy", HAPPY_WITHIN)
+
+        demo.ends_on_ctrl_c()
+    assert not found.data_dir.exists()

@@ -16,7 +16,7 @@ from lab.scenarios import SCENARIOS
 
 pytestmark = pytest.mark.servers
 
-TINY = Phases(interval_sec=2.0, warm_sec=6.0, before_sec=4.0, fault_sec=10.0, after_sec=6.0)
+TINY = Phases(interval_sec=2.0, warm_sec=6.0, before_sec=8.0, fault_sec=16.0, after_sec=6.0)
 
 
 class Shown(Show):
@@ -42,7 +42,7 @@ def children() -> set[psutil.Process]:
     return set(psutil.Process().children(recursive=True))
 
 
-@pytest.mark.alone
+@pytest.mark.long
 async def test_a_run_injects_and_clears_the_fault_and_leaves_a_recording_with_its_marks(tmp_path: Path) -> None:
     shown, before = Shown(), children()
     await run_scenario(SCENARIOS["half-the-workers"], tmp_path, shown, TINY)
@@ -52,13 +52,15 @@ async def test_a_run_injects_and_clears_the_fault_and_leaves_a_recording_with_it
     recorded = list(ticks)
     taken = Taken.model_validate_json((tmp_path / "half-the-workers.json").read_bytes())
     assert (header.cluster, header.interval_sec, taken.scenario) == ("half-the-workers", 2.0, "half-the-workers")
-    assert len(recorded) == len(shown.evaluations) == 10
+    assert len(recorded) == len(shown.evaluations)
     assert taken.marks.before <= recorded[0].time < taken.marks.fault < taken.marks.after < recorded[-1].time
     assert recorded[-1].time < taken.marks.end
-    assert [t.targets["worker"] for t in recorded if t.time < taken.marks.fault] == [2, 2]
+    assert {t.targets["worker"] for t in recorded if t.time < taken.marks.fault} == {2}
     assert 1 in [t.targets["worker"] for t in recorded if taken.marks.fault < t.time < taken.marks.after]
     assert set(taken.machine) == {"cpus", "python", "temporal_server"}
-    assert [t.phase for t in shown.evaluations] == ["before"] * 2 + ["fault"] * 5 + ["after"] * 3
+    phases = [t.phase for t in shown.evaluations]
+    assert list(dict.fromkeys(phases)) == ["before", "fault", "after"]
+    assert phases == sorted(phases, key=["before", "fault", "after"].index)
     assert "half-the-workers: worker-2 is killed and stays down" in shown.events
     assert children() <= before
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.fakes.http import read_request, response
 from tests.fakes.serving import serving
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -41,20 +42,16 @@ class StandIn:
         return f"http://127.0.0.1:{self.port}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        first, *lines = head.strip().split("\r\n")
-        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        request = await read_request(reader)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        self.posted.append(Posted(first.split(" ")[1], headers, body))
+        self.posted.append(Posted(request.path, request.headers, request.body))
         self.reached.set()
         if answer is None:
             await reader.read()
         else:
             status, more, text = answer
-            fields = {"Content-Length": str(len(text)), "Connection": "close", **more}
-            lines = [f"HTTP/1.1 {status} Said", *(f"{name}: {value}" for name, value in fields.items())]
-            writer.write("\r\n".join([*lines, "", ""]).encode() + text)
+            fields = {"Connection": "close", **more}
+            writer.write(response(f"{status} Said", text, *(f"{name}: {value}" for name, value in fields.items())))
             await writer.drain()
 
 

@@ -24,33 +24,7 @@ from tests.notify.standin import Answer, standing_in
 
 TOKEN = "T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX"
 KEY = "R0UT1NGK3YR0UT1NGK3YR0UT1NGK3Y00"
-# https://developer.pagerduty.com/docs/events-api-v2-overview: the fields, and what they may be.
-TEXT = {"type": "string"}
-SOME_TEXT = TEXT | {"minLength": 1}
-EVENT_V2 = {
-    "type": "object",
-    "required": ["routing_key", "event_action", "dedup_key"],
-    "additionalProperties": False,
-    "properties": {
-        "routing_key": TEXT | {"minLength": 32, "maxLength": 32},
-        "event_action": {"enum": ["trigger", "acknowledge", "resolve"]},
-        "dedup_key": TEXT | {"maxLength": 255},
-        **dict.fromkeys(("client", "client_url"), TEXT),
-        "links": {"type": "array", "items": {"type": "object", "required": ["href"]}},
-        "payload": {
-            "type": "object",
-            "required": ["summary", "source", "severity"],
-            "additionalProperties": False,
-            "properties": {
-                "summary": SOME_TEXT | {"maxLength": 1024},
-                "source": SOME_TEXT,
-                "severity": {"enum": ["critical", "error", "warning", "info"]},
-                **dict.fromkeys(("timestamp", "component", "group", "class"), TEXT),
-                "custom_details": {"type": "object"},
-            },
-        },
-    },
-}
+EVENT_V2 = json.loads(Path(__file__).with_name("pagerduty_event_v2.json").read_text(encoding="utf-8"))
 
 
 def webhook(url: str, **more: object) -> NotifySettings:

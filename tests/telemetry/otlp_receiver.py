@@ -10,6 +10,7 @@ from typing import Any, Self
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tests.fakes.http import read_request
 from tests.fakes.serving import serving
 
 
@@ -70,10 +71,9 @@ class Receiver:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-            headers = {k.lower(): v for k, _, v in (h.partition(": ") for h in head[1:] if h)}
-            body = await reader.readexactly(int(headers["content-length"]))
-            self._take(head[0].split(" ")[1], gzip.decompress(body) if "content-encoding" in headers else body)
+            request = await read_request(reader)
+            packed = "content-encoding" in request.headers
+            self._take(request.path, gzip.decompress(request.body) if packed else request.body)
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n")
             await writer.drain()
 
