@@ -22,6 +22,7 @@ from copilot.replay import read_ticks, record
 from copilot.rules.findings.processes import SERVICES
 from copilot.rules.signals.logs import LogReading, with_logs
 from copilot.rules.signals.readings import MissingCode, Signals
+from copilot.rules.signals.taxonomy import SPECS
 from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, PrometheusSettings
 from copilot.settings.load import Settings
 from copilot.sources import Source
@@ -29,6 +30,7 @@ from copilot.sources.checks import MIN_SAMPLES, PageCheck, RoleCheck, check_page
 from copilot.sources.scrape.pages import same_process
 from copilot.sources.temporal.client import watched_client
 from copilot.sources.temporal.health import Frontend
+from copilot.sources.temporal.heartbeats import HEARTBEAT_IDS
 from copilot.store.check import inspect
 
 DEADLINE_SEC = 10.0
@@ -292,9 +294,10 @@ async def _watched(cluster: ClusterSettings) -> tuple[Check, ...]:
     if checks[0].status is not OK:
         return (*checks, _check(SKIPPED, "task queues", "not tried"))
     try:
-        queues, unlisted = await frontend.task_queues(cluster, Instant.now())
+        queues, unlisted, workers = await frontend.in_use(cluster, Instant.now())
     except SourceError as error:
         return (*checks, _refused("task queues", error, WARNING))
+    checks = (*checks, _heartbeats(workers, cluster))
     if not queues:
         return (*checks, _check(SKIPPED, "task queues", "none is in use yet"))
     more = f" and {len(queues) - NAMED_QUEUES} more" if len(queues) > NAMED_QUEUES else ""
@@ -306,6 +309,21 @@ async def _watched(cluster: ClusterSettings) -> tuple[Check, ...]:
         found += f"; {unlisted[0]}" + (f" (and {len(unlisted) - 1} more)" if len(unlisted) > 1 else "")
         return (*checks, _check(WARNING, "task queues", found, fix))
     return (*checks, _check(OK, "task queues", found))
+
+
+def _heartbeats(workers: Counter[str] | None, cluster: ClusterSettings) -> Check:
+    """Which workers send heartbeats, and where none is scraped, what scraping them would add."""
+    name, total = "worker heartbeats", sum((workers or {}).values())
+    if workers is None:
+        return _check(SKIPPED, name, "this server does not list them, or not to this account")
+    if not total:
+        return _check(SKIPPED, name, "no worker sends any; SDKs do by default, Python since 1.20")
+    sdks = ", ".join(f"{sdk} × {n}" for sdk, n in workers.most_common())
+    found = f"sent by {total} worker{'s' if total != 1 else ''} ({sdks})"
+    if not cluster.prometheus and all(page.role != "worker" for page in cluster.metrics):
+        more = [spec.id for spec in SPECS.values() if spec.role == "worker" and spec.source == "metrics"]
+        found += f": scraping is not needed for {', '.join(HEARTBEAT_IDS)}; only a scrape gives {', '.join(more)}"
+    return _check(OK, name, found)
 
 
 async def _frontend(name: str, frontend: Frontend) -> tuple[Check, ...]:

@@ -104,15 +104,16 @@ def _one(parts: Mapping[Source, Signals], now: Instant) -> Signals:
     known = Counter(i for part in parts.values() for i in part.readings)
     api_last = sorted(parts, key=lambda source: source.name == "api")
     won = {i: _winner(i, merged, {s: parts[s] for s in (api_last if i in API_LAST else parts)}) for i in known}
-    return merged.model_copy(update={"sources": {i: name for i, name in won.items() if name and known[i] > 1}})
+    origins = {i: name for i, name in won.items() if name and (known[i] > 1 or i in merged.sources)}
+    return merged.model_copy(update={"sources": origins})
 
 
 def _winner(signal_id: str, merged: Signals, parts: Mapping[Source, Signals]) -> str:
-    """Whose reading was taken; empty where none has one."""
+    """Whose reading was taken, or what in it was; empty where none has one."""
     if merged.value(signal_id) is None and not merged.quiet(signal_id):
         return ""
     has = Signals.quiet if merged.quiet(signal_id) else lambda part, i: part.value(i) is not None
-    return next((source.name for source, part in parts.items() if has(part, signal_id)), "")
+    return next((p.sources.get(signal_id, source.name) for source, p in parts.items() if has(p, signal_id)), "")
 
 
 def _answer(source: Source, task: asyncio.Task[Signals], now: Instant, late: Missing) -> Signals:

@@ -71,12 +71,13 @@ async def test_a_quiet_queue_is_found_behind_a_page_full_of_a_busy_one() -> None
 
 @dataclass
 class Service:
-    """A frontend: one workflow task waits on each queue. `refuses` says how calls fail. `made`: when which queue was
-    described, or another call made ("")."""
+    """A frontend of a server of this version: one workflow task waits on each queue. `refuses` says how calls fail.
+    `made`: when which queue was described, or another call made ("")."""
 
     queues: Sequence[str]
     refuses: Callable[[str, Any], RPCStatusCode | None] = lambda _name, _request: None
     made: list[tuple[float, str]] = field(default_factory=list)
+    version: str = ""
 
     def __getattr__(self, name: str) -> Any:
         async def call(request: Any, timeout: timedelta) -> Any:  # noqa: ARG001
@@ -89,6 +90,8 @@ class Service:
                 answer.versions_info[""].types_info[1].stats.approximate_backlog_count = 1
             elif queue:
                 answer.stats.approximate_backlog_count = int(request.task_queue_type == 1)
+            elif name == "get_cluster_info":
+                answer.server_version = self.version
             elif name == "list_workflow_executions":
                 for found in self.queues:
                     answer.executions.add(task_queue=found)
