@@ -232,9 +232,8 @@ async def test_slots_pollers_and_caches_are_read_from_heartbeats_where_no_worker
 
 async def test_a_killed_worker_counts_for_three_heartbeats_and_then_its_slots_are_missing(server: DevServer) -> None:
     async with source_of(server, namespaces=("default",), task_queues=("my-orders",)) as source:
-        async with load_of(server, free_ports(1)[0], heartbeat_sec=1):
-            alive = await read_until(source, lambda s: slots(s)[0] is not None)
-            assert slots(alive, "workflow") == (100.0, 0.0) or slots(alive, "workflow")[1]
+        async with load_of(server, free_ports(1)[0], heartbeat_sec=5):
+            await read_until(source, lambda s: (slots(s, "workflow")[0] or 0) > 50)
         said = "no worker has sent a heartbeat within 3 of its intervals"
         await read_until(source, lambda s: why(s) == (MissingCode.TARGET_DOWN, said))
 
