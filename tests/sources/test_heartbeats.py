@@ -93,7 +93,7 @@ def test_slots_that_no_number_limits_are_missing_for_their_task_queue_and_used_o
 
 
 def test_workers_of_one_go_process_share_a_cache_and_others_have_their_own() -> None:
-    process = {"host_info": {"worker_grouping_key": "process"}, "current_sticky_cache_size": 7}
+    process: dict[str, Any] = {"host_info": {"worker_grouping_key": "process"}, "current_sticky_cache_size": 7}
     for sdk, size in (("temporal-go", 7.0), ("temporal-python", 14.0)):
         assert read([beat("a", sdk_name=sdk, **process), beat("b", sdk_name=sdk, **process)]).values[CACHED] == size
 

@@ -190,15 +190,20 @@ async def test_every_user_namespace_is_read_and_activities_alone_are_found(serve
 
 def holding(client: Client, queue: str = "held", **options: Any) -> Worker:
     """A worker whose activities hold their slots."""
-    runner = UnsandboxedWorkflowRunner()
-    workflows = {"workflows": [Holds], "activities": [hold], "workflow_runner": runner}
-    return Worker(client, task_queue=queue, **workflows, **options)
+    return Worker(
+        client,
+        task_queue=queue,
+        workflows=[Holds],
+        activities=[hold],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        **options,
+    )
 
 
-def why(signals: Signals) -> tuple[MissingCode, str] | None:
+def why_no_slots(signals: Signals) -> tuple[MissingCode, str] | None:
     """Why the used activity slots are missing."""
     missing = signals.why_missing("workers.activity_slots_used")
-    return missing and (missing.code, missing.detail)
+    return (missing.code, missing.detail) if missing else None
 
 
 def slots(signals: Signals, kind: str = "activity") -> tuple[float | None, float | None]:
@@ -211,8 +216,8 @@ async def test_slots_pollers_and_caches_are_read_from_heartbeats_where_no_worker
     client = await Client.connect(server.address, namespace="beats", runtime=BEATING)
     cluster = ClusterSettings(temporal=WatchedTemporal(address=server.address, namespaces=("beats",)))
     async with holding(client, max_concurrent_activities=3), source_of(server, namespaces=("beats",)) as source:
-        for n in range(2):
-            await answered(lambda n=n: client.start_workflow(Holds.run, id=f"holds-{n}", task_queue="held"))
+        await answered(lambda: client.start_workflow(Holds.run, id="holds-1", task_queue="held"))
+        await client.start_workflow(Holds.run, id="holds-2", task_queue="held")
         await read_until(source, lambda s: slots(s) == (1.0, 2.0))
         signals = await collect([source], Instant.now())
         assert [r.labels for r in signals.rows("workers.activity_slots_used")] == [
@@ -235,7 +240,7 @@ async def test_a_killed_worker_counts_for_three_heartbeats_and_then_its_slots_ar
         async with load_of(server, free_ports(1)[0], heartbeat_sec=5):
             await read_until(source, lambda s: (slots(s, "workflow")[0] or 0) > 50)
         said = "no worker has sent a heartbeat within 3 of its intervals"
-        await read_until(source, lambda s: why(s) == (MissingCode.TARGET_DOWN, said))
+        await read_until(source, lambda s: why_no_slots(s) == (MissingCode.TARGET_DOWN, said))
 
 
 async def test_slots_of_resource_based_tuners_have_no_number_and_silent_workers_make_all_missing(
@@ -253,4 +258,4 @@ async def test_slots_of_resource_based_tuners_have_no_number_and_silent_workers_
         unheard = await Client.connect(server.address, namespace=silent.namespace, runtime=quiet, identity="unheard")
         async with holding(unheard, "tuned"), source_of(server, namespaces=("tuned",)) as source:
             said = "some pollers of task queue tuned of namespace tuned send no heartbeats"
-            await read_until(source, lambda s: why(s) == (MissingCode.ABSENT, said))
+            await read_until(source, lambda s: why_no_slots(s) == (MissingCode.ABSENT, said))
