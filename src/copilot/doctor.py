@@ -22,6 +22,7 @@ from copilot.redaction.redactor import redacted
 from copilot.replay import read_ticks, record
 from copilot.rules.signals.logs import LogReading, with_logs
 from copilot.rules.signals.readings import MissingCode, ServerFacts, Signals
+from copilot.rules.signals.taxonomy import SPECS
 from copilot.rules.signals.versions import lowest
 from copilot.settings.clusters import ClusterSettings, MetricsEndpoint
 from copilot.settings.load import Settings
@@ -31,6 +32,8 @@ from copilot.sources.checks import PageCheck, RoleCheck, ServerProcesses
 from copilot.sources.scrape.pages import same_process
 from copilot.sources.temporal.client import watched_client
 from copilot.sources.temporal.health import Frontend
+from copilot.sources.temporal.heartbeats import HEARTBEAT_IDS
+from copilot.sources.temporal.queues import QueueKey
 from copilot.store.check import inspect
 
 DEADLINE_SEC = 10.0
@@ -355,15 +358,20 @@ async def _watched(cluster: ClusterSettings) -> tuple[tuple[Check, ...], ServerF
     except SettingsError as error:
         return (_check(FAILED, "Temporal frontend", str(error)),), ServerFacts()
     checks, facts = await _frontend("Temporal frontend", frontend)
-    queues = await _task_queues(frontend, cluster) if checks[0].status is OK else None
-    return (*checks, queues or _check(SKIPPED, "task queues", "not tried")), facts
+    if checks[0].status is not OK:
+        return (*checks, _check(SKIPPED, "task queues", "not tried")), facts
+    return (*checks, *await _in_use(frontend, cluster)), facts
 
 
-async def _task_queues(frontend: Frontend, cluster: ClusterSettings) -> Check:
+async def _in_use(frontend: Frontend, cluster: ClusterSettings) -> tuple[Check, ...]:
     try:
-        queues, unlisted = await _twice(lambda: frontend.task_queues(cluster, Instant.now()))
+        queues, unlisted, workers = await _twice(lambda: frontend.in_use(cluster, Instant.now()))
     except SourceError as error:
-        return _refused("task queues", error, WARNING, _ANSWERED_FIXES)
+        return (_refused("task queues", error, WARNING, _ANSWERED_FIXES),)
+    return _queues_in_use(queues, unlisted), _heartbeats(workers, cluster)
+
+
+def _queues_in_use(queues: Sequence[QueueKey], unlisted: Sequence[str]) -> Check:
     if not queues:
         return _check(SKIPPED, "task queues", "none is in use yet")
     more = f" and {len(queues) - NAMED_QUEUES} more" if len(queues) > NAMED_QUEUES else ""
@@ -375,6 +383,21 @@ async def _task_queues(frontend: Frontend, cluster: ClusterSettings) -> Check:
         found += f"; {unlisted[0]}" + (f" (and {len(unlisted) - 1} more)" if len(unlisted) > 1 else "")
         return _check(WARNING, "task queues", found, fix)
     return _check(OK, "task queues", found)
+
+
+def _heartbeats(workers: Counter[str] | None, cluster: ClusterSettings) -> Check:
+    """Which workers send heartbeats, and where none is scraped, what scraping them would add."""
+    name, total = "worker heartbeats", sum((workers or {}).values())
+    if workers is None:
+        return _check(SKIPPED, name, "this server does not list them, or not to this account")
+    if not total:
+        return _check(SKIPPED, name, "no worker sends any; SDKs do by default, Python since 1.20")
+    sdks = ", ".join(f"{sdk} × {n}" for sdk, n in workers.most_common())
+    found = f"sent by {total} worker{'s' if total != 1 else ''} ({sdks})"
+    if not cluster.prometheus and all(page.role != "worker" for page in cluster.metrics):
+        more = [spec.id for spec in SPECS.values() if spec.role == "worker" and spec.source == "metrics"]
+        found += f": scraping is not needed for {', '.join(HEARTBEAT_IDS)}; only a scrape gives {', '.join(more)}"
+    return _check(OK, name, found)
 
 
 async def _frontend(name: str, frontend: Frontend) -> tuple[tuple[Check, Check], ServerFacts]:

@@ -1,4 +1,4 @@
-"""A worker and about three workflows a second on my-orders: `small_load.py ADDRESS METRICS_PORT`."""
+"""A worker and about three workflows a second on my-orders: `small_load.py ADDRESS METRICS_PORT [HEARTBEAT_SEC]`."""
 
 import asyncio
 import sys
@@ -26,10 +26,12 @@ class Order:
         return await workflow.execute_activity(step, number, start_to_close_timeout=timedelta(seconds=5))
 
 
-async def main(address: str, metrics_port: str) -> None:
+async def main(address: str, metrics_port: str, heartbeat_sec: str = "60") -> None:
     """Run until killed."""
     metrics = PrometheusConfig(bind_address=f"127.0.0.1:{metrics_port}")
-    client = await Client.connect(address, runtime=Runtime(telemetry=TelemetryConfig(metrics=metrics)))
+    every = timedelta(seconds=int(heartbeat_sec))
+    runtime = Runtime(telemetry=TelemetryConfig(metrics=metrics), worker_heartbeat_interval=every)
+    client = await Client.connect(address, runtime=runtime)
     async with Worker(
         client,
         task_queue="my-orders",

@@ -1,5 +1,5 @@
-"""Task queues of all kinds at one real server, each test in its own namespaces: activities alone, worker deployments;
-and refusals."""
+"""Task queues of all kinds and the workers behind them at one real server, each test in its own namespaces: activities
+alone, worker deployments, heartbeats; and refusals."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -14,12 +14,17 @@ from temporalio.api.workflowservice.v1 import ListWorkersRequest, SetWorkerDeplo
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.runtime import Runtime, TelemetryConfig
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig, WorkerTuner
 from whenever import Instant
 
+from copilot.doctor import diagnose
+from copilot.embedded.ports import free_ports
+from copilot.pipeline import collect
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.settings.clusters import ClusterSettings, WatchedTemporal
+from copilot.settings.load import Settings
 from copilot.sources.temporal.source import TemporalApiSource
+from tests.sources.test_temporal_api import load_of
 from tests.sources.watched_frontend import DevServer, answered, dev_server, start_on
 
 pytestmark = [pytest.mark.servers, pytest.mark.asyncio(loop_scope="module")]
@@ -31,6 +36,12 @@ TASKS, POLLERS = "version.backlog_count", "version.pollers"
 async def step(number: int) -> int:
     """Gives back what it got."""
     return number
+
+
+@activity.defn
+async def hold() -> None:
+    """Takes a slot until the worker stops."""
+    await asyncio.Event().wait()
 
 
 @workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
@@ -54,6 +65,16 @@ class Waits:
     async def run(self) -> None:
         """Nothing but wait."""
         await workflow.wait_condition(lambda: self.told)
+
+
+@workflow.defn
+class Holds:
+    """One activity that holds its slot."""
+
+    @workflow.run
+    async def run(self) -> None:
+        """Until it is stopped."""
+        await workflow.execute_activity(hold, start_to_close_timeout=timedelta(minutes=5))
 
 
 def shop_worker(client: Client, build: str) -> Worker:
@@ -165,3 +186,76 @@ async def test_every_user_namespace_is_read_and_activities_alone_are_found(serve
     async with source_of(server, namespace="absent") as absent:
         why = (await absent.read(Instant.now())).missing["matching.backlog_count"]
         assert (why.code, why.detail) == (MissingCode.ABSENT, "the workflows of namespace absent: not found")
+
+
+def holding(client: Client, queue: str = "held", **options: Any) -> Worker:
+    """A worker whose activities hold their slots."""
+    return Worker(
+        client,
+        task_queue=queue,
+        workflows=[Holds],
+        activities=[hold],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        **options,
+    )
+
+
+def why_no_slots(signals: Signals) -> tuple[MissingCode, str] | None:
+    """Why the used activity slots are missing."""
+    missing = signals.why_missing("workers.activity_slots_used")
+    return (missing.code, missing.detail) if missing else None
+
+
+def slots(signals: Signals, kind: str = "activity") -> tuple[float | None, float | None]:
+    """Free slots, and used ones."""
+    return signals.value(f"workers.{kind}_slots_available"), signals.value(f"workers.{kind}_slots_used")
+
+
+async def test_slots_pollers_and_caches_are_read_from_heartbeats_where_no_worker_is_scraped(server: DevServer) -> None:
+    await server.namespace("beats")
+    client = await Client.connect(server.address, namespace="beats", runtime=BEATING)
+    cluster = ClusterSettings(temporal=WatchedTemporal(address=server.address, namespaces=("beats",)))
+    async with holding(client, max_concurrent_activities=3), source_of(server, namespaces=("beats",)) as source:
+        await answered(lambda: client.start_workflow(Holds.run, id="holds-1", task_queue="held"))
+        await client.start_workflow(Holds.run, id="holds-2", task_queue="held")
+        await read_until(source, lambda s: slots(s) == (1.0, 2.0))
+        signals = await collect([source], Instant.now())
+        assert [r.labels for r in signals.rows("workers.activity_slots_used")] == [
+            {"namespace": "beats", "task_queue": "held"}
+        ]
+        assert (signals.value("workers.activity_pollers") or 0) >= 1
+        assert (signals.value("workers.workflow_pollers") or 0) >= 2
+        assert signals.value("worker_cache.sticky_size") == 2.0
+        assert signals.sources["workers.activity_slots_used"] == "worker heartbeats"
+        diagnosis = await diagnose(Settings(clusters=(cluster,)), [cluster], quick=True)
+        [check] = [c for c in diagnosis.clusters[0].checks if c.name == "worker heartbeats"]
+        assert check.found.startswith("sent by 1 worker (temporal-python 1.")
+        needed, _, scraped = check.found.partition("only a scrape gives")
+        assert "workers.activity_slots_used" in needed
+        assert "workers.restarts" in scraped
+
+
+async def test_a_killed_worker_counts_for_three_heartbeats_and_then_its_slots_are_missing(server: DevServer) -> None:
+    async with source_of(server, namespaces=("default",), task_queues=("my-orders",)) as source:
+        async with load_of(server, free_ports(1)[0], heartbeat_sec=5):
+            await read_until(source, lambda s: (slots(s, "workflow")[0] or 0) > 50)
+        said = "no worker has sent a heartbeat within 3 of its intervals"
+        await read_until(source, lambda s: why_no_slots(s) == (MissingCode.TARGET_DOWN, said))
+
+
+async def test_slots_of_resource_based_tuners_have_no_number_and_silent_workers_make_all_missing(
+    server: DevServer,
+) -> None:
+    silent = await server.namespace("tuned")
+    client = await Client.connect(server.address, namespace="tuned", runtime=BEATING)
+    tuner = WorkerTuner.create_resource_based(target_memory_usage=1.0, target_cpu_usage=1.0)
+    quiet = Runtime(telemetry=TelemetryConfig(), worker_heartbeat_interval=None)
+    async with holding(client, "tuned", tuner=tuner):
+        async with source_of(server, namespaces=("tuned",), task_queues=("tuned",)) as source:
+            await answered(lambda: client.start_workflow(Holds.run, id="holds", task_queue="tuned"))
+            signals = await read_until(source, lambda s: slots(s) == (None, 1.0))
+            assert signals.missing["workers.activity_slots_available"].detail.startswith("not limited by number")
+        unheard = await Client.connect(server.address, namespace=silent.namespace, runtime=quiet, identity="unheard")
+        async with holding(unheard, "tuned"), source_of(server, namespaces=("tuned",)) as source:
+            said = "some pollers of task queue tuned of namespace tuned send no heartbeats"
+            await read_until(source, lambda s: why_no_slots(s) == (MissingCode.ABSENT, said))

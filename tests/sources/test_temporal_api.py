@@ -44,12 +44,19 @@ class Watched:
 
 
 @asynccontextmanager
+async def load_of(server: DevServer, port: int, heartbeat_sec: int = 60) -> AsyncIterator[None]:
+    """A worker and its load, in a process that is killed at the end."""
+    path = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    async with process(sys.executable, str(LOAD), server.address, str(port), str(heartbeat_sec), env=path):
+        yield
+
+
+@asynccontextmanager
 async def watched(folder: Path) -> AsyncIterator[Watched]:
     (worker_port,) = free_ports(1)
-    path = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     async with (
         dev_server(folder) as server,
-        process(sys.executable, str(LOAD), server.address, str(worker_port), env=path),
+        load_of(server, worker_port),
         AsyncExitStack() as stack,
     ):
         pages = {"server": server.metrics_url, "worker": f"http://127.0.0.1:{worker_port}/metrics"}

@@ -98,4 +98,5 @@ def _origin(spec: SignalSpec) -> str:
     api = names[API] if "api" in spec.source else ""
     metrics = names[SERVER_PAGE if spec.role == "server" else WORKER_PAGE]
     families = f"{metrics} {', '.join(families_of(spec))}" if spec.expression is not None else ""
-    return ", else ".join(filter(None, (api, families)))
+    ordered = (families, api) if spec.source.startswith("metrics") else (api, families)
+    return ", else ".join(filter(None, ordered))

@@ -62,8 +62,9 @@ class SignalSpec:
     `worse`: which direction is worse; None where neither is. `expression` and `breakdown`: how metrics give it, in one
     number and by labels. `source`: what measures it; of two, the one named first is preferred: the API for backlogs
     (stock servers refresh these gauges once a minute), metrics for rates (they have the window of all other rates, and
-    the sticky queues). `emitted_by`: the only server service whose pages hold its series; empty where there is no single
-    one. `hint`: what turns it on besides the setup of its source; where nothing measures it, what that means.
+    the sticky queues) and for workers (heartbeats, which the API lists, are up to a minute old). `emitted_by`: the only
+    server service whose pages hold its series; empty where there is no single one. `hint`: what turns it on besides the
+    setup of its source; where nothing measures it, what that means.
     `substitute`: how servers that do not emit its families have it.
     `dashboard`: the Grafana dashboard that has its panel. `card`: its place on the page; None where it is no key signal.
     """

@@ -11,11 +11,13 @@ from copilot.errors import SourceError
 from copilot.rules.signals.readings import MissingCode
 from copilot.settings.clusters import ClusterSettings, WatchedTemporal
 from copilot.sources.temporal.client import MAX_PAGES, RateLimitedClient
+from copilot.sources.temporal.heartbeats import WorkerHeartbeats
 from copilot.sources.temporal.queues import QueueKey, worker_version
 
 REMEMBER_SEC = 24 * 3600.0
 MAX_VERSIONS = 20
 LIST_EVERY_SEC = 60.0
+HEARTBEATS_EVERY_SEC = 25.0
 CURRENT_VERSIONS_EVERY_SEC = 1.0
 QUEUES_OF_VERSION_EVERY_SEC = 300.0
 REFUSED_AGAIN_SEC = 120.0
@@ -90,7 +92,8 @@ class QueueDiscovery:
     """Finds task queues and their worker versions. `advance` makes some of the calls that are due.
 
     `last_seen` of each queue known; `_listed`: the user namespaces, None before they were listed; `_statuses` of the
-    builds of each (namespace, deployment); `_versions`: the worker versions each queue has had."""
+    builds of each (namespace, deployment); `_versions`: the worker versions each queue has had; `heartbeats` of the
+    workers."""
 
     def __init__(self, client: RateLimitedClient, watched: Watched) -> None:
         self._client = client
@@ -101,6 +104,7 @@ class QueueDiscovery:
         self.last_seen = dict.fromkeys(watched.named, Instant.MIN)
         self._statuses: dict[tuple[str, str], dict[str, int]] = {}
         self._versions: dict[QueueKey, set[str]] = {}
+        self.heartbeats = WorkerHeartbeats()
 
     @property
     def queues(self) -> tuple[QueueKey, ...]:
@@ -150,6 +154,11 @@ class QueueDiscovery:
         known = len(self.namespaces) - waiting
         detail = f"the task queues of {known} of {len(self.namespaces)} namespaces are known so far"
         return SourceError(MissingCode.DROPPED, detail)
+
+    def workers_unlisted(self) -> SourceError | None:
+        """Why the workers of some namespace cannot be listed; None when all can, or were not yet."""
+        results = (self._results.get(Job("workers", namespace), _Result()) for namespace in self.namespaces)
+        return next((result.error for result in results if result.error is not None), None)
 
     def refused(self) -> tuple[str, ...]:
         """The lists that permissions forbid, in words."""
@@ -249,12 +258,16 @@ class QueueDiscovery:
         for execution in (await self._client.call(request, str(job))).executions:
             self._saw(job.namespace, execution.task_queue, now)
 
-    async def _workers(self, job: Job, now: Instant) -> None:
-        for page in await self._client.pages(v1.ListWorkersRequest(namespace=job.namespace, page_size=200), str(job)):
-            for worker in page.workers or [info.worker_heartbeat for info in page.workers_info]:
-                of = worker.deployment_version
-                version = worker_version(of.deployment_name, of.build_id) if of.deployment_name else ""
-                self._saw(job.namespace, worker.task_queue, now, version)
+    async def _workers(self, job: Job, now: Instant) -> float:
+        pages = await self._client.pages(v1.ListWorkersRequest(namespace=job.namespace, page_size=1000), str(job))
+        beats = [info.worker_heartbeat for page in pages for info in page.workers_info]
+        for worker in [worker for page in pages for worker in page.workers] or beats:
+            of = worker.deployment_version
+            version = worker_version(of.deployment_name, of.build_id) if of.deployment_name else ""
+            self._saw(job.namespace, worker.task_queue, now, version)
+        kept = [beat for beat in beats if not self._watched.leaves_out(beat.task_queue)]
+        self.heartbeats.record(job.namespace, kept, now, complete=not pages[-1].next_page_token)
+        return HEARTBEATS_EVERY_SEC if beats else LIST_EVERY_SEC
 
     async def _deployments(self, job: Job, _now: Instant) -> float:
         found = set()

@@ -1,6 +1,8 @@
 """A Temporal frontend and its permissions, for `copilot doctor`. Read-only, a handful of calls."""
 
+from collections import Counter
 from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, GetSystemInfoRequest
 from temporalio.client import Client
@@ -17,6 +19,15 @@ from copilot.sources.temporal.source import MAX_LISTS
 TIMEOUT_SEC = 5.0
 LISTS_TIMEOUT_SEC = 10.0
 DESCRIBED = 3
+
+
+class InUse(NamedTuple):
+    """What is in use: the task queues, the lists that permissions forbid, in words, and how many workers of which SDK
+    send heartbeats; None where the server does not list them, or may not."""
+
+    queues: tuple[QueueKey, ...]
+    refused: tuple[str, ...]
+    workers: Counter[str] | None
 
 
 class Frontend:
@@ -42,9 +53,8 @@ class Frontend:
         async with _answering():
             await self._calls.call(DescribeNamespaceRequest(namespace=self.namespace))
 
-    async def task_queues(self, cluster: ClusterSettings, now: Instant) -> tuple[tuple[QueueKey, ...], tuple[str, ...]]:
-        """The task queues in use or named in settings, and the lists that permissions forbid, in words. Describes a few
-        queues as the source does."""
+    async def in_use(self, cluster: ClusterSettings, now: Instant) -> InUse:
+        """The task queues in use or named in settings, and the workers. Describes a few queues as the source does."""
         discovery = QueueDiscovery(self._calls, Watched(cluster, self.namespace))
         async with _answering(LISTS_TIMEOUT_SEC):
             await discovery.advance(now, MAX_LISTS)
@@ -53,7 +63,10 @@ class Frontend:
         for key in discovery.queues[:DESCRIBED]:
             async with _answering():
                 await QueueDescriber(self._calls).describe(key, discovery.versions(key), Instant.now)
-        return discovery.queues, discovery.refused()
+        beats = [beat for _, beat in discovery.heartbeats.live(discovery.namespaces)]
+        workers = Counter(f"{beat.sdk_name} {beat.sdk_version}".strip() for beat in beats)
+        unlisted = discovery.workers_unlisted() is not None
+        return InUse(discovery.queues, discovery.refused(), None if unlisted else workers)
 
 
 def _answering(seconds: float = TIMEOUT_SEC) -> AbstractAsyncContextManager[None]:

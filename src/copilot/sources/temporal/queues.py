@@ -57,6 +57,11 @@ class QueueKey:
     def __str__(self) -> str:
         return f"task queue {self.task_queue} of namespace {self.namespace}"
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """Its labels in a breakdown."""
+        return {"namespace": self.namespace, "task_queue": self.task_queue}
+
 
 class Part(NamedTuple):
     """Tasks of one type for one worker version: the backlog, the age of its oldest task in seconds, tasks added and
@@ -73,11 +78,12 @@ class Part(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Description:
     """A task queue at an instant, by task type and worker version. Without `by_version` the server does not tell
-    versions apart, and the whole backlog is `unversioned`."""
+    versions apart, and the whole backlog is `unversioned`. `polling`: identities of those that polled within 75 s."""
 
     time: Instant
     parts: Mapping[tuple[str, str], Part]
     by_version: bool = True
+    polling: frozenset[str] = frozenset()
 
     @property
     def size(self) -> tuple[int, float]:
@@ -134,18 +140,24 @@ class QueueDescriber:
         if not any(info.HasField("stats") for info in found.values()):
             raise RPCError("no stats by version", RPCStatusCode.UNIMPLEMENTED, b"")
         at = now()
-        return Description(at, {part: _part(info.stats, info.pollers, at) for part, info in found.items()})
+        parts = {part: _part(info.stats, _recent(info.pollers, at), len(info.pollers)) for part, info in found.items()}
+        polling = {p.identity for info in found.values() for p in _recent(info.pollers, at)}
+        return Description(at, parts, polling=frozenset(polling))
 
     async def _by_type(self, key: QueueKey, now: Clock) -> Description:
+        polling: set[str] = set()
+
         async def of_type(kind: str) -> Part:
             answer = await self._client.call(_request(key, task_queue_type=TYPES[kind]), str(key))
             if not answer.HasField("stats"):
                 raise SourceError(MissingCode.ABSENT, "this server does not report backlogs", asked=str(key))
-            return _part(answer.stats, answer.pollers, now())
+            recent = _recent(answer.pollers, now())
+            polling.update(p.identity for p in recent)
+            return _part(answer.stats, recent, len(answer.pollers))
 
         found = await asyncio.gather(*(of_type(kind) for kind in KINDS))
         parts = {(kind, UNVERSIONED): part for kind, part in zip(KINDS, found, strict=True)}
-        return Description(now(), parts, by_version=False)
+        return Description(now(), parts, by_version=False, polling=frozenset(polling))
 
 
 def _request(key: QueueKey, **options: Any) -> DescribeTaskQueueRequest:
@@ -153,15 +165,19 @@ def _request(key: QueueKey, **options: Any) -> DescribeTaskQueueRequest:
     return DescribeTaskQueueRequest(namespace=key.namespace, task_queue=queue, report_stats=True, **options)
 
 
-def _part(stats: TaskQueueStats, pollers: Sequence[PollerInfo], now: Instant) -> Part:
+def _recent(pollers: Iterable[PollerInfo], now: Instant) -> list[PollerInfo]:
     oldest = now.subtract(seconds=POLLER_RECENT_SEC).timestamp(unit="nanosecond")
+    return [p for p in pollers if p.last_access_time.ToNanoseconds() >= oldest]
+
+
+def _part(stats: TaskQueueStats, recent: Sequence[PollerInfo], pollers: int) -> Part:
     return Part(
         backlog=max(0, stats.approximate_backlog_count),
         age=max(0.0, stats.approximate_backlog_age.ToNanoseconds() / 1e9),
         added=max(0.0, stats.tasks_add_rate),
         dispatched=max(0.0, stats.tasks_dispatch_rate),
-        pollers=len(pollers),
-        recent=sum(p.last_access_time.ToNanoseconds() >= oldest for p in pollers),
+        pollers=pollers,
+        recent=len(recent),
     )
 
 
@@ -261,7 +277,7 @@ def queue_readings(
     for signal_id, field, kinds, total in _SIGNALS:
         found = [(_labels(*of), float(getattr(part, field))) for of, part in parts.items() if of[1] in kinds]
         values[signal_id] = float(total(value for _, value in found)) if found else 0.0
-        rows[signal_id] = _rows([row for row in found if row[1] > 0])
+        rows[signal_id] = top_rows([row for row in found if row[1] > 0])
     pollers = [
         (_labels(*of), float(part.recent))
         for of, part in parts.items()
@@ -269,7 +285,7 @@ def queue_readings(
     ]
     if pollers:
         values[RECENT_POLLERS] = sum(n for _, n in pollers)
-        rows[RECENT_POLLERS] = _rows(pollers, smallest=True)
+        rows[RECENT_POLLERS] = top_rows(pollers, smallest=True)
     if all(d.by_version for d in queues.values()):
         # Both with the same rows: the queues with the largest backlog first, each with all its versions, so that a
         # version without pollers is next to those that have some.
@@ -284,15 +300,15 @@ def queue_readings(
             shown = [(labels, float(getattr(part, field))) for _, part, labels in versions]
             if shown or signal_id == VERSION_BACKLOG:
                 values[signal_id] = math.fsum(value for _, value in shown)
-                rows[signal_id] = _rows(shown[:MAX_BREAKDOWN_ROWS])
+                rows[signal_id] = top_rows(shown[:MAX_BREAKDOWN_ROWS])
     return values, {signal_id: found for signal_id, found in rows.items() if found}
 
 
 def _labels(key: QueueKey, kind: str, **more: str) -> Labels:
-    return {"namespace": key.namespace, "task_queue": key.task_queue, "task_type": kind, **more}
+    return {**key.labels, "task_type": kind, **more}
 
 
-def _rows(values: Sequence[tuple[Labels, float]], *, smallest: bool = False) -> tuple[BreakdownRow, ...]:
+def top_rows(values: Sequence[tuple[Labels, float]], *, smallest: bool = False) -> tuple[BreakdownRow, ...]:
     """At most 20 rows, largest first; with `smallest` the 20 smallest are chosen."""
     chosen = sorted(values, key=lambda v: v[1] if smallest else -v[1])[:MAX_BREAKDOWN_ROWS]
     return tuple(BreakdownRow(labels=labels, value=value) for labels, value in sorted(chosen, key=lambda v: -v[1]))

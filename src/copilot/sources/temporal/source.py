@@ -23,6 +23,7 @@ from copilot.sources import ThrottledLog, time_limit
 from copilot.sources.temporal import queues
 from copilot.sources.temporal.client import CALLS_PER_SEC, RateLimitedClient, connect_failure, rpc_error, watched_client
 from copilot.sources.temporal.discovery import QueueDiscovery, Watched
+from copilot.sources.temporal.heartbeats import HEARTBEAT_IDS, ORIGIN, Read
 from copilot.sources.temporal.queues import KINDS, Description, QueueDescriber, QueueKey, QueueRotation
 
 REACHABLE = "frontend.reachable"
@@ -41,11 +42,11 @@ log = logging.getLogger(__name__)
 
 
 class TemporalApiSource:
-    """Reads `frontend.reachable`, backlogs, rates and pollers of the watched cluster. `now` is the clock. SettingsError
-    where the cluster has no Temporal address."""
+    """Reads `frontend.reachable`, backlogs, rates, pollers and worker heartbeats of the watched cluster. `now` is the
+    clock. SettingsError where the cluster has no Temporal address."""
 
     name = "api"
-    expected = (REACHABLE, *queues.QUEUE_IDS)
+    expected = (REACHABLE, *queues.QUEUE_IDS, *HEARTBEAT_IDS)
 
     def __init__(
         self, cluster: ClusterSettings, *, client: Client | None = None, now: Callable[[], Instant] = Instant.now
@@ -165,11 +166,25 @@ class _Reader:
         values, rows = queues.queue_readings(found, self._polled)
         unversioned = [] if all(d.by_version for d in found.values()) else list(queues.VERSION_IDS)
         why = Missing(code=MissingCode.ABSENT, detail="the worker versions of some task queues cannot be listed")
+        workers = self._heartbeats(found)
         return Signals(
             time=now,
-            readings={REACHABLE: 1.0, **dict.fromkeys(queues.QUEUE_IDS), **values},
+            readings={REACHABLE: 1.0, **dict.fromkeys((*queues.QUEUE_IDS, *HEARTBEAT_IDS)), **values, **workers.values},
             no_traffic=tuple(i for i in queues.POLLER_IDS if i not in values and i not in unversioned),
-            missing=dict.fromkeys(unversioned, why),
-            breakdowns=rows,
+            missing={**dict.fromkeys(unversioned, why), **workers.missing},
+            breakdowns={**rows, **workers.rows},
+            sources=dict.fromkeys(workers.values, ORIGIN),
             server=self.facts,
         )
+
+    def _heartbeats(self, found: dict[QueueKey, Description]) -> Read:
+        """What the workers' heartbeats give, or why they cannot be read."""
+        heartbeats, now = self._discovery.heartbeats, self._clock()
+        heartbeats.saw(found, now)
+        if (error := self._discovery.workers_unlisted()) is None:
+            return heartbeats.read(self._discovery.namespaces, now)
+        code, detail = error.code, str(error)
+        if code is MissingCode.ABSENT:
+            version = self.facts.version if self.facts else "of an unknown version"
+            code, detail = MissingCode.NO_SOURCE, f"server {version} lists no worker heartbeats (since 1.30)"
+        return Read({}, {}, dict.fromkeys(HEARTBEAT_IDS, Missing(code=code, detail=detail)))
