@@ -191,7 +191,10 @@ def _with_remembered_cause(decision: Decision, memory: Memory) -> tuple[Decision
         others = tuple(d for d in found if d.finding != before.finding and not _weak(d))
         return replace(decision, findings=(before, *others), bottleneck=memory.bottleneck), memory
     last = as_past(before) if memory.last_usable == now else as_unsure(before)
-    return replace(decision, findings=(last, *found), bottleneck=memory.bottleneck), memory
+    # What is still seen is not past, although no gate is firing.
+    last = next((d for d in found if (d.finding, d.subject) == (before.finding, before.subject)), last)
+    others = tuple(d for d in found if d is not last)
+    return replace(decision, findings=(last, *others), bottleneck=memory.bottleneck), memory
 
 
 def _weak(detected: Detected) -> bool:
