@@ -69,9 +69,7 @@ def run(
     """Run scenarios on real servers, judge them live and record them; each takes about ten minutes. Exit 1 when a
     verdict differs from its label. Ctrl-C leaves nothing behind.
 
-    Examples:
-      copilot lab run workers-down server-frozen --out recordings
-      copilot lab run --all --server 1.29.1 --at-once 4"""
+    Example: copilot lab run workers-down server-frozen --server 1.29.1 --out recordings"""
     from copilot.embedded.signals import run_until_signal
     from copilot.errors import CopilotError, SettingsError, StartError
     from lab.run import Phases, run_scenario
@@ -120,9 +118,7 @@ def score(
 ) -> None:
     """Compare the verdicts on the recorded incidents with their labels. Exit 1 when a goal is not met.
 
-    Examples:
-      copilot lab score --variants
-      copilot lab score --server 1.31.2"""
+    Example: copilot lab score --server 1.31.2"""
     from copilot.errors import RecordingError
     from lab.recorded_run import RECORDINGS, find_runs
     from lab.score import score_lab

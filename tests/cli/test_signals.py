@@ -57,7 +57,7 @@ def test_the_table_names_every_signal_with_its_source_and_shows_brackets(monkeyp
     shown = CliRunner().invoke(app, ["signals"])
     assert sum(line.startswith("      from ") for line in shown.output.splitlines()) == len(SPECS)
     assert "from Temporal's API, else the server's metrics approximate_backlog_count\n" in shown.output
-    assert "from the workers' metrics temporal_sticky_cache_size\n" in shown.output
+    assert "from the workers' metrics temporal_sticky_cache_size, else Temporal's API\n" in shown.output
     assert "from Temporal's API\n" in shown.output
     assert "from nowhere: server 1.32 counts no retries" in shown.output
 

@@ -178,7 +178,7 @@ def test_no_traffic_is_covered_has_no_value_and_is_not_zero() -> None:
     assert all(signals.covered(i) and signals.value(i) is None for i in quiet)
     assert [signals.value(i) for i in PROGRESS] == [0.0] * len(PROGRESS)
     assert (signals.value("poller.pending_polls") or 0) > 10
-    assert set(signals.missing) == {"connection_pool.utilization_pct"}
+    assert set(signals.missing) == {"connection_pool.utilization_pct", "shard.owned_count"}
     page = roll("idle", "server").reads[-1].page or {}
     assert any(s.startswith("service_latency_bucket") for s in page)
     unfired = [g for g in judge(seen_by_gates(signals)) if g.fired]
@@ -237,6 +237,8 @@ def test_what_waits_is_never_a_quantile_of_what_was_finished() -> None:
     assert latencies | {"workflow_task_attempts"} == OF_COMPLETED_WORK
 
 
+OF_TEMPORAL = {i for i in SPECS if i.startswith("system_workers.")} | {"deploy.task_restarts"}
+"""What is about Temporal's own work, or its processes."""
 SYSTEM = ("temporal_system", "system", "_unknown_")
 
 
@@ -288,7 +290,10 @@ def test_temporals_own_work_is_in_no_reading_of_an_idle_cluster() -> None:
                       "demand.tasks_added_per_sec", "state_transitions.throughput_per_sec"):  # fmt: skip
         assert signals.value(signal_id) == 0.0
     queues = {
-        row.labels["task_queue"] for i in signals.breakdowns for row in signals.rows(i) if "task_queue" in row.labels
+        row.labels["task_queue"]
+        for i in signals.breakdowns
+        for row in signals.rows(i)
+        if "task_queue" in row.labels and not i.startswith("system_workers.")
     }
     assert queues
     assert not any(q.startswith(("temporal_sys", "temporal-sys", "default_worker")) for q in queues)
@@ -303,7 +308,7 @@ def test_only_the_databases_signals_count_what_temporals_own_namespaces_do() -> 
     own = [s for s in page if any(f'namespace="{name}"' in s for name in SYSTEM)]
     counted = {
         leaf.series.family
-        for leaf in leaves_of(SPECS.values())
+        for leaf in leaves_of(s for s in SPECS.values() if s.id not in OF_TEMPORAL)
         if leaf.series.role == "server"
         and leaf != SERVICES
         and any(s.split("{")[0] == raw_name(leaf, dialect_by_name("server")) and wanted_by(leaf, s) for s in own)
