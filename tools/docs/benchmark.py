@@ -43,7 +43,7 @@ known.
 
 
 SERVERS_NOTE = """\
-The same scenarios, all or the most telling ones, on older servers, read without what only a newer server emits
+The same scenarios, all of them or those that say most, on older servers, read without what only a newer server emits
 (`copilot lab run --all --server 1.31.2` takes them, `copilot lab score --server 1.31.2` lists each). The machine was
 busy with other work: a run in which the database's p99 was over 100 ms before the fault is left out.
 """
