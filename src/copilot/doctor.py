@@ -368,7 +368,7 @@ async def _in_use(frontend: Frontend, cluster: ClusterSettings) -> tuple[Check, 
         queues, unlisted, workers = await _twice(lambda: frontend.in_use(cluster, Instant.now()))
     except SourceError as error:
         return (_refused("task queues", error, WARNING, _ANSWERED_FIXES),)
-    return _queues_in_use(queues, unlisted), _heartbeats(workers, cluster)
+    return _queues_in_use(queues, unlisted), *_heartbeats(workers, cluster)
 
 
 def _queues_in_use(queues: Sequence[QueueKey], unlisted: Sequence[str]) -> Check:
@@ -385,19 +385,22 @@ def _queues_in_use(queues: Sequence[QueueKey], unlisted: Sequence[str]) -> Check
     return _check(OK, "task queues", found)
 
 
-def _heartbeats(workers: Counter[str] | None, cluster: ClusterSettings) -> Check:
-    """Which workers send heartbeats, and where none is scraped, what scraping them would add."""
-    name, total = "worker heartbeats", sum((workers or {}).values())
-    if workers is None:
-        return _check(SKIPPED, name, "this server does not list them, or not to this account")
-    if not total:
-        return _check(SKIPPED, name, "no worker sends any; SDKs do by default, Python since 1.20")
-    sdks = ", ".join(f"{sdk} × {n}" for sdk, n in workers.most_common())
+def _heartbeats(workers: Counter[str] | None, cluster: ClusterSettings) -> Iterator[Check]:
+    """Which workers send heartbeats, and where none is scraped, what scraping them would add. Where workers are scraped
+    heartbeats are not missed."""
+    name, counts = "worker heartbeats", workers or Counter[str]()
+    scraped = cluster.prometheus is not None or any(page.role == "worker" for page in cluster.metrics)
+    if not counts:
+        unlisted = "this server does not list them, or not to this account"
+        none = unlisted if workers is None else "no worker sends any; SDKs do by default, Python since 1.20"
+        yield from () if scraped else (_check(SKIPPED, name, none),)
+        return
+    total, sdks = counts.total(), ", ".join(f"{sdk} × {n}" for sdk, n in counts.most_common())
     found = f"sent by {total} worker{'s' if total != 1 else ''} ({sdks})"
-    if not cluster.prometheus and all(page.role != "worker" for page in cluster.metrics):
+    if not scraped:
         more = [spec.id for spec in SPECS.values() if spec.role == "worker" and spec.source == "metrics"]
         found += f": scraping is not needed for {', '.join(HEARTBEAT_IDS)}; only a scrape gives {', '.join(more)}"
-    return _check(OK, name, found)
+    yield _check(OK, name, found)
 
 
 async def _frontend(name: str, frontend: Frontend) -> tuple[tuple[Check, Check], ServerFacts]:
