@@ -6,7 +6,7 @@ PIP = $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check
 INSTALL = $(PIP) install --quiet --require-hashes --only-binary :all:
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-llm lint format docs bench chaos check-deploy lock clean
+.PHONY: help demo lab test test-together test-alone test-llm lint format docs bench chaos check-deploy lock clean
 
 help:  ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,11 +36,16 @@ lab: $(VENV)/.run  ## run and record all scenarios of the lab, which takes hours
 test-llm: $(VENV)/.dev  ## test explanations with a real model: COPILOT_LLM_BASE_URL, COPILOT_LLM_MODEL
 	@$(BIN)/python -m pytest -m llm tests/agents/test_real_model.py $(ARGS)
 
+test: test-together test-alone  ## run the whole test suite, on real servers
+
 # Bytecode is kept even where the environment says it is not: dozens of processes would compile the same again.
-# More processes than cores: a third of the time is waiting for servers, and the longest waits begin first.
-test: export PYTHONDONTWRITEBYTECODE =
-test: $(VENV)/.dev  ## run the whole test suite, on real servers
-	@$(BIN)/python -m pytest -n 5 --dist worksteal $(ARGS)
+# More processes than cores: a third of the time is waiting for servers, and what waits begins first.
+test-together test-alone: export PYTHONDONTWRITEBYTECODE =
+test-together: $(VENV)/.dev
+	@$(BIN)/python -m pytest -n 4 --dist worksteal -m "not alone" $(ARGS)
+
+test-alone: $(VENV)/.dev
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m alone $(ARGS)
 
 lint: $(VENV)/.dev  ## check format, types, import contracts, size and words
 	@$(BIN)/ruff format --check .

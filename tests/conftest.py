@@ -7,6 +7,7 @@ import shutil
 import socket
 from functools import cache
 from itertools import groupby, islice
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +36,12 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`-m alone` imports only files with such tests: collecting all takes longer than the shortest of them."""
+    wanted = config.getoption("markexpr") != "alone" or not collection_path.match("test_*.py")
+    return None if wanted or "mark.alone" in collection_path.read_text(encoding="utf-8") else True
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if "llm" not in config.getoption("markexpr"):
         asks = [item for item in items if item.get_closest_marker("llm")]
@@ -47,21 +54,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             package = str(marker.args[0])
             if shutil.which(PROGRAMS[package]) is None:
                 item.add_marker(pytest.mark.skip(reason=f"needs Debian's package {package}"))
-    if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    if config.getoption("markexpr") != "alone" and (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0"))):
         items[:] = waiting_first(items, workers)
 
 
 def waiting_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
-    """The files with tests that mostly wait, the longest waits before the rest of them, dealt out so that they begin
-    the workers' shares (equal runs of the list, as `worksteal` cuts it): what only computes goes on beside them, and is
-    what is left for the end, when workers without work take it from each other."""
+    """The files with tests that mostly wait for servers, dealt out so that they begin the workers' shares (equal runs
+    of the list, as `worksteal` cuts it): what only computes goes on beside them, and is what is left for the end, when
+    workers without work take it from each other."""
 
-    def rank(item: pytest.Item) -> int:
-        return 0 if item.get_closest_marker("long") else 1 if item.get_closest_marker("servers") else 2
+    def waits(item: pytest.Item) -> bool:
+        return item.get_closest_marker("servers") is not None
 
-    by_rank = sorted(items, key=rank)
-    waiting = [list(of_file) for of, of_file in groupby(by_rank, lambda i: (rank(i), i.path)) if of[0] < 2]
-    others = iter([item for item in items if rank(item) == 2])
+    waiting = [list(of_file) for _, of_file in groupby(filter(waits, items), lambda item: item.path)]
+    others = iter([item for item in items if not waits(item)])
     dealt: list[pytest.Item] = []
     for number in range(workers):
         first = [item for of_file in waiting[number::workers] for item in of_file]

@@ -18,7 +18,7 @@ from copilot.embedded.temporal import DevServer
 from tests.cli.forked import forked
 from tests.folders import passable_folder
 
-pytestmark = [pytest.mark.servers, pytest.mark.long]
+pytestmark = [pytest.mark.servers, pytest.mark.alone]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from copilot.embedded.data_folder import find_demo
 from tests.cli.forked import forked
 from tests.e2e.running_demo import CRITICAL_WITHIN, HAPPY_WITHIN, PRINTED_WITHIN, running_demo
 
-pytestmark = [pytest.mark.servers, pytest.mark.long]
+pytestmark = [pytest.mark.servers, pytest.mark.alone]
 
 
 @pytest.mark.timeout(900)

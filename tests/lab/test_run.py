@@ -42,7 +42,7 @@ def children() -> set[psutil.Process]:
     return set(psutil.Process().children(recursive=True))
 
 
-@pytest.mark.long
+@pytest.mark.alone
 async def test_a_run_injects_and_clears_the_fault_and_leaves_a_recording_with_its_marks(tmp_path: Path) -> None:
     shown, before = Shown(), children()
     await run_scenario(SCENARIOS["half-the-workers"], tmp_path, shown, TINY)

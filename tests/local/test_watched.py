@@ -79,7 +79,7 @@ async def says(client: Client, name: str, what: str) -> None:
             await asyncio.sleep(0.2)
 
 
-@pytest.mark.long
+@pytest.mark.alone
 async def test_builds_the_third_party_and_workers_break_orders_until_they_are_back(tmp_path: Path) -> None:
     workers = dict.fromkeys(WORKERS, WorkerTuning(build="1"))
     async with watched(tmp_path, Baseline(load=NO_LOAD, workers=workers, abandoned=2)) as (cluster, client, told):

@@ -40,7 +40,7 @@ from tests.sources.prometheus_server import PrometheusServer, Samples, apart, li
 
 pytestmark = [
     pytest.mark.servers,
-    pytest.mark.long,
+    pytest.mark.alone,
     pytest.mark.needs_debian("prometheus"),
     pytest.mark.asyncio(loop_scope="module"),
 ]
