@@ -14,6 +14,7 @@ from rich.text import Text
 
 from copilot.cli.options import JsonOption
 from copilot.cli.output import STATE_STYLES, plain_console, print_lines, prose_width, wrapped
+from lab.servers import LOCKS, server_binary
 
 if TYPE_CHECKING:
     from lab.run import LiveEvaluation, Show
@@ -25,11 +26,6 @@ NARROW = {
 }  # fmt: skip
 """The columns that fit on a terminal of 80 columns; mistakes are listed below the table."""
 _RIGHT_ALIGNED = {"stressed", "critical", "false alarms", "flaps", "runs", "false criticals", "false happies"}
-
-ServerOption = Annotated[
-    str | None,
-    typer.Option(metavar="VERSION", help="A Temporal server of this version: 1.29.1, 1.30.2, 1.31.2 or 1.32.0."),
-]
 
 app = typer.Typer(help="The incident lab: scenarios on real servers, and the verdicts they should get.",
                   no_args_is_help=True)  # fmt: skip
@@ -62,7 +58,9 @@ def run(
         Path, typer.Option(metavar="DIR", help="Folder for the recordings; existing ones are replaced.")
     ] = Path("lab-recordings"),
     at_once: Annotated[int, typer.Option(min=1, metavar="N", help="Run N scenarios in parallel.")] = 1,
-    server: ServerOption = None,
+    server: Annotated[
+        str | None, typer.Option(metavar="VERSION", help=f"A Temporal server of this version: {', '.join(LOCKS)}.")
+    ] = None,
     fault_sec: Annotated[float, typer.Option(min=60.0, metavar="SEC", help="Length of the fault.")] = 300.0,
     as_json: JsonOption = False,
 ) -> None:
@@ -74,7 +72,6 @@ def run(
     from copilot.errors import CopilotError, SettingsError, StartError
     from lab.run import Phases, run_scenario
     from lab.scenarios import SCENARIOS, Scenario, scenario_named
-    from lab.servers import server_binary
 
     if bool(names) == all_:
         raise SettingsError(["name scenarios, or use --all: `copilot lab list` lists them"])

@@ -15,7 +15,7 @@ from copilot.cli.options import ConfigOption, JsonOption, configuration, demo_se
 from copilot.cli.output import check_lines, plain_console, print_result, progress, prose_width, wrapped
 from copilot.diagnosis import ClusterDiagnosis, Diagnosis, SignalDiagnosis, SignalStatus
 from copilot.errors import SettingsError, StartError
-from copilot.explain.numbers import quantity
+from copilot.explain.numbers import bounded, quantity
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.rules.signals.spec import Kind
 
@@ -154,7 +154,7 @@ def _signals(cluster: ClusterDiagnosis, width: int) -> Iterator[Text]:
         yield Text.assemble((title, "bold"), f": {coverage}")
         widest = max(len(signal.id) for signal in rows)
         for signal in rows:
-            shown = f"{'over ' if signal.at_least else ''}{quantity(signal.value, signal.unit)}"
+            shown = bounded(quantity(signal.value, signal.unit), at_least=signal.at_least)
             value, style = WITHOUT_VALUE.get(signal.status, (shown, ""))
             note = f"  ({numbers[signal.id]})" if signal.id in numbers else ""
             by = f"  by {signal.source}" if signal.source and not note else ""

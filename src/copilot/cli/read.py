@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 from copilot.cli.options import JsonOption
 from copilot.cli.output import print_result, prose_width, wrapped
 from copilot.errors import SettingsError
-from copilot.explain.numbers import quantity
+from copilot.explain.numbers import bounded, quantity
 from copilot.rules.signals.taxonomy import SPECS
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ def _lines(found: "PagesRead", signals: "Signals", width: int) -> Iterator[Text]
             lacking.setdefault(why.detail or why.code.value, []).append(signal_id)
             continue
         value = signals.value(signal_id)
-        over = "over " if signal_id in signals.at_least else ""
-        shown = "no traffic" if value is None else f"{over}{quantity(value, SPECS[signal_id].unit)}"
+        number = bounded(quantity(value, SPECS[signal_id].unit), at_least=signal_id in signals.at_least)
+        shown = "no traffic" if value is None else number
         yield Text.assemble("  ", (f"{signal_id:<45}", "cyan"), f" {shown}")
         for row in signals.rows(signal_id):
             labels = ", ".join(f"{name}={value}" for name, value in row.labels.items() if value)

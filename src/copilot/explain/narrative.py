@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from whenever import Instant
 
 from copilot.explain.gates import describe, recovery_condition, without_redundant
-from copilot.explain.numbers import brief, count, listed, lowered, measure, per_sec, rate, sentence, span
+from copilot.explain.numbers import bounded, brief, count, listed, lowered, measure, per_sec, rate, sentence, span
 from copilot.rules.components import OWN_GATES
 from copilot.rules.findings.queues import BACKLOG_DRAINING
 from copilot.rules.findings.registry import EXPLAINS
@@ -308,8 +308,8 @@ class Words:
         if spec is None or value is None:
             return ""
         quantile = next((f" at {q}" for q in ("p95", "p99") if f"_{q}_" in spec.id), "")
-        over = "over " if spec.id in self._e.signals.at_least else ""
-        return f" ({spec.meaning}: {over}{measure(value, spec.unit)}{quantile})"
+        text = bounded(measure(value, spec.unit), at_least=spec.id in self._e.signals.at_least)
+        return f" ({spec.meaning}: {text}{quantile})"
 
 
 # Of several that refuse, the deepest one is the cause.

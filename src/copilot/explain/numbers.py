@@ -24,6 +24,11 @@ def quantity(value: float | None, unit: str) -> str:
     return number(value) if unit in ("count", "") else f"{number(value)} {unit.removeprefix('1')}"
 
 
+def bounded(text: str, *, at_least: bool) -> str:
+    """A number in words, where it may be a lower bound: over 10 s."""
+    return f"over {text}" if at_least else text
+
+
 def number(value: float) -> str:
     """Three digits that matter, thousands apart."""
     return _rounded(value, 100, 10)

@@ -34,7 +34,7 @@ def fill(template: str, values: Values) -> str:
 
     def place(found: re.Match[str]) -> str:
         text = _text(values.get(found[1]), found[2] or "")
-        return f"over {text}" if isinstance(over, tuple) and found[1] in over else text
+        return numbers.bounded(text, at_least=isinstance(over, tuple) and found[1] in over)
 
     return _PLACE.sub(place, _PART.sub(keep, template))
 

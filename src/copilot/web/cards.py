@@ -7,7 +7,7 @@ from typing import Literal
 from whenever import Instant
 
 from copilot.explain import ExplainedEvaluation
-from copilot.explain.numbers import quantity
+from copilot.explain.numbers import bounded, quantity
 from copilot.rules.model import Issue, SuggestedAction
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.rules.signals.spec import SignalSpec
@@ -135,7 +135,7 @@ def _row(signals: Signals, spec: SignalSpec) -> Row:
         return Row(spec, "quiet", "no traffic", "read, but there was no traffic to measure")
     value = signals.value(spec.id)
     if value is not None:
-        over = "over " if spec.id in signals.at_least else ""
-        return Row(spec, "value", f"{over}{quantity(value, spec.unit)}", "")
+        text = bounded(quantity(value, spec.unit), at_least=spec.id in signals.at_least)
+        return Row(spec, "value", text, "")
     missing = signals.why_missing(spec.id) or Missing(code=MissingCode.ABSENT)
     return Row(spec, "missing", "not read", ": ".join(filter(None, (REASONS[missing.code], missing.detail))))

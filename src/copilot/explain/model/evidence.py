@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from copilot.explain.explanation import ExplainedEvaluation
 from copilot.explain.model.answer import ActionRef
 from copilot.explain.model.knowledge import MOST_PASSAGES, Passage
-from copilot.explain.numbers import measure
+from copilot.explain.numbers import bounded, measure
 from copilot.redaction.redactor import redacted, redacted_name
 from copilot.rules.scaling import broken_rule
 from copilot.rules.signals.readings import BreakdownRow
@@ -93,8 +93,8 @@ def _readings(evaluation: ExplainedEvaluation, *, addresses: bool) -> Iterator[t
     signals = evaluation.signals
     for signal_id, value in signals.readings.items():
         if value is not None:
-            over = "over " if signal_id in signals.at_least else ""
-            yield signal_id, f"{over}{measure(value, _unit(signal_id))}"
+            text = measure(value, _unit(signal_id))
+            yield signal_id, bounded(text, at_least=signal_id in signals.at_least)
     for signal_id, rows in signals.breakdowns.items():
         for row in rows[:MOST_ROWS]:
             if placeholder := row_placeholder(signal_id, row, addresses=addresses):
