@@ -25,7 +25,7 @@ def quantity(value: float | None, unit: str) -> str:
 
 
 def bounded(text: str, *, at_least: bool) -> str:
-    """A number in words, where it may be a lower bound: over 10 s."""
+    """A number as text, which may be a lower bound: over 10 s."""
     return f"over {text}" if at_least else text
 
 

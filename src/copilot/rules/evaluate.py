@@ -6,12 +6,10 @@ from typing import Any
 from whenever import Instant, TimeDelta
 
 from copilot.rules.bottleneck import (
-    WorkerEvidence,
     backlog_flows,
     classify_bottleneck,
     exhausted_slots,
     limited_flows,
-    silent_service,
     worker_evidence,
 )
 from copilot.rules.components import services
@@ -84,16 +82,16 @@ class Decision:
         return replay_line(self.verdict, self.bottleneck, self.top_factor, self.context.view.signals)
 
 
-def _bottleneck(verdict: Verdict, evidence: WorkerEvidence, view: GateContext) -> BottleneckClassification:
+def _bottleneck(verdict: Verdict, seen: FindingContext) -> BottleneckClassification:
     """Unknown has none; and a gate that was firing once, too little for a state, is too little to blame a side."""
     if verdict.health_state is ReportedState.UNKNOWN:
         return BottleneckClassification.UNKNOWN
     if verdict.health_state is ReportedState.HAPPY:
         return BottleneckClassification.HEALTHY
-    silent, slow = silent_service(view)[0], set(verdict.fired()).intersection(SERVER_SLOW)
-    hangs = silent == "matching" or bool(silent and not slow)
-    server_side = "server" in view.signals.unread or hangs or bool(limited_flows(view))
-    return classify_bottleneck(verdict.gates, evidence, server_side=server_side)
+    silent = seen.silent_service[0]
+    hangs = silent == "matching" or bool(silent and not seen.firing(*SERVER_SLOW))
+    server_side = "server" in seen.view.signals.unread or hangs or bool(limited_flows(seen.view))
+    return classify_bottleneck(verdict.gates, seen.workers, server_side=server_side)
 
 
 def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision, Memory]:
@@ -101,9 +99,8 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
     signals = credible(signals)
     view = _view(signals, memory, context)
     verdict, after = evaluate_health_state(judge(view), signals, memory, context.interval_sec, context.window_sec)
-    evidence = worker_evidence(view)
-    found_in = FindingContext(view, {g.name: g for g in verdict.gates}, evidence, stale=verdict.stale)
-    decision = Decision(verdict, _bottleneck(verdict, evidence, view), detect(found_in), found_in)
+    seen = FindingContext(view, {g.name: g for g in verdict.gates}, worker_evidence(view), stale=verdict.stale)
+    decision = Decision(verdict, _bottleneck(verdict, seen), detect(seen), seen)
     decision, after = _with_remembered_cause(decision, after)
     learned = early_learned(signals, context.thresholds, context.window_sec)
     if after.last_usable is signals.time:
