@@ -36,16 +36,18 @@ lab: $(VENV)/.run  ## run and record all scenarios of the lab, which takes hours
 test-llm: $(VENV)/.dev  ## test explanations with a real model: COPILOT_LLM_BASE_URL, COPILOT_LLM_MODEL
 	@$(BIN)/python -m pytest -m llm tests/agents/test_real_model.py $(ARGS)
 
-test: test-together test-alone  ## run the whole test suite, on real servers
+test: $(VENV)/.dev  ## run the whole test suite, on real servers
+	@$(MAKE) --no-print-directory -j2 test-together test-alone
 
+# What judges times goes first on the processor; the rest is done in its waiting.
 # Bytecode is kept even where the environment says it is not: dozens of processes would compile the same again.
 # More processes than cores: a third of the time is waiting for servers, and what waits begins first.
 test-together test-alone: export PYTHONDONTWRITEBYTECODE =
 test-together: $(VENV)/.dev
-	@$(BIN)/python -m pytest -n 4 --dist worksteal -m "not alone" $(ARGS)
+	@nice -n 15 $(BIN)/python -m pytest -n 4 --dist worksteal -m "not alone" $(ARGS)
 
 test-alone: $(VENV)/.dev
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m alone $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m alone -o cache_dir=.pytest_cache/alone $(ARGS)
 
 lint: $(VENV)/.dev  ## check format, types, import contracts, size and words
 	@$(BIN)/ruff format --check .
