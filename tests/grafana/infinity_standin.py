@@ -1,4 +1,5 @@
-"""What the Infinity data source does with a target, as far as ours use it: the answer's rows, their columns by type."""
+"""What Grafana's Infinity data source (3.11.1, backend parser) does with a target, as far as ours use it, and what a
+panel makes of it: `../shared/reference/real.md` has what the real one was seen to do."""
 
 import re
 from typing import Any
@@ -7,10 +8,14 @@ import httpx
 from whenever import Instant
 
 VARIABLE = re.compile(r"\$\{(\w+)(?::\w+)?\}")
+AMONG = re.compile(r"(\w+) IN \(('[^']*'(?:,'[^']*')*)\)")
+Row = dict[str, Any]
 
 
-async def rows(api: httpx.AsyncClient, target: dict[str, Any], variables: dict[str, str]) -> list[dict[str, Any]]:
-    """The rows a panel would show. Raises where a selector finds nothing at all or a value is not of its type."""
+async def rows(api: httpx.AsyncClient, target: dict[str, Any], variables: dict[str, str]) -> list[Row]:
+    """The frame's rows, columns in the order of their names. Raises where a selector finds nothing at all, a value is
+    not of its type, or the filter names what is no column."""
+    assert (target["type"], target["parser"], target["format"]) == ("json", "backend", "table")
     given = {p["key"]: filled(p["value"], variables) for p in target["url_options"]["params"]}
     answer = await api.get(filled(target["url"], variables), params=given)
     assert answer.status_code == 200, answer.text
@@ -18,7 +23,38 @@ async def rows(api: httpx.AsyncClient, target: dict[str, Any], variables: dict[s
     if target["root_selector"]:
         found = at(found, target["root_selector"])
     listed = found if isinstance(found, list) else [found]
-    return [{c["text"]: typed(at(row, c["selector"]), c["type"]) for c in target["columns"]} for row in listed]
+    columns = sorted(target["columns"], key=lambda c: str(c["text"]))
+    frame = [{c["text"]: typed(at(row, c["selector"]), c["type"]) for c in columns} for row in listed]
+    return [row for row in frame if passes(row, filled(target["filterExpression"], variables))]
+
+
+def passes(row: Row, expression: str) -> bool:
+    """Whether the filter lets a row through; KeyError where it names what is no column of the frame."""
+    if not expression:
+        return True
+    if (found := AMONG.fullmatch(expression)) is None:
+        raise ValueError(f"the stand-in does not know {expression!r}")
+    return f"'{row[found.group(1)]}'" in found.group(2).split(",")
+
+
+def shown(panel: dict[str, Any], frame: list[Row]) -> list[Row]:
+    """The rows as the panel shows them: columns where `organize` puts them, the others behind, by name."""
+    places: dict[str, int] = {}
+    for transformation in panel.get("transformations", ()):
+        assert transformation["id"] == "organize", transformation
+        places |= transformation["options"]["indexByName"]
+    return [dict(sorted(row.items(), key=lambda of: (places.get(of[0], len(row)), of[0]))) for row in frame]
+
+
+def refused(source: dict[str, Any]) -> str:
+    """Why the plugin sends no request at all for a provisioned source; empty if it sends them."""
+    plain, secret = source["jsonData"], source["secureJsonData"]
+    if plain["auth_method"] == "bearerToken" and not secret.get("bearerToken"):
+        return "invalid or empty bearer token detected"
+    named = [name for name in plain if name.startswith("httpHeaderName")]
+    if (plain["auth_method"] != "none" or named) and not plain.get("allowedHosts"):
+        return "configure allowed hosts in the authentication section"
+    return ""
 
 
 def filled(text: str, variables: dict[str, str]) -> str:

@@ -1,23 +1,34 @@
-"""Each panel against what it asks: the Copilot's own API, or a real Prometheus."""
+"""Each panel against what it asks: the Copilot's own API, or a real Prometheus.
 
+panels.txt has what the Copilot's dashboard shows of a happy, a stressed, a critical and a blind cluster:
+`python -m tests.grafana.test_dashboards` writes it anew."""
+
+import asyncio
 import json
+import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import promql_parser
 import pytest
+import yaml
+from whenever import Instant
 
 from copilot.errors import SettingsError
 from copilot.grafana.files import committed, dashboards, files, write
-from copilot.grafana.signal_dashboards import INTERVAL
-from copilot.metrics.dialects import dialect_by_name
+from copilot.grafana.signal_dashboards import INTERVAL, LIMITS, signal_dashboards
+from copilot.metrics.dialects import dialect_by_name, raw_name
+from copilot.metrics.resolve import leaves_of
+from copilot.rules.signals.expressions import Gauge
 from copilot.rules.signals.taxonomy import SPECS
+from copilot.rules.thresholds import GRADES
 from tests.api.conftest import client
 from tests.api.standin import deps
 from tests.evaluations import HEALTHY, NOON
-from tests.grafana.infinity_standin import filled, rows
-from tests.scraped import grown, recorded
+from tests.grafana.infinity_standin import filled, refused, rows, shown
+from tests.scraped import recorded
 from tests.sources.metrics_server import MetricsServer
 from tests.sources.prometheus_server import prometheus
 from tests.test_tree import ROOT
@@ -29,7 +40,7 @@ MAY_BE_EMPTY = {"Log patterns"}
 CHOSEN = {
     "cluster": "default",
     "page": "http://copilot",
-    "state": "'critical'",
+    "state": "'happy','stressed','critical','unknown'",
     "__from": str(NOON.subtract(hours=2).timestamp(unit="millisecond")),
     "__to": str(NOON.add(seconds=60).timestamp(unit="millisecond")),
 }
@@ -48,6 +59,7 @@ copilot_model_tokens_total{direction="input"} 900
 
 
 COPILOT = dashboards()["temporal-copilot"]
+LEAVES = leaves_of(SPECS.values())
 
 
 def panels(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -77,6 +89,37 @@ def test_no_panel_lies_on_another_and_all_have_an_id_and_a_source_by_uid(dashboa
     assert dashboard["refresh"] == "30s"
 
 
+@pytest.mark.parametrize("state", ["happy", "stressed", "critical", "unknown"])
+async def test_the_copilots_panels_show_what_is_written_down_column_by_column(state: str) -> None:
+    assert PICTURES.read_text(encoding="utf-8").split("## ")[1:][STATES.index(state)] == await picture(state)
+
+
+STATES = ("happy", "stressed", "critical", "unknown")
+PICTURES = Path(__file__).with_name("panels.txt")
+
+
+def brief(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+async def picture(state: str) -> str:
+    """What each panel shows: its columns, and at most three rows (those of a series are numbers over time)."""
+    store, loop, clock = await lived(state)
+    lines = [state]
+    async with client(deps(loop, store, clock)) as api:
+        for panel in panels(COPILOT):
+            for target in panel["targets"]:
+                frame = shown(panel, await rows(api, target, CHOSEN))
+                names = [c["text"] for c in target["columns"]]
+                if panel["type"] != "stat":
+                    assert all(list(row) == names for row in frame), (panel["title"], names)
+                said = [" | ".join(map(brief, row.values())) for row in frame]
+                empty = panel["fieldConfig"]["defaults"]["noValue"]
+                lines += ["", f"{panel['title'] or panel['description'][:30]} ({len(said)}): {', '.join(names)}"]
+                lines += [f"  {line}" for line in said[-3:] or [f"({empty})"]]
+    return "\n".join(lines) + "\n\n"
+
+
 async def test_every_question_to_the_api_has_rows_of_the_right_types() -> None:
     store, loop, clock = await lived("critical")
     async with client(deps(loop, store, clock)) as api:
@@ -90,7 +133,45 @@ async def test_every_question_to_the_api_has_rows_of_the_right_types() -> None:
                             continue
                         assert any(r[column["text"]] is not None for r in found), (panel["title"], column)
         clusters = next(v for v in COPILOT["templating"]["list"] if v["name"] == "cluster")
-        assert await rows(api, clusters["query"]["infinityQuery"], {}) == [{"__text": "default", "__value": "default"}]
+        choices = await rows(api, clusters["query"]["infinityQuery"], {})
+        assert choices == [{"__text": "default", "__value": "default"}]
+        for path in ("/readyz", "//status"):
+            assert (await api.get(path)).is_success, path
+
+
+def test_the_provisioned_source_works_without_a_token_and_its_test_asks_the_api() -> None:
+    source = yaml.safe_load(committed()["provisioning/datasources/copilot.yaml"])["datasources"][0]
+    assert refused(source) == ""
+    without = {**source, "secureJsonData": {k: v.replace("$COPILOT_API_TOKEN", "") for k, v in
+               source["secureJsonData"].items()}}  # fmt: skip
+    assert refused(without) == ""
+    assert source["jsonData"]["customHealthCheckUrl"] == "$COPILOT_API_URL/readyz"
+
+
+@pytest.mark.parametrize("dashboard", dashboards().values(), ids=lambda d: str(d["uid"]))
+def test_every_panel_says_what_it_is_what_an_empty_one_means_and_leads_to_the_page(dashboard: dict[str, Any]) -> None:
+    known = {v["name"] for v in dashboard["templating"]["list"]} | {
+        "__rate_interval",
+        "__value",
+        "__from",
+        "__to",
+        "__all",
+    }
+    for panel in panels(dashboard):
+        assert panel["description"], panel["title"]
+        assert panel["fieldConfig"]["defaults"]["noValue"]
+        assert panel["links"][0]["url"].startswith("${page}/")
+    assert set(re.findall(r"\$\{?(\w+)", json.dumps(dashboard))) <= known
+    assert dashboard["annotations"]["list"]
+
+
+def test_limits_are_lines_on_the_panels_of_signals_that_exist() -> None:
+    assert {*LIMITS, *GRADES} - set(SPECS) <= {"workers.activity_slots_free", "workers.workflow_slots_free"}
+    steps = {p["description"].split(":")[0]: p["fieldConfig"]["defaults"]["thresholds"]["steps"]
+             for d in signal_dashboards().values() for p in panels(d)}  # fmt: skip
+    assert [s["value"] for s in steps["matching.workflow_backlog_age_sec"]] == [None, 30, 120]
+    assert [s["color"] for s in steps["cache.hit_rate"]] == ["red", "orange", "green"]
+    assert sum(len(s) > 1 for s in steps.values()) >= 20
 
 
 async def test_the_robot_of_every_state_is_on_the_page() -> None:
@@ -111,38 +192,87 @@ def test_all_promql_can_be_parsed() -> None:
 
 @pytest.mark.servers
 @pytest.mark.needs_debian("prometheus")
-async def test_a_real_prometheus_answers_the_panels(tmp_path: Path) -> None:
-    """Those of the Copilot itself all; of the signals most: a counter that never counted is on no page."""
+async def test_a_real_prometheus_answers_the_panels_of_the_copilot_itself(tmp_path: Path) -> None:
     store, loop, clock = await lived("critical")
     async with client(deps(loop, store, clock)) as api:
         own = (await api.get("/metrics")).content
-    async with (
-        MetricsServer.start() as server,
-        MetricsServer.start() as worker,
-        MetricsServer.start(own) as copilot,
-        MetricsServer.start(OWN_WORKER) as own_worker,
-    ):
-        targets = {"server": server, "worker": worker, "copilot": copilot, "own": own_worker}
+    async with MetricsServer.start(own) as copilot, MetricsServer.start(OWN_WORKER) as own_worker:
+        targets = {"copilot": copilot, "own": own_worker}
         async with prometheus(tmp_path, {job: [s.url.split("/")[2]] for job, s in targets.items()}) as there:
-            for n in range(4):
-                server.body = grown(recorded("server"), dialect_by_name("server"), n)
-                worker.body = grown(recorded("worker"), dialect_by_name("sdk default"), n)
-                await server.until_asked(1)
-            await there.until('count_over_time(up{job="copilot"}[1m]) >= 2')
-            answered: dict[str, list[bool]] = {}
-            for uid, dashboard in dashboards().items():
-                for target in (t for p in panels(dashboard) for t in p["targets"] if "expr" in t):
-                    found = await there.query(target["expr"].replace(INTERVAL, "[1m]"))
-                    answered.setdefault(uid, []).append(bool(found))
-    assert all(answered.pop("temporal-copilot-itself"))
-    shares = {uid: sum(each) / len(each) for uid, each in answered.items()}
-    assert set(shares) == {"temporal-server", "temporal-persistence", "temporal-workers"}
-    assert min(shares.values()) >= 0.4, shares
+            await there.until('count_over_time(up{job="copilot"}[1m]) >= 2 and on () up{job="own"}')
+            await there.until("rate(copilot_evaluations_total[1m])")
+            itself = dashboards()["temporal-copilot-itself"]
+            marks = itself["annotations"]["list"][0]["expr"]
+            for expr in [marks, *(t["expr"] for p in panels(itself) for t in p["targets"])]:
+                assert await there.query(expr.replace(INTERVAL, "[1m]")), expr
 
 
-def test_files_are_written_for_the_dialects_asked_for_and_unknown_ones_are_refused(tmp_path: Path) -> None:
-    write(tmp_path, files(("server opentelemetry",)))
+HISTORY = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "-q", "pages.om", "tsdb"]
+DIALECTS = {"": ("server", "sdk default"), "otel ": ("server opentelemetry", "sdk opentelemetry")}
+EVERY = {"15s": (15, "1m"), "60s": (60, "4m")}
+"""Seconds between scrapes, and the rate interval Grafana makes of it."""
+NOT_HERE = {"connection_pool.utilization_pct", "dlq.messages"}
+"""SQLite has no pool of connections; a dead letter queue is measured every few hours."""
+
+
+@pytest.mark.servers
+@pytest.mark.needs_debian("prometheus")
+async def test_panels_show_a_healthy_cluster_scraped_each_15_or_60_seconds_and_nothing_of_one_that_is_not_scraped(
+    tmp_path: Path,
+) -> None:
+    end = Instant.now().timestamp() // 60 * 60 - 120
+    with (tmp_path / "pages.om").open("w", encoding="utf-8") as file:
+        for prefix, dialects in DIALECTS.items():
+            for job, (step, _) in EVERY.items():
+                file.writelines(past(prefix + job, dialects, end, step))
+        file.write("# EOF\n")
+    made = await asyncio.create_subprocess_exec(*HISTORY, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    assert await made.wait() == 0
+    async with prometheus(tmp_path, {}) as there:
+        for prefix, dialects in DIALECTS.items():
+            for dashboard in signal_dashboards(dialects).values():
+                for panel in panels(dashboard):
+                    (target,) = panel["targets"]
+                    signal_id = panel["description"].split(":")[0]
+                    for job, (_, interval) in EVERY.items():
+                        asked = target["expr"].replace(INTERVAL, f"[{interval}]")
+                        found = await there.query(asked.replace("$job", prefix + job), end)
+                        assert signal_id in NOT_HERE or [v for r in found if (v := r["value"][1]) != "NaN"], (
+                            job,
+                            asked,
+                        )
+                    assert not await there.query(asked.replace("$job", "nobody"), end), asked
+
+
+def past(job: str, dialects: tuple[str, str], end: float, step: int) -> Iterator[str]:
+    """Ten minutes of a healthy cluster that is busy at an even pace, as OpenMetrics lines: pages of a real one, in the
+    names of two dialects."""
+    for page, *names in zip(("server", "worker"), DIALECTS[""], dialects, strict=True):
+        usual, spoken = map(dialect_by_name, names)
+        named = {raw_name(leaf, usual): raw_name(leaf, spoken) for leaf in LEAVES if leaf.series.role == page}
+        named |= {n: n + spoken.counter for n in ("service_requests",) if page == "server"}
+        counters = {raw_name(leaf, usual) for leaf in LEAVES if not isinstance(leaf, Gauge)} | {"service_requests"}
+        for text in recorded(page).decode().splitlines():
+            series, _, value = text.rpartition(" ")
+            name, brace, labels = series.partition("{")
+            if name in named:
+                grows = 0.001 * float(value) if name in counters else 0.0
+                for at in range(-600, 1, step):
+                    labelled = f'{named[name]}{{job="{job}",page="{page}"' + ("," + labels if brace else "}")
+                    yield f"{labelled} {float(value) + grows * (at + 600):.10g} {end + at:.0f}\n"
+
+
+def test_files_are_written_for_the_dialects_and_the_page_asked_for_and_unknown_dialects_are_refused(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, files(("server opentelemetry",), "https://sre.example.com/"))
     text = (tmp_path / "dashboards" / "temporal-server.json").read_text(encoding="utf-8")
     assert "service_requests_total" in json.dumps(json.loads(text))
+    assert "https://sre.example.com/?cluster=" in (tmp_path / "prometheus-rules.yaml").read_text(encoding="utf-8")
+    assert not [f for f in tmp_path.rglob("*.*") if "localhost:8765" in f.read_text(encoding="utf-8")]
     with pytest.raises(SettingsError, match="no dialect is named 'klingon'"):
         files(("klingon",))
+
+
+if __name__ == "__main__":
+    PICTURES.write_text("".join(f"## {asyncio.run(picture(state))}" for state in STATES), encoding="utf-8")

@@ -41,6 +41,8 @@ def common_headers(app: ASGIApp, frame_ancestors: Sequence[str] = (), *, log_acc
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
+        # An address that was given with a slash at its end, and a path that begins with one.
+        scope = {**scope, "path": "/" + scope["path"].lstrip("/")}
         given = Headers(scope=scope).get(ID_HEADER, "")
         this_id = given if _VALID_ID.fullmatch(given) else secrets.token_hex(8)
         REQUEST_ID.set(this_id)

@@ -1,6 +1,7 @@
 """Server Health, Persistence and Workers: every signal of the taxonomy that metrics give, as PromQL in a dialect, over
-the rate interval of the panel. What all of them share is in signal-templates.json (Grafana's JSON, schema 1): a
-dashboard that is refreshed every 30 s, with links to the others that keep time and variables, and a panel."""
+the rate interval of the panel, with lines where a gate fires or pressure is graded. What all of them share is in
+signal-templates.json (Grafana's JSON, schema 1): a dashboard that is refreshed every 30 s, with links to the others
+that keep time and variables, and a panel."""
 
 import copy
 import json
@@ -9,15 +10,18 @@ from importlib.resources import files
 from itertools import groupby
 from typing import Any
 
-from copilot.metrics.promql import signal_promql
+from copilot.metrics.promql import duration, signal_promql
+from copilot.rules.signals.expressions import Matcher
 from copilot.rules.signals.spec import SignalSpec
 from copilot.rules.signals.taxonomy import SPECS
+from copilot.rules.thresholds import GRADES, Grade, Thresholds
 
 Json = dict[str, Any]
 
 _TEMPLATES: Json = json.loads((files("copilot.grafana") / "signal-templates.json").read_text(encoding="utf-8"))
 WINDOW_SEC = 60.0
-WINDOW, INTERVAL = "[1m]", "[$__rate_interval]"
+WINDOW, INTERVAL = f"[{duration(WINDOW_SEC)}]", "[$__rate_interval]"
+CHOSEN_JOBS = (Matcher("job", "=~", "$job"),)
 WIDTH, HEIGHT, COLUMNS = 8, 7, 24
 UNITS = {
     "1/s": "ops", "1/min": "opm", "ms": "ms", "s": "s", "ratio": "percentunit", "percent": "percent", "count": "short",
@@ -34,11 +38,25 @@ ABOUT = {
     "temporal-workers": ("Temporal Workers", "What the workers report, and what the server reports about their tasks."),
 }
 """Title and description, by uid."""
+LIMITS = {
+    "matching.workflow_backlog_age_sec": ("backlog_age_sec", "falling_behind_age_sec"),
+    "matching.activity_backlog_age_sec": ("backlog_age_sec", "falling_behind_age_sec"),
+    "frontend.latency_p99_ms": ("frontend_latency_p99_ms",),
+    "persistence.latency_p99_ms": ("persistence_latency_p99_ms",),
+    "history.task_queue_latency_p99_sec": ("history_latency_p99_sec",),
+    "history.shard_churn_rate_per_sec": ("shard_churn_per_sec",),
+    "workflow_tasks.attempts_p99": ("workflow_task_attempts_p99",),
+    "workflow_completion.completion_rate": ("completion_rate",),
+    "workers.wft_schedule_to_start_p95_ms": ("schedule_to_start_ms",),
+    "workers.activity_schedule_to_start_p95_ms": ("schedule_to_start_ms",),
+}
+"""The fields of `Thresholds` that a panel shows as lines: where it is stressed, and where it can be critical."""
+LESS_IS_WORSE = {"workflow_completion.completion_rate"}
 
 
 def signal_dashboards(dialects: Sequence[str] = ()) -> dict[str, Json]:
     """The three dashboards by uid. SettingsError: a dialect is unknown, or a role has two."""
-    promql = signal_promql(SPECS.values(), dialects, WINDOW_SEC)
+    promql = signal_promql(SPECS.values(), dialects, WINDOW_SEC, CHOSEN_JOBS)
     specs: dict[str, list[SignalSpec]] = {uid: [] for uid in ABOUT}
     for spec in SPECS.values():
         if spec.id in promql:
@@ -72,5 +90,29 @@ def _panel(spec: SignalSpec, promql: str) -> Json:
     panel: Json = copy.deepcopy(_TEMPLATES["panel"])
     panel["title"] = spec.id.split(".")[1].replace("_", " ")
     panel["targets"][0] |= {"expr": promql.replace(WINDOW, INTERVAL), "legendFormat": spec.id}
-    panel["fieldConfig"]["defaults"]["unit"] = UNITS[spec.unit]
+    shown = panel["fieldConfig"]["defaults"]
+    shown["unit"] = UNITS[spec.unit]
+    if steps := _steps(spec.id):
+        shown["thresholds"]["steps"] = steps
+        shown["custom"]["thresholdsStyle"]["mode"] = "dashed"
     return panel | {"description": f"{spec.id}: {spec.meaning}"}
+
+
+def _steps(signal_id: str) -> list[Json]:
+    """Grafana's steps, lowest first: the default limits of gates, else the default grades of pressure."""
+    if limits := LIMITS.get(signal_id):
+        values = [getattr(Thresholds(), name) for name in limits]
+        colors = ["green", "orange", "red"]
+        if signal_id in LESS_IS_WORSE:
+            colors = ["orange", "green"]
+    elif grade := GRADES.get(signal_id):
+        values, colors = _graded(grade)
+    else:
+        return []
+    return [{"value": v, "color": c} for v, c in zip([None, *values], colors, strict=False)]
+
+
+def _graded(grade: Grade) -> tuple[list[float], list[str]]:
+    if grade.less_is_worse:
+        return [grade.high, grade.moderate], ["red", "orange", "green"]
+    return [grade.moderate, grade.high], ["green", "orange", "red"]

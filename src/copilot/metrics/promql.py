@@ -158,7 +158,9 @@ SECONDS, MILLISECONDS = 0.001, 1.0
 """Lowest bucket bounds of timers in seconds and in milliseconds."""
 
 
-def signal_promql(specs: Iterable[SignalSpec], dialects: Iterable[str], window_sec: float) -> dict[str, str]:
+def signal_promql(
+    specs: Iterable[SignalSpec], dialects: Iterable[str], window_sec: float, matchers: Sequence[Matcher] = ()
+) -> dict[str, str]:
     """Id → PromQL of the signals that metrics have; with dialects named, of their roles only. Raises SettingsError for
     an unknown dialect, or two of one role."""
     chosen: dict[Role, Dialect] = {}
@@ -169,29 +171,38 @@ def signal_promql(specs: Iterable[SignalSpec], dialects: Iterable[str], window_s
         if chosen.setdefault(dialect.role, dialect) is not dialect:
             raise SettingsError([f"{chosen[dialect.role].name!r} and {name!r} are both dialects of the {dialect.role}"])
     chosen = chosen or {role: dialect_by_name(name) for role, name in DEFAULT_DIALECTS.items()}
-    return {
-        s.id: _promql(s.expression, chosen, window_sec) for s in specs if s.expression is not None and s.role in chosen
-    }
 
+    def text(expression: ex.Expression) -> str:
+        match expression:
+            case ex.Plus(terms):
+                return " + ".join(map(inner, terms))
+            case ex.Ratio(part, whole):
+                return f"{inner(part)} / ({inner(whole)} > 0)"
+            case ex.Scale(of, factor, offset) if factor == -1:
+                return f"{offset:g} - {inner(of)}"
+            case ex.Scale(of, factor, offset):
+                return f"{inner(of)} * {factor:g}" + (f" + {offset:g}" if offset else "")
+            case ex.Beyond(of=gauge, base=base):
+                return f"sum(clamp_min({text(gauge)} - {base:g}, 0))"
+            case _:
+                # Where a dialect leaves the unit open, the server's own endpoint uses seconds, all others milliseconds.
+                dialect = chosen[expression.series.role]
+                lowest = SECONDS if dialect.name == "server" else MILLISECONDS
+                read = leaf_promql(expression, dialect, window_sec, matchers, lowest_bound=lowest)
+                return read + _or_zero(expression, dialect, matchers)
 
-def _promql(expression: ex.Expression, dialects: dict[Role, Dialect], window_sec: float) -> str:
     def inner(expression: ex.Expression) -> str:
-        text = _promql(expression, dialects, window_sec)
-        return f"({text})" if isinstance(expression, ex.Plus | ex.Ratio | ex.Scale) or " / " in text else text
+        part = text(expression)
+        compound = isinstance(expression, ex.Plus | ex.Ratio | ex.Scale) or " / " in part or " or " in part
+        return f"({part})" if compound else part
 
-    match expression:
-        case ex.Plus(terms):
-            return " + ".join(map(inner, terms))
-        case ex.Ratio(part, whole):
-            return f"{inner(part)} / {inner(whole)}"
-        case ex.Scale(of, factor, offset) if factor == -1:
-            return f"{offset:g} - {inner(of)}"
-        case ex.Scale(of, factor, offset):
-            return f"{inner(of)} * {factor:g}" + (f" + {offset:g}" if offset else "")
-        case ex.Beyond(of=gauge, base=base):
-            return f"sum(clamp_min({_promql(gauge, dialects, window_sec)} - {base:g}, 0))"
-        case _:
-            # Where a dialect leaves the unit open, the server's own endpoint uses seconds and all others milliseconds.
-            dialect = dialects[expression.series.role]
-            lowest = SECONDS if dialect.name == "server" else MILLISECONDS
-            return leaf_promql(expression, dialect, window_sec, lowest_bound=lowest)
+    return {s.id: text(s.expression) for s in specs if s.expression is not None and s.role in chosen}
+
+
+def _or_zero(leaf: Leaf, dialect: Dialect, matchers: Sequence[Matcher]) -> str:
+    """What makes an absent counter zero, as long as its role's presence metric is there: a counter that never counted
+    is on no page."""
+    if isinstance(leaf, Quantile) or not leaf.presence_metric or leaf.by:
+        return ""
+    counter = dialect.counter if dialect.role == "server" else ""
+    return f" or 0 * sum ({selector(dialect.prefix + leaf.presence_metric + counter, matchers)})"
