@@ -38,9 +38,10 @@ def hosts(*acked: float, **changes: float | None) -> Signals:
 
 
 def silent(service: str, operation: str, rate: float = 1.0, **changes: float) -> Signals:
-    """A backlog beside pending polls, and calls to a service that time out."""
+    """A backlog beside pending polls, and calls to a service that time out, on a server of four processes."""
     rows = row(rate, service_role=service, operation=operation)
-    return with_rows(limited(**changes), "calls.unanswered_per_sec", rows)
+    of = with_rows(limited(**changes), "calls.unanswered_per_sec", rows)
+    return of.model_copy(update={"targets": of.targets | {"server": 4}})
 
 
 ADD, RECORD = "MatchingClientAddWorkflowTask", "HistoryClientRecordWorkflowTaskStarted"

@@ -95,9 +95,10 @@ def test_polls_of_temporals_own_workers_are_missing_where_nothing_counts_them(
     assert why.code == code
 
 
-def unanswered(*calls: tuple[str, str, float], signals: Signals | None = None) -> Signals:
+def unanswered(*calls: tuple[str, str, float], signals: Signals | None = None, processes: int = 4) -> Signals:
     rows = (row(rate, service_role=service, operation=operation) for service, operation, rate in calls)
-    return with_rows(signals or limited(), "calls.unanswered_per_sec", *rows)
+    of = with_rows(signals or limited(), "calls.unanswered_per_sec", *rows)
+    return of.model_copy(update={"targets": of.targets | {"server": processes}})
 
 
 @pytest.mark.parametrize(
@@ -108,8 +109,9 @@ def unanswered(*calls: tuple[str, str, float], signals: Signals | None = None) -
         (unanswered(("matching", ADD, 0.1)), ""),
         (unanswered(("matching", ADD, 1.0), signals=healthy()), ""),
         (unanswered(("matching", ADD, 1.0), signals=limited(persistence__error_rate_per_sec=9.0)), ""),
+        (unanswered(("matching", ADD, 1.0), processes=1), ""),
     ],
-    ids=["matching", "matching waits for history", "few", "nothing suffers", "the database"],
+    ids=["matching", "matching waits for history", "few", "nothing suffers", "the database", "one process, overloaded"],
 )
 def test_the_service_that_does_not_answer_the_others_is_named(signals: Signals, service: str) -> None:
     found = [f.subject for f in last([signals] * 6).findings if f.finding == "service_not_answering"]

@@ -44,9 +44,13 @@ def draining(context: GateContext) -> bool:
 
 def silent_service(context: GateContext) -> tuple[str, float]:
     """The server's service that does not answer the others, and how many of their calls fail so (1/s); no name where
-    none is. Matching asks history before it answers that a task was taken, so that part of its silence is history's."""
+    none is. Matching asks history before it answers that a task was taken, so that part of its silence is history's.
+    Where one process is the whole server, its calls to itself fail only while it has more to do than it can."""
+    signals = context.signals
+    if signals.targets.get("server", 0) + len(signals.unread.get("server", ())) == 1:
+        return "", 0.0
     calls: defaultdict[str, float] = defaultdict(float)
-    for row in context.signals.rows(UNANSWERED):
+    for row in signals.rows(UNANSWERED):
         calls[row.label("service_role")] += row.value
         if row.label("operation").startswith("HistoryClientRecord"):
             calls["matching"] -= row.value
