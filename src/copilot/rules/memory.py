@@ -264,12 +264,14 @@ def _by_queue(signals: Signals, signal_id: str, **labels: str) -> dict[str, floa
 
 
 def _carried(signals: Signals, full: set[str]) -> float:
-    """The share of the activities that are for these queues."""
+    """The share of the activities that are for these queues, of those added or of those dispatched: servers before 1.32
+    do not count as added what no poller waited for."""
+    shares = [0.0]
     for signal_id in ("demand.tasks_added_per_sec", "matching.tasks_dispatched_per_sec"):
         rates = _by_queue(signals, signal_id, task_type="activity")
         if total := sum(rates.values()):
-            return sum(rates.get(queue, 0.0) for queue in full) / total
-    return 0.0
+            shares.append(sum(rates.get(queue, 0.0) for queue in full) / total)
+    return max(shares)
 
 
 def slots_learned(memory: Memory, signals: Signals) -> dict[str, Any]:
