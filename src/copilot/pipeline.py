@@ -18,7 +18,7 @@ from copilot.redaction.redactor import redacted, redacted_name
 from copilot.rules.evaluate import RULES_VERSION, Context, evaluate
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation, Snapshot
-from copilot.rules.signals.readings import BreakdownRow, Missing, MissingCode, Signals, merge
+from copilot.rules.signals.readings import BreakdownRow, Missing, MissingCode, ProcessRead, Signals, merge
 from copilot.rules.signals.taxonomy import SPECS, TAXONOMY_VERSION
 from copilot.rules.state_machine import MEMORY_LASTS
 from copilot.settings.clusters import ClusterSettings
@@ -31,7 +31,12 @@ _UNSAFE = re.compile(r"\W", re.ASCII)
 def cleaned(signals: Signals, *, addresses: bool = False) -> Signals:
     """The signals without secrets, as they are evaluated, stored and shown. `addresses`: without IP addresses too."""
     update: dict[str, object] = {}
-    if renamed := _renamed(signals, addresses):
+    renamed = _renamed(signals, addresses)
+    if signals.processes and (renamed or addresses):
+        update["processes"] = tuple(_process(p, renamed, addresses) for p in signals.processes)
+    if not renamed.keys().isdisjoint(name for names in signals.unread.values() for name in names):
+        update["unread"] = {role: tuple(renamed.get(n, n) for n in names) for role, names in signals.unread.items()}
+    if renamed:
         update["breakdowns"] = {i: tuple(_row(r, renamed) for r in rows) for i, rows in signals.breakdowns.items()}
     if addresses and signals.missing:
         update["missing"] = {
@@ -51,13 +56,22 @@ def names_of(name: str) -> tuple[str, ...]:
 
 
 def _renamed(signals: Signals, addresses: bool) -> dict[str, str]:
-    """New names of the labels that held a secret, as the API spells them and as metrics do."""
+    """New names of labels and targets that held a secret, as the API spells them and as metrics do."""
     names = {value for rows in signals.breakdowns.values() for row in rows for value in row.labels.values()}
+    names.update(name for p in signals.processes for name in (p.instance, p.job))
+    names.update(name for unread in signals.unread.values() for name in unread)
     changed = {n: clean for n in names if (clean := redacted_name(n, addresses=addresses)) != n}
     if not changed:
         return {}
     spelled = {s: clean for name, clean in changed.items() if (s := _UNSAFE.sub("_", name)) != name}
     return {**changed, **{n: spelled[n] for n in names if n in spelled}}
+
+
+def _process(process: ProcessRead, renamed: dict[str, str], addresses: bool) -> ProcessRead:
+    instance, job = (renamed.get(name, name) for name in (process.instance, process.job))
+    if (missing := process.missing) is not None and addresses:
+        missing = missing.model_copy(update={"detail": redacted(missing.detail, addresses=True)})
+    return replace(process, instance=instance, job=job, missing=missing)
 
 
 def _row(row: BreakdownRow, renamed: dict[str, str]) -> BreakdownRow:

@@ -38,9 +38,9 @@ def vector(*samples: tuple[dict[str, str], float | str]) -> bytes:
 
 
 Found = tuple[dict[str, str], float | str]
-WHOSE = "sum by (service_name) (rate("
+WHOSE = "sum by (instance, service_name) (rate("
 SERVICES = ("frontend", "history", "matching")
-BUILDS: list[Found] = [({"build_version": "1_32_0"}, 1)]
+BUILDS: list[Found] = [({"instance": "s:1", "service_name": "history", "build_version": "1_32_0"}, 1)]
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The JSON of the verdict and what it is made of: /status, /clusters, /signals and /logs."""
+"""The JSON of the verdict and what it is made of: /status, /clusters, /targets, /signals and /logs."""
 
 from collections import Counter
 from functools import partial
@@ -117,7 +117,7 @@ def status_routes(deps: Deps, cache: VerdictCache) -> APIRouter:
 
 
 def signal_routes(deps: Deps, cache: VerdictCache) -> APIRouter:
-    """/signals, /logs and /clusters, over one cache."""
+    """/signals, /targets, /logs and /clusters, over one cache."""
     router = APIRouter(tags=["signals"], responses=NOT_MODIFIED)
     choose = Depends(chosen_cluster(deps.clusters))
 
@@ -152,6 +152,14 @@ def signal_routes(deps: Deps, cache: VerdictCache) -> APIRouter:
             degraded_because=because,
         )
         return respond(request, body(answer, start=first.format_iso(), end=last.format_iso()))
+
+    @router.get("/targets", response_model=schemas.Targets)
+    async def targets(request: Request, cluster: Annotated[str, choose]) -> Response:
+        """Every process that is read: service, address, version, shards, start, last read, restarts. Ages do not change
+        the ETag."""
+        answer = schemas.targets(view := cache.view(cluster))
+        ageless = repr((view.revision, view.evaluation.processes if view.evaluation else ())).encode()
+        return respond(request, body(answer.model_dump_json().encode(), tag_of=ageless))
 
     @router.get("/logs/patterns", response_model=schemas.LogPatterns)
     async def patterns(request: Request, cluster: Annotated[str, choose]) -> Response:

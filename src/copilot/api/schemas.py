@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel
 from whenever import Instant
 
+from copilot.explain.processes import ProcessRow, process_rows, processes_sentence
 from copilot.rules.model import (
     BottleneckClassification,
     Coverage,
@@ -81,6 +82,14 @@ class Services(VerdictHead):
     """The state of each component."""
 
     services: tuple[ServiceHealth, ...]
+
+
+class Targets(VerdictHead):
+    """Every process that is read, or was within the hour, those that are not read first. `summary`: how many are read,
+    and which is not."""
+
+    summary: str
+    targets: list[ProcessRow]
 
 
 class LogPatterns(VerdictHead):
@@ -221,6 +230,13 @@ def fields(view: VerdictView, because: str | None = None) -> dict[str, Any]:
         "services": e.services if e else (),
         "issue_count": len(e.findings) if e else 0,
     }
+
+
+def targets(view: VerdictView) -> Targets:
+    """The processes of the newest evaluation."""
+    processes = view.evaluation.processes if view.evaluation else ()
+    summary = processes_sentence(processes, view.now) if view.evaluation else NO_EVALUATION
+    return verdict_body(Targets, view, summary=summary, targets=process_rows(processes, view.now))
 
 
 def groups(signals: Signals | None) -> dict[str, Group]:

@@ -22,6 +22,7 @@ from copilot.cli import (
     replay,
     signals,
     status,
+    targets,
     token,
 )
 from copilot.errors import CopilotError
@@ -35,7 +36,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (demo.demo, demo.fault, processes.up, processes.worker, processes.api, processes.start, processes.alive,
-                status.status, doctor.doctor, replay.replay, signals.signals, grafana.grafana):  # fmt: skip
+                status.status, targets.targets, doctor.doctor, replay.replay, signals.signals,
+                grafana.grafana):  # fmt: skip
     app.command()(command)
 app.command(cls=read.ReadCommand)(read.read)
 for name, group in (("db", db.app), ("lab", lab.lab_app()), ("kb", kb.app), ("logs", logs.app), ("token", token.app),

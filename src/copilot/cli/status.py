@@ -28,6 +28,7 @@ from copilot.rules.signals.readings import MissingCode
 
 if TYPE_CHECKING:
     from copilot.loops.live import LoopReport
+    from copilot.settings.load import Settings
 
 Status = dict[str, Any]
 """The body of GET /status."""
@@ -72,8 +73,7 @@ def status(
         if not all(report.well for report in reports):
             raise typer.Exit(1)
         return
-    base = api or f"{settings.api.scheme}://{settings.api.host_here}:{settings.api.port}"
-    client = ApiClient(base.rstrip("/"), settings.api.cert_file)
+    client = api_client(settings, api)
     if watch:
         _watch(client, cluster, as_json=as_json)
         return
@@ -86,6 +86,12 @@ def status(
     print_models(models, out)
     if any(each["health_state"] in BAD_NEWS for each in statuses):
         raise typer.Exit(1)
+
+
+def api_client(settings: "Settings", api: str | None) -> "ApiClient":
+    """A client of the API at this address, else at the configured one."""
+    base = api or f"{settings.api.scheme}://{settings.api.host_here}:{settings.api.port}"
+    return ApiClient(base.rstrip("/"), settings.api.cert_file)
 
 
 class ApiClient:
@@ -115,10 +121,17 @@ class ApiClient:
     def statuses(self, cluster: str | None = None) -> list[Status]:
         """/status of one cluster, or of all, the worst first. SourceError if there is no response or no such cluster,
         SettingsError if the token is wrong."""
+        return self._of_each("/status", cluster)
+
+    def targets(self, cluster: str | None = None) -> list[dict[str, Any]]:
+        """/targets of one cluster, or of all, the worst first. Raises as `statuses` does."""
+        return self._of_each("/targets", cluster)
+
+    def _of_each(self, path: str, cluster: str | None) -> list[dict[str, Any]]:
         try:
             names = [cluster] if cluster else [c["cluster"] for c in self._get("/clusters")["clusters"]]
-            statuses = [self._get("/status", cluster=name) for name in names]
-            return [each for each in statuses if each["health_state"]]
+            answers = [self._get(path, cluster=name) for name in names]
+            return [each for each in answers if each["health_state"]]
         except (KeyError, TypeError) as error:
             raise self._not_ours(200) from error
 

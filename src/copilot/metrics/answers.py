@@ -6,18 +6,20 @@ Without `up`, a target with the presence metric counts as up.
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TypeVar
+
+from whenever import Instant
 
 from copilot.metrics.dialects import NAMESPACE_ALIASES, Dialect
 from copilot.metrics.promql import TAG, group_labels
 from copilot.metrics.resolve import ANOTHER_PROCESS, PRESENCE_METRIC, RoleState, Vectors
 from copilot.metrics.window import Vector, aggregate, quantiles
 from copilot.rules.signals.expressions import Gauge, Leaf, Matcher, Quantile, Role
-from copilot.rules.signals.readings import Missing, MissingCode
+from copilot.rules.signals.readings import Missing, MissingCode, ProcessRead
 
 V = TypeVar("V")
 Sample = tuple[Mapping[str, str], float]
@@ -25,9 +27,10 @@ Target = tuple[str, str]
 """Job and instance."""
 MAX_EXCLUDED = 50
 
-NAMES, SAMPLES, UP, JUMPS = "names", "samples", "up", "jumps"
+NAMES, SAMPLES, UP, JUMPS, STARTED = "names", "samples", "up", "jumps", "started"
 """The parts of the query for a role's targets: the sample names each has now; how many samples of the presence metric
-each had in the window; whether it is up; those whose counters fell in the window, and do not begin at zero."""
+each had in the window (Temporal's own worker, of its database calls); whether it is up; those whose counters fell in
+the window, and do not begin at zero; when each started (epoch seconds)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class TargetStatus:
     """One role's targets at one time: the sample names of all, the name of their label `namespace`, and which of them
     are up, have the presence metric with a sample in the window, are down, are known to `up`, or are stale (returned by
     the look-back, without a sample in the window); `jumping`: those whose series are of several processes.
-    `samples`: the most that any target that is up had in the window."""
+    `samples`: the most that any target that is up had in the window. `started`: when targets did (epoch seconds)."""
 
     role: Role
     names: frozenset[str] = frozenset()
@@ -47,6 +50,7 @@ class TargetStatus:
     stale: frozenset[Target] = frozenset()
     jumping: frozenset[Target] = frozenset()
     samples: int = 0
+    started: Mapping[Target, float] = field(default_factory=dict)
 
     def without_down(self) -> tuple[Matcher, ...]:
         """Matchers that leave out targets that are down (their rates continue for a window, shrinking) or stale (their
@@ -95,6 +99,7 @@ def target_status(
     counts: dict[Target, int] = {}
     up: dict[Target, bool] = {}
     jumping: set[Target] = set()
+    started: dict[Target, float] = {}
     namespace = "namespace"
     for labels, value in samples:
         target = labels.get("job", ""), labels.get("instance", "")
@@ -109,6 +114,8 @@ def target_status(
             up[target] = value != 0
         elif part == JUMPS:
             jumping.add(target)
+        elif part == STARTED and math.isfinite(value):
+            started[target] = value
         elif part in NAMESPACE_ALIASES:
             namespace = part
     up = {t: read for t, read in up.items() if t in counts or t in known}
@@ -127,6 +134,7 @@ def target_status(
         stale=frozenset(stale),
         jumping=frozenset(jumping - down),
         samples=max((counts.get(t, 0) for t in alive), default=0),
+        started=started,
     )
 
 
@@ -219,7 +227,19 @@ def _state(role: Role, status: TargetStatus, window_sec: float, place: str, *, r
         place=f"the {role} targets of {place}",
         unread=tuple(f"{i} ({job})" if job else i for job, i in sorted(status.down) if job not in twins),
         targets=sum(job not in twins for job, _ in status.up) if status.up or recent else None,
+        processes=tuple(_processes(role, status)),
     )
+
+
+def _processes(role: Role, status: TargetStatus) -> Iterator[ProcessRead]:
+    """The targets, those that are not read first."""
+    down = Missing(code=MissingCode.TARGET_DOWN, detail="its scrape fails: up is 0")
+    several = Missing(code=MissingCode.TARGET_DOWN, detail=ANOTHER_PROCESS)
+    for targets, missing in ((status.down, down), (status.jumping, several), (status.up, None)):
+        for job, instance in sorted(t for t in targets if t[0] not in status.twins):
+            at = status.started.get((job, instance))
+            started = Instant.from_timestamp(at) if at else None
+            yield ProcessRead(instance, role, job, started=started, missing=missing)
 
 
 def answer_key(leaf: Leaf) -> Leaf:

@@ -12,10 +12,19 @@ from functools import cache, cached_property
 from whenever import Instant
 
 from copilot.metrics.dialects import sample_name
+from copilot.metrics.processes import OF_PROCESSES, STARTED, described
 from copilot.metrics.window import TOO_COARSE, AtLeast, ScrapeWindow, TargetScrapes, Vector, compute, epoch_seconds
 from copilot.rules.signals import expressions as ex
 from copilot.rules.signals.expressions import Gauge, Leaf, Quantile, Role, leaves
-from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS, BreakdownRow, Missing, MissingCode, Signals
+from copilot.rules.signals.readings import (
+    MAX_BREAKDOWN_ROWS,
+    MAX_PROCESSES,
+    BreakdownRow,
+    Missing,
+    MissingCode,
+    ProcessRead,
+    Signals,
+)
 from copilot.rules.signals.spec import Measure, SignalSpec
 from copilot.rules.signals.taxonomy import SPECS
 from copilot.rules.signals.versions import SINCE, Release, lowest
@@ -48,9 +57,8 @@ def measurable(spec: SignalSpec, roles: Iterable[Role]) -> bool:
 
 
 def leaves_of(specs: Iterable[SignalSpec]) -> tuple[Leaf, ...]:
-    """All leaves of the signals, their breakdowns and substitutes, and those that show which services' pages are read
-    and of which version the server is."""
-    found: list[Leaf] = [ex.SERVICES, ex.BUILDS]
+    """All leaves of the signals, their breakdowns and substitutes, and those that describe processes."""
+    found: list[Leaf] = [*OF_PROCESSES, *STARTED.values()]
     for measure in measures(specs):
         for leaf in leaves(measure.expression):
             found.append(leaf)
@@ -77,7 +85,7 @@ class RoleState:
     up; `no_rate`: why no target has a rate yet; both empty where that is not so. `present`: whether a target has the
     presence metric, `throughout`: whether one had it since its window began. `place`: where series of the role are
     looked up, for messages. `unread`: names of the targets that are down. `targets`: how many are up; None where that
-    is not known."""
+    is not known. `processes`: all targets."""
 
     up: bool
     why_down: Missing
@@ -88,6 +96,7 @@ class RoleState:
     place: str
     unread: tuple[str, ...] = ()
     targets: int | None = None
+    processes: tuple[ProcessRead, ...] = ()
 
 
 Vectors = Callable[[Leaf], Vector | Missing]
@@ -153,6 +162,7 @@ def resolve_signals(
         missing={i: value for i, value in found.items() if isinstance(value, Missing)},
         targets={role: state.targets for role, state in sorted(roles.items()) if state.targets is not None},
         unread={role: state.unread for role, state in roles.items() if state.up and state.unread},
+        processes=tuple(described([p for s in roles.values() for p in s.processes][:MAX_PROCESSES], vector_of)),
         breakdowns=rows,
         sources=origins,
     )
@@ -170,9 +180,17 @@ def unless_still(signals: Signals, vector_of: Vectors) -> Signals:
 def _state(role: Role, targets: Sequence[TargetScrapes], windows: Sequence[ScrapeWindow]) -> RoleState:
     """The state of a role with these targets, those that are up with these windows."""
 
-    def why(target: TargetScrapes) -> str:
+    def missing(target: TargetScrapes) -> Missing:
         seen = ANOTHER_PROCESS if target.jumps else "not read lately" if target.times else "not read yet"
-        return f"{target.name}: {target.failure.detail or target.failure.code if target.failure else seen}"
+        return target.failure or Missing(code=MissingCode.TARGET_DOWN, detail=seen)
+
+    def why(target: TargetScrapes) -> str:
+        return f"{target.name}: {missing(target).detail or missing(target).code}"
+
+    def process(target: TargetScrapes) -> ProcessRead:
+        at = Instant.from_timestamp(round(1000 * target.times[-1]), unit="millisecond") if target.times else None
+        down = missing(target) if target in unread else None
+        return ProcessRead(target.name, role, read_at=at, missing=down)
 
     unread = [t for t in targets if all(w.target is not t for w in windows)]
     more = f" (and {len(targets) - 1} more)" if len(targets) > 1 else ""
@@ -190,6 +208,7 @@ def _state(role: Role, targets: Sequence[TargetScrapes], windows: Sequence[Scrap
         place=f"the {role} pages",
         unread=tuple(t.name for t in unread if not t.jumps),
         targets=len(windows),
+        processes=tuple(map(process, sorted(targets, key=lambda t: t not in unread))),
     )
 
 
@@ -210,7 +229,7 @@ class _Resolver:
     def _versions(self) -> frozenset[str]:
         """The server's versions, several while it is upgraded; empty where neither pages nor API tell."""
         builds = self._vector(ex.BUILDS) if "server" in self._roles else {}
-        on_pages = () if isinstance(builds, Missing) else (version for (version,) in builds)
+        on_pages = () if isinstance(builds, Missing) else (version for _, _, version in builds)
         return frozenset(filter(None, (*on_pages, *self._known_versions)))
 
     @cached_property
@@ -322,7 +341,7 @@ class _Resolver:
         services = self._vector(ex.SERVICES)
         if isinstance(services, Missing):
             return services
-        if (service,) in services:
+        if any(found == service for _, found in services):
             return None
         lacking = f"{leaf.series.family} is not on {state.place}, and none of them is {service}'s"
         if state.partly_down:

@@ -13,7 +13,7 @@ from typing import Self
 from whenever import Instant
 
 from copilot.metrics.dialects import ANCHORS, Dialect, MetricName, sample_name
-from copilot.rules.signals.expressions import RESETS_OVER_SEC, Gauge, Leaf, Matcher, Quantile, Rate, Role
+from copilot.rules.signals.expressions import RESETS_OVER_SEC, WORKER_ROLE, Gauge, Leaf, Matcher, Quantile, Rate, Role
 from copilot.rules.signals.readings import Missing
 
 
@@ -202,9 +202,11 @@ class TargetScrapes:
             self._forget()
 
     def _began_anew(self, page: Page) -> bool:
-        """Whether a counter of the role's calls is smaller than it was, or gone."""
+        """Whether a counter of the role's calls is smaller than it was, or gone; of Temporal's own worker, a counter of
+        its database calls."""
         before = self.pages[-1]
-        counters = [s for s in self.named(RESETS_FAMILY[self.role]) if s in before]
+        named = self.named(RESETS_FAMILY[self.role]) or self.named(WORKER_ROLE.family)
+        counters = [s for s in named if s in before]
         return any(page.get(s, 0.0) < before[s] for s in counters)
 
     def _jumps(self, page: Page) -> bool:

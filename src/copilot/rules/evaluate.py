@@ -15,6 +15,7 @@ from copilot.rules.bottleneck import (
 from copilot.rules.components import services
 from copilot.rules.early import early_learned
 from copilot.rules.findings.context import FindingContext
+from copilot.rules.findings.processes import lost_processes
 from copilot.rules.findings.registry import BY_NAME, as_consequences, as_past, as_unsure, detect
 from copilot.rules.flow import cluster_flow, own_flows, queue_flows, sanitized, subtract
 from copilot.rules.gates.context import GateContext
@@ -44,6 +45,7 @@ from copilot.rules.model import (
 from copilot.rules.signals.credible import credible
 from copilot.rules.signals.readings import Signals
 from copilot.rules.state_machine import evaluate_health_state
+from copilot.rules.targets import processes_seen
 from copilot.rules.thresholds import Thresholds
 
 RULES_VERSION = "4"
@@ -90,7 +92,7 @@ def _bottleneck(verdict: Verdict, seen: FindingContext) -> BottleneckClassificat
         return BottleneckClassification.HEALTHY
     silent = seen.silent_service[0]
     hangs = silent == "matching" or bool(silent and not seen.firing(*SERVER_SLOW))
-    server_side = "server" in seen.view.signals.unread or hangs or bool(limited_flows(seen.view))
+    server_side = bool(lost_processes(seen)[0]) or hangs or bool(limited_flows(seen.view))
     return classify_bottleneck(verdict.gates, seen.workers, server_side=server_side)
 
 
@@ -103,6 +105,7 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
     decision = Decision(verdict, _bottleneck(verdict, seen), detect(seen), seen)
     decision, after = _with_remembered_cause(decision, after)
     learned = early_learned(signals, context.thresholds, context.window_sec)
+    learned["processes"] = processes_seen(memory.processes, signals)
     if after.last_usable is signals.time:
         since_sec = (signals.time - memory.last_tick).total("seconds") if memory.last_tick else 0.0
         starts, burst = signals.value("demand.starts_per_sec"), context.thresholds.burst_factor
@@ -234,6 +237,7 @@ def evaluate(signals: Signals, memory: Memory, context: Context) -> tuple[Evalua
         findings=decision.findings,
         services=services(decision.verdict.gates, decision.context.workers, signals, context.thresholds),
         work=_work(decision),
+        processes=after.processes,
         signals=signals,
     )
     return evaluation, after

@@ -17,6 +17,7 @@ from whenever import Instant, TimeDelta
 from copilot.rules.flow import Flow, sanitized
 from copilot.rules.model import BottleneckClassification, Detected, HealthState, ReportedState
 from copilot.rules.signals.readings import Frozen, Signals
+from copilot.rules.targets import Process
 from copilot.rules.thresholds import Thresholds
 
 REMEMBERED_QUEUES = 60
@@ -91,7 +92,8 @@ class Memory(Frozen):
     again; `burst_since` when the present burst of load began, `burst_at` when one was last seen; `stuck_at` when
     workflow tasks last failed again and again, at `stuck_attempts`; `polling_workers` how many workers' pages were read
     when polls were last pending; `members_at` when the server's membership last changed; `targets` how many
-    pages were read at the last tick, and `unanswered` whether requests stayed without an answer then."""
+    pages were read at the last tick, and `unanswered` whether requests stayed without an answer then; `processes` what
+    is known of each target."""
 
     version: int = MEMORY_VERSION
     state: HealthState | None = None
@@ -115,6 +117,7 @@ class Memory(Frozen):
     members_at: Instant | None = None
     targets: Annotated[int, Field(ge=0)] | None = None
     unanswered: bool = False
+    processes: tuple[Process, ...] = ()
     burst_since: Instant | None = None
     burst_at: Instant | None = None
     demand_since: Instant | None = None

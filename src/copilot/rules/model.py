@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, FiniteFloat
 from whenever import Instant
 
 from copilot.rules.signals.readings import Frozen, Signals
+from copilot.rules.targets import Process
 
 Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
 
@@ -254,7 +255,7 @@ class Work(Frozen):
 
 
 class Evaluation(Frozen):
-    """Everything decided at one tick. The newest `time` wins everywhere."""
+    """Everything decided at one tick. The newest `time` wins everywhere. `processes`: what is known of each target."""
 
     evaluation_id: str
     cluster: str
@@ -266,6 +267,7 @@ class Evaluation(Frozen):
     findings: tuple[Detected, ...]
     services: tuple[ServiceHealth, ...]
     work: Work = Work()
+    processes: tuple[Process, ...] = ()
     signals: Signals
 
     @property

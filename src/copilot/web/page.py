@@ -14,7 +14,8 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 from whenever import Instant
 
-from copilot.explain.numbers import NOTHING, duration, quantity
+from copilot.explain.numbers import NOTHING, bounded, duration, quantity
+from copilot.explain.processes import ProcessRow, process_rows, processes_sentence
 from copilot.rules.model import GateResult, ReportedState, Severity, StoredIssue
 from copilot.rules.signals.readings import LogPattern
 from copilot.rules.signals.taxonomy import SPECS
@@ -175,6 +176,18 @@ class Page:
         return 60 * math.ceil((self.verdict.now - self.trend[0].time).total("minutes")) if self.trend else 0
 
     @property
+    def processes(self) -> Sequence[ProcessRow]:
+        """Every process that is read, or was; those that are not read first."""
+        e = self.verdict.evaluation
+        return process_rows(e.processes, self.verdict.now) if e else ()
+
+    @property
+    def processes_sentence(self) -> str:
+        """How many processes are read, and which is not."""
+        e = self.verdict.evaluation
+        return processes_sentence(e.processes, self.verdict.now) if e else ""
+
+    @property
     def logs(self) -> list[LogPattern]:
         """Log patterns by the chosen column; counts and times in descending order."""
         patterns = list(self.verdict.evaluation.signals.logs) if self.verdict.evaluation else []
@@ -288,7 +301,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        f.__name__: f for f in (quantity, words, clock, ago, duration, prose, remedies, all_signals, unread)
+        f.__name__: f for f in (quantity, words, clock, ago, bounded, duration, prose, remedies, all_signals, unread)
     }
     environment.globals |= {"CHANGES_SHOWN": CHANGES_SHOWN, "TABS_SHOWN": TABS_SHOWN, "LOG_COLUMNS": LOG_COLUMNS}
     environment.globals |= {"MEANS": MEANS, "NOTHING": NOTHING, "UNJUDGED": UNJUDGED, "SPECS": SPECS}

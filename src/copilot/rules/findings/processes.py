@@ -30,14 +30,30 @@ OWN_WORK = {
 """What makes no progress without workers on Temporal's own task queues, by a part of the queue's name."""
 
 
+def _services(context: FindingContext, name: str) -> set[str]:
+    """The services of a server process: those that its page had, else what its name says."""
+    known = next((p.services for p in context.view.memory.processes if p.name == name), ())
+    return set(known) or {service for service in SERVICES if service in name}
+
+
+def lost_processes(context: FindingContext) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The server's processes that do not answer while others do: those that clients' work needs, and Temporal's own
+    workers."""
+    lost = context.view.signals.unread.get("server", ())
+    own = tuple(name for name in lost if _services(context, name) == {"worker"}) if lost else ()
+    return tuple(name for name in lost if name not in own), own
+
+
 def _server_process_down(context: FindingContext) -> Found | None:
     """Some of the server's processes do not answer, others do."""
-    down = context.view.signals.unread.get("server", ())
+    down, _ = lost_processes(context)
     if not down:
         return None
-    services = {service for service in SERVICES if any(service in name for name in down)}
+    services = set().union(*(_services(context, name) for name in down))
     service = services.pop() if len(services) == 1 else None if services else context.silent_service[0]
-    evidence = present(service=service, some=not service) | _shards(context)
+    of = sum(p.services == (service,) and not p.gone for p in context.view.memory.processes)
+    lost = float(len(down)) if of > len(down) else None
+    evidence = present(service=service, some=not service, lost=lost, of=lost and float(of)) | _shards(context)
     signals = (SHARDS,) if "shards" in evidence else ()
     return Found(context.firing(*context.gates), {"processes": down, **evidence}, ", ".join(down), signals)
 
@@ -76,15 +92,16 @@ def _service_not_answering(context: FindingContext) -> Found | None:
 
 
 def _system_workers_missing(context: FindingContext) -> Found | None:
-    """No one takes the tasks of Temporal's own task queues: schedules, batch jobs or other work of the server make no
-    progress."""
-    gates = context.firing(pressure.SYSTEM_WORKERS_MISSING)
+    """No one takes the tasks of Temporal's own task queues, or a process of its worker role does not answer: schedules,
+    batch jobs or other work of the server make no progress."""
+    gates, (_, lost) = context.firing(pressure.SYSTEM_WORKERS_MISSING), lost_processes(context)
     if not gates:
-        return None
+        return Found([], {"processes": lost}, ", ".join(lost)) if lost else None
     queue = gates[0].labels.get("task_queue", "")
     stopped = next((work for part, work in OWN_WORK.items() if part in sanitized(queue)), OWN_WORK[""])
     polls = context.value(OWN_POLLS)
-    return Found(gates, present(work=stopped, queue=queue, age=gates[0].value, no_polls=polls is not None), queue)
+    evidence = present(work=stopped, queue=queue, age=gates[0].value, no_polls=polls is not None, processes=lost)
+    return Found(gates, evidence, queue)
 
 
 def _restarted(context: FindingContext) -> list[BreakdownRow]:
@@ -141,7 +158,7 @@ _SHARDS = (
 )
 SERVER_PROCESS_DOWN = Finding(
     "server_process_down", _server_process_down, "history",
-    title="[A {service} process][{some:flag}A server process] does not answer: {processes:code}",
+    title="[A {service} process][{some:flag}A server process] does not answer[ ({lost:brief} of {of:brief})]: {processes:code}",
     cause="Its metrics page is not answered while others are: the process is down, frozen, or cut off, and what it owned "
     "(shards, task queue partitions) waits until others take it over." + _SHARDS,
     actions=(
@@ -173,9 +190,10 @@ SERVICE_NOT_ANSWERING = Finding(
 )  # fmt: skip
 SYSTEM_WORKERS_MISSING = Finding(
     "system_workers_missing", _system_workers_missing, "matching",
-    title="Temporal's own workers are missing: no progress of {work}",
-    cause="The oldest task on {queue:code} is {age:span} old, and none is dispatched[{no_polls:flag}: no poll is pending there]. These "
-    "tasks are for the server's worker role, not for your workers.",
+    title="Temporal's own workers are missing[: no progress of {work}][: {processes:code}]",
+    cause="[The page of {processes:code} does not answer. ][The oldest task on {queue:code} is {age:span} old, and none is dispatched]"
+    "[{no_polls:flag}: no poll is pending there][{queue:flag}. ]The server's worker role runs schedules, batch jobs, worker deployments "
+    "and cleanup, and none of the tasks of your workers.",
     actions=(
         Action("check_worker_role", ActionType.ALERT, "server", "Check the server's worker role: that its process runs, what its log says, and that it reaches the frontend (address, certificates, rate limits). Your own workers are not concerned.", 0.85),
     ),

@@ -158,11 +158,17 @@ def rate(family: str, *where: str, by: tuple[str, ...] = (), suffix: Literal["",
     return Rate(server(family, *where), by, SERVER_PRESENCE_METRIC, suffix)
 
 
-BUILDS = Gauge(server("build_information"), "max", ("build_version",))
-"""The leaf that shows the server's versions, several while it is upgraded."""
+BUILDS = Gauge(server("build_information"), "max", ("instance", "service_name", "build_version"))
+"""The leaf that shows the version of each process and its services."""
 
 DATABASE_CALLS = rate("persistence_requests")
 """Never zero on a server that runs, idle or not: it keeps its membership and looks for tasks."""
 
-SERVICES = rate(SERVER_PRESENCE_METRIC, by=("service_name",))
+SERVICES = rate(SERVER_PRESENCE_METRIC, by=("instance", "service_name"))
 """The leaf that shows which services' pages are read."""
+
+WORKER_ROLE = server("persistence_requests", "service_name=worker")
+"""Temporal's own service `worker` serves no requests, and calls the database like every other."""
+
+START_TIME = "process_start_time_seconds"
+"""Of Prometheus' own client libraries; neither the server nor an SDK writes it, the program around an SDK may."""

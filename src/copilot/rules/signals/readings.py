@@ -5,13 +5,15 @@ missing is never zero. `Signals` has the shape of a line of a recording: workflo
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from whenever import Instant
 
 from copilot.redaction.redactor import Clean
+from copilot.rules.signals.expressions import Role
 
 
 class MissingCode(StrEnum):
@@ -55,6 +57,35 @@ class BreakdownRow(Frozen):
         return self.labels.get(name, "").removeprefix("serviceerror_")
 
 
+@dataclass(frozen=True, slots=True)
+class ProcessRead:
+    """One target, that is one process, at one tick. `instance`: its address or the URL of its page; `job` that of its
+    Prometheus, if any.
+
+    `services`: the server's services in it. `version`: the server's release, or a worker's SDK as its page names it.
+    `shards`: how many it owns. `started`: when the process began, where its page tells. `restarts`: how often it
+    restarted within five minutes. `read_at`: the last good read, where that is not this tick's. None or empty: not
+    known. `missing`: why it is not read; None: it is."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    instance: str
+    role: Role
+    job: str = ""
+    services: tuple[str, ...] = ()
+    version: str = ""
+    shards: FiniteFloat | None = None
+    started: Instant | None = None
+    restarts: FiniteFloat = 0.0
+    read_at: Instant | None = None
+    missing: Missing | None = None
+
+    @property
+    def name(self) -> str:
+        """What tells it apart: the address, and the job where there is one."""
+        return f"{self.instance} ({self.job})" if self.job else self.instance
+
+
 class LogPattern(Frozen):
     """A pattern in recent logs of a service.
 
@@ -81,12 +112,14 @@ class ServerFacts(Frozen):
 
 
 MAX_BREAKDOWN_ROWS = 20
+MAX_PROCESSES = 100
 
 
 class Signals(Frozen):
     """Everything read at one tick. An id in `readings` with None is missing unless it is in `no_traffic`; an id that is
     not mentioned is not expected from the sources there are (outside the coverage denominator). `targets`: how many are
-    read, `unread`: names of those that do not answer while others do, by role. `sources` names whose reading was taken
+    read, `unread`: names of those that do not answer while others do, by role; `processes`: each of them, the first
+    hundred. `sources` names whose reading was taken
     where two sources know an id, and the family where a substitute was. `at_least`: ids whose values are
     lower bounds."""
 
@@ -97,6 +130,7 @@ class Signals(Frozen):
     missing: dict[str, Missing] = Field(default_factory=dict)
     targets: dict[str, int] = Field(default_factory=dict)
     unread: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    processes: tuple[ProcessRead, ...] = ()
     breakdowns: dict[str, tuple[BreakdownRow, ...]] = Field(default_factory=dict)
     logs: tuple[LogPattern, ...] = ()
     sources: dict[str, str] = Field(default_factory=dict)
@@ -203,6 +237,7 @@ def merge(preferred: Signals, fallback: Signals, *, better: Collection[str] = ()
         missing=missing,
         targets=targets,
         unread={**fallback.unread, **preferred.unread},
+        processes=(preferred.processes + fallback.processes)[:MAX_PROCESSES],
         breakdowns=breakdowns,
         logs=preferred.logs + fallback.logs,
         sources={**fallback.sources, **preferred.sources},

@@ -182,6 +182,7 @@ STICKY_SIZE = Plus(
     )
 )
 SERVER_RESTARTS = Gauge(server(SERVER_PRESENCE_METRIC), "resets", ("instance",), SERVER_PRESENCE_METRIC)
+SHARDS_OWNED = Gauge(server("numshards_gauge"), "sum", ("instance",))
 RESTARTS = Gauge(worker("temporal_request"), "resets", ("instance",), WORKER_PRESENCE_METRIC)
 WORKFLOW_SLOTS = "worker_type=WorkflowWorker"
 ACTIVITY_SLOTS = "worker_type=ActivityWorker"
@@ -407,7 +408,7 @@ _AMPLIFIERS = (
     SignalSpec("throttling.admission_rejects_per_sec", "amplifier", "1/s", "requests rejected because the system is overloaded", "up",
                rate("service_errors_resource_exhausted", "resource_exhausted_cause=SystemOverloaded")),
     SignalSpec("shard.owned_count", "amplifier", "count", "shards that history hosts own, together", None,
-               Gauge(server("numshards_gauge"), "sum"), Gauge(server("numshards_gauge"), "sum", ("instance",)), emitted_by="history"),
+               Gauge(server("numshards_gauge"), "sum"), SHARDS_OWNED, emitted_by="history"),
     SignalSpec("calls.unanswered_per_sec", "amplifier", "1/s", "calls between the server's services that time out or find no one", "up",
                rate(*UNANSWERED), rate(*UNANSWERED, by=("service_role", "operation"))),
     SignalSpec("deploy.task_restarts", "amplifier", "count", "how often server processes restarted within five minutes", "up",

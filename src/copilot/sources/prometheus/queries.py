@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 from copilot.metrics import answers, dialects, promql
 from copilot.metrics.dialects import Dialect, raw_name
+from copilot.metrics.processes import OF_PROCESSES, STARTED
 from copilot.metrics.resolve import PRESENCE_METRIC, ZERO_ROWS_MATTER, leaves_of, measures
-from copilot.rules.signals.expressions import Gauge, Leaf, Matcher, Quantile, Role, leaves
+from copilot.rules.signals.expressions import START_TIME, WORKER_ROLE, Gauge, Leaf, Matcher, Quantile, Role, leaves
 from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS
 from copilot.rules.signals.spec import SignalSpec
 from copilot.settings.clusters import PrometheusSettings
@@ -48,9 +49,13 @@ class LeafQueries:
     """The queries for all leaves of some signals, over a rate window."""
 
     def __init__(self, specs: Sequence[SignalSpec], window_sec: float) -> None:
-        self.leaves = tuple(dict.fromkeys(answers.answer_key(leaf) for leaf in leaves_of(specs)))
+        of_pages = STARTED.values()
+        self.leaves = tuple(
+            dict.fromkeys(answers.answer_key(leaf) for leaf in leaves_of(specs) if leaf not in of_pages)
+        )
         self._window = window_sec
         self._whole = {answers.answer_key(leaf) for m in measures(specs) for leaf in leaves(m.expression)}
+        self._whole.update(OF_PROCESSES)
 
     def of(self, roles: Mapping[Role, RoleQuery]) -> list[LeafQuery]:
         """The queries for these roles, in the order of the taxonomy."""
@@ -108,6 +113,11 @@ class RoleQueries:
         self._presence = tuple(dict.fromkeys(settings.prefix + PRESENCE_METRIC[role] + suffix for suffix in suffixes))
         prefixed = [replace(d, prefix=self._prefix) for d in self._possible]
         self._counters = tuple(dict.fromkeys(dialects.anchor_names(d)[0] for d in prefixed))
+        self._worker_role = []
+        if role == "server":
+            family, only = WORKER_ROLE.family, WORKER_ROLE.match
+            names = (settings.prefix + family + suffix for suffix in dict.fromkeys(suffixes))
+            self._worker_role = [promql.selector(name, (*only, *self.matchers)) for name in names]
         self._targets: dict[answers.Target, float] = {}
         self._last_up = float("-inf")
 
@@ -117,12 +127,14 @@ class RoleQueries:
         anchors = dict.fromkeys([*(mark for d in prefixed for mark in dialects.anchor_names(d)), *self._presence])
         names = promql.selector("", (Matcher("__name__", "=~", "|".join(anchors)), *self.matchers))
         window = promql.duration(self._window)
-        counts = " or ".join(f"count_over_time({promql.selector(n, self.matchers)}[{window}])" for n in self._presence)
-        up = promql.selector("up", self._up)
+        selectors = [promql.selector(n, self.matchers) for n in self._presence] + self._worker_role
+        counts = " or ".join(f"count_over_time({chosen}[{window}])" for chosen in selectors)
+        up, started = (promql.selector(name, self._up) for name in ("up", START_TIME))
         parts = [
             (answers.NAMES, f"count by (__name__, job, instance) ({names})"),
             (answers.SAMPLES, f"max by (job, instance) ({counts})"),
             (answers.UP, f"max by (job, instance) ({up}) and on (job, instance) ({counts})"),
+            (answers.STARTED, f"max by (job, instance) ({started}) and on (job, instance) ({counts})"),
             (answers.JUMPS, promql.jumping(self._counters, self._window, self.matchers)),
             *self._up_of(self._targets),
             *((alias, f"count ({self._present((Matcher(alias, '!=', ''),))})") for alias in dialects.NAMESPACE_ALIASES),
