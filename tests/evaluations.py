@@ -7,6 +7,7 @@
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from copilot.explain.model.answer import Explanation
 from copilot.rules.evaluate import Context
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation, HealthAssessment, Issue, Snapshot, SuggestedAction, Trigger
-from copilot.rules.signals.readings import Missing, MissingCode, RecordingHeader, Signals
+from copilot.rules.signals.readings import Missing, MissingCode, ProcessRead, RecordingHeader, Signals
 from copilot.sources.recorded import read_recording, recording_to
 from lab.recorded_run import RECORDINGS, find_runs
 
@@ -30,6 +31,14 @@ FAULT = 8
 HEALTHY: dict[str, float | None] = tomllib.loads(
     (Path(__file__).parent / "data" / "healthy.toml").read_text(encoding="utf-8")
 )["measured"]
+SERVER = ProcessRead(
+    "http://10.0.0.1:9090/metrics", "server", services=("frontend", "history", "matching", "worker"), version="1.32.0",
+    shards=4.0,
+)  # fmt: skip
+WORKER = ProcessRead("http://10.0.0.2:9464/metrics", "worker", version="temporal-core-sdk")
+REFUSED = Missing(code=MissingCode.TARGET_DOWN, detail="Connection refused")
+PROCESSES = ((SERVER, WORKER), (SERVER, replace(WORKER, missing=REFUSED)))
+"""Of recorded ticks: before the fault, and from then on."""
 UNREAD = {"connection_pool.wait_count": Missing(code=MissingCode.NO_SOURCE, detail="SQLite has no connection pool")}
 
 
@@ -49,7 +58,8 @@ def recorded(name: str) -> tuple[Signals, ...]:
     """The ticks of one of the lab's recordings."""
     text = "\n".join(tick.model_dump_json() for tick in read_recording(find_runs(RECORDINGS)[name])[1])
     swapped = re.sub('"(billing|orders)"', lambda m: '"orders"' if m[1] == "billing" else '"billing"', text)
-    return tuple(Signals.model_validate_json(line) for line in swapped.splitlines())
+    ticks = [Signals.model_validate_json(line) for line in swapped.splitlines()]
+    return tuple(tick.model_copy(update={"processes": PROCESSES[n >= FAULT]}) for n, tick in enumerate(ticks))
 
 
 def judged(

@@ -20,7 +20,14 @@ from copilot.rules.evaluate import evaluate
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation, HealthAssessment, Trigger
 from copilot.rules.signals.logs import LogReading, with_logs
-from copilot.rules.signals.readings import BreakdownRow, MissingCode, RecordingHeader, Signals
+from copilot.rules.signals.readings import (
+    BreakdownRow,
+    Missing,
+    MissingCode,
+    ProcessRead,
+    RecordingHeader,
+    Signals,
+)
 from copilot.settings.clusters import ClusterSettings, MetricsEndpoint
 from copilot.sources.logs.file import FileLogs
 from copilot.store.rows import split_evaluation, to_jsonb
@@ -38,6 +45,7 @@ QUEUE = f"orders-{TOKEN}"
 ANSWERS = (
     "/", "/fragment", "/status", "/status/services", "/status/issues", "/status/summary", "/status/evaluation",
     "/status/timeline", "/signals/matching.backlog_count", "/logs/patterns", "/clusters", "/readyz", "/metrics",
+    "/targets",
 )  # fmt: skip
 
 
@@ -190,7 +198,13 @@ def test_an_ignored_queue_with_a_secret_in_its_name_stays_ignored() -> None:
 
 def test_addresses_are_hidden_by_setting_only() -> None:
     row = BreakdownRow(labels={"instance": "10.1.2.3:9090"}, value=1.0)
-    signals = healthy().model_copy(update={"breakdowns": {"demand.starts_per_sec": (row,)}})
+    why = Missing(code=MissingCode.TARGET_DOWN, detail="10.1.2.3 refuses")
+    lost = {
+        "processes": (ProcessRead("10.1.2.3:9090", "server", missing=why),),
+        "unread": {"server": ("10.1.2.3:9090",)},
+    }
+    signals = healthy().model_copy(update={"breakdowns": {"demand.starts_per_sec": (row,)}, **lost})
     assert cleaned(signals) == signals
-    (hidden,) = cleaned(signals, addresses=True).rows("demand.starts_per_sec")
-    assert "10.1.2.3" not in hidden.labels["instance"]
+    hidden = cleaned(signals, addresses=True)
+    assert "10.1.2.3" not in hidden.model_dump_json()
+    assert (hidden.processes[0].name,) == hidden.unread["server"]

@@ -13,7 +13,7 @@ from tests.fakes.memory_store import MemoryStore
 from tests.web.stories import lived
 
 PATHS = ("/status", "/status/services", "/status/issues", "/status/summary", "/status/timeline", "/status/evaluation",
-         "/clusters", "/signals/demand.starts_per_sec", "/logs/patterns", "/runbooks",
+         "/clusters", "/signals/demand.starts_per_sec", "/logs/patterns", "/targets", "/runbooks",
          "/runbooks/no_pollers")  # fmt: skip
 
 

@@ -116,8 +116,8 @@ async def test_openapi_describes_every_route() -> None:
         paths = (await api.get("/openapi.json")).json()["paths"]
     assert set(paths) == {
         "/status", "/status/services", "/status/issues", "/status/summary", "/status/timeline", "/status/evaluation",
-        "/clusters", "/signals/{signal_id}", "/logs/patterns", "/actions", "/healthz", "/readyz", "/metrics",
-        "/events", "/runbooks", "/runbooks/{name}", "/runbooks/{name}/fragment", "/models",
+        "/clusters", "/targets", "/signals/{signal_id}", "/logs/patterns", "/actions", "/healthz", "/readyz",
+        "/metrics", "/events", "/runbooks", "/runbooks/{name}", "/runbooks/{name}/fragment", "/models",
     }  # fmt: skip
 
 

@@ -118,7 +118,7 @@ async def test_a_loop_that_is_away_leaves_the_stores_verdict_and_says_so() -> No
 async def test_a_store_that_is_away_leaves_the_live_verdict_everywhere() -> None:
     async with client(deps(telling("critical"), away_store())) as api:
         for path in ("/status", "/status/services", "/status/issues", "/status/summary", "/status/timeline",
-                     "/signals/demand.starts_per_sec", "/logs/patterns"):  # fmt: skip
+                     "/signals/demand.starts_per_sec", "/logs/patterns", "/targets"):  # fmt: skip
             answer = await api.get(path)
             assert answer.status_code == 200, path
             body = answer.json()
@@ -127,6 +127,26 @@ async def test_a_store_that_is_away_leaves_the_live_verdict_everywhere() -> None
             assert "secret" not in answer.text
         assert len((await api.get("/status/timeline")).json()["timeline"]) == 1
         assert (await api.get("/status/issues")).json()["issues"][0]["finding"] == "no_pollers"
+
+
+async def test_the_targets_are_each_process_as_the_newest_evaluation_knows_it() -> None:
+    clock = Clock(NOON.add(seconds=12))
+    async with client(deps(telling("critical"), clock=clock)) as api:
+        body = (await api.get("/targets")).json()
+        nowhere = await api.get("/targets?cluster=north")
+    lost, server = body["targets"]
+    assert body["evaluation_id"] == "default:1795348800"
+    assert body["summary"].startswith("The worker process is not read: `http://10.0.0.2:9464/metrics`, last read ")
+    assert lost.items() >= {
+        "instance": "http://10.0.0.2:9464/metrics", "kind": "worker", "version": "Core SDK", "state": "not_read",
+        "why": "Connection refused", "up_since": None, "restarts": 0,
+    }.items()  # fmt: skip
+    assert lost["last_read_age_sec"] > 12
+    assert server.items() >= {
+        "kind": "server", "version": "1.32.0", "shards": 4, "state": "read", "up_at_least": True,
+        "last_read_age_sec": 12, "services": ["frontend", "history", "matching", "worker"],
+    }.items()  # fmt: skip
+    assert nowhere.status_code == 404
 
 
 @pytest.mark.parametrize(("age", "state", "stale"), [(40, "happy", False), (46, "happy", True), (91, "unknown", True)])

@@ -127,6 +127,24 @@ def test_a_person_reads_what_fired_and_what_to_do() -> None:
     assert "\x1b" not in text
 
 
+def test_the_targets_are_a_table_and_one_that_is_not_read_is_bad_news() -> None:
+    with served(east="happy", west="critical") as url:
+        both, east, one = (
+            CliRunner().invoke(app, ["targets", "--api", url, *words])
+            for words in ([], ["--cluster", "east"], ["--cluster", "west", "--json"])
+        )
+    assert (both.exit_code, east.exit_code) == (1, 0), both.output
+    title, head, *rows = both.output.splitlines()[:4]
+    assert title.startswith("west  The worker process is not read: http://10.0.0.2:9464/metrics, last read ")
+    assert head.split("  ")[0] == "process"
+    assert [row.split()[:2] for row in rows] == [
+        ["worker", "http://10.0.0.2:9464/metrics"], ["server", "http://10.0.0.1:9090/metrics"]
+    ]  # fmt: skip
+    assert rows[0].endswith("not read: Connection refused")
+    assert "2 processes are read." in east.output
+    assert json.loads(one.output)["targets"][0]["state"] == "not_read"
+
+
 def test_the_apis_token_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     with served(ApiSettings(tokens={"me": token_hash("cop_mine")}), east="happy") as url:
         without = status("--api", url)

@@ -1,10 +1,12 @@
 """The processes of the server: Temporal's own workers, services that do not answer, and who owns the shards."""
 
+from dataclasses import replace
+
 import pytest
 
 from copilot.rules.model import Evaluation
-from copilot.rules.signals.readings import MissingCode, ServerFacts, Signals
-from tests.cluster_signals import healthy, play
+from copilot.rules.signals.readings import Missing, MissingCode, ProcessRead, ServerFacts, Signals
+from tests.cluster_signals import healthy, play, workers_down
 from tests.new_causes import (
     ADD,
     RECORD,
@@ -60,6 +62,36 @@ def test_a_finding_about_temporals_own_workers_says_what_makes_no_progress(queue
     assert finding.title.startswith("Temporal's own workers are missing: no progress of ")
     assert work in finding.title
     assert "no poll is pending" in finding.likely_cause
+
+
+HISTORIES = tuple(ProcessRead(f"h{n}:9090", "server", services=("history",)) for n in (1, 2))
+OWN_WORKER = ProcessRead("w1:9090", "server", services=("worker",))
+
+
+def lost(down: str, **changes: float | None) -> list[Signals]:
+    """Five ticks with a frontend, two history hosts and Temporal's own worker, then five without one of them."""
+    every = (*HISTORIES, OWN_WORKER)
+    missing = Missing(code=MissingCode.TARGET_DOWN, detail="connection refused")
+    after = tuple(replace(p, missing=missing) if p.name == down else p for p in every)
+    unread = {"processes": after, "unread": {"server": (down,)}}
+    sick = healthy(**changes).model_copy(update=unread)
+    return [healthy().model_copy(update={"processes": every})] * 5 + [sick] * 5
+
+
+def test_a_lost_process_is_named_with_its_service_and_how_many_there_are() -> None:
+    (finding,) = play(lost("h1:9090"))[0][-1].findings
+    assert finding.title == "A history process does not answer (1 of 2): `h1:9090`"
+
+
+def test_the_loss_of_temporals_own_worker_is_a_note_and_blames_no_server_process() -> None:
+    calm = play(lost("w1:9090"))[0][-1]
+    assert (calm.verdict.health_state, [f.finding for f in calm.findings]) == ("happy", [MISSING])
+    assert calm.findings[0].title == "Temporal's own workers are missing: `w1:9090`"
+    assert "The page of `w1:9090` does not answer." in calm.findings[0].likely_cause
+    wrong = {name.replace(".", "__"): value for name, value in workers_down(60.0).readings.items()}
+    stalled = play(lost("w1:9090", **wrong))[0][-1]
+    assert (stalled.top_factor, stalled.bottleneck) == ("workers_not_polling", "worker_limited")
+    assert MISSING in [f.finding for f in stalled.findings]
 
 
 MATCHING = 'service_requests{service_name="matching",operation="AddWorkflowTask",namespace="default"}'

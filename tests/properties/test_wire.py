@@ -28,7 +28,7 @@ from tests.web.stories import lived
 
 words = st.text(max_size=40)
 PATHS = ("/status", "/status/services", "/status/issues", "/status/summary", "/status/timeline", "/status/evaluation",
-         "/clusters", "/logs/patterns", *(f"/signals/{i}" for i in ids("primary")[:4]))  # fmt: skip
+         "/clusters", "/targets", "/logs/patterns", *(f"/signals/{i}" for i in ids("primary")[:4]))  # fmt: skip
 moments = st.integers(-7 * 3600, 3600)
 
 

@@ -35,11 +35,14 @@ async def test_an_open_page_follows_its_verdicts_and_says_when_they_or_the_serve
     loop, clock = telling("happy"), Clock()
     async with watched(browser) as seen:
         title, warning = seen.page.locator("h1"), seen.page.locator(".warning")
+        processes = seen.page.locator("#processes")
         announcer, icon = seen.page.locator("#announcer"), seen.page.locator("#icon")
         async with served(deps(loop, clock=clock)) as address:
             await open_page(seen, address)
             await expect(title).to_contain_text("Happy")
             await expect(warning).to_have_count(0)
+            await expect(processes.locator("p")).to_have_text("2 processes are read.")
+            await expect(processes.locator("table")).to_be_hidden()
             await seen.page.locator(".every summary").click()
 
             clock.now = NOON.add(seconds=30)
@@ -47,6 +50,8 @@ async def test_an_open_page_follows_its_verdicts_and_says_when_they_or_the_serve
             await expect(title).to_contain_text("Critical")
             await expect(seen.page).to_have_title("Critical · default · Temporal SRE Copilot")
             await expect(announcer).to_have_text("The state of default is now critical")
+            await expect(processes.locator("p")).to_contain_text("The worker process is not read: http://10.0.0.2:9464")
+            await expect(processes.locator("[data-process=not_read]")).to_contain_text("not read: Connection refused")
             await expect(icon).to_have_attribute("href", "/static/icons/critical.svg")
             assert await seen.page.locator(".every").get_attribute("open") is not None, "what was open stays open"
 

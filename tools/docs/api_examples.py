@@ -16,13 +16,14 @@ from copilot.api.openapi import EXAMPLES
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation, ReportedState
 from lab.recorded_run import RECORDINGS, find_runs, load_run
+from tests.evaluations import PROCESSES
 from tests.fakes.memory_store import MemoryStore
 
 RECORDING = "workers-down"
 REQUESTS = (
     "/status", "/status/services", "/status/issues", "/status/summary", "/status/timeline", "/status/evaluation",
-    "/signals/matching.backlog_count", "/logs/patterns", "/clusters", "/runbooks", "/runbooks/no_pollers", "/models",
-    "/healthz", "/readyz", "/status/timeline?start=yesterday",
+    "/signals/matching.backlog_count", "/logs/patterns", "/targets", "/clusters", "/runbooks", "/runbooks/no_pollers",
+    "/models", "/healthz", "/readyz", "/status/timeline?start=yesterday",
 )  # fmt: skip
 MAX_ITEMS = 2
 MAX_TEXT = 400
@@ -51,7 +52,8 @@ class _Loop:
 async def examples() -> dict[str, Any]:
     """Answers by the name of their model in /openapi.json."""
     run = load_run(RECORDING, find_runs(RECORDINGS)[RECORDING])
-    context, evaluations = run.context(), list(pipeline.replay(run.ticks, run.context()))
+    ticks = (t.model_copy(update={"processes": PROCESSES[not t.targets.get("worker")]}) for t in run.ticks)
+    context, evaluations = run.context(), list(pipeline.replay(ticks, run.context()))
     first = next(i for i, e in enumerate(evaluations) if e.verdict.health_state is ReportedState.CRITICAL)
     past, store = evaluations[: first + 1], MemoryStore()
     await store.save_snapshots([pipeline.snapshot(e, Memory(), context) for e in past])

@@ -2,21 +2,21 @@
 
 import contextlib
 import json
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 from whenever import Instant
 
 from copilot.cli.options import ConfigOption, JsonOption, configuration, current_settings
+from copilot.cli.output import plain_console, print_lines
 from copilot.cli.status import api_client
 from copilot.explain.numbers import NOTHING, bounded, duration, quantity
 
 COLUMNS = ("process", "address", "version", "shards", "up for", "last read", "restarts in 1 h", "state")
 NUMBERS = COLUMNS[3:5] + COLUMNS[6:7]
-STYLES = {"read": "", "not_read": "bold red", "gone": "dim"}
+STYLES = {"header": "dim", "not_read": "bold red", "gone": "dim"}
 
 
 def targets(
@@ -34,31 +34,33 @@ def targets(
     settings = current_settings(config) if api is None else configuration(config)
     with contextlib.closing(api_client(settings, api)) as client:
         answers = client.targets(cluster)
-    out = Console(highlight=False)
     for answer in answers:
-        print(json.dumps(answer)) if as_json else _print(answer, out)
+        print(json.dumps(answer)) if as_json else print_lines(plain_console(), _lines(answer))
     if any(row["state"] == "not_read" for answer in answers for row in answer["targets"]):
         raise typer.Exit(1)
 
 
-def _print(answer: dict[str, Any], out: Console) -> None:
-    out.print(Text.assemble((str(answer["cluster"]), "bold"), "  ", str(answer["summary"]).replace("`", "")))
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in COLUMNS:
-        table.add_column(column, no_wrap=column != "state", justify="right" if column in NUMBERS else "left")
-    for row in answer["targets"]:
-        age, state = row["last_read_age_sec"], str(row["state"])
-        up = None if row["up_since"] is None else (Instant.now() - Instant.parse_iso(row["up_since"])).total("seconds")
-        table.add_row(
-            row["kind"],
-            f"{row['instance']} ({row['job']})" if row["job"] else row["instance"],
-            row["version"] or NOTHING,
-            quantity(row["shards"], "count"),
-            NOTHING if up is None else bounded(duration(round(max(0.0, up))), at_least=row["up_at_least"]),
-            "never" if age is None else f"{duration(round(age))} ago",
-            str(row["restarts"]),
-            ": ".join(filter(None, (state.replace("_", " "), str(row["why"])))),
-            style=STYLES.get(state, ""),
-        )
-    if answer["targets"]:
-        out.print(table)
+def _lines(answer: dict[str, Any]) -> Iterator[Text]:
+    """The sentence, and a table whose names and addresses are never cut."""
+    yield Text.assemble((str(answer["cluster"]), "bold"), "  ", str(answer["summary"]).replace("`", ""))
+    rows = [_row(row) for row in answer["targets"]]
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
+    for row, state in zip((COLUMNS, *rows), ("header", *(row["state"] for row in answer["targets"])), strict=True):
+        cells = (c.rjust(w) if h in NUMBERS else c.ljust(w) for h, c, w in zip(COLUMNS, row, widths, strict=True))
+        if rows:
+            yield Text("  ".join(cells).rstrip(), style=STYLES.get(str(state), ""))
+
+
+def _row(row: dict[str, Any]) -> tuple[str, ...]:
+    age, up = row["last_read_age_sec"], row["up_since"]
+    lasted = None if up is None else max(0.0, (Instant.now() - Instant.parse_iso(up)).total("seconds"))
+    return (
+        row["kind"],
+        f"{row['instance']} ({row['job']})" if row["job"] else row["instance"],
+        row["version"] or NOTHING,
+        quantity(row["shards"], "count"),
+        NOTHING if lasted is None else bounded(duration(round(lasted)), at_least=row["up_at_least"]),
+        "never" if age is None else f"{duration(round(age))} ago",
+        str(row["restarts"]),
+        ": ".join(filter(None, (row["state"].replace("_", " "), row["why"]))),
+    )
