@@ -1,4 +1,4 @@
-"""The targets in words: a row for each process, and a sentence about all of them."""
+"""The targets for people: a row for each process, and a sentence about all of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
