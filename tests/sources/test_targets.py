@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from whenever import Instant
 
-from copilot.rules.signals.readings import ProcessRead, Signals
+from copilot.rules.signals.readings import Signals
 from copilot.settings.clusters import ClusterSettings, MetricsEndpoint, PrometheusSettings
 from copilot.sources import Source
 from copilot.sources.prometheus.instant import PrometheusSource
@@ -32,15 +32,19 @@ SDK = b"""temporal_num_pollers{service_name="temporal-core-sdk",task_queue="orde
 temporal_request{operation="PollWorkflowTaskQueue"} @asked@
 process_start_time_seconds 1790000000
 """
-READ = [
+READ: list[tuple[object, ...]] = [
     ("server", ("history",), "1.32.0", 270.0, None),
     ("server", ("worker",), "1.32.0", None, None),
     ("worker", (), "temporal-core-sdk", None, Instant.from_timestamp(1_790_000_000)),
 ]
 
 
-def facts(processes: tuple[ProcessRead, ...]) -> list[object]:
-    return sorted((p.role, p.services, p.version, p.shards, p.started) for p in processes if p.missing is None)  # type: ignore[type-var]
+def facts(signals: Signals) -> list[tuple[object, ...]]:
+    """What is known of those that are read."""
+    read = [p for p in signals.processes if p.missing is None]
+    return [
+        (p.role, p.services, p.version, p.shards, p.started) for p in sorted(read, key=lambda p: (p.role, p.services))
+    ]
 
 
 async def until(source: Source, scraped: MetricsServer, wanted: Callable[[Signals], bool]) -> Signals:
@@ -81,7 +85,7 @@ async def test_each_process_is_described_and_the_loss_of_temporals_own_worker_is
     async with AsyncExitStack() as stack:
         servers = [await stack.enter_async_context(MetricsServer.start(body)) for body in (HISTORY, OWN, SDK)]
         source = await stack.enter_async_context(pages(servers) if through == "pages" else scraped(servers, tmp_path))
-        signals = await until(source, servers[0], lambda s: facts(s.processes) == READ)
+        signals = await until(source, servers[0], lambda s: facts(s) == READ)
         assert (signals.targets, signals.unread) == ({"server": 2, "worker": 1}, {})
         own = next(p for p in signals.processes if p.services == ("worker",))
         servers[1].status = "503 Service Unavailable"
