@@ -17,7 +17,7 @@ from copilot.frontend_checks import FAILED, OK, SKIPPED, WARNING, check_frontend
 from copilot.logs.counting import LogMemory, count_lines
 from copilot.logs.lines import NO_LEVEL
 from copilot.logs.patterns import PatternBook
-from copilot.metrics.resolve import ANOTHER_PROCESS
+from copilot.metrics.continuity import ANOTHER_PROCESS
 from copilot.redaction.redactor import redacted
 from copilot.replay import read_ticks, record
 from copilot.rules.signals.logs import LogReading, with_logs

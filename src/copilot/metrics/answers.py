@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
+from copilot.metrics.continuity import ANOTHER_PROCESS
 from copilot.metrics.dialects import NAMESPACE_ALIASES, Dialect
 from copilot.metrics.promql import TAG, group_labels
-from copilot.metrics.resolve import ANOTHER_PROCESS, PRESENCE_METRIC, RoleState, Vectors
+from copilot.metrics.resolve import PRESENCE_METRIC, RoleState, Vectors
 from copilot.metrics.window import Vector, aggregate, quantiles
 from copilot.rules.signals.expressions import Gauge, Leaf, Matcher, Quantile, Role
 from copilot.rules.signals.readings import Missing, MissingCode

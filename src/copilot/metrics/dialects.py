@@ -17,6 +17,10 @@ NAMESPACE_ALIASES = ("exported_namespace", "temporal_namespace")
 """Names of the label `namespace` where the scraped target has one of its own, or relabeling renames it."""
 
 
+START_TIME = "process_start_time_seconds"
+"""When a page's process started, where its reporter has it: Go's and Java's clients of Prometheus."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """One reporter's spelling: its suffixes of counters, timers, numbers and sizes. `units_per_second` None: the lowest
@@ -153,4 +157,5 @@ def known_names(
             for name in presence_metrics:
                 for spelled in (name, name + dialect.counter):
                     known.setdefault(spelled, MetricName(name, dialect, False))
+            known.setdefault(START_TIME, MetricName(START_TIME, dialect, False))
     return known

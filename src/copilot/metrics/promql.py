@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from copilot.errors import SettingsError
+from copilot.metrics.continuity import MANY_COUNTED
 from copilot.metrics.dialects import DIALECTS, Dialect, dialect_by_name, raw_name
-from copilot.metrics.window import MANY_COUNTED
 from copilot.rules.signals import expressions as ex
 from copilot.rules.signals.expressions import RESETS_OVER_SEC, Gauge, Leaf, Matcher, Op, Quantile, Rate, Role
 from copilot.rules.signals.spec import SignalSpec

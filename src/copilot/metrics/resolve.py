@@ -34,8 +34,6 @@ _LABELS = {"taskqueue": "task_queue"}
 NO_TRAFFIC = math.nan
 """Read, and nothing happened that could be measured."""
 Resolved = float | Missing
-ANOTHER_PROCESS = "its counters jump back and forth: its address leads to another process from read to read"
-"""As a Kubernetes service does before several pods. List, or let Prometheus find, every process by itself."""
 _STILL = Missing(
     code=MissingCode.TARGET_DOWN,
     detail="no counter of the server moved in the window: what is read is old, or every process hangs",
@@ -107,12 +105,12 @@ def read_scrapes(
     `versions`: see `resolve_signals`.
 
     A target is down when its last good read is older than two and a half intervals, or two reads failed since, or its
-    pages are of several processes."""
+    pages do not continue each other."""
     oldest = epoch_seconds(now) - STALE_INTERVALS * interval_sec
     windows = [
         ScrapeWindow.latest(t, window_sec, presence_metric=PRESENCE_METRIC[t.role])
         for t in targets
-        if t.times and t.failures <= TOLERATED_FAILURES and t.times[-1] >= oldest and not t.jumps
+        if t.times and t.failures <= TOLERATED_FAILURES and t.times[-1] >= oldest and not t.broken
     ]
     of_role = {role: [w for w in windows if w.target.role == role] for role in {t.role for t in targets}}
     states = {role: _state(role, [t for t in targets if t.role == role], up) for role, up in of_role.items()}
@@ -171,7 +169,7 @@ def _state(role: Role, targets: Sequence[TargetScrapes], windows: Sequence[Scrap
     """The state of a role with these targets, those that are up with these windows."""
 
     def why(target: TargetScrapes) -> str:
-        seen = ANOTHER_PROCESS if target.jumps else "not read lately" if target.times else "not read yet"
+        seen = target.broken or ("not read lately" if target.times else "not read yet")
         return f"{target.name}: {target.failure.detail or target.failure.code if target.failure else seen}"
 
     unread = [t for t in targets if all(w.target is not t for w in windows)]
@@ -188,7 +186,7 @@ def _state(role: Role, targets: Sequence[TargetScrapes], windows: Sequence[Scrap
         present=any(w.has(name) for w in windows),
         throughout=any(w.has(name) and w.has(name, 0) for w in rated),
         place=f"the {role} pages",
-        unread=tuple(t.name for t in unread if not t.jumps),
+        unread=tuple(t.name for t in unread if not t.broken),
         targets=len(windows),
     )
 
