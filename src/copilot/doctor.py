@@ -30,6 +30,7 @@ from copilot.sources import checks as looks
 from copilot.sources.checks import PageCheck, RoleCheck, ServerProcesses
 from copilot.sources.scrape.pages import same_process
 from copilot.sources.temporal.health import Frontend
+from copilot.sources.temporal.source import TemporalApiSource
 from copilot.store.check import inspect
 
 DEADLINE_SEC = 10.0
@@ -119,7 +120,10 @@ async def _open_sources(cluster: ClusterSettings) -> AsyncIterator[tuple[Source,
 async def _cluster(cluster: ClusterSettings, quick: bool, progress: Progress) -> tuple[tuple[Check, ...], Signals]:
     # One after the other: what doctor itself reads must not make its checks time out.
     (metrics, found), (frontend, facts) = await asyncio.gather(_metrics(cluster), check_watched(cluster))
-    signals, (logs, seen) = await asyncio.gather(_reading(cluster, quick, progress), check_logs(cluster, quick))
+    (signals, ahead), (logs, seen) = await asyncio.gather(
+        _reading(cluster, quick, progress), check_logs(cluster, quick)
+    )
+    frontend = (*frontend, *([_clocks({frontend[0].name: ahead})] if abs(ahead) > SKEW_SEC else []))
     if not distrust_reasons(signals):
         metrics = tuple(map(_read_after_all, metrics))
     versions = frozenset(filter(None, (facts.version, *(version for each in found for version in each.versions))))
@@ -149,17 +153,19 @@ def _release(versions: frozenset[str], signals: Signals) -> tuple[Check, ...]:
     return (checked(WARNING, name, found, fix),)
 
 
-async def _reading(cluster: ClusterSettings, quick: bool, progress: Progress) -> Signals:
+async def _reading(cluster: ClusterSettings, quick: bool, progress: Progress) -> tuple[Signals, float]:
+    """The signals, and how far the clock of Temporal's servers is ahead of this machine's, by what its API listed."""
     began = Instant.now()
     signals = Signals(time=began, readings={})
     async with _open_sources(cluster) as sources:
         if quick:
-            return await pipeline.collect(sources, began)
-        step = min(cluster.interval_sec, cluster.window / 2)
-        progress(cluster.name, 0.0, cluster.window)
-        async for signals in read_ticks(sources, step, cluster.window + step / 2):
-            progress(cluster.name, (signals.time - began).total("seconds"), cluster.window)
-        return signals
+            signals = await pipeline.collect(sources, began)
+        else:
+            step = min(cluster.interval_sec, cluster.window / 2)
+            progress(cluster.name, 0.0, cluster.window)
+            async for signals in read_ticks(sources, step, cluster.window + step / 2):
+                progress(cluster.name, (signals.time - began).total("seconds"), cluster.window)
+        return signals, next((s.ahead_sec for s in sources if isinstance(s, TemporalApiSource)), 0.0)
 
 
 async def _metrics(cluster: ClusterSettings) -> tuple[tuple[Check, ...], list[ServerProcesses]]:
