@@ -147,7 +147,7 @@ def test_timers_that_change_their_unit_under_one_name_are_never_a_thousand_times
         count = 100.0 + 10 * n
         pages.add(
             10 * n,
-            f'service_requests{{service_name="frontend"}} {count}',
+            f'service_requests{{service_name="frontend",operation="GetX"}} {count}',
             *(
                 f'service_latency_bucket{{service_name="frontend",operation="GetX",le="{le}"}} {counted}'
                 for le, counted in ((labels, count), (f"{5 * unit}", count), ("+Inf", count))

@@ -34,6 +34,7 @@ _LABELS = {"taskqueue": "task_queue"}
 NO_TRAFFIC = math.nan
 """Read, and nothing happened that could be measured."""
 Resolved = float | Missing
+ALL_NAMESPACES = "all namespaces, Temporal's own too: the label namespace is hidden"
 _STILL = Missing(
     code=MissingCode.TARGET_DOWN,
     detail="no counter of the server moved in the window: what is read is old, or every process hangs",
@@ -47,8 +48,8 @@ def measurable(spec: SignalSpec, roles: Iterable[Role]) -> bool:
 
 def leaves_of(specs: Iterable[SignalSpec]) -> tuple[Leaf, ...]:
     """All leaves of the signals, their breakdowns and substitutes, and those that show which services' pages are read
-    and of which version the server is."""
-    found: list[Leaf] = [ex.SERVICES, ex.BUILDS]
+    of which version the server is, and which labels its series have."""
+    found: list[Leaf] = [ex.SERVICES, ex.BUILDS, *ex.LABELED.values()]
     for measure in measures(specs):
         for leaf in leaves(measure.expression):
             found.append(leaf)
@@ -139,6 +140,8 @@ def resolve_signals(
             if not isinstance(instead, Missing):
                 value, breakdown, origins[spec.id] = instead, other.breakdown, other.name
         found[spec.id] = value
+        if not isinstance(value, Missing) and resolver.hides("namespace", spec.expression):
+            origins[spec.id] = ALL_NAMESPACES
         if breakdown is not None and not isinstance(value, Missing):
             vector = vector_of(breakdown)
             if of_signal := () if isinstance(vector, Missing) else _breakdown_rows(breakdown, vector):
@@ -215,6 +218,17 @@ class _Resolver:
     def _release(self) -> Release | None:
         return lowest(self._versions)
 
+    @cached_property
+    def _unlabeled(self) -> frozenset[str]:
+        """The labels that the server's series lack."""
+        there = not isinstance(vector := self._vector(ex.SERVICES), Missing) and bool(vector)
+        return frozenset(label for label, leaf in ex.LABELED.items() if there and not self._vector(leaf))
+
+    def hides(self, label: str, expression: ex.Expression) -> bool:
+        """Whether the expression selects the server's series by this label, and they lack it."""
+        selected = (m.label for leaf in leaves(expression) if leaf.series.role == "server" for m in leaf.series.match)
+        return label in selected and label in self._unlabeled
+
     def resolve(self, expression: ex.Expression) -> Resolved:
         match expression:
             case ex.Plus(terms):
@@ -233,6 +247,8 @@ class _Resolver:
                 scaled = factor * found + offset
                 return AtLeast(scaled) if isinstance(found, AtLeast) else scaled
             case ex.Beyond(of, base):
+                if self.hides("namespace", of):
+                    return _without("namespace", of)
                 if isinstance(found := self.resolve(of), Missing):
                     return found
                 vector = self._vector(of)
@@ -254,6 +270,8 @@ class _Resolver:
         state = self._roles[leaf.series.role]
         if not state.up:
             return state.why_down
+        if (label := next((x for x in ("service_name", "operation") if self.hides(x, leaf)), None)) is not None:
+            return _without(label, leaf)
         vector = self._vector(leaf)
         if isinstance(vector, Missing):
             return vector
@@ -326,6 +344,13 @@ class _Resolver:
         if state.partly_down:
             return Missing(code=MissingCode.TARGET_DOWN, detail=f"{lacking}: {state.partly_down}")
         return Missing(code=MissingCode.ABSENT, detail=lacking)
+
+
+def _without(label: str, leaf: Leaf) -> Missing:
+    """A leaf whose series cannot be told apart."""
+    detail = f"the label {label} is on no series of service_requests, so those of {leaf.series.family} cannot be told "
+    detail += "apart: keep it where metrics are relabeled, and out of the server's excludeTags"
+    return Missing(code=MissingCode.ABSENT, detail=detail)
 
 
 def _breakdown_rows(leaf: Leaf, vector: Vector) -> tuple[BreakdownRow, ...]:

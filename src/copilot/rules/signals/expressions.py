@@ -166,3 +166,13 @@ DATABASE_CALLS = rate("persistence_requests")
 
 SERVICES = rate(SERVER_PRESENCE_METRIC, by=("service_name",))
 """The leaf that shows which services' pages are read."""
+
+HIDDEN = frozenset({"__omitted__", "__temporal_sys__", "_tag_excluded_", "_unknown_", "none"})
+"""Label values that stand for a name that is hidden: the breakdown by queue is off, a tag is excluded, or an SDK has
+none to give."""
+
+LABELED = {
+    label: rate(SERVER_PRESENCE_METRIC, f"{label}!~|{'|'.join(sorted(HIDDEN - {'_unknown_'}))}")
+    for label in ("namespace", "operation", "service_name")
+}
+"""By label, the leaf that shows that the server's series have it: they lack it where a tag is excluded or relabeled."""
