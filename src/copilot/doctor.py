@@ -17,7 +17,7 @@ from copilot.frontend_checks import FAILED, OK, SKIPPED, WARNING, check_frontend
 from copilot.logs.counting import LogMemory, count_lines
 from copilot.logs.lines import NO_LEVEL
 from copilot.logs.patterns import PatternBook
-from copilot.metrics.continuity import ANOTHER_PROCESS
+from copilot.metrics.continuity import DELTAS
 from copilot.redaction.redactor import redacted
 from copilot.replay import read_ticks, record
 from copilot.rules.signals.logs import LogReading, with_logs
@@ -226,9 +226,11 @@ def _role(found: RoleCheck, window_sec: float) -> Check:
     text += "".join((f", {found.down} down" if found.down else "", *(f"; {each}" for each in found.spellings)))
     if found.twins:
         text += f"; what job {', '.join(found.twins)} scrapes again counts once"
-    if found.jumping:
-        text = f"{found.living} targets, and {', '.join(found.jumping)}: {ANOTHER_PROCESS}"
+    if found.broken:
+        why = found.broken[0][1]
+        text = f"{found.living} targets, and {', '.join(instance for instance, _ in found.broken)}: {why}"
         status, fix = WARNING, "let it find every process by itself (pods, not their service)"
+        fix = "export cumulative counters" if why == DELTAS else fix
     elif not found.living:
         text = f"all {found.down} targets are down" if found.down else "no target"
         status, fix = WARNING, f"let it scrape every {found.role}, or fix selector and prefix"

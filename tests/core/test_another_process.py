@@ -78,10 +78,10 @@ def why(pages: Pages) -> str:
     return missing.detail if missing else ""
 
 
-def deltas(reads: int, mean: float) -> list[tuple[float, ...]]:
-    """What happened between reads: of four kinds of calls, about `mean` each."""
+def deltas(reads: int, mean: float, kinds: int = 4) -> list[tuple[float, ...]]:
+    """What happened between reads: of so many kinds of calls, about `mean` each."""
     chosen = random.Random(7)
-    return [tuple(float(round(chosen.gauss(mean, mean**0.5))) for _ in range(4)) for _ in range(reads)]
+    return [tuple(float(round(chosen.gauss(mean, mean**0.5))) for _ in range(kinds)) for _ in range(reads)]
 
 
 def pods(order: str) -> list[tuple[float, ...]]:

@@ -8,11 +8,12 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
+from types import MappingProxyType
 from typing import TypeVar
 
-from copilot.metrics.continuity import ANOTHER_PROCESS
+from copilot.metrics.continuity import ANOTHER_PROCESS, DELTAS, UNCLEAR
 from copilot.metrics.dialects import NAMESPACE_ALIASES, Dialect
 from copilot.metrics.promql import TAG, group_labels
 from copilot.metrics.resolve import PRESENCE_METRIC, RoleState, Vectors
@@ -26,16 +27,19 @@ Target = tuple[str, str]
 """Job and instance."""
 MAX_EXCLUDED = 50
 
-NAMES, SAMPLES, UP, JUMPS = "names", "samples", "up", "jumps"
+NAMES, SAMPLES, UP, FELL = "names", "samples", "up", "fell"
 """The parts of the query for a role's targets: the sample names each has now; how many samples of the presence metric
-each had in the window; whether it is up; those whose counters fell in the window, and do not begin at zero."""
+each had in the window; whether it is up; those whose counters fell in the window."""
+BREAKS = {"jumps": ANOTHER_PROCESS, "deltas": DELTAS, "mixes": UNCLEAR}
+"""The parts that name targets whose series do not continue each other, and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetStatus:
     """One role's targets at one time: the sample names of all, the name of their label `namespace`, and which of them
     are up, have the presence metric with a sample in the window, are down, are known to `up`, or are stale (returned by
-    the look-back, without a sample in the window); `jumping`: those whose series are of several processes.
+    the look-back, without a sample in the window); `gone`: those that had the presence metric in the window, and are up
+    without it; `broken`: why series of a target do not continue each other.
     `samples`: the most that any target that is up had in the window."""
 
     role: Role
@@ -46,13 +50,15 @@ class TargetStatus:
     down: frozenset[Target] = frozenset()
     listed: frozenset[Target] = frozenset()
     stale: frozenset[Target] = frozenset()
-    jumping: frozenset[Target] = frozenset()
+    gone: frozenset[Target] = frozenset()
+    broken: Mapping[Target, str] = field(default_factory=dict)
     samples: int = 0
 
     def without_down(self) -> tuple[Matcher, ...]:
-        """Matchers that leave out targets that are down (their rates continue for a window, shrinking) or stale (their
-        gauges continue for the look-back), and jobs whose targets others scrape too."""
-        instances = sorted({i for _, i in self.down | self.stale | self.jumping if i} - {i for _, i in self.up})
+        """Matchers that leave out targets that are down (their rates continue for a window, shrinking), stale (their
+        gauges continue for the look-back), gone or broken, and jobs whose targets others scrape too."""
+        out = self.down | self.stale | self.gone | self.broken.keys()
+        instances = sorted({i for _, i in out if i} - {i for _, i in self.up - self.gone})
         if not self.up:
             return ()
         left_out = {"instance": instances, "job": sorted(self.twins)}
@@ -88,14 +94,18 @@ def escape_regex(text: str) -> str:
 
 
 def target_status(
-    role: Role, presence_metrics: Collection[str], samples: Iterable[Sample], known: Collection[Target] = ()
+    role: Role,
+    presence_metrics: Collection[str],
+    samples: Iterable[Sample],
+    known: Collection[Target] = (),
+    broken: Mapping[Target, str] = MappingProxyType({}),
 ) -> TargetStatus:
-    """A role's targets from the answer to the query for them; `known` are those it had before."""
+    """A role's targets from the answer to the query for them; `known` are those it had before, `broken` those whose
+    series do not continue each other, and why."""
     names: set[str] = set()
     here: set[Target] = set()
     counts: dict[Target, int] = {}
     up: dict[Target, bool] = {}
-    jumping: set[Target] = set()
     namespace = "namespace"
     for labels, value in samples:
         target = labels.get("job", ""), labels.get("instance", "")
@@ -108,15 +118,13 @@ def target_status(
             counts[target] = int(value) if math.isfinite(value) else 0
         elif part == UP:
             up[target] = value != 0
-        elif part == JUMPS:
-            jumping.add(target)
         elif part in NAMESPACE_ALIASES:
             namespace = part
     up = {t: read for t, read in up.items() if t in counts or t in known}
     down = {t for t, read in up.items() if not read}
     stale = {t for t in here if not counts.get(t)}
-    present = here - stale - down - jumping
-    alive = present | (up.keys() - down - jumping)
+    present = here - stale - down - broken.keys()
+    alive = present | (up.keys() - down - broken.keys())
     return TargetStatus(
         role,
         frozenset(names),
@@ -126,7 +134,8 @@ def target_status(
         down=frozenset(down),
         listed=frozenset(up),
         stale=frozenset(stale),
-        jumping=frozenset(jumping - down),
+        gone=frozenset(t for t in alive - here if counts.get(t)),
+        broken={t: why for t, why in broken.items() if t not in down},
         samples=max((counts.get(t, 0) for t in alive), default=0),
     )
 
@@ -203,9 +212,9 @@ def _state(role: Role, status: TargetStatus, window_sec: float, place: str, *, r
         job, instance = min(status.down)
         more = f" (and {len(status.down) - 1} more)" if len(status.down) > 1 else ""
         partly_down = f"up is 0 for {instance or 'a target'} of job {job or '?'}{more}"
-    elif status.jumping:
-        job, instance = min(status.jumping)
-        partly_down = f"{instance or 'a target'} of job {job or '?'}: {ANOTHER_PROCESS}"
+    elif status.broken:
+        (job, instance), why = min(status.broken.items())
+        partly_down = f"{instance or 'a target'} of job {job or '?'}: {why}"
     if status.samples < 2:
         found = "one sample" if status.samples else "no sample"
         no_rate = f"{found} of {name} in {window_sec:g} s, a rate needs two: "
