@@ -226,6 +226,7 @@ def _role(found: RoleCheck, window_sec: float) -> Check:
     text += "".join((f", {found.down} down" if found.down else "", *(f"; {each}" for each in found.spellings)))
     if found.twins:
         text += f"; what job {', '.join(found.twins)} scrapes again counts once"
+    text += "".join(f"; {instance} is the process of {of}: it counts once" for instance, of in found.again)
     if found.broken:
         why = found.broken[0][1]
         text = f"{found.living} targets, and {', '.join(instance for instance, _ in found.broken)}: {why}"

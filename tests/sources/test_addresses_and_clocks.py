@@ -138,6 +138,36 @@ async def test_a_dialect_that_changes_in_a_prometheus_leaves_readings_right_or_m
         assert signals.value("workers.wft_execution_p95_ms") == pytest.approx(97.5, rel=0.05)
 
 
+def sums(n: int, *rare: float, lag: int = 0, started: float | None = None) -> list[str]:
+    """A scrape of a busy worker whose rare calls took these times; `lag`: calls since its twin was scraped."""
+    counts = [f'temporal_request{{operation="{i}"}} {100 * i + (30 * n + lag if i == 0 else 0)}' for i in range(7)]
+    times = [
+        f'temporal_request_latency_sum{{operation="{i}"}} {took}' for i, took in enumerate((9e5 + 30 * n + lag, *rare))
+    ]
+    return [*counts, *times, *([f"process_start_time_seconds{{}} {started}"] if started else [])]
+
+
+async def test_two_instances_of_one_process_in_a_prometheus_count_once_and_two_alike_are_two(tmp_path: Path) -> None:
+    rare = (6.0, 15.0, 48.0, 107.0, 83.0, 612.0)
+    alike = (6.0, 15.0, 49.0, 109.0, 80.0, 610.0)
+    more = tuple(sec + 1 for sec in rare)
+    workers: dict[str, tuple[tuple[float, ...], int, float | None]] = {
+        "one": (rare, 0, None), "one-again": (rare, 7, None), "alike": (alike, 0, None),
+        "known": (alike, 0, 5.25), "known-again": (alike, 7, 5.25),
+        "restarted": (alike, 0, 6.5), "known-alike": (more, 0, 5.25),
+    }  # fmt: skip
+    pages = {
+        name: [sums(n, *took, lag=lag, started=started) for n in range(SAMPLES)]
+        for name, (took, lag, started) in workers.items()
+    }
+    (text := tmp_path / "workers.om.gz").write_bytes(gzip.compress(of_workers(pages).encode()))
+    with prometheus([text]) as url:
+        cluster = ClusterSettings(prometheus=PrometheusSettings(url=url), window_sec=60)
+        (signals,) = await live(cluster, [1000 * (BEGAN + EVERY_SEC * (SAMPLES - 1))])
+    assert signals.targets["worker"] == 5
+    assert signals.value("worker.poller_concurrency") == 5 * 4
+
+
 async def test_two_addresses_of_one_process_count_once() -> None:
     body = recorded("worker")
     other = body.replace(b"_sum{", b'_sum{pod="2",')

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import combinations
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -27,9 +28,11 @@ Target = tuple[str, str]
 """Job and instance."""
 MAX_EXCLUDED = 50
 
-NAMES, SAMPLES, UP, FELL = "names", "samples", "up", "fell"
+NAMES, SAMPLES, UP, FELL, SUMS, STARTED = "names", "samples", "up", "fell", "sums", "started"
 """The parts of the query for a role's targets: the sample names each has now; how many samples of the presence metric
-each had in the window; whether it is up; those whose counters fell in the window."""
+each had in the window; whether it is up; those whose counters fell in the window; the least sums of durations of each,
+which stand still between two scrapes; and when its process started."""
+ENOUGH_SUMS = 5
 BREAKS = {"jumps": ANOTHER_PROCESS, "deltas": DELTAS, "mixes": UNCLEAR}
 """The parts that name targets whose series do not continue each other, and why."""
 
@@ -39,7 +42,8 @@ class TargetStatus:
     """One role's targets at one time: the sample names of all, the name of their label `namespace`, and which of them
     are up, have the presence metric with a sample in the window, are down, are known to `up`, or are stale (returned by
     the look-back, without a sample in the window); `gone`: those that had the presence metric in the window, and are up
-    without it; `broken`: why series of a target do not continue each other.
+    without it; `broken`: why series of a target do not continue each other;
+    `again`: targets that are the process of another one, which counts.
     `samples`: the most that any target that is up had in the window."""
 
     role: Role
@@ -52,12 +56,13 @@ class TargetStatus:
     stale: frozenset[Target] = frozenset()
     gone: frozenset[Target] = frozenset()
     broken: Mapping[Target, str] = field(default_factory=dict)
+    again: Mapping[Target, Target] = field(default_factory=dict)
     samples: int = 0
 
     def without_down(self) -> tuple[Matcher, ...]:
         """Matchers that leave out targets that are down (their rates continue for a window, shrinking), stale (their
-        gauges continue for the look-back), gone or broken, and jobs whose targets others scrape too."""
-        out = self.down | self.stale | self.gone | self.broken.keys()
+        gauges continue for the look-back), gone, broken or another's process, and jobs whose targets others scrape."""
+        out = self.down | self.stale | self.gone | self.broken.keys() | self.again.keys()
         instances = sorted({i for _, i in out if i} - {i for _, i in self.up - self.gone})
         if not self.up:
             return ()
@@ -79,6 +84,21 @@ class TargetStatus:
                 twins.add(job)
             scraped |= alive[job]
         return frozenset(twins)
+
+
+def same_processes(
+    sums: Mapping[Target, frozenset[tuple[str, str, float]]], started: Mapping[Target, float]
+) -> dict[Target, Target]:
+    """The targets that are the process of another one under another name: they have half of their sums of durations in
+    common, and started at the same moment, or neither says when and these sums are at least five."""
+    found: dict[Target, Target] = {}
+    for one, other in combinations(sorted(sums), 2):
+        if one[1] != other[1] and started.get(one) == started.get(other) and not found.keys() & {one, other}:
+            few = min(len(sums[one]), len(sums[other])) / 2
+            enough = max(1, few) if one in started else max(ENOUGH_SUMS, few)
+            if len(sums[one] & sums[other]) >= enough:
+                found[other] = one
+    return found
 
 
 def _by_job(targets: Iterable[Target]) -> defaultdict[str, set[str]]:
@@ -106,6 +126,8 @@ def target_status(
     here: set[Target] = set()
     counts: dict[Target, int] = {}
     up: dict[Target, bool] = {}
+    sums: dict[Target, set[tuple[str, str, float]]] = {}
+    started: dict[Target, float] = {}
     namespace = "namespace"
     for labels, value in samples:
         target = labels.get("job", ""), labels.get("instance", "")
@@ -118,6 +140,10 @@ def target_status(
             counts[target] = int(value) if math.isfinite(value) else 0
         elif part == UP:
             up[target] = value != 0
+        elif part == STARTED:
+            started[target] = value
+        elif part == SUMS:
+            sums.setdefault(target, set()).add((name, labels.get("operation", ""), value))
         elif part in NAMESPACE_ALIASES:
             namespace = part
     up = {t: read for t, read in up.items() if t in counts or t in known}
@@ -125,12 +151,14 @@ def target_status(
     stale = {t for t in here if not counts.get(t)}
     present = here - stale - down - broken.keys()
     alive = present | (up.keys() - down - broken.keys())
+    again = same_processes({t: frozenset(sums[t]) for t in alive & sums.keys()}, started)
     return TargetStatus(
         role,
         frozenset(names),
         namespace,
-        up=frozenset(alive),
-        present=frozenset(present),
+        up=frozenset(alive - again.keys()),
+        present=frozenset(present - again.keys()),
+        again=again,
         down=frozenset(down),
         listed=frozenset(up),
         stale=frozenset(stale),

@@ -75,7 +75,7 @@ class RoleCheck:
     cannot be read, and the most samples a counter of one had in the rate window. `scraped_every_sec`: the scrape
     interval, where samples are too few for a rate; None also where the last quarter of an hour has fewer than two.
     `twins`: jobs that scrape another job's targets again; `broken`: instances whose series do not continue each other,
-    and why."""
+    and why; `again`: instances that are the process of another one, and of which."""
 
     role: Role
     living: int
@@ -86,6 +86,7 @@ class RoleCheck:
     latencies: tuple[str, ...] = ()
     twins: tuple[str, ...] = ()
     broken: tuple[tuple[str, str], ...] = ()
+    again: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +240,7 @@ async def _role(client: PrometheusClient, role: Role, settings: PrometheusSettin
     return RoleCheck(
         role, len(found.up), len(found.down), named, found.samples, every, unread_latencies(series),
         twins=tuple(sorted(found.twins)),
+        again=tuple(sorted((instance, of) for (_, instance), (_, of) in found.again.items())),
         broken=tuple(sorted((instance, why) for (_, instance), why in found.broken.items())),
     )  # fmt: skip
 

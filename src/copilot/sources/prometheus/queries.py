@@ -18,6 +18,7 @@ QUERIES = 4
 MAX_ROWS = 5 * MAX_BREAKDOWN_ROWS
 REMEMBER_SEC = 3600.0
 MAX_REMEMBERED = 200
+FEW_SUMS = 8
 # The server's own workers use the SDK's names too, in other units.
 _PARTS = {why: part for part, why in answers.BREAKS.items()} | {"": answers.FELL}
 OWN: dict[Role, tuple[Matcher, ...]] = {"server": (), "worker": (Matcher("service_name", "!=", "worker"),)}
@@ -130,11 +131,15 @@ class RoleQueries:
         window = promql.duration(self._window)
         counts = " or ".join(f"count_over_time({promql.selector(n, self.matchers)}[{window}])" for n in self._presence)
         up = promql.selector("up", self._up)
+        timers = sorted({dialects.anchor_names(d)[1].removesuffix("_count") for d in prefixed})
+        sums = promql.selector("", (Matcher("__name__", "=~", f"({'|'.join(timers)})_sum"), *self.matchers))
         parts = [
             (answers.NAMES, f"count by (__name__, job, instance) ({names})"),
             (answers.SAMPLES, f"max by (job, instance) ({counts})"),
             (answers.UP, f"max by (job, instance) ({up}) and on (job, instance) ({counts})"),
             *((_PARTS[why], text) for why, text in promql.falling(self._counters, self._window, self.matchers)),
+            (answers.SUMS, f"bottomk by (job, instance) ({FEW_SUMS}, {sums} > 0)"),
+            (answers.STARTED, f"{promql.selector(dialects.START_TIME, self._up)} and on (job, instance) ({counts})"),
             *self._up_of(self._targets),
             *((alias, f"count ({self._present((Matcher(alias, '!=', ''),))})") for alias in dialects.NAMESPACE_ALIASES),
         ]
