@@ -138,13 +138,11 @@ def new_series_names(
     return f"count by ({NAME}) ({now} unless {then} and on (job, instance) {presence_before})"
 
 
-def falling(
-    counters: Iterable[str], window_sec: float, matchers: Sequence[Matcher] = ()
-) -> tuple[tuple[str, str], ...]:
-    """The targets whose counters fell in the window, as `continuity` tells of pages, each group with its reason: of
+def falling(counter: str, window_sec: float, matchers: Sequence[Matcher] = ()) -> tuple[tuple[str, str], ...]:
+    """The targets whose counter fell in the window, as `continuity` tells of pages, each group with its reason: of
     several processes, as most that fell do not begin at zero, or the start went back; deltas, as the start stayed; and
     without a reason those whose start is unknown (see `mixing`)."""
-    chosen = f"{selector('', (Matcher('__name__', '=~', '|'.join(counters)), *matchers))}[{duration(window_sec)}]"
+    chosen = f"{selector(counter, matchers)}[{duration(window_sec)}]"
     started = f"{selector(START_TIME, matchers)}[{duration(window_sec)}]"
     fell = f"(resets({chosen}) > 0 and max_over_time({chosen}) > {MANY_COUNTED:g})"
     far = f"({fell} and 2 * min_over_time({chosen}) > max_over_time({chosen}))"

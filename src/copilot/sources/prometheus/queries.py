@@ -137,7 +137,11 @@ class RoleQueries:
             (answers.NAMES, f"count by (__name__, job, instance) ({names})"),
             (answers.SAMPLES, f"max by (job, instance) ({counts})"),
             (answers.UP, f"max by (job, instance) ({up}) and on (job, instance) ({counts})"),
-            *((_PARTS[why], text) for why, text in promql.falling(self._counters, self._window, self.matchers)),
+            *(
+                (_PARTS[why], text)
+                for counter in self._counters
+                for why, text in promql.falling(counter, self._window, self.matchers)
+            ),
             (answers.SUMS, f"bottomk by (job, instance) ({FEW_SUMS}, {sums} > 0)"),
             (answers.STARTED, f"{promql.selector(dialects.START_TIME, self._up)} and on (job, instance) ({counts})"),
             *self._up_of(self._targets),
