@@ -18,9 +18,10 @@ from copilot.diagnosis import (
     diagnose_signal,
     upgrade_adds,
 )
-from copilot.doctor import _processes, _read_after_all, _twice, diagnose, record_cluster
+from copilot.doctor import _processes, _read_after_all, diagnose, record_cluster
 from copilot.embedded.ports import free_ports
 from copilot.errors import SourceError, StartError
+from copilot.frontend_checks import twice
 from copilot.loops.starter import start_loops
 from copilot.rules.signals.readings import Missing, MissingCode, ServerFacts, Signals
 from copilot.rules.signals.taxonomy import SPECS
@@ -163,11 +164,11 @@ async def test_a_call_that_timed_out_is_made_once_more_and_others_are_not() -> N
         return "answered"
 
     late, refused = MissingCode.TIMEOUT, MissingCode.FORBIDDEN
-    assert await _twice(partial(call, late, None)) == "answered"
+    assert await twice(partial(call, late, None)) == "answered"
     for answers in ([refused], [late, late], [late, refused]):
         made.clear()
         with pytest.raises(SourceError):
-            await _twice(partial(call, *answers))
+            await twice(partial(call, *answers))
         assert made == answers
 
 

@@ -3,26 +3,25 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import TypeVar
 
 import httpx
 from whenever import Instant
 
 from copilot import bootstrap, pipeline
-from copilot.diagnosis import Check, CheckStatus, Diagnosis, diagnose_cluster, distrust_reasons, upgrade_adds
+from copilot.diagnosis import Check, Diagnosis, diagnose_cluster, distrust_reasons, upgrade_adds
 from copilot.errors import SettingsError, SourceError, StoreError
+from copilot.frontend_checks import FAILED, OK, SKIPPED, WARNING, check_frontend, check_watched, checked, twice
 from copilot.logs.counting import LogMemory, count_lines
 from copilot.logs.lines import NO_LEVEL
 from copilot.logs.patterns import PatternBook
-from copilot.metrics.resolve import ANOTHER_PROCESS
+from copilot.metrics.continuity import DELTAS
 from copilot.redaction.redactor import redacted
 from copilot.replay import read_ticks, record
 from copilot.rules.signals.logs import LogReading, with_logs
 from copilot.rules.signals.readings import MissingCode, ServerFacts, Signals
-from copilot.rules.signals.taxonomy import SPECS
 from copilot.rules.signals.versions import lowest
 from copilot.settings.clusters import ClusterSettings, MetricsEndpoint
 from copilot.settings.load import Settings
@@ -30,16 +29,12 @@ from copilot.sources import Source
 from copilot.sources import checks as looks
 from copilot.sources.checks import PageCheck, RoleCheck, ServerProcesses
 from copilot.sources.scrape.pages import same_process
-from copilot.sources.temporal.client import watched_client
 from copilot.sources.temporal.health import Frontend
-from copilot.sources.temporal.heartbeats import HEARTBEAT_IDS
-from copilot.sources.temporal.queues import QueueKey
+from copilot.sources.temporal.source import TemporalApiSource
 from copilot.store.check import inspect
 
 DEADLINE_SEC = 10.0
 SKEW_SEC = 5.0
-NAMED_QUEUES = 5
-OK, WARNING, FAILED, SKIPPED = CheckStatus.OK, CheckStatus.WARNING, CheckStatus.FAILED, CheckStatus.SKIPPED
 Progress = Callable[[str, float, float], None]
 """Called with a cluster's name, the seconds read so far, and how many there will be."""
 
@@ -58,18 +53,6 @@ _PROMETHEUS_FIXES = {
     MissingCode.PARSE: "url is the address before /api/v1/query",
     MissingCode.DROPPED: "raise its limits of samples or requests",
 }
-_FRONTEND_FIXES = {
-    MissingCode.TARGET_DOWN: "is it running, and listening there? Check the address, and TLS in the TEMPORAL_* profile",
-    MissingCode.TIMEOUT: "is the network open from here, and the server alive?",
-    MissingCode.FORBIDDEN: "give the account of the TEMPORAL_* profile (API key, certificate) permission to read",
-    MissingCode.ABSENT: "check the name; `temporal operator namespace list` shows all",
-    MissingCode.DROPPED: "raise the namespace's rate limit (frontend.namespaceRPS)",
-}
-_ANSWERED_FIXES = {
-    **_FRONTEND_FIXES,
-    MissingCode.TIMEOUT: "the frontend answers, this takes long: look at the load of its visibility store, and here",
-    MissingCode.TARGET_DOWN: "the frontend answers, what is behind it does not: look at history, matching and database",
-}
 _LATENCY_FIXES = {
     looks.NO_BUCKETS: "export histograms, with buckets of milliseconds",
     looks.TOO_COARSE: "give its histograms buckets of milliseconds",
@@ -84,23 +67,6 @@ _LOG_FIXES = {
 }
 
 
-T = TypeVar("T")
-
-
-def _check(status: CheckStatus, name: str, found: str, fix: str = "") -> Check:
-    return Check(name=name, status=status, found=found, fix=fix)
-
-
-async def _twice(call: Callable[[], Awaitable[T]]) -> T:
-    """The answer to a call, which is made once more if it timed out. SourceError as it raises."""
-    try:
-        return await call()
-    except SourceError as error:
-        if error.code is not MissingCode.TIMEOUT:
-            raise
-    return await call()
-
-
 async def diagnose(
     settings: Settings,
     clusters: Sequence[ClusterSettings],
@@ -113,7 +79,7 @@ async def diagnose(
         asyncio.gather(_own_temporal(settings, clusters), _own_store(settings)),
         asyncio.gather(*(_cluster(c, quick, progress) for c in clusters)),
     )
-    both_fail = _check(
+    both_fail = checked(
         WARNING,
         "who watches",
         "the Copilot's own Temporal is this cluster: both fail together",
@@ -153,8 +119,11 @@ async def _open_sources(cluster: ClusterSettings) -> AsyncIterator[tuple[Source,
 
 async def _cluster(cluster: ClusterSettings, quick: bool, progress: Progress) -> tuple[tuple[Check, ...], Signals]:
     # One after the other: what doctor itself reads must not make its checks time out.
-    (metrics, found), (frontend, facts) = await asyncio.gather(_metrics(cluster), _watched(cluster))
-    signals, (logs, seen) = await asyncio.gather(_reading(cluster, quick, progress), check_logs(cluster, quick))
+    (metrics, found), (frontend, facts) = await asyncio.gather(_metrics(cluster), check_watched(cluster))
+    (signals, ahead), (logs, seen) = await asyncio.gather(
+        _reading(cluster, quick, progress), check_logs(cluster, quick)
+    )
+    frontend = (*frontend, *([_clocks({frontend[0].name: ahead})] if abs(ahead) > SKEW_SEC else []))
     if not distrust_reasons(signals):
         metrics = tuple(map(_read_after_all, metrics))
     versions = frozenset(filter(None, (facts.version, *(version for each in found for version in each.versions))))
@@ -167,7 +136,9 @@ def _read_after_all(check: Check) -> Check:
     """The check; a warning where it failed because it timed out twice, and all was read a moment later."""
     if check.status is not FAILED or not check.found.startswith("timed out"):
         return check
-    return _check(WARNING, check.name, f"{check.found}; read later", "it answers slowly: is it, or this machine, busy?")
+    return checked(
+        WARNING, check.name, f"{check.found}; read later", "it answers slowly: is it, or this machine, busy?"
+    )
 
 
 def _release(versions: frozenset[str], signals: Signals) -> tuple[Check, ...]:
@@ -175,24 +146,26 @@ def _release(versions: frozenset[str], signals: Signals) -> tuple[Check, ...]:
     name, said = "server version", ", ".join(sorted(version.replace("_", ".") for version in versions))
     if (release := lowest(versions)) is not None:
         adds = upgrade_adds(release, signals)
-        return (_check(OK, name, "{}.{}".format(*release) + (f" → {adds}" if adds else "")),)
+        return (checked(OK, name, "{}.{}".format(*release) + (f" → {adds}" if adds else "")),)
     found = f"{said}: not a release that is known" if said else "unknown"
     fix = "what some releases lack is missing unless it is seen, never zero: "
     fix += "keep build_information in what is scraped, or give [clusters.temporal] address"
-    return (_check(WARNING, name, found, fix),)
+    return (checked(WARNING, name, found, fix),)
 
 
-async def _reading(cluster: ClusterSettings, quick: bool, progress: Progress) -> Signals:
+async def _reading(cluster: ClusterSettings, quick: bool, progress: Progress) -> tuple[Signals, float]:
+    """The signals, and how far the clock of Temporal's servers is ahead of this machine's, by what its API listed."""
     began = Instant.now()
     signals = Signals(time=began, readings={})
     async with _open_sources(cluster) as sources:
         if quick:
-            return await pipeline.collect(sources, began)
-        step = min(cluster.interval_sec, cluster.window / 2)
-        progress(cluster.name, 0.0, cluster.window)
-        async for signals in read_ticks(sources, step, cluster.window + step / 2):
-            progress(cluster.name, (signals.time - began).total("seconds"), cluster.window)
-        return signals
+            signals = await pipeline.collect(sources, began)
+        else:
+            step = min(cluster.interval_sec, cluster.window / 2)
+            progress(cluster.name, 0.0, cluster.window)
+            async for signals in read_ticks(sources, step, cluster.window + step / 2):
+                progress(cluster.name, (signals.time - began).total("seconds"), cluster.window)
+        return signals, next((s.ahead_sec for s in sources if isinstance(s, TemporalApiSource)), 0.0)
 
 
 async def _metrics(cluster: ClusterSettings) -> tuple[tuple[Check, ...], list[ServerProcesses]]:
@@ -204,12 +177,12 @@ async def _metrics(cluster: ClusterSettings) -> tuple[tuple[Check, ...], list[Se
     if (settings := cluster.prometheus) is not None:
         name = f"Prometheus {settings.url}"
         try:
-            there = await _twice(lambda: looks.check_prometheus(settings, cluster.window))
+            there = await twice(lambda: looks.check_prometheus(settings, cluster.window))
         except SourceError as error:
-            checks.append(_check(FAILED, name, error.detail, _PROMETHEUS_FIXES.get(error.code, "")))
+            checks.append(checked(FAILED, name, error.detail, _PROMETHEUS_FIXES.get(error.code, "")))
         else:
             version = f"version {there.version}, " if there.version else ""
-            checks.append(_check(OK, name, f"{version}{there.took_sec:.2f} s for an answer"))
+            checks.append(checked(OK, name, f"{version}{there.took_sec:.2f} s for an answer"))
             checks += (_role(role, cluster.window) for role in there.roles)
             found.append(there.processes)
             ahead[name] = there.ahead_sec
@@ -222,7 +195,7 @@ def _twins(pages: Sequence[tuple[str, PageCheck]]) -> Iterator[Check]:
     for (one, page), (other, again) in combinations(pages, 2):
         if same_process(page.sums, again.sums):
             found, fix = f"{other} is the process of {one}; it counts once", "list each process once"
-            yield _check(WARNING, "one process twice", found, fix)
+            yield checked(WARNING, "one process twice", found, fix)
 
 
 def _processes(found: Iterable[ServerProcesses], facts: ServerFacts, *, listed: bool) -> tuple[Check, ...]:
@@ -243,7 +216,7 @@ def _processes(found: Iterable[ServerProcesses], facts: ServerFacts, *, listed: 
             warnings[-1] += " shards move just now"
     warnings += [f"no {service} page is read" for service in sorted(looks.SERVICES - counts.keys())]
     text = "; ".join((", ".join(texts.values()), *warnings))
-    return (_check(WARNING if warnings else OK, "server processes", text, fix if warnings else ""),)
+    return (checked(WARNING if warnings else OK, "server processes", text, fix if warnings else ""),)
 
 
 def _role(found: RoleCheck, window_sec: float) -> Check:
@@ -253,9 +226,12 @@ def _role(found: RoleCheck, window_sec: float) -> Check:
     text += "".join((f", {found.down} down" if found.down else "", *(f"; {each}" for each in found.spellings)))
     if found.twins:
         text += f"; what job {', '.join(found.twins)} scrapes again counts once"
-    if found.jumping:
-        text = f"{found.living} targets, and {', '.join(found.jumping)}: {ANOTHER_PROCESS}"
+    text += "".join(f"; {instance} is the process of {of}: it counts once" for instance, of in found.again)
+    if found.broken:
+        why = found.broken[0][1]
+        text = f"{found.living} targets, and {', '.join(instance for instance, _ in found.broken)}: {why}"
         status, fix = WARNING, "let it find every process by itself (pods, not their service)"
+        fix = "export cumulative counters" if why == DELTAS else fix
     elif not found.living:
         text = f"all {found.down} targets are down" if found.down else "no target"
         status, fix = WARNING, f"let it scrape every {found.role}, or fix selector and prefix"
@@ -266,16 +242,16 @@ def _role(found: RoleCheck, window_sec: float) -> Check:
             fix = f"it is scraped every {every:g} s: set window_sec = {4 * every:g}"
     elif found.latencies:
         return _latencies(name, text, found.latencies)
-    return _check(status, name, text, fix)
+    return checked(status, name, text, fix)
 
 
 async def _page(endpoint: MetricsEndpoint) -> tuple[Check, PageCheck | None]:
     name = f"{endpoint.role} metrics {httpx.URL(endpoint.url).copy_with(username='', password='')}"
     worst = FAILED if endpoint.role == "server" else WARNING
     try:
-        page = await _twice(lambda: looks.check_page(endpoint))
+        page = await twice(lambda: looks.check_page(endpoint))
     except SourceError as error:
-        return _check(worst, name, error.detail, _PAGE_FIXES.get(error.code, "")), None
+        return checked(worst, name, error.detail, _PAGE_FIXES.get(error.code, "")), None
     size = f"{page.size_bytes / 1000:.0f} kB in {page.took_sec:.2f} s"
     if page.looks_like:
         text, fix = f"{size}, a {page.looks_like}'s page", f'set role = "{page.looks_like}" for it'
@@ -288,25 +264,25 @@ async def _page(endpoint: MetricsEndpoint) -> tuple[Check, PageCheck | None]:
         text, fix = "it answers with an empty page", f"turn the Prometheus listener of the {endpoint.role} on"
     else:
         text, fix = f"{size}, nothing of a Temporal {endpoint.role} in it", _PAGE_FIXES[MissingCode.PARSE]
-    return _check(worst, name, text, fix), page
+    return checked(worst, name, text, fix), page
 
 
 def _latencies(name: str, text: str, latencies: Sequence[str]) -> Check:
     """A check of metrics that can be read, perhaps without their latencies."""
     fix = next((_LATENCY_FIXES[what] for what in latencies if what in _LATENCY_FIXES), "")
     found = f"{text}; latencies: {', '.join(latencies)}" if latencies else text
-    return _check(WARNING if fix else OK, name, found, fix)
+    return checked(WARNING if fix else OK, name, found, fix)
 
 
 def _clocks(ahead: dict[str, float]) -> Check:
     if not ahead:
-        return _check(SKIPPED, "clocks", "no metrics page sends its time")
+        return checked(SKIPPED, "clocks", "no metrics page sends its time")
     name, worst = max(ahead.items(), key=lambda item: abs(item[1]))
     if abs(worst) <= SKEW_SEC:
-        return _check(OK, "clocks", f"within {max(1.0, abs(worst)):.0f} s of this machine's")
+        return checked(OK, "clocks", f"within {max(1.0, abs(worst)):.0f} s of this machine's")
     which = "ahead of" if worst > 0 else "behind"
     found = f"{name.rpartition(' ')[2]} is {abs(worst):.0f} s {which} this machine"
-    return _check(WARNING, "clocks", found, "set both by NTP")
+    return checked(WARNING, "clocks", found, "set both by NTP")
 
 
 async def check_logs(cluster: ClusterSettings, quick: bool) -> tuple[tuple[Check, ...], LogReading | None]:
@@ -318,7 +294,7 @@ async def check_logs(cluster: ClusterSettings, quick: bool) -> tuple[tuple[Check
     try:
         source = bootstrap.log_source(cluster.logs)
     except SettingsError as error:
-        return (_check(WARNING, where, str(error)),), None
+        return (checked(WARNING, where, str(error)),), None
     try:
         began = Instant.now()
         first = await source.read(None, began, DEADLINE_SEC)
@@ -328,7 +304,7 @@ async def check_logs(cluster: ClusterSettings, quick: bool) -> tuple[tuple[Check
     finally:
         await source.aclose()
     if batch.missing is not None:
-        check = _check(WARNING, where, batch.missing.detail, _LOG_FIXES.get(batch.missing.code, ""))
+        check = checked(WARNING, where, batch.missing.detail, _LOG_FIXES.get(batch.missing.code, ""))
         return (check,), LogReading(time=now, missing=batch.missing)
     span = batch.span_sec or 1.0
     _, seen = count_lines(
@@ -344,91 +320,9 @@ async def check_logs(cluster: ClusterSettings, quick: bool) -> tuple[tuple[Check
     found = f"{len(batch.lines)} lines in {span:.0f} s" + (f", {levelled} with a level" if batch.lines else "")
     if batch.lines and not levelled:
         fix = "is it a Temporal server's log? Its lines are JSON or text with a level"
-        return (_check(WARNING, where, found, fix),), seen
+        return (checked(WARNING, where, found, fix),), seen
     text = f"; most frequent: {seen.patterns[0].pattern}" if seen.patterns else ""
-    return (_check(OK, where, found + text),), seen
-
-
-async def _watched(cluster: ClusterSettings) -> tuple[tuple[Check, ...], ServerFacts]:
-    if cluster.temporal is None:
-        fix = "add [clusters.temporal] address: it has backlogs, their age and pollers without delay"
-        return (_check(SKIPPED, "Temporal frontend", "not configured", fix),), ServerFacts()
-    try:
-        frontend = Frontend(await watched_client(cluster.temporal))
-    except SettingsError as error:
-        return (_check(FAILED, "Temporal frontend", str(error)),), ServerFacts()
-    checks, facts = await _frontend("Temporal frontend", frontend)
-    if checks[0].status is not OK:
-        return (*checks, _check(SKIPPED, "task queues", "not tried")), facts
-    return (*checks, *await _in_use(frontend, cluster)), facts
-
-
-async def _in_use(frontend: Frontend, cluster: ClusterSettings) -> tuple[Check, ...]:
-    try:
-        queues, unlisted, workers = await _twice(lambda: frontend.in_use(cluster, Instant.now()))
-    except SourceError as error:
-        return (_refused("task queues", error, WARNING, _ANSWERED_FIXES),)
-    return _queues_in_use(queues, unlisted), *_heartbeats(workers, cluster)
-
-
-def _queues_in_use(queues: Sequence[QueueKey], unlisted: Sequence[str]) -> Check:
-    if not queues:
-        return _check(SKIPPED, "task queues", "none is in use yet")
-    more = f" and {len(queues) - NAMED_QUEUES} more" if len(queues) > NAMED_QUEUES else ""
-    several = len({key.namespace for key in queues}) > 1
-    names = [f"{key.namespace}/{key.task_queue}" if several else key.task_queue for key in queues]
-    found = f"{', '.join(names[:NAMED_QUEUES])}{more} in use, with permission to describe them"
-    if unlisted:
-        fix = _FRONTEND_FIXES[MissingCode.FORBIDDEN] + "; name what it cannot list in task_queues and namespaces"
-        found += f"; {unlisted[0]}" + (f" (and {len(unlisted) - 1} more)" if len(unlisted) > 1 else "")
-        return _check(WARNING, "task queues", found, fix)
-    return _check(OK, "task queues", found)
-
-
-def _heartbeats(workers: Counter[str] | None, cluster: ClusterSettings) -> Iterator[Check]:
-    """Which workers send heartbeats, and where none is scraped, what scraping them would add. Where workers are scraped
-    heartbeats are not missed."""
-    name, counts = "worker heartbeats", workers or Counter[str]()
-    scraped = cluster.prometheus is not None or any(page.role == "worker" for page in cluster.metrics)
-    if not counts:
-        unlisted = "this server does not list them, or not to this account"
-        none = unlisted if workers is None else "no worker sends any; SDKs do by default, Python since 1.20"
-        yield from () if scraped else (_check(SKIPPED, name, none),)
-        return
-    total, sdks = counts.total(), ", ".join(f"{sdk} × {n}" for sdk, n in counts.most_common())
-    found = f"sent by {total} worker{'s' if total != 1 else ''} ({sdks})"
-    if not scraped:
-        more = [spec.id for spec in SPECS.values() if spec.role == "worker" and spec.source == "metrics"]
-        found += f": scraping is not needed for {', '.join(HEARTBEAT_IDS)}; only a scrape gives {', '.join(more)}"
-    yield _check(OK, name, found)
-
-
-async def _frontend(name: str, frontend: Frontend) -> tuple[tuple[Check, Check], ServerFacts]:
-    """Whether the frontend answers, and its namespace exists; and what it says of its cluster."""
-    where, namespace = f"{name} {frontend.address}", f"namespace {frontend.namespace}"
-    try:
-        version = await _twice(frontend.version)
-    except SourceError as error:
-        return (_refused(where, error, FAILED), _check(SKIPPED, namespace, "not tried")), ServerFacts()
-    text, facts = f"server {version or 'of an unknown version'}", ServerFacts(version=version)
-    with contextlib.suppress(SourceError):
-        facts = await _twice(frontend.facts)
-        shards = f"{facts.history_shards} history shard{'s' if facts.history_shards != 1 else ''}"
-        text += f", cluster {facts.cluster_name}, {shards}" if facts.cluster_name else f", {shards}"
-    answers = _check(OK, where, text)
-    try:
-        await _twice(frontend.find_namespace)
-    except SourceError as error:
-        forbidden = error.code is MissingCode.FORBIDDEN
-        refused = _refused(namespace, error, WARNING if forbidden else FAILED, _ANSWERED_FIXES)
-        return (answers, refused), facts
-    return (answers, _check(OK, namespace, "exists")), facts
-
-
-def _refused(
-    name: str, error: SourceError, status: CheckStatus, fixes: Mapping[MissingCode, str] = _FRONTEND_FIXES
-) -> Check:
-    return _check(status, name, str(error), fixes.get(error.code, ""))
+    return (checked(OK, where, found + text),), seen
 
 
 async def _own_temporal(
@@ -437,26 +331,26 @@ async def _own_temporal(
     """The checks of the Copilot's own Temporal, and the names of the clusters that it is."""
     name = "the Copilot's Temporal"
     if not bootstrap.temporal_given(settings):
-        return (_check(SKIPPED, name, "not configured: `copilot up` starts one"),), ()
+        return (checked(SKIPPED, name, "not configured: `copilot up` starts one"),), ()
     try:
         client = await bootstrap.temporal_client(settings.temporal, lazy=True)
     except SettingsError as error:
-        return (_check(FAILED, name, str(error)),), ()
+        return (checked(FAILED, name, str(error)),), ()
     itself: tuple[str, ...] = ()
     with contextlib.suppress(SettingsError):
         itself = await bootstrap.watched_by_itself(client, clusters)
-    return (await _frontend(name, Frontend(client)))[0], itself
+    return (await check_frontend(name, Frontend(client)))[0], itself
 
 
 async def _own_store(settings: Settings) -> Check:
     if settings.store.url is None:
-        return _check(SKIPPED, "the store", "not configured: `copilot up` starts one")
+        return checked(SKIPPED, "the store", "not configured: `copilot up` starts one")
     try:
         found = await inspect(settings.store.url)
     except StoreError as error:
-        return _check(FAILED, "the store", str(error), "start the database, or fix [store] url")
+        return checked(FAILED, "the store", str(error), "start the database, or fix [store] url")
     name, text = f"the store {found.place}", f"{found.server}, schema version {found.schema_version}"
     if found.schema_version == found.newest_version:
-        return _check(OK, name, text)
+        return checked(OK, name, text)
     text += f"; this program has {found.newest_version}"
-    return _check(FAILED, name, text, "run `copilot db setup-schema`")
+    return checked(FAILED, name, text, "run `copilot db setup-schema`")

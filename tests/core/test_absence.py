@@ -14,11 +14,12 @@ from copilot.metrics.window import histogram_quantile
 from copilot.rules.flow import BACKLOG as WAITING
 from copilot.rules.flow import PROGRESS
 from copilot.rules.gates.registry import OF_COMPLETED_WORK, judge
-from copilot.rules.signals.expressions import SERVICES, Gauge, Leaf, Matcher, Quantile, Rate, leaves
+from copilot.rules.signals.expressions import LABELED, SERVICES, Gauge, Leaf, Matcher, Quantile, Rate, leaves
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS, ids
 from tests.cluster_signals import seen_by_gates
 from tests.recorded_pages import WINDOW_SEC, Roll, played, roll
+from tests.scraped import Pages, read
 
 SERVER_IDS = tuple(i for i, s in SPECS.items() if s.role == "server" and s.source in ("metrics", "api or metrics"))
 LAZY = ("frontend.error_rate_per_sec", "workflow_completion.timed_out_per_sec", "persistence.throttled_per_sec")
@@ -310,7 +311,7 @@ def test_only_the_databases_signals_count_what_temporals_own_namespaces_do() -> 
         leaf.series.family
         for leaf in leaves_of(s for s in SPECS.values() if s.id not in OF_TEMPORAL)
         if leaf.series.role == "server"
-        and leaf != SERVICES
+        and leaf not in (SERVICES, *LABELED.values())
         and any(s.split("{")[0] == raw_name(leaf, dialect_by_name("server")) and wanted_by(leaf, s) for s in own)
     }
     assert {"persistence_latency", "persistence_requests"} <= counted
@@ -352,3 +353,28 @@ def test_clients_mistakes_are_no_errors() -> None:
         assert signals.value("frontend.error_rate_per_sec") == 0.0
         assert signals.value("demand.rejected_per_sec") == 0.0
         assert signals.value("persistence.error_rate_per_sec") == 0.0
+
+
+STARTS = "demand.starts_per_sec"
+LABELS = {"service_name": "frontend", "operation": "StartWorkflowExecution", "namespace": "default"}
+
+
+@pytest.mark.parametrize("value", ["", "_tag_excluded_"])
+@pytest.mark.parametrize("label", LABELS)
+def test_what_a_lost_label_would_tell_apart_is_missing_and_without_namespaces_it_is_said_whose_it_is(
+    label: str, value: str
+) -> None:
+    pages = Pages()
+    labels = ",".join(f'{name}="{text}"' for name, text in (LABELS | {label: value}).items() if text)
+    for n in range(7):
+        families = ("service_requests", "service_pending_requests", "service_latency_count")
+        pages.add(10 * n, *(f"{family}{{{labels}}} {100 + 20 * n}" for family in families))
+    signals = read(pages, at=60)
+    missing = signals.missing.get(STARTS)
+    if label == "namespace":
+        assert signals.value(STARTS) == pytest.approx(2.0)
+        assert "Temporal's own too" in signals.sources[STARTS]
+        assert "poller.pending_polls" in signals.missing
+    else:
+        assert missing is not None
+        assert f"the label {label} is on no series" in missing.detail

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from copilot.rules.bottleneck import draining, limited_flows, workers_gone
-from copilot.rules.flow import HIDDEN, Flow, queue_flows
+from copilot.rules.flow import Flow, queue_flows
 from copilot.rules.gates.context import GateContext
 from copilot.rules.gates.registry import BY_NAME
 from copilot.rules.memory import Memory, QueueMemory, activity_partly_full, full_slots
 from copilot.rules.model import GateResult
 from copilot.rules.signals.credible import credible
+from copilot.rules.signals.expressions import HIDDEN
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.rules.signals.versions import Release, lowest, release
 from tests.cluster_signals import START, healthy, play, seen_by_gates, with_queues
@@ -335,7 +336,7 @@ def test_a_backlog_drains_that_is_dispatched_as_fast_and_was_seen_to_shrink(
     assert draining(context) is drains
 
 
-@pytest.mark.parametrize("hidden", sorted(HIDDEN))
+@pytest.mark.parametrize("hidden", ["", *sorted(HIDDEN)])
 def test_a_hidden_name_is_no_queue_and_leaves_the_others_unknown(hidden: str) -> None:
     rows = (row(v, namespace="default", task_queue=q, task_type="workflow") for q, v in ((hidden, 12.0), ("a", 5.5)))
     signals = with_rows(healthy(), "demand.tasks_added_per_sec", *rows)

@@ -39,6 +39,7 @@ def vector(*samples: tuple[dict[str, str], float | str]) -> bytes:
 
 Found = tuple[dict[str, str], float | str]
 WHOSE = "sum by (instance, service_name) (rate("
+LABELED = '!~"|__omitted__'
 SERVICES = ("frontend", "history", "matching")
 BUILDS: list[Found] = [({"instance": "s:1", "service_name": "history", "build_version": "1_32_0"}, 1)]
 
@@ -78,7 +79,9 @@ class StandIn:
         for part in re.split(r" or (?=label_replace\()", query):
             if tagged := TAGGED.search(part):
                 services: list[Found] = [({"service_name": name}, self.requests_per_sec) for name in SERVICES]
-                known = services if WHOSE in part else BUILDS if "build_information" in part else None
+                known = (
+                    services if WHOSE in part or LABELED in part else BUILDS if "build_information" in part else None
+                )
                 asked = self.leaf(tagged[1], part) if known is None else known
                 found.extend(({**labels, "copilot_part": tagged[1]}, v) for labels, v in asked)
         return vector(*found)

@@ -73,12 +73,13 @@ async def test_a_quiet_queue_is_found_behind_a_page_full_of_a_busy_one() -> None
 @dataclass
 class Service:
     """A frontend of `version`: one workflow task waits on each queue. `refuses` says how calls fail. `made`: when which
-    queue was described, or another call made ("")."""
+    queue was described, or another call made (""). `polls`: when each poller polled last, by its clock."""
 
     queues: Sequence[str]
     refuses: Callable[[str, Any], RPCStatusCode | None] = lambda _name, _request: None
     made: list[tuple[float, str]] = field(default_factory=list)
     version: str = "1.32.0"
+    polls: dict[str, Instant] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Any:
         async def call(request: Any, timeout: timedelta) -> Any:  # noqa: ARG001
@@ -88,7 +89,12 @@ class Service:
             if (status := self.refuses(name, request)) is not None:
                 raise RPCError("refused by the test", status, b"")
             if queue and request.api_mode:
-                answer.versions_info[""].types_info[1].stats.approximate_backlog_count = 1
+                info = answer.versions_info[""].types_info[1]
+                info.stats.approximate_backlog_count = 1
+                for identity, at in self.polls.items():
+                    info.pollers.add(identity=identity).last_access_time.FromNanoseconds(
+                        at.timestamp(unit="nanosecond")
+                    )
             elif queue:
                 answer.stats.approximate_backlog_count = int(request.task_queue_type == 1)
             elif name == "get_cluster_info":
@@ -135,6 +141,22 @@ async def test_a_frontend_that_does_not_give_its_version_leaves_it_unknown() -> 
     source = service.source()
     await source.read(Instant.now())
     assert set(await source.server_versions()) == set()
+
+
+@pytest.mark.parametrize("ahead", [-400.0, -40.0, 0.0, 40.0, 400.0])
+async def test_pollers_are_recent_by_the_clock_of_the_server_that_dates_them(ahead: float) -> None:
+    """Two live pollers, of which one polls once a minute, and one that died a minute and a half ago."""
+    service, time, found = Service(("orders",)), [NOON], list[float | None]()
+    source = service.source("orders", now=lambda: time[0])
+    for n in range(5):
+        time[0] = NOON.add(seconds=30 * n)
+        polled = {"busy": 30 * n - 1, "idle": 60 * (n // 2) - 5, "dead": -95}
+        service.polls = {who: NOON.add(seconds=at + ahead) for who, at in polled.items()}
+        found.append((await source.read(time[0])).value("poller.recent_pollers"))
+    assert found[2:] == [2.0, 2.0, 2.0]
+    assert source.ahead_sec == (pytest.approx(ahead, abs=16) if abs(ahead) > 5 else 0.0)
+    time[0] = NOON.add(seconds=230)
+    assert (await source.read(time[0])).value("poller.recent_pollers") == 0.0
 
 
 QUEUES = tuple(f"queue-{n:02}" for n in range(52))

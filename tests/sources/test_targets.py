@@ -88,6 +88,7 @@ async def test_each_process_is_described_and_the_loss_of_temporals_own_worker_is
         signals = await until(source, servers[0], lambda s: facts(s) == READ)
         assert (signals.targets, signals.unread) == ({"server": 2, "worker": 1}, {})
         own = next(p for p in signals.processes if p.services == ("worker",))
+        await servers[1].until_asked(3)  # What begins anew has counted further before.
         servers[1].status = "503 Service Unavailable"
         signals = await until(source, servers[0], lambda s: bool(s.unread))
         assert signals.unread == {"server": (own.name,)}

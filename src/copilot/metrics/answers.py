@@ -10,13 +10,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import combinations
+from types import MappingProxyType
 from typing import TypeVar
 
 from whenever import Instant
 
+from copilot.metrics.continuity import ANOTHER_PROCESS, DELTAS, UNCLEAR
 from copilot.metrics.dialects import NAMESPACE_ALIASES, Dialect
 from copilot.metrics.promql import TAG, group_labels
-from copilot.metrics.resolve import ANOTHER_PROCESS, PRESENCE_METRIC, RoleState, Vectors
+from copilot.metrics.resolve import PRESENCE_METRIC, RoleState, Vectors
 from copilot.metrics.window import Vector, aggregate, quantiles
 from copilot.rules.signals.expressions import Gauge, Leaf, Matcher, Quantile, Role
 from copilot.rules.signals.readings import Missing, MissingCode, ProcessRead
@@ -27,17 +30,23 @@ Target = tuple[str, str]
 """Job and instance."""
 MAX_EXCLUDED = 50
 
-NAMES, SAMPLES, UP, JUMPS, STARTED = "names", "samples", "up", "jumps", "started"
-"""The parts of the query for a role's targets: the sample names each has now; how many samples of the presence metric
-each had in the window (Temporal's own worker, of its database calls); whether it is up; those whose counters fell in
-the window, and do not begin at zero; when each started (epoch seconds)."""
+NAMES, ROLE, SAMPLES, UP, FELL, SUMS, STARTED = "names", "role", "samples", "up", "fell", "sums", "started"
+"""The parts of the query for a role's targets: the sample names each has now; those that are Temporal's own worker; how
+many samples of the presence metric each had in the window (that worker, of its database calls); whether it is up; those
+whose counters fell in the window; the least sums of durations of each, which stand still between two scrapes; when each
+started (epoch seconds)."""
+ENOUGH_SUMS = 5
+BREAKS = {"jumps": ANOTHER_PROCESS, "deltas": DELTAS, "mixes": UNCLEAR}
+"""The parts that name targets whose series do not continue each other, and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetStatus:
     """One role's targets at one time: the sample names of all, the name of their label `namespace`, and which of them
     are up, have the presence metric with a sample in the window, are down, are known to `up`, or are stale (returned by
-    the look-back, without a sample in the window); `jumping`: those whose series are of several processes.
+    the look-back, without a sample in the window); `gone`: those that had the presence metric in the window, and are up
+    without it; `broken`: why series of a target do not continue each other;
+    `again`: targets that are the process of another one, which counts.
     `samples`: the most that any target that is up had in the window. `started`: when targets did (epoch seconds)."""
 
     role: Role
@@ -48,14 +57,17 @@ class TargetStatus:
     down: frozenset[Target] = frozenset()
     listed: frozenset[Target] = frozenset()
     stale: frozenset[Target] = frozenset()
-    jumping: frozenset[Target] = frozenset()
+    gone: frozenset[Target] = frozenset()
+    broken: Mapping[Target, str] = field(default_factory=dict)
+    again: Mapping[Target, Target] = field(default_factory=dict)
     samples: int = 0
     started: Mapping[Target, float] = field(default_factory=dict)
 
     def without_down(self) -> tuple[Matcher, ...]:
-        """Matchers that leave out targets that are down (their rates continue for a window, shrinking) or stale (their
-        gauges continue for the look-back), and jobs whose targets others scrape too."""
-        instances = sorted({i for _, i in self.down | self.stale | self.jumping if i} - {i for _, i in self.up})
+        """Matchers that leave out targets that are down (their rates continue for a window, shrinking), stale (their
+        gauges continue for the look-back), gone, broken or another's process, and jobs whose targets others scrape."""
+        out = self.down | self.stale | self.gone | self.broken.keys() | self.again.keys()
+        instances = sorted({i for _, i in out if i} - {i for _, i in self.up - self.gone})
         if not self.up:
             return ()
         left_out = {"instance": instances, "job": sorted(self.twins)}
@@ -78,6 +90,21 @@ class TargetStatus:
         return frozenset(twins)
 
 
+def same_processes(
+    sums: Mapping[Target, frozenset[tuple[str, str, float]]], started: Mapping[Target, float]
+) -> dict[Target, Target]:
+    """The targets that are the process of another one under another name: they have half of their sums of durations in
+    common, and started at the same moment, or neither says when and these sums are at least five."""
+    found: dict[Target, Target] = {}
+    for one, other in combinations(sorted(sums), 2):
+        if one[1] != other[1] and started.get(one) == started.get(other) and not found.keys() & {one, other}:
+            few = min(len(sums[one]), len(sums[other])) / 2
+            enough = max(1, few) if one in started else max(ENOUGH_SUMS, few)
+            if len(sums[one] & sums[other]) >= enough:
+                found[other] = one
+    return found
+
+
 def _by_job(targets: Iterable[Target]) -> defaultdict[str, set[str]]:
     jobs: defaultdict[str, set[str]] = defaultdict(set)
     for job, instance in targets:
@@ -91,14 +118,19 @@ def escape_regex(text: str) -> str:
 
 
 def target_status(
-    role: Role, presence_metrics: Collection[str], samples: Iterable[Sample], known: Collection[Target] = ()
+    role: Role,
+    presence_metrics: Collection[str],
+    samples: Iterable[Sample],
+    known: Collection[Target] = (),
+    broken: Mapping[Target, str] = MappingProxyType({}),
 ) -> TargetStatus:
-    """A role's targets from the answer to the query for them; `known` are those it had before."""
+    """A role's targets from the answer to the query for them; `known` are those it had before, `broken` those whose
+    series do not continue each other, and why."""
     names: set[str] = set()
     here: set[Target] = set()
     counts: dict[Target, int] = {}
     up: dict[Target, bool] = {}
-    jumping: set[Target] = set()
+    sums: dict[Target, set[tuple[str, str, float]]] = {}
     started: dict[Target, float] = {}
     namespace = "namespace"
     for labels, value in samples:
@@ -108,31 +140,36 @@ def target_status(
             names.add(name)
             if name in presence_metrics:
                 here.add(target)
+        elif part == ROLE:
+            here.add(target)
         elif part == SAMPLES:
             counts[target] = int(value) if math.isfinite(value) else 0
         elif part == UP:
             up[target] = value != 0
-        elif part == JUMPS:
-            jumping.add(target)
         elif part == STARTED and math.isfinite(value):
             started[target] = value
+        elif part == SUMS:
+            sums.setdefault(target, set()).add((name, labels.get("operation", ""), value))
         elif part in NAMESPACE_ALIASES:
             namespace = part
     up = {t: read for t, read in up.items() if t in counts or t in known}
     down = {t for t, read in up.items() if not read}
     stale = {t for t in here if not counts.get(t)}
-    present = here - stale - down - jumping
-    alive = present | (up.keys() - down - jumping)
+    present = here - stale - down - broken.keys()
+    alive = present | (up.keys() - down - broken.keys())
+    again = same_processes({t: frozenset(sums[t]) for t in alive & sums.keys()}, started)
     return TargetStatus(
         role,
         frozenset(names),
         namespace,
-        up=frozenset(alive),
-        present=frozenset(present),
+        up=frozenset(alive - again.keys()),
+        present=frozenset(present - again.keys()),
+        again=again,
         down=frozenset(down),
         listed=frozenset(up),
         stale=frozenset(stale),
-        jumping=frozenset(jumping - down),
+        gone=frozenset(t for t in alive - here if counts.get(t)),
+        broken={t: why for t, why in broken.items() if t not in down},
         samples=max((counts.get(t, 0) for t in alive), default=0),
         started=started,
     )
@@ -210,9 +247,9 @@ def _state(role: Role, status: TargetStatus, window_sec: float, place: str, *, r
         job, instance = min(status.down)
         more = f" (and {len(status.down) - 1} more)" if len(status.down) > 1 else ""
         partly_down = f"up is 0 for {instance or 'a target'} of job {job or '?'}{more}"
-    elif status.jumping:
-        job, instance = min(status.jumping)
-        partly_down = f"{instance or 'a target'} of job {job or '?'}: {ANOTHER_PROCESS}"
+    elif status.broken:
+        (job, instance), why = min(status.broken.items())
+        partly_down = f"{instance or 'a target'} of job {job or '?'}: {why}"
     if status.samples < 2:
         found = "one sample" if status.samples else "no sample"
         no_rate = f"{found} of {name} in {window_sec:g} s, a rate needs two: "
@@ -234,8 +271,8 @@ def _state(role: Role, status: TargetStatus, window_sec: float, place: str, *, r
 def _processes(role: Role, status: TargetStatus) -> Iterator[ProcessRead]:
     """The targets, those that are not read first."""
     down = Missing(code=MissingCode.TARGET_DOWN, detail="its scrape fails: up is 0")
-    several = Missing(code=MissingCode.TARGET_DOWN, detail=ANOTHER_PROCESS)
-    for targets, missing in ((status.down, down), (status.jumping, several), (status.up, None)):
+    broken = [(frozenset({t}), Missing(code=MissingCode.TARGET_DOWN, detail=why)) for t, why in status.broken.items()]
+    for targets, missing in ((status.down, down), *broken, (status.up - status.again.keys(), None)):
         for job, instance in sorted(t for t in targets if t[0] not in status.twins):
             at = status.started.get((job, instance))
             started = Instant.from_timestamp(at) if at else None

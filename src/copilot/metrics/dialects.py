@@ -7,7 +7,7 @@ suffixes and says how many of its time units make a second.
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
-from copilot.rules.signals.expressions import Gauge, Leaf, Quantile, Rate, Role
+from copilot.rules.signals.expressions import START_TIME, Gauge, Leaf, Quantile, Rate, Role
 
 NUMBERS = frozenset({"state_transition_count", "workflow_task_attempt", "task_attempt", "pending_tasks"})
 """Histograms of plain numbers. Histograms in neither this set nor `BYTES` hold durations."""
@@ -153,4 +153,5 @@ def known_names(
             for name in presence_metrics:
                 for spelled in (name, name + dialect.counter):
                     known.setdefault(spelled, MetricName(name, dialect, False))
+            known.setdefault(START_TIME, MetricName(START_TIME, dialect, False))
     return known

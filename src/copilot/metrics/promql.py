@@ -9,10 +9,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from copilot.errors import SettingsError
+from copilot.metrics.continuity import ANOTHER_PROCESS, DELTAS, FEW_COUNTED, MANY_COUNTED, PODS, UNCLEAR
 from copilot.metrics.dialects import DIALECTS, Dialect, dialect_by_name, raw_name
-from copilot.metrics.window import MANY_COUNTED
 from copilot.rules.signals import expressions as ex
-from copilot.rules.signals.expressions import RESETS_OVER_SEC, Gauge, Leaf, Matcher, Op, Quantile, Rate, Role
+from copilot.rules.signals.expressions import (
+    RESETS_OVER_SEC,
+    START_TIME,
+    Gauge,
+    Leaf,
+    Matcher,
+    Op,
+    Quantile,
+    Rate,
+    Role,
+)
 from copilot.rules.signals.spec import SignalSpec
 
 TAG = "copilot_part"
@@ -138,13 +148,41 @@ def new_series_names(
     return f"count by ({NAME}) ({now} unless {then} and on (job, instance) {presence_before})"
 
 
-def jumping(counters: Iterable[str], window_sec: float, matchers: Sequence[Matcher] = ()) -> str:
-    """The targets most of whose counters that fell in the window do not begin at zero: their series are of several
-    processes, as `TargetScrapes` finds of pages."""
-    chosen = f"{selector('', (Matcher('__name__', '=~', '|'.join(counters)), *matchers))}[{duration(window_sec)}]"
+def falling(counter: str, window_sec: float, matchers: Sequence[Matcher] = ()) -> tuple[tuple[str, str], ...]:
+    """The targets whose counter fell in the window, as `continuity` tells of pages, each group with its reason: of
+    several processes, as most that fell do not begin at zero, or the start went back; deltas, as the start stayed; and
+    without a reason those whose start is unknown (see `mixing`)."""
+    chosen = f"{selector(counter, matchers)}[{duration(window_sec)}]"
+    started = f"{selector(START_TIME, matchers)}[{duration(window_sec)}]"
     fell = f"(resets({chosen}) > 0 and max_over_time({chosen}) > {MANY_COUNTED:g})"
     far = f"({fell} and 2 * min_over_time({chosen}) > max_over_time({chosen}))"
-    return f"count by (job, instance) {far} >= count by (job, instance) {fell} / 2"
+    any_fell, changes = f"count by (job, instance) (resets({chosen}) > 0)", f"changes({started})"
+    return (
+        (ANOTHER_PROCESS, f"count by (job, instance) {far} >= count by (job, instance) {fell} / 2"),
+        (ANOTHER_PROCESS, f"{any_fell} and on (job, instance) (resets({started}) > 0)"),
+        (DELTAS, f"{any_fell} and on (job, instance) ({changes} == 0)"),
+        ("", f"{any_fell} unless on (job, instance) {changes}"),
+    )
+
+
+def mixing(counter: str, window_sec: float, matchers: Sequence[Matcher] = ()) -> tuple[tuple[str, str], ...]:
+    """Of the targets with these matchers those that have counters that fall while others rise, each group with its
+    reason: deltas, if each of the last reads, a quarter of the window apart, continues none of those before it."""
+    now = selector(counter, matchers)
+    reads = [now, *(f"{now} offset {duration(n * window_sec / (PODS + 1))}" for n in range(1, PODS + 1))]
+
+    def fell(read: str, before: str, op: str = "<") -> str:
+        return f"count by (job, instance) ({read} {op} ({before}))"
+
+    def mixed(n: int, least: float = 0.0) -> str:
+        before = f"{reads[n + 1]} > {least:g}"
+        return f"({fell(reads[n], before)} / {fell(reads[n], before, '>')} > 0.1 < 10)"
+
+    none = [fell(reads[n], reads[m]) for n in range(PODS) for m in range(n + 2, PODS + 1)]
+    return (
+        (DELTAS, " and ".join((*map(mixed, range(PODS)), *none))),
+        *((UNCLEAR, mixed(n, FEW_COUNTED)) for n in range(2)),
+    )
 
 
 def join_expressions(expressions: Iterable[tuple[str, str]]) -> str:

@@ -43,8 +43,7 @@ _LABELS = {"taskqueue": "task_queue"}
 NO_TRAFFIC = math.nan
 """Read, and nothing happened that could be measured."""
 Resolved = float | Missing
-ANOTHER_PROCESS = "its counters jump back and forth: its address leads to another process from read to read"
-"""As a Kubernetes service does before several pods. List, or let Prometheus find, every process by itself."""
+ALL_NAMESPACES = "all namespaces, Temporal's own too: the label namespace is hidden"
 _STILL = Missing(
     code=MissingCode.TARGET_DOWN,
     detail="no counter of the server moved in the window: what is read is old, or every process hangs",
@@ -57,8 +56,9 @@ def measurable(spec: SignalSpec, roles: Iterable[Role]) -> bool:
 
 
 def leaves_of(specs: Iterable[SignalSpec]) -> tuple[Leaf, ...]:
-    """All leaves of the signals, their breakdowns and substitutes, and those that describe processes."""
-    found: list[Leaf] = [*OF_PROCESSES, *STARTED.values()]
+    """All leaves of the signals, their breakdowns and substitutes, those that describe processes, and those that show
+    which labels the server's series have."""
+    found: list[Leaf] = [*OF_PROCESSES, *STARTED.values(), *ex.LABELED.values()]
     for measure in measures(specs):
         for leaf in leaves(measure.expression):
             found.append(leaf)
@@ -116,12 +116,12 @@ def read_scrapes(
     `versions`: see `resolve_signals`.
 
     A target is down when its last good read is older than two and a half intervals, or two reads failed since, or its
-    pages are of several processes."""
+    pages do not continue each other."""
     oldest = epoch_seconds(now) - STALE_INTERVALS * interval_sec
     windows = [
         ScrapeWindow.latest(t, window_sec, presence_metric=PRESENCE_METRIC[t.role])
         for t in targets
-        if t.times and t.failures <= TOLERATED_FAILURES and t.times[-1] >= oldest and not t.jumps
+        if t.times and t.failures <= TOLERATED_FAILURES and t.times[-1] >= oldest and not t.broken
     ]
     of_role = {role: [w for w in windows if w.target.role == role] for role in {t.role for t in targets}}
     states = {role: _state(role, [t for t in targets if t.role == role], up) for role, up in of_role.items()}
@@ -150,6 +150,8 @@ def resolve_signals(
             if not isinstance(instead, Missing):
                 value, breakdown, origins[spec.id] = instead, other.breakdown, other.name
         found[spec.id] = value
+        if not isinstance(value, Missing) and resolver.hides("namespace", spec.expression):
+            origins[spec.id] = ALL_NAMESPACES
         if breakdown is not None and not isinstance(value, Missing):
             vector = vector_of(breakdown)
             if of_signal := () if isinstance(vector, Missing) else _breakdown_rows(breakdown, vector):
@@ -181,7 +183,7 @@ def _state(role: Role, targets: Sequence[TargetScrapes], windows: Sequence[Scrap
     """The state of a role with these targets, those that are up with these windows."""
 
     def missing(target: TargetScrapes) -> Missing:
-        seen = ANOTHER_PROCESS if target.jumps else "not read lately" if target.times else "not read yet"
+        seen = target.broken or ("not read lately" if target.times else "not read yet")
         return target.failure or Missing(code=MissingCode.TARGET_DOWN, detail=seen)
 
     def why(target: TargetScrapes) -> str:
@@ -206,7 +208,7 @@ def _state(role: Role, targets: Sequence[TargetScrapes], windows: Sequence[Scrap
         present=any(w.has(name) for w in windows),
         throughout=any(w.has(name) and w.has(name, 0) for w in rated),
         place=f"the {role} pages",
-        unread=tuple(t.name for t in unread if not t.jumps),
+        unread=tuple(t.name for t in unread if not t.broken),
         targets=len(windows),
         processes=tuple(map(process, sorted(targets, key=lambda t: t not in unread))),
     )
@@ -236,6 +238,17 @@ class _Resolver:
     def _release(self) -> Release | None:
         return lowest(self._versions)
 
+    @cached_property
+    def _unlabeled(self) -> frozenset[str]:
+        """The labels that the server's series lack."""
+        there = not isinstance(vector := self._vector(ex.SERVICES), Missing) and bool(vector)
+        return frozenset(label for label, leaf in ex.LABELED.items() if there and not self._vector(leaf))
+
+    def hides(self, label: str, expression: ex.Expression) -> bool:
+        """Whether the expression selects the server's series by this label, and they lack it."""
+        selected = (m.label for leaf in leaves(expression) if leaf.series.role == "server" for m in leaf.series.match)
+        return label in selected and label in self._unlabeled
+
     def resolve(self, expression: ex.Expression) -> Resolved:
         match expression:
             case ex.Plus(terms):
@@ -254,6 +267,8 @@ class _Resolver:
                 scaled = factor * found + offset
                 return AtLeast(scaled) if isinstance(found, AtLeast) else scaled
             case ex.Beyond(of, base):
+                if self.hides("namespace", of):
+                    return _without("namespace", of)
                 if isinstance(found := self.resolve(of), Missing):
                     return found
                 vector = self._vector(of)
@@ -275,6 +290,8 @@ class _Resolver:
         state = self._roles[leaf.series.role]
         if not state.up:
             return state.why_down
+        if (label := next((x for x in ("service_name", "operation") if self.hides(x, leaf)), None)) is not None:
+            return _without(label, leaf)
         vector = self._vector(leaf)
         if isinstance(vector, Missing):
             return vector
@@ -347,6 +364,13 @@ class _Resolver:
         if state.partly_down:
             return Missing(code=MissingCode.TARGET_DOWN, detail=f"{lacking}: {state.partly_down}")
         return Missing(code=MissingCode.ABSENT, detail=lacking)
+
+
+def _without(label: str, leaf: Leaf) -> Missing:
+    """A leaf whose series cannot be told apart."""
+    detail = f"the label {label} is on no series of service_requests, so those of {leaf.series.family} cannot be told "
+    detail += "apart: keep it where metrics are relabeled, and out of the server's excludeTags"
+    return Missing(code=MissingCode.ABSENT, detail=detail)
 
 
 def _breakdown_rows(leaf: Leaf, vector: Vector) -> tuple[BreakdownRow, ...]:

@@ -12,8 +12,19 @@ from typing import Self
 
 from whenever import Instant
 
+from copilot.metrics.continuity import Counted, Spelling, break_of, most_likely, respelled, spelling
 from copilot.metrics.dialects import ANCHORS, Dialect, MetricName, sample_name
-from copilot.rules.signals.expressions import RESETS_OVER_SEC, WORKER_ROLE, Gauge, Leaf, Matcher, Quantile, Rate, Role
+from copilot.rules.signals.expressions import (
+    RESETS_OVER_SEC,
+    START_TIME,
+    WORKER_ROLE,
+    Gauge,
+    Leaf,
+    Matcher,
+    Quantile,
+    Rate,
+    Role,
+)
 from copilot.rules.signals.readings import Missing
 
 
@@ -117,9 +128,6 @@ def merge_buckets(histograms: Iterable[Mapping[float, float]]) -> dict[float, fl
 RESETS_FAMILY: dict[Role, str] = {role: counter for role, (counter, _) in ANCHORS.items()}
 """The counter whose resets show that a process restarted."""
 
-MANY_COUNTED = 100.0
-"""So much is no longer a counter's beginning."""
-
 Vector = dict[tuple[str, ...], float]
 """Group (the values of a leaf's `by` labels) → number."""
 
@@ -156,7 +164,8 @@ def _test(matcher: Matcher) -> Callable[[str], bool]:
 class TargetScrapes:
     """The pages of one target of the last `window_sec` seconds, and the failed reads since the last good one.
 
-    `resets`, `jumps`: when, lately, its process began anew, and when a page was of another process than the one before.
+    `resets`, `breaks`: when, lately, its process began anew, and when and why a page did not continue those before it.
+    A page that spells its families otherwise is the first one: those before it are dropped.
     `parsed`: the series of lines parsed before, for the parser; emptied when series on no page any more are dropped."""
 
     def __init__(self, role: Role, name: str, known_names: Mapping[str, MetricName], *, window_sec: float) -> None:
@@ -169,7 +178,8 @@ class TargetScrapes:
         self.failures = 0
         self.failure: Missing | None = None
         self.resets: list[float] = []
-        self.jumps: list[float] = []
+        self.breaks: list[tuple[float, str]] = []
+        self._spelling: Spelling = {}
         self.parsed: dict[str, Series] = {}
         self._interned: dict[tuple[str, tuple[tuple[str, str], ...]], Series] = {}
         self._named: dict[str, list[Series]] = {}
@@ -187,18 +197,21 @@ class TargetScrapes:
 
     def record(self, at: Instant, page: Page) -> None:
         """Add a page read at `at`. Drops pages that left the window, and those with a later time."""
-        time = epoch_seconds(at)
+        time, spelled = epoch_seconds(at), spelling((s.metric, s.bound) for s in page)
+        if cut := respelled(self._spelling, spelled, RESETS_FAMILY[self.role]):
+            self.times, self.pages, self.resets, self.breaks = [], [], [], []
+        self._spelling = spelled
         if self.pages and self._began_anew(page):
             self.resets.append(time)
-        if self.pages and self._jumps(page):
-            self.jumps.append(time)
-        self.jumps = [jump for jump in self.jumps if time - self.window_sec < jump]
+        if why := break_of([self._counted(read) for read in (*self.pages, page)]):
+            self.breaks.append((time, why))
+        self.breaks = [(at, why) for at, why in self.breaks if time - self.window_sec < at]
         self.resets = [reset for reset in self.resets if time - RESETS_OVER_SEC < reset]
         kept = slice(bisect_left(self.times, time - self.window_sec), bisect_left(self.times, time))
         self.times = [*self.times[kept], time]
         self.pages = [*self.pages[kept], page]
         self.failures, self.failure = 0, None
-        if len(self._interned) > 2 * len(page) + 2000:
+        if cut or len(self._interned) > 2 * len(page) + 2000:
             self._forget()
 
     def _began_anew(self, page: Page) -> bool:
@@ -209,29 +222,19 @@ class TargetScrapes:
         counters = [s for s in named if s in before]
         return any(page.get(s, 0.0) < before[s] for s in counters)
 
-    def _jumps(self, page: Page) -> bool:
-        """Whether the page is of another process than the one before. Counters fell that do not begin at zero; or, from
-        one read to the next, they rose from little to beyond where they had fallen from."""
-        counters = self.named(RESETS_FAMILY[self.role])
-        before = self.pages[-1]
-        fell = [
-            page.get(s, 0.0) > v / 2 for s in counters if page.get(s, 0.0) < (v := before.get(s, 0.0)) > MANY_COUNTED
-        ]
-        if fell:
-            return sum(fell) >= len(fell) / 2
-        little = sum(before.get(s, 0.0) for s in counters)
-        for read, after in pairwise(self.pages):
-            counted = [(s, read[s]) for s in counters if s in read]
-            if sum(value for _, value in counted) > max(MANY_COUNTED, 2 * little) and all(
-                after.get(s, 0.0) <= value <= page.get(s, 0.0) for s, value in counted
-            ):
-                return True
-        return False
+    def _counted(self, page: Page) -> Counted:
+        started = next((page[s] for s in self.named(START_TIME) if s in page), None)
+        return Counted({s: page[s] for s in self.named(RESETS_FAMILY[self.role]) if s in page}, started)
 
     def fail(self, why: Missing) -> None:
         """Record a failed read."""
         self.failures += 1
         self.failure = why
+
+    @property
+    def broken(self) -> str:
+        """Why its pages give no rates: they do not continue each other. Empty where they do."""
+        return most_likely(why for _, why in self.breaks)
 
     def named(self, name: str) -> Sequence[Series]:
         """All recent series of a sample name, in the taxonomy's spelling."""

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS, Signals
+from copilot.rules.signals.expressions import HIDDEN
+from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS, BreakdownRow, Signals
 
 DEMAND = ("demand.tasks_added_per_sec", "demand.starts_per_sec", "demand.requests_per_sec")
 BACKLOG = (
@@ -45,10 +46,6 @@ WORKER_ROWS = {
     for kind in ("workflow", "activity")
     for what in ("pollers", "slots_available", "slots_used")
 }
-HIDDEN = frozenset({"__omitted__", "__temporal_sys__", "_tag_excluded_", "_unknown_", "none"})
-"""Label values that stand for a name that is hidden: the breakdown by queue is off, a tag is excluded, or an SDK has
-none to give."""
-
 _UNSAFE = re.compile(r"[^A-Za-z0-9_]")
 
 
@@ -151,10 +148,7 @@ def queue_flows(signals: Signals, fields: Mapping[str, str] = _ROWS) -> dict[str
     flows: dict[str, Flow] = {}
     for signal_id, field in fields.items():
         for row in signals.rows(signal_id):
-            queue = row.labels.get("task_queue", "")
-            if not queue:
-                continue
-            queue = "" if queue in HIDDEN else queue
+            queue = _queue(row)
             place = (row.labels.get("namespace", ""), queue, row.labels.get("task_type", ""))
             flow = flows.setdefault(_key(*place), Flow(*place))
             if flow.task_queue != queue and sanitized(queue) != queue:
@@ -163,7 +157,7 @@ def queue_flows(signals: Signals, fields: Mapping[str, str] = _ROWS) -> dict[str
             setattr(flow, field, row.value if current is None else max(current, row.value))
     for signal_id, field in fields.items():
         total, rows = signals.value(signal_id), signals.rows(signal_id)
-        named = all(row.labels.get("task_queue") not in HIDDEN for row in rows)
+        named = all(map(_queue, rows))
         complete = total == 0 or (0 < len(rows) < MAX_BREAKDOWN_ROWS and named)
         if total is None or not complete or field == "pollers":
             continue
@@ -179,6 +173,12 @@ def queue_flows(signals: Signals, fields: Mapping[str, str] = _ROWS) -> dict[str
     for flow in flows.values():
         flow.add_rate = _at_least_stored(flow.add_rate, flow.spooled)
     return flows
+
+
+def _queue(row: BreakdownRow) -> str:
+    """The name of the row's task queue; empty where it is hidden, or the label is missing."""
+    name = row.labels.get("task_queue", "")
+    return "" if name in HIDDEN else name
 
 
 def _at_least_stored(add_rate: float | None, spooled: float | None) -> float | None:

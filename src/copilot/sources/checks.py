@@ -74,7 +74,8 @@ class RoleCheck:
     """The targets of a role in a Prometheus: how many are up and down, their dialects in words, what of their latencies
     cannot be read, and the most samples a counter of one had in the rate window. `scraped_every_sec`: the scrape
     interval, where samples are too few for a rate; None also where the last quarter of an hour has fewer than two.
-    `twins`: jobs that scrape another job's targets again; `jumping`: instances with series of several processes."""
+    `twins`: jobs that scrape another job's targets again; `broken`: instances whose series do not continue each other,
+    and why; `again`: instances that are the process of another one, and of which."""
 
     role: Role
     living: int
@@ -84,7 +85,8 @@ class RoleCheck:
     scraped_every_sec: float | None = None
     latencies: tuple[str, ...] = ()
     twins: tuple[str, ...] = ()
-    jumping: tuple[str, ...] = ()
+    broken: tuple[tuple[str, str], ...] = ()
+    again: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +239,9 @@ async def _role(client: PrometheusClient, role: Role, settings: PrometheusSettin
     named = spellings((d.name for d in queries.dialects), series)
     return RoleCheck(
         role, len(found.up), len(found.down), named, found.samples, every, unread_latencies(series),
-        twins=tuple(sorted(found.twins)), jumping=tuple(sorted(instance for _, instance in found.jumping)),
+        twins=tuple(sorted(found.twins)),
+        again=tuple(sorted((instance, of) for (_, instance), (_, of) in found.again.items())),
+        broken=tuple(sorted((instance, why) for (_, instance), why in found.broken.items())),
     )  # fmt: skip
 
 

@@ -172,3 +172,13 @@ WORKER_ROLE = server("persistence_requests", "service_name=worker")
 
 START_TIME = "process_start_time_seconds"
 """Of Prometheus' own client libraries; neither the server nor an SDK writes it, the program around an SDK may."""
+
+HIDDEN = frozenset({"__omitted__", "__temporal_sys__", "_tag_excluded_", "_unknown_", "none"})
+"""Label values that stand for a name that is hidden: the breakdown by queue is off, a tag is excluded, or an SDK has
+none to give."""
+
+LABELED = {
+    label: rate(SERVER_PRESENCE_METRIC, f"{label}!~|{'|'.join(sorted(HIDDEN - {'_unknown_'}))}")
+    for label in ("namespace", "operation", "service_name")
+}
+"""By label, the leaf that shows that the server's series have it: they lack it where a tag is excluded or relabeled."""

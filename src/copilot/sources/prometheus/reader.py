@@ -11,7 +11,7 @@ from typing import TypeVar
 from whenever import Instant
 
 from copilot.metrics import promql
-from copilot.metrics.answers import DialectAnswer, Sample, TargetStatus, by_group, prometheus_inputs
+from copilot.metrics.answers import FELL, DialectAnswer, Sample, TargetStatus, by_group, prometheus_inputs
 from copilot.metrics.resolve import measurable, resolve_signals, unless_still
 from copilot.rules.signals.expressions import Leaf, Role
 from copilot.rules.signals.readings import Missing, Signals
@@ -70,12 +70,13 @@ class PrometheusReader:
     async def _moments(self, times: range, ask: Ask) -> list[Moment]:
         """The targets at each time. The roles remember those of the times before."""
         answers = await _ask_all({role: queries.targets() for role, queries in self._roles.items()}, times, ask)
-        ups: dict[Role, str] = {}
-        if len(times) > 1:
-            for role, answer in answers.items():
-                targets = {(labels.get("job", ""), labels.get("instance", "")) for labels, _ in answer.series}
-                ups[role] = self._roles[role].ups(targets)
-        more = await _ask_all(ups, times, ask)
+        further: dict[Role, str] = {}
+        for role, answer in answers.items():
+            named = [((of.get("job", ""), of.get("instance", "")), of.get(promql.TAG)) for of, _ in answer.series]
+            fell = {target for target, part in named if part == FELL}
+            targets = {target for target, _ in named} if len(times) > 1 else ()
+            further[role] = self._roles[role].more(targets, fell)
+        more = await _ask_all(further, times, ask)
         samples: dict[tuple[Role, int], list[Sample]] = {}
         for role, answer in (*answers.items(), *more.items()):
             for labels, points in answer.series:

@@ -18,7 +18,7 @@ from copilot.errors import SourceError
 from copilot.metrics.dialects import DIALECTS, MetricName, detect_dialects, known_names, sample_name
 from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of, read_scrapes
 from copilot.metrics.window import TargetScrapes
-from copilot.rules.signals.expressions import Role
+from copilot.rules.signals.expressions import START_TIME, Role
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS
 from copilot.sources.prometheus.queries import ROLES
@@ -28,6 +28,7 @@ TIMEOUT_SEC = 10.0
 TAXONOMY_LEAVES = leaves_of(SPECS.values())
 BUILD_INFORMATION = "build_information"
 """The server's gauge whose label `build_version` is its release, as 1_31_2 or 1.31.2."""
+_OF_ANY_PAGE = {BUILD_INFORMATION, START_TIME}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +91,12 @@ class PageTarget:
     @property
     def metrics(self) -> set[str]:
         """The metrics of its role on the newest page."""
-        return {series.metric.name for series in self._newest} - {BUILD_INFORMATION}
+        return {series.metric.name for series in self._newest} - _OF_ANY_PAGE
 
     @property
     def series(self) -> Iterator[tuple[MetricName, Mapping[str, str]]]:
         """The series of the newest page that the taxonomy reads."""
-        return ((s.metric, s.labels) for s in self._newest if s.metric.name != BUILD_INFORMATION)
+        return ((s.metric, s.labels) for s in self._newest if s.metric.name not in _OF_ANY_PAGE)
 
     @property
     def families(self) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from whenever import Instant
 from copilot.errors import SourceError
 from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS, BreakdownRow, MissingCode
 from copilot.sources.temporal.client import RateLimitedClient, rpc_error
+from copilot.sources.temporal.server_clock import Polls, ServerClock
 
 BACKLOG_COUNT = "matching.backlog_count"
 WORKFLOW_AGE = "matching.workflow_backlog_age_sec"
@@ -98,10 +99,11 @@ class Description:
 
 
 class QueueDescriber:
-    """Describes task queues by rate-limited calls."""
+    """Describes task queues by rate-limited calls. `server_clock` dates the polls."""
 
     def __init__(self, client: RateLimitedClient) -> None:
         self._client = client
+        self.server_clock = ServerClock()
         self._enhanced = True
 
     def cost(self, versions: Sequence[str] | None) -> int:
@@ -130,6 +132,7 @@ class QueueDescriber:
             versions=TaskQueueVersionSelection(unversioned=True, all_active=True, build_ids=versions),
             report_pollers=True,
         )
+        requested = now()
         answer = await self._client.call_raw(request)
         found = {
             (kind, version or UNVERSIONED): by_type.types_info[number]
@@ -140,18 +143,19 @@ class QueueDescriber:
         if not any(info.HasField("stats") for info in found.values()):
             raise RPCError("no stats by version", RPCStatusCode.UNIMPLEMENTED, b"")
         at = now()
-        parts = {part: _part(info.stats, _recent(info.pollers, at), len(info.pollers)) for part, info in found.items()}
-        polling = {p.identity for info in found.values() for p in _recent(info.pollers, at)}
-        return Description(at, parts, polling=frozenset(polling))
+        recent = self._recent(key, {part: info.pollers for part, info in found.items()}, requested, at)
+        parts = {part: _part(info.stats, recent[part], len(info.pollers)) for part, info in found.items()}
+        return Description(at, parts, polling=frozenset(p.identity for of in recent.values() for p in of))
 
     async def _by_type(self, key: QueueKey, now: Clock) -> Description:
         polling: set[str] = set()
 
         async def of_type(kind: str) -> Part:
+            requested, part = now(), (kind, UNVERSIONED)
             answer = await self._client.call(_request(key, task_queue_type=TYPES[kind]), str(key))
             if not answer.HasField("stats"):
                 raise SourceError(MissingCode.ABSENT, "this server does not report backlogs", asked=str(key))
-            recent = _recent(answer.pollers, now())
+            recent = self._recent((key, kind), {part: answer.pollers}, requested, now())[part]
             polling.update(p.identity for p in recent)
             return _part(answer.stats, recent, len(answer.pollers))
 
@@ -159,15 +163,20 @@ class QueueDescriber:
         parts = {(kind, UNVERSIONED): part for kind, part in zip(KINDS, found, strict=True)}
         return Description(now(), parts, by_version=False, polling=frozenset(polling))
 
+    def _recent(
+        self, listed: object, pollers: Polls, requested: Instant, at: Instant
+    ) -> dict[tuple[str, str], list[PollerInfo]]:
+        """Of the pollers that a call listed, those that polled within 75 seconds of `at`, by the servers' clock."""
+        self.server_clock.listed(listed, pollers, requested, at)
+        oldest = at.add(seconds=self.server_clock.ahead_sec - POLLER_RECENT_SEC).timestamp(unit="nanosecond")
+        return {
+            part: [p for p in found if p.last_access_time.ToNanoseconds() >= oldest] for part, found in pollers.items()
+        }
+
 
 def _request(key: QueueKey, **options: Any) -> DescribeTaskQueueRequest:
     queue = TaskQueue(name=key.task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL)
     return DescribeTaskQueueRequest(namespace=key.namespace, task_queue=queue, report_stats=True, **options)
-
-
-def _recent(pollers: Iterable[PollerInfo], now: Instant) -> list[PollerInfo]:
-    oldest = now.subtract(seconds=POLLER_RECENT_SEC).timestamp(unit="nanosecond")
-    return [p for p in pollers if p.last_access_time.ToNanoseconds() >= oldest]
 
 
 def _part(stats: TaskQueueStats, recent: Sequence[PollerInfo], pollers: int) -> Part:

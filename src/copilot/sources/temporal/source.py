@@ -25,6 +25,7 @@ from copilot.sources.temporal.client import CALLS_PER_SEC, RateLimitedClient, co
 from copilot.sources.temporal.discovery import QueueDiscovery, Watched
 from copilot.sources.temporal.heartbeats import HEARTBEAT_IDS, ORIGIN, Read
 from copilot.sources.temporal.queues import KINDS, Description, QueueDescriber, QueueKey, QueueRotation
+from copilot.sources.temporal.server_clock import TOLERATED_SEC
 
 REACHABLE = "frontend.reachable"
 HEALTH_TIMEOUT_SEC = 3.0
@@ -68,6 +69,11 @@ class TemporalApiSource:
             async with asyncio.timeout(FIRST_FACTS_SEC):
                 await self._facts_tried.wait()
         return frozenset(self._reader.versions) if self._reader else ()
+
+    @property
+    def ahead_sec(self) -> float:
+        """How far the servers' clock is ahead of this machine's, as far as pollers tell; see `ServerClock`."""
+        return self._reader.server_clock.ahead_sec if self._reader else 0.0
 
     async def read(self, now: Instant) -> Signals:
         """The readings at `now`; within ten seconds, or three when the server does not answer."""
@@ -118,7 +124,9 @@ class _Reader:
         self._facts_due = Instant.MIN
         self._clock = clock
         self._discovery = QueueDiscovery(self.client, Watched(cluster, client.namespace))
-        self._rotation = QueueRotation(QueueDescriber(self.client), cluster.interval_sec, clock)
+        describer = QueueDescriber(self.client)
+        self.server_clock, self._said_ahead = describer.server_clock, 0.0
+        self._rotation = QueueRotation(describer, cluster.interval_sec, clock)
         self._polled: set[tuple[QueueKey, str]] = set()
 
     async def check_health(self) -> None:
@@ -148,6 +156,12 @@ class _Reader:
             raise problem
         left, seconds = budget - (self.client.calls - before), max(0.0, end - time.monotonic())
         found = await self._rotation.describe(self._discovery.queues, self._discovery.versions, left, seconds)
+        if abs((ahead := self.server_clock.ahead_sec) - self._said_ahead) > TOLERATED_SEC:
+            text, self._said_ahead = (
+                "the clock of Temporal's servers is %+.0f s from this machine's, which is allowed for",
+                ahead,
+            )
+            log.warning(text, ahead, extra={"event": "temporal.clock_skew"})
         return self._signals(now, found)
 
     async def read_facts(self) -> None:
