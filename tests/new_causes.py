@@ -73,6 +73,33 @@ def dead_letters(count: float, category: str = "") -> Signals:
     return with_rows(healthy(queue__dlq_messages=count), "queue.dlq_messages", *rows)
 
 
+def rare(signal_id: str, rate: float = 0.1, **labels: str) -> Signals:
+    """Something rare that is a note, at this rate (0.1/s is three times in a window), with a row of these labels."""
+    return with_rows(healthy(**{signal_id.replace(".", "__"): rate}), signal_id, row(rate, **labels))
+
+
+def no_answer(unanswered: float, requested: float = 2.0, **labels: str) -> Signals:
+    """Queries of which so many a second are not answered, beside one queue that is polled and one that is not."""
+    signals = healthy(queries__unanswered_per_sec=unanswered, queries__requested_per_sec=requested)
+    polls = [row(n, namespace="default", task_queue=q, task_type="workflow") for q, n in (("orders", 4), ("quiet", 0))]
+    signals = with_rows(signals, "poller.pending_polls", *polls)
+    return with_rows(
+        signals, "queries.unanswered_per_sec", row(unanswered, **(POLL | {"operation": "QueryWorkflow"} | labels))
+    )
+
+
+def timed_out(rate: float, kind: str = "") -> Signals:
+    """Activity attempts that time out, by kind where that is known."""
+    rows = [row(rate, taskqueue="orders", activityType="charge", timeout_type=kind)] if kind else []
+    signals = healthy(activity_tasks__timed_out_per_sec=rate)
+    return with_rows(signals, "activity_tasks.timed_out_per_sec", *rows)
+
+
+def lists(failed: float, **changes: float | None) -> Signals:
+    """Lists and counts of workflows, two a second, of which so many fail."""
+    return healthy(visibility__lists_failed_per_sec=failed, visibility__lists_per_sec=2.0, **changes)
+
+
 def not_polling(workers: int = 2, **changes: float | None) -> Signals:
     """No poll and no dispatch, and so many workers' pages."""
     lost = {"poller__pending_polls": 0.0, "matching__tasks_dispatched_per_sec": 0.0, "demand__tasks_added_per_sec": 0.0}
@@ -107,6 +134,16 @@ SHOWN: dict[str, tuple[Signals, Signals]] = {
     "worker_deployment_limit": (refused("WorkerDeploymentLimits"), refused("RpsLimit")),
     "busy_workflow": (healthy(clients__busy_workflow_per_sec=4.0), healthy(clients__busy_workflow_per_sec=0.3)),
     "dlq_messages": (dead_letters(3.0, "timer"), dead_letters(0.0)),
+    "activity_timeouts": (timed_out(6.0, "StartToClose"), timed_out(0.2)),
+    "queries_unanswered": (no_answer(1.5), no_answer(0.5)),
+    "visibility_failing": (lists(1.8), lists(0.4)),
+    "schedules_missing": (rare("schedules.missed_per_sec", namespace="shop"), healthy()),
+    "nexus_failing": (rare("nexus.failed_per_sec", destination="billing"), rare("nexus.failed_per_sec", 0.05)),
+    "archival_failing": (rare("archival.failed_per_sec"), rare("archival.failed_per_sec", 0.05)),
+    "replication_lagging": (healthy(replication__delay_p99_sec=400.0), healthy(replication__delay_p99_sec=2.0)),
+    "history_too_long": (healthy(history__longest_events=50_000.0), healthy(history__longest_events=20_000.0)),
+    "server_panic": (rare("runtime.panics_per_sec", service_name="history"), healthy()),
+    "certificate_expired": (healthy(certificates__expired=1.0), healthy(certificates__expiring=None)),
     "workers_not_polling": (not_polling(), not_polling(workers=1)),
     "workers_restarting": (restarting(0.0, 3.0), restarting(1.0, 1.0)),
     "dispatch_limited": (limited(), limited(poller__pending_polls=1.0)),
@@ -123,6 +160,16 @@ MORE = (
     healthy(clients__busy_workflow_per_sec=30.0, frontend__latency_p99_ms=3000.0),
     dead_letters(1.0),
     *(dead_letters(40.0, category) for category in ("transfer", "visibility", "replication", "archival")),
+    *(timed_out(6.0, kind) for kind in ("", "Heartbeat", "ScheduleToStart", "ScheduleToClose")),
+    no_answer(2.0, operation="UpdateWorkflowExecution"),
+    lists(0.0, visibility__writes_failed_per_sec=2.0),
+    lists(0.0, visibility__delay_p99_sec=600.0),
+    *(rare(f"schedules.{what}_per_sec", namespace="shop") for what in ("dropped", "failed")),
+    rare("nexus.blocked_per_sec", destination="billing"),
+    rare("nexus.failed_per_sec", destination="billing", outcome="handler_error_UPSTREAM_TIMEOUT"),
+    rare("queue.dlq_writes_per_sec", task_category="timer"),
+    healthy(history__longest_events=100_000.0),
+    healthy(certificates__expiring=2.0),
     not_polling(worker_poll__long_poll_failures_per_sec=4.0),
     limited(demand__tasks_added_per_sec=30.0),
     restarting(4.0, 4.0),

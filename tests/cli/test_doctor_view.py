@@ -73,7 +73,7 @@ def test_signals_that_are_absent_for_the_same_want_share_a_note_that_names_each_
 
 def test_coverage_is_said_and_never_rounded_up() -> None:
     assert "Primary signals: coverage 1.00" in printed(healthy())
-    assert "Primary signals: coverage 0.97" in printed(lacking("demand.starts_per_sec"))
+    assert "Primary signals: coverage 0.98" in printed(lacking("demand.starts_per_sec"))
     assert "Worker signals: none expected" in printed(Signals(time=healthy().time, readings={}))
 
 

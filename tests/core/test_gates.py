@@ -36,6 +36,9 @@ BREACHED = {
     "workflow_task_failures": healthy(workflow_tasks__failed_per_sec=1.7),
     "workflow_task_attempts": healthy(workflow_tasks__attempts_p99=2.1),
     "activity_failures": healthy(activity_tasks__failed_per_sec=10.0),
+    "activity_timeouts": healthy(activity_tasks__timed_out_per_sec=10.0),
+    "queries_unanswered": healthy(queries__unanswered_per_sec=1.1, queries__requested_per_sec=2.0),
+    "lists_failing": healthy(visibility__lists_failed_per_sec=1.1, visibility__lists_per_sec=2.0),
     "application_failures": healthy(workflow_completion__completion_rate=0.4, workflow_completion__failed_per_sec=1.7),
 }
 

@@ -15,8 +15,20 @@ from copilot.rules.signals.credible import credible
 from copilot.rules.signals.expressions import HIDDEN
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.rules.signals.versions import Release, lowest, release
-from tests.cluster_signals import START, healthy, play, seen_by_gates, with_queues
-from tests.new_causes import QUEUED, SHOWN, dead_letters, hosts, limited, not_polling, process_down, row, with_rows
+from tests.cluster_signals import START, every, healthy, play, seen_by_gates, with_queues
+from tests.new_causes import (
+    QUEUED,
+    SHOWN,
+    dead_letters,
+    hosts,
+    limited,
+    no_answer,
+    not_polling,
+    process_down,
+    rare,
+    row,
+    with_rows,
+)
 from tests.scraped import Pages, read
 
 ORDERS = "default/orders/workflow"
@@ -67,6 +79,23 @@ def test_what_comes_close_is_not_it(signals: Signals, name: str) -> None:
 def test_a_dead_letter_says_of_which_category_it_is_where_that_is_known() -> None:
     causes = [play([s])[0][-1].findings[0].likely_cause for s in (dead_letters(3.0, "timer"), dead_letters(3.0))]
     assert [c.split(" that")[0] for c in causes] == ["Tasks of category `timer`", "History tasks"]
+
+
+def test_a_note_of_what_is_rare_is_kept_for_a_while_and_says_how_long_ago_it_was() -> None:
+    minute = every(60.0)
+    kept = play([healthy(), rare("schedules.missed_per_sec", namespace="shop"), *[healthy()] * 62], minute)[0]
+    named = [[f.finding for f in e.findings] for e in kept]
+    assert named == [[], *[["schedules_missing"]] * 61, [], []]
+    assert kept[31].findings[0].likely_cause.endswith("The last was 30 min ago.")
+    assert kept[1].findings[0].subject == kept[31].findings[0].subject
+
+
+@pytest.mark.parametrize(
+    ("queries", "fired"),
+    [(no_answer(1.1), True), (no_answer(0.9), False), (no_answer(0.09, 0.09), False), (no_answer(0.0, 0.0), False)],
+)
+def test_queries_count_as_unanswered_where_most_of_several_are(queries: Signals, fired: bool) -> None:
+    assert gate("queries_unanswered", queries).fired is fired
 
 
 def test_a_process_that_is_down_explains_failing_requests_and_names_its_service() -> None:

@@ -34,7 +34,8 @@ def test_tasks_that_fail_after_many_attempts_stress_until_their_next_attempt_was
 
 def test_tasks_that_fail_seldom_do_not_make_a_cluster_happy_between_two_attempts() -> None:
     waits = [healthy()] * 9
-    told, _ = play([*waits, *[retried()] * 2, *waits, *[retried(15.5)] * 2, *waits, *waits], EACH_HALF_MINUTE)
+    every_ten_minutes = [*[retried(15.5)] * 2, *waits, *waits] * 12
+    told, _ = play([*waits, *[retried()] * 2, *waits, *every_ten_minutes], EACH_HALF_MINUTE)
     assert {e.verdict.health_state.value for e in told[11:]} == {"stressed"}
     between = told[15]
     assert between.findings[0].finding == "workflow_task_failures"

@@ -211,8 +211,13 @@ HISTORY = ["promtool", "tsdb", "create-blocks-from", "openmetrics", "-q", "pages
 DIALECTS = {"": ("server", "sdk default"), "otel ": ("server opentelemetry", "sdk opentelemetry")}
 EVERY = {"15s": (15, "1m"), "60s": (60, "4m")}
 """Seconds between scrapes, and the rate interval Grafana makes of it."""
-NOT_HERE = {"connection_pool.utilization_pct", "dlq.messages"}
-"""SQLite has no pool of connections; a dead letter queue is measured every few hours."""
+NOT_HERE = {
+    "connection_pool.utilization_pct",
+    "replication.delay_p99_sec",
+    "certificates.expired",
+    "certificates.expiring",
+}
+"""SQLite has no pool of connections; one cluster has no replication, and no TLS has no certificates."""
 
 
 @pytest.mark.servers

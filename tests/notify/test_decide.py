@@ -98,6 +98,13 @@ def test_notifications_of_an_incident_have_one_incident_and_ids_of_their_own() -
     assert channel.attempts[1][1].event_id("east") == f"east:{NOON.timestamp()}:2:critical"
 
 
+def test_what_comes_back_within_ten_minutes_is_the_same_incident() -> None:
+    storms = [(start + at, state) for start in (0, 400, 1600) for at, state in ((0, "critical"), (100, "happy"))]
+    channel = Channel(ALL).run(storms, until=5000)
+    assert {n.incident for when, n, _ in channel.attempts if when < 1500} == {NOON}
+    assert channel.attempts[-1][1].incident == NOON.add(seconds=1600)
+
+
 def failing(times: int, outcome: Outcome) -> Iterator[Outcome]:
     for _ in range(times):
         yield outcome

@@ -241,7 +241,10 @@ class Words:
             soon = " If it continues, the state becomes critical." if state is ReportedState.STRESSED else ""
             return f"{outage}{soon} {_LIMIT[self._e.bottleneck]}"
         if self._bad and not self._firing:
-            return f"It looks over. The state stays {state.value} until that has held for a few evaluations."
+            held = "for a few evaluations"
+            if self._e.verdict.relapses:
+                held = "for ten minutes, because it had seemed over before and came back"
+            return f"It looks over. The state stays {state.value} until that has held {held}."
         if self._firing and self._firing.issubset(CODE_FAILS) and self._bad:
             return "The cluster does its work; the code it runs, or what that code depends on, fails."
         return f"{_MEANS[state]} {_LIMIT[self._e.bottleneck]}"

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 
 from copilot.rules.signals.expressions import START_TIME, Gauge, Leaf, Quantile, Rate, Role
 
-NUMBERS = frozenset({"state_transition_count", "workflow_task_attempt", "task_attempt", "pending_tasks"})
+NUMBERS = frozenset(
+    {"state_transition_count", "workflow_task_attempt", "task_attempt", "pending_tasks", "history_count"}
+)
 """Histograms of plain numbers. Histograms in neither this set nor `BYTES` hold durations."""
 BYTES = frozenset({"history_size", "event_blob_size", "mutable_state_size"})
 

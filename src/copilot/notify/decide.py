@@ -7,6 +7,7 @@ from whenever import Instant
 
 from copilot.rules.model import ReportedState
 from copilot.rules.signals.readings import Frozen
+from copilot.rules.state_machine import RELAPSE_WITHIN
 from copilot.settings.notify import ChannelRules
 
 Kind: TypeAlias = Literal["firing", "worse", "improved", "repeat", "resolved", "test"]
@@ -24,7 +25,8 @@ class Persisted(BaseModel):
 
 
 class ClusterState(Persisted):
-    """A cluster's state as of the evaluation at `time`. `incident`: when it left happy, None while it is happy.
+    """A cluster's state as of the evaluation at `time`. `incident`: when it left happy, None while it is happy; `last`
+    when the incident began that ended last, at `ended`. One that comes back within minutes goes on.
     `never_judged`: unknown, and there was never enough data for another state."""
 
     state: ReportedState
@@ -32,14 +34,23 @@ class ClusterState(Persisted):
     time: Instant
     incident: Instant | None = None
     never_judged: bool = False
+    last: Instant | None = None
+    ended: Instant | None = None
 
 
 def next_cluster_state(
     before: ClusterState | None, state: ReportedState, since: Instant, time: Instant, *, never_judged: bool
 ) -> ClusterState:
     """The state after one more evaluation."""
-    incident = None if state is ReportedState.HAPPY else (before and before.incident) or time
-    return ClusterState(state=state, since=since, time=time, incident=incident, never_judged=never_judged)
+    incident, last, ended = (before.incident, before.last, before.ended) if before else (None, None, None)
+    if state is not ReportedState.HAPPY:
+        back = ended is not None and time - ended <= RELAPSE_WITHIN
+        incident = incident or (last if back else None) or time
+    elif incident is not None:
+        incident, last, ended = None, incident, time
+    return ClusterState(
+        state=state, since=since, time=time, incident=incident, never_judged=never_judged, last=last, ended=ended
+    )
 
 
 class Notification(Persisted):

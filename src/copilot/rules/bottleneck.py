@@ -7,7 +7,14 @@ from whenever import TimeDelta
 
 from copilot.rules.flow import WORKER_ROWS, Flow
 from copilot.rules.gates.context import GateContext
-from copilot.rules.gates.pressure import SYSTEM_WORKERS_MISSING, WORKFLOW_TASK_ATTEMPTS, WORKFLOW_TASK_FAILURES
+from copilot.rules.gates.pressure import (
+    ACTIVITY_TIMEOUTS,
+    LISTS_FAILING,
+    QUERIES_UNANSWERED,
+    SYSTEM_WORKERS_MISSING,
+    WORKFLOW_TASK_ATTEMPTS,
+    WORKFLOW_TASK_FAILURES,
+)
 from copilot.rules.gates.progress import STUCK_IN_HISTORY
 from copilot.rules.gates.registry import BACKLOG, SERVER_REFUSES, SERVER_SLOW
 from copilot.rules.memory import AGES_REACH, full_slots
@@ -15,6 +22,10 @@ from copilot.rules.model import BottleneckClassification, GateResult
 
 UNANSWERED = "calls.unanswered_per_sec"
 SILENT_CALLS = 5.0
+OF_SERVER = (*SERVER_SLOW, SYSTEM_WORKERS_MISSING.name, LISTS_FAILING.name)
+OF_WORKERS = tuple(
+    gate.name for gate in (WORKFLOW_TASK_FAILURES, WORKFLOW_TASK_ATTEMPTS, ACTIVITY_TIMEOUTS, QUERIES_UNANSWERED)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +168,8 @@ def classify_bottleneck(
         if workers.no_pollers is None and workers.slots_exhausted is None:
             return BottleneckClassification.UNKNOWN
         return BottleneckClassification.WORKER_LIMITED
-    if fired.intersection((*SERVER_SLOW, SYSTEM_WORKERS_MISSING.name)):
+    if fired.intersection(OF_SERVER):
         return BottleneckClassification.SERVER_LIMITED
-    if fired.intersection((WORKFLOW_TASK_FAILURES.name, WORKFLOW_TASK_ATTEMPTS.name)):
+    if fired.intersection(OF_WORKERS):
         return BottleneckClassification.WORKER_LIMITED
     return BottleneckClassification.HEALTHY

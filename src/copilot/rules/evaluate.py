@@ -16,7 +16,7 @@ from copilot.rules.components import services
 from copilot.rules.early import early_learned
 from copilot.rules.findings.context import FindingContext
 from copilot.rules.findings.processes import lost_processes
-from copilot.rules.findings.registry import BY_NAME, as_consequences, as_past, as_unsure, detect
+from copilot.rules.findings.registry import BY_NAME, as_consequences, as_past, as_unsure, detect, with_kept
 from copilot.rules.flow import cluster_flow, own_flows, queue_flows, sanitized, subtract
 from copilot.rules.gates.context import GateContext
 from copilot.rules.gates.registry import SERVER_SLOW, judge
@@ -104,6 +104,9 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
     seen = FindingContext(view, {g.name: g for g in verdict.gates}, worker_evidence(view), stale=verdict.stale)
     decision = Decision(verdict, _bottleneck(verdict, seen), detect(seen), seen)
     decision, after = _with_remembered_cause(decision, after)
+    findings, notes = with_kept(decision.findings, memory.notes, signals.time)
+    if notes or memory.notes:
+        decision, after = replace(decision, findings=findings), after.model_copy(update={"notes": notes})
     learned = early_learned(signals, context.thresholds, context.window_sec)
     learned["processes"] = processes_seen(memory.processes, signals)
     if after.last_usable is signals.time:

@@ -87,13 +87,15 @@ MEMORY_VERSION = 2
 class Memory(Frozen):
     """`Memory()` remembers nothing. `state` is the last real state, `reported` the last reported one; `pending_since`
     the first usable tick while the first verdict is pending; `clear_ticks` and `not_critical_ticks` count evaluations
-    in a row; `full_slots` is the type of slots last seen all in use, `partly_full` whether activity slots are now in
-    use on some queues; `cause` and `bottleneck` what was last found while a gate was firing, until the cluster is happy
-    again; `burst_since` when the present burst of load began, `burst_at` when one was last seen; `stuck_at` when
-    workflow tasks last failed again and again, at `stuck_attempts`; `polling_workers` how many workers' pages were read
-    when polls were last pending; `members_at` when the server's membership last changed; `targets` how many
-    pages were read at the last tick, and `unanswered` whether requests stayed without an answer then; `processes` what
-    is known of each target."""
+    in a row; `clear_since` the first of these, `recovered_at` when an incident ended last, `relapses` how often the
+    present one had seemed to be over; `full_slots` is the type of slots last seen all in use, `partly_full` whether
+    activity slots are now in use on some queues; `cause` and `bottleneck` what was last found while a gate was firing,
+    until the cluster is happy again; `notes` when each note that is kept for a while was last seen, and how;
+    `burst_since` when the present burst of load began, `burst_at` when one was last seen; `stuck_at` when workflow
+    tasks last failed again and again, at `stuck_attempts`; `polling_workers` how many workers' pages were read when
+    polls were last pending; `members_at` when the server's membership last changed; `targets` how many pages were read
+    at the last tick, and `unanswered` whether requests stayed without an answer then; `processes` what is known of each
+    target."""
 
     version: int = MEMORY_VERSION
     state: HealthState | None = None
@@ -104,11 +106,15 @@ class Memory(Frozen):
     gates: dict[str, GateMemory] = Field(default_factory=dict)
     queues: dict[str, QueueMemory] = Field(default_factory=dict)
     clear_ticks: Annotated[int, Field(ge=0)] = 0
+    clear_since: Instant | None = None
+    recovered_at: Instant | None = None
+    relapses: Annotated[int, Field(ge=0)] = 0
     not_critical_ticks: Annotated[int, Field(ge=0)] = 0
     quiet_since: Instant | None = None
     recovering_until: Instant | None = None
     pending_since: Instant | None = None
     cause: Detected | None = None
+    notes: dict[str, tuple[Instant, Detected]] = Field(default_factory=dict)
     bottleneck: BottleneckClassification | None = None
     full_slots: str | None = None
     full_at: Instant | None = None

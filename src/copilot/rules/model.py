@@ -126,7 +126,8 @@ class Transition(Frozen):
 
 
 class Verdict(Frozen):
-    """The state and the evidence for it. `usable_at`: the newest tick with enough of it; None: there was none yet."""
+    """The state and the evidence for it. `usable_at`: the newest tick with enough of it; None: there was none yet.
+    `relapses`: how often the present incident had seemed to be over and came back within minutes."""
 
     health_state: ReportedState
     last_known_state: HealthState | None
@@ -137,6 +138,7 @@ class Verdict(Frozen):
     gates: tuple[GateResult, ...]
     transition: Transition | None = None
     usable_at: Instant | None = None
+    relapses: int = 0
 
     def fired(self) -> tuple[str, ...]:
         """Names of the firing gates, in the order of the rules."""

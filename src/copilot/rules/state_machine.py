@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 from whenever import Instant, TimeDelta
 
@@ -22,6 +23,8 @@ TICKS_TO_CRITICAL = 3
 CLEAR_TICKS = 3
 NOT_CRITICAL_TICKS = 2
 HOLD_CRITICAL = TimeDelta(seconds=60)
+RELAPSE_WITHIN = TimeDelta(minutes=10)
+"""What comes back so soon after a recovery is the same incident. Then only as long without it is a recovery."""
 QUIET_FOR = TimeDelta(minutes=5)
 MEMORY_LASTS = TimeDelta(minutes=15)
 _KINDS: tuple[Kind, ...] = ("primary", "amplifier", "worker")
@@ -191,6 +194,8 @@ def _next_state(tick: _Tick, memory: Memory) -> HealthState | None:
         if tick.critical():
             return HealthState.CRITICAL
         clear = tick.clear() and memory.clear_ticks >= CLEAR_TICKS and (tick.progress or tick.quiet)
+        if memory.relapses:
+            clear = clear and memory.clear_since is not None and tick.now - memory.clear_since >= RELAPSE_WITHIN
         return HealthState.HAPPY if clear else HealthState.STRESSED
     not_critical = tick.not_critical() and memory.not_critical_ticks >= NOT_CRITICAL_TICKS
     return HealthState.STRESSED if not_critical else HealthState.CRITICAL
@@ -237,8 +242,25 @@ def evaluate_health_state(
         gates=gates,
         transition=transition,
         usable_at=memory.last_usable,
+        relapses=0 if memory.state is HealthState.HAPPY else memory.relapses,
     )
     return verdict, memory if memory.last_tick is now else memory.model_copy(update={"last_tick": now})
+
+
+def _clear_since(tick: _Tick, memory: Memory, *, absent: bool) -> Instant | None:
+    if tick.clear():
+        return memory.clear_since or tick.now
+    return memory.clear_since if absent else None
+
+
+def _incidents(memory: Memory, state: HealthState | None, now: Instant) -> dict[str, Any]:
+    """What memory learns of incidents at a change of state: when one ended, and whether one came back."""
+    if state is HealthState.HAPPY:
+        return {"recovered_at": now if memory.state else None}
+    if memory.state is not HealthState.HAPPY:
+        return {}
+    back = memory.recovered_at is not None and now - memory.recovered_at <= RELAPSE_WITHIN
+    return {"relapses": memory.relapses + 1 if back else 0}
 
 
 def _usable_tick(
@@ -270,6 +292,7 @@ def _usable_tick(
         update={
             "gates": {name: m for name, m in past.items() if m is not NEVER_FIRED},
             "clear_ticks": memory.clear_ticks + 1 if tick.clear() else (memory.clear_ticks if absent else 0),
+            "clear_since": _clear_since(tick, memory, absent=absent),
             "not_critical_ticks": not_critical,
             "quiet_since": quiet_since,
             "last_usable": now,
@@ -282,5 +305,6 @@ def _usable_tick(
     if pending_since is not memory.pending_since:
         memory = memory.model_copy(update={"pending_since": pending_since})
     if state is not memory.state:
-        memory = memory.model_copy(update={"state": state, "since": now, "clear_ticks": 0, "not_critical_ticks": 0})
+        counts = {"clear_ticks": 0, "clear_since": None, "not_critical_ticks": 0, **_incidents(memory, state, now)}
+        memory = memory.model_copy(update={"state": state, "since": now, **counts})
     return gates, memory

@@ -142,6 +142,10 @@ class Thresholds(Frozen):
     """Attempts a workflow task may need (p99): one may fail."""
     activity_failures: Tolerance = Tolerance(events=3, share=0.10)
     """Failed activity attempts, at the add rate."""
+    activity_timeouts: Tolerance = Tolerance(events=3, share=0.10)
+    """Activity attempts that time out, at the add rate."""
+    unanswered_share: Share = 0.50
+    """Queries and updates go unanswered, or lists fail, when at least this share of them does."""
     burst_factor: Annotated[FiniteFloat, Field(gt=1)] = 2.5
     """This many times the usual start rate is a burst."""
     schedule_to_start_ms: Positive = 500.0

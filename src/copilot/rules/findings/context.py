@@ -42,6 +42,7 @@ class Found:
 class Finding:
     """One kind of finding. `title`, `cause` and the actions' texts are templates of the evidence
     (explain/templates.py). `note`: worth knowing, never a cause. `weak`: named when nothing points at anything else.
+    `kept_sec`: for how long a note is kept after it was last seen, where what it rests on is rare or read rarely.
     `logs`: names of the log patterns that fit it, the one that says most first; they confirm it and never make one.
     `looks_like`: the finding most like it, and what tells them apart. The runbook is
     docs/rag/`name`.md."""
@@ -54,6 +55,7 @@ class Finding:
     actions: tuple[Action, ...]
     note: bool = False
     weak: bool = False
+    kept_sec: float = 0.0
     logs: tuple[str, ...] = ()
     looks_like: tuple[str, str] = ("", "")
 
@@ -109,6 +111,10 @@ class FindingContext:
         if not gates or self.firing(pressure.WORKFLOW_TASK_ATTEMPTS) or any(self.value(i) for i in failing):
             return []
         return gates if self.draining else []
+
+    def events(self, signal_id: str) -> float:
+        """How many events of a rate there were in the window; 0 where that was not read."""
+        return (self.value(signal_id) or 0.0) * self.view.window_sec
 
     def lasts(self, gate: str) -> bool:
         """Whether the gate has fired for a whole window."""

@@ -16,6 +16,7 @@ HOST_TASKS = 10.0
 MEMBERS_FELT_FOR = TimeDelta(minutes=5)
 RESTARTS = "deploy.task_restarts"
 RESTARTS_AGAIN = 2
+ONCE = 0.5
 IN_ORDER = 2
 SHARDS = "shard.owned_count"
 NAMED_HOSTS = 6
@@ -152,6 +153,22 @@ def _shard_churn(context: FindingContext) -> Found | None:
     return Found(gates, _shards(context)) if gates else None
 
 
+def _server_panic(context: FindingContext) -> Found | None:
+    """The server caught a panic: a request or task met a bug."""
+    panics, row = context.events("runtime.panics_per_sec"), context.top_row("runtime.panics_per_sec")
+    if panics < ONCE:
+        return None
+    evidence = present(service=row.label("service_name"), operation=row.label("operation")) if row else {}
+    return Found([], evidence, signals=("runtime.panics_per_sec",))
+
+
+def _certificate_expired(context: FindingContext) -> Found | None:
+    """A certificate of the server has expired, or soon will."""
+    expired, expiring = context.value("certificates.expired"), context.value("certificates.expiring")
+    evidence = present(expired=expired, expiring=None if expired else expiring)
+    return Found([], evidence, signals=("certificates.expired",)) if evidence else None
+
+
 _SHARDS = (
     "[ The history hosts that are read own {shards} of {of_shards:brief} shards][, {twice:brief} of them twice]"
     "[{shards:flag}.]"
@@ -241,4 +258,28 @@ SHARD_CHURN = Finding(
     ),
     logs=("shard ownership lost", "no members"),
     looks_like=("membership_change", "Here shards move again and again; there once, after a process came or went."),
+)  # fmt: skip
+SERVER_PANIC = Finding(
+    "server_panic", _server_panic, "history",
+    title="The server caught a panic[ in {service}]",
+    cause="A request or task met a bug of the server[, at {operation:code}]; the process goes on[, the last was {ago:span} ago]. "
+    "What was requested failed, and fails again where it is retried.",
+    actions=(
+        Action("read_stack_trace", ActionType.ALERT, "server", "Find the stack trace in the log of that service, and look for it among the known bugs of this server version. Upgrade if a later patch fixes it.", 0.7),
+    ),
+    note=True, kept_sec=3600.0,
+    logs=("panic",),
+    looks_like=("server_restarting", "Here the process catches the panic and goes on; there it ends and starts again."),
+)  # fmt: skip
+CERTIFICATE_EXPIRED = Finding(
+    "certificate_expired", _certificate_expired, "frontend",
+    title="[{expired:count certificate} of the server expired][Soon to expire: {expiring:count certificate} of the server]",
+    cause="Connections that are open go on; new ones are refused once a certificate has expired, so trouble comes with the "
+    "next restart of a worker, client or server process.",
+    actions=(
+        Action("renew_certificate", ActionType.CONFIGURE, "server", "Renew the certificates, and check that the server has loaded them. Restart nothing before that: new connections would be refused.", 0.9),
+    ),
+    note=True,
+    logs=("certificate or login refused",),
+    looks_like=("workers_not_polling", "Here a certificate is known to have expired; there workers cannot connect, for whatever reason."),
 )  # fmt: skip

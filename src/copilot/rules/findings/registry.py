@@ -3,10 +3,12 @@
 Findings may look at amplifiers and worker signals: they explain, the state is already decided.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from copilot.rules.findings import processes, queues, server, workers
+from whenever import Instant
+
+from copilot.rules.findings import features, processes, queues, server, workers
 from copilot.rules.findings.context import Action, Finding, FindingContext, Found
 from copilot.rules.gates.registry import OF_COMPLETED_WORK
 from copilot.rules.model import ActionType, Detected, OfferedAction, Severity
@@ -38,6 +40,9 @@ FINDINGS: tuple[Finding, ...] = (
     processes.SYSTEM_WORKERS_MISSING,
     workers.WORKFLOW_TASK_FAILURES,
     workers.RETRY_STORM,
+    workers.ACTIVITY_TIMEOUTS,
+    workers.QUERIES_UNANSWERED,
+    features.VISIBILITY_FAILING,
     workers.STICKY_CACHE_THRASH,
     queues.DISPATCH_LIMITED,
     server.BUSY_WORKFLOW,
@@ -47,6 +52,13 @@ FINDINGS: tuple[Finding, ...] = (
     workers.POLLER_EXECUTOR_MISMATCH,
     workers.APPLICATION_FAILURES,
     server.DLQ_MESSAGES,
+    processes.CERTIFICATE_EXPIRED,
+    processes.SERVER_PANIC,
+    features.SCHEDULES_MISSING,
+    features.NEXUS_FAILING,
+    features.REPLICATION_LAGGING,
+    features.ARCHIVAL_FAILING,
+    workers.HISTORY_TOO_LONG,
     server.CLIENT_MISTAKES,
     queues.ABANDONED_QUEUE,
 )
@@ -63,6 +75,9 @@ _REFUSING_SERVER = (
     server.FRONTEND_SLOW,
     workers.WORKER_SLOW,
     workers.WORKFLOW_TASK_FAILURES,
+    workers.ACTIVITY_TIMEOUTS,
+    workers.QUERIES_UNANSWERED,
+    features.VISIBILITY_FAILING,
     workers.STICKY_CACHE_THRASH,
 )
 _LOAD = (
@@ -72,7 +87,12 @@ _LOAD = (
     server.FRONTEND_SLOW,
     workers.WORKER_SLOW,
 )
-_WORKERS = (workers.WORKER_SLOW, server.HISTORY_BACKLOG)
+_WORKERS = (
+    workers.WORKER_SLOW,
+    server.HISTORY_BACKLOG,
+    workers.ACTIVITY_TIMEOUTS,
+    workers.QUERIES_UNANSWERED,
+)
 # What a cause explains: found beside it, these are its consequences and not causes of their own.
 EXPLAINS: dict[str, frozenset[str]] = {
     cause.name: frozenset(finding.name for finding in consequences if finding is not cause)
@@ -112,7 +132,13 @@ EXPLAINS: dict[str, frozenset[str]] = {
 }
 
 _HARMLESS_WITHOUT_GATES = frozenset(
-    finding.name for finding in (workers.LOAD_BURST, processes.SERVER_RESTARTING, processes.ROLLING_RESTART)
+    finding.name
+    for finding in (
+        workers.LOAD_BURST,
+        processes.SERVER_RESTARTING,
+        processes.ROLLING_RESTART,
+        features.VISIBILITY_FAILING,
+    )
 )
 
 WAIT_AND_SEE = Action(
@@ -139,6 +165,22 @@ def detect(context: FindingContext) -> tuple[Detected, ...]:
     ranked = sorted(found, key=lambda d: (_is_note(d), _is_one_moment(d, context)))
     consequences = EXPLAINS.get(ranked[0].finding, frozenset()) if ranked else frozenset()
     return (*ranked[:1], *_without_actions(ranked[1:], consequences))
+
+
+def with_kept(
+    found: tuple[Detected, ...], seen: Mapping[str, tuple[Instant, Detected]], now: Instant
+) -> tuple[tuple[Detected, ...], dict[str, tuple[Instant, Detected]]]:
+    """The findings with the notes that are kept although they are not seen now, and what to remember of such notes."""
+    kept = {d.finding: (now, d) for d in found if BY_NAME[d.finding].kept_sec}
+    past = {name: then for name, then in seen.items() if name not in kept and _is_kept(name, then[0], now)}
+    notes = (
+        d.model_copy(update={"evidence": {**d.evidence, "ago": (now - at).total("seconds")}}) for at, d in past.values()
+    )
+    return (*found, *notes), {**past, **kept}
+
+
+def _is_kept(name: str, seen: Instant, now: Instant) -> bool:
+    return name in BY_NAME and (now - seen).total("seconds") <= BY_NAME[name].kept_sec
 
 
 def _without_actions(found: Iterable[Detected], consequences: frozenset[str]) -> tuple[Detected, ...]:

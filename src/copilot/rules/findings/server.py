@@ -8,6 +8,7 @@ from copilot.rules.model import ActionType
 
 BUSY_REQUESTS = 10.0
 HOLDS = 10.0
+LONG_WAIT_MS = 100.0
 DEPLOYMENT_LIMIT = "WorkerDeploymentLimits"
 
 
@@ -82,12 +83,13 @@ def _busy_workflow(context: FindingContext) -> Found | None:
 
 def _dlq_messages(context: FindingContext) -> Found | None:
     """History tasks lie in the dead letter queue and are not tried again."""
-    count, row = context.value("queue.dlq_messages"), context.top_row("queue.dlq_messages")
-    if not count:
+    count, written = context.value("queue.dlq_messages"), context.value("queue.dlq_writes_per_sec")
+    if not count and not written:
         return None
+    row = context.top_row("queue.dlq_messages") or context.top_row("queue.dlq_writes_per_sec")
     category = row.label("task_category") if row else ""
-    evidence = present(count=count, category=category, some=not category)
-    return Found([], evidence, signals=("queue.dlq_messages",))
+    evidence = present(count=count, written=None if count else written, category=category, some=not category)
+    return Found([], evidence, signals=("queue.dlq_messages", "queue.dlq_writes_per_sec"))
 
 
 def _frontend_errors(context: FindingContext) -> Found | None:
@@ -129,8 +131,12 @@ def _frontend_slow(context: FindingContext) -> Found | None:
     if not gates:
         return None
     wait_ms = context.value("shard.semaphore_latency_p99_ms") or 0.0
-    of_shard = wait_ms > 100
-    return Found(gates, present(shard_ms=wait_ms if of_shard else None, other=not of_shard))
+    lock_ms = context.value("history.workflow_lock_latency_p99_ms") or 0.0
+    of_shard, of_lock = wait_ms > LONG_WAIT_MS, lock_ms > LONG_WAIT_MS
+    evidence = present(
+        shard_ms=wait_ms if of_shard else None, lock_ms=lock_ms if of_lock else None, other=not (of_shard or of_lock)
+    )
+    return Found(gates, evidence)
 
 
 def _client_mistakes(context: FindingContext) -> Found | None:
@@ -219,13 +225,13 @@ BUSY_WORKFLOW = Finding(
 )  # fmt: skip
 DLQ_MESSAGES = Finding(
     "dlq_messages", _dlq_messages, "history",
-    title="The dead letter queue (DLQ) holds {count:count task}",
+    title="[The dead letter queue (DLQ) holds {count:count task}][{written:flag}Tasks are put into the dead letter queue (DLQ)]",
     cause="[Tasks of category {category:code}][{some:flag}History tasks] that failed for good are parked there and are not tried again: "
-    "workflows or schedules that need them stay silent.",
+    "workflows or schedules that need them stay silent.[ Last seen {ago:span} ago.]",
     actions=(
         Action("read_dlq", ActionType.ALERT, "history", "List them with `tdbg dlq`, fix why they failed, then merge them back.", 0.8),
     ),
-    note=True,
+    note=True, kept_sec=14_400.0,
     logs=("task in the dead letter queue",),
     looks_like=("history_backlog", "Here tasks are given up and not tried again; there they are late."),
 )  # fmt: skip
@@ -264,6 +270,7 @@ FRONTEND_SLOW = Finding(
     "frontend_slow", _frontend_slow, "frontend",
     title="The frontend answers slowly",
     cause="[Requests wait {shard_ms:took} (p99) for their turn to write to a shard.]"
+    "[ Requests wait {lock_ms:took} (p99) for the lock of their workflow: some get many requests at once.]"
     "[{other:flag}What the frontend waits for, history or the database, is slow.]",
     actions=(
         Action("check_behind_frontend", ActionType.ALERT, "frontend", "Check the history service and the database behind the slow calls.", 0.6),

@@ -12,6 +12,16 @@ from copilot.rules.scaling import pollers_over_slots
 BURST_FELT_FOR_SEC = 300.0
 NAMED_QUEUES = 3
 RESTARTS_AGAIN = 2
+TIMED_OUT = "activity_tasks.timed_out_per_sec"
+TIMEOUTS = {
+    "StartToClose": ("ran", "start-to-close"),
+    "Heartbeat": ("silent", "heartbeat"),
+    "ScheduleToStart": ("untaken", "schedule-to-start"),
+    "ScheduleToClose": ("overall", "schedule-to-close"),
+}
+"""The kinds of activity timeouts as the server names them: the key of what the cause says, and the usual name."""
+LONG_HISTORIES = (20_000.0, 50_000.0)
+"""Bounds of the server's histogram; it warns at 10,240 events and ends a workflow at 51,200."""
 
 
 def _load_burst(context: FindingContext) -> Found | None:
@@ -87,6 +97,35 @@ def _retry_storm(context: FindingContext) -> Found | None:
     row = context.top_row("activity_tasks.failed_per_sec")
     kind = row.labels.get("activityType") if row else None
     return Found(gates, present(activity_type=kind, unnamed=not kind)) if gates else None
+
+
+def _activity_timeouts(context: FindingContext) -> Found | None:
+    """Activity attempts time out, by the kind of timeout where that is known."""
+    gates, row = context.firing(pressure.ACTIVITY_TIMEOUTS), context.top_row(TIMED_OUT)
+    if not gates:
+        return None
+    key, kind = TIMEOUTS.get(row.label("timeout_type") if row else "", ("unknown", ""))
+    activity_type = row.labels.get("activityType") if row else None
+    return Found(gates, present(activity_type=activity_type, kind=kind, **{key: True}))
+
+
+def _queries_unanswered(context: FindingContext) -> Found | None:
+    """No worker answers queries and updates, which are never stored in a backlog."""
+    gates = context.firing(pressure.QUERIES_UNANSWERED)
+    if not gates:
+        return None
+    polls = [r for r in context.view.signals.rows("poller.pending_polls") if r.label("task_type") != "activity"]
+    unpolled = tuple(sorted({r.label("task_queue") for r in polls if r.value == 0}))
+    row = context.top_row("queries.unanswered_per_sec")
+    evidence = present(operation=row.label("operation"), namespace=row.label("namespace")) if row else {}
+    return Found(gates, evidence | present(unpolled=unpolled), signals=("poller.pending_polls",))
+
+
+def _history_too_long(context: FindingContext) -> Found | None:
+    """A workflow's history comes near the limit at which the server ends the workflow."""
+    events = context.value("history.longest_events") or 0.0
+    over = max((bound for bound in LONG_HISTORIES if events > bound), default=0.0)
+    return Found([], {"over": over}, signals=("history.longest_events",)) if over else None
 
 
 def _sticky_cache_thrash(context: FindingContext) -> Found | None:
@@ -193,6 +232,42 @@ RETRY_STORM = Finding(
         Action("check_dependency", ActionType.ALERT, "application", "Check what the failing activity depends on; its retries are automatic. Restarting the workers does not help.", 0.8),
     ),
     looks_like=("application_failures", "Here activities fail and are retried; there whole workflows end as failed."),
+)  # fmt: skip
+ACTIVITY_TIMEOUTS = Finding(
+    "activity_timeouts", _activity_timeouts, "workers",
+    title="Activities time out[ ({kind})]",
+    cause="[Most timeouts: {activity_type:code}. ][{ran:flag}An attempt takes longer than its start-to-close timeout, or "
+    "the worker that ran it is gone.][{silent:flag}No heartbeat came in time: the worker that ran it is gone or hangs, or "
+    "the code does not heartbeat often enough.][{untaken:flag}No worker took the task within its schedule-to-start "
+    "timeout.][{overall:flag}All attempts together took longer than the schedule-to-close timeout.][{unknown:flag}Their "
+    "workers are gone, hang, or are slower than the timeouts allow.]",
+    actions=(
+        Action("compare_timeout", ActionType.ALERT, "application", "Compare how long the activity takes with its timeout, and check that the workers that run it stay alive. Raise the timeout only if the work really takes that long.", 0.75),
+    ),
+    looks_like=("retry_storm", "Here attempts end by a timeout, without an answer from a worker; there the code reports a failure."),
+)  # fmt: skip
+QUERIES_UNANSWERED = Finding(
+    "queries_unanswered", _queries_unanswered, "workers",
+    title="No worker answers queries and updates",
+    cause="Their callers give up[, most often {operation:code}][ in namespace {namespace:code}]. A worker must answer while "
+    "the caller waits; nothing is stored, so an empty backlog proves nothing.[ No worker polls {unpolled:code}.]",
+    actions=(
+        Action("check_workers_of_type", ActionType.ALERT, "workers", "Check that workers[ for {unpolled:code}] run the workflow types that are queried, and are neither full nor blocked.", 0.8),
+    ),
+    logs=("no poller", "deadline exceeded"),
+    looks_like=("no_pollers", "Here callers wait for an answer and no backlog shows; there tasks are stored in a backlog."),
+)  # fmt: skip
+HISTORY_TOO_LONG = Finding(
+    "history_too_long", _history_too_long, "application",
+    title="A workflow history has more than {over:brief} events",
+    cause="It should continue as new long before: the server warns at ten thousand events, and at fifty thousand it "
+    "terminates the workflow.[ Last seen {ago:span} ago.]",
+    actions=(
+        Action("continue_as_new", ActionType.ALERT, "application", "Tell the team that owns the workflow type: continue as new before the history grows that long.", 0.8),
+    ),
+    note=True, kept_sec=3600.0,
+    logs=("over a size limit",),
+    looks_like=("sticky_cache_thrash", "Here one history is too long; there many workflows are replayed for want of cache."),
 )  # fmt: skip
 STICKY_CACHE_THRASH = Finding(
     "sticky_cache_thrash", _sticky_cache_thrash, "workers",

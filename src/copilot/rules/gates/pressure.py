@@ -188,6 +188,26 @@ def _unserved(flow: Flow, context: GateContext) -> bool:
     return unserved and rising(age, context.remembered(flow), context.now)
 
 
+def _mostly(context: GateContext, *, part: str, whole: str) -> GateResult:
+    """`part` over `whole` ≥ `unanswered_share`, and at least `requests_rejected_min` of it in a window."""
+    if lacking := without(context, (part, whole)):
+        return lacking
+    bad, every = (context.signals.value(i) or 0.0 for i in (part, whole))
+    limit = context.thresholds.unanswered_share
+    share = min(1.0, bad / every) if every > 0 else float(bad > 0)
+    enough = bad * context.window_sec >= context.thresholds.requests_rejected_min
+    result = over(context, share, limit, "ratio", (part, whole))
+    return replace(result, fired=share >= limit and enough, margin=result.margin if enough or share < limit else None)
+
+
+def _share_gate(part: str, whole: str) -> Callable[[GateContext], GateResult]:
+    judge = partial(_mostly, part=part, whole=whole)
+    judge.__doc__ = (
+        f"`{part}` over `{whole}` ≥ `unanswered_share`, and at least `requests_rejected_min` of them in a window."
+    )
+    return judge
+
+
 def _tolerance(
     context: GateContext, *, ids: tuple[str, ...], limit: Callable[[GateContext], Tolerance], demand: str
 ) -> GateResult:
@@ -313,6 +333,23 @@ ACTIVITY_FAILURES = _rate_gate(
     "activity_failures", ("activity_tasks.failed_per_sec",), lambda c: c.thresholds.activity_failures, _TASKS,
     "workers", "activity attempt", "fail", "activities failed", effect=Effect.CODE_FAILS,
 )  # fmt: skip
+ACTIVITY_TIMEOUTS = _rate_gate(
+    "activity_timeouts", ("activity_tasks.timed_out_per_sec",), lambda c: c.thresholds.activity_timeouts, _TASKS,
+    "workers", "activity attempt", "time out", "activities timed out", effect=Effect.CODE_FAILS,
+)  # fmt: skip
+QUERIES_UNANSWERED = Gate(
+    "queries_unanswered", _share_gate("queries.unanswered_per_sec", "queries.requested_per_sec"), "workers",
+    sees="{value:percent} of {queries.requested_per_sec:per_sec query or update} are not answered",
+    clear="queries and updates are answered",
+    began="queries were no longer answered", recovered_when="workers answer queries and updates again",
+    effect=Effect.CODE_FAILS,
+)  # fmt: skip
+LISTS_FAILING = Gate(
+    "lists_failing", _share_gate("visibility.lists_failed_per_sec", "visibility.lists_per_sec"), "persistence",
+    sees="{value:percent} of {visibility.lists_per_sec:per_sec list or count} of workflows fail",
+    clear="workflows can be listed",
+    began="lists of workflows failed", recovered_when="workflows can be listed again",
+)  # fmt: skip
 APPLICATION_FAILURES = Gate(
     "application_failures", _application_failures, "application",
     sees="{value:percent} of closed workflows succeeded", clear="{value:percent} of closed workflows succeeded",
@@ -332,6 +369,6 @@ GATES = (
     FRONTEND_ERRORS, FRONTEND_LATENCY, RATE_LIMITED,
     PERSISTENCE_ERRORS, PERSISTENCE_LATENCY, PERSISTENCE_THROTTLED,
     HISTORY_THROTTLED, HISTORY_LATENCY, SHARD_CHURN,
-    WORKFLOW_TASK_FAILURES, WORKFLOW_TASK_ATTEMPTS, ACTIVITY_FAILURES, APPLICATION_FAILURES,
-    SYSTEM_WORKERS_MISSING,
+    WORKFLOW_TASK_FAILURES, WORKFLOW_TASK_ATTEMPTS, ACTIVITY_FAILURES, ACTIVITY_TIMEOUTS, APPLICATION_FAILURES,
+    SYSTEM_WORKERS_MISSING, QUERIES_UNANSWERED, LISTS_FAILING,
 )  # fmt: skip

@@ -41,6 +41,7 @@ LATENCY_PARTS = (
 )
 SQL_POOL = "server 1.32 exports the SQL pool's size and use only; a pooler's own metrics show waits and turnover"
 HOST = "server 1.32 does not export it; container or node metrics have it, which this release does not read"
+CERTIFICATES = "the server checks them where global.tls.expirationChecks is set"
 
 TAXONOMY_VERSION = "1"
 
@@ -122,6 +123,16 @@ MISTAKES = (
     "|FailedPrecondition|PermissionDenied|QueryFailed|WorkflowNotReady)",
     USER,
 )
+# Queries and updates are never stored: a worker answers them while the caller waits, or their caller gives up.
+LIVE = "QueryWorkflow|UpdateWorkflowExecution"
+NO_ANSWER = "error_type=~(serviceerror|context).(Canceled|DeadlineExceeded)"
+LISTS = "operation=~(List|Scan|Count)WorkflowExecutions|CountSchedules|ListSchedules"
+LIVE_UNANSWERED = ("service_error_with_type", "service_name=frontend", f"operation=~{LIVE}", NO_ANSWER, USER)
+# What matching answers a query where no worker polls: nothing is wrong with the query.
+NO_WORKER = (
+    "service_error_with_type", "service_name=frontend", "operation=QueryWorkflow",
+    "error_type=~serviceerror.FailedPrecondition", USER,
+)  # fmt: skip
 # Calls that one service of the server makes to another for a client's or a worker's sake. None of them waits for a worker.
 UNANSWERED = (
     "client_errors",
@@ -174,6 +185,16 @@ def answered(name: str, operation: str) -> Measure:
     return Measure(name, rate("service_requests", *where), emitted_by="frontend")
 
 
+ACTIVITY_TIMED_OUT = tuple(
+    rate(f"{kind}_timeout", "operation=TimerActiveTaskActivityTimeout", USER)
+    for kind in ("start_to_close", "heartbeat", "schedule_to_start", "schedule_to_close")
+)
+ARCHIVED = ("archiver_archive_latency", "status=~err|rate_limit_exceeded")
+NEXUS_FAILED = ("nexus_outbound_requests", "outcome!~successful|pending|operation.unsuccessful.*|sync.success")
+VISIBILITY_WRITES = (
+    "visibility_persistence_error_with_type", "service_name=history",
+    f"error_type!~{BENIGN_PERSISTENCE}|.*InvalidArgument",
+)  # fmt: skip
 # One gauge of the whole process in Go, written under the queue and workflow type that came last; one a worker elsewhere.
 STICKY_SIZE = Plus(
     (
@@ -288,6 +309,10 @@ _PRIMARY = (
                rate("activity_task_fail", USER), rate("activity_task_fail", USER, by=("namespace", "taskqueue", "activityType")),
                emitted_by="history", dashboard="workers",
                substitute=answered("service_requests of RespondActivityTaskFailed", "RespondActivityTaskFailed.*")),
+    SignalSpec("activity_tasks.timed_out_per_sec", "primary", "1/s", "activity attempts that timed out", "up",
+               rate("activity_task_timeout", USER), rate("activity_task_timeout", USER, by=("namespace", "taskqueue", "activityType", "timeout_type")),
+               emitted_by="history", dashboard="workers",
+               substitute=Measure("timeouts of activity timers", Plus(ACTIVITY_TIMED_OUT), emitted_by="history")),
     SignalSpec("activity_tasks.completed_per_sec", "primary", "1/s", "activities completed", "down",
                rate("activity_success", USER), emitted_by="history", dashboard="workers",
                substitute=answered("service_requests of RespondActivityTaskCompleted", "RespondActivityTaskCompleted.*")),
@@ -326,6 +351,17 @@ _PRIMARY = (
                emitted_by="frontend"),
     SignalSpec("demand.answered_per_sec", "primary", "1/s", "requests that create work and were answered, be it with an error", "down",
                rate("service_latency", "service_name=frontend", f"operation=~{CREATES_WORK}", USER, suffix="_count"), emitted_by="frontend"),
+    SignalSpec("queries.requested_per_sec", "primary", "1/s", "queries and updates of workflows", None,
+               rate("service_requests", "service_name=frontend", f"operation=~{LIVE}", USER), emitted_by="frontend"),
+    SignalSpec("queries.unanswered_per_sec", "primary", "1/s", "queries and updates that no worker answered", "up",
+               Plus((rate(*LIVE_UNANSWERED), rate(*NO_WORKER))), rate(*LIVE_UNANSWERED, by=("namespace", "operation")),
+               emitted_by="frontend"),
+    SignalSpec("visibility.lists_per_sec", "primary", "1/s", "lists and counts of workflows requested", None,
+               rate("service_requests", "service_name=frontend", LISTS, USER), emitted_by="frontend"),
+    SignalSpec("visibility.lists_failed_per_sec", "primary", "1/s", "lists and counts of workflows that failed by the server's fault", "up",
+               Plus((rate("service_errors", "service_name=frontend", LISTS, USER),
+                     rate("service_error_with_type", "service_name=frontend", LISTS, NO_ANSWER, USER))),
+               emitted_by="frontend"),
     SignalSpec("system_workers.backlog_age_sec", "primary", "s", "age of the oldest task on Temporal's own task queues (schedules, batch jobs, …)", "up",
                Gauge(server("approximate_backlog_age_seconds", OWN_QUEUES), "max", (), SERVER_PRESENCE_METRIC),
                Gauge(server("approximate_backlog_age_seconds", OWN_QUEUES), "max", QUEUE), emitted_by="matching"),
@@ -402,6 +438,38 @@ _AMPLIFIERS = (
     SignalSpec("queue.dlq_messages", "amplifier", "count", "history tasks in the dead letter queue", "up",
                Gauge(server("dlq_message_count"), "max", (), SERVER_PRESENCE_METRIC), Gauge(server("dlq_message_count"), "max", ("task_category",)),
                emitted_by="history", hint="the owner of shard 1 writes it every three hours"),
+    SignalSpec("queue.dlq_writes_per_sec", "amplifier", "1/s", "history tasks put into the dead letter queue", "up",
+               rate("dlq_writes"), rate("dlq_writes", by=("task_category",)), emitted_by="history"),
+    SignalSpec("visibility.writes_failed_per_sec", "amplifier", "1/s", "writes to the visibility store that failed", "up",
+               rate(*VISIBILITY_WRITES), rate(*VISIBILITY_WRITES, by=("operation", "error_type")), emitted_by="history", dashboard="persistence"),
+    SignalSpec("visibility.delay_p99_sec", "amplifier", "s", "time until a list shows a change of a workflow", "up",
+               Quantile(0.99, server("task_latency_queue", "operation=~VisibilityTask.*", USER)), emitted_by="history", dashboard="persistence"),
+    SignalSpec("schedules.missed_per_sec", "amplifier", "1/s", "actions of schedules that were too late to be taken", "up",
+               rate("schedule_missed_catchup_window"), rate("schedule_missed_catchup_window", by=("namespace",))),
+    SignalSpec("schedules.dropped_per_sec", "amplifier", "1/s", "actions of schedules dropped because too many waited", "up",
+               rate("schedule_buffer_overruns"), rate("schedule_buffer_overruns", by=("namespace",))),
+    SignalSpec("schedules.failed_per_sec", "amplifier", "1/s", "workflows that schedules could not start", "up",
+               rate("schedule_action_errors"), rate("schedule_action_errors", by=("namespace",))),
+    SignalSpec("nexus.failed_per_sec", "amplifier", "1/s", "Nexus requests to other endpoints that failed", "up",
+               rate(*NEXUS_FAILED), rate(*NEXUS_FAILED, by=("namespace", "destination", "outcome")), emitted_by="history"),
+    SignalSpec("nexus.blocked_per_sec", "amplifier", "1/s", "Nexus requests and callbacks held back by an open circuit breaker", "up",
+               rate("circuit_breaker_executable_blocked"), rate("circuit_breaker_executable_blocked", by=("destination",)), emitted_by="history"),
+    SignalSpec("history.longest_events", "amplifier", "count", "events in the longest history that was written", "up",
+               Quantile(1.0, server("history_count", "operation=ExecutionStats", USER), timer=False), emitted_by="history"),
+    SignalSpec("history.workflow_lock_latency_p99_ms", "amplifier", "ms", "wait for a workflow's lock", "up",
+               ms(Quantile(0.99, server("cache_latency", MUTABLE_STATE, "operation=HistoryCacheGetOrCreate"))), emitted_by="history"),
+    SignalSpec("archival.failed_per_sec", "amplifier", "1/s", "closed workflows that could not be archived", "up",
+               rate(*ARCHIVED, suffix="_count"), emitted_by="history"),
+    SignalSpec("replication.delay_p99_sec", "amplifier", "s", "time until another cluster's change is applied here", "up",
+               Quantile(0.99, server("replication_latency")), emitted_by="history"),
+    SignalSpec("runtime.panics_per_sec", "amplifier", "1/s", "panics caught in the server", "up",
+               rate("service_panics"), rate("service_panics", by=("service_name", "operation"))),
+    SignalSpec("runtime.heap_bytes", "amplifier", "bytes", "heap in use by the largest server process", "up",
+               Gauge(server("memory_heapinuse"), "max"), Gauge(server("memory_heapinuse"), "max", ("instance",)), hint=ONCE_A_MINUTE),
+    SignalSpec("certificates.expired", "amplifier", "count", "certificates of the server that have expired", "up",
+               Gauge(server("certificates_expired"), "max"), hint=CERTIFICATES),
+    SignalSpec("certificates.expiring", "amplifier", "count", "certificates of the server that expire soon", "up",
+               Gauge(server("certificates_expiring"), "max"), hint=CERTIFICATES),
     SignalSpec("throttling.rate_limit_events_per_sec", "amplifier", "1/s", "requests rejected by any limit in any service", "up",
                rate("service_errors_resource_exhausted"),
                rate("service_errors_resource_exhausted", by=("resource_exhausted_cause", "resource_exhausted_scope"))),
