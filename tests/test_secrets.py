@@ -75,8 +75,8 @@ async def _logs(folder: Path, now: Instant) -> LogReading:
     watched = WatchedLogs(FileLogs((file,)), PatternBook([]), 30.0)
     activities = LogActivities(redact=partial(redacted, addresses=False), logs={"default": watched})
     begun = await activities.query_logs(QueryLogs(cluster="default", cursor={}, memory={}, deadline_sec=5))
-    service = f"history{ODD[-1]}"
-    line = json.dumps({"service": service, "level": "error", "msg": f"upload refused for {KEY} and {TOKEN}{''.join(ODD)}", "ts": now.format_iso()})
+    said, service = f"upload refused for {KEY} and {TOKEN}{''.join(ODD)}", f"history{ODD[-1]}"
+    line = json.dumps({"level": "error", "msg": said, "service": service, "ts": now.format_iso()})
     file.write_text(f"{line}\n" * 12, encoding="utf-8")
     asked = QueryLogs(cluster="default", cursor=begun.cursor, memory=begun.memory, deadline_sec=5)
     seen = LogReading.model_validate((await activities.query_logs(asked)).seen)

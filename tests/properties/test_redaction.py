@@ -127,7 +127,9 @@ def test_18_a_private_key_is_found_however_its_lines_break(kind: str, lines: lis
 
 
 @given(
-    KNOWN, st.sampled_from(["\u200b", "\u00ad", "\x00", "\x1b[0m", "\u2060", "\u202e", "\ufe0f", "\ufffd"]), st.integers(1, 19)
+    KNOWN,
+    st.sampled_from(["\u200b", "\u00ad", "\x00", "\x1b[0m", "\u2060", "\u202e", "\ufe0f", "\ufffd"]),
+    st.integers(1, 19),
 )
 def test_18_invisible_characters_hide_nothing(secret: str, hidden: str, place: int) -> None:
     check(f"seen {secret[:place]}{hidden}{secret[place:]} here", secret)

@@ -158,8 +158,8 @@ class LogActivities:
 
     @activity.defn
     async def query_logs(self, ask: m.QueryLogs) -> m.LogsQueried:
-        """Read from the cursor on and count. Logs that cannot be read are missing with a reason, not an error. Lines that
-        cannot be counted or kept, whatever they hold, are left out: the cursor moves on."""
+        """Read from the cursor on and count. Logs that cannot be read are missing with a reason, not an error. Lines
+        that cannot be counted or kept, whatever they hold, are left out: the cursor moves on."""
         watched = self.logs.get(ask.cluster)
         if watched is None:
             return m.LogsQueried(watched=False)
