@@ -80,7 +80,7 @@ class BreakableStore(MemoryStore):
     def _reached(self) -> None:
         if self.away:
             self.refused += 1
-            raise StoreError("the state store is away")
+            raise StoreError("the state store is away") from ValueError(3_000 * "as drivers tell it: ")
 
     async def save_snapshots(self, snapshots: Sequence[Snapshot]) -> int:
         self._reached()
