@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.control import Control, ControlType
+from rich.control import Control
 from rich.progress import BarColumn, TaskID, TimeElapsedColumn
+from rich.segment import ControlType
 from rich.text import Text
 
 from copilot.cli.options import ConfigOption, JsonOption, configuration, demo_settings, duration, is_unconfigured
