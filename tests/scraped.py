@@ -13,7 +13,7 @@ from copilot.metrics.window import Page, TargetScrapes
 from copilot.rules.signals.expressions import Gauge, Leaf, Role
 from copilot.rules.signals.readings import Signals
 from copilot.rules.signals.taxonomy import SPECS
-from copilot.sources.scrape.pages import PageParser
+from copilot.sources.scrape.pages import MAX_SERIES, PageParser
 
 START = Instant.from_utc(2026, 11, 22, 3)
 DATA = Path(__file__).parent / "data"
@@ -28,12 +28,17 @@ class Pages:
     """A target and its parser; times are seconds after START."""
 
     def __init__(
-        self, role: Role = "server", leaves: Iterable[Leaf] | None = None, *, window_sec: float = 60.0
+        self,
+        role: Role = "server",
+        leaves: Iterable[Leaf] | None = None,
+        *,
+        window_sec: float = 60.0,
+        max_series: int = MAX_SERIES,
     ) -> None:
         wanted = leaves_of(SPECS.values()) if leaves is None else leaves
         words = known_names(role, wanted, [PRESENCE_METRIC[role]])
         self.target = TargetScrapes(role, f"http://{role}/metrics", words, window_sec=window_sec)
-        self.parser = PageParser(self.target)
+        self.parser = PageParser(self.target, max_series=max_series)
 
     def add(self, at: float, *lines: str) -> "Pages":
         """Record a page of these lines."""

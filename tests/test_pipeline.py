@@ -115,7 +115,9 @@ async def test_the_api_is_preferred_whatever_the_order() -> None:
 async def test_what_fails_or_does_not_answer_in_time_is_missing_and_the_rest_is_used() -> None:
     slow = Fixed("metrics", None, ("demand.starts_per_sec",))
     broken = Fixed("prometheus", SourceError(MissingCode.FORBIDDEN, "HTTP 403"), ("cache.hit_rate",))
-    found = await collect([slow, broken, Fixed("api", of(frontend__reachable=1.0))], NOON, deadline_sec=0.2)
+    wrong = Fixed("metrics", "no signals", ("cache.size_bytes",))  # type: ignore[arg-type]
+    found = await collect([slow, broken, wrong, Fixed("api", of(frontend__reachable=1.0))], NOON, deadline_sec=0.2)
+    assert found.missing["cache.size_bytes"].detail.startswith("the source failed: AttributeError")
     assert found.missing["cache.hit_rate"].detail == "HTTP 403"
     assert (await collect([], NOON)).readings == {}
     assert found.value("frontend.reachable") == 1.0

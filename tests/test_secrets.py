@@ -1,4 +1,5 @@
-"""A secret planted where one can get in, and everything looked through where it could get out."""
+"""A secret and control characters planted where they can get in, and everything looked through where they could get
+out."""
 
 import json
 from functools import partial
@@ -41,7 +42,8 @@ PASSWORD, TOKEN, KEY = "corr3ct-horse", "x8Hj2kLq9ZpW3vT6bNmR", "AKIAIOSFODNN7EX
 PAGE = MetricsEndpoint(url="http://127.0.0.1:1/metrics", role="server")
 CLUSTER = ClusterSettings(name="default", interval_sec=10, window_sec=30, metrics=(PAGE,))
 SECRETS = (PASSWORD, TOKEN, KEY)
-QUEUE = f"orders-{TOKEN}"
+ODD = ("\x1b", "\x07", "\r", "\x9b", "\u202e", "\0", "\ud800")
+QUEUE = f"orders-{TOKEN}{''.join(ODD)}"
 ANSWERS = (
     "/", "/fragment", "/status", "/status/services", "/status/issues", "/status/summary", "/status/evaluation",
     "/status/timeline", "/signals/matching.backlog_count", "/logs/patterns", "/clusters", "/readyz", "/metrics",
@@ -73,7 +75,8 @@ async def _logs(folder: Path, now: Instant) -> LogReading:
     watched = WatchedLogs(FileLogs((file,)), PatternBook([]), 30.0)
     activities = LogActivities(redact=partial(redacted, addresses=False), logs={"default": watched})
     begun = await activities.query_logs(QueryLogs(cluster="default", cursor={}, memory={}, deadline_sec=5))
-    line = json.dumps({"level": "error", "msg": f"upload refused for {KEY} and {TOKEN}", "ts": now.format_iso()})
+    said, service = f"upload refused for {KEY} and {TOKEN}{''.join(ODD)}", f"history{ODD[-1]}"
+    line = json.dumps({"level": "error", "msg": said, "service": service, "ts": now.format_iso()})
     file.write_text(f"{line}\n" * 12, encoding="utf-8")
     asked = QueryLogs(cluster="default", cursor=begun.cursor, memory=begun.memory, deadline_sec=5)
     seen = LogReading.model_validate((await activities.query_logs(asked)).seen)
@@ -125,7 +128,7 @@ async def _judged(folder: Path) -> list[Evaluation]:
 
 
 def _leaked(text: str) -> list[str]:
-    return [secret for secret in SECRETS if secret in text]
+    return [secret for secret in (*SECRETS, *ODD, *map(ascii, ODD)) if secret.strip("'") in text]
 
 
 async def test_no_answer_of_the_api_no_row_of_the_store_and_no_recording_has_a_planted_secret(tmp_path: Path) -> None:

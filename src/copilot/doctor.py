@@ -252,7 +252,7 @@ async def _page(endpoint: MetricsEndpoint) -> tuple[Check, PageCheck | None]:
         page = await twice(lambda: looks.check_page(endpoint))
     except SourceError as error:
         return checked(worst, name, error.detail, _PAGE_FIXES.get(error.code, "")), None
-    size = f"{page.size_bytes / 1000:.0f} kB in {page.took_sec:.2f} s"
+    size = f"{page.size_bytes / 1000:.0f} kB in {page.took_sec:.2f} s{page.left_out and f'; {page.left_out}'}"
     if page.looks_like:
         text, fix = f"{size}, a {page.looks_like}'s page", f'set role = "{page.looks_like}" for it'
     elif page.families:

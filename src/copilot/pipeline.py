@@ -3,6 +3,7 @@
 The loops run these steps as activities; `copilot replay` and the lab run them directly."""
 
 import asyncio
+import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import TypeAlias
 from pydantic import ValidationError
 from whenever import Instant, TimeDelta
 
-from copilot.errors import SettingsError, SourceError
+from copilot.errors import CopilotError, SettingsError, SourceError
 from copilot.redaction.redactor import redacted, redacted_name
 from copilot.rules.evaluate import RULES_VERSION, Context, evaluate
 from copilot.rules.memory import Memory
@@ -26,10 +27,12 @@ from copilot.settings.load import Settings
 from copilot.sources import Source
 
 _UNSAFE = re.compile(r"\W", re.ASCII)
+log = logging.getLogger(__name__)
 
 
 def cleaned(signals: Signals, *, addresses: bool = False) -> Signals:
-    """The signals without secrets, as they are evaluated, stored and shown. `addresses`: without IP addresses too."""
+    """The signals without secrets and control characters, as they are evaluated, stored and shown. `addresses`: without
+    IP addresses too."""
     update: dict[str, object] = {}
     renamed = _renamed(signals, addresses)
     if signals.processes and (renamed or addresses):
@@ -42,8 +45,11 @@ def cleaned(signals: Signals, *, addresses: bool = False) -> Signals:
         update["missing"] = {
             i: m.model_copy(update={"detail": redacted(m.detail, addresses=True)}) for i, m in signals.missing.items()
         }
+    unread = {role: tuple(redacted_name(n, addresses=addresses) for n in of) for role, of in signals.unread.items()}
+    if unread != signals.unread:
+        update["unread"] = unread
     if (server := signals.server) is not None:
-        texts = {"version": server.version, "cluster_name": server.cluster_name}
+        texts = {name: value for name, value in server if isinstance(value, str)}
         clean = server.model_copy(update={k: redacted(v, addresses=addresses) for k, v in texts.items()})
         if clean != server:
             update["server"] = clean
@@ -136,6 +142,11 @@ def _answer(source: Source, task: asyncio.Task[Signals], now: Instant, late: Mis
             return task.result()
         except SourceError as error:
             why = Missing(code=error.code, detail=error.detail)
+        except CopilotError:
+            raise
+        except Exception as error:  # One source that fails blinds no other.
+            log.exception("the source %s failed", source.name, extra={"event": "source.failed"})
+            why = Missing(code=MissingCode.PARSE, detail=f"the source failed: {type(error).__name__}: {error}"[:300])
     return _missing(now, source.expected, why)
 
 

@@ -130,11 +130,13 @@ async def test_the_access_log_says_who_asked_what_and_how_it_ended(caplog: pytes
     async with client(deps(telling()), ASKING) as api:
         await api.get("/status", headers={"authorization": f"Bearer {ALICE}", "x-request-id": "r-1"})
         await api.get("/no%0Awhere?token=s")
-    first, second = (r for r in caplog.records if r.name == "copilot.access")
+        await api.get("/x=1,status=200")
+    first, second, third = (r for r in caplog.records if r.name == "copilot.access")
     assert "method=GET path=/status status=200 ms=" in first.getMessage()
     assert first.getMessage().endswith("caller=alice request_id=r-1")
     assert vars(first)["status"] == 200
     assert "path=/no%0Awhere status=401" in second.getMessage()
+    assert ' path="/x=1,status=200" status=401' in third.getMessage()
     assert ALICE not in caplog.text
 
 

@@ -52,6 +52,25 @@ def _runs_backwards(query: Any) -> bool:
         return False
 
 
+async def test_a_range_that_runs_backwards_is_refused_where_the_document_says_so() -> None:
+    async with client(deps()) as api:
+        paths = (await api.get("/openapi.json")).json()["paths"]
+        for path in ("/status/timeline", "/signals/{signal_id}"):
+            operation = paths[path]["get"]
+            assert "`start` is after `end`" in operation["responses"]["422"]["description"]
+            texts = {p["name"]: p["description"] for p in operation["parameters"] if p["name"] in ("start", "end")}
+            assert "not after `end`" in texts["start"]
+            assert "not before `start`" in texts["end"]
+            asked = path.format(signal_id="demand.starts_per_sec")
+            answer = await api.get(f"{asked}?start=2026-11-23&end=2026-11-22")
+            told = answer.json()["error"]
+            assert (answer.status_code, told["field"], told["message"]) == (
+                422,
+                "start",
+                "the range ends before it starts",
+            )
+
+
 async def test_every_answer_has_an_example_that_is_one() -> None:
     async with client(deps()) as api:
         said = (await api.get("/openapi.json")).json()

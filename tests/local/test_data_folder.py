@@ -1,7 +1,9 @@
 """The folder a demo owns, and how a second terminal finds it."""
 
+import os
 import shutil
 import socket
+import stat
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,13 @@ def test_a_temporary_folder_is_removed_at_the_end_and_a_chosen_one_stays(tmp_pat
     with owned_folder(tmp_path / "mine") as folder:
         assert folder == tmp_path / "mine"
     assert folder.exists()
+
+
+def test_a_new_folder_is_its_owners_alone(tmp_path: Path) -> None:
+    passing = 0o711 if os.geteuid() == 0 else 0o700
+    for chosen in (None, tmp_path / "new" / "data"):
+        with owned_folder(chosen) as folder:
+            assert [stat.S_IMODE(f.stat().st_mode) for f in (folder, folder / "logs")] == [passing, 0o700]
 
 
 def test_two_demos_do_not_share_a_folder(tmp_path: Path) -> None:

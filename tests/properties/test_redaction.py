@@ -3,6 +3,7 @@
 import hashlib
 import re
 import string
+import unicodedata
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -126,7 +127,9 @@ def test_18_a_private_key_is_found_however_its_lines_break(kind: str, lines: lis
 
 
 @given(
-    KNOWN, st.sampled_from(["\u200b", "\u00ad", "\x00", "\x1b[0m", "\u2060", "\u202e", "\ufe0f"]), st.integers(1, 19)
+    KNOWN,
+    st.sampled_from(["\u200b", "\u00ad", "\x00", "\x1b[0m", "\u2060", "\u202e", "\ufe0f", "\ufffd"]),
+    st.integers(1, 19),
 )
 def test_18_invisible_characters_hide_nothing(secret: str, hidden: str, place: int) -> None:
     check(f"seen {secret[:place]}{hidden}{secret[place:]} here", secret)
@@ -162,10 +165,12 @@ def test_18_a_card_number_is_found(first: str, digits: str, gap: str, before: st
 
 
 @settings(max_examples=80)
-@given(st.text(max_size=200))
+@given(st.text(st.characters(), max_size=200))
 def test_18_redaction_of_any_text_is_idempotent(text: str) -> None:
     answer = redacted(text, addresses=True)
     assert redacted(answer, addresses=True) == answer
+    assert not any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in answer if c not in "\t\n")
+    assert "\n" not in redacted_name(text).encode().decode()
 
 
 PIECES = [

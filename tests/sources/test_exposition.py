@@ -1,6 +1,7 @@
 """Pages in Prometheus' text format: what is read, what is refused, and what no bytes may do."""
 
 import math
+import tracemalloc
 from contextlib import suppress
 
 import pytest
@@ -14,6 +15,7 @@ from copilot.rules.signals.readings import MissingCode
 from tests.scraped import Pages, recorded
 
 LEAF = rate("hits")
+MANY = ",".join(f'a{n}="1"' for n in range(70))
 
 
 def parsed(*lines: str) -> dict[tuple[tuple[str, str], ...], float]:
@@ -93,6 +95,59 @@ def test_a_line_that_cannot_be_read_refuses_the_page_and_is_named(line: str) -> 
 )
 def test_what_is_no_whole_page_is_refused_with_the_reason(body: bytes, said: str) -> None:
     assert said in refusal(body).detail
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        pytest.param('hits{a="%s"} 1' % ("x" * 10_000_000), "line 2 is over 64 KB", id="a label of 10 MB"),
+        pytest.param("n" * 70_000, "line 2 is over 64 KB", id="an endless name"),
+        pytest.param(f"hits {'1' * 70_000}", "line 2 is over 64 KB", id="an endless number"),
+        pytest.param('hits{a="%s"} 1' % ("x" * 5_000), "line 2 has a label over 4 KB", id="a long label"),
+        pytest.param(f"hits{{{MANY}}} 1", "line 2 has over 64 labels", id="many labels"),
+    ],
+)
+def test_a_line_that_no_temporal_process_writes_is_left_out_and_said(line: str, said: str) -> None:
+    pages = Pages(leaves=[LEAF])
+    for _ in range(2):
+        page = pages.parser.parse(f'hits{{a="1"}} 1\n{line}\nhits{{a="2"}} 2\n'.encode())
+        assert {s.labels["a"]: v for s, v in page.items()} == {"1": 1.0, "2": 2.0}
+        assert pages.parser.left_out == f"{said}: left out"
+    pages.parser.parse(f"{line}\n{line}\nhits 1\n".encode())
+    assert pages.parser.left_out.endswith("(and 1 more lines)")
+    pages.parser.parse(b"hits 1\n")
+    assert not pages.parser.left_out
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        pytest.param(b"\n" * 1_000_001, "has more than 1,000,000 lines", id="lines"),
+        pytest.param(b"# \n" * 11_000_000, "is larger than 32 MB", id="bytes"),
+        pytest.param(b"".join(b'hits{a="%d"} 1\n' % n for n in range(31)), "more than 30 series", id="series"),
+    ],
+)
+def test_a_page_that_is_too_much_is_dropped_and_the_next_is_read(body: bytes, said: str) -> None:
+    pages = Pages(leaves=[LEAF], max_series=30)
+    with pytest.raises(SourceError, match=said) as caught:
+        pages.parser.parse(body)
+    assert caught.value.code == MissingCode.DROPPED
+    assert list(pages.parser.parse(b'hits{b="1"} 1\n').values()) == [1.0]
+
+
+def test_pages_with_ever_new_names_and_series_take_no_more_memory() -> None:
+    pages = Pages(leaves=[LEAF], window_sec=1.0)
+    held = []
+    tracemalloc.start()
+    try:
+        for n in range(20):
+            lines = (f'other_{n}_{i}{{x="{i}"}} 1\nhits{{a="{n}_{i}"}} 1\n' for i in range(4_000))
+            pages.add_bytes(10.0 * n, "".join(lines).encode())
+            held.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert held[-1] < max(held[:7]) * 1.1
+    assert len(pages.parser._wanted) <= 20_001
 
 
 def test_a_page_cut_anywhere_never_gives_a_wrong_value() -> None:

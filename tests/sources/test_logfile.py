@@ -237,3 +237,13 @@ async def test_a_real_servers_log_is_read_whole_and_bytes_that_are_no_text_do_no
     assert await tail.read() == ["half a line", "\ufffd\ufffd\x00bad"]
     append(log, "\n".join(raw_lines(form)) + "\n")
     assert await tail.read() == [line.text for line in read_lines(form)]
+
+
+async def test_a_file_whose_name_is_no_text_is_left_out_and_said(tmp_path: Path) -> None:
+    (tmp_path / "server.log").write_text("")
+    (tmp_path / "odd\udcff.log").write_text("")
+    tail = Tail(tmp_path / "*.log")
+    await tail.read()
+    append(tmp_path / "server.log", "plain words\n")
+    assert await tail.read() == ["plain words"]
+    assert tail.why == (MissingCode.DROPPED, "1 log files are left out: their names are not UTF-8")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from whenever import Instant
 
 from copilot.errors import SourceError
+from copilot.pipeline import cleaned
 from copilot.rules.signals.readings import Signals
 from copilot.settings.clusters import ClusterSettings, PrometheusSettings
 from copilot.sources.prometheus.instant import PrometheusSource
@@ -25,12 +27,12 @@ LABELS = {
         "temporal_num_pollers",
     ],
     "job": ["temporal", ""],
-    "instance": ["s:1", "w:1", "a|b(", ""],
+    "instance": ["s:1", "w:1", "a|b(", "", "s\ud800:1"],
     "copilot_part": ["names", "samples", "up", "exported_namespace", "0", "1", "17", "17+", "x"],
     "copilot_name": ["service_errors", "workflow_failed", "nobody"],
     "le": ["0.1", "1", "10", "+Inf", "NaN", "", "many", "-1"],
-    "namespace": ["default", "temporal_system"],
-    "taskqueue": ["orders", ""],
+    "namespace": ["default", "temporal_system", "\0\x9b", "x" * 5_000],
+    "taskqueue": ["orders", "", "a\ud800", "[/x]\x1b]8;;\r\u202e"],
 }
 SAMPLE = st.builds(
     lambda labels, value: {"metric": labels, "value": value},
@@ -41,6 +43,15 @@ SAMPLE = st.builds(
 
 def accounted_for(signals: Signals) -> bool:
     return all(signals.covered(i) or signals.why_missing(i) is not None for i in signals.readings)
+
+
+def names_in(*documents: Any) -> Iterator[str]:
+    """The strings anywhere in these documents."""
+    for document in documents:
+        if isinstance(document, str):
+            yield document
+        elif isinstance(document, dict | list):
+            yield from names_in(*(document.values() if isinstance(document, dict) else document))
 
 
 async def cycle(answers: list[list[Any]]) -> Signals:
@@ -62,9 +73,9 @@ async def cycle(answers: list[list[Any]]) -> Signals:
     return signals
 
 
-def up(value: str) -> list[Any]:
+def up(value: str, instance: str = "s:1") -> list[Any]:
     names = ("service_requests", "service_latency_count")
-    target: dict[str, Any] = {"job": "temporal", "instance": "s:1"}
+    target: dict[str, Any] = {"job": "temporal", "instance": instance}
     return [
         *({"metric": target | {"__name__": n, "copilot_part": "names"}, "value": "1"} for n in names),
         {"metric": {"copilot_part": "samples", **target}, "value": value},
@@ -77,10 +88,12 @@ def up(value: str) -> list[Any]:
 @example([up("NaN")])
 @example([up("+Inf")])
 @example([up("-1"), []])
+@example([[*up("1"), *up("0", "s\ud800:2")]])
 def test_any_vectors_are_readings(answers: list[list[Any]]) -> None:
     signals = asyncio.run(cycle(answers))
     assert accounted_for(signals)
-    assert json.loads(signals.model_dump_json())
+    told = json.loads(cleaned(signals).model_dump_json())
+    assert all(len(name) <= 1_000 and name.isprintable() for name in names_in(told["breakdowns"], told["unread"]))
 
 
 NAMES = ["service_requests", "service_latency_bucket", "service_latency_count", "pending_polls", "num_goroutines",
@@ -98,7 +111,7 @@ def test_any_pages_are_readings_or_our_error(texts: list[str]) -> None:
     pages = Pages()
     for n, text in enumerate(texts):
         try:
-            pages.add_bytes(10 * n, text.encode())
+            pages.add_bytes(10 * n, text.encode(errors="replace"))
         except SourceError:
             return
     assert accounted_for(read(pages, at=10 * len(texts)))

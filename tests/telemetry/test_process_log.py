@@ -63,6 +63,13 @@ def test_an_event_is_shown_in_both_forms() -> None:
     assert (as_json.lines[0]["event"], as_json.lines[0]["why"]) == ("memory.incompatible", "x")
 
 
+def test_a_name_neither_forges_a_line_nor_controls_a_terminal(log: Log) -> None:
+    log.logger.warning("queue %s fails", "a\r\n2026 ERROR forged\x1b]8;;x\x07\u202e\ud800\0")
+    assert log.text.count("\n") == 1
+    assert all(c.isprintable() for c in log.text.removesuffix("\n"))
+    assert log.text.encode()
+
+
 def test_an_exception_is_a_field_of_its_line() -> None:
     log = Log("json")
     try:

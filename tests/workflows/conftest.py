@@ -80,7 +80,7 @@ class BreakableStore(MemoryStore):
     def _reached(self) -> None:
         if self.away:
             self.refused += 1
-            raise StoreError("the state store is away")
+            raise StoreError("the state store is away") from ValueError(3_000 * "as drivers tell it: ")
 
     async def save_snapshots(self, snapshots: Sequence[Snapshot]) -> int:
         self._reached()
@@ -231,11 +231,11 @@ class Observed:
         """Whether the watched cluster's frontend answers: stressed at once if not."""
         self.source.changed = {} if answers else {"frontend__reachable": 0.0}
 
-    def log(self, lines: int) -> None:
+    def log(self, lines: int, line: str = LOCKED) -> None:
         """Write to the log file."""
         assert self.log_file is not None
         with self.log_file.open("a", encoding="utf-8") as out:
-            out.write(LOCKED * lines)
+            out.write(line * lines)
 
     async def shows(self, pattern: str) -> Evaluation:
         """The first live evaluation whose logs show this pattern."""

@@ -42,6 +42,23 @@ async def test_log_lines_are_evidence_and_a_spike_is_assessed(logged: Observed) 
         assert len(logged.store.arrived) == len(set(logged.store.arrived)), "a spike adds no tick of its own"
 
 
+async def test_lines_that_no_payload_can_hold_are_left_out_and_said_and_the_next_are_read(logged: Observed) -> None:
+    async with logged.worker():
+        await logged.start()
+        await logged.start(LOGGING)
+        await logged.cycles(1, LOGGING)
+        await asyncio.to_thread(logged.log, 12, '{"level":"error","msg":"boom \\ud800"}\n')
+
+        async def said() -> Evaluation | None:
+            live = await logged.live()
+            return live if live and TOP_PATTERN in live.signals.missing else None
+
+        why = (await eventually(said)).signals.missing[TOP_PATTERN]
+        assert why.detail.startswith("12 lines were left out: they cannot be counted")
+        await asyncio.to_thread(logged.log, 3)
+        assert [p.count for p in (await logged.shows("database locked")).signals.logs] == [3, 3]
+
+
 async def test_new_runs_and_other_workers_read_on_and_count_nothing_twice(logged: Observed) -> None:
     async with logged.worker():
         await logged.start()

@@ -1,6 +1,7 @@
 """What every request passes through: its id, the access log, security headers (the page runs and loads nothing from
 other origins), and HEAD."""
 
+import json
 import logging
 import re
 import secrets
@@ -23,6 +24,7 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
 }
+_WORD = re.compile(r"[\w./:%@~+,;$&*()!'-]+", re.ASCII)
 _VALID_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
 
 access_log = logging.getLogger("copilot.access")
@@ -71,10 +73,16 @@ def common_headers(app: ASGIApp, frame_ancestors: Sequence[str] = (), *, log_acc
                     "caller": CALLER.get() or "-",
                     "request_id": this_id,
                 }
-                text = " ".join(f"{key}={value}" for key, value in fields.items())
+                text = " ".join(f"{key}={quoted(value)}" for key, value in fields.items())
                 access_log.info(text, extra={"event": "http.response", **fields})
 
     return serve
+
+
+def quoted(value: object) -> str:
+    """A value of key=value text: as it is where it is one word, else quoted as in JSON."""
+    text = str(value)
+    return text if _WORD.fullmatch(text) else json.dumps(text)
 
 
 def head_as_get(app: ASGIApp, endless: str) -> ASGIApp:

@@ -57,6 +57,9 @@ def describe(app: FastAPI, clusters: Sequence[str], open_paths: frozenset[str] |
 
 
 def _complete(operation: dict[str, Any], clusters: Sequence[str]) -> None:
+    parameters = {parameter["name"] for parameter in operation.get("parameters", ())}
+    if {"start", "end"} <= parameters:  # What one parameter's schema cannot say of two.
+        operation["responses"]["422"]["description"] = "A parameter is invalid, or `start` is after `end`"
     for parameter in operation.get("parameters", ()):
         if parameter["name"] == "cluster":
             parameter["schema"] = {"type": "string", "enum": list(clusters)}

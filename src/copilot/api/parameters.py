@@ -51,9 +51,9 @@ TimeParameter = Annotated[
     ),
 ]
 ClusterQuery = Annotated[str | None, Query(description="The cluster; optional when there is only one")]
-StartQuery = Annotated[TimeParameter | None, Query(description="Start of the range")]
+StartQuery = Annotated[TimeParameter | None, Query(description="Start of the range, not after `end`")]
 AtQuery = Annotated[TimeParameter | None, Query(description="A time in the past; now by default")]
-EndQuery = Annotated[TimeParameter | None, Query(description="End of the range; now by default")]
+EndQuery = Annotated[TimeParameter | None, Query(description="End of the range, not before `start`; now by default")]
 
 
 def chosen_cluster(clusters: tuple[str, ...]) -> Callable[[ClusterQuery], str]:

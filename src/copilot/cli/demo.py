@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from copilot.cli.options import JsonOption, duration
-from copilot.cli.output import STATE_STYLES, print_result
+from copilot.cli.output import STATE_STYLES, plain_console, print_result
 from copilot.errors import SettingsError, StartError
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ class _JsonScreen(contextlib.nullcontext[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.console = Console(stderr=True, highlight=False)
+        self.console = plain_console(stderr=True)
 
     def event(self, event: "Event") -> None:
         self.console.print(Text(event.text, style=EVENT_STYLES.get(event.kind, "dim")), soft_wrap=True)
@@ -133,7 +132,7 @@ class _PersonScreen(_JsonScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self.console = Console(highlight=False)
+        self.console = plain_console()
         self._live = Live(Text("starting"), console=self.console, refresh_per_second=4)
         self._started: float | None = time.monotonic()
         self._last = ""

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.control import Control
 from rich.progress import BarColumn, TaskID, TimeElapsedColumn
+from rich.segment import ControlType
 from rich.text import Text
 
 from copilot.cli.options import ConfigOption, JsonOption, configuration, demo_settings, duration, is_unconfigured
@@ -116,7 +118,8 @@ def _record(
         written = number
         read = sum(tick.covered(i) for i in tick.readings)
         line = f"{tick.time.format_iso()[11:19]}  tick {number}: {read} of {len(tick.readings)} signals"
-        console.print(line, soft_wrap=True, end="\r" if console.is_terminal else "\n")
+        console.print(line, soft_wrap=True, end="" if console.is_terminal else "\n")
+        console.control(Control(ControlType.CARRIAGE_RETURN))
 
     try:
         run_until_signal(record_cluster(cluster, file, for_sec, show, hide_addresses=hide_addresses))

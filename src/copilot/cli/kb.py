@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TimeElap
 from rich.text import Text
 
 from copilot.cli.options import ConfigOption, JsonOption, configuration
-from copilot.cli.output import print_result, progress, prose_width, wrapped
+from copilot.cli.output import print_result, progress, prose_width, say, wrapped
 from copilot.errors import SettingsError, SourceError
 from copilot.rules.signals.readings import MissingCode
 
@@ -103,7 +103,7 @@ def start_ingestion(
         while wait:
             states.update(task, description=f"ingestion {job.id}: {job.status}; {_counts(job)}")
             if states.disable and job.status != shown:
-                typer.echo(f"ingestion {job.id}: {job.status}", err=True)
+                say(f"ingestion {job.id}: {job.status}", stderr=True)
             if not job.running:
                 break
             shown = job.status

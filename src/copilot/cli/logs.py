@@ -63,15 +63,9 @@ def _table(lines: int, titles: dict[str, list["TrackedPattern"]], width: int) ->
         if any(t.shown for t in found):
             yield Text(title, style="bold")
         for tracked in (t for t in found if t.shown):
-            pattern, sample = _printable(tracked.pattern), _printable(tracked.sample)
-            yield from wrapped(f"{tracked.count:>7}  {pattern} ({tracked.service})", width, "", " " * 9)
+            yield from wrapped(f"{tracked.count:>7}  {tracked.pattern} ({tracked.service})", width, "", " " * 9)
             if not tracked.mined:
-                yield from wrapped(sample, width, " " * 9, " " * 9, "dim")
-
-
-def _printable(text: str) -> str:
-    """The text without characters that could control a terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
+                yield from wrapped(tracked.sample, width, " " * 9, " " * 9, "dim")
 
 
 def _log_lines(file: Path) -> Iterator["LogLine"]:

@@ -9,6 +9,7 @@ import typer
 from whenever import Instant
 
 from copilot.cli.options import ConfigOption, JsonOption, configuration
+from copilot.cli.output import say
 from copilot.errors import CopilotError, SettingsError
 from copilot.rules.model import ReportedState
 
@@ -29,7 +30,7 @@ def list_channels(config: ConfigOption = None, as_json: JsonOption = False) -> N
     for channel in channels:
         names = {"kind", "clusters", "states", "mute_time_intervals", "min_gap_sec", "repeat_interval_sec"}
         about = {"channel": channel.name, **channel.model_dump(mode="json", include=names)}
-        typer.echo(json.dumps(about) if as_json else _line(about))
+        say(json.dumps(about) if as_json else _line(about))
 
 
 @app.command("test")
@@ -46,7 +47,7 @@ def send_tests(
     for each, outcome in zip(channels, outcomes, strict=True):
         result = {"channel": each.name, "kind": each.kind, "delivered": outcome.delivered, "why": outcome.why}
         line = f"{each.name} ({each.kind}): {'delivered' if outcome.delivered else f'not delivered: {outcome.why}'}"
-        typer.echo(json.dumps(result) if as_json else line)
+        say(json.dumps(result) if as_json else line)
     if not all(outcome.delivered for outcome in outcomes):
         raise typer.Exit(1)
 

@@ -1,17 +1,21 @@
 """Text for a terminal or a pipe: colors of states and checks, and prose wrapped at words. Names, addresses and settings
-are never broken, so that they can be copied, and no line ends with blanks."""
+are never broken, so that they can be copied, and no line ends with blanks. No text is markup, and no control character
+of it reaches a terminal."""
 
 import json
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from typing import IO
 
 import typer
-from rich.console import Console
-from rich.progress import Progress, ProgressColumn
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.progress import Progress, ProgressColumn, TextColumn
+from rich.segment import Segment
 from rich.text import Text
 
 from copilot.diagnosis import Check
+from copilot.redaction.confusables import without_controls
 
 STATE_STYLES = {"happy": "green", "stressed": "yellow", "critical": "bold red", "unknown": "magenta"}
 CHECK_STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
@@ -19,9 +23,22 @@ MAX_WIDTH = 120
 """Longer lines of prose are hard to read."""
 
 
-def plain_console(*, stderr: bool = False) -> Console:
-    """A console that prints brackets, colons and numbers as they are."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+class _PlainConsole(Console):
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """What is printed: only rich's own segments may control the terminal."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(without_controls(segment.text), segment.style)
+
+
+def plain_console(file: IO[str] | None = None, *, stderr: bool = False) -> Console:
+    """A console that prints brackets, colons and numbers as they are, and control characters as U+FFFD."""
+    return _PlainConsole(file=file, stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def say(line: str, *, stderr: bool = False) -> None:
+    """Print one line at once."""
+    print_lines(console := plain_console(stderr=stderr), [line])
+    console.file.flush()
 
 
 def prose_width(console: Console | None = None) -> int:
@@ -56,7 +73,8 @@ def print_result(document: object, lines: Iterable[Text | str], *, as_json: bool
 def progress(*columns: str | ProgressColumn, hidden: bool = False) -> Progress:
     """Progress bars on stderr; disabled where that is no terminal, or `hidden`."""
     disable = hidden or not sys.stderr.isatty()
-    return Progress(*columns, console=plain_console(stderr=True), transient=True, disable=disable)
+    plain = (TextColumn(c, markup=False) if isinstance(c, str) else c for c in columns)
+    return Progress(*plain, console=plain_console(stderr=True), transient=True, disable=disable)
 
 
 def check_lines(title: str, checks: Sequence[Check], width: int) -> Iterator[Text]:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from copilot.cli.options import ConfigOption, JsonOption, configuration
+from copilot.cli.output import say
 from copilot.errors import SettingsError
 
 OUTCOMES = {
@@ -47,14 +48,14 @@ def up(
     from copilot.settings.load import CONFIG_FILE
 
     def introduce(running: Up) -> None:
-        typer.echo(f"Temporal   {running.temporal}\nstore      {running.store}")
-        typer.echo(f"logs       {running.data_dir / 'logs'}\nthe page   {running.page}")
+        say(f"Temporal   {running.temporal}\nstore      {running.store}")
+        say(f"logs       {running.data_dir / 'logs'}\nthe page   {running.page}")
 
     settings = configuration(config)
     file = config or (Path(CONFIG_FILE) if Path(CONFIG_FILE).exists() else None)
     folder = (data_dir or settings.data_dir or default_folder()).expanduser().absolute()
     file = file.absolute() if file else None
-    run_until_signal(run_up(settings, file, folder, lambda event: typer.echo(event.text), introduce))
+    run_until_signal(run_up(settings, file, folder, lambda event: say(event.text), introduce))
 
 
 def worker(config: ConfigOption = None) -> None:
@@ -105,7 +106,7 @@ def start(
 
     for loop in asyncio.run(start_loops(configuration(config), allow_self=allow_self)):
         line = f"{loop.cluster}: {loop.workflow_id} {OUTCOMES[loop.outcome]}"
-        typer.echo(json.dumps(asdict(loop)) if as_json else line)
+        say(json.dumps(asdict(loop)) if as_json else line)
 
 
 def alive(
@@ -128,6 +129,6 @@ def alive(
         problem = worker_silent(settings.worker.alive_file)
     else:
         problem = api_silent(f"{settings.api.host_here}:{settings.api.port}")
-    typer.echo(problem or f"the {process} is alive")
+    say(problem or f"the {process} is alive")
     if problem:
         raise typer.Exit(1)

@@ -9,7 +9,7 @@ from rich.text import Text
 from typer.core import TyperCommand
 
 from copilot.cli.options import JsonOption
-from copilot.cli.output import print_result, prose_width, wrapped
+from copilot.cli.output import print_result, prose_width, say, wrapped
 from copilot.errors import SettingsError
 from copilot.explain.numbers import bounded, quantity
 from copilot.rules.signals.taxonomy import SPECS
@@ -60,6 +60,8 @@ def read(
         raise SettingsError([f"{len(pages)} pages, {len(after)} after them: give one later read per page, in order"])
     found = asyncio.run(read_pages(pages, after or [], seconds, role))
     signals = cleaned(found.signals)
+    for left_out in found.left_out:
+        say(f"copilot: note: {left_out}", stderr=True)
     parts = signals.model_dump(mode="json")
     document = {
         "version": found.version,

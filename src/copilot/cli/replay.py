@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from whenever import Instant
 
 from copilot.cli.options import ConfigOption, configuration, duration, moment
-from copilot.cli.output import progress
+from copilot.cli.output import progress, say
 from copilot.errors import SettingsError
 
 DEFAULT_STEP = "30s"
@@ -65,13 +65,13 @@ def replay(
         times = evaluation_times(moment("--start", start, now), moment("--end", end, now), step_sec, now)
 
         def note(sentence: str) -> None:
-            print(f"copilot: note: {sentence}", file=sys.stderr)
+            say(f"copilot: note: {sentence}", stderr=True)
 
         async def run() -> None:
             with progress(hidden=sys.stdout.isatty()) as bar:
                 task = bar.add_task("replaying", total=len(times))
                 async for line in replay_prometheus(chosen, times, note, explain=explain):
-                    print(to_json(line).decode())
+                    print(to_json(line, ensure_ascii=True).decode())
                     bar.advance(task)
 
         asyncio.run(run())
@@ -88,4 +88,4 @@ def _replay_recording(recording: Path, config: Path | None, *, explain: bool) ->
     if config is not None:
         context = pipeline.with_rules_of(context, configuration(config))
     for line in replay_recording(ticks, context, explain=explain):
-        print(to_json(line).decode())
+        print(to_json(line, ensure_ascii=True).decode())

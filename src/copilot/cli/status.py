@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import ssl
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -21,7 +20,7 @@ from rich.text import Text
 from whenever import SYSTEM_TZ, Instant
 
 from copilot.cli.options import ConfigOption, JsonOption, configuration, current_settings
-from copilot.cli.output import STATE_STYLES
+from copilot.cli.output import STATE_STYLES, plain_console, say
 from copilot.errors import SettingsError, SourceError
 from copilot.explain.numbers import quantity
 from copilot.rules.signals.readings import MissingCode
@@ -69,7 +68,7 @@ def status(
         if as_json:
             print(*(json.dumps(asdict(report)) for report in reports), sep="\n")
         else:
-            print_loops(reports, Console(highlight=False))
+            print_loops(reports, plain_console())
         if not all(report.well for report in reports):
             raise typer.Exit(1)
         return
@@ -80,7 +79,7 @@ def status(
     with contextlib.closing(client):
         statuses = client.statuses(cluster)
         models = {} if as_json else client.models()
-    out = Console(highlight=False)
+    out = plain_console()
     for each in statuses:
         print(json.dumps(each)) if as_json else print_status(each, out)
     print_models(models, out)
@@ -206,7 +205,7 @@ def _gates(firing: list[dict[str, Any]]) -> Table:
     for gate in firing:
         value, threshold = (quantity(gate[key], str(gate.get("unit") or "")) for key in ("value", "threshold"))
         style = "red" if gate["severity"] == "critical" else "yellow"
-        table.add_row(Text(gate["name"], style=style), value, threshold, gate.get("sentence") or "")
+        table.add_row(Text(gate["name"], style=style), value, threshold, Text(gate.get("sentence") or ""))
     return table
 
 
@@ -229,7 +228,7 @@ def _watch(client: ApiClient, cluster: str | None, *, as_json: bool) -> None:
         signal.signal(ending, signal.default_int_handler)
     with contextlib.closing(client), contextlib.suppress(KeyboardInterrupt):
         polls = _poll(client, cluster)
-        out = Console(highlight=False)
+        out = plain_console()
         if as_json or not out.is_terminal:
             _watch_lines(polls, as_json=as_json)
             return
@@ -257,7 +256,7 @@ def _watch_lines(polls: Iterable[tuple[list[Status], str | None]], *, as_json: b
     lost = False
     for statuses, problem in polls:
         if problem is not None and not lost:
-            print(f"copilot: {problem}", file=sys.stderr, flush=True)
+            say(f"copilot: {problem}", stderr=True)
         lost = problem is not None
         for each in statuses:
             verdict = tuple(each.get(k) for k in ("health_state", "stale", "bottleneck", "top_factor"))
@@ -266,7 +265,7 @@ def _watch_lines(polls: Iterable[tuple[list[Status], str | None]], *, as_json: b
                 stale = ", stale" if each.get("stale") else ""
                 summary = " ".join(str(each.get("summary") or "").split())
                 line = f"{each.get('timestamp') or '–'}  {each['cluster']}  {each['health_state']}{stale}  {summary}"
-                print(json.dumps(each) if as_json else line, flush=True)
+                say(json.dumps(each) if as_json else line)
 
 
 def watch_view(statuses: list[Status], problem: str | None, received: Instant, now: Instant) -> RenderableType:

@@ -15,6 +15,8 @@ from copilot.errors import StartError
 DESCRIPTION = "demo.json"
 LOCK = "demo.lock"
 PREFIX = "copilot-demo-"
+OWNERS = 0o711 if os.geteuid() == 0 else 0o700
+"""The mode of a data folder. As root, PostgreSQL runs as another user and must reach its folder below."""
 
 
 class RunningDemo(BaseModel):
@@ -54,11 +56,14 @@ class RunningDemo(BaseModel):
 
 @contextlib.contextmanager
 def locked(folder: Path, name: str, owner: str) -> Iterator[None]:
-    """Create the folder and its logs folder if they do not exist, and lock it with the file `name` in it.
+    """Create the folder and its logs folder if they do not exist, for their owner alone, and lock it with the file
+    `name` in it.
 
     StartError if it cannot be written, or if another `owner` holds the lock."""
     try:
-        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=OWNERS, parents=True, exist_ok=True)
+        (folder / "logs").mkdir(exist_ok=True)
+        (folder / "logs").chmod(0o700)
         lock = (folder / name).open("w")
     except OSError as error:
         raise StartError(
@@ -93,8 +98,8 @@ def owned_folder(chosen: Path | None) -> Iterator[Path]:
     if chosen is None:
         _remove_leftovers()
     folder = Path(tempfile.mkdtemp(prefix=PREFIX)) if chosen is None else chosen.expanduser().absolute()
-    if os.geteuid() == 0 and chosen is None:
-        folder.chmod(0o711)  # PostgreSQL then runs as another user and must reach its folder.
+    if chosen is None:
+        folder.chmod(OWNERS)
     with locked(folder, LOCK, "demo"):
         kept: str | None = None
         try:

@@ -140,7 +140,7 @@ def count_lines(
 ) -> tuple[LogMemory, LogReading]:
     """Count one reading, of lines written in the last `span_sec` seconds: the new memory, and the reading of the last
     `window_sec` seconds. `missing`: why these are not all lines."""
-    known, other = _tally(lines, book)
+    known, other = _tally(lines, book, redact)
     spans = [*memory.spans, span_sec][-READINGS:]
     templates = Templates(memory.templates, limit=MAX_TRACKED)
     renamed, mined = _mine(other, templates, redact)
@@ -183,17 +183,20 @@ def spikes(tracked: TrackedPattern, spans: Sequence[float]) -> bool:
     return newest[0] / newest[1] >= SPIKE_FACTOR * max(count / span for count, span in past)
 
 
-def _tally(lines: Iterable[LogLine], book: PatternBook) -> tuple[dict[Key, Lines], dict[tuple[Words, str], Lines]]:
+def _tally(
+    lines: Iterable[LogLine], book: PatternBook, redact: Redact
+) -> tuple[dict[Key, Lines], dict[tuple[Words, str], Lines]]:
     """One reading's lines by known pattern, and the others by masked words and service."""
     known: dict[Key, Lines] = {}
     other: dict[tuple[Words, str], Lines] = {}
     names = cache(lambda text, level: book.match(LogLine(text, level)))
-    masked = cache(mask_words)
+    masked, clean = cache(mask_words), cache(redact)
     for line in lines:
+        service = clean(line.service)
         for name in names(line.text, line.level):
-            known.setdefault((name, line.service, False), []).append(line)
+            known.setdefault((name, service, False), []).append(line)
         if not names(line.text, line.level) and (words := masked(line.text)):
-            other.setdefault((words, line.service), []).append(line)
+            other.setdefault((words, service), []).append(line)
     return known, other
 
 

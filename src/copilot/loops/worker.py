@@ -7,15 +7,23 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
 from itertools import chain
+from typing import Any
 
 from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.common import MetricMeter, VersioningBehavior, WorkerDeploymentVersion
-from temporalio.worker import Worker, WorkerDeploymentConfig
+from temporalio.exceptions import ApplicationError, FailureError
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    Interceptor,
+    Worker,
+    WorkerDeploymentConfig,
+)
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from copilot import bootstrap, pipeline
-from copilot.errors import SettingsError
+from copilot.errors import CopilotError, SettingsError
 from copilot.healthcheck import touched
 from copilot.logs.patterns import PatternBook
 from copilot.loops.activities.explain import ExplainActivities
@@ -29,6 +37,7 @@ from copilot.loops.notify import NotifyWorkflow
 from copilot.loops.observe import ObserveClusterWorkflow
 from copilot.loops.storing import PruneStoreWorkflow, StoreBacklogWorkflow
 from copilot.notify.channels import channel
+from copilot.notify.messages import bounded
 from copilot.redaction.redactor import redacted
 from copilot.settings.load import Settings, WorkerSettings
 from copilot.telemetry.process_log import Facts, say
@@ -58,6 +67,34 @@ STICKY_WAIT = timedelta(seconds=2)
 """How long the server offers a loop to the sticky queue of a crashed worker before any worker can take it."""
 
 
+LONGEST_FAILURE = 500
+"""Characters. Temporal keeps no failure over 4 KB of an activity that it retries, and then says nothing of why."""
+
+
+class ShortFailures(Interceptor):
+    """Failures of activities without their causes and the frames below, which go to the worker's log."""
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        """The activity with short failures."""
+        return _ShortFailure(next)
+
+
+class _ShortFailure(ActivityInboundInterceptor):
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        try:
+            return await super().execute_activity(input)
+        except FailureError:
+            raise
+        except Exception as error:  # noqa: BLE001
+            text, kind = str(error), type(error).__name__
+            if not isinstance(error, CopilotError):
+                activity.logger.exception("%s failed", activity.info().activity_type)
+            if len(text) > LONGEST_FAILURE:
+                raise ApplicationError(bounded(redacted(text), LONGEST_FAILURE), type=kind) from None
+            error.__cause__ = None
+            raise error.with_traceback(None) from None
+
+
 def workflow_runner() -> SandboxedWorkflowRunner:
     """The sandbox that workflows run in; only pure and shared models are passed through."""
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
@@ -82,6 +119,7 @@ def build_worker(client: Client, task_queue: str, *activities: object, release: 
             if not name.startswith("_")
         ],
         workflow_runner=workflow_runner(),
+        interceptors=[ShortFailures()],
         graceful_shutdown_timeout=STOP_WITHIN,
         sticky_queue_schedule_to_start_timeout=STICKY_WAIT,
         deployment_config=versioned,

@@ -212,7 +212,7 @@ class TargetScrapes:
         self.pages = [*self.pages[kept], page]
         self.failures, self.failure = 0, None
         if cut or len(self._interned) > 2 * len(page) + 2000:
-            self._forget()
+            self.forget()
 
     def _began_anew(self, page: Page) -> bool:
         """Whether a counter of the role's calls is smaller than it was, or gone; of Temporal's own worker, a counter of
@@ -249,7 +249,13 @@ class TargetScrapes:
             self._rows[leaf] = len(series), rows
         return rows
 
-    def _forget(self) -> None:
+    @property
+    def remembered(self) -> int:
+        """How many series are known."""
+        return len(self._interned)
+
+    def forget(self) -> None:
+        """Forget the series that are on no page any more."""
         alive = set().union(*self.pages)
         self._interned = {k: s for k, s in self._interned.items() if s in alive}
         self._named = {}

@@ -91,7 +91,7 @@ async def post(
     if response.is_success:
         return Outcome(delivered=True)
     status, text = response.status_code, bounded(redacted(text), MAX_WHY)
-    why = f"answered {status} {response.reason_phrase}".rstrip() + (f": {text}" if text else "")
+    why = redacted(f"answered {status} {response.reason_phrase}".rstrip() + (f": {text}" if text else ""))
     retryable = status in RETRYABLE or status >= 500
     wait = retry_after_sec(response.headers.get("Retry-After", ""), Instant.now()) if retryable else None
     return Outcome(delivered=False, final=not retryable, doubtful=status >= 500, why=why, retry_after_sec=wait)

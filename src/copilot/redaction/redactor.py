@@ -1,4 +1,5 @@
-"""Replaces credentials, keys, tokens and personal data by placeholders.
+"""The door for text from outside: credentials, keys, tokens and personal data are replaced by placeholders, control
+characters and lone surrogates by U+FFFD.
 
 A placeholder has a kind and a number, ‹aws-1›: the same secret has the same placeholder in a text (or in all texts of
 one `Redactor`), and the secret cannot be derived from it. Identifiers that are not secrets stay: UUIDs, hexadecimal
@@ -14,7 +15,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from copilot.redaction.confusables import made_plain
+from copilot.redaction.confusables import made_plain, without_controls
 from copilot.redaction.forms import FORMS, PLACEHOLDER, high_entropy
 
 PLACEHOLDER_PATTERN = re.compile(PLACEHOLDER)
@@ -28,22 +29,25 @@ _GROUPS = ("secret", "secret1", "secret2", "secret3")
 _MAX_ROUNDS = 12
 _UNSAFE = re.compile(r"\W", re.ASCII)
 _NAME_NUMBERS = 1_000_000
+LONGEST_NAME = 1_000
+"""Characters of a name: Temporal's limit.maxIDLength."""
 Span = tuple[int, int, str]
 
 
 @lru_cache(maxsize=4096)
 def redacted(text: str, *, addresses: bool = False) -> str:
-    """The text without secrets. Everything that is shown, sent or stored passes here. `addresses`: IP addresses are
-    replaced too."""
+    """The text without secrets and control characters. Everything that is shown, sent or stored passes here.
+    `addresses`: IP addresses are replaced too."""
     return Redactor(addresses=addresses).redact(text)
 
 
 @lru_cache(maxsize=4096)
 def redacted_name(text: str, *, addresses: bool = False) -> str:
-    """A name (of a task queue, a workflow type) without secrets: different names stay different, and each is the same
-    in every tick and process. For that, the placeholder's number is a digest of the secret, too short to derive a
-    random secret from."""
-    return Redactor(addresses=addresses, by_digest=True).redact(text)
+    """A name (of a task queue, a workflow type) without secrets, in one line: different names stay different, and each
+    is the same in every tick and process. For that, the placeholder's number is a digest of the secret, too short to
+    derive a random secret from. Longer names than Temporal allows are cut."""
+    clean = Redactor(addresses=addresses, by_digest=True).redact(text[: 4 * LONGEST_NAME])
+    return without_controls(clean[:LONGEST_NAME], one_line=True)
 
 
 class Redactor:
@@ -58,7 +62,7 @@ class Redactor:
         self._numbers: dict[str, int] = {}
 
     def redact(self, text: str) -> str:
-        """The text without secrets. Idempotent."""
+        """The text without secrets and control characters. Idempotent."""
         for kind, number in _NUMBERED.findall(text) if "‹" in text else ():
             self._numbers[kind] = max(self._numbers.get(kind, 0), int(number))
         for _ in range(_MAX_ROUNDS):
@@ -73,7 +77,7 @@ class Redactor:
                 pieces += (text[done:first], self._placeholder(plain.text[start:end], kind))
                 done = last
             text = "".join((*pieces, text[done:]))
-        return text
+        return without_controls(text)
 
     def _placeholder(self, secret: str, kind: str) -> str:
         known = self._placeholders.get(secret)

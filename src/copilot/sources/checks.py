@@ -54,7 +54,7 @@ class PageCheck:
     """A page that answered: its size and how long it took; how many of the families that the taxonomy reads of such
     pages it has now, in which dialects, and these in words; what of its latencies cannot be read, or not as a whole;
     how far its clock is ahead of ours, good to a second (None: it has no Date); the other role, where the page is of
-    that one; the server's processes that it names; and its sums of durations."""
+    that one; the server's processes that it names; its sums of durations; and which of its lines were left out."""
 
     size_bytes: int
     took_sec: float
@@ -67,6 +67,7 @@ class PageCheck:
     latencies: tuple[str, ...] = ()
     processes: ServerProcesses = ServerProcesses()
     sums: frozenset[int] = frozenset()
+    left_out: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,7 @@ async def check_page(endpoint: MetricsEndpoint) -> PageCheck:
         latencies=unread_latencies(page.series),
         processes=of_server if endpoint.role == "server" else ServerProcesses(),
         sums=sums(body),
+        left_out=page.left_out,
     )
 
 

@@ -54,12 +54,13 @@ def say(text: str, form: LogFormat) -> None:
 
 
 class TextLine(logging.Formatter):
-    """A line of text; `extra={"event": …}` ends it as `event=…`."""
+    """A line of text; `extra={"event": …}` ends it as `event=…`. A message of several lines is written as one: a name
+    with a line feed forges no other line."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The line without its traceback."""
         event = getattr(record, "event", None)
-        return super().formatMessage(record) + (f" event={event}" if event else "")
+        return super().formatMessage(record).replace("\n", "\\n") + (f" event={event}" if event else "")
 
 
 class JsonLine(JsonFormatter):

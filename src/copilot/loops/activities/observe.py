@@ -23,7 +23,7 @@ from copilot.rules.evaluate import Context, evaluate
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation, HealthAssessment, Snapshot
 from copilot.rules.signals.logs import LogReading, with_logs
-from copilot.rules.signals.readings import Signals
+from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.sources import Source
 from copilot.sources.logs import LogSource
 from copilot.store.base import Store
@@ -158,7 +158,8 @@ class LogActivities:
 
     @activity.defn
     async def query_logs(self, ask: m.QueryLogs) -> m.LogsQueried:
-        """Read from the cursor on and count. Logs that cannot be read are missing with a reason, not an error."""
+        """Read from the cursor on and count. Logs that cannot be read are missing with a reason, not an error. Lines
+        that cannot be counted or kept, whatever they hold, are left out: the cursor moves on."""
         watched = self.logs.get(ask.cluster)
         if watched is None:
             return m.LogsQueried(watched=False)
@@ -169,15 +170,27 @@ class LogActivities:
             seen = current_reading(memory, now, window_sec, batch.missing)
         else:
             count = partial(count_lines, span_sec=batch.span_sec, window_sec=window_sec, missing=batch.missing)
-            memory, seen = await asyncio.to_thread(
-                count, memory, batch.lines, now, book=watched.book, redact=self.redact
-            )
+            count = partial(count, memory, batch.lines, now, book=watched.book, redact=self.redact)
+            try:
+                memory, seen = await asyncio.to_thread(lambda: _storable(*count()))
+            except Exception as error:
+                log.exception("%s: log lines are left out", ask.cluster, extra={"event": "logs.left_out"})
+                detail = f"{len(batch.lines)} lines were left out: they cannot be counted ({type(error).__name__})"
+                dropped = Missing(code=MissingCode.DROPPED, detail=detail)
+                seen = current_reading(memory, now, window_sec, dropped)
         return m.LogsQueried(
             cursor=dict(batch.cursor),
             memory=memory.model_dump(mode="json"),
             seen=seen.model_dump(mode="json"),
             spikes=list(seen.spikes),
         )
+
+
+def _storable(memory: LogMemory, seen: LogReading) -> tuple[LogMemory, LogReading]:
+    """The same. ValueError where they hold what no payload can."""
+    for document in (memory, seen):
+        document.model_dump_json()
+    return memory, seen
 
 
 def words_of(evaluation: Evaluation) -> m.Document:

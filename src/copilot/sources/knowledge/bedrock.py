@@ -7,6 +7,7 @@ from typing import Any
 
 from copilot.errors import SettingsError, SourceError
 from copilot.explain.model.knowledge import MOST_PASSAGES, Passage, Retrieved, chosen
+from copilot.redaction.redactor import redacted
 from copilot.rules.signals.readings import MissingCode
 from copilot.settings.models import KnowledgeSettings
 from copilot.sources import time_limit
@@ -66,12 +67,13 @@ def _passages(answer: dict[str, Any]) -> Iterator[Passage]:
     one. SourceError where the answer is not from `retrieve`."""
     try:
         for result in answer["retrievalResults"]:
-            if text := str(result.get("content", {}).get("text", "")).strip()[:MAX_TEXT]:
+            if text := redacted(str(result.get("content", {}).get("text", "")).strip()[:MAX_TEXT]):
                 places = (v for k, v in (result.get("location") or {}).items() if k != "type" and isinstance(v, dict))
                 address = next((v for place in places for v in place.values() if isinstance(v, str) and v), "")
                 heading = _HEADING.search(text)
                 yield Passage(
-                    source=f"{address or 'a document without an address'}{f'#{anchor(heading[1])}' if heading else ''}",
+                    source=f"{redacted(address) or 'a document without an address'}"
+                    f"{f'#{anchor(heading[1])}' if heading else ''}",
                     title=(heading[1] if heading else text.splitlines()[0])[:200],
                     text=text,
                     score=min(max(float(result.get("score", 0.0)), 0.0), 1.0),

@@ -101,6 +101,10 @@ class FileLogs:
             if not matching:
                 problems.append(Missing(code=MissingCode.ABSENT, detail=f"no file matches {file}"))
             found.update(dict.fromkeys(matching))
+        if nameless := [path for path in found if not _is_text(path)]:
+            detail = f"{len(nameless)} log files are left out: their names are not UTF-8"
+            problems.append(Missing(code=MissingCode.DROPPED, detail=detail))
+            found = {path: None for path in found if path not in nameless}
         if len(found) > MAX_FILES:
             detail = f"{len(found)} log files are {len(found) - MAX_FILES} more than the limit"
             problems.append(Missing(code=MissingCode.DROPPED, detail=detail))
@@ -138,6 +142,14 @@ class FileLogs:
         if end == 0 and len(chunk) >= MAX_LINE_BYTES:
             end, within, whole = len(chunk), True, b"" if within else chunk
         return list(parse_lines(whole.split(b"\n"))), _place(file, offset + end, within=within)
+
+
+def _is_text(path: Path) -> bool:
+    """Whether the cursor can hold its name."""
+    try:
+        return bool(str(path).encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _at_its_end(path: Path) -> Place:

@@ -13,6 +13,7 @@ import httpx
 from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
 
 from copilot.errors import SourceError
+from copilot.redaction.confusables import without_controls
 from copilot.rules.signals.readings import MissingCode
 from copilot.settings.clusters import PrometheusSettings
 from copilot.sources.http import client, clock_ahead, fetch, one_line, status_error, unreadable
@@ -151,9 +152,13 @@ def _entries(text: bytes, kind: str, wanted: str) -> list[_Entry]:
     if not isinstance(data, dict) or found != wanted:
         raise unreadable(f"a {wanted} was expected, the answer is a {found}" if found else "the answer has no data")
     try:
-        return _ENTRIES.validate_python(data.get("result"))
+        entries = _ENTRIES.validate_python(data.get("result"))
     except ValidationError as error:
         raise unreadable(f"the {wanted} has entries that are not samples") from error
+    if b"\\ud" in text or b"\\uD" in text:  # Lone surrogates could not be sent in the next query.
+        for entry in entries:
+            entry.metric = {without_controls(k): without_controls(v) for k, v in entry.metric.items()}
+    return entries
 
 
 def _refusal(response: httpx.Response, start: bytes) -> SourceError:

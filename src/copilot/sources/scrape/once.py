@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import io
 import math
 import re
 import time
@@ -22,9 +23,10 @@ from copilot.rules.signals.expressions import START_TIME, Role
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS
 from copilot.sources.prometheus.queries import ROLES
-from copilot.sources.scrape.pages import PageParser, fetch_page, page_client
+from copilot.sources.scrape.pages import MAX_PAGE_BYTES, PageParser, fetch_page, page_client
 
 TIMEOUT_SEC = 10.0
+LONGEST_NAME = 1_000
 TAXONOMY_LEAVES = leaves_of(SPECS.values())
 BUILD_INFORMATION = "build_information"
 """The server's gauge whose label `build_version` is its release, as 1_31_2 or 1.31.2."""
@@ -34,11 +36,12 @@ _OF_ANY_PAGE = {BUILD_INFORMATION, START_TIME}
 @dataclass(frozen=True, slots=True)
 class PagesRead:
     """The signals of some pages. `version`: the server's release, the lowest of several; None where no page has it.
-    `dialects`: by role, those of its pages."""
+    `dialects`: by role, those of its pages. `left_out`: which lines of which page were left out, and why."""
 
     version: str | None
     dialects: dict[Role, tuple[str, ...]]
     signals: Signals
+    left_out: tuple[str, ...] = ()
 
 
 async def read_pages(pages: Sequence[str], after: Sequence[str], seconds: float, role: Role | None = None) -> PagesRead:
@@ -64,7 +67,8 @@ async def read_pages(pages: Sequence[str], after: Sequence[str], seconds: float,
     dialects = {
         t.role: tuple(dict.fromkeys(d for o in targets if o.role == t.role for d in o.dialects)) for t in targets
     }
-    return PagesRead(min(versions, key=_release, default=None), dialects, signals)
+    left_out = tuple(f"{target.scrapes.name}: {target.left_out}" for target in targets if target.left_out)
+    return PagesRead(min(versions, key=_release, default=None), dialects, signals, left_out)
 
 
 class PageTarget:
@@ -81,12 +85,17 @@ class PageTarget:
     def parse(self, body: bytes) -> None:
         """Parse a page, which is then the newest. Raises SourceError (parse)."""
         self._newest = self._parser.parse(body)
-        lines = body.split(b"\n")
+        lines = (line[:LONGEST_NAME] for line in body.split(b"\n"))
         self._raw_names = {re.split(rb"[{ \t]", line, maxsplit=1)[0].decode(errors="replace") for line in lines}
 
     def record(self, at: Instant) -> None:
         """Record the newest page as read at `at`."""
         self.scrapes.record(at, self._newest)
+
+    @property
+    def left_out(self) -> str:
+        """Which lines of the newest page were left out, and why; empty if none were."""
+        return self._parser.left_out
 
     @property
     def metrics(self) -> set[str]:
@@ -160,7 +169,8 @@ async def _body(client: httpx.AsyncClient, page: str) -> bytes:
             if _is_url(page):
                 return await fetch_page(client, page, timeout_sec=TIMEOUT_SEC)
             content = await asyncio.to_thread(Path(page).read_bytes)
-            return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+            packed = content.startswith(b"\x1f\x8b")
+            return gzip.GzipFile(fileobj=io.BytesIO(content)).read(MAX_PAGE_BYTES + 1) if packed else content
         except (OSError, EOFError, zlib.error, httpx.InvalidURL) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise SourceError(MissingCode.PARSE, f"cannot be read: {reason}") from error

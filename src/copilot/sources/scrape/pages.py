@@ -1,4 +1,7 @@
-"""Metrics pages: one GET of a page, and its parser."""
+"""Metrics pages: one GET of a page, and its parser.
+
+What one page may cost is bounded: no step over a whole page takes long, what is remembered does not grow with every
+page, and what no Temporal process writes is left out and said."""
 
 import re
 
@@ -11,7 +14,14 @@ from copilot.sources import time_limit
 from copilot.sources.http import fetch, status_error, system_trust, unreadable
 from copilot.telemetry.spans import SourceClient
 
-MAX_PAGE_BYTES = 64_000_000
+MAX_PAGE_BYTES = 32_000_000
+MAX_LINES = 1_000_000
+MAX_SERIES = 150_000
+"""That are read, of a page and those of the window before it. Above two thirds of it, old ones are forgotten first."""
+MAX_NAMES = 20_000
+"""Names of other families that are remembered as such."""
+MAX_LINE, MAX_VALUE, MAX_LABELS = 65_536, 4_096, 64
+"""Characters of a line and of a label's value, and labels of a series: longer lines are left out."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -41,13 +51,14 @@ def _refusal(response: httpx.Response, _: bytes) -> SourceError:
     return status_error(response, expected="metrics page", bad_request=MissingCode.TARGET_DOWN)
 
 
-_SUM = re.compile(rb"^\w+_sum(?:\{.*\})? (?!0(?:\.0*)?$).+$", re.MULTILINE)
+_SUM = re.compile(rb"\w+_sum(?:\{.*\})? (?!0(?:\.0*)?$).+")
 ENOUGH_SUMS = 5
 
 
 def sums(body: bytes) -> frozenset[int]:
     """The page's sums of durations, which no two processes have in common."""
-    return frozenset(map(hash, _SUM.findall(body)))
+    lines = (line for line in body.split(b"\n") if b"_sum" in line and len(line) <= MAX_LINE)
+    return frozenset(hash(line) for line in lines if _SUM.fullmatch(line))
 
 
 def same_process(one: frozenset[int], other: frozenset[int]) -> bool:
@@ -69,14 +80,30 @@ _TIMESTAMP = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 class PageParser:
     """Reads the pages of one target. Not safe for two threads at once."""
 
-    def __init__(self, target: TargetScrapes) -> None:
+    def __init__(self, target: TargetScrapes, *, max_series: int = MAX_SERIES) -> None:
         self._target = target
-        self._wanted: dict[str, bool] = dict.fromkeys(target.known_names, True)
+        self._wanted: dict[str, bool] = {}
+        self._max_series = max_series
+        self._left_out: list[str] = []
+
+    @property
+    def left_out(self) -> str:
+        """Which lines of the newest page were left out, and why; empty if none were."""
+        more = f" (and {len(self._left_out) - 1} more lines)" if len(self._left_out) > 1 else ""
+        return f"{self._left_out[0]}: left out{more}" if self._left_out else ""
 
     def parse(self, body: bytes) -> Page:
-        """The wanted samples of a page; the first one of a series that occurs twice. Raises SourceError (parse)."""
-        if len(self._target.parsed) > 200_000:
-            self._target.parsed.clear()
+        """The wanted samples of a page; the first one of a series that occurs twice. Raises SourceError: parse, and
+        dropped where the page or what it has is over a limit."""
+        self._left_out = []
+        if len(self._wanted) >= MAX_NAMES or not self._wanted:
+            self._wanted = dict.fromkeys(self._target.known_names, True)
+        if self._target.remembered > self._max_series * 2 // 3:
+            self._target.forget()
+        if len(body) > MAX_PAGE_BYTES:
+            raise _too_much(f"is larger than {MAX_PAGE_BYTES / 1e6:g} MB")
+        if body.count(b"\n") > MAX_LINES:
+            raise _too_much(f"has more than {MAX_LINES:,} lines")
         try:
             text = body.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -84,6 +111,11 @@ class PageParser:
         lines = text.split("\n")
         if lines.pop():
             raise unreadable(_cut_or_html(text))
+        if _has_long_line(text):
+            for number, line in enumerate(lines, 1):
+                if len(line) > MAX_LINE:
+                    self._left_out.append(f"line {number} is over {MAX_LINE // 1024} KB")
+                    lines[number - 1] = ""
         page: Page = {}
         wanted, known = self._wanted, self._target.parsed
         for number, line in enumerate(lines, 1):
@@ -123,11 +155,20 @@ class PageParser:
             raise unreadable(f"line {number} is not a sample")
         raw = name.group()
         if raw not in self._target.known_names:
-            self._wanted[raw] = False
+            if len(self._wanted) < MAX_NAMES:
+                self._wanted[raw] = False
             return None
+        if self._target.remembered >= self._max_series:
+            raise _too_much(f"has, with those before it, more than {self._max_series:,} series that are read")
         if not rest.startswith("{"):
             return self._target.intern(raw, {}), rest
         labels, after = _labels(rest, number)
+        if len(labels) > MAX_LABELS or (
+            len(line) > MAX_VALUE and max(map(len, labels.values()), default=0) > MAX_VALUE
+        ):
+            large = f"over {MAX_LABELS} labels" if len(labels) > MAX_LABELS else f"a label over {MAX_VALUE // 1024} KB"
+            self._left_out.append(f"line {number} has {large}")
+            return None
         series = self._target.intern(raw, labels)
         key = line[: len(line) - len(after)]
         if key == line[: line.rfind("}") + 1]:
@@ -159,6 +200,20 @@ def _value(rest: str, number: int) -> float:
     if len(fields) == 2 and not _TIMESTAMP.fullmatch(fields[1]):
         raise unreadable(f"line {number} has no number for its timestamp")
     return float(fields[0])
+
+
+def _has_long_line(text: str) -> bool:
+    """Whether a line is over the limit, in one step per 64 KB."""
+    start = 0
+    while len(text) - start > MAX_LINE:
+        if (end := text.rfind("\n", start, start + MAX_LINE + 1)) < 0:
+            return True
+        start = end + 1
+    return False
+
+
+def _too_much(what: str) -> SourceError:
+    return SourceError(MissingCode.DROPPED, f"the page {what}, the limit for one page")
 
 
 def _cut_or_html(text: str) -> str:

@@ -42,6 +42,7 @@ class _Endpoint:
         self.sums: frozenset[int] | None = None
         self.twin: _Endpoint | None = None
         self.log = ThrottledLog(log, "scrape.page_failed")
+        self.left_out = ThrottledLog(log, "scrape.left_out")
         self._digest: int | None = None
         self._since = Instant.MIN
 
@@ -180,6 +181,8 @@ class ScrapeSource:
             async with self._parsing:
                 endpoint.target.record(at, await asyncio.to_thread(endpoint.parser.parse, body))
                 found = await asyncio.to_thread(sums, body) if len(self._endpoints) > 1 else None
+                if left_out := endpoint.parser.left_out:
+                    endpoint.left_out.warning("%s: %s", endpoint.target.name, left_out)
         except SourceError as error:
             endpoint.target.fail(Missing(code=error.code, detail=error.detail))
             endpoint.log.warning("cannot read %s: %s", endpoint.target.name, error.detail)
