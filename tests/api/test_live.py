@@ -135,7 +135,7 @@ async def test_every_tick_is_shown_while_a_query_hangs_in_the_store_which_is_the
         await cache.close()
         await running
         calls = database.calls
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://copilot") as api:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as api:
             for path in ("/status/issues", "/status/timeline", "/signals/demand.starts_per_sec"):
                 body = (await api.get(path)).json()
                 assert body["degraded_because"] == view.store_problem, path

@@ -92,7 +92,7 @@ async def test_postgres_runs_from_an_environment_that_only_its_owner_can_enter(
     await supervisor.start(postgres.child())
     if os.geteuid() == 0:
         assert postgres.programs.is_relative_to(folder / "postgres")
-        with pytest.raises(StartError, match="`nobody` cannot enter .*closed: choose a folder outside of it"):
+        with pytest.raises(StartError, match=r"`nobody` cannot enter .*closed: choose a folder outside of it"):
             await prepare(supervisor, closed / "postgres", free_ports(1)[0])
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import ipaddress
 import logging
 import os
 import socket
@@ -20,6 +19,8 @@ from copilot.api.app import create_app
 from copilot.api.deps import Deps
 from copilot.errors import SettingsError, StartError
 from copilot.loops.live import LoopLive
+from copilot.loops.starter import loop_ids
+from copilot.settings.api import is_loopback
 from copilot.settings.load import Settings
 from copilot.telemetry.process_log import say
 from copilot.telemetry.runtime import start_runtime
@@ -46,7 +47,7 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
         client = await bootstrap.temporal_client(settings.temporal, lazy=True)
         deps = Deps(
             store=store,
-            live=LoopLive(client),
+            live=LoopLive(client, loops=loop_ids(settings)),
             clusters=tuple(c.name for c in settings.clusters),
             now=Instant.now,
             model_cap=settings.models.cap,
@@ -153,11 +154,3 @@ class _Server(uvicorn.Server):
 
 def _no_password() -> str:
     raise ValueError("the key has a password")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is a loopback address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

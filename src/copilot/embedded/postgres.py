@@ -97,8 +97,8 @@ def _layout(folder: Path, port: int, throwaway: bool) -> Postgres:
         folder.chmod(0o711)
         if (part := _closed_folder(folder)) is not None:
             raise StartError(
-                f"PostgreSQL does not run as root, and the user `nobody` cannot enter {part}: choose a folder outside of "
-                "it, such as --data-dir /var/lib/temporal-sre-copilot, or run copilot as a normal user"
+                f"PostgreSQL does not run as root, and the user `nobody` cannot enter {part}: choose a folder "
+                "outside of it, such as --data-dir /var/lib/temporal-sre-copilot, or run copilot as a normal user"
             )
         if _closed_folder(programs) is not None:
             programs = _copied(package, folder / "programs")
