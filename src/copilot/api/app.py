@@ -55,7 +55,7 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
         routes_status.signal_routes(deps, cache),
         page_routes(deps, cache),
         runbook_routes(deps),
-        routes_events.routes(deps, cache, settings.max_event_streams),
+        routes_events.routes(deps, cache, settings.max_event_streams, settings.max_event_streams_per_caller),
         routes_service.routes(deps, cache),
     ):
         app.include_router(router)

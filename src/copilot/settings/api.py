@@ -26,7 +26,9 @@ class ApiSettings(Section):
     `trusted_proxies`: only their X-Forwarded-Proto and X-Forwarded-For are trusted, which makes the login cookie
     HTTPS-only and puts the client's address into the access log. `cors_origins` may call the API from a browser;
     `frame_ancestors` may embed the page. `access_log` logs one line per response; `max_event_streams` limits concurrent
-    readers of /events. `public_url` is the address of the page in notifications. Without tokens, an API on loopback
+    readers of /events, `max_event_streams_per_caller` those of one token or address; `max_connections` limits open
+    connections (the limit of open files limits them further), `max_connections_per_address` those of one address that
+    is no trusted proxy. `public_url` is the address of the page in notifications. Without tokens, an API on loopback
     answers only requests to a loopback name or to the host of `public_url`."""
 
     host: str = "127.0.0.1"
@@ -41,6 +43,9 @@ class ApiSettings(Section):
     frame_ancestors: tuple[Origin, ...] = ()
     access_log: bool = False
     max_event_streams: Annotated[int, Field(ge=1, le=10_000)] = 200
+    max_event_streams_per_caller: Annotated[int, Field(ge=1, le=10_000)] = 50
+    max_connections: Annotated[int, Field(ge=10, le=100_000)] = 800
+    max_connections_per_address: Annotated[int, Field(ge=5, le=100_000)] = 200
 
     @property
     def scheme(self) -> str:
