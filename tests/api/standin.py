@@ -22,7 +22,7 @@ class ToldLoop:
     away: CopilotError | None = None
     took: float | None = None
     fetched: int = 0
-    wrong: dict[str, str] = field(default_factory=dict)
+    wrong: dict[str, str] = field(default_factory=lambda: {"observe-default": ""})
 
     def tell(self, evaluation: Evaluation) -> None:
         """From now on this is the newest of its cluster."""

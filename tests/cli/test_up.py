@@ -102,7 +102,7 @@ address = "{watched.address}"
             fresh = await until(lambda: status(after=lost + 1), within=30)
             print("again after", time.time() - lost)
             assert fresh["health_state"] == "happy"
-            await until(lambda: status()["degraded_because"] is None or None)
+            await until(lambda: ((s := status()) and s["degraded_because"] is None) or None)
 
             def timeline() -> list[dict[str, Any]]:
                 points: list[dict[str, Any]] = api.get("/status/timeline").json()["timeline"]

@@ -18,6 +18,7 @@ from whenever import Instant
 
 from copilot.api.deps import Deps
 from copilot.errors import SourceError
+from copilot.loops.definitions import notify_id
 from copilot.loops.live import LoopLive
 from copilot.loops.starter import keep_loops_running, loops_of, start_configured
 from copilot.loops.watchdog import Progress, StarvedError
@@ -26,7 +27,7 @@ from copilot.store.postgres import PostgresStore
 from tests.api import conftest as api_of
 from tests.fakes.memory_store import MemoryStore
 from tests.store.conftest import Server, new_server
-from tests.workflows.conftest import EVER, Observed, a_cluster, eventually, in_order
+from tests.workflows.conftest import EVER, Observed, a_channel, a_cluster, eventually, in_order
 
 pytestmark = pytest.mark.servers
 
@@ -75,7 +76,7 @@ async def test_a_worker_that_makes_no_progress_ends_unless_temporal_or_nobody_el
 
 
 async def test_every_loop_that_does_not_run_is_named_and_started_again(client: Client) -> None:
-    observed = Observed(client, a_cluster())
+    observed = Observed(client, a_cluster(), channels=(a_channel("hook", "http://127.0.0.1:1"),))
     settings = observed.settings().model_copy(update={"clusters": (observed.cluster,)})
     name = observed.cluster.name
     ids = [loop.workflow_id(name) for loop in loops_of(observed.cluster, settings)]
@@ -96,6 +97,12 @@ async def test_every_loop_that_does_not_run_is_named_and_started_again(client: C
         keeping = asyncio.create_task(keep_loops_running(client, settings, every_sec=0.1))
         await eventually(lambda: no_problem(live, name))
         keeping.cancel()
+        observed.frontend(answers=False)
+
+        async def failing_channel() -> str | None:
+            return (await live.problems(name))[notify_id(name)] or None
+
+        assert "channel hook: " in await eventually(failing_channel)
 
 
 async def no_problem(live: LoopLive, cluster: str) -> bool | None:

@@ -48,6 +48,9 @@ class _Loop:
     async def unsaved(self, cluster: str) -> str | None:  # noqa: ARG002
         return None
 
+    async def problems(self, cluster: str) -> dict[str, str]:  # noqa: ARG002
+        return {}
+
 
 async def examples() -> dict[str, Any]:
     """Answers by the name of their model in /openapi.json."""

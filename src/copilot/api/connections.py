@@ -1,7 +1,8 @@
-"""The API's connections, bounded: a request must arrive in time, and there are so many in all and from one address.
+"""The API's connections, bounded: a request must be complete in time, and there are only so many in all and of one
+address.
 
 A client that opens connections and asks for nothing (slowly, or half a request) would use up the descriptors of the
-process and lock everybody else out. Where there are too many, the one that has waited longest for a request makes room.
+process and lock all others out. Where there are too many, the one that has waited longest for a request makes room.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 REQUEST_SEC = 10.0
-"""Within which a request must have arrived, head and body."""
+"""Within which a request must be complete, head and body."""
 ACCEPTED_AT_ONCE = 16
 """Connections that are accepted before the limits are looked at."""
 RESERVED = 100

@@ -17,8 +17,11 @@ from copilot.rules.staleness import age_sec
 from copilot.web.verdicts import VerdictView, joined
 
 REFRESH_SEC = 1.0
-LOOPS_SEC = 5.0
+LOOPS_SEC = 10.0
 TIMEOUT_SEC = 3.0
+CLOCK_AHEAD_SEC = 20.0
+"""A tick takes up to that long, and begins up to an interval late."""
+CLOCK_BEHIND_SEC = 10.0
 LOOPS_TIMEOUT_SEC = 10.0
 
 log = logging.getLogger(__name__)
@@ -30,7 +33,7 @@ class CacheEntry:
     """What is known of one cluster. `evaluation` is the newest, received at `received` (monotonic seconds); `live` is
     the loop's at its `revision`, both None while the loop does not answer; `assessment` is the newest in the store. The
     problems say why the loop or the store did not answer the last query. `loops`: what is wrong with each loop, by its
-    workflow id; empty where nothing is."""
+    workflow id; empty where nothing is. `ahead_sec`: how far our clock was ahead of the newest tick when it came."""
 
     evaluation: ExplainedEvaluation | None = None
     received: float = 0.0
@@ -43,6 +46,7 @@ class CacheEntry:
     store_problem: str | None = None
     unsaved: str | None = None
     loops: Mapping[str, str] = field(default_factory=dict)
+    ahead_sec: float | None = None
 
     @property
     def degraded_because(self) -> str | None:
@@ -52,7 +56,17 @@ class CacheEntry:
             if problem and not (self.loop_problem and loop in self.loop_problem):
                 of_loops.setdefault(problem, []).append(loop)
         said = (f"loop{'s'[: len(ids) - 1]} {', '.join(ids)}: {why}" for why, ids in of_loops.items())
-        return joined(self.loop_problem, *said, self.store_problem or self.unsaved)
+        return joined(self.loop_problem, *said, self._clock_problem(), self.store_problem or self.unsaved)
+
+    def _clock_problem(self) -> str | None:
+        ahead, newest = self.ahead_sec, self.evaluation
+        if ahead is None or newest is None or -CLOCK_BEHIND_SEC <= ahead <= newest.interval_sec + CLOCK_AHEAD_SEC:
+            return None
+        side = "ahead of" if ahead > 0 else "behind"
+        return (
+            f"this machine's clock is {abs(ahead):.0f} s {side} the clock of the Copilot's own Temporal, so verdicts "
+            "look older or newer than they are: synchronize the clocks"
+        )
 
 
 class VerdictCache:
@@ -82,6 +96,7 @@ class VerdictCache:
             cycle_sec=entry.cycle_sec,
             store_problem=entry.store_problem,
             loops=entry.loops,
+            ahead_sec=entry.ahead_sec,
         )
 
     def ready(self) -> bool:
@@ -127,6 +142,9 @@ class VerdictCache:
         old = self._entries[cluster]
         new = self._with_newest(replace(old, live=live, revision=known, loop_problem=problem, unsaved=unsaved))
         self._entries[cluster] = new
+        if live is not None and before.live is not None and not _same_tick(before.live, live):
+            ahead = (self._deps.now() - live.time).total("seconds")
+            self._entries[cluster] = replace(self._entries[cluster], ahead_sec=ahead)
         if live is not None and not _same_tick(old.evaluation, new.evaluation):
             took, _ = await result(source.cycle_sec(cluster), "the observing loop")
             self._entries[cluster] = replace(self._entries[cluster], cycle_sec=took)

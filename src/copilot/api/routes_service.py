@@ -31,6 +31,7 @@ PLAIN: tuple[tuple[str, str, Callable[[VerdictView, ExplainedEvaluation], float 
     ("state_since_timestamp_seconds", "When the state began, epoch seconds",
      lambda _, e: e.verdict.since.timestamp(unit="millisecond") / 1000),
     ("confidence_ratio", "Confidence of the verdict, 0 to 1", lambda _, e: e.verdict.confidence),
+    ("clock_ahead_seconds", "How far this clock was ahead of the newest tick when it came", lambda v, _: v.ahead_sec),
     ("cycle_duration_seconds", "Seconds from the newest tick to its verdict", lambda v, _: v.cycle_sec),
 )  # fmt: skip
 """Gauges with one value for each cluster that has a verdict."""

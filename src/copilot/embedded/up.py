@@ -131,7 +131,7 @@ async def start_copilot(
     no proxy."""
     foreign = (key for key in os.environ if key.startswith(("COPILOT_", "TEMPORAL_")))
     env = dict(environment or {**dict.fromkeys(foreign), "NO_PROXY": "127.0.0.1,localhost"})
-    env["COPILOT_WORKER__START_LOOPS"] = "true"  # Temporal may lose its database, and a loop be ended by somebody.
+    env["COPILOT_WORKER__START_LOOPS"] = "true"  # Temporal may lose its database, and someone may end a loop.
 
     def command(name: str, *words: str, ready: Probe | None = None) -> Child:
         argv = (sys.executable, "-m", "copilot", *words, *(("--config", str(config)) if config else ()))

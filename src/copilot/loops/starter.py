@@ -219,7 +219,7 @@ async def start_loops(settings: Settings, *, allow_self: bool = False) -> list[S
 
 
 async def keep_loops_running(client: Client, settings: Settings, every_sec: float = KEEP_EVERY_SEC) -> NoReturn:
-    """Start loops that do not run, until cancelled: somebody ended one, or Temporal has lost its database."""
+    """Start loops that do not run, until cancelled: someone ended one, or Temporal has lost its database."""
     while True:
         await asyncio.sleep(every_sec)
         for cluster in settings.clusters:

@@ -17,7 +17,7 @@ class VerdictView:
     since the evaluation was made. `cycle_sec`: seconds from the tick to its verdict, None when not known.
     `degraded_because`: one sentence on what is unavailable, None when nothing is; `store_problem` is the store's part
     of it: with one, do not query the store, it may hang. `loops`: what is wrong with each loop by its workflow id;
-    empty where nothing is."""
+    empty where nothing is. `ahead_sec`: how far our clock was ahead of the newest tick when it came."""
 
     cluster: str
     now: Instant
@@ -29,6 +29,7 @@ class VerdictView:
     cycle_sec: float | None = None
     store_problem: str | None = None
     loops: Mapping[str, str] = field(default_factory=dict)
+    ahead_sec: float | None = None
 
     @property
     def state(self) -> ReportedState:
