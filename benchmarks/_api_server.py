@@ -37,6 +37,10 @@ class Loop:
         """No verdict waits."""
         return None
 
+    async def problems(self, cluster: str) -> dict[str, str]:  # noqa: ARG002
+        """Every loop runs."""
+        return {}
+
     async def cycle_sec(self, cluster: str) -> float | None:  # noqa: ARG002
         """Not known: nothing is read."""
         return None

@@ -37,6 +37,19 @@ def test_a_worker_whose_loop_hangs_is_seen(tmp_path: Path) -> None:
     assert "has not touched" in str(worker_silent(file))
 
 
+async def test_a_worker_that_evaluates_nothing_touches_nothing(tmp_path: Path) -> None:
+    file, asked = tmp_path / "alive", asyncio.Event()
+
+    def well() -> bool:
+        asked.set()
+        return False
+
+    async with touched(file, every_sec=0.01, well=well), asyncio.timeout(10):
+        os.utime(file, (0, 0))
+        await asked.wait()
+        assert "it hangs, or evaluates no cluster" in str(worker_silent(file))
+
+
 async def test_a_file_that_cannot_be_written_is_an_error_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(StartError, match=r"worker.alive_file .* cannot be written \(No such file or directory\)"):
         async with touched(tmp_path / "none" / "alive"):

@@ -26,6 +26,7 @@ resource "aws_ecs_task_definition" "api" {
       user                   = "10001:10001"
       readonlyRootFilesystem = true
       linuxParameters        = local.linux_parameters
+      ulimits                = local.ulimits
       logConfiguration       = local.log_configuration["api"]
       stopTimeout            = 30
       environment            = [for key, value in local.api_environment : { name = key, value = value }]

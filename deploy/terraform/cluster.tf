@@ -46,6 +46,9 @@ locals {
 
   # No capabilities, and an init process that passes SIGTERM on.
   linux_parameters = { initProcessEnabled = true, capabilities = { drop = ["ALL"] } }
+
+  # Connections are sockets: more than max_connections of [api].
+  ulimits = [{ name = "nofile", softLimit = 65536, hardLimit = 65536 }]
 }
 
 resource "aws_cloudwatch_log_group" "service" {

@@ -6,6 +6,7 @@ locals {
     user                   = "10001:10001"
     readonlyRootFilesystem = true
     linuxParameters        = local.linux_parameters
+    ulimits                = local.ulimits
     logConfiguration       = local.log_configuration["worker"]
     environment            = [for key, value in local.worker_environment : { name = key, value = value }]
     secrets                = [for key, arn in var.worker_secrets : { name = key, valueFrom = arn }] # start reads COPILOT_NOTIFY too

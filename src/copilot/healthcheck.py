@@ -6,7 +6,7 @@ Neither depends on the watched cluster, on Temporal or on the store: restarting 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx
@@ -19,9 +19,11 @@ ANSWER_SEC = 4.0
 
 
 @contextlib.asynccontextmanager
-async def touched(file: Path | None, every_sec: float = TOUCH_EVERY_SEC) -> AsyncIterator[None]:
-    """Touch `file` now and every `every_sec` seconds from the event loop, so that a hung loop shows; remove it at the
-    end. None: do nothing. StartError when it cannot be written."""
+async def touched(
+    file: Path | None, every_sec: float = TOUCH_EVERY_SEC, well: Callable[[], bool] = lambda: True
+) -> AsyncIterator[None]:
+    """Touch `file` now and, while all is `well`, every `every_sec` seconds from the event loop, so that a hung loop
+    shows; remove it at the end. None: do nothing. StartError when it cannot be written."""
     if file is None:
         yield
         return
@@ -34,7 +36,8 @@ async def touched(file: Path | None, every_sec: float = TOUCH_EVERY_SEC) -> Asyn
         while True:
             await asyncio.sleep(every_sec)
             with contextlib.suppress(OSError):
-                file.touch()
+                if well():
+                    file.touch()
 
     task = asyncio.create_task(touch(), name="touch the file of life")
     try:
@@ -50,7 +53,8 @@ def worker_silent(file: Path) -> str | None:
         age = time.time() - file.stat().st_mtime
     except OSError:
         return f"{file} does not exist: the worker has not started, or has ended"
-    return f"the worker has not touched {file} for {age:.0f} s" if age > STALE_AFTER_SEC else None
+    silent = f"the worker has not touched {file} for {age:.0f} s: it hangs, or evaluates no cluster"
+    return silent if age > STALE_AFTER_SEC else None
 
 
 def api_silent(place: str) -> str | None:

@@ -19,7 +19,7 @@ async def client_of(
     app = create_app(deps, settings)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://copilot") as talking:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as talking:
             yield app, talking
 
 

@@ -22,6 +22,7 @@ class ToldLoop:
     away: CopilotError | None = None
     took: float | None = None
     fetched: int = 0
+    wrong: dict[str, str] = field(default_factory=lambda: {"observe-default": ""})
 
     def tell(self, evaluation: Evaluation) -> None:
         """From now on this is the newest of its cluster."""
@@ -43,6 +44,10 @@ class ToldLoop:
     async def unsaved(self, cluster: str) -> str | None:  # noqa: ARG002
         """No verdict waits."""
         return None
+
+    async def problems(self, cluster: str) -> dict[str, str]:
+        """What is wrong with the loops."""
+        return self.wrong if cluster in self.newest else {}
 
     async def cycle_sec(self, cluster: str) -> float | None:  # noqa: ARG002
         """How long the last tick took."""

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -80,6 +81,32 @@ def test_a_token_is_kept_as_its_hash_and_known_by_it() -> None:
 def test_settings_that_would_let_in_others_are_refused(wrong: dict[str, object], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         ApiSettings.model_validate(wrong)
+
+
+@pytest.mark.parametrize(
+    ("host", "settings", "status"),
+    [
+        ("127.0.0.1:8765", {}, 200),
+        ("[::1]:8765", {}, 200),
+        ("LOCALHOST", {}, 200),
+        ("demo.localhost.", {}, 200),
+        ("rebound.evil.example:8765", {}, 421),
+        ("127.0.0.1.evil.example", {}, 421),
+        ("10.0.0.7", {}, 421),
+        ("[::1", {}, 421),
+        ("", {}, 421),
+        ("copilot.example.org", {"public_url": "https://copilot.example.org:8443/sre"}, 200),
+        ("evil.example", {"public_url": "https://copilot.example.org:8443/sre"}, 421),
+        ("evil.example", {"host": "0.0.0.0"}, 200),
+        ("evil.example", {"tokens": ASKING.tokens}, 401),
+    ],
+)
+async def test_on_loopback_only_our_own_names_are_answered(host: str, settings: dict[str, Any], status: int) -> None:
+    async with client(deps(telling()), ApiSettings(**settings)) as api:
+        for path in ("/", "/status", "/metrics", "/healthz" if status != 401 else "/events?x"):
+            answer = await api.get(path, headers={"host": host})
+            assert answer.status_code == status, path
+            assert status == 200 or "happy" not in answer.text
 
 
 async def test_only_configured_pages_may_ask_from_a_browser() -> None:

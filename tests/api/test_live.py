@@ -55,6 +55,23 @@ async def test_a_verdict_grows_old_although_the_wall_clock_went_back() -> None:
     assert (await newest(cache)).state == "unknown"
 
 
+async def test_clocks_that_disagree_are_named_and_measured() -> None:
+    loop, clock = ToldLoop(), Clock(NOON)
+    cache = VerdictCache(deps(loop, clock=clock))
+    for tick, off, said in (
+        (0, 600, None),  # It may be old: nobody saw it come.
+        (30, 600, "this machine's clock is 600 s ahead of the clock of the Copilot's own Temporal"),
+        (60, -45, "this machine's clock is 45 s behind the clock"),
+        (90, 35, None),
+    ):
+        clock.now, clock.ran = NOON.add(seconds=tick + off), float(tick)
+        loop.tell(evaluation("happy", time=NOON.add(seconds=tick)))
+        view = await newest(cache)
+        assert (view.state == "unknown") == (off == 600)
+        assert (said or "None") in str(view.degraded_because)
+        assert view.ahead_sec == (off if tick else None)
+
+
 async def test_a_loop_whose_clock_was_corrected_backwards_is_followed() -> None:
     loop, store, clock = ToldLoop(), MemoryStore(), Clock(NOON.add(hours=1))
     cache = VerdictCache(deps(loop, store, clock))
@@ -135,7 +152,7 @@ async def test_every_tick_is_shown_while_a_query_hangs_in_the_store_which_is_the
         await cache.close()
         await running
         calls = database.calls
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://copilot") as api:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as api:
             for path in ("/status/issues", "/status/timeline", "/signals/demand.starts_per_sec"):
                 body = (await api.get(path)).json()
                 assert body["degraded_because"] == view.store_problem, path

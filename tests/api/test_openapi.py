@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator
 from copilot.api.app import create_app
 from copilot.api.openapi import EXAMPLES
 from copilot.api.parameters import parse_time
+from copilot.settings.api import ApiSettings
 from tests.api.conftest import client
 from tests.api.standin import deps
 from tests.api.test_status import telling
@@ -30,7 +31,7 @@ def test_schemathesis_finds_nothing() -> None:
     from schemathesis.core.result import Ok
     from schemathesis.pytest.lazy import get_all_tests
 
-    app = create_app(deps(telling("critical"), clusters=("default", "quiet")))
+    app = create_app(deps(telling("critical"), clusters=("default", "quiet")), ApiSettings(host="0.0.0.0"))
     # /events never ends; test_rest.py reads it.
     schema = openapi.from_asgi("/openapi.json", app).exclude(path="/events")
     chosen = settings(max_examples=15, derandomize=True, deadline=None, database=None,

@@ -64,6 +64,7 @@ def test_the_configuration_in_a_help_can_be_copied() -> None:
         (("worker",), "", "no cluster is configured"),
         (("worker",), CLUSTER, "store.url is not set"),
         (("start",), "", "no cluster is configured"),
+        (("start",), CLUSTER, "temporal.address is not set, and no `copilot up` runs in"),
         (("api",), CLUSTER, "store.url is not set"),
         (("up",), "", "no cluster is configured"),
         (("doctor",), "", "no cluster is configured"),

@@ -44,6 +44,7 @@ def test_a_service_has_few_rights_and_bounds_a_known_image_and_a_command_and_can
     if name not in ONE_SHOT | UNASKED:
         assert set(service["healthcheck"]) == {"test", "interval", "timeout", "retries", "start_period"}
     if name in OURS:
+        assert service["ulimits"] == {"nofile": 65536}
         assert service["build"]["target"] == OURS[name]
         assert OURS[name] in stages(DOCKERFILE.read_text())
         assert (FOLDER / service["build"]["context"] / service["build"]["dockerfile"]).resolve() == DOCKERFILE

@@ -16,6 +16,8 @@ FIRES_AT_LAST = {
     "CopilotStuck": "8m",
     "CopilotDegraded": "16m",
     "CopilotBlindSpots": "16m",
+    "CopilotLoopFails": "11m",
+    "CopilotClocksDisagree": "11m",
     "CopilotSourceFails": "13m",
     "CopilotWritesWait": "22m",
     "CopilotModelBudgetSpent": "10m",

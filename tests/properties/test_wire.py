@@ -78,7 +78,7 @@ class Asked:
     def get(self, path: str, parameters: dict[str, Any]) -> httpx.Response:
         async def ask() -> httpx.Response:
             transport = httpx.ASGITransport(app=self._app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://copilot") as web:
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as web:
                 return await web.get(path, params=parameters)
 
         return self._runner.run(ask())

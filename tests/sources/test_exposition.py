@@ -31,6 +31,17 @@ def refusal(body: bytes) -> SourceError:
     return caught.value
 
 
+@pytest.mark.parametrize(("stamp", "side"), [(1_700_000_000_000, None), (1_700_000_900_000, "900 s ahead"),
+                                             (1_699_999_000_000, "1000 s behind"), (5, "behind")])  # fmt: skip
+def test_a_sample_of_another_time_is_not_read_as_of_now(stamp: int, side: str | None) -> None:
+    body, parser = f'hits{{a="1"}} 4 {stamp}\n'.encode(), Pages(leaves=[LEAF]).parser
+    if side is None:
+        assert list(parser.parse(body, 1_700_000_000).values()) == [4.0]
+        return
+    with pytest.raises(SourceError, match=f"line 1 is of another time: its timestamp is .*{side}"):
+        parser.parse(body, 1_700_000_000)
+
+
 def test_a_real_page_is_read_as_a_general_parser_reads_it() -> None:
     body = recorded("server")
     pages = Pages()

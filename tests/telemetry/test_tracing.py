@@ -84,7 +84,7 @@ async def test_a_request_to_a_source_is_traced_without_path_query_and_secret(tra
 
 async def test_a_request_to_the_api_is_named_for_its_route(traced: Traced) -> None:
     app = create_app(deps())
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://copilot") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         await client.get("/healthz?password=secret-query")
     (sent,) = traced.sent().items()
     assert sent[0] == "GET /healthz"

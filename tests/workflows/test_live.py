@@ -18,13 +18,16 @@ from whenever import Instant
 
 from copilot.api.deps import Deps
 from copilot.errors import SourceError
+from copilot.loops.definitions import notify_id
 from copilot.loops.live import LoopLive
+from copilot.loops.starter import keep_loops_running, loops_of, start_configured
+from copilot.loops.watchdog import Progress, StarvedError
 from copilot.rules.signals.readings import MissingCode
 from copilot.store.postgres import PostgresStore
 from tests.api import conftest as api_of
 from tests.fakes.memory_store import MemoryStore
 from tests.store.conftest import Server, new_server
-from tests.workflows.conftest import EVER, Observed, a_cluster, eventually, in_order
+from tests.workflows.conftest import EVER, Observed, a_channel, a_cluster, eventually, in_order
 
 pytestmark = pytest.mark.servers
 
@@ -39,6 +42,72 @@ async def test_a_loop_that_does_not_run_or_has_no_worker_is_reported(client: Cli
     with pytest.raises(SourceError, match="does `copilot worker` run") as error:
         await live.evaluation(observed.cluster.name)
     assert error.value.code is MissingCode.TIMEOUT
+
+
+async def test_a_worker_that_makes_no_progress_ends_unless_temporal_or_nobody_else_is_at_fault(client: Client) -> None:
+    observed, clock = Observed(client, a_cluster()), [0.0]
+    settings = observed.settings().model_copy(update={"clusters": (observed.cluster,)})
+    progress = Progress(client, settings, lambda: clock[0])
+
+    async def check_after(seconds: float) -> None:
+        clock[0] += seconds
+        await progress.check()
+
+    for _ in range(3):  # a loop that does not run
+        await check_after(100)
+    elsewhere = Progress(client, settings.model_copy(update={"task_queue": "another"}), lambda: clock[0])
+    await observed.start()
+    async with observed.worker():
+        await observed.cycles(1)
+        await check_after(100)
+        await observed.cycles(2)
+        await check_after(100)
+        assert progress.problem() is None
+    await elsewhere.check()
+    with pytest.raises(
+        StarvedError, match=r"no evaluation of cluster .* for 130 s .*: this worker is starved or stuck"
+    ):
+        await check_after(130)
+    await elsewhere.check()
+    away = Progress(await Client.connect("127.0.0.1:1", lazy=True), settings, lambda: clock[0])
+    await away.check()
+    clock[0] += 130
+    await away.check()
+
+
+async def test_every_loop_that_does_not_run_is_named_and_started_again(client: Client) -> None:
+    observed = Observed(client, a_cluster(), channels=(a_channel("hook", "http://127.0.0.1:1"),))
+    settings = observed.settings().model_copy(update={"clusters": (observed.cluster,)})
+    name = observed.cluster.name
+    ids = [loop.workflow_id(name) for loop in loops_of(observed.cluster, settings)]
+    live = LoopLive(client, loops={name: ids})
+    deps = Deps(store=MemoryStore(), live=live, clusters=(name,), now=Instant.now)
+    async with observed.worker():
+        for loop in loops_of(observed.cluster, settings):
+            await start_configured(client, settings, observed.cluster, loop)
+        await eventually(lambda: no_problem(live, name))
+        for each in ids[1:]:
+            await client.get_workflow_handle(each).terminate()
+        async with api_of.client(deps) as api:
+            why = f"loops {', '.join(ids[1:])}: not running: run `copilot start`"
+            await eventually(lambda: says(api, degraded_because=why))
+            metrics = (await api.get("/metrics")).text
+            assert f'copilot_loop_problem{{cluster="{name}",loop="{ids[1]}"}} 1.0' in metrics
+            assert f'copilot_loop_problem{{cluster="{name}",loop="{ids[0]}"}} 0.0' in metrics
+        keeping = asyncio.create_task(keep_loops_running(client, settings, every_sec=0.1))
+        await eventually(lambda: no_problem(live, name))
+        keeping.cancel()
+        observed.frontend(answers=False)
+
+        async def failing_channel() -> str | None:
+            return (await live.problems(name))[notify_id(name)] or None
+
+        assert "channel hook: " in await eventually(failing_channel)
+
+
+async def no_problem(live: LoopLive, cluster: str) -> bool | None:
+    found = await live.problems(cluster)
+    return True if found and not any(found.values()) else None
 
 
 @pytest.fixture

@@ -111,6 +111,7 @@ async def test_logs_that_cannot_be_read_are_missing_and_without_logs_the_watcher
         live = await eventually(missing)
         why = live.signals.missing[TOP_PATTERN]
         assert (why.code, why.detail) == (MissingCode.ABSENT, f"{logged.log_file} is not there")
+        assert await logged.failure(LOGGING) == f"the logs cannot be read completely: {logged.log_file} is not there"
         assert live.verdict.health_state.value == "happy"
     logged.log_file = None
     async with logged.worker():

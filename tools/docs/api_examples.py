@@ -48,6 +48,9 @@ class _Loop:
     async def unsaved(self, cluster: str) -> str | None:  # noqa: ARG002
         return None
 
+    async def problems(self, cluster: str) -> dict[str, str]:  # noqa: ARG002
+        return {}
+
 
 async def examples() -> dict[str, Any]:
     """Answers by the name of their model in /openapi.json."""
@@ -62,7 +65,7 @@ async def examples() -> dict[str, Any]:
     app = create_app(deps)
     await app.state.live.refresh(context.cluster)
     found: dict[str, Any] = {}
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://copilot") as api:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as api:
         paths = (await api.get("/openapi.json")).json()["paths"]
         for request in REQUESTS:
             response = await api.get(request, headers={"x-request-id": "5f0c2a9be1d4473a"})

@@ -14,10 +14,10 @@ from copilot.api import openapi, routes_events, routes_service, routes_status
 from copilot.api.auth import LOGIN_PATHS, PROBES, authenticated, login_routes
 from copilot.api.deps import Deps
 from copilot.api.errors import HANDLERS, unexpected_errors
-from copilot.api.headers import common_headers, head_as_get
+from copilot.api.headers import common_headers, head_as_get, known_hosts
 from copilot.api.live import VerdictCache
 from copilot.api.routes_page import page_routes, runbook_routes
-from copilot.settings.api import ApiSettings
+from copilot.settings.api import ApiSettings, is_loopback
 from copilot.web import STATIC
 
 GZIP_FROM_BYTES = 4_096
@@ -55,7 +55,7 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
         routes_status.signal_routes(deps, cache),
         page_routes(deps, cache),
         runbook_routes(deps),
-        routes_events.routes(deps, cache, settings.max_event_streams),
+        routes_events.routes(deps, cache, settings.max_event_streams, settings.max_event_streams_per_caller),
         routes_service.routes(deps, cache),
     ):
         app.include_router(router)
@@ -80,6 +80,8 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
             allow_headers=("authorization", "if-none-match", "last-event-id", "x-request-id"),
             expose_headers=("etag", "x-request-id"),
         )
+    if not settings.tokens and is_loopback(settings.host):
+        app.add_middleware(known_hosts, settings.public_url)
     app.add_middleware(common_headers, settings.frame_ancestors, log_access=settings.access_log)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     return app

@@ -1,7 +1,7 @@
 """What the API depends on. It builds none of it itself."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +28,10 @@ class LiveSource(Protocol):
 
     async def unsaved(self, cluster: str) -> str | None:
         """Why the cluster's verdicts wait to be stored; None when they do not."""
+
+    async def problems(self, cluster: str) -> Mapping[str, str]:
+        """What is wrong with each of the cluster's loops, by workflow id; empty where nothing is, left out where not
+        known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,13 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from copilot.api.errors import CALLER, REQUEST_ID
+from copilot.api.errors import CALLER, REQUEST_ID, error_response
+from copilot.settings.api import is_loopback
 
 ID_HEADER = "x-request-id"
 CONTENT_POLICY = (
@@ -83,6 +84,32 @@ def quoted(value: object) -> str:
     """A value of key=value text: as it is where it is one word, else quoted as in JSON."""
     text = str(value)
     return text if _WORD.fullmatch(text) else json.dumps(text)
+
+
+def known_hosts(app: ASGIApp, public_url: str | None) -> ASGIApp:
+    """ASGI middleware for an API on loopback without tokens: answers requests to a loopback name or to the host of
+    `public_url`. Others get a 421: a web page whose own name resolves to this machine (DNS rebinding) sends that name.
+    """
+    public = host_name(urlsplit(public_url).netloc) if public_url else None
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            host = host_name(Headers(scope=scope).get("host", ""))
+            if not (is_loopback(host) or host.endswith(".localhost") or host == public):
+                message = "this name is not the API's: use 127.0.0.1 or localhost, or set public_url of [api]"
+                await error_response(scope, 421, "unknown_host", message)(scope, receive, send)
+                return
+        await app(scope, receive, send)
+
+    return serve
+
+
+def host_name(address: str) -> str:
+    """The name or IP address in the HOST:PORT of a request; empty if there is none."""
+    try:
+        return (urlsplit(f"//{address}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""
 
 
 def head_as_get(app: ASGIApp, endless: str) -> ASGIApp:

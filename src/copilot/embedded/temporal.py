@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +15,10 @@ from copilot.embedded.ports import LOOPBACK
 from copilot.embedded.supervisor import PROBE_TIMEOUT_SEC, Child, Probe
 from copilot.errors import StartError
 
-DynamicConfig = Mapping[str, str | int | float | bool]
+DynamicConfig = Mapping[str, str | int | float | bool | Sequence[str]]
+NO_HTTP_API: DynamicConfig = {"frontend.httpAllowedHosts": []}
+"""The server opens Temporal's HTTP API on loopback, where any web page could post to it: it answers no host. The SDKs
+and Temporal's UI use gRPC."""
 
 
 def temporal_binary() -> Path:
@@ -63,7 +66,7 @@ class DevServer:
             "--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL",
             "--log-format", "json", "--log-level", self.log_level,
         ]  # fmt: skip
-        for key, value in sorted(dynamic_config.items()):
+        for key, value in sorted({**NO_HTTP_API, **dynamic_config}.items()):
             argv += ["--dynamic-config-value", f"{key}={json.dumps(value)}"]
         return Child(self.name, tuple(argv), ready=frontend_healthy(self.address))
 

@@ -130,7 +130,8 @@ async def start_copilot(
     in the working directory, if any). `environment` changes theirs; by default only the file counts, and loopback needs
     no proxy."""
     foreign = (key for key in os.environ if key.startswith(("COPILOT_", "TEMPORAL_")))
-    env = environment or {**dict.fromkeys(foreign), "NO_PROXY": "127.0.0.1,localhost"}
+    env = dict(environment or {**dict.fromkeys(foreign), "NO_PROXY": "127.0.0.1,localhost"})
+    env["COPILOT_WORKER__START_LOOPS"] = "true"  # Temporal may lose its database, and someone may end a loop.
 
     def command(name: str, *words: str, ready: Probe | None = None) -> Child:
         argv = (sys.executable, "-m", "copilot", *words, *(("--config", str(config)) if config else ()))

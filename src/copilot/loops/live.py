@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -28,7 +29,9 @@ ANSWER = timedelta(seconds=2)
 AGAIN_SEC = 5.0
 LONGEST = 200
 CONNECT_SEC = 5.0
-NO_WORKER = "no worker answers for it: does `copilot worker` run?"
+RUNNING = "running"
+NO_WORKER = "no worker answers for it: does `copilot worker` run, and does it get CPU time?"
+NOT_RUNNING = "not running: run `copilot start`"
 # Our own timeout is reported as CANCELLED.
 NO_ANSWER = (RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.FAILED_PRECONDITION)
 UNKNOWN_QUERY = "expected but not found"
@@ -36,10 +39,15 @@ UNKNOWN_QUERY = "expected but not found"
 
 class LoopLive:
     """The live verdict of the observing loop, by queries that take at most `timeout_sec`. Every method but `unsaved`
-    raises SourceError when the loop does not run or does not answer."""
+    and `problems` raises SourceError when the loop does not run or does not answer. `loops`: the workflow ids of each
+    cluster's loops, for `problems`."""
 
-    def __init__(self, client: Client, timeout_sec: float = QUERY_SEC, again_sec: float = AGAIN_SEC) -> None:
+    def __init__(
+        self, client: Client, timeout_sec: float = QUERY_SEC, again_sec: float = AGAIN_SEC,
+        loops: Mapping[str, Iterable[str]] | None = None,
+    ) -> None:  # fmt: skip
         self._client = client
+        self._loops = loops or {}
         self._timeout = timedelta(seconds=timeout_sec)
         self._again_sec = again_sec
         self._unsaved: dict[str, tuple[float, str | None]] = {}
@@ -87,6 +95,14 @@ class LoopLive:
             self._unsaved[cluster] = time.monotonic(), answer
         return answer
 
+    async def problems(self, cluster: str) -> Mapping[str, str]:
+        """What is wrong with each loop of the cluster, by workflow id; empty where nothing is. A loop of which Temporal
+        tells nothing is left out."""
+        ids = tuple(self._loops.get(cluster, ()))
+        reports = await asyncio.gather(*(report(self._client, cluster, i) for i in ids), return_exceptions=True)
+        found = {r.workflow_id: r for r in reports if isinstance(r, LoopReport)}
+        return {i: r.problem if r.state == RUNNING else NOT_RUNNING for i, r in found.items()}
+
     async def _failing_write(self, cluster: str) -> str | None:
         backlogs = (
             f"WorkflowType = '{d.STORE_BACKLOG}' AND ExecutionStatus = 'Running'"
@@ -115,6 +131,8 @@ class LoopLive:
             code, why = MissingCode.TARGET_DOWN, f"the Copilot's own Temporal does not answer ({text})"
             if status is RPCStatusCode.NOT_FOUND:
                 code, why = MissingCode.ABSENT, "it does not run: `copilot start` starts it"
+            elif isinstance(error, WorkflowQueryFailedError):
+                code, why = MissingCode.PARSE, f"its worker cannot answer ({text})"
             elif status in NO_ANSWER:
                 code, why = MissingCode.TIMEOUT, NO_WORKER
             raise SourceError(code, why, asked=f"the loop {loop.id}") from error
@@ -141,18 +159,19 @@ async def loop_reports(settings: Settings, cluster: str | None = None) -> list[L
     """A report of every loop that the settings want. StartError when Temporal cannot be reached."""
     client = await bootstrap.connected(settings.temporal, patience_sec=CONNECT_SEC)
     clusters = [c for c in settings.clusters if cluster in (None, c.name)]
-    return [await _report(client, c.name, loop.workflow_id(c.name)) for c in clusters for loop in loops_of(c, settings)]
+    return [await report(client, c.name, loop.workflow_id(c.name)) for c in clusters for loop in loops_of(c, settings)]
 
 
-async def _report(client: Client, cluster: str, workflow_id: str) -> LoopReport:
+async def report(client: Client, cluster: str, workflow_id: str) -> LoopReport:
+    """The report of one loop. RPCError, RuntimeError: Temporal does not answer."""
     handle = client.get_workflow_handle(workflow_id)
-    if (found := await described(handle)) is None:
+    if (found := await described(handle, STATUS_QUERY)) is None:
         return LoopReport(cluster, workflow_id, "not started", well=False, problem="`copilot start` starts it")
     if found.status is not WorkflowExecutionStatus.RUNNING:
         ended = "ended" if found.status is None else found.status.name.lower()
         return LoopReport(cluster, workflow_id, ended, well=False, problem="`copilot start` starts it again")
     release = found.raw_description.workflow_execution_info.versioning_info.deployment_version.build_id
-    running = LoopReport(cluster, workflow_id, "running", well=False, task_queue=found.task_queue, release=release)
+    running = LoopReport(cluster, workflow_id, RUNNING, well=False, task_queue=found.task_queue, release=release)
     try:
         status = await handle.query("status", result_type=d.LoopStatus, rpc_timeout=STATUS_QUERY)
     except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):

@@ -55,12 +55,14 @@ class LogWatcherWorkflow(Loop[d.LogWatcherState]):
             return False
         state.cursor, state.memory, state.seen = read.cursor, read.memory, read.seen
         state.cycles += 1
-        await self._signal(d.LogsUpdate(logs=read.seen, spikes=read.spikes))
+        await self._signal(d.LogsUpdate(logs=read.seen, spikes=read.spikes), (read.seen or {}).get("missing"))
         return True
 
-    async def _signal(self, update: d.LogsUpdate) -> None:
-        """An observing loop that does not run gets the next reading."""
+    async def _signal(self, update: d.LogsUpdate, missing: m.Document | None = None) -> None:
+        """An observing loop that does not run gets the next reading. `missing`: why the logs could not be read."""
         if undelivered := await send_signal(d.observe_id(self._cluster), d.LOGS_SEEN, update):
             self._record_error(f"the observing loop did not get the logs: {undelivered}")
+        elif missing:
+            self._record_error(f"the logs cannot be read completely: {missing.get('detail') or missing.get('code')}")
         else:
             self._succeeded()

@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from temporalio.api.common.v1 import Payloads
 from temporalio.api.workflowservice.v1 import SetWorkerDeploymentCurrentVersionRequest
@@ -28,16 +29,17 @@ from copilot.settings.load import Settings, WorkerSettings
 
 PATIENCE_SEC = 30.0
 TRY_EVERY_SEC = 0.5
+KEEP_EVERY_SEC = 5.0
+ANSWER = timedelta(seconds=10)
 NO_WORKER_YET = (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION)
 
-TASK_TIMEOUT = timedelta(seconds=5)
-"""How long a worker that dies over a workflow task holds up the loop."""
 STUCK_ATTEMPTS = 3
 """A workflow task tried this often never completes: its history does not replay, or it kills its worker."""
 MOVED = "moved to another task queue by `copilot start`"
 FREED = "stuck in a workflow task: started again by `copilot start`"
 
 INPUT = "input"
+log = logging.getLogger(__name__)
 Outcome = Literal["started", "resumed", "running", "redefined", "moved", "freed", "forgotten"]
 Recover = Callable[[Client, str, str, WorkflowExecutionDescription], Awaitable[Any]]
 
@@ -182,8 +184,12 @@ class Started:
 
 def loops_of(cluster: ClusterSettings, settings: Settings) -> tuple[LoopKind, ...]:
     """The loops that a cluster needs, the notifying one where a channel takes its notifications."""
-    notifies = any(channel.matches(cluster.name) for channel in settings.notify)
-    return (*(loop for loop in LOOPS if loop.needed(cluster)), *([NOTIFYING] if notifies else []))
+    return (*(loop for loop in LOOPS if loop.needed(cluster)), *([NOTIFYING] if notifies(cluster, settings) else []))
+
+
+def loop_ids(settings: Settings) -> dict[str, list[str]]:
+    """The workflow ids of the loops of each cluster."""
+    return {c.name: [loop.workflow_id(c.name) for loop in loops_of(c, settings)] for c in settings.clusters}
 
 
 async def start_loops(settings: Settings, *, allow_self: bool = False) -> list[Started]:
@@ -201,10 +207,8 @@ async def start_loops(settings: Settings, *, allow_self: bool = False) -> list[S
     await make_current(client, settings.worker)
     started = []
     for cluster in settings.clusters:
-        loops = loops_of(cluster, settings)
-        for loop in loops:
-            notifies = loop is OBSERVING and NOTIFYING in loops
-            started.append(await start_loop(client, settings.task_queue, cluster, loop, notifies=notifies))
+        for loop in loops_of(cluster, settings):
+            started.append(await start_configured(client, settings, cluster, loop))
     configured = {cluster.name for cluster in settings.clusters}
     with contextlib.suppress(RPCError):  # Where Temporal cannot list workflows now, none are reported.
         async for each in client.list_workflows(f"ExecutionStatus = 'Running' AND TaskQueue = '{settings.task_queue}'"):
@@ -212,6 +216,34 @@ async def start_loops(settings: Settings, *, allow_self: bool = False) -> list[S
             if of is not None and of not in configured:
                 started.append(Started(of, each.id, "forgotten"))
     return started
+
+
+async def keep_loops_running(client: Client, settings: Settings, every_sec: float = KEEP_EVERY_SEC) -> NoReturn:
+    """Start loops that do not run, until cancelled: someone ended one, or Temporal has lost its database."""
+    while True:
+        await asyncio.sleep(every_sec)
+        for cluster in settings.clusters:
+            for loop in loops_of(cluster, settings):
+                handle = client.get_workflow_handle(loop.workflow_id(cluster.name))
+                try:
+                    found = await described(handle, ANSWER)
+                    if found is None or found.status is not WorkflowExecutionStatus.RUNNING:
+                        await start_configured(client, settings, cluster, loop)
+                        log.warning("%s did not run: started", handle.id, extra={"event": "loop.restarted"})
+                except (RPCError, RuntimeError) as error:
+                    log.debug("%s cannot be checked: %s", handle.id, error)
+                except Exception:  # A loop must never go unwatched.
+                    log.exception("%s cannot be checked", handle.id, extra={"event": "loop.check_failed"})
+
+
+def notifies(cluster: ClusterSettings, settings: Settings) -> bool:
+    """Whether the cluster's observing loop signals changes to a notifying one."""
+    return any(channel.matches(cluster.name) for channel in settings.notify)
+
+
+def task_timeout(interval_sec: float) -> timedelta:
+    """How long a worker that dies over a workflow task holds up the loop, and how long a slow one may take for it."""
+    return timedelta(seconds=min(10.0, max(5.0, interval_sec)))
 
 
 async def make_current(client: Client, worker: WorkerSettings, patience_sec: float = PATIENCE_SEC) -> None:
@@ -238,6 +270,12 @@ async def make_current(client: Client, worker: WorkerSettings, patience_sec: flo
                     f"({error.message}): does a `copilot worker` of it run?"
                 ) from error
         await asyncio.sleep(TRY_EVERY_SEC)
+
+
+async def start_configured(client: Client, settings: Settings, cluster: ClusterSettings, loop: LoopKind) -> Started:
+    """Start one loop as the settings want it."""
+    notifying = loop is OBSERVING and notifies(cluster, settings)
+    return await start_loop(client, settings.task_queue, cluster, loop, notifies=notifying)
 
 
 async def start_loop(
@@ -275,7 +313,7 @@ async def start_loop(
             loop.input(cluster=cluster.name, definition=definition, state=state),
             id=workflow_id,
             task_queue=task_queue,
-            task_timeout=TASK_TIMEOUT,
+            task_timeout=task_timeout(definition.interval_sec),
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             memo=d.memo(cluster.name, definition),
             static_summary=f"{loop.summary} {cluster.name}",
@@ -285,10 +323,12 @@ async def start_loop(
     return Started(cluster.name, workflow_id, outcome)
 
 
-async def described(handle: WorkflowHandle[Any, Any]) -> WorkflowExecutionDescription | None:
+async def described(
+    handle: WorkflowHandle[Any, Any], timeout: timedelta | None = None
+) -> WorkflowExecutionDescription | None:
     """The workflow's newest run; None if there is none. RPCError."""
     try:
-        return await handle.describe()
+        return await handle.describe(rpc_timeout=timeout)
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             return None

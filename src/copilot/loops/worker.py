@@ -35,7 +35,9 @@ from copilot.loops.live import LoopLive
 from copilot.loops.log_watcher import LogWatcherWorkflow
 from copilot.loops.notify import NotifyWorkflow
 from copilot.loops.observe import ObserveClusterWorkflow
+from copilot.loops.starter import keep_loops_running
 from copilot.loops.storing import PruneStoreWorkflow, StoreBacklogWorkflow
+from copilot.loops.watchdog import Progress
 from copilot.notify.channels import channel
 from copilot.notify.messages import bounded
 from copilot.redaction.redactor import redacted
@@ -159,7 +161,7 @@ async def close(observing: ObserveActivities, logs: LogActivities) -> None:
 
 
 async def run_worker(settings: Settings) -> None:
-    """Run until cancelled. SettingsError or StartError when it cannot start."""
+    """Run until cancelled. SettingsError or StartError when it cannot start; StarvedError when it makes no progress."""
     if not settings.clusters:
         raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
     form = settings.logging.format
@@ -186,9 +188,12 @@ async def run_worker(settings: Settings) -> None:
         )
         await closing.enter_async_context(worker)
         names = ", ".join(c.name for c in settings.clusters)
-        await closing.enter_async_context(touched(settings.worker.alive_file))
+        progress = Progress(client, settings)
+        alive = touched(settings.worker.alive_file, well=lambda: progress.problem() is None)
+        await closing.enter_async_context(alive)
         say(f"copilot worker is ready: task queue {settings.task_queue}, watching {names}", form)
-        await asyncio.Event().wait()
+        keeping = keep_loops_running(client, settings) if settings.worker.start_loops else asyncio.Event().wait()
+        await asyncio.gather(progress.watch(), keeping)
 
 
 def worker_facts(clusters: Iterable[str]) -> Facts:

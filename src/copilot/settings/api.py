@@ -1,7 +1,7 @@
 """`[api]` of copilot.toml: where the API and the page listen, and who has access. Values only."""
 
 import re
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -26,7 +26,10 @@ class ApiSettings(Section):
     `trusted_proxies`: only their X-Forwarded-Proto and X-Forwarded-For are trusted, which makes the login cookie
     HTTPS-only and puts the client's address into the access log. `cors_origins` may call the API from a browser;
     `frame_ancestors` may embed the page. `access_log` logs one line per response; `max_event_streams` limits concurrent
-    readers of /events. `public_url` is the address of the page in notifications."""
+    readers of /events, `max_event_streams_per_caller` those of one token or address; `max_connections` limits open
+    connections (the limit of open files limits them further), `max_connections_per_address` those of one address that
+    is no trusted proxy. `public_url` is the address of the page in notifications. Without tokens, an API on loopback
+    answers only requests to a loopback name or to the host of `public_url`."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8765
@@ -40,6 +43,9 @@ class ApiSettings(Section):
     frame_ancestors: tuple[Origin, ...] = ()
     access_log: bool = False
     max_event_streams: Annotated[int, Field(ge=1, le=10_000)] = 200
+    max_event_streams_per_caller: Annotated[int, Field(ge=1, le=10_000)] = 50
+    max_connections: Annotated[int, Field(ge=10, le=100_000)] = 800
+    max_connections_per_address: Annotated[int, Field(ge=5, le=100_000)] = 200
 
     @property
     def scheme(self) -> str:
@@ -59,3 +65,11 @@ class ApiSettings(Section):
             "two names share a token: create one for each": len(set(self.tokens.values())) != len(self.tokens),
         })  # fmt: skip
         return self
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is a loopback address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

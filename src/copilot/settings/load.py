@@ -37,12 +37,14 @@ class StoreSettings(Section):
 class WorkerSettings(Section):
     """The worker. With `deployment`, workers are versioned (Temporal's worker versioning): the loops run on the release
     that `copilot start` made current last; start another one to move them. Unset, any worker runs any loop. `build_id`
-    names the release, by default the Copilot's version. `alive_file` is touched every few seconds; `copilot alive
+    names the release, by default the Copilot's version. With `start_loops`, the worker starts loops that do not run, as
+    it does under `copilot up`. `alive_file` is touched every few seconds while clusters are evaluated; `copilot alive
     worker` checks it (a container's health check). With `metrics_port`, the worker serves its own metrics and those of
     Temporal's SDK for Prometheus on `metrics_host`, without authentication."""
 
     deployment: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")] | None = None
     build_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$")] = __version__
+    start_loops: bool = False
     alive_file: Path | None = None
     metrics_host: str = "127.0.0.1"
     metrics_port: Annotated[int, Field(gt=0, le=65535)] | None = None

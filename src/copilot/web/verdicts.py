@@ -1,8 +1,8 @@
 """The verdict as a reader sees it: how old it is, what is unavailable, which cluster comes first."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from whenever import Instant
 
@@ -16,7 +16,8 @@ class VerdictView:
     None before the first; `original` is the same before it aged, and is what the history holds. `age_sec`: seconds
     since the evaluation was made. `cycle_sec`: seconds from the tick to its verdict, None when not known.
     `degraded_because`: one sentence on what is unavailable, None when nothing is; `store_problem` is the store's part
-    of it: with one, do not query the store, it may hang."""
+    of it: with one, do not query the store, it may hang. `loops`: what is wrong with each loop by its workflow id;
+    empty where nothing is. `ahead_sec`: how far our clock was ahead of the newest tick when it came."""
 
     cluster: str
     now: Instant
@@ -27,6 +28,8 @@ class VerdictView:
     degraded_because: str | None = None
     cycle_sec: float | None = None
     store_problem: str | None = None
+    loops: Mapping[str, str] = field(default_factory=dict)
+    ahead_sec: float | None = None
 
     @property
     def state(self) -> ReportedState:

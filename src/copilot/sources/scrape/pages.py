@@ -75,6 +75,8 @@ _ESCAPE = re.compile(r'\\([\\"n])')
 _ESCAPED = {"\\": "\\", '"': '"', "n": "\n"}
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?inf(?:inity)?|nan", re.IGNORECASE)
 _TIMESTAMP = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+FAR_SEC = 300.0
+"""A sample that is farther from now by its own timestamp (milliseconds) is not of now. Prometheus looks back as far."""
 
 
 class PageParser:
@@ -92,9 +94,10 @@ class PageParser:
         more = f" (and {len(self._left_out) - 1} more lines)" if len(self._left_out) > 1 else ""
         return f"{self._left_out[0]}: left out{more}" if self._left_out else ""
 
-    def parse(self, body: bytes) -> Page:
-        """The wanted samples of a page; the first one of a series that occurs twice. Raises SourceError: parse, and
-        dropped where the page or what it has is over a limit."""
+    def parse(self, body: bytes, now: float | None = None) -> Page:
+        """The wanted samples of a page; the first one of a series that occurs twice. Raises SourceError: parse, also
+        for a sample that is of another time than `now` (unix seconds; None: of any time), and dropped where the page
+        or what it has is over a limit."""
         self._left_out = []
         if len(self._wanted) >= MAX_NAMES or not self._wanted:
             self._wanted = dict.fromkeys(self._target.known_names, True)
@@ -133,7 +136,7 @@ class PageParser:
             try:
                 value = float(rest)
             except ValueError:
-                value = _value(rest, number)
+                value = _value(rest, number, now)
             else:
                 if "_" in rest or not rest.isascii():
                     raise unreadable(f"line {number} has no number for its value")
@@ -192,13 +195,15 @@ def _labels(text: str, number: int) -> tuple[dict[str, str], str]:
     return {k: v for k, v in labels.items() if v}, text[end.end() :]
 
 
-def _value(rest: str, number: int) -> float:
+def _value(rest: str, number: int, now: float | None) -> float:
     """The number in `value`, `value timestamp` or either with an exemplar after it."""
     fields = rest.split("#", 1)[0].split()
     if not 1 <= len(fields) <= 2 or not _NUMBER.fullmatch(fields[0]):
         raise unreadable(f"line {number} has no number for its value")
     if len(fields) == 2 and not _TIMESTAMP.fullmatch(fields[1]):
         raise unreadable(f"line {number} has no number for its timestamp")
+    if len(fields) == 2 and now is not None and abs(off := float(fields[1]) / 1000 - now) > FAR_SEC:
+        raise unreadable(f"line {number} is of another time: its timestamp is {abs(off):.0f} s {_side(off)} this clock")
     return float(fields[0])
 
 
@@ -214,6 +219,10 @@ def _has_long_line(text: str) -> bool:
 
 def _too_much(what: str) -> SourceError:
     return SourceError(MissingCode.DROPPED, f"the page {what}, the limit for one page")
+
+
+def _side(seconds: float) -> str:
+    return "ahead of" if seconds > 0 else "behind"
 
 
 def _cut_or_html(text: str) -> str:

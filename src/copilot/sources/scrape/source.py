@@ -179,7 +179,8 @@ class ScrapeSource:
             )
             endpoint.check_changes(body, at)
             async with self._parsing:
-                endpoint.target.record(at, await asyncio.to_thread(endpoint.parser.parse, body))
+                now = at.timestamp(unit="millisecond") / 1000
+                endpoint.target.record(at, await asyncio.to_thread(endpoint.parser.parse, body, now))
                 found = await asyncio.to_thread(sums, body) if len(self._endpoints) > 1 else None
                 if left_out := endpoint.parser.left_out:
                     endpoint.left_out.warning("%s: %s", endpoint.target.name, left_out)
