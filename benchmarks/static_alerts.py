@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,14 +102,15 @@ class Rule(NamedTuple):
     source: str
 
 
-def rules() -> list[Rule]:
+@cache
+def rules() -> tuple[Rule, ...]:
     """The rules of static_alerts.yaml."""
     groups = yaml.safe_load(RULES.read_text("utf-8"))["groups"]
-    return [
+    return tuple(
         Rule(r["alert"], r["expr"], 60.0 * int(r["for"][:-1]), r["labels"]["severity"], r["annotations"]["source"])
         for group in groups
         for r in group["rules"]
-    ]
+    )
 
 
 def rules_digest() -> str:
@@ -141,7 +143,7 @@ def evaluated(client: httpx.Client, zero: Instant, start: Instant, end: Instant)
             for alert in alerts_of([float(at) - zero.timestamp() for at, _ in series["values"]], rule.hold_sec)
         }
         if alerts:
-            found[rule.name] = sorted(alerts, key=lambda a: a.true)
+            found[rule.name] = sorted(alerts, key=lambda a: (a.true, a.last))
     return found
 
 
@@ -238,6 +240,7 @@ def write(alerts: Mapping[str, Mapping[str, Iterable[Alert]]]) -> None:
     RESULTS.write_text(f'{{\n{fields}\n "alerts": {{\n{cases}\n }}\n}}\n', "utf-8")
 
 
+@cache
 def results() -> Results:
     """The results as they were last measured."""
     return Results.model_validate_json(RESULTS.read_text("utf-8"))
