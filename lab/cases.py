@@ -64,6 +64,7 @@ class Case(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     kind: str = ""
+    why: str = ""
     begin: Instant | None = None
     start: Instant | None = None
     end: Instant | None = None

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from benchmarks.static_alerts import results
 from lab.recorded_run import RECORDINGS, find_runs, server_versions
 from lab.report import (
     GOALS,
@@ -17,6 +18,7 @@ from lab.report import (
     variant_rows,
 )
 from lab.score import LabScore, score_lab
+from tools.docs import public_cases
 
 INTRODUCTION = """\
 # The benchmark: is the verdict right?
@@ -56,7 +58,7 @@ def of_servers() -> dict[str, LabScore]:
 
 def document(score: LabScore, servers: Mapping[str, LabScore]) -> str:
     """docs/benchmark.md of a score with variants, and of other servers' scores."""
-    return "\n".join([INTRODUCTION, *_sections(score), *_servers(servers)])
+    return "\n".join([INTRODUCTION, *_sections(score), *_servers(servers), *_static_rules(score)])
 
 
 def _sections(score: LabScore) -> Iterator[str]:
@@ -84,6 +86,14 @@ def _servers(servers: Mapping[str, LabScore]) -> Iterator[str]:
     if mistakes := list(server_mistakes(servers)):
         yield from (f"- {line}" for line in mistakes)
         yield ""
+
+
+def _static_rules(score: LabScore) -> Iterator[str]:
+    yield from _table("Public cases", public_cases.PUBLIC, public_cases.public_rows(), public_cases.PUBLIC_NOTE)
+    note = public_cases.STATIC_NOTE.format(**results().model_dump())
+    yield from _table("Static alert rules", public_cases.SUMS, public_cases.sum_rows(score), note)
+    yield from _table("Each static rule", public_cases.RULES, public_cases.rule_rows(score))
+    yield from _table("Static rules on the lab's recordings", public_cases.LAB, public_cases.lab_rows(score))
 
 
 def _table(title: str, columns: Row, rows: Iterable[Row], note: str = "") -> Iterator[str]:

@@ -7,6 +7,7 @@ from copilot.explain import explained
 from copilot.rules.model import Evaluation, ReportedState
 from lab.recorded_run import RECORDINGS, RecordedRun, find_runs, load_run
 from lab.scenarios import SCENARIOS
+from tools.docs import public_cases
 
 INTRODUCTION = """# What the Copilot says, without a model
 
@@ -14,13 +15,18 @@ Made from the recordings in the repository by `make docs`; do not edit. Each sce
 server with workers and load. This is what the rules write in the middle of the fault, what they would do first, and
 when they say it is over; and the first words after the fault once the state is happy again.
 """
+PUBLIC = """## Incidents that people reported in public
+
+The public cases of [the benchmark](benchmark.md#public-cases), retold as series: what the Copilot writes in the
+middle of each, and what to do first.
+"""
 
 
 def document() -> str:
     """The document."""
     runs = find_runs(RECORDINGS)
     said = (line for name, path in runs.items() for line in _scenario(load_run(name, path)))
-    return "\n".join((INTRODUCTION, *said))
+    return "\n".join((INTRODUCTION, *said, PUBLIC, *public_cases.explanations()))
 
 
 def _scenario(run: RecordedRun) -> Iterator[str]:
