@@ -89,7 +89,7 @@ def _panel_of(rule: Json) -> tuple[str, str]:
     """Uid and id of the panel that shows what a rule watches: the state of the cluster, or the series it asks for."""
     if "copilot_health_state{" in rule["expr"]:
         return "temporal-copilot", "2"
-    series = re.findall(r"copilot_\w+", rule["expr"])[0]
+    series = next(iter(re.findall(r"copilot_\w+", rule["expr"])), "copilot_health_state")
     itself: Json = json.loads(_source(STATIC[1]))
     shown = next(p["id"] for p in itself["panels"] if any(series in t["expr"] for t in p.get("targets", ())))
     return itself["uid"], str(shown)
