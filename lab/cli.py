@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +19,6 @@ from lab.servers import LOCKS, server_binary
 
 if TYPE_CHECKING:
     from lab.run import LiveEvaluation, MakeCluster, Show
-    from lab.scenarios import Scenario
     from lab.score import LabScore
 
 NARROW = {
@@ -38,21 +37,16 @@ ClusterOption = Annotated[
 ]
 
 
-def _scenarios(*, cluster: bool) -> "Mapping[str, Scenario]":
-    from lab import cluster_scenarios, scenarios
-
-    return cluster_scenarios.SCENARIOS if cluster else scenarios.SCENARIOS
-
-
 @app.command("list")
 def list_(cluster: ClusterOption = False, as_json: JsonOption = False) -> None:
     """List the scenarios: what happens in each, and the expected verdict.
 
     Example: copilot lab list --cluster"""
+    from lab.cluster_scenarios import scenarios
     from lab.labels import label_of
 
     out = plain_console()
-    for each in _scenarios(cluster=cluster).values():
+    for each in scenarios(cluster=cluster).values():
         label = label_of(each.name)
         if as_json:
             print(json.dumps({"name": each.name, "what": each.what, **label.model_dump(mode="json")}))
@@ -78,8 +72,7 @@ def run(
         Path | None, typer.Option("--server-binary", metavar="PATH", help="With --cluster: your temporal-server.")
     ] = None,
     sql_tool: Annotated[
-        Path | None,
-        typer.Option(metavar="PATH", help="Its temporal-sql-tool, where it is not beside it or on PATH."),
+        Path | None, typer.Option(metavar="PATH", help="Its temporal-sql-tool, if not beside it or on PATH.")
     ] = None,
     fault_sec: Annotated[float, typer.Option(min=60.0, metavar="SEC", help="Length of the fault.")] = 300.0,
     as_json: JsonOption = False,
@@ -92,16 +85,15 @@ def run(
     Example: copilot lab run kill-history --cluster --server-binary ./temporal-server"""
     from copilot.embedded.signals import run_until_signal
     from copilot.errors import CopilotError, SettingsError, StartError
+    from lab.cluster_scenarios import scenarios
     from lab.run import Phases, run_scenario
     from lab.scenarios import Scenario, scenario_named
 
     if bool(names) == all_:
         raise SettingsError(["name scenarios, or use --all: `copilot lab list` lists them"])
     if cluster != (server_binary_ is not None) or (cluster and server):
-        raise SettingsError(
-            ["--cluster needs --server-binary, the path of your temporal-server; --server goes without"]
-        )
-    known = _scenarios(cluster=cluster)
+        raise SettingsError(["--cluster needs --server-binary, the path of your temporal-server, and no --server"])
+    known = scenarios(cluster=cluster)
     chosen = list(known.values()) if all_ else [scenario_named(name, known) for name in dict.fromkeys(names or ())]
     make, phases = _cluster(server, server_binary_, sql_tool), Phases(fault_sec=fault_sec)
     show, mistakes = _view(as_json=as_json, several=at_once > 1), dict[str, list[str]]()

@@ -6,7 +6,6 @@ The server and its SQL tool are programs of the user's: the repository and its p
 import asyncio
 import json
 import shutil
-import signal
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,11 +29,10 @@ PROCESSES = {
 """The processes and the service of each, in the order of their start."""
 APART_SEC = 5.0
 """Processes that start at once fail: "SaveClusterMetadata encountered version mismatch"."""
-SHARDS = 128
+SHARDS = 32
 CONNECTIONS = {"temporal": 10, "temporal_visibility": 2}
 """The size of a process' connection pools."""
-NAMESPACE_WITHIN_SEC = 60.0
-RETENTION = timedelta(days=1)
+NAMESPACE_WITHIN = timedelta(minutes=1)
 SQL_TOOLS = ("temporal-sql-tool", "sql")
 """Its names in Temporal's images, and after `go install`."""
 
@@ -56,14 +54,14 @@ def find_sql_tool(server: Path, named: Path | None = None) -> Path:
 
 class ServerProcesses(WatchedCluster):
     """Frontend, history (2), matching (2) and worker role on PostgreSQL, with the workers and load of every watched
-    cluster. Its methods inject and clear faults."""
+    cluster. Faults of a process go through `supervisor`, under its name."""
 
     def __init__(
         self, supervisor: Supervisor, folder: Path, baseline: Baseline, *, program: Path, sql_tool: Path
     ) -> None:
         super().__init__(supervisor, folder, baseline)
         folder.chmod(0o711)  # PostgreSQL may run as another user.
-        self._program, self._config = program.absolute(), folder / "config"
+        self.supervisor, self._program, self._config = supervisor, program.absolute(), folder / "config"
         database, proxy, *ports = free_ports(2 + 3 * len(PROCESSES))
         self._ports = {name: ports[3 * i : 3 * i + 3] for i, name in enumerate(PROCESSES)}
         self._ports["frontend-1"][0] = self.server.port
@@ -82,35 +80,9 @@ class ServerProcesses(WatchedCluster):
         await self.set_limits(extra or {})
         for name in PROCESSES:
             (self._config / f"{name}.yaml").write_text(self._static_config(name), encoding="utf-8")
-            await self._supervisor.start(self._process(name))
+            await self.supervisor.start(self._process(name))
             await asyncio.sleep(APART_SEC)
         await self._register_namespace()
-
-    async def close(self) -> None:
-        """Release what is not a process: the relays and the proxy."""
-        await super().close()
-        await self.database.proxy.cut()
-
-    async def kill(self, name: str) -> None:
-        """Kill a process with SIGKILL, and keep it down."""
-        await self._supervisor.take_down(name)
-
-    async def bring_up(self, name: str) -> None:
-        """Start a process that was killed."""
-        await self._supervisor.bring_up(name)
-
-    async def freeze(self, name: str) -> None:
-        """Send a process SIGSTOP."""
-        self._supervisor.send_signal(name, signal.SIGSTOP)
-
-    async def thaw(self, name: str) -> None:
-        """Send it SIGCONT."""
-        self._supervisor.send_signal(name, signal.SIGCONT)
-
-    async def restart(self, name: str) -> None:
-        """Restart a process gracefully."""
-        await self._supervisor.take_down(name, graceful=True)
-        await self._supervisor.bring_up(name)
 
     async def set_limits(self, limits: DynamicConfig) -> None:
         """Replace the dynamic config by the baseline's and `limits`. The processes read it every few seconds."""
@@ -124,7 +96,8 @@ class ServerProcesses(WatchedCluster):
                 "start", "--service", PROCESSES[name])  # fmt: skip
         page = f"http://{LOOPBACK}:{self._ports[name][2]}/metrics"
         ready = frontend_healthy(self.server.address) if PROCESSES[name] == "frontend" else http_responds(page)
-        return Child(name, argv, ready=ready, ready_within=60.0, stop_within=15.0)
+        # Six processes share the machine: with a thread for each of its cores they mostly wait for each other.
+        return Child(name, argv, env={"GOMAXPROCS": "1"}, ready=ready, ready_within=60.0, stop_within=15.0)
 
     def _static_config(self, name: str) -> str:
         """The static config of a process, as JSON, which is YAML too."""
@@ -133,7 +106,7 @@ class ServerProcesses(WatchedCluster):
         page = f"{LOOPBACK}:{self._ports[name][2]}"
         here = {"enabled": True, "initialFailoverVersion": 1, "rpcName": "frontend", "rpcAddress": self.server.address}
         config: dict[str, Any] = {
-            "log": {"stdout": True, "level": "info"},
+            "log": {"stdout": True, "level": "warn"},
             "persistence": {
                 "defaultStore": "temporal", "visibilityStore": "temporal_visibility", "numHistoryShards": SHARDS,
                 "datastores": {store: {"sql": self._store(store, size)} for store, size in CONNECTIONS.items()},
@@ -156,24 +129,16 @@ class ServerProcesses(WatchedCluster):
 
     def _store(self, name: str, size: int) -> dict[str, Any]:
         return {
-            "pluginName": ENGINE, "databaseName": name, "connectAddr": self.database.proxy.address, "user": ROLE,
+            "pluginName": ENGINE, "databaseName": name, "connectAddr": self.database.address, "user": ROLE,
             "connectProtocol": "tcp", "password": self.database.password, "maxConns": size, "maxIdleConns": size,
         }  # fmt: skip
 
     async def _register_namespace(self) -> None:
         client = await Client.connect(self.server.address)
-        retention = Duration()
-        retention.FromTimedelta(RETENTION)
-        request = RegisterNamespaceRequest(namespace=client.namespace, workflow_execution_retention_period=retention)
-        loop = asyncio.get_running_loop()
-        end = loop.time() + NAMESPACE_WITHIN_SEC
-        while True:
-            try:
-                await client.workflow_service.register_namespace(request)
-                return
-            except RPCError as error:
-                if error.status is RPCStatusCode.ALREADY_EXISTS:
-                    return
-                if loop.time() > end:
-                    raise StartError(f"the namespace {client.namespace} cannot be registered: {error}") from error
-            await asyncio.sleep(1.0)
+        day = Duration(seconds=86_400)
+        request = RegisterNamespaceRequest(namespace=client.namespace, workflow_execution_retention_period=day)
+        try:
+            await client.workflow_service.register_namespace(request, retry=True, timeout=NAMESPACE_WITHIN)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.ALREADY_EXISTS:  # An attempt that timed out may have registered it.
+                raise StartError(f"the namespace {client.namespace} cannot be registered: {error}") from error

@@ -3,7 +3,6 @@
 The server's program is the user's; what a real one did is in the recordings.
 """
 
-import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -19,6 +18,7 @@ from copilot.errors import StartError
 from lab.cluster_scenarios import LIMITS
 from lab.database import POSTGRES, ROLE, Database
 from lab.processes import PROCESSES, ServerProcesses, find_sql_tool
+from lab.proxy import DatabaseProxy, Mode
 from lab.scenarios import baseline
 from tests.folders import passable_folder
 
@@ -34,19 +34,15 @@ async def database() -> AsyncIterator[tuple[Database, Supervisor]]:
             port, proxy = free_ports(2)
             made = Database(supervisor, folder / "postgres", TRUE, port, proxy)
             await made.start()
-            try:
-                yield made, supervisor
-            finally:
-                await made.proxy.cut()
+            yield made, supervisor
 
 
 @asynccontextmanager
-async def connection(of: Database) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-    """One that goes through the proxy, as the server's do."""
-    host, port = of.proxy.address.split(":")
-    opened = await asyncpg.connect(
-        host=host, port=int(port), user=ROLE, password=of.password, database="temporal", timeout=20, ssl=False
-    )
+async def connection(of: Database, port: int | None = None) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """One that goes through the proxy, as the server's do, or through another on that port."""
+    host, usual = of.address.split(":")
+    opened = await asyncpg.connect(host=host, port=port or int(usual), user=ROLE, password=of.password,
+                                   database="temporal", timeout=20, ssl=False)  # fmt: skip
     try:
         yield opened
     finally:
@@ -60,28 +56,48 @@ async def answers(connection: "asyncpg.Connection[asyncpg.Record]", within: floa
         return False
 
 
+async def refused(of: Database, port: int | None = None) -> bool:
+    try:
+        async with connection(of, port):
+            return False
+    except OSError:
+        return True
+
+
 async def test_the_proxy_delays_hangs_halves_and_cuts_and_all_is_well_afterwards() -> None:
-    async with database() as (of, _), connection(of) as first, connection(of) as second:
-        assert [await answers(first), await answers(second)] == [True, True]
-        of.proxy.hang(2)
-        assert sorted([await answers(first, 1.0), await answers(second, 1.0)]) == [False, True]
-        of.proxy.release()
-        of.proxy.delay_sec = 60.0
-        async with asyncio.TaskGroup() as group:
-            slow = [group.create_task(answers(each, 1.0)) for each in (first, second)]
-        assert [task.result() for task in slow] == [False, False]
-        of.proxy.release()
-        async with connection(of) as third:
-            of.proxy.hang(1)
+    (port,) = free_ports(1)
+    async with database() as (of, _), DatabaseProxy(port, int(of.address.split(":")[1])) as proxy:
+        async with connection(of, port) as first, connection(of, port) as second:
+            assert [await answers(first), await answers(second)] == [True, True]
+            await proxy.apply(Mode(delay_sec=60.0))
+            assert not await answers(first, 1.0)
+            await proxy.apply(Mode())
+        async with connection(of, port) as first, connection(of, port) as second:
+            await proxy.apply(Mode(hang_every=2))
+            assert sorted([await answers(first, 1.0), await answers(second, 1.0)]) == [False, True]
+        await proxy.apply(Mode())
+        async with connection(of, port) as third:
+            await proxy.apply(Mode(hang_every=1))
             assert not await answers(third, 1.0)
-        of.proxy.release()
-        await of.proxy.cut()
-        with pytest.raises(OSError):  # noqa: PT011 - refused, whatever the system calls it
-            async with connection(of):
+            await proxy.apply(Mode())
+            assert not await answers(third), "what was sent is lost, so the connection has ended"
+        await proxy.apply(Mode(cut=True))
+        assert await refused(of, port)
+        await proxy.apply(Mode())
+        assert not await refused(of, port)
+
+
+async def test_the_proxy_of_a_cluster_works_in_the_mode_it_is_told() -> None:
+    async with database() as (of, _):
+        async with connection(of) as one:
+            assert await answers(one)
+            await of.disturb(Mode(cut=True))
+            while await answers(one):
                 pass
-        await of.proxy.restore()
-        async with connection(of) as last:
-            assert await answers(last)
+        assert await refused(of)
+        await of.disturb(Mode())
+        while await refused(of):
+            pass
 
 
 async def test_the_database_runs_out_of_connections_stops_and_comes_back() -> None:
@@ -96,9 +112,9 @@ async def test_the_database_runs_out_of_connections_stops_and_comes_back() -> No
         await of.limit_connections()
         async with connection(of), connection(of) as second:
             assert await answers(second)
-        await of.stop()
+        await supervisor.take_down(POSTGRES, graceful=True)
         assert POSTGRES not in supervisor.pids()
-        await of.bring_up()
+        await supervisor.bring_up(POSTGRES)
         async with connection(of) as again:
             assert await answers(again)
 
@@ -113,12 +129,11 @@ async def test_each_process_has_ports_and_a_page_of_its_own_and_reads_the_limits
             assert "unknown option --root" in str(failed.value)
             written = json.loads((folder / "config" / "history-1.yaml").read_text(encoding="utf-8"))
             limits = json.loads((folder / "config" / "dynamic.yaml").read_text(encoding="utf-8"))
-            await cluster.close()
     assert len(set(cluster.server_urls)) == len(PROCESSES) == 6
     page = written["global"]["metrics"]["prometheus"]["listenAddress"]
     assert f"http://{page}/metrics" == cluster.server_urls[0]
     stores = written["persistence"]["datastores"].values()
-    assert {store["sql"]["connectAddr"] for store in stores} == {cluster.database.proxy.address}
+    assert {store["sql"]["connectAddr"] for store in stores} == {cluster.database.address}
     assert set(written["services"]) == set(PROCESSES.values())
     assert limits == {"history.rps": [{"value": 10}]}
     assert written["dynamicConfigClient"]["filepath"].startswith(str(folder))
