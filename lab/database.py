@@ -18,7 +18,7 @@ STORES = {"temporal": "temporal", "temporal_visibility": "visibility"}
 """The server's databases, and the name of the schema of each."""
 MAX_CONNECTIONS = 400
 SCHEMA_WITHIN_SEC = 120.0
-ENGINE = "postgres12"
+ENGINE = "postgres12_pgx"
 
 
 class Database:

@@ -8,9 +8,10 @@ import asyncio
 import itertools
 import sys
 from pathlib import Path
+from typing import cast
 
 from copilot.demo.load import Followed
-from copilot.demo.watched import CHUNK_BYTES, MetricsRelay
+from copilot.embedded.ports import LOOPBACK
 from copilot.embedded.signals import run_until_signal
 
 READ_EVERY_SEC = 0.1
@@ -26,51 +27,86 @@ class Mode(Followed):
     hang_every: int | None = None
 
 
-class DatabaseProxy(MetricsRelay):
-    """A relay in front of the database with a mode."""
+class DatabaseProxy:
+    """Listens on `port`, from the first mode on, and passes on to the database. Without streams: it must cost little,
+    as all queries wait for it."""
 
-    def __init__(self, port: int, target_port: int) -> None:
-        super().__init__(port, target_port)
-        self._mode = Mode()
-        self._numbers = itertools.count()
-        self._hung: set[asyncio.StreamWriter] = set()
+    def __init__(self, port: int, database_port: int) -> None:
+        self.mode = Mode()
+        self.numbers = itertools.count()
+        self.ends: set[_End] = set()
+        self._port, self._database_port = port, database_port
+        self._server: asyncio.Server | None = None
+        self._dialing: set[asyncio.Task[None]] = set()
 
     async def apply(self, mode: Mode) -> None:
         """Work in this mode from now on."""
-        self._mode = mode
-        await (self.cut() if mode.cut else self.restore())
-        if mode.hang_every is None:
-            for writer in self._hung:
-                writer.transport.abort()
-            self._hung.clear()
+        self.mode = mode
+        if self._server is None and not mode.cut:
+            loop = asyncio.get_running_loop()
+            self._server = await loop.create_server(lambda: _End(self), LOOPBACK, self._port)
+        if self._server is not None and mode.cut:
+            self._server.close()
+            self._server = None
+        for end in list(self.ends):
+            if mode.cut or (end.hung and mode.hang_every is None):
+                end.transport.abort()
 
-    async def _copy(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, requests: bool = False
-    ) -> None:
-        number = next(self._numbers) if requests else None
+    def connect(self, end: "_End") -> None:
+        """Connect a process of the server with the database; end its connection if that is not to be had."""
+        task = asyncio.ensure_future(self._dial(end))
+        self._dialing.add(task)
+        task.add_done_callback(self._dialing.discard)
+
+    async def _dial(self, end: "_End") -> None:
         try:
-            while data := await reader.read(CHUNK_BYTES):
-                if number is not None and self._mode.hang_every and number % self._mode.hang_every == 0:
-                    self._hung.add(writer)
-                    continue
-                if self._mode.delay_sec:
-                    await asyncio.sleep(self._mode.delay_sec)
-                writer.write(data)
-                await writer.drain()
-            if writer.can_write_eof():
-                writer.write_eof()
+            await asyncio.get_running_loop().create_connection(lambda: _End(self, end), LOOPBACK, self._database_port)
         except OSError:
-            writer.transport.abort()
-        finally:
-            self._hung.discard(writer)
+            end.transport.abort()
+
+
+class _End(asyncio.Protocol):
+    """One end of a connection: a process of the server, or the database, which comes second and knows the other."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, proxy: DatabaseProxy, other: "_End | None" = None) -> None:
+        self.proxy, self.other, self.hung = proxy, other, False
+        self.number = next(proxy.numbers) if other is None else None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.proxy.ends.add(self)
+        if self.other is None:
+            self.transport.pause_reading()
+            self.proxy.connect(self)
+        elif self.other.transport.is_closing():
+            self.transport.abort()
+        else:
+            self.other.other = self
+            self.other.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        mode = self.proxy.mode
+        if self.number is not None and mode.hang_every and self.number % mode.hang_every == 0:
+            self.hung = True
+        elif self.other is not None and mode.delay_sec:
+            asyncio.get_running_loop().call_later(mode.delay_sec, self.other.transport.write, data)
+        elif self.other is not None:
+            self.other.transport.write(data)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self.proxy.ends.discard(self)
+        if self.other is not None:
+            self.other.transport.close()
 
 
 async def run(port: int, database_port: int, file: Path) -> None:
     """Relay until cancelled, in the mode that the file says."""
-    async with DatabaseProxy(port, database_port) as proxy:
-        while True:
-            await proxy.apply(Mode.read(file))
-            await asyncio.sleep(READ_EVERY_SEC)
+    proxy = DatabaseProxy(port, database_port)
+    while True:
+        await proxy.apply(Mode.read(file))
+        await asyncio.sleep(READ_EVERY_SEC)
 
 
 if __name__ == "__main__":

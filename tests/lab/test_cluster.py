@@ -52,7 +52,7 @@ async def connection(of: Database, port: int | None = None) -> AsyncIterator["as
 async def answers(connection: "asyncpg.Connection[asyncpg.Record]", within: float = 20.0) -> bool:
     try:
         return bool(await connection.fetchval("SELECT true", timeout=within))
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
         return False
 
 
@@ -66,7 +66,9 @@ async def refused(of: Database, port: int | None = None) -> bool:
 
 async def test_the_proxy_delays_hangs_halves_and_cuts_and_all_is_well_afterwards() -> None:
     (port,) = free_ports(1)
-    async with database() as (of, _), DatabaseProxy(port, int(of.address.split(":")[1])) as proxy:
+    async with database() as (of, _):
+        proxy = DatabaseProxy(port, int(of.address.split(":")[1]))
+        await proxy.apply(Mode())
         async with connection(of, port) as first, connection(of, port) as second:
             assert [await answers(first), await answers(second)] == [True, True]
             await proxy.apply(Mode(delay_sec=60.0))
@@ -85,6 +87,7 @@ async def test_the_proxy_delays_hangs_halves_and_cuts_and_all_is_well_afterwards
         assert await refused(of, port)
         await proxy.apply(Mode())
         assert not await refused(of, port)
+        await proxy.apply(Mode(cut=True))
 
 
 async def test_the_proxy_of_a_cluster_works_in_the_mode_it_is_told() -> None:

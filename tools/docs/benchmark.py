@@ -50,9 +50,9 @@ busy with other work: a run in which the database's p99 was over 100 ms before t
 
 
 CLUSTERS_NOTE = """\
-Six processes of Temporal's own server {version} (frontend, two history, two matching, worker role), each with a metrics page
-of its own, on PostgreSQL behind a proxy that delays, cuts and hangs. One fault each, recorded {days} on a busy machine:
-a run in which the database's p99 was over 100 ms before the fault is left out. The labels are in
+Six processes of Temporal's own server {version} (frontend, two history, two matching, worker role), each with a metrics
+page of its own, on PostgreSQL behind a proxy that delays, cuts and hangs. One fault each, recorded {days} on a
+busy machine: a run in which the database's p99 was over 100 ms before the fault is left out. The labels are in
 lab/cluster_labels.toml. `copilot lab run --all --cluster --server-binary PATH` takes such recordings with your binary,
 `copilot lab score --server cluster-{version}` scores these.
 """
