@@ -18,7 +18,8 @@ STORES = {"temporal": "temporal", "temporal_visibility": "visibility"}
 """The server's databases, and the name of the schema of each."""
 MAX_CONNECTIONS = 400
 SCHEMA_WITHIN_SEC = 120.0
-ENGINE = "postgres12_pgx"
+ENGINE = "postgres12"
+"""Its driver waits for a query on a hanging connection; that of postgres12_pgx gives the connection up."""
 
 
 class Database:

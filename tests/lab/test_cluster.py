@@ -17,8 +17,11 @@ from copilot.embedded.supervisor import Supervisor
 from copilot.errors import StartError
 from lab.cluster_scenarios import LIMITS
 from lab.database import POSTGRES, ROLE, Database
+from lab.judge import judge, mistakes_of, play
+from lab.labels import label_of
 from lab.processes import PROCESSES, ServerProcesses, find_sql_tool
 from lab.proxy import DatabaseProxy, Mode
+from lab.recorded_run import RECORDINGS, find_runs, load_run
 from lab.scenarios import baseline
 from tests.folders import passable_folder
 
@@ -156,3 +159,11 @@ def test_a_missing_program_is_named_with_what_to_do(tmp_path: Path) -> None:
     beside.touch(mode=0o755)
     assert find_sql_tool(server) == beside
     assert find_sql_tool(server, TRUE) == TRUE
+
+
+@pytest.mark.parametrize(("name", "recording"), find_runs(RECORDINGS / "cluster-1.31.2").items())
+def test_the_verdict_on_a_cluster_that_was_broken_is_right(name: str, recording: Path) -> None:
+    run = load_run(name, recording)
+    assert list(mistakes_of(judge(run, label_of(name), play(run)))) == []
+    assert run.taken.machine["temporal_server"] == "1.31.2"
+    assert run.ticks[0].targets["server"] == len(PROCESSES)
