@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,7 @@ from copilot.cli.output import STATE_STYLES, plain_console, print_lines, prose_w
 from lab.servers import LOCKS, server_binary
 
 if TYPE_CHECKING:
-    from lab.run import LiveEvaluation, Show
+    from lab.run import LiveEvaluation, MakeCluster, Show
     from lab.score import LabScore
 
 NARROW = {
@@ -31,16 +32,21 @@ app = typer.Typer(help="The incident lab: scenarios on real servers, and the ver
                   no_args_is_help=True)  # fmt: skip
 
 
+ClusterOption = Annotated[
+    bool, typer.Option("--cluster", help="Scenarios of six server processes on a database, instead of a dev server.")
+]
+
+
 @app.command("list")
-def list_(as_json: JsonOption = False) -> None:
+def list_(cluster: ClusterOption = False, as_json: JsonOption = False) -> None:
     """List the scenarios: what happens in each, and the expected verdict.
 
-    Example: copilot lab list"""
+    Example: copilot lab list --cluster"""
+    from lab.cluster_scenarios import scenarios
     from lab.labels import label_of
-    from lab.scenarios import SCENARIOS
 
     out = plain_console()
-    for each in SCENARIOS.values():
+    for each in scenarios(cluster=cluster).values():
         label = label_of(each.name)
         if as_json:
             print(json.dumps({"name": each.name, "what": each.what, **label.model_dump(mode="json")}))
@@ -61,29 +67,42 @@ def run(
     server: Annotated[
         str | None, typer.Option(metavar="VERSION", help=f"A Temporal server of this version: {', '.join(LOCKS)}.")
     ] = None,
+    cluster: ClusterOption = False,
+    server_binary_: Annotated[
+        Path | None, typer.Option("--server-binary", metavar="PATH", help="With --cluster: your temporal-server.")
+    ] = None,
+    sql_tool: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Its temporal-sql-tool, if not beside it or on PATH.")
+    ] = None,
     fault_sec: Annotated[float, typer.Option(min=60.0, metavar="SEC", help="Length of the fault.")] = 300.0,
     as_json: JsonOption = False,
 ) -> None:
     """Run scenarios on real servers, judge them live and record them; each takes about ten minutes. Exit 1 when a
     verdict differs from its label. Ctrl-C leaves nothing behind.
 
-    Example: copilot lab run workers-down server-frozen --server 1.29.1 --out recordings"""
+    Example: copilot lab run workers-down server-frozen --server 1.29.1 --out recordings
+
+    Example: copilot lab run kill-history --cluster --server-binary ./temporal-server"""
     from copilot.embedded.signals import run_until_signal
     from copilot.errors import CopilotError, SettingsError, StartError
+    from lab.cluster_scenarios import scenarios
     from lab.run import Phases, run_scenario
-    from lab.scenarios import SCENARIOS, Scenario, scenario_named
+    from lab.scenarios import Scenario, scenario_named
 
     if bool(names) == all_:
         raise SettingsError(["name scenarios, or use --all: `copilot lab list` lists them"])
-    chosen = list(SCENARIOS.values()) if all_ else [scenario_named(name) for name in dict.fromkeys(names or ())]
-    binary, phases = server_binary(server) if server else None, Phases(fault_sec=fault_sec)
+    if cluster != (server_binary_ is not None) or (cluster and server):
+        raise SettingsError(["--cluster needs --server-binary, the path of your temporal-server, and no --server"])
+    known = scenarios(cluster=cluster)
+    chosen = list(known.values()) if all_ else [scenario_named(name, known) for name in dict.fromkeys(names or ())]
+    make, phases = _cluster(server, server_binary_, sql_tool), Phases(fault_sec=fault_sec)
     show, mistakes = _view(as_json=as_json, several=at_once > 1), dict[str, list[str]]()
     failed: dict[str, str] = {}
 
     async def run_one(scenario: Scenario, turn: asyncio.Semaphore) -> None:
         async with turn:
             try:
-                mistakes[scenario.name] = await run_scenario(scenario, out, show, phases, binary)
+                mistakes[scenario.name] = await run_scenario(scenario, out, show, phases, make)
             except CopilotError as error:
                 failed[scenario.name] = str(error)
                 show.event(scenario.name, f"failed: {error}")
@@ -97,6 +116,16 @@ def run(
         raise StartError("; ".join(f"{name} failed: {why}" for name, why in failed.items()))
     if any(mistakes.values()) or len(mistakes) < len(chosen):
         raise typer.Exit(1)
+
+
+def _cluster(version: str | None, program: Path | None, sql_tool: Path | None) -> "MakeCluster":
+    """What makes the cluster: one of processes of the user's program, or with the dev server of a version."""
+    from copilot.demo.watched import WatchedCluster
+    from lab.processes import ServerProcesses, find_sql_tool
+
+    if program is not None:
+        return partial(ServerProcesses, program=program, sql_tool=find_sql_tool(program, sql_tool))
+    return partial(WatchedCluster, binary=server_binary(version) if version else None)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from copilot.rules.model import BottleneckClassification, ReportedState
 from copilot.rules.signals.readings import Frozen
 
 FILE = Path(__file__).with_name("labels.toml")
+CLUSTER_FILE = FILE.with_name("cluster_labels.toml")
 
 Need = Literal["sdk"]
 
@@ -62,9 +63,15 @@ def labels() -> dict[str, Label]:
     return read_labels()
 
 
+@cache
+def cluster_labels() -> dict[str, Label]:
+    """The labels of the scenarios of six server processes."""
+    return read_labels(CLUSTER_FILE)
+
+
 def label_of(scenario: str) -> Label:
     """The label of that scenario; LabelError if it has none."""
     try:
-        return labels()[scenario]
+        return {**cluster_labels(), **labels()}[scenario]
     except KeyError:
         raise LabelError(f"labels.toml has no label for {scenario!r}") from None

@@ -70,7 +70,8 @@ def find_runs(folder: Path) -> dict[str, Path]:
 
 def server_versions(folder: Path = RECORDINGS) -> list[str]:
     """The other servers' versions that have recordings, oldest first."""
-    return sorted((p.name for p in folder.iterdir() if find_runs(p)), key=lambda v: [int(n) for n in v.split(".")])
+    found = (p.name for p in folder.iterdir() if p.name[0].isdigit() and find_runs(p))
+    return sorted(found, key=lambda v: [int(n) for n in v.split(".")])
 
 
 def load_run(name: str, path: Path) -> RecordedRun:

@@ -5,7 +5,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 from whenever import Instant, TimeDelta
 
 from copilot import bootstrap, pipeline
-from copilot.demo.watched import WatchedCluster
+from copilot.demo.watched import Baseline, WatchedCluster
 from copilot.embedded.supervisor import Supervisor, run_all
 from copilot.replay import read_ticks, recording_header
 from copilot.rules.evaluate import evaluate
@@ -26,6 +26,9 @@ from lab.judge import judge, mistakes_of
 from lab.labels import label_of
 from lab.recorded_run import Marks, RecordedRun, Taken
 from lab.scenarios import Scenario
+
+MakeCluster = Callable[[Supervisor, Path, Baseline], WatchedCluster]
+"""Makes the cluster of a run, in a folder, before it is started."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +67,14 @@ class Show:
 
 
 async def run_scenario(
-    scenario: Scenario, out: Path, show: Show, phases: Phases | None = None, binary: Path | None = None
+    scenario: Scenario, out: Path, show: Show, phases: Phases | None = None, make: MakeCluster = WatchedCluster
 ) -> list[str]:
     """Run a scenario, write NAME.jsonl.gz and NAME.json to `out`, and return its mistakes against the label as
-    sentences. `binary`: the `temporal` program to run, instead of the installed one. A cancelled or failed run writes
+    sentences. `make`: makes the cluster, instead of one with the installed server. A cancelled or failed run writes
     nothing. StartError and FaultError say what failed."""
     label, lengths = label_of(scenario.name), phases or Phases()
     with tempfile.TemporaryDirectory(prefix="copilot-lab-") as folder:
-        async with _watched(scenario, Path(folder), lengths, show, binary) as (cluster, sources, settings):
+        async with _watched(scenario, Path(folder), lengths, show, make) as (cluster, sources, settings):
             file = Path(folder) / f"{scenario.name}.jsonl.gz"
             run = _Run(scenario, cluster, lengths, show)
             head = recording_header(settings, sources)
@@ -113,12 +116,12 @@ def _save(recording: Path, taken: Taken, out: Path) -> None:
 
 @asynccontextmanager
 async def _watched(
-    scenario: Scenario, folder: Path, phases: Phases, show: Show, binary: Path | None
+    scenario: Scenario, folder: Path, phases: Phases, show: Show, make: MakeCluster
 ) -> AsyncIterator[tuple[WatchedCluster, tuple[Source, ...], ClusterSettings]]:
     logs = folder / "logs"
     logs.mkdir()
     async with Supervisor(logs, lambda event: show.event(scenario.name, event.text)) as supervisor:
-        cluster = WatchedCluster(supervisor, folder, scenario.baseline, binary)
+        cluster = make(supervisor, folder, scenario.baseline)
         settings = _settings(scenario, cluster, phases)
         sources = bootstrap.sources(settings)
         try:
@@ -132,12 +135,13 @@ async def _watched(
 
 def _settings(scenario: Scenario, cluster: WatchedCluster, phases: Phases) -> ClusterSettings:
     """The settings with which a Copilot watches the cluster."""
+    servers = [MetricsEndpoint(url=url, role="server") for url in cluster.server_urls]
     workers = [MetricsEndpoint(url=url, role="worker") for url in cluster.worker_urls.values()]
     return ClusterSettings(
         name=scenario.name,
         interval_sec=phases.interval_sec,
         temporal=WatchedTemporal(address=cluster.server.address, task_queues=scenario.queues),
-        metrics=(MetricsEndpoint(url=cluster.relay.url, role="server"), *workers),
+        metrics=(*servers, *workers),
     )
 
 

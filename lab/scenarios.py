@@ -1,8 +1,9 @@
 """The scenarios: what happens to a real cluster, how it begins and ends, and what the cluster is like before."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from copilot.demo.faults import FAULTS, Action, nothing
 from copilot.demo.load import Profile
@@ -93,16 +94,21 @@ def _deploy(**changed: object) -> Action:
     return deploy
 
 
+async def whole(work: Coroutine[Any, Any, None]) -> None:
+    """Do all of it; a cancellation waits for its end, and so leaves nothing half done."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
 async def _keep_deploying(cluster: WatchedCluster, every_sec: float) -> None:
     """Restart one worker after the other until cancelled; a cancellation leaves no worker stopped."""
     while True:
         for name in WORKERS:
-            deployment = asyncio.ensure_future(cluster.deploy_workers(None, name))
-            try:
-                await asyncio.shield(deployment)
-            except asyncio.CancelledError:
-                await deployment
-                raise
+            await whole(cluster.deploy_workers(None, name))
             await asyncio.sleep(every_sec)
 
 
@@ -225,9 +231,9 @@ SERVER = (
 SCENARIOS: dict[str, Scenario] = {each.name: each for each in (*HEALTHY, *WORKERS_AND_CODE, *SERVER)}
 
 
-def scenario_named(name: str) -> Scenario:
+def scenario_named(name: str, among: Mapping[str, Scenario] = SCENARIOS) -> Scenario:
     """The scenario of that name; ScenarioError lists the names there are."""
     try:
-        return SCENARIOS[name]
+        return among[name]
     except KeyError:
-        raise ScenarioError(f"there is no scenario {name!r}; choose one of {', '.join(SCENARIOS)}") from None
+        raise ScenarioError(f"there is no scenario {name!r}; choose one of {', '.join(among)}") from None

@@ -9,7 +9,7 @@ from copilot.rules.model import ReportedState
 from copilot.rules.signals.readings import Frozen
 from copilot.rules.thresholds import Thresholds
 from lab.judge import RunScore, Share, judge, play
-from lab.labels import Label, label_of, labels
+from lab.labels import Label, cluster_labels, label_of, labels
 from lab.recorded_run import RecordedRun, load_run
 from lab.variants import variants
 
@@ -100,7 +100,8 @@ def score_lab(found: Mapping[str, Path], *, with_variants: bool) -> LabScore:
     when one has no label."""
     if not found:
         raise RecordingError("there is no recording to score: take one with `copilot lab run NAME`")
-    ordered = [name for name in labels() if name in found] + [name for name in found if name not in labels()]
+    known = cluster_labels() if found.keys() <= cluster_labels().keys() else labels()
+    ordered = [name for name in known if name in found] + [name for name in found if name not in known]
     each = [score_run(load_run(n, found[n]), label_of(n), with_variants=with_variants) for n in ordered]
     kinds = dict.fromkeys(v.kind for s in each for v in s.variants)
     by_kind = {kind: total(v.score for s in each for v in s.variants if v.kind == kind) for kind in kinds}
@@ -110,7 +111,7 @@ def score_lab(found: Mapping[str, Path], *, with_variants: bool) -> LabScore:
         totals=totals,
         variants=by_kind,
         goals=tuple(_goals(totals, each, by_kind)),
-        unrecorded=tuple(name for name in labels() if name not in found),
+        unrecorded=tuple(name for name in known if name not in found),
     )
 
 

@@ -45,6 +45,10 @@ def test_the_list_is_to_be_had_as_json_one_scenario_a_line() -> None:
         (("run",), "name scenarios, or use --all"),
         (("run", "idle", "--all"), "name scenarios, or use --all"),
         (("run", "earthquake"), "there is no scenario 'earthquake'"),
+        (("run", "idle", "--cluster"), "--cluster needs --server-binary, the path of your temporal-server"),
+        (("run", "idle", "--server-binary", "/bin/true"), "--cluster needs --server-binary"),
+        (("run", "idle", "--cluster", "--server-binary", "/bin/true"), "choose one of cluster-healthy, "),
+        (("run", "kill-history", "--cluster", "--server-binary", "/nowhere"), "there is no server program /nowhere"),
     ],
 )
 def test_what_cannot_be_run_is_one_line_and_exit_2(words: tuple[str, ...], why: str) -> None:
@@ -100,7 +104,7 @@ def test_json_holds_the_scores_and_only_the_scenarios_asked_for(tmp_path: Path) 
 
 def test_the_document_says_when_and_where_the_recordings_were_taken(tmp_path: Path) -> None:
     assert "Recorded 2026-11-22 on a machine with cpus 2." in document(
-        score_lab(find_runs(blamed(tmp_path)), with_variants=True), {}
+        score_lab(find_runs(blamed(tmp_path)), with_variants=True), {}, {}
     )
 
 

@@ -8,7 +8,8 @@ from whenever import TimeDelta
 from copilot.demo.watched import WORKERS
 from copilot.demo.workflows import BILLING, ORDERS
 from copilot.rules.model import BottleneckClassification, ReportedState
-from lab.labels import LabelError, label_of, labels, read_labels
+from lab import cluster_scenarios
+from lab.labels import LabelError, cluster_labels, label_of, labels, read_labels
 from lab.recorded_run import Marks, Taken
 from lab.scenarios import SCENARIOS, Scenario, ScenarioError, scenario_named
 from tests.evaluations import NOON
@@ -23,7 +24,8 @@ def test_a_label_says_what_may_and_must_be_said() -> None:
 
 
 def test_no_label_allows_what_it_forbids() -> None:
-    assert {name for name, label in labels().items() if set(label.states) & set(label.never)} == set()
+    both = {**labels(), **cluster_labels()}
+    assert {name for name, label in both.items() if set(label.states) & set(label.never)} == set()
 
 
 @pytest.mark.parametrize(
@@ -66,9 +68,11 @@ def test_what_is_written_beside_a_recording_can_be_read_again() -> None:
 
 
 def test_every_label_has_a_scenario_that_says_in_one_sentence_what_happens() -> None:
-    assert set(SCENARIOS) == set(labels())
-    assert {name for name, each in SCENARIOS.items() if each.name != name or len(each.what) < 15} == set()
-    assert len({each.what for each in SCENARIOS.values()}) == len(SCENARIOS)
+    of_cluster = cluster_scenarios.SCENARIOS
+    assert (set(SCENARIOS), set(of_cluster)) == (set(labels()), set(cluster_labels()))
+    both = {**SCENARIOS, **of_cluster}
+    assert {name for name, each in both.items() if each.name != name or len(each.what) < 15} == set()
+    assert len({each.what for each in both.values()}) == len(both) == len(SCENARIOS) + len(of_cluster)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda each: each.name)

@@ -51,14 +51,31 @@ busy with other work: a run in which the database's p99 was over 100 ms before t
 """
 
 
+CLUSTERS_NOTE = """\
+Six processes of Temporal's own server {version} (frontend, two history, two matching, worker role), each with a metrics
+page of its own, on PostgreSQL behind a proxy that delays, cuts and hangs. One fault each, recorded {days} on a
+busy machine: a run in which the database's p99 was over 100 ms before the fault is left out. The labels are in
+lab/cluster_labels.toml. `copilot lab run --all --cluster --server-binary PATH` takes such recordings with your binary,
+`copilot lab score --server cluster-{version}` scores these.
+"""
+
+
+def of_clusters() -> dict[str, LabScore]:
+    """The scores of the recordings of a cluster of processes, by server version."""
+    return {
+        p.name.removeprefix("cluster-"): score_lab(find_runs(p), with_variants=False)
+        for p in sorted(RECORDINGS.glob("cluster-*"))
+    }
+
+
 def of_servers() -> dict[str, LabScore]:
     """The scores of the other servers' recordings by version."""
     return {v: score_lab(find_runs(RECORDINGS / v), with_variants=False) for v in server_versions()}
 
 
-def document(score: LabScore, servers: Mapping[str, LabScore]) -> str:
-    """docs/benchmark.md of a score with variants, and of other servers' scores."""
-    return "\n".join([INTRODUCTION, *_sections(score), *_servers(servers), *_static_rules(score)])
+def document(score: LabScore, servers: Mapping[str, LabScore], clusters: Mapping[str, LabScore]) -> str:
+    """docs/benchmark.md of a score with variants, and of other servers' and clusters' scores."""
+    return "\n".join([INTRODUCTION, *_sections(score), *_servers(servers), *_clusters(clusters), *_static_rules(score)])
 
 
 def _sections(score: LabScore) -> Iterator[str]:
@@ -88,6 +105,13 @@ def _servers(servers: Mapping[str, LabScore]) -> Iterator[str]:
         yield ""
 
 
+def _clusters(clusters: Mapping[str, LabScore]) -> Iterator[str]:
+    for version, score in clusters.items():
+        days = " and ".join(sorted({s.taken for s in score.scenarios}))
+        note = CLUSTERS_NOTE.format(version=version, days=days)
+        yield from _table(f"A cluster of processes, {version}", SCENARIOS, scenario_rows(score), note)
+
+
 def _static_rules(score: LabScore) -> Iterator[str]:
     yield from _table("Public cases", public_cases.PUBLIC, public_cases.public_rows(), public_cases.PUBLIC_NOTE)
     note = public_cases.STATIC_NOTE.format(**results().model_dump())
@@ -108,4 +132,4 @@ def _table(title: str, columns: Row, rows: Iterable[Row], note: str = "") -> Ite
 
 
 if __name__ == "__main__":
-    print(document(score_lab(find_runs(RECORDINGS), with_variants=True), of_servers()), end="")
+    print(document(score_lab(find_runs(RECORDINGS), with_variants=True), of_servers(), of_clusters()), end="")

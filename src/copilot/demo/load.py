@@ -12,7 +12,7 @@ import sys
 from collections.abc import Coroutine
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from temporalio.client import Client, WorkflowHandle
@@ -29,13 +29,28 @@ MAX_IN_FLIGHT = 400
 QUERIED_SHARE = 0.25
 
 
-class Profile(BaseModel):
+class Followed(BaseModel):
+    """Settings in a file that a process reads again and again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """The settings in the file now."""
+        return cls.model_validate_json(file.read_bytes())
+
+    def write(self, file: Path) -> None:
+        """Write them to the file, atomically."""
+        draft = file.with_suffix(".draft")
+        draft.write_text(self.model_dump_json(), encoding="utf-8")
+        draft.replace(file)
+
+
+class Profile(Followed):
     """The load. Rates are per second. `billing_share` of the workflows go to that queue, the rest to orders. Of the
     short ones `failing_share` fail in their own code and `special_share` are special (see workflows.Job). A long one
     runs for `long_periods` of 15 s. `mistakes_per_sec`: calls to unknown workflows, and second starts of a running
     one."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     short_per_sec: float = Field(default=3.0, ge=0)
     long_per_sec: float = Field(default=0.25, ge=0)
@@ -50,17 +65,6 @@ class Profile(BaseModel):
         return self.model_copy(
             update={"short_per_sec": factor * self.short_per_sec, "long_per_sec": factor * self.long_per_sec}
         )
-
-    @classmethod
-    def read(cls, file: Path) -> "Profile":
-        """The profile in the file now."""
-        return cls.model_validate_json(file.read_bytes())
-
-    def write(self, file: Path) -> None:
-        """Write it to the file that the load reads, atomically."""
-        draft = file.with_suffix(".draft")
-        draft.write_text(self.model_dump_json(), encoding="utf-8")
-        draft.replace(file)
 
 
 class Load:

@@ -127,6 +127,11 @@ class WatchedCluster:
         self._lock: sqlite3.Connection | None = None
 
     @property
+    def server_urls(self) -> tuple[str, ...]:
+        """The server's metrics pages."""
+        return (self.relay.url,)
+
+    @property
     def worker_urls(self) -> dict[str, str]:
         """The workers' metrics pages by name."""
         return {name: f"http://{LOOPBACK}:{port}/metrics" for name, port in self._worker_ports.items()}
@@ -135,7 +140,7 @@ class WatchedCluster:
         """Start the server, then workers and load. StartError names what cannot be started."""
         await self.change_load()
         await self.relay.restore()
-        await self._supervisor.start(self.server.child(self.baseline.dynamic_config))
+        await self.start_server()
         for number in range(self.baseline.abandoned):
             client, name = await Client.connect(self.server.address), f"forgotten-{number}"
             await client.start_workflow(OrderWorkflow.run, Job(), id=name, task_queue=ABANDONED_QUEUE)
