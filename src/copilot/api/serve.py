@@ -19,11 +19,13 @@ from copilot import bootstrap
 from copilot.api.app import create_app
 from copilot.api.connections import ACCEPTED_AT_ONCE, BoundedHttp, Connections
 from copilot.api.deps import Deps
+from copilot.api.heartbeat import beat
 from copilot.errors import SettingsError, StartError
 from copilot.loops.live import LoopLive
 from copilot.loops.starter import loop_ids
 from copilot.settings.api import ApiSettings, is_loopback
 from copilot.settings.load import Settings
+from copilot.settings.notify import HEARTBEAT
 from copilot.telemetry.process_log import say
 from copilot.telemetry.runtime import start_runtime
 from copilot.telemetry.spans import traced
@@ -63,6 +65,9 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
         if tls is None and api.tokens and not is_loopback(host):
             log.warning("tokens are sent unencrypted to %s: set cert_file and key_file of [api]", host,
                         extra={"event": "api.tokens_unencrypted", "host": host})  # fmt: skip
+        if heartbeats := [n for n in settings.notify if n.kind == HEARTBEAT]:
+            beating = asyncio.create_task(beat(app.state.live, heartbeats, deps.clusters), name="send heartbeats")
+            closing.callback(beating.cancel)
         freeze_heap()
         shown = f"[{host}]" if ":" in host else host
         say(f"copilot api is ready: {api.scheme}://{shown}:{port}", form)

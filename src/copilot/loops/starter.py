@@ -238,7 +238,7 @@ async def keep_loops_running(client: Client, settings: Settings, every_sec: floa
 
 def notifies(cluster: ClusterSettings, settings: Settings) -> bool:
     """Whether the cluster's observing loop signals changes to a notifying one."""
-    return any(channel.matches(cluster.name) for channel in settings.notify)
+    return any(channel.matches(cluster.name) for channel in settings.channels)
 
 
 def task_timeout(interval_sec: float) -> timedelta:

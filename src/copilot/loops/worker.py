@@ -174,7 +174,7 @@ async def run_worker(settings: Settings) -> None:
         closing.push_async_callback(close, observing, logs)
         models, knowledge = bootstrap.models(settings.models), bootstrap.knowledge(settings.knowledge)
         client = await bootstrap.connected(settings.temporal, waiting=partial(say, form=form))
-        channels = {n.name: channel(n) for n in settings.notify}
+        channels = {n.name: channel(n) for n in settings.channels}
         worker = build_worker(
             client,
             settings.task_queue,
@@ -183,7 +183,7 @@ async def run_worker(settings: Settings) -> None:
             ExplainActivities(observing.store, knowledge, models),
             ScheduleActivities(observing.store, LoopLive(client)),
             PruneActivities(observing.store, settings.store.retention_days),
-            NotifyActivities(settings.notify, channels, settings.api.public_url),
+            NotifyActivities(settings.channels, channels, settings.api.public_url),
             release=settings.worker,
         )
         await closing.enter_async_context(worker)

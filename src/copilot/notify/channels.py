@@ -139,6 +139,12 @@ async def send_apprise(settings: NotifySettings, message: Message, timeout_sec: 
     return Outcome(delivered=False, doubtful=True, why=why)
 
 
+async def send_heartbeat(settings: NotifySettings, message: Message | None = None) -> Outcome:  # noqa: ARG001
+    """One POST of an empty object to the URL, whatever the message says."""
+    return await post(secret(settings.url, settings.url_file), b"{}", {})
+
+
 SENDERS: dict[str, Callable[..., Awaitable[Outcome]]] = {
     "webhook": webhook.send, "slack": send_slack, "pagerduty": send_pagerduty, "apprise": send_apprise,
+    "heartbeat": send_heartbeat,
 }  # fmt: skip

@@ -15,7 +15,7 @@ from copilot.errors import SettingsError
 from copilot.settings.api import ApiSettings
 from copilot.settings.clusters import ClusterSettings, TemporalSettings
 from copilot.settings.models import KnowledgeSettings, ModelSettings
-from copilot.settings.notify import NotifySettings
+from copilot.settings.notify import HEARTBEAT, NotifySettings
 from copilot.settings.sources import Section, reject_duplicates, valid
 from copilot.settings.store_address import store_address
 
@@ -75,6 +75,12 @@ class Settings(BaseSettings):
     knowledge: KnowledgeSettings = KnowledgeSettings()
     models: ModelSettings = ModelSettings()
     notify: tuple[NotifySettings, ...] = ()
+
+    @property
+    def channels(self) -> tuple[NotifySettings, ...]:
+        """The channels that get notifications: all but the heartbeats."""
+        return tuple(each for each in self.notify if each.kind != HEARTBEAT)
+
     clusters: tuple[ClusterSettings, ...] = ()
     data_dir: Path | None = None
     redact_addresses: bool = False

@@ -9,7 +9,8 @@ from whenever import Instant, Time
 from copilot.rules.model import ReportedState
 from copilot.settings.sources import Name, Section, reject, valid, valid_http_url
 
-ChannelKind = Literal["webhook", "slack", "pagerduty", "apprise"]
+ChannelKind = Literal["webhook", "slack", "pagerduty", "apprise", "heartbeat"]
+HEARTBEAT: ChannelKind = "heartbeat"
 StateName = Literal["critical", "unknown", "stressed"]
 # kind → the secrets it needs, each given as it is or by a file.
 REQUIRED: dict[str, tuple[str, ...]] = {
@@ -17,6 +18,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "slack": ("url",),
     "pagerduty": ("key",),
     "apprise": ("url",),
+    "heartbeat": ("url",),
 }
 OPTIONAL: dict[str, tuple[str, ...]] = {"pagerduty": ("url",)}
 
@@ -83,8 +85,9 @@ class ChannelRules(Section):
 class NotifySettings(ChannelRules):
     """A channel for notifications: a `webhook` (`url`, and the `secret` that signs), `slack` (the `url` of an incoming
     webhook), `pagerduty` (the integration `key`; `url` for an endpoint other than PagerDuty's default) or `apprise`
-    (any `url` that apprise knows; needs the extra `notify`). URLs and keys are secrets: each can come from a file
-    instead, which is read again for every notification.
+    (any `url` that apprise knows; needs the extra `notify`). A `heartbeat` is no notification: the API posts to its `url`
+    while all is well with the Copilot itself, for a service that reports when the posts stop. URLs and keys are
+    secrets: each can come from a file instead, which is read again for every notification.
 
     The channel is notified about `clusters` (empty: all) in one of `states`, and when that is resolved. Improvements
     and repeated resolves keep `min_gap_sec` between two notifications of one problem. An unresolved problem is notified
