@@ -85,8 +85,8 @@ class ChannelRules(Section):
 class NotifySettings(ChannelRules):
     """A channel for notifications: a `webhook` (`url`, and the `secret` that signs), `slack` (the `url` of an incoming
     webhook), `pagerduty` (the integration `key`; `url` for an endpoint other than PagerDuty's default) or `apprise`
-    (any `url` that apprise knows; needs the extra `notify`). A `heartbeat` is no notification: the API posts to its `url`
-    while all is well with the Copilot itself, for a service that reports when the posts stop. URLs and keys are
+    (any `url` that apprise knows; needs the extra `notify`). A `heartbeat` is no notification: the API posts to its
+    `url` while all is well with the Copilot itself, for a service that reports when the posts stop. URLs and keys are
     secrets: each can come from a file instead, which is read again for every notification.
 
     The channel is notified about `clusters` (empty: all) in one of `states`, and when that is resolved. Improvements
