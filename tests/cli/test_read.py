@@ -122,6 +122,8 @@ def test_a_saved_answer_of_a_loki_is_read_by_its_lines(tmp_path: Path) -> None:
     counts = {(row["pattern"], row["service"]): row["count"] for row in found["patterns"]}
     assert (counts["panic", "history"], counts["not enough hosts", "history"], found["lines"]) == (2, 4, 27)
     assert {service for _, service in counts} == {"frontend", "history", "matching", "worker"}
+    samples = "".join(row["sample"] + row["pattern"] for row in found["templates"] + found["patterns"])
+    assert not {"\u202e", "\x1b"} & set(samples)
     assert not any(p in row["pattern"] for row in found["templates"] for p in ("goroutine", "serveStreams", "signal"))
     answer["data"] = {"resultType": "streams", "result": []}
     (tmp_path / "loki.json").write_text(json.dumps(answer))
