@@ -59,8 +59,22 @@ async def test_a_loki_that_refuses_is_told_with_what_to_do_and_the_signal_is_mis
         found = (await diagnose(Settings(), [cluster(logs)], quick=True)).clusters[0]
     check = next(c for c in found.checks if c.name.startswith("logs of"))
     assert (check.status, check.found) == (CheckStatus.WARNING, "HTTP 401 Unauthorized: no org id: set tenant")
+    assert check.fix == "set [clusters.logs.loki] tenant to the tenant that has the servers' logs"
     row = next(s for s in found.signals if s.id == TOP_PATTERN)
     assert row.code is MissingCode.FORBIDDEN
+
+
+async def test_a_query_that_matches_nothing_is_no_silence() -> None:
+    async with LokiServer().run() as server:
+        logs = LogSettings(loki=LokiSettings(url=server.url, query='{app="temporal"}', delay_sec=0))
+        (check,), seen = await check_logs(cluster(logs), quick=True)
+    assert (check.status, check.found) == (
+        CheckStatus.WARNING,
+        'no stream matches {app="temporal"}: there are no streams at all',
+    )
+    assert check.fix == "change query to labels and values that there are, or set tenant"
+    assert seen is not None
+    assert seen.missing is not None
 
 
 async def test_without_logs_nothing_is_checked_and_the_setting_is_named() -> None:

@@ -28,6 +28,7 @@ from copilot.settings.load import Settings
 from copilot.sources import Source
 from copilot.sources import checks as looks
 from copilot.sources.checks import PageCheck, RoleCheck, ServerProcesses
+from copilot.sources.logs.loki_api import advice
 from copilot.sources.scrape.pages import same_process
 from copilot.sources.temporal.health import Frontend
 from copilot.sources.temporal.source import TemporalApiSource
@@ -304,7 +305,8 @@ async def check_logs(cluster: ClusterSettings, quick: bool) -> tuple[tuple[Check
     finally:
         await source.aclose()
     if batch.missing is not None:
-        check = checked(WARNING, where, batch.missing.detail, _LOG_FIXES.get(batch.missing.code, ""))
+        fix = (advice(batch.missing) if cluster.logs.loki else "") or _LOG_FIXES.get(batch.missing.code, "")
+        check = checked(WARNING, where, batch.missing.detail, fix)
         return (check,), LogReading(time=now, missing=batch.missing)
     span = batch.span_sec or 1.0
     _, seen = count_lines(
@@ -318,6 +320,8 @@ async def check_logs(cluster: ClusterSettings, quick: bool) -> tuple[tuple[Check
     )
     levelled = sum(line.level != NO_LEVEL for line in batch.lines)
     found = f"{len(batch.lines)} lines in {span:.0f} s" + (f", {levelled} with a level" if batch.lines else "")
+    if batch.note:
+        return (checked(WARNING, where, f"{found}: {batch.note}", _LOG_FIXES[MissingCode.TIMEOUT]),), seen
     if batch.lines and not levelled:
         fix = "is it a Temporal server's log? Its lines are JSON or text with a level"
         return (checked(WARNING, where, found, fix),), seen

@@ -117,6 +117,14 @@ def test_a_saved_answer_of_a_loki_is_read_by_its_lines(tmp_path: Path) -> None:
     (tmp_path / "loki.json").write_text(json.dumps(answer))
     [row] = document("logs", "scan", str(tmp_path / "loki.json"))["patterns"]
     assert (row["pattern"], row["service"], row["count"]) == ("not enough hosts", "matching", 1)
+    # What a real Loki gave of an incident: wrappers, formats, a panic line by line and in one, lines cut off.
+    found = document("logs", "scan", str(DATA / "loki" / "incident.json.gz"))
+    counts = {(row["pattern"], row["service"]): row["count"] for row in found["patterns"]}
+    assert (counts["panic", "history"], counts["not enough hosts", "history"], found["lines"]) == (2, 4, 27)
+    assert {service for _, service in counts} == {"frontend", "history", "matching", "worker"}
+    samples = "".join(row["sample"] + row["pattern"] for row in found["templates"] + found["patterns"])
+    assert not {"\u202e", "\x1b"} & set(samples)
+    assert not any(p in row["pattern"] for row in found["templates"] for p in ("goroutine", "serveStreams", "signal"))
     answer["data"] = {"resultType": "streams", "result": []}
     (tmp_path / "loki.json").write_text(json.dumps(answer))
     assert document("logs", "scan", str(tmp_path / "loki.json"), exit_code=1)["lines"] == 0

@@ -87,6 +87,8 @@ def test_the_top_pattern_is_the_commonest_warning_of_the_rate_window() -> None:
     chatter = [LogLine("context canceled", INFO)] * 50
     memory, seen = read(LogMemory(), [*chatter, *[LOCKED] * 7])
     assert seen.top_pattern_count == 7
+    _, unknown = read(LogMemory(), [LogLine("context canceled")] * 50)
+    assert unknown.top_pattern_count == 0, "a line whose level is not known is no error"
     memory, seen = read(memory, [LOCKED], 1)
     assert seen.top_pattern_count == 8
     memory, seen = read(memory, [], 2)

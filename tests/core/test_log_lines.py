@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from whenever import Instant
 
+from copilot.logs.events import parse_entries, parse_lines
 from copilot.logs.lines import LEVELS, MAX_TEXT, NO_LEVEL, LogLine, parse_line
 from tests.recorded_logs import raw_lines, read_lines
 
@@ -38,8 +39,127 @@ def test_every_way_of_writing_gives_the_same_line(raw: str) -> None:
 
 def test_words_that_are_no_log_line_are_kept_without_a_level() -> None:
     assert parse_line("panic: assignment to entry in nil map\r") == LogLine("panic: assignment to entry in nil map")
-    assert parse_line('{"level": "error", "msg": "cut o') == LogLine('{"level": "error", "msg": "cut o')
+    assert parse_line('{"level": "error", "ms') == LogLine('{"level": "error", "ms', ERROR)
+    assert parse_line('{"level": "error", "msg": "cut o') == LogLine("cut o", ERROR)
     assert parse_line("[1, 2]") == LogLine("[1, 2]")
+
+
+INNER = '{"level":"error","ts":"2026-11-22T11:00:00Z","msg":"shard ownership lost","service":"history"}'
+HOSTS = "Not enough hosts to serve the request"
+POD = {"app": "temporal", "pod": "temporal-history-0"}
+WRAPPED: dict[str, tuple[str, dict[str, str], str, str, str]] = {
+    "CRI": (f"2026-11-30T07:36:57.955290947Z stderr F {INNER}", {}, "shard ownership lost", "error", "history"),
+    "Docker": (json.dumps({"log": INNER + "\n", "stream": "stderr"}), {}, "shard ownership lost", "error", "history"),
+    "Fluent Bit": (json.dumps({"log": "I am plain", "kubernetes": {"container_name": "temporal-matching"}}), {},
+        "I am plain", "", "matching"),
+    "Fluent Bit's labels": (json.dumps({"log": "plain", "kubernetes": {"labels": {
+        "app.kubernetes.io/component": "frontend"}}}), {}, "plain", "", "frontend"),
+    "OpenTelemetry": (json.dumps({"body": INNER, "severity": "info", "resources": {}}), {},
+        "shard ownership lost", "error", "history"),
+    "OpenTelemetry's severity": (json.dumps({"body": "plain", "severity": "warn",
+        "resources": {"k8s.pod.name": "prod-temporal-worker-7f-x"}}), {}, "plain", "warn", "worker"),
+    "OTLP as JSON": (json.dumps({"body": {"stringValue": "plain"}, "severityText": "WARN"}), {}, "plain", "warn",
+        "server"),
+    "OpenTelemetry, parsed": (json.dumps({"body": json.loads(INNER)}), {}, "shard ownership lost", "error", "history"),
+    "CRI in Docker": (json.dumps({"log": f"2026-11-30T07:36:57Z stdout F {INNER}"}), {}, "shard ownership lost",
+        "error", "history"),
+    "severity": (json.dumps({"severity": "ERROR", "message": HOSTS}), {}, HOSTS, "error", "server"),
+    "a message with a body": (json.dumps({"level": "warn", "message": "m", "body": "b"}), {}, "m", "warn", "server"),
+    "logfmt from its level": (f'level=error ts=2026-11-30T07:00:00Z caller=shard.go:12 msg="{HOSTS}" shard-id=7', {},
+        HOSTS, "error", "history"),
+    "logfmt from its time": (f'ts=2026-11-30T07:00:00Z level=warn component=matching msg="{HOSTS}"', {},
+        HOSTS, "warn", "matching"),
+    "klog": ("E1130 07:36:57.955290       1 reflector.go:147] context deadline exceeded", {},
+        "context deadline exceeded", "error", "server"),
+    "klog with fields": ('W1130 07:36:57.955290 1 r.go:147] "Failed to watch" err="no such host" n=2', {},
+        "Failed to watch: no such host", "warn", "server"),
+    "klog, not bad": ("I1130 07:36:57.955290 1 leaderelection.go:250] attempting", {}, "attempting", "info", "server"),
+    "colors": ("\x1b[31mERROR\x1b[0m shard ownership lost", {}, "shard ownership lost", "error", "server"),
+    "colors of zap": ("2026-11-30T07:36:57.955Z\t\x1b[33mWARN\x1b[0m\tx", {}, "x", "warn", "server"),
+    "Go's slog": ("2026/11/30 07:36:57 INFO started", {}, "started", "info", "server"),
+    "kubectl's prefix": (f"[pod/temporal-history-0/temporal-history] {INNER}", {}, "shard ownership lost", "error",
+        "history"),
+    "a detected level": ("plain", {"detected_level": "warn", **POD}, "plain", "warn", "history"),
+    "no level detected": ("plain", {"detected_level": "unknown", **POD}, "plain", "", "history"),
+    "its own level": ('{"level":"info","msg":"no error"}', {"detected_level": "error", "severity": "error"},
+        "no error", "info", "server"),
+    "the component": ("plain", {"container": "temporal-history", "app_kubernetes_io_component": "frontend"}, "plain",
+        "", "frontend"),
+    "the container": ("plain", {"container": "temporal-internal-frontend"}, "plain", "", "internal-frontend"),
+    "no service of Temporal's": ("plain", {"service": "temporal", **POD}, "plain", "", "history"),
+    "the pod of a release": ("plain", {"app": "temporal", "pod": "prod-temporal-matching-7f-x"}, "plain", "",
+        "matching"),
+    "the file": ("plain", {"filename": "/var/log/pods/a_temporal-history-0_1/x/0.log"}, "plain", "", "history"),
+    "another's worker": ("plain", {"container": "orders-worker", "pod": "orders-worker-1"}, "plain", "",
+        "orders-worker"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("raw", "labels", "text", "level", "service"), WRAPPED.values(), ids=WRAPPED.keys())
+def test_a_line_is_read_through_what_collectors_put_around_it(
+    raw: str, labels: dict[str, str], text: str, level: str, service: str
+) -> None:
+    line = parse_line(raw, labels=labels)
+    assert line is not None
+    assert (line.text, LEVELS[line.level], line.service) == (text, level, service)
+
+
+PANIC = """panic: runtime error: invalid memory address or nil pointer dereference
+[signal SIGSEGV: segmentation violation code=0x1 addr=0x18 pc=0x1f3a2b4]
+
+goroutine 4711 [running]:
+go.temporal.io/server/service/history/workflow.(*MutableStateImpl).GetExecutionInfo(...)
+\t/home/builder/temporal/service/history/workflow/mutable_state_impl.go:712
+go.temporal.io/server/service/history.(*engine).Respond(0xc000a1e000, {0x3c0b1f8, 0xc00431e0f0}, 0xc0021a5c20)
+\t/home/builder/temporal/service/history/history_engine.go:498 +0x1d4
+created by google.golang.org/grpc.(*Server).serveStreams.func1.2 in goroutine 77
+\t/go/pkg/mod/google.golang.org/grpc@v1.66.0/server.go:1042 +0x125
+
+goroutine 1 [chan receive, 5 minutes]:
+main.main()
+\t/home/builder/main.go:9 +0x1d4
+exit status 2"""
+DEAD = LogLine(PANIC.partition("\n")[0], LEVELS.index("fatal"))
+CRI = "2026-11-30T07:36:57.955290947Z stderr {} {}"
+EVENTS: dict[str, tuple[list[str], list[str]]] = {
+    "a panic": ([INNER, *PANIC.split("\n"), INNER], ["shard ownership lost", DEAD.text, "shard ownership lost"]),
+    "a panic in CRI": ([CRI.format("F", line) for line in PANIC.split("\n")], [DEAD.text]),
+    "a panic in one entry": ([json.dumps({"log": PANIC}), INNER], [DEAD.text, "shard ownership lost"]),
+    "two panics": (PANIC.split("\n") * 2, [DEAD.text] * 2),
+    "a panic of several lines": (["panic: a", "  b", "c", "goroutine 1 [running]:", "main.main()", "Bye."],
+        ["panic: a", "Bye."]),
+    "a stack after a logged panic": (['{"level":"error","msg":"panic recovered"}', "goroutine 1 [running]:",
+        "main.main()", "next"], ["panic recovered", "next"]),
+    "a stack in the console": (["2026-11-22T12:00:00.250Z\terror\tfailed", "go.temporal.io/server/log.(*z).Error",
+        "\t/home/z.go:1", "main.run", "\t/home/m.go:1"], ["failed"]),
+    "the end of a panic": (PANIC.split("\n")[4:9], []),
+    "a stack alone": (PANIC.split("\n")[3:], ["goroutine 4711 [running]:"]),
+    "a line in pieces": ([CRI.format("P", INNER[:30]), CRI.format("P", INNER[30:50]), CRI.format("F", INNER[50:])],
+        ["shard ownership lost"]),
+    "a piece without an end": ([CRI.format("P", INNER[:70]), INNER], ["shard ownership lo", "shard ownership lost"]),
+    "a piece before another's line": ([CRI.format("P", INNER[:70]), json.dumps({"log": INNER, "time": "2026"})],
+        ["shard ownership lo", "shard ownership lost"]),
+    "the last piece without an end": ([CRI.format("P", INNER[:70])], ["shard ownership lo"]),
+    "Docker's pieces": ([json.dumps({"log": '{"level":"info","msg":"' + "x" * 16_384, "time": "2026-11-22T11:00:00Z"}),
+        json.dumps({"log": ' end"}\n', "time": "2026-11-22T11:00:00Z"})], ["x" * MAX_TEXT]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("raw", "texts"), EVENTS.values(), ids=EVENTS.keys())
+def test_lines_that_belong_together_are_one_event(raw: list[str], texts: list[str]) -> None:
+    found = list(parse_lines(line.encode() for line in raw))
+    assert [line.text for line in found] == texts
+    assert all(line.level == DEAD.level for line in found if line.text == DEAD.text)
+    assert all(line.level for line in found if not line.text.startswith(("goroutine", "next", "Bye")))
+
+
+def test_lines_of_two_pods_may_alternate() -> None:
+    told = [
+        (at, line, {"pod": pod, "observed_timestamp": str(at)})
+        for at, line in enumerate(PANIC.split("\n"))
+        for pod in ("a", "b")
+    ]
+    assert [line.text for line in parse_entries(told)] == [DEAD.text] * 2
 
 
 @pytest.mark.parametrize("raw", ["", "   ", "\tgo.temporal.io/server/common.f()", "\n"])

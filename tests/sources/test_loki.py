@@ -18,6 +18,7 @@ from copilot.rules.signals.readings import MissingCode
 from copilot.settings.sources import LogSettings, LokiSettings
 from copilot.sources.logs import Cursor, LogBatch
 from copilot.sources.logs.loki import NS, LokiLogs
+from copilot.sources.logs.loki_api import advice
 from tests.sources.loki_server import LokiServer
 from tests.sources.misbehaving import Misbehaving
 
@@ -28,7 +29,7 @@ QUERY = '{app="temporal"}'
 
 @asynccontextmanager
 async def loki(url: str, **given: Any) -> AsyncIterator[LokiLogs]:
-    source = LokiLogs(LokiSettings(url=url, query=QUERY, **{"delay_sec": 0, "max_entries": 10, **given}))
+    source = LokiLogs(LokiSettings(url=url, **{"query": QUERY, "delay_sec": 0, "max_entries": 10, **given}))
     try:
         yield source
     finally:
@@ -90,6 +91,7 @@ async def test_page_by_page_no_line_is_lost_or_read_twice(
     written: list[tuple[int, int, int]], steps: list[int]
 ) -> None:
     async with LokiServer().run() as server, loki(server.url, max_entries=15) as source:
+        server.push(NOON_NS - 1, "before", app="temporal")
         many: dict[int, int] = {}
         expected = set()
         for at, pod, number in written:
@@ -133,14 +135,133 @@ async def test_a_server_that_allows_fewer_lines_is_asked_for_as_many_as_it_allow
         assert [asked["limit"] for asked in server.asked] == ["5000", "20", "20", "20"]
 
 
-async def test_what_one_reading_cannot_hold_comes_with_the_next() -> None:
-    async with LokiServer().run() as server, loki(server.url) as source:
+async def test_what_one_reading_cannot_hold_comes_with_the_next_and_what_was_read_counts() -> None:
+    async with LokiServer(hang_after=5).run() as server, loki(server.url) as source:
         for number in range(120):
-            server.push(NOON_NS + number, f"n{number}", app="temporal")
-        first = await read(source, {"at": NOON_NS}, 30)
-        assert why(first)[0] is MissingCode.DROPPED
-        second = await read(source, first.cursor, 60)
+            server.push(NOON_NS + number * NS, f"n{number}", app="temporal")
+        first = await read(source, {"at": NOON_NS}, 120, deadline_sec=2.0)
+        assert (len(first.lines), first.missing, first.span_sec) == (46, None, 45.0)
+        assert first.note.startswith("read 46 lines up to 12:00:45, 75 s behind: the logs did not arrive")
+        server.hang_after = 1_000
+        second = await read(source, first.cursor, 120)
         assert [*texts(first), *texts(second)] == [f"n{number}" for number in range(120)]
+        assert (second.note, second.missing) == ("", None)
+
+
+LARGE = "x" * 5_000
+
+
+@pytest.mark.parametrize("how", [{"grpc_bytes": 600_000}, {"broken_over": 600_000}, {"status": "504 Gateway Timeout"}])
+async def test_pages_that_do_not_come_are_asked_for_with_half_as_many_lines_at_once(how: dict[str, Any]) -> None:
+    async with LokiServer().run() as server, loki(server.url, max_entries=400) as source:
+        for number in range(300):
+            server.push(NOON_NS + number, f"{number} {LARGE}", app="temporal")
+        for name, value in how.items():
+            setattr(server, name, value)
+        first = await read(source, {"at": NOON_NS}, 30, deadline_sec=4.0)
+        if "status" in how:
+            assert why(first)[0] is MissingCode.TIMEOUT
+            assert [asked["limit"] for asked in server.asked] == ["400", "200", "100", "50", "25", "12", "10"]
+            server.status = "200 OK"
+            assert len((await read(source, first.cursor, 30)).lines) == 300
+            assert server.asked[7]["limit"] == "10", "the next reading, in whatever process, does not ask for more"
+        else:
+            assert [t.split()[0] for t in texts(first)] == [str(number) for number in range(300)]
+            assert [asked["limit"] for asked in server.asked] == ["400", "200", "100", "100", "100", "100"]
+
+
+async def test_pages_grow_again_slowly() -> None:
+    async with LokiServer().run() as server, loki(server.url, max_entries=100) as source:
+        for number in range(3_000):
+            server.push(NOON_NS + number, f"n{number}", app="temporal")
+        batch = await read(source, {"at": NOON_NS, "limit": 40, "good": 1}, 30, deadline_sec=60.0)
+        assert len(batch.lines) == 3_000
+        limits = [int(asked["limit"]) for asked in server.asked]
+        assert (limits[:20], limits[20], limits[40]) == ([40] * 20, 50, 62)
+
+
+async def test_lines_of_one_nanosecond_widen_a_page_that_was_made_small() -> None:
+    async with LokiServer().run() as server, loki(server.url, max_entries=100) as source:
+        for number in range(45):
+            server.push(NOON_NS, f"n{number}", app="temporal")
+        server.push(NOON_NS + 5, "after", app="temporal")
+        batch = await read(source, {"at": NOON_NS, "limit": 10, "good": 1}, 30)
+        assert (len(batch.lines), batch.missing) == (46, None)
+
+
+async def test_a_line_that_arrives_late_is_read_and_none_is_read_twice() -> None:
+    async with LokiServer().run() as server, loki(server.url) as source:
+        cursor: Cursor = {"at": NOON_NS}
+        found: list[str] = []
+        for tick in range(1, 6):
+            for number in range(7):
+                server.push(NOON_NS + (30 * tick - 20) * NS + number, f"{tick}:{number}", app="temporal")
+            server.push(NOON_NS + (30 * tick - 70) * NS, f"late {tick}", app="temporal")
+            server.push(NOON_NS + (30 * tick - 200) * NS, "too late", app="temporal")
+            batch = await read(source, cursor, 30 * tick)
+            found += texts(batch)
+            cursor = batch.cursor
+    on_time = [f"{tick}:{number}" for tick in range(1, 6) for number in range(7)]
+    assert sorted(found) == sorted([*on_time, *(f"late {tick}" for tick in (3, 4, 5))])
+    assert len(json.dumps(cursor)) < 700
+
+
+async def test_after_an_outage_what_its_collectors_held_back_is_read() -> None:
+    async with LokiServer().run() as server, loki(server.url) as source:
+        server.push(NOON_NS + 1, "before", app="temporal")
+        first = await read(source, {"at": NOON_NS}, 30)
+        server.status = "503 Service Unavailable"
+        failed = await read(source, first.cursor, 200)
+        server.status = "200 OK"
+        server.push(NOON_NS + 239 * NS, "now", app="temporal")
+        back = await read(source, failed.cursor, 240)
+        server.push(NOON_NS + 100 * NS, "held back", app="temporal")
+        after = await read(source, back.cursor, 270)
+    assert [texts(batch) for batch in (first, failed, back, after)] == [["before"], [], ["now"], ["held back"]]
+
+
+async def test_what_is_known_of_lines_stays_small() -> None:
+    async with LokiServer().run() as server, loki(server.url, max_entries=5000) as source:
+        for number in range(9_000):
+            server.push(NOON_NS + number * 3_000_000, f"n{number}", app="temporal")
+        batch = await read(source, {"at": NOON_NS}, 30)
+        again = await read(source, batch.cursor, 35)
+    assert (len(batch.lines), again.lines, again.missing) == (9_000, [], None)
+    assert len(json.dumps(batch.cursor)) < 17_000
+
+
+async def test_a_query_that_matches_nothing_is_missing_with_the_labels_there_are() -> None:
+    async with LokiServer(multi_tenant=True).run() as server:
+        server.push(NOON_NS - 3_600 * NS, "x", tenant="ops", app="other", pod="p-1")
+        said = []
+        for query, tenant in ((QUERY, "ops"), ('{job="x"} |= "{"', "ops"), (QUERY, "dev"), ('{app="other"}', "ops")):
+            async with loki(server.url, tenant=tenant, query=query) as source:
+                batch = await read(source, {"at": NOON_NS}, 30)
+                said.append(batch.missing and why(batch))
+                server.paths.clear()
+                after = await read(source, batch.cursor, 60)
+                assert ("/loki/api/v1/series" in server.paths) == (batch.missing is not None), "once it matched: rarely"
+                assert after.missing == batch.missing
+        server.push(NOON_NS + 80 * NS, "now", tenant="dev", app="temporal")
+        async with loki(server.url, tenant="dev") as source:
+            assert texts(await read(source, {"at": NOON_NS}, 90)) == ["now"]
+    assert said == [
+        (MissingCode.ABSENT, 'no stream matches {app="temporal"}: app is other'),
+        (MissingCode.ABSENT, 'no stream matches {job="x"}: there is no label job, the labels are app, pod'),
+        (MissingCode.ABSENT, "no stream matches {app=\"temporal\"}: there are no streams of tenant 'dev' at all"),
+        None,
+    ]
+
+
+async def test_a_loki_that_is_asked_too_often_says_when_to_come_back() -> None:
+    throttled = LokiServer(status="429 Too Many Requests", body=b"slow", more=("Retry-After: 45",))
+    async with throttled.run() as server, loki(server.url) as source:
+        first = await read(source, {"at": NOON_NS}, 30)
+        server.status, server.body = "200 OK", None
+        server.push(NOON_NS + 1, "x", app="temporal")
+        held = await read(source, first.cursor, 60)
+        assert (why(held), len(server.asked)) == ((MissingCode.DROPPED, "the Loki asks to wait until 12:01:15"), 1)
+        assert texts(await read(source, held.cursor, 75)) == ["x"]
 
 
 async def test_after_long_away_a_backlog_is_passed_over_and_said() -> None:
@@ -183,7 +304,27 @@ FAILURES = [
     ("503 Service Unavailable", b"ingester is starting", MissingCode.TARGET_DOWN, "Unavailable: ingester is"),
     ("429 Too Many Requests", b"too many outstanding requests", MissingCode.DROPPED, "too many"),
     ("404 Not Found", b"404 page not found", MissingCode.ABSENT, "no Loki at this address"),
-    ("400 Bad Request", b"parse error at line 1", MissingCode.PARSE, "parse error at line 1"),
+    ("400 Bad Request", b"parse error at line 1, col 21: syntax error: unexpected $end, expecting STRING or ip",
+     MissingCode.PARSE, "fix the query"),
+    ("400 Bad Request", b"parse error : queries require at least one regexp or equality matcher that does not have an "
+     b"empty-compatible value.", MissingCode.PARSE, "fix the query"),
+    ("400 Bad Request", b"query blocked by policy", MissingCode.FORBIDDEN, "blocked_queries"),
+    ("400 Bad Request", b"max entries limit per query exceeded, limit > max_entries_limit_per_query (11 > 10)",
+     MissingCode.DROPPED, "set max_entries"),
+    ("400 Bad Request", b"the query time range exceeds the limit (query length: 960h0m0s, limit: 30d1h)",
+     MissingCode.DROPPED, "max_query_length"),
+    ("400 Bad Request", b"end timestamp must not be before or equal to start time", MissingCode.DROPPED, "clocks"),
+    ("400 Bad Request", b"the query would read too many bytes (query: 5.4 GB, limit: 1 GB)", MissingCode.DROPPED,
+     "max_query_bytes_read"),
+    ("400 Bad Request", b"tenant ID 'a/b' contains unsupported character '/'", MissingCode.FORBIDDEN, "set [clusters"),
+    ("500 Internal Server Error", b"multiple org IDs present", MissingCode.FORBIDDEN, "one tenant"),
+    ("500 Internal Server Error", b"rpc error: code = ResourceExhausted desc = grpc: received message larger than max "
+     b"(4857555 vs. 4194304)", MissingCode.DROPPED, "grpc_server_max_recv_msg_size"),
+    ("504 Gateway Timeout", b"request timed out, decrease the duration of the request or add more label matchers "
+     b"(prefer exact match over regex match) to reduce the amount of data processed", MissingCode.TIMEOUT,
+     "add label matchers"),
+    ("401 Unauthorized", b"<html>\n<head><title>401 Authorization Required</title></head>", MissingCode.FORBIDDEN,
+     "401 Unauthorized"),
     ("302 Found", b"<html>login</html>", MissingCode.TARGET_DOWN, "302 Found to nowhere"),
     ("200 OK", b"<html>login</html>", MissingCode.PARSE, "not from a Loki"),
     ("200 OK", b"", MissingCode.PARSE, "not from a Loki"),
@@ -201,7 +342,8 @@ async def test_a_loki_in_trouble_is_missing_with_its_reason_and_nothing_is_lost(
         server.push(NOON_NS, "x", app="temporal")
         batch = await read(source, {"at": NOON_NS}, 30)
         assert (why(batch)[0], batch.read, batch.lines) == (code, False, ())
-        assert words in why(batch)[1]
+        assert batch.missing is not None
+        assert words in f"{batch.missing.detail}: {advice(batch.missing)}"
         server.status, server.body = "200 OK", None
         after = await read(source, batch.cursor, 60)
         assert (texts(after), after.span_sec) == (["x"], 60.0)

@@ -60,6 +60,7 @@ async def a_worker(
         name = "{folder.name}"
         interval_sec = 2
         prometheus = {{ url = "{prometheus}", bearer_token = "{TOKEN}" }}
+        logs.files = ["{folder}/nowhere.log"]
     """)
     settings = load_settings(folder / "copilot.toml")
     environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": otlp, "OTEL_BSP_SCHEDULE_DELAY": "200"}
@@ -76,7 +77,8 @@ async def a_worker(
 
 
 def a_cycle(receiver: Receiver) -> bool:
-    wanted = {"cycle", "POST prometheus", "RunActivity:evaluate_health", "store", "store INSERT_SNAPSHOT"}
+    wanted = {"cycle", "POST prometheus", "RunActivity:evaluate_health", "store", "store INSERT_SNAPSHOT",
+              "RunActivity:query_logs"}  # fmt: skip
     return wanted <= receiver.names
 
 
@@ -111,7 +113,8 @@ async def test_a_cycle_is_a_trace_and_is_measured_and_the_log_is_json(
     assert counted.keys() >= OURS
     assert "temporal_workflow_task_execution_latency_seconds" in counted
     assert {s.labels["cluster"] for s in counted["copilot_worker_cycle_seconds"].samples} == {tmp_path.name}
-    assert [s.value for s in counted["copilot_failed_fetches"].samples] == [0]
+    failed = {s.labels["source"]: s.value > 0 for s in counted["copilot_failed_fetches"].samples}
+    assert failed == {"prometheus": False, "logs": True}, "CopilotSourceFails looks at these"
 
 
 async def test_a_source_that_fails_is_counted_by_otlp_and_logged_with_its_ids(

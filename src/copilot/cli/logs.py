@@ -70,7 +70,7 @@ def _table(lines: int, titles: dict[str, list["TrackedPattern"]], width: int) ->
 
 def _log_lines(file: Path) -> Iterator["LogLine"]:
     """The log lines of a file, or of a saved answer of a Loki. SourceError where it cannot be read."""
-    from copilot.logs.lines import parse_line, parse_lines
+    from copilot.logs.events import parse_entries, parse_lines
     from copilot.sources.logs.loki import read_streams
 
     try:
@@ -78,10 +78,10 @@ def _log_lines(file: Path) -> Iterator["LogLine"]:
             start = opened.read(300)
             opened.seek(0)
             if start.startswith(b"{") and b'"resultType"' in start:
-                entries = read_streams(opened.read())
-                yield from filter(None, (parse_line(e.line, time=e.at, labels=e.labels) for e in entries))
+                entries = sorted(read_streams(opened.read()), key=lambda e: e.at)
+                yield from parse_entries((e.at, e.line, e.labels) for e in entries)
             else:
-                yield from parse_lines(opened)
+                yield from parse_lines(opened, file.name)
     except SourceError as error:
         raise SourceError(error.code, error.detail, asked=str(file)) from error
     except (OSError, EOFError, zlib.error) as error:

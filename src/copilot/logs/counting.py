@@ -104,8 +104,8 @@ class TrackedPattern(BaseModel):
 
     @property
     def bad(self) -> bool:
-        """Whether it was logged as a warning or worse, or without a level."""
-        return self.level == NO_LEVEL or self.level >= WARN
+        """Whether it was logged as a warning or worse. Lines without a level are not known to be."""
+        return self.level >= WARN
 
     @property
     def shown(self) -> bool:

@@ -1,17 +1,14 @@
-"""Lines of a Temporal server's log: level, service, time and text, in every format the server writes.
-
-Server 1.32 writes four: JSON by zap (`ts`, `level`, `msg`), JSON by slog (`time`, `level`, `msg`; dev server), zap's
-console (tabs, the fields as JSON at the end), and slog's text (`key=value`). Other lines are text without a level.
-"""
+"""Log lines as they are counted: level, service, time and text. Lines without a known form are text without a level."""
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from whenever import Instant, OffsetDateTime
+
+from copilot.logs.formats import LEVEL_KEYS, TIME_KEYS, Written, first_of, read_written
 
 LevelName: TypeAlias = Literal["", "debug", "info", "warn", "error", "fatal"]
 LEVELS: Final[tuple[LevelName, ...]] = ("", "debug", "info", "warn", "error", "fatal")
@@ -23,14 +20,21 @@ MAX_TEXT = 2_000
 SERVER = "server"
 _LEVEL_OF: Mapping[str, int] = {
     **{name: number for number, name in enumerate(LEVELS) if name},
-    **{"trace": 1, "warning": WARN, "dpanic": 5, "panic": 5, "critical": 5},
+    **{"trace": 1, "notice": 2, "information": 2, "warning": WARN, "err": 4, "dpanic": 5, "panic": 5, "critical": 5},
+    **{"crit": 5, "alert": 5, "emerg": 5, "emergency": 5},
 }
-_SLOG = re.compile(r'([A-Za-z_][\w.\-]*)=("(?:[^"\\]|\\.)*"|\S*)')
-_CONSOLE = re.compile(r"^(\d{4}-\d\d-\d\dT\S+)\t([A-Za-z]+)\t")
 _ERRORS = ("error", "Error", "err")
 _INSTEAD_OF_MESSAGE = ("component", "lifecycle", "shard-update")
 _NO_COLON = re.compile(r"([+-]\d\d)(\d\d)$")
-_SERVICE_LABELS = ("service", "temporal_service", "component", "container", "service_name", "app", "job")
+_LEVEL_LABELS = ("level", "severity", "severity_text", "detected_level")
+_SERVICE_LABELS = (
+    "app_kubernetes_io_component", "temporal_service", "component", "service", "container", "container_name",
+    "k8s_container_name", "pod", "pod_name", "k8s_pod_name", "service_name", "app", "job", "filename",
+)  # fmt: skip
+_UNNAMED = frozenset({"pod", "pod_name", "k8s_pod_name", "filename"})
+"""Labels whose values change from pod to pod: a service is found in them, but they name none themselves."""
+_SERVICES = frozenset({"frontend", "internal-frontend", "history", "matching", "worker"})
+_OF_TEMPORAL = re.compile(r"(?:^|[-_/])temporal[-_](internal-frontend|frontend|history|matching|worker)(?=[-_/.]|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,53 +55,22 @@ class LogLine:
 def parse_line(raw: str, *, time: int | None = None, labels: Mapping[str, str] | None = None) -> LogLine | None:
     """A line of a file, or of a log store with its time in nanoseconds and its stream's labels. None for an empty line,
     and for one that continues the line before (a stack trace)."""
-    if not raw or raw.isspace() or raw[0] in " \t":
+    return line_of(read_written(raw), time=time, labels=labels)
+
+
+def line_of(written: Written, *, time: int | None = None, labels: Mapping[str, str] | None = None) -> LogLine | None:
+    """See `parse_line`. Its own level, service and time go before those of its wrappers, those before the store's."""
+    raw, fields = written.text, written.fields or {}
+    if not fields and (not raw or raw.isspace() or raw[0] in " \t"):
         return None
-    fields = _fields(raw)
-    service = next((labels[key][:40] for key in _SERVICE_LABELS if labels.get(key)), SERVER) if labels else SERVER
-    if fields is None:
-        return LogLine(raw.rstrip()[:MAX_TEXT], NO_LEVEL, service, time if time is not None else "")
-    level = _LEVEL_OF.get(str(fields.get("level", "")).lower(), NO_LEVEL)
-    written = time if time is not None else str(fields.get("ts") or fields.get("time") or "")
-    return LogLine(_text(fields)[:MAX_TEXT], level, _service(fields, service), written)
-
-
-def parse_lines(raw_lines: Iterable[bytes]) -> Iterator[LogLine]:
-    """The log lines among the lines of a file; bytes after the first 64,000 of a line are ignored."""
-    for raw in raw_lines:
-        if line := parse_line(raw[:MAX_LINE_BYTES].decode("utf-8", "replace").rstrip("\r\n")):
-            yield line
-
-
-def _fields(raw: str) -> Mapping[str, Any] | None:
-    if raw[0] == "{":
-        try:
-            found = json.loads(raw)
-        except (ValueError, RecursionError):
-            return None
-        return found if isinstance(found, dict) and ("msg" in found or "message" in found) else None
-    if console := _CONSOLE.match(raw):
-        return _console(raw, console)
-    if raw.startswith("time=") and " level=" in raw[:80]:
-        return {key: _unquoted(value) for key, value in _SLOG.findall(raw)}
-    return None
-
-
-def _console(raw: str, head: re.Match[str]) -> Mapping[str, Any]:
-    """`time level [logger] message [{fields}]`; zap omits what is empty."""
-    words = raw[head.end() :].rstrip("\n").split("\t")
-    fields: dict[str, Any] = {}
-    if words[-1].startswith("{"):
-        with suppress(ValueError, RecursionError):
-            fields = dict(json.loads(words[-1]))
-            words.pop()
-    return {**fields, "ts": head[1], "level": head[2], "msg": " ".join(words)}
-
-
-def _unquoted(value: str) -> str:
-    with suppress(ValueError):
-        return str(json.loads(value)) if value.startswith('"') else value
-    return value.strip('"')
+    labels = {**(labels or {}), **written.labels} if written.labels else labels or {}
+    level = _LEVEL_OF.get(first_of(fields, LEVEL_KEYS).lower(), NO_LEVEL)
+    if level == NO_LEVEL:
+        names = (written.level, *(labels.get(key, "") for key in _LEVEL_LABELS))
+        level = next((_LEVEL_OF[name.lower()] for name in names if name.lower() in _LEVEL_OF), NO_LEVEL)
+    at = time if time is not None else first_of(fields, TIME_KEYS) or written.time
+    text = _text(fields) or raw.rstrip()
+    return LogLine(text[:MAX_TEXT], level, _service(fields, labels), at)
 
 
 def _text(fields: Mapping[str, Any]) -> str:
@@ -112,11 +85,24 @@ def _text(fields: Mapping[str, Any]) -> str:
     return words
 
 
-def _service(fields: Mapping[str, Any], otherwise: str) -> str:
-    if isinstance(found := fields.get("service"), str) and found:
-        return found[:40]
-    matching = str(fields.get("component", "")).startswith("matching")
-    return "history" if "shard-id" in fields else "matching" if matching else otherwise
+def _service(fields: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    """`history` whether the line says so or its pod is `temporal-history-0`; a label's own value where no label names
+    a service of Temporal's."""
+    if found := first_of(fields, ("service",)):
+        return _of_temporal(found) or found[:40]
+    if "shard-id" in fields:
+        return "history"
+    if str(fields.get("component", "")).startswith("matching"):
+        return "matching"
+    there = {key: labels[key] for key in _SERVICE_LABELS if labels.get(key)}
+    names = (_of_temporal(value) or value for value in there.values())
+    known = next((name for name in names if name in _SERVICES), "")
+    return known or next((value[:40] for key, value in there.items() if key not in _UNNAMED), SERVER)
+
+
+def _of_temporal(text: str) -> str:
+    match = _OF_TEMPORAL.search(text)
+    return match[1] if match else ""
 
 
 def _instant(time: str | int) -> Instant | None:

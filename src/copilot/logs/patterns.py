@@ -100,11 +100,14 @@ class PatternBook:
 
     def __init__(self, own: Sequence[KnownPattern] = ()) -> None:
         self.patterns = tuple({p.name: p for p in (*PATTERNS, *own)}.values())
+        self._words = tuple((word, p.name) for p in self.patterns for word in p.words)
+        self._by_regex = frozenset(p.name for p in self.patterns if p.regex is not None)
 
     def match(self, line: LogLine) -> tuple[str, ...]:
         """The names of all patterns the line matches."""
         lowered = line.text.lower()
-        return tuple(p.name for p in self.patterns if p.matches(line, lowered))
+        maybe = self._by_regex | {name for word, name in self._words if word in lowered}
+        return tuple(p.name for p in self.patterns if p.name in maybe and p.matches(line, lowered)) if maybe else ()
 
 
 def validate_regex(text: str) -> re.Pattern[str]:

@@ -139,8 +139,8 @@ def observe_activities(settings: Settings, meter: MetricMeter = MetricMeter.noop
     )
 
 
-def log_activities(settings: Settings) -> LogActivities:
-    """What reads the logs of the configured clusters."""
+def log_activities(settings: Settings, meter: MetricMeter = MetricMeter.noop) -> LogActivities:
+    """What reads the logs of the configured clusters, and counts on the meter."""
     return LogActivities(
         redact=partial(redacted, addresses=settings.redact_addresses),
         logs={
@@ -148,6 +148,7 @@ def log_activities(settings: Settings) -> LogActivities:
             for c in settings.clusters
             if (logs := c.logs) is not None
         },
+        meter=meter,
     )
 
 
@@ -170,7 +171,7 @@ async def run_worker(settings: Settings) -> None:
     async with AsyncExitStack() as closing:
         closing.enter_context(traced("worker", models=settings.models.any))
         await closing.enter_async_context(measuring_process(meter))
-        observing, logs = observe_activities(settings, meter), log_activities(settings)
+        observing, logs = observe_activities(settings, meter), log_activities(settings, meter)
         closing.push_async_callback(close, observing, logs)
         models, knowledge = bootstrap.models(settings.models), bootstrap.knowledge(settings.knowledge)
         client = await bootstrap.connected(settings.temporal, waiting=partial(say, form=form))

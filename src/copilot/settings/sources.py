@@ -108,8 +108,9 @@ _HEADER = valid(re.compile("[ -~]*").fullmatch, "a header can hold printable ASC
 
 class LokiSettings(HttpSourceSettings):
     """A Loki. `url` is the part before `/loki/api/v1/query_range`. `query` selects the logs of the watched servers, for
-    example `{app="temporal"}`; `tenant` is sent as X-Scope-OrgID. `max_entries` per query must not exceed the server's
-    max_entries_limit_per_query. Lines are read when they are `delay_sec` old, so that late ones are not missed."""
+    example `{namespace="temporal", container=~"temporal-(frontend|history|matching|worker)"}`; `tenant` is sent as
+    X-Scope-OrgID. One query gives at most `max_entries` lines, fewer after queries that timed out or whose answers were
+    too large. Lines are read when they are `delay_sec` old; those up to a minute late are read too."""
 
     section = "logs.loki"
 

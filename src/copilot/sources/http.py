@@ -148,13 +148,15 @@ async def fetch(
     max_bytes: int,
     error_bytes: int = 0,
     what: str = "answer",
+    cut_off: type[SourceError] = SourceError,
     headers: Mapping[str, str],
     **request: Any,
 ) -> tuple[bytes, str]:
     """The body, decompressed up to `max_bytes` so that a small package cannot fill the memory, and its content type.
 
     SourceError: from `refusal`, which gets `error_bytes` of the body; target_down without a connection; parse where the
-    answer broke off or is not encoded as requested; dropped where it is larger."""
+    answer broke off or is not encoded as requested; dropped where it is larger. `cut_off` is the kind of error for an
+    answer that broke off or is larger."""
     read = bytearray()
     try:
         async with client.stream(method, url, headers={"Accept-Encoding": "gzip", **headers}, **request) as response:
@@ -165,12 +167,12 @@ async def fetch(
                 raise refusal(response, bytes(read[:error_bytes]))
             await _read(response, read, max_bytes, what)
     except (httpx.RemoteProtocolError, httpx.ReadError) as error:
-        raise unreadable(f"the answer broke off: {_root_cause(error)}") from error
+        raise cut_off(MissingCode.PARSE, f"the answer broke off: {_root_cause(error)}") from error
     except httpx.HTTPError as error:
         raise SourceError(MissingCode.TARGET_DOWN, _root_cause(error)) from error
     if len(read) > max_bytes:
         detail = f"the {what} is larger than {max_bytes / 1e6:g} MB, the limit for one {what}"
-        raise SourceError(MissingCode.DROPPED, detail)
+        raise cut_off(MissingCode.DROPPED, detail)
     return bytes(read), response.headers.get("content-type", "")
 
 

@@ -130,12 +130,17 @@ class ObserveActivities:
         )
 
     def _count_reads(self, cluster: str, parts: Mapping[str, Signals]) -> None:
-        reads = self.meter.create_counter("copilot_fetches", "Reads of a source")
-        failed = self.meter.create_counter("copilot_failed_fetches", "Reads of a source that gave not one reading")
         for source, signals in parts.items():
             empty = signals.readings and not any(signals.covered(i) for i in signals.readings)
-            reads.add(1, {"cluster": cluster, "source": source})
-            failed.add(1 if empty else 0, {"cluster": cluster, "source": source})
+            count_read(self.meter, cluster, source, failed=bool(empty))
+
+
+def count_read(meter: MetricMeter, cluster: str, source: str, *, failed: bool) -> None:
+    """Count a read of a source; `failed`: it gave not one reading."""
+    labels = {"cluster": cluster, "source": source}
+    meter.create_counter("copilot_fetches", "Reads of a source").add(1, labels)
+    failures = meter.create_counter("copilot_failed_fetches", "Reads of a source that gave not one reading")
+    failures.add(1 if failed else 0, labels)
 
 
 @dataclass(frozen=True)
@@ -150,11 +155,12 @@ class WatchedLogs:
 @dataclass(frozen=True)
 class LogActivities:
     """The log watcher's activity, over the logs of each cluster that has some. `redact` takes secrets out of what is
-    counted."""
+    counted; `meter` counts reads."""
 
     redact: Redact
     logs: Mapping[str, WatchedLogs] = field(default_factory=dict)
     now: Callable[[], Instant] = Instant.now
+    meter: MetricMeter = MetricMeter.noop
 
     @activity.defn
     async def query_logs(self, ask: m.QueryLogs) -> m.LogsQueried:
@@ -166,6 +172,7 @@ class LogActivities:
         now, window_sec = self.now(), watched.window_sec
         memory = read_document(LogMemory, ask.memory, "log_memory.incompatible") or LogMemory()
         batch = await watched.source.read(ask.cursor, now, ask.deadline_sec)
+        count_read(self.meter, ask.cluster, "logs", failed=batch.missing is not None)
         if not batch.read or batch.span_sec is None:
             seen = current_reading(memory, now, window_sec, batch.missing)
         else:

@@ -20,13 +20,14 @@ C = TypeVar("C", bound=BaseModel)
 class LogBatch:
     """The lines since the cursor, and the next cursor. `span_sec`: the seconds over which they were written; None at
     the first read, which gives no lines. `missing`: why some lines could not be read; with `read` False none could, and
-    the cursor did not move."""
+    the cursor did not move. `note`: how far they were read where some were left for the next reading."""
 
     cursor: Cursor
     lines: Sequence[LogLine] = field(default=())
     span_sec: float | None = None
     missing: Missing | None = None
     read: bool = True
+    note: str = ""
 
 
 class LogSource(Protocol):

@@ -18,7 +18,8 @@ from typing import BinaryIO
 from pydantic import BaseModel
 from whenever import Instant
 
-from copilot.logs.lines import MAX_LINE_BYTES, LogLine, parse_lines
+from copilot.logs.events import parse_lines
+from copilot.logs.lines import MAX_LINE_BYTES, LogLine
 from copilot.rules.signals.readings import Missing, MissingCode
 from copilot.sources import ThrottledLog
 from copilot.sources.logs import Cursor, LogBatch, cursor_as
@@ -141,7 +142,7 @@ class FileLogs:
             within, whole = cut == 0, whole[cut:] if cut else b""
         if end == 0 and len(chunk) >= MAX_LINE_BYTES:
             end, within, whole = len(chunk), True, b"" if within else chunk
-        return list(parse_lines(whole.split(b"\n"))), _place(file, offset + end, within=within)
+        return list(parse_lines(whole.split(b"\n"), path.name)), _place(file, offset + end, within=within)
 
 
 def _is_text(path: Path) -> bool:
