@@ -15,9 +15,10 @@ from tests.properties.test_state_machine import EXPLAINING, rates, ticks, with_r
 
 GROUPS = {
     "primary": "state_transitions workflow_completion history frontend matching poller workflow_tasks activity_tasks "
-    "persistence demand system_workers",
+    "persistence demand system_workers queries visibility",
     "amplifier": "persistence_contention connection_pool queue worker cache shard grpc runtime host throttling deploy "
-    "log_patterns clients calls",
+    "log_patterns clients calls visibility_store history_length workflow_lock schedules nexus archival replication "
+    "certificates",
     "worker": "workers worker_cache worker_poll worker_tasks version",
 }
 """The groups of signals."""

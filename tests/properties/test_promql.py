@@ -22,7 +22,7 @@ NAMES = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 CHILDREN = ("expr", "lhs", "rhs", "vector_selector", "param")
 # Families a healthy cluster does not show: lazy ones (reference signals.md §E) and what SQLite does not have.
 LAZY = re.compile(
-    r"workflow_(failed|timeout|terminate|cancel)|.*_errors?(_.*)?|sharditem_removed_count|shard_closed_count"
+    r"archiver_.*|replication_latency_bucket|nexus_.*|schedule_.*|circuit_breaker_.*|certificates_.*|service_panics|dlq_writes|workflow_(failed|timeout|terminate|cancel)|.*_errors?(_.*)?|sharditem_removed_count|shard_closed_count"
     r"|dlq_message_count|task_write_latency_count|persistence_sql_.*|.*_timeout|failed_workflow_tasks|activity_task_fail|poll_timeouts"
     r"|temporal_(sticky_cache_(miss|total_forced_eviction)|long_request_failure|.*_failed)(_total)?"
 )

@@ -25,6 +25,7 @@ from copilot.errors import SourceError
 from copilot.metrics import promql
 from copilot.metrics.answers import by_group, merge_dialects
 from copilot.metrics.dialects import Dialect, dialect_by_name, known_names, raw_name
+from copilot.metrics.processes import OWN_RESTARTS
 from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of, read_scrapes
 from copilot.metrics.window import Page, ScrapeWindow, TargetScrapes, Vector, compute, epoch_seconds
 from copilot.rules.signals.expressions import Gauge, Leaf, Quantile, Rate, Role, leaves, rate, server
@@ -276,9 +277,11 @@ async def test_17_promql_and_the_direct_computation_agree_on_the_same_samples(wa
     plain, suffixed = dialect_by_name("sdk default"), dialect_by_name("sdk suffixed")
     cases: list[Case] = [
         ("odd", "server", ODD, (dialect_by_name("server"),)),
-        ("server", "server", tuple(x for x in TAXONOMY if x.series.role == "server"), (dialect_by_name("server"),)),
+        # Temporal's own worker has a page of its own; on one of other services its restarts are theirs.
+        ("server", "server", tuple(x for x in TAXONOMY if x.series.role == "server" and x != OWN_RESTARTS),
+         (dialect_by_name("server"),)),
         ("worker", "worker", tuple(x for x in TAXONOMY if x.series.role == "worker"), (plain, suffixed)),
-    ]
+    ]  # fmt: skip
     watching, at = watched.there, watched.odd_at
     compared = dict.fromkeys((Rate, Gauge, Quantile), 0)
     differ: list[str] = []

@@ -48,7 +48,7 @@ async def test_an_update_keeps_place_focus_open_details_elements_and_the_chosen_
             "kept[0] === document.activeElement && kept[1] === document.querySelector('.logs') && kept[2] === scrollY"
         )
         opened = await seen.page.locator("details[open]").evaluate_all("all => all.map(d => d.dataset.key)")
-        assert opened == ["story", "sample b"]
+        assert opened == ["story", "processes", "sample b"]
         seen.nothing_wrong()
 
 

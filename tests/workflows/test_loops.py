@@ -34,7 +34,7 @@ async def test_every_loop_of_a_cluster_is_reported_with_its_problem(client: Clie
     reports = await loop_reports(settings)
     assert [loop.workflow_id for loop in reports] == [observe_id(name), scheduled_id(name), prune_id(name)]
     assert (reports[0].state, reports[0].well) == ("running", False)
-    assert "does `copilot worker` run?" in reports[0].problem
+    assert "does `copilot worker` run" in reports[0].problem
     observed.store.away = True
     async with observed.worker():
         await observed.cycles(2)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from copilot.api.deps import Deps
 from copilot.api.errors import CALLER, ErrorBody, Problem
@@ -45,10 +46,26 @@ def routes(deps: Deps, cache: VerdictCache, max_streams: int, max_per_caller: in
             limit, which = (max_streams, "") if full[0] else (max_per_caller, "_per_caller")
             message = f"{limit} event streams are open: poll /status, or raise max_event_streams{which} of [api]"
             raise Problem(503, "too_many_listeners", message, headers={"retry-after": str(RETRY_AFTER_SEC)})
-        stream = _events(deps, cache, cluster, last_event_id, counted(listeners, caller))
-        return StreamingResponse(stream, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+        headers = {"x-accel-buffering": "no"}
+        stream = _events(deps, cache, cluster, last_event_id)
+        return Counted(stream, media_type="text/event-stream", headers=headers, place=counted(listeners, caller))
 
     return router
+
+
+class Counted(StreamingResponse):
+    """Holds its place among the listeners until it has ended: an abandoned generator ends much later."""
+
+    def __init__(
+        self, stream: AsyncIterator[str], media_type: str, headers: dict[str, str],
+        place: AbstractAsyncContextManager[None],
+    ) -> None:  # fmt: skip
+        super().__init__(stream, media_type=media_type, headers=headers)
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._place:
+            await super().__call__(scope, receive, send)
 
 
 @asynccontextmanager
@@ -63,12 +80,9 @@ async def counted(listeners: Counter[str], caller: str) -> AsyncIterator[None]:
             del listeners[caller]
 
 
-async def _events(
-    deps: Deps, cache: VerdictCache, cluster: str, last_id: str | None, place: AbstractAsyncContextManager[None]
-) -> AsyncIterator[str]:
-    """Holds its place among the listeners while it is open."""
+async def _events(deps: Deps, cache: VerdictCache, cluster: str, last_id: str | None) -> AsyncIterator[str]:
     sent = float("-inf")
-    async with place, aclosing(cache.changes(cluster)) as changes:
+    async with aclosing(cache.changes(cluster)) as changes:
         yield f"retry: {RETRY_MS}\n\n"
         async for view in changes:
             # The same for the same content, from any process.

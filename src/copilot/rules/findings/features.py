@@ -9,13 +9,13 @@ from copilot.rules.model import ActionType
 FEW = 3.0
 ONCE = 0.5
 DELAYED_SEC = 60.0
-WRITES = "visibility.writes_failed_per_sec"
+WRITES = "visibility_store.writes_failed_per_sec"
 _SCHEDULES = {what: f"schedules.{what}_per_sec" for what in ("missed", "dropped", "failed")}
 
 
 def _visibility_failing(context: FindingContext) -> Found | None:
     """Workflows cannot be listed, or lists are stale; workflows run as ever."""
-    gates, delay = context.firing(pressure.LISTS_FAILING), context.value("visibility.delay_p99_sec") or 0.0
+    gates, delay = context.firing(pressure.LISTS_FAILING), context.value("visibility_store.delay_p99_sec") or 0.0
     slow = bool(context.firing(*SERVER_REFUSES, *SERVER_SLOW))
     writes = context.events(WRITES) >= FEW
     late = delay > DELAYED_SEC and not slow
@@ -24,7 +24,7 @@ def _visibility_failing(context: FindingContext) -> Found | None:
     row = context.top_row(WRITES) if writes else None
     kind = row.label("error_type") if row else None
     evidence = present(failing=bool(gates), stale=not gates, delay=delay if late else None, kind=kind, fine=not slow)
-    return Found(gates, evidence, signals=(WRITES, "visibility.delay_p99_sec"))
+    return Found(gates, evidence, signals=(WRITES, "visibility_store.delay_p99_sec"))
 
 
 def _schedules_missing(context: FindingContext) -> Found | None:

@@ -131,7 +131,7 @@ def _frontend_slow(context: FindingContext) -> Found | None:
     if not gates:
         return None
     wait_ms = context.value("shard.semaphore_latency_p99_ms") or 0.0
-    lock_ms = context.value("history.workflow_lock_latency_p99_ms") or 0.0
+    lock_ms = context.value("workflow_lock.latency_p99_ms") or 0.0
     of_shard, of_lock = wait_ms > LONG_WAIT_MS, lock_ms > LONG_WAIT_MS
     evidence = present(
         shard_ms=wait_ms if of_shard else None, lock_ms=lock_ms if of_lock else None, other=not (of_shard or of_lock)

@@ -123,9 +123,9 @@ def _queries_unanswered(context: FindingContext) -> Found | None:
 
 def _history_too_long(context: FindingContext) -> Found | None:
     """A workflow's history comes near the limit at which the server ends the workflow."""
-    events = context.value("history.longest_events") or 0.0
+    events = context.value("history_length.longest_events") or 0.0
     over = max((bound for bound in LONG_HISTORIES if events > bound), default=0.0)
-    return Found([], {"over": over}, signals=("history.longest_events",)) if over else None
+    return Found([], {"over": over}, signals=("history_length.longest_events",)) if over else None
 
 
 def _sticky_cache_thrash(context: FindingContext) -> Found | None:
