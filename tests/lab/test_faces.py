@@ -159,8 +159,8 @@ async def first_event(app: FastAPI) -> dict[str, Any]:
 
     scope: dict[str, Any] = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "path": "/events",
-        "raw_path": b"/events", "query_string": b"", "headers": [(b"host", b"localhost")], "scheme": "http", "client": None, "server": None,
-        "root_path": "",
+        "raw_path": b"/events", "query_string": b"", "headers": [(b"host", b"localhost")],
+        "scheme": "http", "client": None, "server": None, "root_path": "",
     }  # fmt: skip
     await app(scope, receive, send)
     told: dict[str, Any] = json.loads(said)
