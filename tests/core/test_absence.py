@@ -181,7 +181,6 @@ def test_no_traffic_is_covered_has_no_value_and_is_not_zero() -> None:
     assert (signals.value("poller.pending_polls") or 0) > 10
     assert set(signals.missing) == {
         *("connection_pool.utilization_pct", "shard.owned_count", "runtime.heap_bytes"),
-        *("certificates.expired", "certificates.expiring"),
         # New in some release, and the page does not say which one it is of.
         *("runtime.panics_per_sec", "queue.dlq_writes_per_sec", "nexus.blocked_per_sec"),
     }

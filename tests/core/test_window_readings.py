@@ -18,7 +18,7 @@ def healthy(grown: float = 0.01) -> tuple[Pages, Pages]:
 
 def test_a_healthy_cluster_has_every_signal_its_pages_hold() -> None:
     signals = read(*healthy(), at=61)
-    assert set(signals.missing) == {"connection_pool.utilization_pct", "certificates.expired", "certificates.expiring"}
+    assert set(signals.missing) == {"connection_pool.utilization_pct"}
     assert signals.targets == {"server": 1, "worker": 1}
     assert signals.value("poller.pending_polls") == 21 + 13
     assert signals.value("workers.workflow_slots_available") == 50

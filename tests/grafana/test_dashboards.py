@@ -221,10 +221,8 @@ EVERY = {"15s": (15, "1m"), "60s": (60, "4m")}
 NOT_HERE = {
     "connection_pool.utilization_pct",
     "replication.delay_p99_sec",
-    "certificates.expired",
-    "certificates.expiring",
 }
-"""SQLite has no pool of connections; one cluster has no replication, and no TLS has no certificates."""
+"""SQLite has no pool of connections; one cluster has no replication."""
 
 
 @pytest.mark.servers
