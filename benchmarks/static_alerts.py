@@ -43,7 +43,7 @@ PROTOCOL = """\
 """Written before the first run."""
 HERE = Path(__file__).parent
 RULES, RESULTS = HERE / "static_alerts.yaml", HERE / "static_alerts.json"
-PUBLIC = Path(os.environ.get("COPILOT_PUBLIC_CASES", "/work/shared/data/public"))
+PUBLIC = Path(os.environ.get("COPILOT_PUBLIC_CASES", HERE.parents[1] / "shared" / "data" / "public"))
 STEP_SEC, PAST_SEC, APART_SEC = 15.0, 300.0, 7200.0
 LAB_FROM = Instant.from_utc(2026, 2, 1)
 BOUNDS_SEC = (0.01, 0.05, 0.1, 0.15, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 1800.0, 3600.0)

@@ -48,11 +48,12 @@ def described(processes: Iterable[ProcessRead], vector_of: Callable[[Leaf], Vect
         for instance, *names in _groups(vector_of(SDK)):
             versions[instance].update(names)
         restarts["worker"] = by_instance(RESTARTS)
+    starts = {role: by_instance(STARTED[role]) for role in {p.role for p in processes if p.started is None}}
     for process in processes:
         if process.missing is not None:
             yield process
             continue
-        started = by_instance(STARTED[process.role]).get(process.instance) if process.started is None else None
+        started = starts[process.role].get(process.instance) if process.started is None else None
         yield replace(
             process,
             services=tuple(sorted(services[process.instance] - {""})),

@@ -131,8 +131,8 @@ class RoleQueries:
         self._chosen = chosen is not None
         suffixes = [d.counter for d in self._possible] if role == "server" else [""]
         self._presence = tuple(dict.fromkeys(settings.prefix + PRESENCE_METRIC[role] + suffix for suffix in suffixes))
-        prefixed = [replace(d, prefix=self._prefix) for d in self._possible]
-        self._counters = tuple(dict.fromkeys(dialects.anchor_names(d)[0] for d in prefixed))
+        self._anchors = [dialects.anchor_names(replace(d, prefix=self._prefix)) for d in self._possible]
+        self._counters = tuple(dict.fromkeys(marks[0] for marks in self._anchors))
         self._worker_role = []
         if role == "server":
             family, only = WORKER_ROLE.family, WORKER_ROLE.match
@@ -145,14 +145,13 @@ class RoleQueries:
 
     def targets(self) -> str:
         """The sample names the role's targets have, how many samples of the presence metric, and which are up."""
-        prefixed = [replace(d, prefix=self._prefix) for d in self._possible]
-        anchors = dict.fromkeys([*(mark for d in prefixed for mark in dialects.anchor_names(d)), *self._presence])
+        anchors = dict.fromkeys([*(mark for marks in self._anchors for mark in marks), *self._presence])
         names = promql.selector("", (Matcher("__name__", "=~", "|".join(anchors)), *self.matchers))
         window = promql.duration(self._window)
         selectors = [promql.selector(n, self.matchers) for n in self._presence] + self._worker_role
         counts = " or ".join(f"count_over_time({chosen}[{window}])" for chosen in selectors)
         up, started = (promql.selector(name, self._up) for name in ("up", START_TIME))
-        timers = sorted({dialects.anchor_names(d)[1].removesuffix("_count") for d in prefixed})
+        timers = sorted({marks[1].removesuffix("_count") for marks in self._anchors})
         sums = promql.selector("", (Matcher("__name__", "=~", f"({'|'.join(timers)})_sum"), *self.matchers))
         parts = [
             (answers.NAMES, f"count by (__name__, job, instance) ({names})"),
