@@ -22,7 +22,12 @@ settings.load_profile("suite")
 session.create_loader = cache(session.create_loader)
 
 # Debian package → the program of it that tests drive.
-PROGRAMS = {"chromium": "chromium", "prometheus": "prometheus", "victoria-metrics": "victoria-metrics"}
+PROGRAMS = {
+    "chromium": "chromium",
+    "prometheus": "prometheus",
+    "victoria-metrics": "victoria-metrics",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+}
 OURS = ("COPILOT_", "TEMPORAL_", "AWS_")
 ALLOWED = ("COPILOT_SCREENSHOTS",)
 

@@ -363,4 +363,4 @@ async def test_a_real_cluster_has_every_signal_but_may_not_watch_itself(tmp_path
 
         header, ticks = read_recording(tmp_path / "r.jsonl.gz")
         assert set(header.sources) == {"api", "metrics"}
-        assert [t.value("frontend.reachable") for t in ticks][:2] == [1.0, 1.0]
+        assert {t.value("frontend.reachable") for t in ticks} == {1.0}

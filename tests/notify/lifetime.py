@@ -59,7 +59,10 @@ class Channel:
             return (decision.next_check_at - NOON).total("seconds") if decision.next_check_at is not None else None
         outcome = self.respond(decision.notification)
         self.attempts.append((now, decision.notification, outcome))
-        before, self.state = self.state, after_attempt(self.state, decision.notification, outcome, moment)
+        before, self.state = (
+            self.state,
+            after_attempt(self.state, decision.notification, outcome, moment, self.rules.repeat_interval_sec),
+        )
         assert self.state != before
         self.state = ChannelState.model_validate_json(self.state.model_dump_json())
         return now

@@ -13,6 +13,7 @@ from copilot.settings.notify import ChannelRules, MuteTimeInterval
 
 CLUSTER = '[[clusters]]\nname = "east"\nmetrics = [{ url = "http://127.0.0.1:1/metrics", role = "server" }]\n'
 SLACK = 'name = "ops"\nkind = "slack"\n'
+PUSH = 'name = "am"\nkind = "alertmanager"\n'
 BY_NIGHT = 'mute_time_intervals = [{ start_time = "22:00", end_time = "07:00", location = "UTC" }]\n'
 URL = 'url = "https://hooks.example.org/services/T0/B0/v3rysecret"\n'
 
@@ -47,6 +48,11 @@ def test_by_default_a_channel_gets_critical_and_unknown_of_all_clusters(tmp_path
         (SLACK + URL + 'mute_time_intervals = [{ start_time = "22", end_time = "7:00" }]\n', "not a time of day"),
         (SLACK + URL + BY_NIGHT.replace("UTC", "Mars/Base"), "not a time zone"),
         (SLACK + URL + "repeat_interval_sec = 1\n", "greater than or equal to 60"),
+        (SLACK + URL + 'urls = ["http://v3rysecret"]\n', "slack has no urls"),
+        (PUSH, "alertmanager needs urls"),
+        (PUSH + 'urls = ["am:9093"]\n', "url is not an http:// or https:// URL"),
+        (PUSH + 'url = "http://am:9093"\n', "alertmanager has no url"),
+        (PUSH + 'urls = ["http://am"]\nrepeat_interval_sec = 60\n', "set repeat_interval_sec in Alertmanager's own"),
     ],
 )
 def test_a_mistake_is_named_and_shows_no_secret(tmp_path: Path, channel: str, why: str) -> None:

@@ -46,7 +46,8 @@ def send_tests(
     outcomes = asyncio.run(_tested(settings, channels))
     for each, outcome in zip(channels, outcomes, strict=True):
         result = {"channel": each.name, "kind": each.kind, "delivered": outcome.delivered, "why": outcome.why}
-        line = f"{each.name} ({each.kind}): {'delivered' if outcome.delivered else f'not delivered: {outcome.why}'}"
+        how = "delivered" if outcome.delivered else "not delivered"
+        line = f"{each.name} ({each.kind}): {how}{f': {outcome.why}' if outcome.why else ''}"
         say(json.dumps(result) if as_json else line)
     if not all(outcome.delivered for outcome in outcomes):
         raise typer.Exit(1)

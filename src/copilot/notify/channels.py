@@ -1,5 +1,5 @@
-"""The channels: a webhook, Slack, PagerDuty, and over apprise (the extra `notify`) mail, Teams, Telegram, ntfy and many
-more. Which notifications each gets, and when, is decided in decide.py.
+"""The channels: a webhook, Alertmanager, Slack, PagerDuty, and over apprise (the extra `notify`) mail, Teams, Telegram,
+ntfy and many more. Which notifications each gets, and when, is decided in decide.py.
 
 Text from the cluster is `plain_text` to Slack, which does not interpret it: a task queue named `<!channel>` alerts
 nothing. The text beside the blocks, which push notifications show, is escaped as Slack requires. All events of an
@@ -15,7 +15,7 @@ from html import escape
 from typing import Any, TypeAlias
 
 from copilot.errors import SettingsError
-from copilot.notify import webhook
+from copilot.notify import alertmanager, webhook
 from copilot.notify.decide import Outcome
 from copilot.notify.messages import Message, bounded
 from copilot.notify.webhook import TIMEOUT_SEC, post, secret
@@ -146,5 +146,5 @@ async def send_heartbeat(settings: NotifySettings, message: Message | None = Non
 
 SENDERS: dict[str, Callable[..., Awaitable[Outcome]]] = {
     "webhook": webhook.send, "slack": send_slack, "pagerduty": send_pagerduty, "apprise": send_apprise,
-    "heartbeat": send_heartbeat,
+    "heartbeat": send_heartbeat, "alertmanager": alertmanager.send,
 }  # fmt: skip

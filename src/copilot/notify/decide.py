@@ -136,11 +136,19 @@ def decide(rules: ChannelRules, channel: ChannelState, cluster: ClusterState, no
     return Decision(notification=notification) if due <= now else Decision(next_check_at=due)
 
 
-def after_attempt(channel: ChannelState, notification: Notification, outcome: Outcome, now: Instant) -> ChannelState:
-    """The channel's state after an attempt. One that was refused, or failed for an hour, is given up."""
+def after_attempt(
+    channel: ChannelState,
+    notification: Notification,
+    outcome: Outcome,
+    now: Instant,
+    repeat_interval_sec: float | None = None,
+) -> ChannelState:
+    """The channel's state after an attempt. One that was refused, or failed for an hour, is given up. A retry comes no
+    later than a repeat would."""
     before = channel.attempt if channel.attempt and channel.attempt.notification == notification else None
     tries, first_at = (before.tries + 1, before.first_at) if before else (1, now)
-    pause = max(min(MAX_BACKOFF_SEC, BACKOFF_SEC * 2 ** min(tries - 1, 20)), outcome.retry_after_sec or 0.0)
+    backoff_sec = min(MAX_BACKOFF_SEC, repeat_interval_sec or MAX_BACKOFF_SEC, BACKOFF_SEC * 2 ** min(tries - 1, 20))
+    pause = max(backoff_sec, outcome.retry_after_sec or 0.0)
     next_at = now.add(seconds=min(pause, GIVE_UP_SEC))
     maybe_delivered = channel.maybe_delivered or outcome.doubtful or outcome.delivered
     if outcome.delivered or outcome.final or (next_at - first_at).total("seconds") > GIVE_UP_SEC:

@@ -1,7 +1,7 @@
 """`[[notify]]` of copilot.toml: the channels, and which notifications each one gets. Values only."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, SecretStr, model_validator
 from whenever import Instant, Time
@@ -9,7 +9,7 @@ from whenever import Instant, Time
 from copilot.rules.model import ReportedState
 from copilot.settings.sources import Name, Section, reject, valid, valid_http_url
 
-ChannelKind = Literal["webhook", "slack", "pagerduty", "apprise", "heartbeat"]
+ChannelKind = Literal["webhook", "slack", "pagerduty", "apprise", "heartbeat", "alertmanager"]
 HEARTBEAT: ChannelKind = "heartbeat"
 StateName = Literal["critical", "unknown", "stressed"]
 # kind → the secrets it needs, each given as it is or by a file.
@@ -19,7 +19,11 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "pagerduty": ("key",),
     "apprise": ("url",),
     "heartbeat": ("url",),
+    "alertmanager": (),
 }
+ALERTMANAGER_PUSH_SEC = 60.0
+"""Between two pushes of an alert that fires."""
+ALERTMANAGERS_OWN = ("min_gap_sec", "repeat_interval_sec", "mute_time_intervals")
 OPTIONAL: dict[str, tuple[str, ...]] = {"pagerduty": ("url",)}
 
 
@@ -86,14 +90,16 @@ class NotifySettings(ChannelRules):
     """A channel for notifications: a `webhook` (`url`, and the `secret` that signs), `slack` (the `url` of an incoming
     webhook), `pagerduty` (the integration `key`; `url` for an endpoint other than PagerDuty's default) or `apprise`
     (any `url` that apprise knows; needs the extra `notify`). A `heartbeat` is no notification: the API posts to its
-    `url` while all is well with the Copilot itself, for a service that reports when the posts stop. URLs and keys are
-    secrets: each can come from a file instead, which is read again for every notification.
+    `url` while all is well with the Copilot itself, for a service that reports when the posts stop. An `alertmanager`
+    is pushed an alert every minute while it fires, at each of `urls`, in every state unless `states` is set. URLs and
+    keys are secrets: each can come from a file instead, which is read again for every notification.
 
     The channel is notified about `clusters` (empty: all) in one of `states`, and when that is resolved. Improvements
     and repeated resolves keep `min_gap_sec` between two notifications of one problem. An unresolved problem is notified
     again after `repeat_interval_sec` (unset: never)."""
 
     kind: ChannelKind
+    urls: tuple[SecretStr, ...] = ()
     url: SecretStr | None = None
     url_file: Path | None = None
     key: SecretStr | None = None
@@ -101,18 +107,34 @@ class NotifySettings(ChannelRules):
     secret: SecretStr | None = None
     secret_file: Path | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _alertmanager_groups_and_repeats_itself(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("kind") != "alertmanager":
+            return given
+        own = [name for name in ALERTMANAGERS_OWN if name in given]
+        reject({f"channel {given.get('name')!r}: set {', '.join(own)} in Alertmanager's own configuration": own})
+        pushed = {"states": get_args(StateName), "min_gap_sec": 0.0, "repeat_interval_sec": ALERTMANAGER_PUSH_SEC}
+        return pushed | given
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         required = REQUIRED[self.kind]
         allowed = (*required, *OPTIONAL.get(self.kind, ()))
+        channel = f"channel {self.name!r}"
         for name in ("url", "key", "secret"):
             given = [n for n in (name, f"{name}_file") if getattr(self, n) is not None]
-            channel = f"channel {self.name!r}"
             reject({
                 f"{channel}: choose one of {name} and {name}_file": len(given) > 1,
                 f"{channel}: {self.kind} has no {', '.join(given)}": given and name not in allowed,
                 f"{channel}: {self.kind} needs {name} or {name}_file": not given and name in required,
             })  # fmt: skip
-        if self.url is not None and self.kind != "apprise" and not valid_http_url(self.url.get_secret_value()):
-            raise ValueError(f"channel {self.name!r}: url is not an http:// or https:// URL")
+        to_alertmanager = self.kind == "alertmanager"
+        urls = [url for url in (self.url, *self.urls) if url is not None and self.kind != "apprise"]
+        reject({
+            f"{channel}: {self.kind} has no urls": self.urls and not to_alertmanager,
+            f"{channel}: alertmanager needs urls, of each of its replicas": to_alertmanager and not self.urls,
+            f"{channel}: url is not an http:// or https:// URL":
+                any(not valid_http_url(url.get_secret_value()) for url in urls),
+        })  # fmt: skip
         return self

@@ -87,10 +87,13 @@ class NotifyActivities:
                 outcome = Outcome(delivered=False, why=str(error))
         now = Instant.from_timestamp(ask.now + loop.time() - began)
         problem = "" if outcome.delivered else f"channel {channel}: {outcome.why}"
-        if problem:
+        if outcome.why:
             ids = {"channel": channel, "event_id": event.event_id(ask.cluster)}
-            log.warning("%s: %s", ask.cluster, problem, extra={"event": "notify.failed", **ids})
-        after = after_attempt(state, event, outcome, now)
+            log.warning(
+                "%s: channel %s: %s", ask.cluster, channel, outcome.why, extra={"event": "notify.failed", **ids}
+            )
+        repeat_sec = next((rules.repeat_interval_sec for rules in self.rules if rules.name == channel), None)
+        after = after_attempt(state, event, outcome, now, repeat_sec)
         return m.NotificationSent(channel_state=after.model_dump(mode="json"), problem=problem)
 
 
