@@ -1,8 +1,8 @@
 """Puts the API together from its dependencies."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -17,6 +17,7 @@ from copilot.api.errors import HANDLERS, unexpected_errors
 from copilot.api.headers import common_headers, head_as_get, known_hosts
 from copilot.api.live import VerdictCache
 from copilot.api.routes_page import page_routes, runbook_routes
+from copilot.errors import SettingsError
 from copilot.settings.api import ApiSettings, is_loopback
 from copilot.web import STATIC
 
@@ -27,7 +28,7 @@ GZIP_LEVEL = 4
 
 def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
     """The API and the page over `deps`. While it runs it refreshes its cache of verdicts, `app.state.live`; it does not
-    close its dependencies."""
+    close its dependencies. SettingsError if an extra is not installed."""
     settings = settings or ApiSettings()
     cache = VerdictCache(deps)
 
@@ -35,7 +36,8 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await asyncio.gather(*(cache.refresh(c) for c in deps.clusters))
         refreshing = asyncio.create_task(cache.run(), name="refresh the cache of verdicts")
-        yield
+        async with serving_assistants():
+            yield
         await cache.close()
         await refreshing
 
@@ -59,6 +61,16 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
         routes_service.routes(deps, cache),
     ):
         app.include_router(router)
+    serving_assistants: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+    if settings.mcp:
+        try:
+            from copilot.api import mcp
+        except ImportError:
+            raise SettingsError(["[api] mcp needs the extra `mcp`: pip install 'temporal-sre-copilot[mcp]'"]) from None
+        page = settings.public_url or f"{settings.scheme}://{settings.host_here}:{settings.port}"
+        assistants, tool_routes = mcp.routes(app, str(page))
+        serving_assistants = assistants.session_manager.run
+        app.router.routes.extend(tool_routes)
     if settings.tokens:
         app.include_router(login_routes(settings.tokens))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

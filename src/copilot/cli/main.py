@@ -16,6 +16,7 @@ from copilot.cli import (
     kb,
     lab,
     logs,
+    mcp,
     notify,
     processes,
     read,
@@ -36,7 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (demo.demo, demo.fault, processes.up, processes.worker, processes.api, processes.start, processes.alive,
-                status.status, targets.targets, doctor.doctor, replay.replay, signals.signals,
+                status.status, targets.targets, mcp.mcp, doctor.doctor, replay.replay, signals.signals,
                 grafana.grafana):  # fmt: skip
     app.command()(command)
 app.command(cls=read.ReadCommand)(read.read)

@@ -128,8 +128,8 @@ class ApiClient:
 
     def _of_each(self, path: str, cluster: str | None) -> list[dict[str, Any]]:
         try:
-            names = [cluster] if cluster else [c["cluster"] for c in self._get("/clusters")["clusters"]]
-            answers = [self._get(path, cluster=name) for name in names]
+            names = [cluster] if cluster else [c["cluster"] for c in self.get("/clusters")["clusters"]]
+            answers = [self.get(path, cluster=name) for name in names]
             return [each for each in answers if each["health_state"]]
         except (KeyError, TypeError) as error:
             raise self._not_ours(200) from error
@@ -137,7 +137,7 @@ class ApiClient:
     def models(self) -> dict[str, Any]:
         """Today's usage of models; empty where the API does not report it."""
         try:
-            return self._get("/models")
+            return self.get("/models")
         except SourceError:
             return {}
 
@@ -145,7 +145,8 @@ class ApiClient:
         """Close the connections."""
         self._client.close()
 
-    def _get(self, path: str, **parameters: str) -> dict[str, Any]:
+    def get(self, path: str, **parameters: str) -> dict[str, Any]:
+        """The body of a GET. Raises as `statuses` does."""
         import httpx
 
         try:

@@ -25,7 +25,8 @@ class ApiSettings(Section):
     `cert_file` and `key_file` (PEM) turn on HTTPS. If a proxy terminates TLS, list its addresses or networks in
     `trusted_proxies`: only their X-Forwarded-Proto and X-Forwarded-For are trusted, which makes the login cookie
     HTTPS-only and puts the client's address into the access log. `cors_origins` may call the API from a browser;
-    `frame_ancestors` may embed the page. `access_log` logs one line per response; `max_event_streams` limits concurrent
+    `frame_ancestors` may embed the page. `access_log` logs one line per response; `mcp` serves
+    tools for assistants at /mcp (needs the extra `mcp`); `max_event_streams` limits concurrent
     readers of /events, `max_event_streams_per_caller` those of one token or address; `max_connections` limits open
     connections (the limit of open files limits them further), `max_connections_per_address` those of one address that
     is no trusted proxy. `public_url` is the address of the page in notifications. Without tokens, an API on loopback
@@ -42,6 +43,7 @@ class ApiSettings(Section):
     cors_origins: tuple[Origin, ...] = ()
     frame_ancestors: tuple[Origin, ...] = ()
     access_log: bool = False
+    mcp: bool = False
     max_event_streams: Annotated[int, Field(ge=1, le=10_000)] = 200
     max_event_streams_per_caller: Annotated[int, Field(ge=1, le=10_000)] = 50
     max_connections: Annotated[int, Field(ge=10, le=100_000)] = 800
