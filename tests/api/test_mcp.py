@@ -20,7 +20,19 @@ from tests.web.chromium import served
 
 TOKEN = new_token()
 SETTINGS = ApiSettings(tokens={"me": token_hash(TOKEN)}, mcp=True, public_url="https://copilot.example.org")
-TOOLS = {"clusters", "verdict", "why", "timeline", "signals", "signal", "targets", "log_patterns", "runbook"}
+TOOLS = {
+    "clusters",
+    "verdict",
+    "why",
+    "timeline",
+    "signals",
+    "signal",
+    "targets",
+    "log_patterns",
+    "runbook",
+    "incidents",
+    "incident",
+}
 
 
 @asynccontextmanager
@@ -80,8 +92,10 @@ async def test_an_assistant_reads_what_the_api_shows_with_a_link_and_cannot_writ
         text = await ask("runbook", name=verdict["recommended_actions"][0]["runbook"])
         assert text["markdown"].startswith("#")
         assert text["link"].endswith("/runbooks/no_pollers/page")
-        for name in ("timeline", "targets", "log_patterns"):
+        for name in ("timeline", "incidents", "targets", "log_patterns"):
             assert (await ask(name))["cluster"] == "default"
+        gone = await client.call_tool("incident", {"incident_id": "default:1"})
+        assert "no incident of default" in str(gone.content)
         refused = await client.call_tool("verdict", {"cluster": "west"})
         assert refused.is_error
         assert "west" in str(refused.content)

@@ -1,5 +1,6 @@
 """`copilot status` against the real API over a store in memory."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -38,6 +39,7 @@ from tests.api.standin import ToldLoop
 from tests.evaluations import evaluation
 from tests.fakes.memory_store import MemoryStore
 from tests.local.test_data_folder import described
+from tests.web.stories import story
 
 
 class Said(ToldLoop):
@@ -143,6 +145,26 @@ def test_the_targets_are_a_table_and_one_that_is_not_read_is_bad_news() -> None:
     assert rows[0].endswith("not read: Connection refused")
     assert "2 processes are read." in east.output
     assert json.loads(one.output)["targets"][0]["state"] == "not_read"
+
+
+def test_incidents_are_listed_shown_and_exported(tmp_path: Path) -> None:
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(app, ["incident", *words, "--api", url])
+
+    with serving(create_app(asyncio.run(story("critical")))) as url:
+        listed = run("list", "--since", "9999d")
+        incident = listed.output.split()[-1]
+        shown, file = run("show", incident), tmp_path / "incident.md"
+        exported, again = run("export", incident, "-o", str(file)), run("export", incident, "-o", str(file))
+        wrong, other = run("list", "--since", "soon"), run("show", "default:1")
+    assert listed.exit_code == 1, listed.output
+    assert "open  critical  no_pollers  default:" in listed.output
+    assert shown.output.startswith("# default: ")
+    assert exported.output == f"wrote {file}\n"
+    assert file.read_text().splitlines() == [line.rstrip() for line in shown.output.splitlines()]
+    assert "File exists" in str(again.exception)
+    assert "write 30m, 12h or 7d" in str(wrong.exception)
+    assert "no incident of default" in str(other.exception)
 
 
 def test_the_apis_token_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

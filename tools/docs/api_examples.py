@@ -22,8 +22,8 @@ from tests.fakes.memory_store import MemoryStore
 RECORDING = "workers-down"
 REQUESTS = (
     "/status", "/status/services", "/status/issues", "/status/summary", "/status/timeline", "/status/evaluation",
-    "/signals/matching.backlog_count", "/logs/patterns", "/targets", "/clusters", "/runbooks", "/runbooks/no_pollers",
-    "/models", "/healthz", "/readyz", "/status/timeline?start=yesterday",
+    "/signals/matching.backlog_count", "/logs/patterns", "/targets", "/clusters", "/incidents", "/incidents/FIRST",
+    "/runbooks", "/runbooks/no_pollers", "/models", "/healthz", "/readyz", "/status/timeline?start=yesterday",
 )  # fmt: skip
 MAX_ITEMS = 2
 MAX_TEXT = 400
@@ -67,9 +67,11 @@ async def examples() -> dict[str, Any]:
     found: dict[str, Any] = {}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as api:
         paths = (await api.get("/openapi.json")).json()["paths"]
+        incident = (await api.get("/incidents")).json()["incidents"][0]["id"]
         for request in REQUESTS:
-            response = await api.get(request, headers={"x-request-id": "5f0c2a9be1d4473a"})
+            response = await api.get(request.replace("FIRST", incident), headers={"x-request-id": "5f0c2a9be1d4473a"})
             path = request.replace("/matching.backlog_count", "/{signal_id}").replace("/no_pollers", "/{name}")
+            path = path.replace("FIRST", "{incident_id}")
             answers = paths[path.partition("?")[0]]["get"]["responses"]
             schema = answers[str(response.status_code)]["content"]["application/json"]["schema"]
             found[schema["$ref"].rpartition("/")[2]] = _shortened(response.json())

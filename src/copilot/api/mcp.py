@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 from starlette.routing import BaseRoute
 
 from copilot import __version__
-from copilot.api import schemas
+from copilot.api import routes_incidents, schemas
 from copilot.rules.model import GateResult, Narrative, StoredIssue, SuggestedAction
 
 PATH = "/mcp"
@@ -93,6 +93,14 @@ class LogPatterns(Linked, schemas.LogPatterns):
     """The log patterns of the newest evaluation."""
 
 
+class Incidents(Linked, routes_incidents.Incidents):
+    """What went wrong, the newest first."""
+
+
+class IncidentDetail(Linked, routes_incidents.IncidentDetail):
+    """One incident with its evidence."""
+
+
 class RunbookText(Linked, schemas.RunbookText):
     """A runbook."""
 
@@ -146,6 +154,18 @@ def server(read: Read, page: str) -> MCPServer:
         """The states over a range, by default the last 24 hours, with every change of state."""
         asked = {"start": start, "end": end, "max_points": MAX_POINTS}
         return linked(Timeline, await get(ctx, "/status/timeline", cluster=cluster, **asked))
+
+    @tool
+    async def incidents(ctx: Context, cluster: Cluster = None, start: Start = None, end: End = None) -> Incidents:
+        """What went wrong: from leaving happy to happy again, by default of the last seven days, the newest first."""
+        asked = {"start": start, "end": end, "limit": MAX_ISSUES}
+        return linked(Incidents, await get(ctx, "/incidents", cluster=cluster, **asked))
+
+    @tool
+    async def incident(ctx: Context, incident_id: str) -> IncidentDetail:
+        """One incident by its id: states, causes, findings at its worst, similar ones before it."""
+        body = await get(ctx, f"/incidents/{quote(incident_id, safe='')}")
+        return linked(IncidentDetail, body, at=body["worst_at"])
 
     @tool
     async def signals(ctx: Context, cluster: Cluster = None, at: At = None) -> Readings:

@@ -13,6 +13,7 @@ from copilot.cli import (
     demo,
     doctor,
     grafana,
+    incident,
     kb,
     lab,
     logs,
@@ -42,7 +43,7 @@ for command in (demo.demo, demo.fault, processes.up, processes.worker, processes
     app.command()(command)
 app.command(cls=read.ReadCommand)(read.read)
 for name, group in (("db", db.app), ("lab", lab.lab_app()), ("kb", kb.app), ("logs", logs.app), ("token", token.app),
-                    ("notify", notify.app)):  # fmt: skip
+                    ("notify", notify.app), ("incident", incident.app)):  # fmt: skip
     app.add_typer(group, name=name)
 
 

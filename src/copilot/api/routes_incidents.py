@@ -1,0 +1,127 @@
+"""/incidents: what went wrong, from leaving happy to happy again, with its evidence and as text for a post-mortem."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from whenever import Instant
+
+from copilot.api import schemas
+from copilot.api.caching import NOT_MODIFIED, respond
+from copilot.api.deps import Deps
+from copilot.api.errors import Problem
+from copilot.api.history import from_store, view_at
+from copilot.api.live import VerdictCache
+from copilot.api.parameters import EndQuery, StartQuery, chosen_cluster, known, time_range
+from copilot.explain.numbers import duration
+from copilot.rules.model import Issue
+from copilot.store.base import Store, TimelinePoint
+from copilot.store.incidents import Incident, incidents
+
+RANGE_HOURS = 7 * 24
+LOOK_BACK_HOURS = 30 * 24
+POINTS = 2_000
+MAX_FINDINGS, MAX_SIMILAR = 5, 5
+
+
+class Incidents(schemas.VerdictHead):
+    """The incidents of a range, the newest first. The head is of the newest evaluation."""
+
+    start: Instant
+    end: Instant
+    incidents: list[Incident]
+
+
+class IncidentDetail(Incident):
+    """An incident with what was found at its worst, cause first; earlier ones with the same cause, the newest first;
+    and the first half of a post-mortem as Markdown."""
+
+    findings: list[Issue]
+    similar: list[Incident]
+    markdown: str
+
+
+def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
+    """/incidents and /incidents/{id}."""
+    router = APIRouter(prefix="/incidents", tags=["incidents"], responses=NOT_MODIFIED)
+    choose = Depends(chosen_cluster(deps.clusters))
+
+    @router.get("", response_model=Incidents)
+    async def listed(
+        request: Request,
+        cluster: Annotated[str, choose],
+        start: StartQuery = None,
+        end: EndQuery = None,
+        limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    ) -> Response:
+        """The incidents of a range (by default the last seven days), the newest first."""
+        view = cache.view(cluster)
+        first, last = time_range(start, end, view.now, default_hours=RANGE_HOURS)
+        read = partial(deps.store.timeline, cluster, first, last, POINTS)
+        points, problem = await from_store(view, read, list[TimelinePoint]())
+        found = incidents(cluster, points)[:limit]
+        return respond(
+            request, schemas.verdict_body(Incidents, view, problem, start=first, end=last, incidents=found)
+        )  # fmt: skip
+
+    @router.get("/{incident_id}", response_model=IncidentDetail)
+    async def one(request: Request, incident_id: str) -> Response:
+        """One incident, by the id that the list and notifications have."""
+        cluster, _, began = incident_id.rpartition(":")
+        known(cluster, deps.clusters)
+        before = await _history(deps.store, cluster, deps.now())
+        found = next((i for i in before if i.id == incident_id), None)
+        if found is None:
+            raise Problem(404, "unknown_incident", f"no incident of {cluster} that is kept began at {began[:20]}")
+        return respond(request, await _detail(deps, found, before))
+
+    return router
+
+
+async def _history(store: Store, cluster: str, now: Instant) -> list[Incident]:
+    return incidents(cluster, await store.timeline(cluster, now.subtract(hours=LOOK_BACK_HOURS), now, POINTS))
+
+
+async def _detail(deps: Deps, incident: Incident, every: list[Incident]) -> IncidentDetail:
+    view = await view_at(deps, incident.cluster, incident.worst_at)
+    findings = list(view.original.findings[:MAX_FINDINGS]) if view.original else []
+    similar = [i for i in every if i.began < incident.began and i.cause == incident.cause][:MAX_SIMILAR]
+    summary = view.original.summary if view.original else ""
+    text = "\n".join(_markdown(incident, summary, findings, similar)) + "\n"
+    return IncidentDetail(**incident.model_dump(), findings=findings, similar=similar, markdown=text)
+
+
+def _markdown(incident: Incident, summary: str, findings: list[Issue], similar: list[Incident]) -> Iterator[str]:
+    title = findings[0].title if findings else f"{incident.worst.value} without a finding"
+    yield f"# {incident.cluster}: {title}"
+    yield ""
+    began, ended = _moment(incident.began), _moment(incident.ended) if incident.ended else "still open"
+    yield f"- Began: {began}{' or before' if incident.cut else ''}"
+    yield f"- Ended: {ended}{f' after {_lasted(incident)}' if incident.ended else ''}"
+    yield f"- Worst state: {incident.worst.value} at {_moment(incident.worst_at)}"
+    yield f"- Bottleneck: {incident.bottleneck.value.replace('_', ' ')}"
+    yield f"- Incident: `{incident.id}`"
+    if summary:
+        yield from ("", "## What happened", "", summary)
+    yield from ("", "## Timeline", "")
+    events = [(s.time, f"the cluster became {s.health_state.value}") for s in incident.states]
+    events += [(c.time, f"first finding: `{c.finding}`") for c in incident.causes]
+    yield from (f"- {_moment(time)}: {text}" for time, text in sorted(events, key=lambda e: e[0]))
+    if findings:
+        yield from ("", "## What was found at its worst", "")
+    for finding in findings:
+        yield f"- **{finding.title}** ({finding.severity.value}). {finding.likely_cause}"
+        yield from (f"  - {a.description} (risk {a.risk_level})" for a in finding.suggested_actions[:2])
+    if similar:
+        yield from ("", "## Earlier incidents with the same cause", "")
+        yield from (f"- {_moment(i.began)}, {_lasted(i)}, worst {i.worst.value}: `{i.id}`" for i in similar)
+    yield from ("", "## Root cause, impact, follow-up", "", "_For the team to write._")
+
+
+def _lasted(incident: Incident) -> str:
+    return duration((incident.ended - incident.began).total("seconds")) if incident.ended else "still open"
+
+
+def _moment(time: Instant) -> str:
+    return f"{time.format_iso()[:19].replace('T', ' ')} UTC"

@@ -1,0 +1,109 @@
+"""`copilot incident`: the incidents of a cluster, from the running API."""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+from whenever import Instant
+
+from copilot.cli.options import ConfigOption, JsonOption, configuration, current_settings
+from copilot.cli.output import STATE_STYLES, plain_console, print_lines, say
+from copilot.cli.status import api_client
+from copilot.errors import SettingsError
+from copilot.explain.numbers import duration
+
+if TYPE_CHECKING:
+    from copilot.cli.status import ApiClient
+
+app = typer.Typer(help="Incidents: from leaving happy to happy again.", no_args_is_help=True)
+ClusterOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The cluster; may be left out if only one is watched.")
+]
+ApiOption = Annotated[
+    str | None, typer.Option(metavar="URL", help="Address of the API; by default from the configuration.")
+]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As `copilot incident list` and notifications show it.")]
+UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+@app.command("list")
+def list_incidents(
+    cluster: ClusterOption = None,
+    since: Annotated[str, typer.Option(metavar="DURATION", help="How far to look back: 12h, 7d.")] = "7d",
+    api: ApiOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the incidents of a cluster, the newest first. Exit 1 when one is open.
+
+    Example: copilot incident list --since 12h"""
+    start = _ago(since)
+    with contextlib.closing(_client(api, config)) as client:
+        answer = client.get("/incidents", start=start.format_iso(), **({"cluster": cluster} if cluster else {}))
+    found = answer["incidents"]
+    if as_json:
+        print(json.dumps(answer))
+    elif not found:
+        say(f"no incident of {answer['cluster']} in the last {since}")
+    else:
+        print_lines(plain_console(), [_line(incident) for incident in found])
+    if any(incident["ended"] is None for incident in found):
+        raise typer.Exit(1)
+
+
+@app.command("show")
+def show(
+    incident_id: IdArgument, api: ApiOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Print one incident: states, causes, what was found at its worst, similar ones before it.
+
+    Example: copilot incident show production:1795348620"""
+    with contextlib.closing(_client(api, config)) as client:
+        answer = client.get(f"/incidents/{incident_id}")
+    print(json.dumps(answer)) if as_json else print_lines(plain_console(), answer["markdown"].splitlines())
+
+
+@app.command("export")
+def export(
+    incident_id: IdArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")],
+    api: ApiOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Write the first half of a post-mortem as Markdown. An existing file is not overwritten.
+
+    Example: copilot incident export production:1795348620 --output incident.md"""
+    with contextlib.closing(_client(api, config)) as client:
+        answer = client.get(f"/incidents/{incident_id}")
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(answer["markdown"])
+    except OSError as error:
+        raise SettingsError([f"{output} cannot be written: {error.strerror}"]) from None
+    say(f"wrote {output}")
+
+
+def _client(api: str | None, config: Path | None) -> "ApiClient":
+    return api_client(current_settings(config) if api is None else configuration(config), api)
+
+
+def _ago(since: str) -> Instant:
+    number, unit = since[:-1], UNITS.get(since[-1:])
+    if unit is None or not number.isdigit() or not 0 < int(number) < 10_000:
+        raise SettingsError([f"--since {since} is not a duration: write 30m, 12h or 7d"])
+    hours = {"minutes": 1 / 60, "hours": 1.0, "days": 24.0}[unit]
+    return Instant.now().subtract(hours=int(number) * hours)
+
+
+def _line(incident: dict[str, Any]) -> Text:
+    began = Instant.parse_iso(incident["began"])
+    ended = Instant.parse_iso(incident["ended"]) if incident["ended"] else None
+    lasted = "open" if ended is None else duration((ended - began).total("seconds"))
+    return Text.assemble(
+        f"{incident['began'][:19].replace('T', ' ')}  {lasted:>12}  ",
+        (f"{incident['worst']:8}", STATE_STYLES.get(incident["worst"], "")),
+        f"  {incident['cause'] or '–'}  {incident['id']}",
+    )
