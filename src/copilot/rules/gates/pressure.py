@@ -339,7 +339,7 @@ ACTIVITY_TIMEOUTS = _rate_gate(
 )  # fmt: skip
 QUERIES_UNANSWERED = Gate(
     "queries_unanswered", _share_gate("queries.unanswered_per_sec", "queries.requested_per_sec"), "workers",
-    sees="{value:percent} of {queries.requested_per_sec:per_sec query or update} are not answered",
+    sees="{value:percent} of queries and updates ({queries.requested_per_sec:per_sec}) are not answered",
     clear="queries and updates are answered",
     began="queries were no longer answered", recovered_when="workers answer queries and updates again",
     effect=Effect.CODE_FAILS,
