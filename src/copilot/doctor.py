@@ -29,6 +29,7 @@ from copilot.sources import Source
 from copilot.sources import checks as looks
 from copilot.sources.checks import PageCheck, RoleCheck, ServerProcesses
 from copilot.sources.logs.loki_api import advice
+from copilot.sources.scrape.discovery import Discovery
 from copilot.sources.scrape.pages import same_process
 from copilot.sources.temporal.health import Frontend
 from copilot.sources.temporal.source import TemporalApiSource
@@ -170,7 +171,7 @@ async def _reading(cluster: ClusterSettings, quick: bool, progress: Progress) ->
 
 
 async def _metrics(cluster: ClusterSettings) -> tuple[tuple[Check, ...], list[ServerProcesses]]:
-    answers = await asyncio.gather(*(_page(e) for e in cluster.metrics))
+    answers = await asyncio.gather(*(_page(e) for e in await Discovery(cluster.metrics).endpoints()))
     pages = [(check.name.rpartition(" ")[2], page) for check, page in answers if page is not None]
     checks = [*(check for check, _ in answers), *_twins(pages)]
     found = [page.processes for _, page in pages]

@@ -1,7 +1,8 @@
 """`[[clusters]]` of copilot.toml: the watched clusters, and how their metrics and their Temporal are reached. Values
 only."""
 
-from typing import Annotated, Literal, Self
+import re
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -9,6 +10,9 @@ from copilot.metrics.dialects import DIALECTS
 from copilot.metrics.promql import parse_matchers
 from copilot.rules.thresholds import Thresholds
 from copilot.settings.sources import HttpSourceSettings, HttpUrl, LogSettings, Name, Section, reject, valid
+
+_DISCOVER = re.compile(r"dns:[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9])?(:[0-9]{1,5})?")
+DnsName = Annotated[str, valid(_DISCOVER.fullmatch, "{} is not a name to discover: write dns:NAME:PORT, or dns:NAME")]
 
 
 class TemporalSettings(Section):
@@ -29,11 +33,23 @@ class WatchedTemporal(TemporalSettings):
 
 
 class MetricsEndpoint(Section):
-    """A /metrics page of a server or a worker. `dialect` names how its metrics are named; unset, it is detected."""
+    """A /metrics page of a server or a worker: its `url`, or `discover = "dns:NAME:PORT"` for one page per address of a
+    name (a headless service of Kubernetes), or `"dns:NAME"` for the addresses and ports of its SRV records. `dialect`
+    names how its metrics are named; unset, it is detected."""
 
     url: HttpUrl
+    discover: DnsName | None = None
     role: Literal["server", "worker"]
     dialect: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _url_of_a_name(cls, given: Any) -> Any:
+        """The page that would be read if the name were one host."""
+        if isinstance(given, dict) and given.get("discover") is not None:
+            reject({"a metrics page has a url, or discover: choose one": "url" in given})
+            return given | {"url": f"http://{str(given['discover']).removeprefix('dns:')}/metrics"}
+        return given
 
     @model_validator(mode="after")
     def _known_dialect(self) -> Self:

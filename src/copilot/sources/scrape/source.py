@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 import httpx
@@ -16,6 +16,7 @@ from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS
 from copilot.settings.clusters import ClusterSettings, MetricsEndpoint
 from copilot.sources import ThrottledLog, Versions, no_versions
+from copilot.sources.scrape.discovery import Discovery
 from copilot.sources.scrape.pages import MAX_PAGE_BYTES, PageParser, fetch_page, page_client, same_process, sums
 
 log = logging.getLogger(__name__)
@@ -28,10 +29,10 @@ FROZEN_SEC = 120.0
 
 
 class _Endpoint:
-    """One page and its scrapes. `attempts`: reads since the background task started. `sums`: those of its last read,
-    None where that failed. `twin`: another page of the same process."""
+    """One page and its scrapes. `attempts`: reads since the background task started, which it may have `joined` later.
+    `sums`: those of its last read, None where that failed. `twin`: another page of the same process."""
 
-    def __init__(self, endpoint: MetricsEndpoint, window_sec: float) -> None:
+    def __init__(self, endpoint: MetricsEndpoint, window_sec: float, *, joined: bool = False) -> None:
         self.url = httpx.URL(endpoint.url)
         name = str(self.url.copy_with(username="", password="")) if self.url.userinfo else endpoint.url
         presence = [PRESENCE_METRIC[endpoint.role]]
@@ -39,6 +40,7 @@ class _Endpoint:
         self.target = TargetScrapes(endpoint.role, name, known, window_sec=window_sec)
         self.parser = PageParser(self.target)
         self.attempts = 0
+        self.joined = joined
         self.sums: frozenset[int] | None = None
         self.twin: _Endpoint | None = None
         self.log = ThrottledLog(log, "scrape.page_failed")
@@ -74,14 +76,15 @@ class _Endpoint:
     @property
     def settled(self) -> bool:
         """Whether there is no need to wait for one more read: it has two scrapes, or cannot be read."""
-        return self.attempts > 0 and (self.target.failures > 0 or len(self.target.times) > 1)
+        return self.joined or (self.attempts > 0 and (self.target.failures > 0 or len(self.target.times) > 1))
 
 
 class ScrapeSource:
     """Reads a cluster's metrics pages in the background: from the first `read()` until the last one is `idle_sec` ago
     (default: five evaluation intervals). `read()` gives the taxonomy's signals over the cluster's rate window.
 
-    `now` is the clock that stamps the pages, `versions` tells the server's where the pages do not."""
+    `now` is the clock that stamps the pages, `versions` tells the server's where the pages do not, `nameservers` are
+    queried for what is discovered (host and port; by default those of this machine)."""
 
     name = "metrics"
 
@@ -94,6 +97,7 @@ class ScrapeSource:
         max_page_bytes: int = MAX_PAGE_BYTES,
         now: Callable[[], Instant] = Instant.now,
         versions: Versions = no_versions,
+        nameservers: Sequence[tuple[str, int]] = (),
     ) -> None:
         self._versions = versions
         self._idle = idle_sec if idle_sec is not None else IDLE_INTERVALS * cluster.interval_sec
@@ -103,6 +107,7 @@ class ScrapeSource:
         self._max_bytes = max_page_bytes
         self._now = now
         self._client = page_client(*(endpoint.url for endpoint in cluster.metrics))
+        self._discovery = Discovery(cluster.metrics, nameservers)
         self._endpoints = [_Endpoint(endpoint, self._window) for endpoint in cluster.metrics]
         self.expected = tuple(s.id for s in SPECS.values() if measurable(s, [e.role for e in cluster.metrics]))
         self._attempted = asyncio.Condition()
@@ -161,12 +166,23 @@ class ScrapeSource:
         next_time = loop.time()
         first = True
         while self._readers or loop.time() - self._last_read < self._idle:
+            if self._discovery.needed:
+                await self._discover(first=first)
             await asyncio.gather(*(self._scrape(e) for e in self._endpoints))
             for number, endpoint in enumerate(self._endpoints):
                 endpoint.find_twin(self._endpoints[:number])
             next_time = max(next_time + (min(self._interval, WARM_UP_SEC) if first else self._interval), loop.time())
             first = False
             await asyncio.sleep(next_time - loop.time())
+
+    async def _discover(self, *, first: bool) -> None:
+        """Read from now on what is there now. An address that left is no target any more; one that came while others
+        are read is not waited for."""
+        known = {(e.url, e.target.role): e for e in self._endpoints}
+        now = await self._discovery.endpoints()
+        found = [known.get((httpx.URL(e.url), e.role)) or _Endpoint(e, self._window, joined=not first) for e in now]
+        async with self._parsing:
+            self._endpoints = found
 
     async def _scrape(self, endpoint: _Endpoint) -> None:
         at, found = self._now(), None
