@@ -91,7 +91,13 @@ def test_every_secret_is_asked_for_and_in_the_example() -> None:
     )
     assert asked == set(example)
     assert set(re.findall(r"(?<!\$)\$\{(\w+)", TEXT)) == asked
-    assert {".env", "models.env"} <= set((FOLDER / ".gitignore").read_text().split())
+    assert {".env", "models.env", "notify.env"} <= set((FOLDER / ".gitignore").read_text().split())
+
+
+def test_keys_of_models_reach_the_worker_alone_and_channels_those_who_need_them() -> None:
+    given = {name: {file["path"] for file in service.get("env_file", ())} for name, service in SERVICES.items()}
+    assert [name for name, files in given.items() if "models.env" in files] == ["worker"]
+    assert {name for name, files in given.items() if "notify.env" in files} == {"worker", "start", "api"}
 
 
 def test_the_copilot_reads_its_file_and_finds_every_service_it_names(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,19 @@
 """Who asks a Prometheus, told over the wire: basic, bearer, certificates, AWS signatures."""
 
+import asyncio
 import base64
+import errno
+import os
 import re
 import ssl
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import trustme
+from anyio import EndOfStream
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -17,11 +22,13 @@ from whenever import Instant
 
 from copilot import bootstrap
 from copilot.errors import SettingsError
+from copilot.http_failures import root_cause
 from copilot.rules.signals.readings import MissingCode, Signals
 from copilot.settings.clusters import PrometheusSettings
 from copilot.settings.load import load_settings
 from copilot.sources.checks import check_prometheus
 from tests.fakes.http import Request
+from tests.fakes.serving import serving
 from tests.sources.prometheus_standin import StandIn, error, source
 
 READ = "frontend.request_rate_per_sec"
@@ -84,6 +91,27 @@ async def test_a_certificate_of_ones_own_authority(authority: trustme.CA, tmp_pa
         why = (await read(standin.url)).missing[READ]
         assert why.code == MissingCode.TARGET_DOWN
         assert why.detail.startswith("certificate not trusted: unable to get local issuer certificate")
+
+
+async def test_a_server_that_hangs_up_when_tls_begins_is_named_so() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:  # noqa: ARG001
+        await reader.read(1)
+
+    async with serving(hang_up) as port:
+        why = (await read(f"https://127.0.0.1:{port}")).missing[READ]
+    assert why.code == MissingCode.TARGET_DOWN
+    assert re.fullmatch("TLS: .*EOF.*|Connection reset by peer", why.detail)
+
+
+def test_an_error_says_nothing_of_the_inside_of_the_libraries_behind_it() -> None:
+    """anyio finds its queue empty and says so `from None`; httpx has no words for that."""
+    error = httpx.ReadError("")
+    error.__cause__ = EndOfStream()
+    error.__cause__.__context__ = IndexError("pop from an empty deque")
+    error.__cause__.__suppress_context__ = True
+    assert root_cause(error) == "ReadError"
+    error.__cause__.__context__ = ConnectionResetError(errno.ECONNRESET, "")
+    assert root_cause(error) == os.strerror(errno.ECONNRESET)
 
 
 async def test_a_client_certificate(authority: trustme.CA, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from whenever import Instant
 
 from copilot.errors import SettingsError
+from copilot.http_failures import causes, retry_after_sec
 from copilot.notify.decide import Outcome
 from copilot.notify.messages import Message, bounded
 from copilot.redaction.redactor import redacted
@@ -97,22 +98,10 @@ async def post(
     return Outcome(delivered=False, final=not retryable, doubtful=status >= 500, why=why, retry_after_sec=wait)
 
 
-def retry_after_sec(text: str, now: Instant) -> float | None:
-    """The wait that a Retry-After header asks for: seconds, or a date (RFC 9110 §10.2.3). None if it has neither."""
-    if text.isascii() and text.strip().isdigit():
-        return float(text[:9])
-    try:
-        return max(0.0, (Instant.parse_rfc2822(text) - now).total("seconds"))
-    except ValueError:
-        return None
-
-
 def _reason(error: httpx.HTTPError) -> str:
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in causes(error):
         if isinstance(cause, ConnectionRefusedError):
             return "connection refused"
         if "CERTIFICATE" in str(cause).upper():
             return "its certificate is not trusted"
-        cause = cause.__cause__ or cause.__context__
     return type(error).__name__

@@ -1,7 +1,6 @@
 """What all HTTP sources share: clients with authentication and TLS, bounded bodies, and failures as SourceError."""
 
 import asyncio
-import os
 import ssl
 import zlib
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
@@ -13,6 +12,7 @@ import httpx
 from whenever import Instant
 
 from copilot.errors import SettingsError, SourceError
+from copilot.http_failures import root_cause
 from copilot.rules.signals.readings import MissingCode
 from copilot.settings.clusters import PrometheusSettings, SigV4
 from copilot.settings.sources import HttpSourceSettings
@@ -167,9 +167,9 @@ async def fetch(
                 raise refusal(response, bytes(read[:error_bytes]))
             await _read(response, read, max_bytes, what)
     except (httpx.RemoteProtocolError, httpx.ReadError) as error:
-        raise cut_off(MissingCode.PARSE, f"the answer broke off: {_root_cause(error)}") from error
+        raise cut_off(MissingCode.PARSE, f"the answer broke off: {one_line(root_cause(error))}") from error
     except httpx.HTTPError as error:
-        raise SourceError(MissingCode.TARGET_DOWN, _root_cause(error)) from error
+        raise SourceError(MissingCode.TARGET_DOWN, one_line(root_cause(error))) from error
     if len(read) > max_bytes:
         detail = f"the {what} is larger than {max_bytes / 1e6:g} MB, the limit for one {what}"
         raise cut_off(MissingCode.DROPPED, detail)
@@ -226,23 +226,6 @@ def status_error(
         case number if 300 <= number < 400:
             reason = f"{status} to {response.headers.get('location', 'nowhere')}"
     return SourceError(code, reason)
-
-
-def _root_cause(error: BaseException) -> str:
-    """The root cause in one line, in the operating system's words where it has some."""
-    cause: BaseException | None = error
-    found = ""
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"certificate not trusted: {cause.verify_message}"
-        if isinstance(cause, ssl.SSLError):
-            found = f"TLS: {cause.reason or cause}"
-        elif isinstance(cause, OSError) and cause.errno:
-            found = os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)
-        elif str(cause) and not found:
-            found = str(cause)
-        cause = cause.__cause__ or cause.__context__
-    return one_line(found or type(error).__name__)
 
 
 def unreadable(detail: str) -> SourceError:

@@ -12,6 +12,7 @@ import httpx
 from whenever import Instant
 
 from copilot.errors import SourceError
+from copilot.http_failures import retry_after_sec
 from copilot.rules.signals.readings import Missing, MissingCode
 from copilot.settings.sources import LokiSettings
 from copilot.sources.http import client, fetch, one_line, status_error, unreadable
@@ -198,7 +199,7 @@ def _refusal(response: httpx.Response, start: bytes) -> SourceError:
     text = "" if start.lstrip().startswith(b"<") else one_line(start.decode(errors="replace"))
     error = status_error(response, text, expected="Loki")
     if response.status_code == 429:
-        wait = _wait_sec(response.headers.get("retry-after", ""))
+        wait = min(retry_after_sec(response.headers.get("retry-after", ""), Instant.now()) or 0.0, MAX_WAIT_SEC)
         return Throttled(f"{error.detail}: it asks to wait {wait:.0f} s", wait) if wait else error
     if response.status_code == 504:
         return SourceError(MissingCode.TIMEOUT, error.detail)
@@ -208,16 +209,3 @@ def _refusal(response: httpx.Response, start: bytes) -> SourceError:
     detail = f"{error.detail}: set tenant" if "no org id" in text else error.detail
     kind = CutOff if "larger than max" in text or "message size" in text else SourceError
     return kind(known.code, detail)
-
-
-def _wait_sec(retry_after: str) -> float:
-    """The seconds of a Retry-After header, which may be a date; 0 without a readable one."""
-    try:
-        wait = float(retry_after) if retry_after.strip().isdigit() else _until(retry_after)
-    except ValueError:
-        return 0.0
-    return min(max(wait, 0.0), MAX_WAIT_SEC)
-
-
-def _until(date: str) -> float:
-    return Instant.parse_rfc2822(date).timestamp() - Instant.now().timestamp()
