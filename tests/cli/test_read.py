@@ -108,6 +108,11 @@ def test_known_patterns_and_templates_are_counted_and_samples_redacted(tmp_path:
     assert "geheim" not in json.dumps(found)
     assert document("logs", "scan", str(log))["lines"] == 8
     assert "      7  gateway <*> lost" in run("logs", "scan", str(log))
+    log.write_text("\n".join(lines), encoding="utf-16")
+    [row] = document("logs", "scan", str(log))["templates"]
+    assert (row["pattern"], row["service"], row["level"], row["count"]) == (
+        "gateway <*> lost, password=‹secret-1›", "history", "error", 7,
+    )  # fmt: skip
 
 
 def test_a_saved_answer_of_a_loki_is_read_by_its_lines(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ MISLEADING = [
     ("rpc error: code = ResourceExhausted desc = grpc: received message larger than max (5141112 vs. 4194304)",
      {"message too large"}),
     ("Current reachable members: none", {"no members"}),
+    ("matching.rps limit=100", set()),
 ]  # fmt: skip
 
 

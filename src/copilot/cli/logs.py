@@ -1,6 +1,8 @@
 """`copilot logs`: what the patterns and templates find in saved logs."""
 
+import codecs
 import gzip
+import io
 import itertools
 import zlib
 from collections.abc import Iterator
@@ -54,7 +56,12 @@ def scan(
 
 
 def _rows(found: list["TrackedPattern"]) -> list[dict[str, str | int]]:
-    return [{"pattern": t.pattern, "service": t.service, "count": t.count, "sample": t.sample} for t in found]
+    from copilot.logs.lines import LEVELS
+
+    return [
+        {"pattern": t.pattern, "service": t.service, "count": t.count, "level": LEVELS[t.level], "sample": t.sample}
+        for t in found
+    ]
 
 
 def _table(lines: int, titles: dict[str, list["TrackedPattern"]], width: int) -> Iterator[Text]:
@@ -77,7 +84,10 @@ def _log_lines(file: Path) -> Iterator["LogLine"]:
         with file.open("rb") as raw, gzip.open(raw) if raw.peek()[:2] == b"\x1f\x8b" else raw as opened:
             start = opened.read(300)
             opened.seek(0)
-            if start.startswith(b"{") and b'"resultType"' in start:
+            if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as PowerShell's > writes
+                text = io.TextIOWrapper(opened, "utf-16", "replace")
+                yield from parse_lines((line.encode() for line in text), file.name)
+            elif start.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{") and b'"resultType"' in start:
                 entries = sorted(read_streams(opened.read()), key=lambda e: e.at)
                 yield from parse_entries((e.at, e.line, e.labels) for e in entries)
             else:

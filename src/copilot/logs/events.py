@@ -12,6 +12,7 @@ FATAL = LEVELS.index("fatal")
 MAX_MESSAGE_LINES = 20
 """Lines of a panic's own message, before its first goroutine."""
 MAX_FRAME = 500
+MAX_TAIL_BYTES = 1_000
 
 _DIES = re.compile(r"panic: |fatal error: |SIG(?:QUIT|ABRT|SEGV|BUS|ILL|FPE|TRAP): |unexpected fault address ")
 _GOROUTINE = re.compile(r"goroutine \d+(?: \S+)* \[[^\]]*\]:")
@@ -49,11 +50,13 @@ class Joined:
     def add(self, raw: str, time: int | None = None, labels: Mapping[str, str] | None = None) -> Iterator[LogLine]:
         """The lines complete with this one: at most the one that it ends, and itself."""
         key = tuple((name, labels[name]) for name in _ORIGIN_LABELS if name in labels) if labels else ()
-        origin = self._origins.setdefault(key, _Origin())
         written = read_written(raw)
+        if written.wrapper:
+            key = (*key, ("wrapper", written.wrapper))
+        origin = self._origins.setdefault(key, _Origin())
         if (cut := origin.cut) is not None:
             origin.cut = None
-            if written.wrapper != cut.wrapper or len(cut.text) >= MAX_LINE_BYTES:
+            if len(cut.text) >= MAX_LINE_BYTES:
                 yield from self._line(origin, _whole(cut), time, labels)
             elif written.partial:
                 written = replace(cut, text=cut.text + written.text)
@@ -112,12 +115,14 @@ def _whole(cut: Written) -> Written:
 
 
 def parse_lines(raw_lines: Iterable[bytes], filename: str = "") -> Iterator[LogLine]:
-    """The log lines among the lines of a file, whose name may tell the service; bytes after the first 64,000 of a line
-    are ignored."""
+    """The log lines among the lines of a file, whose name may tell the service. Of a line over 64,000 bytes the
+    middle is ignored: its service may be at its end."""
     labels = {"filename": filename} if filename else None
     joined = Joined()
     for raw in raw_lines:
-        yield from joined.add(raw[:MAX_LINE_BYTES].decode("utf-8", "replace").rstrip("\r\n"), labels=labels)
+        long = len(raw) > MAX_LINE_BYTES
+        used = raw[: MAX_LINE_BYTES - MAX_TAIL_BYTES] + raw[-MAX_TAIL_BYTES:] if long else raw
+        yield from joined.add(used.decode("utf-8", "replace").rstrip("\r\n"), labels=labels)
     yield from joined.rest()
 
 

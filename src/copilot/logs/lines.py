@@ -21,7 +21,7 @@ SERVER = "server"
 _LEVEL_OF: Mapping[str, int] = {
     **{name: number for number, name in enumerate(LEVELS) if name},
     **{"trace": 1, "notice": 2, "information": 2, "warning": WARN, "err": 4, "dpanic": 5, "panic": 5, "critical": 5},
-    **{"crit": 5, "alert": 5, "emerg": 5, "emergency": 5},
+    **{"crit": 5, "alert": 5, "emerg": 5, "emergency": 5, "d": 1, "i": 2, "w": WARN, "e": 4, "f": 5},
 }
 _ERRORS = ("error", "Error", "err")
 _INSTEAD_OF_MESSAGE = ("component", "lifecycle", "shard-update")
@@ -29,9 +29,9 @@ _NO_COLON = re.compile(r"([+-]\d\d)(\d\d)$")
 _LEVEL_LABELS = ("level", "severity", "severity_text", "detected_level")
 _SERVICE_LABELS = (
     "app_kubernetes_io_component", "temporal_service", "component", "service", "container", "container_name",
-    "k8s_container_name", "pod", "pod_name", "k8s_pod_name", "service_name", "app", "job", "filename",
+    "k8s_container_name", "systemd_unit", "pod", "pod_name", "k8s_pod_name", "service_name", "app", "job", "filename",
 )  # fmt: skip
-_UNNAMED = frozenset({"pod", "pod_name", "k8s_pod_name", "filename"})
+_UNNAMED = frozenset({"pod", "pod_name", "k8s_pod_name", "filename", "systemd_unit"})
 """Labels whose values change from pod to pod: a service is found in them, but they name none themselves."""
 _SERVICES = frozenset({"frontend", "internal-frontend", "history", "matching", "worker"})
 _OF_TEMPORAL = re.compile(r"(?:^|[-_/])temporal[-_](internal-frontend|frontend|history|matching|worker)(?=[-_/.]|$)")
@@ -78,7 +78,7 @@ def _text(fields: Mapping[str, Any]) -> str:
     words = str(message if message is not None else fields.get("message", "")).strip()
     if not words or words == "none":  # what zap's wrapper writes for an empty message
         words = " ".join(str(fields[key]) for key in _INSTEAD_OF_MESSAGE if key in fields)
-    if fields.get("addresses") == []:
+    if fields.get("addresses") in ([], "[]"):
         words += ": none"  # A ring without members; with some, their addresses are no text.
     if error := next((fields[key] for key in _ERRORS if fields.get(key)), None):
         return f"{words}: {error if isinstance(error, str) else json.dumps(error, default=str)}"

@@ -66,7 +66,7 @@ PATTERNS: Final[tuple[KnownPattern, ...]] = (
         "discarding reservoir connection")),
     KnownPattern("SQLSTATE 40001", ("sqlstate 40001", "(40001)", "oc000", "oc001", "could not serialize access",
         "change conflicts with another transaction")),
-    KnownPattern("rate limit", ("rate limit exceeded", "max qps reached", "rps limit", "resourceexhausted",
+    KnownPattern("rate limit", ("rate limit exceeded", "max qps reached", "rps limit exceeded", "rps limit reached", "resourceexhausted",
         "resource exhausted", "throttlingexception"), unless=("message larger than max", "larger than max (")),
     KnownPattern("message too large", ("message larger than max", "larger than max (")),
     KnownPattern("connection refused", ("connection refused",)),
