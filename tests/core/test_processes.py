@@ -83,6 +83,12 @@ def test_a_lost_process_is_named_with_its_service_and_how_many_there_are() -> No
     assert finding.title == "A history process does not answer (1 of 2): `h1:9090`"
 
 
+def test_a_lost_process_stays_a_note_in_a_happy_verdict_whatever_else_is_seen_for_a_moment() -> None:
+    slow = play(lost("h1:9090")[:-1] + lost("h1:9090", frontend__latency_p99_ms=3000.0)[-1:])[0][-1]
+    assert (slow.verdict.health_state, slow.verdict.fired()) == ("happy", ("frontend_latency",))
+    assert [f.finding for f in slow.findings] == ["server_process_down"]
+
+
 def test_the_loss_of_temporals_own_worker_is_a_note_and_blames_no_server_process() -> None:
     calm = play(lost("w1:9090"))[0][-1]
     assert (calm.verdict.health_state, [f.finding for f in calm.findings]) == ("happy", [MISSING])

@@ -30,8 +30,6 @@ CASES = {
 }
 WRONG_TODAY = {
     "golden/cluster-freeze-history-api",
-    "golden/cluster-kill-history-api",
-    "golden/cluster-rolling-api",
     "golden/cluster131-crashloop-api",
     "golden/public-nondeterminism",
 }

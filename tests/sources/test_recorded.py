@@ -44,6 +44,25 @@ def test_a_line_holds_a_whole_tick(readings: dict[str, float | None]) -> None:
     assert Signals.model_validate_json(tick_line(tick)) == tick
 
 
+OF_OLD = "{} is on no page read, and up is 0 for 10.0.5.1:9090 of job history"
+
+
+def test_a_process_that_an_older_release_lost_is_named_until_more_answer_and_costs_only_what_was_on_a_page(
+    tmp_path: Path,
+) -> None:
+    down = {i: {"code": "target_down", "detail": OF_OLD.format(f)} for i, f in (
+        ("frontend.throttled_per_sec", "service_errors"), ("history.throttled_per_sec", "task_errors"))}  # fmt: skip
+    servers = (2, 2, 3)
+    ticks = [
+        {"time": f"2026-11-22T12:00:0{n}Z", "readings": {"frontend.request_rate_per_sec": 1}, "targets": {"server": of}}
+        | ({"missing": down} if n == 0 else {})
+        for n, of in enumerate(servers)
+    ]
+    read = list(read_recording(lines(tmp_path / "old.jsonl", *ticks))[1])
+    assert [t.unread.get("server") for t in read] == [("10.0.5.1:9090 (history)",)] * 2 + [None]
+    assert (read[0].value("frontend.throttled_per_sec"), list(read[0].missing)) == (0.0, ["history.throttled_per_sec"])
+
+
 GOOD = {"time": "2026-11-22T12:00:00Z", "readings": {"frontend.reachable": 1}}
 
 

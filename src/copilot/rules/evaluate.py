@@ -166,12 +166,12 @@ def _soon_after_critical(before: Detected, cause: Detected, memory: Memory, now:
 
 
 def _with_remembered_cause(decision: Decision, memory: Memory) -> tuple[Decision, Memory]:
-    """Happy names no cause that rests on a gate. While a state holds and no gate is firing, the last cause stays
-    named; so it does while one of its gates is firing and nothing else explains that."""
+    """Happy names what is found without any gate, and no cause. While a state holds and no gate is firing, the last
+    cause stays named; so it does while one of its gates is firing and nothing else explains that."""
     state, found, now = decision.verdict.health_state, decision.findings, decision.context.view.now
     if state is ReportedState.HAPPY:
-        if found:
-            decision = replace(decision, findings=tuple(d for d in found if not d.contributing_factors))
+        if any(d.contributing_factors for d in found):
+            decision = replace(decision, findings=detect(replace(decision.context, gates={})))
         forgotten = {"cause": None, "bottleneck": None, "burst_at": None}
         return decision, memory.model_copy(update=forgotten) if memory.cause else memory
     if state is ReportedState.UNKNOWN:

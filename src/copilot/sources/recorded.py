@@ -75,6 +75,7 @@ def tick_line(signals: Signals) -> str:
 
 def _ticks(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[Signals]:
     before: Instant | None = None
+    lost: Signals | None = None
     for number, line in lines:
         tick = _parsed(path, number, line, Signals)
         mentioned = (tick.readings, tick.no_traffic, tick.at_least, tick.missing, tick.breakdowns)
@@ -84,14 +85,25 @@ def _ticks(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[Signals]:
         if before is not None and tick.time <= before:
             raise RecordingError(f"{path} line {number}: {tick.time} is not after the line before")
         before = tick.time
-        yield tick if tick.unread else tick.model_copy(update={"unread": _unread(tick)})
+        if not (tick.unread or tick.processes):
+            tick = _of_older_release(tick, lost)
+            lost = tick if tick.unread else None
+        yield tick
 
 
-def _unread(tick: Signals) -> dict[str, tuple[str, ...]]:
-    """The server processes that did not answer, as recordings of releases that did not list them name them."""
-    found = (_UNREAD.search(why.detail) for why in tick.missing.values())
-    names = sorted({f"{m[1]} ({m[2]})" if m[1] else m[3] for m in found if m})
-    return {"server": tuple(names)} if names else {}
+def _of_older_release(tick: Signals, before: Signals | None) -> Signals:
+    """A tick of a release that did not list the processes that do not answer: it names them where it takes readings for
+    lost with them, and they stay away until more processes answer. A count that was on no page, while others of the
+    service that has it were read, is not lost: it never happened. `before`: the tick before, where one was away."""
+    found = {i: m for i, why in tick.missing.items() if (m := _UNREAD.search(why.detail))}
+    names = sorted({f"{m[1]} ({m[2]})" if m[1] else m[3] for m in found.values()})
+    if not names:
+        still = before is not None and tick.targets.get("server", 0) <= before.targets.get("server", 0)
+        return tick.model_copy(update={"unread": before.unread}) if before is not None and still else tick
+    read = {"", *(SPECS[i].emitted_by for i, value in tick.readings.items() if value is not None)}
+    never = {i: 0.0 for i in found if SPECS[i].unit == "1/s" and SPECS[i].emitted_by in read}
+    readings, missing = {**tick.readings, **never}, {i: why for i, why in tick.missing.items() if i not in never}
+    return tick.model_copy(update={"readings": readings, "missing": missing, "unread": {"server": tuple(names)}})
 
 
 def _parsed(path: Path, number: int, line: str, model: type[Any]) -> Any:
