@@ -119,10 +119,11 @@ def restarted(*times: float, **changes: float | None) -> Signals:
     return signals.model_copy(update={"targets": {"server": 6, "worker": 2}})
 
 
-def limited(**changes: float) -> Signals:
+def limited(**changes: float | None) -> Signals:
     """A queue with a backlog beside pending polls and free slots."""
     rows = QUEUED | {name.replace("__", "."): value for name, value in changes.items()}
-    return with_queues(healthy(**{i.replace(".", "__"): v for i, v in rows.items()}), orders=rows)
+    known = {signal_id: value for signal_id, value in rows.items() if value is not None}
+    return with_queues(healthy(**{i.replace(".", "__"): v for i, v in rows.items()}), orders=known)
 
 
 SHOWN: dict[str, tuple[Signals, Signals]] = {

@@ -32,6 +32,7 @@ from tests.new_causes import (
 from tests.scraped import Pages, read
 
 ORDERS = "default/orders/workflow"
+SLOTS_FREE = ("workers__workflow_slots_available", "workers__activity_slots_available")
 AGO = START.subtract(seconds=60)
 
 
@@ -74,6 +75,25 @@ def test_a_cause_is_found_where_it_shows_and_not_where_something_like_it_does(na
 )
 def test_what_comes_close_is_not_it(signals: Signals, name: str) -> None:
     assert name not in found(signals)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says", "side"),
+    [
+        ({}, "a rate limit of the task queue", "server_limited"),
+        ({"matching__tasks_dispatched_per_sec": 0.2}, "full or hang", "server_limited"),
+        ({"matching__tasks_dispatched_per_sec": 17.0}, "a worker version that no worker runs", "server_limited"),
+        (dict.fromkeys(SLOTS_FREE), "full workers look the same", "unknown"),
+    ],
+    ids=["capped", "hardly", "left", "slots unseen"],
+)  # fmt: skip
+def test_tasks_that_wait_beside_polls_are_told_apart_by_how_many_are_dispatched(
+    changes: dict[str, Any], says: str, side: str
+) -> None:
+    evaluation = play([healthy()] * 5 + [limited(**changes)] * 6)[0][-1]
+    assert evaluation.findings[0].finding == "dispatch_limited"
+    assert says in evaluation.findings[0].likely_cause
+    assert evaluation.bottleneck.value == side
 
 
 def test_a_dead_letter_says_of_which_category_it_is_where_that_is_known() -> None:

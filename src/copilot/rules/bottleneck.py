@@ -147,12 +147,13 @@ def worker_evidence(context: GateContext) -> WorkerEvidence:
 
 
 def classify_bottleneck(
-    gates: tuple[GateResult, ...], workers: WorkerEvidence, *, server_side: bool = False
+    gates: tuple[GateResult, ...], workers: WorkerEvidence, *, server_side: bool = False, unsure: bool = False
 ) -> BottleneckClassification:
     """Truth table: a server that refuses work, does not get it as far as a task queue, lacks a process, has a service
     that does not answer, or hands out fewer tasks than pollers ask for (`server_side`), is the limit; else a cluster
     without pollers, or whose slots are all in use, is worker-limited; a backlog with neither is the workers' unless the
-    server is slow too."""
+    server is slow too. `unsure`: polls are pending beside a backlog, and the workers' slots, which would tell, are
+    not read."""
     fired = {g.name for g in gates if g.fired}
     if fired.intersection(SERVER_REFUSES):
         return BottleneckClassification.SERVER_LIMITED
@@ -165,7 +166,7 @@ def classify_bottleneck(
             return BottleneckClassification.WORKER_LIMITED
         if fired.intersection(SERVER_SLOW):
             return BottleneckClassification.MIXED if workers.slow_to_start else BottleneckClassification.SERVER_LIMITED
-        if workers.no_pollers is None and workers.slots_exhausted is None:
+        if unsure or (workers.no_pollers is None and workers.slots_exhausted is None):
             return BottleneckClassification.UNKNOWN
         return BottleneckClassification.WORKER_LIMITED
     if fired.intersection(OF_SERVER):

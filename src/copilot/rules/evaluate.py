@@ -92,8 +92,12 @@ def _bottleneck(verdict: Verdict, seen: FindingContext) -> BottleneckClassificat
         return BottleneckClassification.HEALTHY
     silent = seen.silent_service[0]
     hangs = silent == "matching" or bool(silent and not seen.firing(*SERVER_SLOW))
-    server_side = bool(lost_processes(seen)[0]) or hangs or bool(limited_flows(seen.view))
-    return classify_bottleneck(verdict.gates, seen.workers, server_side=server_side)
+    server_side = bool(lost_processes(seen)[0]) or hangs
+    held_back = not server_side and bool(limited_flows(seen.view))
+    unsure = held_back and seen.workers.slots_exhausted is None
+    return classify_bottleneck(
+        verdict.gates, seen.workers, server_side=server_side or (held_back and not unsure), unsure=unsure
+    )
 
 
 def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision, Memory]:

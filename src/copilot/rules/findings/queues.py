@@ -5,9 +5,10 @@ from copilot.rules.findings.context import Action, Finding, FindingContext, Foun
 from copilot.rules.flow import Flow
 from copilot.rules.gates import progress
 from copilot.rules.gates.registry import BACKLOG, SERVER_SLOW
-from copilot.rules.model import ActionType
+from copilot.rules.model import ActionType, Evidence
 
 UNVERSIONED = "unversioned"
+LIMITED_BY = ("poller.pending_polls", "matching.tasks_dispatched_per_sec")
 
 
 def _unpolled(context: FindingContext) -> list[Flow]:
@@ -86,7 +87,20 @@ def _dispatch_limited(context: FindingContext) -> Found | None:
         return None
     if context.firing(*SERVER_SLOW):
         return None
-    return Found(gates, backlog_of(limited), _subject(limited), signals=("poller.pending_polls",))
+    return Found(gates, backlog_of(limited) | _held_back(limited, context), _subject(limited), signals=LIMITED_BY)
+
+
+def _held_back(limited: list[Flow], context: FindingContext) -> Evidence:
+    """What tells a rate limit (some are dispatched) from tasks that are left behind (all others are) and from workers
+    that are full or hang (hardly one is); and whether the workers' slots can be read."""
+    added, dispatched = (sum(getattr(f, rate) or 0.0 for f in limited) for rate in ("add_rate", "dispatch_rate"))
+    left = dispatched >= progress.KEEPS_UP * added
+    hardly = dispatched < context.view.thresholds.stalled_dispatch_share * added
+    capped = not (left or hardly)
+    return present(
+        left=left, hardly=hardly, capped=capped, added=capped and added, dispatched=capped and dispatched,
+        free=context.workers.slots_exhausted is False, unseen=context.workers.slots_exhausted is None and not left,
+    )  # fmt: skip
 
 
 def _backlog_draining(context: FindingContext) -> Found | None:
@@ -133,10 +147,13 @@ WORKERS_NOT_POLLING = Finding(
 DISPATCH_LIMITED = Finding(
     "dispatch_limited", _dispatch_limited, "matching",
     title="Tasks wait while workers' polls wait[ on {queues:code}][: {backlog:count task} in the backlog][, oldest {age:span}]",
-    cause="Polls are pending and slots are free, and the server hands out fewer tasks than are added: a rate limit of the "
-    "task queue, or partitions without polls.",
+    cause="Polls are pending[{free:flag} and slots are free][, and {dispatched:per_sec task} are dispatched where {added:rate} are "
+    "added: a rate limit of the task queue, or partitions without polls][{left:flag}, and all tasks but these are dispatched: "
+    "they are for a worker version that no worker runs, or in a partition without polls][{hardly:flag}, and hardly a task is "
+    "dispatched: workers that are full or hang, or a rate limit near zero].[{unseen:flag} The workers' slots cannot be read: "
+    "full workers look the same.]",
     actions=(
-        Action("check_queue_limit", ActionType.CONFIGURE, "matching", "Check the task queue's rate limit (a worker option such as max_task_queue_activities_per_second, or the queue's configuration) and its partitions: with fewer pollers than partitions some are hardly polled. More capacity does not help.", 0.7),
+        Action("check_queue_limit", ActionType.CONFIGURE, "matching", "[{unseen:flag}See first whether all slots of the workers are in use. ][{hardly:flag}Read the log of the workers that poll the queue, and check its rate limit.][{capped:flag}Check the task queue's rate limit (a worker option such as max_task_queue_activities_per_second, or the queue's configuration) and its partitions: with fewer pollers than partitions some are hardly polled.][{left:flag}Compare the worker versions that these tasks are for with those that poll, and the queue's partitions with its pollers.][{free:flag} More capacity does not help.]", 0.7),
     ),
     looks_like=("worker_slow", "Here polls are pending while tasks wait; there no poll waits."),
 )  # fmt: skip
