@@ -3,12 +3,14 @@
 import asyncio
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from copilot.errors import SettingsError, SourceError, StartError
+from copilot.redaction.redactor import redacted_name
 from copilot.settings.clusters import ClusterSettings, TemporalSettings
 from copilot.settings.load import Settings
 from copilot.settings.models import KnowledgeSettings, ModelSettings
@@ -23,6 +25,7 @@ from copilot.sources.logs.loki import LokiLogs
 from copilot.sources.prometheus.instant import PrometheusSource
 from copilot.sources.scrape.source import ScrapeSource
 from copilot.sources.temporal.client import connect_config, connect_failure, watched_client
+from copilot.sources.temporal.executions import ExecutionsReader
 from copilot.sources.temporal.health import Frontend
 from copilot.sources.temporal.source import TemporalApiSource
 from copilot.store.base import Store
@@ -109,6 +112,15 @@ def sources(cluster: ClusterSettings) -> tuple[Source, ...]:
     there = cluster.prometheus
     queries = [PrometheusSource(cluster, there, versions=versions)] if there is not None else []
     return (*api, *pages, *queries)
+
+
+def executions(settings: Settings) -> dict[str, ExecutionsReader]:
+    """What reads executions, of each cluster whose Temporal is configured."""
+    return {
+        c.name: ExecutionsReader(c, redact=partial(redacted_name, addresses=settings.redact_addresses))
+        for c in settings.clusters
+        if c.temporal is not None
+    }
 
 
 def knowledge(settings: KnowledgeSettings) -> Knowledge:

@@ -1,6 +1,6 @@
 """A state store in memory, for tests of what uses one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -26,6 +26,7 @@ class MemoryStore:
         self._thresholds: dict[str, dict[str, Any]] = {}
         self._clusters: set[str] = set()
         self._calls: dict[tuple[str, ...], ModelCall] = {}
+        self._inspections: dict[tuple[str, str], tuple[Instant, dict[str, Any]]] = {}
 
     async def setup_schema(self) -> int:
         return 0
@@ -84,6 +85,12 @@ class MemoryStore:
     async def settled_call(self, cluster: str, fingerprint: str) -> ModelCall | None:
         about = (c for c in self._calls.values() if c.cluster == cluster and c.fingerprint == fingerprint)
         return max((c for c in about if c.outcome in SETTLED), key=lambda c: c.time, default=None)
+
+    async def save_inspection(self, cluster: str, kind: str, time: Instant, document: Mapping[str, Any]) -> None:
+        self._inspections[cluster, kind] = time, dict(document)
+
+    async def inspection(self, cluster: str, kind: str) -> dict[str, Any] | None:
+        return self._inspections.get((cluster, kind), (None, None))[1]
 
     # Not of the protocol: for tests to look at.
     async def model_calls(self, cluster: str, start: Instant, end: Instant, limit: int = 100) -> list[ModelCall]:
@@ -157,6 +164,7 @@ class MemoryStore:
             "health_assessments": sum(micros(a.time) < limit for a in self._assessments.values()),
             "issues": sum(micros(time) < limit for time in ended),
             "model_calls": sum(micros(c.time.add(hours=24)) < limit for c in self._calls.values()),
+            "inspections": sum(micros(time) < limit for time, _ in self._inspections.values()),
         }
 
     async def prune(
@@ -175,11 +183,13 @@ class MemoryStore:
         assessments = [k for k, a in self._assessments.items() if old(a.cluster, a.time)]
         issues = [k for k, (name, i) in self._issues.items() if old(name, i.resolved_at)]
         calls = [k for k, c in self._calls.items() if old(c.cluster, c.time.add(hours=24))]
+        inspections = [k for k, (time, _) in self._inspections.items() if old(k[0], time)]
         gone: dict[str, tuple[dict[Any, Any], list[Any]]] = {
             "metrics_snapshots": (self._snapshots, snapshots),
             "health_assessments": (self._assessments, assessments),
             "issues": (self._issues, issues),
             "model_calls": (self._calls, calls),
+            "inspections": (self._inspections, inspections),
         }
         for table, (rows, keys) in gone.items():
             for key in keys:

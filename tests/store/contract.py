@@ -212,12 +212,16 @@ class StoreContract(ModelCallContract):
         await store.save_snapshots([snapshot(evaluation(cluster="other"))])
         await store.save_assessment(found(0, POLLERS, SLOTS))
         await store.save_assessment(found(60, POLLERS))
+        for seconds in (0, 60):
+            await store.save_inspection("default", "workers", NOON.add(seconds=seconds), {"seen": seconds})
+        assert await store.inspection("default", "workers") == {"seen": 60}
+        assert await store.inspection("other", "workers") is None
         before = NOON.add(minutes=5)
-        expected = {"metrics_snapshots": 11, "health_assessments": 2, "issues": 1, "model_calls": 0}
+        expected = {"metrics_snapshots": 11, "health_assessments": 2, "issues": 1, "model_calls": 0, "inspections": 1}
         assert await store.prunable(before) == expected
         assert await store.prune(before, cluster="other") == 1
         deleted = dict.fromkeys(expected, 0)
-        assert await store.prune(before, 4, lambda table, rows: deleted.update({table: deleted[table] + rows})) == 13
+        assert await store.prune(before, 4, lambda table, rows: deleted.update({table: deleted[table] + rows})) == 14
         assert deleted == expected | {"metrics_snapshots": 10}
         assert set((await store.prunable(before)).values()) == {0}
         assert len(await store.timeline("default", NOON, NOON.add(hours=1), 100)) == 10

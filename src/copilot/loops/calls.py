@@ -67,6 +67,7 @@ query_logs = Call("query_logs", m.QueryLogs, m.LogsQueried, attempts=2)
 prune_store = Call("prune_store", m.ClusterNow, m.StorePruned, attempts=3, retry=30, heartbeat=120)
 
 # Tried once: the next cycle asks again.
+inspect_executions = Call("inspect_executions", m.ClusterNow, m.ExecutionsInspected, start_to_close=50)
 resume_memory = Call("resume_memory", m.ClusterNow, m.MemoryResumed, start_to_close=3)
 get_live_verdict = Call("get_live_verdict", m.ClusterNow, m.LiveVerdict, start_to_close=8)
 check_recent_assessment = Call("check_recent_assessment", m.CheckRecentAssessment, m.RecentAssessment, start_to_close=8)

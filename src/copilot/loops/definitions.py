@@ -17,6 +17,7 @@ ASSESS = "AssessHealthWorkflow"
 STORE_BACKLOG = "StoreBacklogWorkflow"
 PRUNE = "PruneStoreWorkflow"
 NOTIFY = "NotifyWorkflow"
+INSPECT = "InspectExecutionsWorkflow"
 
 VERDICT_CHANGED = "verdict_changed"
 LOGS_SEEN = "logs_seen"
@@ -35,6 +36,7 @@ scheduled_id = "scheduled-{}".format
 log_watcher_id = "logs-{}".format
 prune_id = "prune-{}".format
 notify_id = "notify-{}".format
+executions_id = "executions-{}".format
 backlog_id = "store-{}".format
 assess_id = "assess-{}-{}-{}".format
 
@@ -140,6 +142,12 @@ class LogWatcherState(LoopState):
     last_tick: int | None = None
 
 
+class InspectState(LoopState):
+    """State of the loop that inspects executions. A cycle is an inspection that was stored."""
+
+    last_tick: int | None = None
+
+
 class NotifyState(LoopState):
     """State of the notifying loop; its memo holds all but the evaluations. `situation`: the cluster's state as last
     planned with; `channels`: what each channel was sent; `newest`: the newest evaluation; `evaluations`: those not yet
@@ -168,6 +176,7 @@ ScheduleInput = LoopInput[ScheduleState]
 PruneInput = LoopInput[PruneState]
 LogWatcherInput = LoopInput[LogWatcherState]
 NotifyInput = LoopInput[NotifyState]
+InspectInput = LoopInput[InspectState]
 
 
 class AssessInput(Assessment):

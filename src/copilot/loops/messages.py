@@ -256,6 +256,12 @@ class LogsQueried(Message):
     spikes: list[str] = []
 
 
+class ExecutionsInspected(Message):
+    """The inspection is stored. `watched` False: this worker's configuration has no Temporal address of the cluster."""
+
+    watched: bool = True
+
+
 class PlanNotifications(Message):
     """Which notifications are due at `now` (unix seconds)? `evaluations`: those since the last plan, oldest first;
     `newest`: the newest there is; `channels`: what each channel was sent; `busy`: channels with a notification under

@@ -19,6 +19,7 @@ from copilot import bootstrap
 from copilot.errors import SettingsError, StartError
 from copilot.loops import definitions as d
 from copilot.loops.assess import ScheduledAssessmentWorkflow
+from copilot.loops.inspect import InspectExecutionsWorkflow
 from copilot.loops.log_watcher import LogWatcherWorkflow
 from copilot.loops.messages import HealthEvaluated, LogsQueried, SnapshotDocument, StoreSnapshots
 from copilot.loops.notify import NotifyWorkflow
@@ -168,7 +169,11 @@ PRUNING = LoopKind("prunes the stored rows of", d.prune_id, PruneStoreWorkflow.r
 NOTIFYING = LoopKind(
     "sends notifications of", d.notify_id, NotifyWorkflow.run, d.NotifyInput, lambda _: 600.0, notify_state
 )
-LOOPS = (OBSERVING, SCHEDULING, LOGGING, PRUNING)
+INSPECTING = LoopKind(
+    "inspects executions of", d.executions_id, InspectExecutionsWorkflow.run, d.InspectInput, lambda _: 60.0,
+    needed=lambda cluster: cluster.temporal is not None,
+)  # fmt: skip
+LOOPS = (OBSERVING, SCHEDULING, LOGGING, PRUNING, INSPECTING)
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,12 @@ from copilot.errors import CopilotError, SettingsError
 from copilot.healthcheck import touched
 from copilot.logs.patterns import PatternBook
 from copilot.loops.activities.explain import ExplainActivities
+from copilot.loops.activities.inspect import InspectActivities
 from copilot.loops.activities.notify import NotifyActivities
 from copilot.loops.activities.observe import LogActivities, ObserveActivities, WatchedLogs
 from copilot.loops.activities.schedule import PruneActivities, ScheduleActivities
 from copilot.loops.assess import AssessHealthWorkflow, ScheduledAssessmentWorkflow
+from copilot.loops.inspect import InspectExecutionsWorkflow
 from copilot.loops.live import LoopLive
 from copilot.loops.log_watcher import LogWatcherWorkflow
 from copilot.loops.notify import NotifyWorkflow
@@ -51,6 +53,7 @@ WORKFLOWS = (
     ScheduledAssessmentWorkflow,
     LogWatcherWorkflow,
     PruneStoreWorkflow,
+    InspectExecutionsWorkflow,
     NotifyWorkflow,
     AssessHealthWorkflow,
     StoreBacklogWorkflow,
@@ -184,6 +187,7 @@ async def run_worker(settings: Settings) -> None:
             ExplainActivities(observing.store, knowledge, models),
             ScheduleActivities(observing.store, LoopLive(client)),
             PruneActivities(observing.store, settings.store.retention_days),
+            InspectActivities(bootstrap.executions(settings), observing.store),
             NotifyActivities(settings.channels, channels, settings.api.public_url),
             release=settings.worker,
         )

@@ -26,10 +26,20 @@ class TemporalSettings(Section):
 class WatchedTemporal(TemporalSettings):
     """The watched cluster's frontend. `namespaces` are those whose task queues are read; empty: all that the frontend
     lists except Temporal's own, or `namespace` if listing is forbidden. `task_queues` are read in addition to those
-    discovered: in `namespace`, or in the first of `namespaces` if that is not one of them."""
+    discovered: in `namespace`, or in the first of `namespaces` if that is not one of them. `ui_url` is the address of
+    Temporal's web UI, for links; Temporal Cloud's is known."""
 
     namespaces: tuple[str, ...] = ()
     task_queues: tuple[str, ...] = ()
+    ui_url: HttpUrl | None = None
+
+
+class ExecutionsSettings(Section):
+    """Executions in trouble. Workflow ids may be personal: with `hide_ids` none is stored or shown, and links lead to
+    lists only. `open_longer_than`: seconds by workflow type; other types have a limit learned from closed ones."""
+
+    hide_ids: bool = False
+    open_longer_than: dict[str, Annotated[float, Field(gt=0)]] = {}
 
 
 class MetricsEndpoint(Section):
@@ -105,6 +115,7 @@ class ClusterSettings(Section):
     metrics: tuple[MetricsEndpoint, ...] = ()
     prometheus: PrometheusSettings | None = None
     logs: LogSettings | None = None
+    executions: ExecutionsSettings = ExecutionsSettings()
     ignore_task_queues: tuple[str, ...] = ()
     thresholds: Thresholds = Thresholds()
 

@@ -4,7 +4,7 @@ Every method raises StoreError (one line of text) if the store rejects a stateme
 idempotent. Instants are stored and compared to the microsecond.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -85,6 +85,12 @@ class Store(Protocol):
     async def settled_call(self, cluster: str, fingerprint: str) -> ModelCall | None:
         """The newest call about that situation with an outcome that settles it (SETTLED); None if there is none."""
 
+    async def save_inspection(self, cluster: str, kind: str, time: Instant, document: Mapping[str, Any]) -> None:
+        """Store a document read beside the verdict, in place of the last one of its kind (`executions`, `workers`)."""
+
+    async def inspection(self, cluster: str, kind: str) -> dict[str, Any] | None:
+        """The last document of that kind; None without one."""
+
     async def latest_snapshot(self, cluster: str) -> model.Snapshot | None:
         """The newest snapshot; None if there is none."""
 
@@ -129,9 +135,9 @@ class Store(Protocol):
     async def prune(
         self, before: Instant, batch: int = PRUNE_BATCH, on_deleted: OnDeleted | None = None, cluster: str | None = None
     ) -> int:
-        """Delete snapshots and assessments older than `before`, issues resolved before it, and calls of models a day
-        older (so that a day's spending stays complete), of one cluster or all. A transaction deletes at most `batch`
-        rows, fewer if the database rejects that. Returns the number of rows. May be interrupted and repeated."""
+        """Delete snapshots, assessments and inspections older than `before`, issues resolved before it, and calls of
+        models a day older (so that a day's spending stays complete), of one cluster or all. A transaction deletes at
+        most `batch` rows, fewer if the database rejects that. Returns the number. May be interrupted and repeated."""
 
     async def close(self) -> None:
         """Close all connections. The store cannot be used afterwards."""

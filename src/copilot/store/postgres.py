@@ -1,7 +1,7 @@
 """The state store in PostgreSQL or Aurora DSQL, in the subset of SQL that both have."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -99,6 +99,15 @@ class PostgresStore:
     async def settled_call(self, cluster: str, fingerprint: str) -> ModelCall | None:
         row = await self._db.row(sql.SETTLED_CALL, to_text(cluster), fingerprint, sorted(SETTLED))
         return None if row is None else from_jsonb(ModelCall, row["call"])
+
+    async def save_inspection(self, cluster: str, kind: str, time: Instant, document: Mapping[str, Any]) -> None:
+        key = row_id("inspection", cluster, kind)
+        row = (to_text(cluster), kind, to_column(time), to_jsonb(document))
+        await self._db.execute(sql.SAVE_INSPECTION, key, *row)
+
+    async def inspection(self, cluster: str, kind: str) -> dict[str, Any] | None:
+        text = await self._db.value(sql.INSPECTION, row_id("inspection", cluster, kind))
+        return None if text is None else dict(json.loads(text))
 
     async def latest_snapshot(self, cluster: str) -> model.Snapshot | None:
         return await self._snapshot(cluster, Instant.MAX)

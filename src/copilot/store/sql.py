@@ -103,12 +103,19 @@ SELECT call FROM model_calls WHERE cluster = $1 AND fingerprint = $2 AND outcome
 ORDER BY time DESC LIMIT 1
 """
 
+SAVE_INSPECTION = """
+INSERT INTO inspections (id, cluster, kind, time, document) VALUES ($1, $2, $3, $4, $5::jsonb)
+ON CONFLICT (id) DO UPDATE SET time = excluded.time, document = excluded.document
+"""
+INSPECTION = "SELECT document FROM inspections WHERE id = $1"
+
 # Old rows by table; each uses an index of (cluster, time).
 _OLD = {
     "metrics_snapshots": "metrics_snapshots WHERE cluster = $1 AND time < $2",
     "health_assessments": "health_assessments WHERE cluster = $1 AND time < $2",
     "issues": "issues WHERE cluster = $1 AND resolved_at < $2",
     "model_calls": "model_calls WHERE cluster = $1 AND time < $2::timestamptz - interval '1 day'",
+    "inspections": "inspections WHERE cluster = $1 AND time < $2",
 }
 COUNT_OLD = {table: f"SELECT count(*) FROM {old}" for table, old in _OLD.items()}
 PRUNE = {table: f"DELETE FROM {table} WHERE id IN (SELECT id FROM {old} LIMIT $3)" for table, old in _OLD.items()}
