@@ -9,6 +9,7 @@ from whenever import Instant
 from copilot.errors import StoreError
 from copilot.explain.model.answer import Explanation
 from copilot.explain.model.usage import SETTLED, UNSERVED, ModelCall, Spent
+from copilot.rules.changes import Change, newest_first
 from copilot.rules.model import DetectedIssue, Evaluation, HealthAssessment, Severity, Snapshot, Trigger
 from copilot.store.base import PRUNE_BATCH, OnDeleted, SeriesPoint, TimelinePoint, newer_of
 from copilot.store.downsample import thin_series, thin_timeline
@@ -25,6 +26,7 @@ class MemoryStore:
         self._issues: dict[str, tuple[str, DetectedIssue]] = {}
         self._thresholds: dict[str, dict[str, Any]] = {}
         self._clusters: set[str] = set()
+        self._changes: dict[str, Change] = {}
         self._calls: dict[tuple[str, ...], ModelCall] = {}
         self._inspections: dict[tuple[str, str], tuple[Instant, dict[str, Any]]] = {}
 
@@ -153,6 +155,17 @@ class MemoryStore:
         over.sort(key=itemgetter(0), reverse=True)
         return [i for _, i in over[:limit]]
 
+    async def save_changes(self, changes: Sequence[Change]) -> int:
+        before = len(self._changes)
+        self._clusters.update(c.cluster for c in changes)
+        self._changes.update({c.digest: c for c in changes})
+        return len(self._changes) - before
+
+    async def changes(self, cluster: str, start: Instant, end: Instant, limit: int = 500) -> list[Change]:
+        return newest_first(
+            [c for c in self._changes.values() if c.cluster == cluster and _inside(c.at, start, end)], limit
+        )
+
     async def clusters(self) -> list[str]:
         return sorted(self._clusters)
 
@@ -163,6 +176,7 @@ class MemoryStore:
             "metrics_snapshots": sum(micros(s.evaluation.time) < limit for s in self._snapshots.values()),
             "health_assessments": sum(micros(a.time) < limit for a in self._assessments.values()),
             "issues": sum(micros(time) < limit for time in ended),
+            "changes": sum(micros(c.at) < limit for c in self._changes.values()),
             "model_calls": sum(micros(c.time.add(hours=24)) < limit for c in self._calls.values()),
             "inspections": sum(micros(time) < limit for time, _ in self._inspections.values()),
         }
@@ -184,10 +198,12 @@ class MemoryStore:
         issues = [k for k, (name, i) in self._issues.items() if old(name, i.resolved_at)]
         calls = [k for k, c in self._calls.items() if old(c.cluster, c.time.add(hours=24))]
         inspections = [k for k, (time, _) in self._inspections.items() if old(k[0], time)]
+        changes = [k for k, c in self._changes.items() if old(c.cluster, c.at)]
         gone: dict[str, tuple[dict[Any, Any], list[Any]]] = {
             "metrics_snapshots": (self._snapshots, snapshots),
             "health_assessments": (self._assessments, assessments),
             "issues": (self._issues, issues),
+            "changes": (self._changes, changes),
             "model_calls": (self._calls, calls),
             "inspections": (self._inspections, inspections),
         }

@@ -26,7 +26,16 @@ EMPTY = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid();
 DROP SCHEMA IF EXISTS sys, public CASCADE; CREATE SCHEMA public
 """
-ROWS = ("clusters", "health_assessments", "inspections", "issues", "metrics_snapshots", "model_calls", "threshold_sets")
+ROWS = (
+    "changes",
+    "clusters",
+    "health_assessments",
+    "inspections",
+    "issues",
+    "metrics_snapshots",
+    "model_calls",
+    "threshold_sets",
+)
 NO_ROWS = "; ".join(f"DELETE FROM {table}" for table in ROWS)
 _linted: set[str] = set()
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from copilot.explain.model.answer import ActionRef, Explanation
+from copilot.rules.changes import Change
 from copilot.rules.model import Detected, HealthAssessment, Narrative, ReportedState, Severity, Trigger
 from copilot.store.base import Store
 from tests.evaluations import NOON, assessment, evaluation, issue, signals, snapshot
@@ -207,6 +208,17 @@ class StoreContract(ModelCallContract):
         assert any(p.value is None for p in points)
         assert await store.signal_series("default", "no.such_id", NOON, NOON, 40) != []
 
+    async def test_a_change_is_stored_once_and_what_is_seen_of_it_may_grow(self, store: Store) -> None:
+        seen = Change(cluster="default", at=NOON, kind="restart", text="3 of 12 workers", source="seen", task_queue="q")
+        grown = seen.model_copy(update={"text": "12 of 12 workers"})
+        told = [Change(cluster="default", at=NOON.add(seconds=n), kind="deploy", text=f"v{n}") for n in range(3)]
+        assert await store.save_changes([seen, *told, *told]) == 4
+        assert await store.save_changes([grown, *told]) == 0
+        both = sorted((grown, told[0]), key=lambda c: c.digest)
+        assert await store.changes("default", NOON, NOON.add(seconds=1)) == [told[1], *both]
+        assert await store.changes("default", NOON, NOON.add(hours=1), limit=1) == [told[2]]
+        assert await store.changes("other", NOON, NOON.add(hours=1)) == []
+
     async def test_pruning_deletes_what_it_counted_and_leaves_what_is_open(self, store: Store) -> None:
         await store.save_snapshots([snapshot(evaluation(time=NOON.add(seconds=30 * n))) for n in range(20)])
         await store.save_snapshots([snapshot(evaluation(cluster="other"))])
@@ -217,7 +229,15 @@ class StoreContract(ModelCallContract):
         assert await store.inspection("default", "workers") == {"seen": 60}
         assert await store.inspection("other", "workers") is None
         before = NOON.add(minutes=5)
-        expected = {"metrics_snapshots": 11, "health_assessments": 2, "issues": 1, "model_calls": 0, "inspections": 1}
+        await store.save_changes([Change(cluster="default", at=before.subtract(seconds=1), kind="deploy", text="old")])
+        expected = {
+            "metrics_snapshots": 11,
+            "health_assessments": 2,
+            "issues": 1,
+            "changes": 1,
+            "model_calls": 0,
+            "inspections": 1,
+        }
         assert await store.prunable(before) == expected
         assert await store.prune(before, cluster="other") == 1
         deleted = dict.fromkeys(expected, 0)

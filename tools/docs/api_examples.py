@@ -8,11 +8,13 @@ import json
 from typing import Any
 
 import httpx
+from whenever import Instant
 
 from copilot import pipeline
 from copilot.api.app import create_app
 from copilot.api.deps import Deps
 from copilot.api.openapi import EXAMPLES
+from copilot.rules.changes import Change
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation, ReportedState
 from lab.recorded_run import RECORDINGS, find_runs, load_run
@@ -23,7 +25,7 @@ RECORDING = "workers-down"
 REQUESTS = (
     "/status", "/status/services", "/status/issues", "/status/summary", "/status/timeline", "/status/evaluation",
     "/signals/matching.backlog_count", "/logs/patterns", "/targets", "/clusters", "/incidents", "/incidents/FIRST",
-    "/runbooks", "/runbooks/no_pollers", "/models", "/healthz", "/readyz", "/status/timeline?start=yesterday",
+    "/runbooks", "/runbooks/no_pollers", "/models", "/changes", "/healthz", "/readyz", "/status/timeline?start=yesterday",
 )  # fmt: skip
 MAX_ITEMS = 2
 MAX_TEXT = 400
@@ -60,6 +62,7 @@ async def examples() -> dict[str, Any]:
     first = next(i for i, e in enumerate(evaluations) if e.verdict.health_state is ReportedState.CRITICAL)
     past, store = evaluations[: first + 1], MemoryStore()
     await store.save_snapshots([pipeline.snapshot(e, Memory(), context) for e in past])
+    await store.save_changes([_deploy(context.cluster, past[-1].time.subtract(minutes=4))])
     now = past[-1].time.add(milliseconds=4_200)
     deps = Deps(store=store, live=_Loop(past[-1]), clusters=(context.cluster,), now=lambda: now, elapsed=lambda: 0.0)
     app = create_app(deps)
@@ -75,7 +78,13 @@ async def examples() -> dict[str, Any]:
             answers = paths[path.partition("?")[0]]["get"]["responses"]
             schema = answers[str(response.status_code)]["content"]["application/json"]["schema"]
             found[schema["$ref"].rpartition("/")[2]] = _shortened(response.json())
+    found["ChangeLine"] = found["Changes"]["changes"][0]
     return found
+
+
+def _deploy(cluster: str, at: Instant) -> Change:
+    return Change(cluster=cluster, at=at, kind="deploy", text="checkout 1.4.2", who="github-actions",
+                  deployment="checkout", build="b42", link="https://ci.example.com/runs/4711")  # fmt: skip
 
 
 def _shortened(value: Any, name: str = "") -> Any:

@@ -10,7 +10,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from copilot.api import openapi, routes_events, routes_incidents, routes_service, routes_status
+from copilot.api import openapi, routes_changes, routes_events, routes_incidents, routes_service, routes_status
 from copilot.api.auth import LOGIN_PATHS, PROBES, authenticated, login_routes
 from copilot.api.deps import Deps
 from copilot.api.errors import HANDLERS, unexpected_errors
@@ -60,6 +60,7 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
         runbook_routes(deps),
         routes_events.routes(deps, cache, settings.max_event_streams, settings.max_event_streams_per_caller),
         routes_service.routes(deps, cache),
+        routes_changes.routes(deps, cache),
     ):
         app.include_router(router)
     serving_assistants: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
@@ -82,7 +83,7 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)
     app.add_middleware(head_as_get, endless=routes_events.PATH)
     if open_paths is not None:
-        app.add_middleware(authenticated, tokens=settings.tokens, open_paths=open_paths)
+        app.add_middleware(authenticated, settings.tokens, open_paths, settings.change_tokens)
     app.add_middleware(unexpected_errors)
     if settings.cors_origins:
         # No cookies: a login is for our own page, pages of other origins present a token.

@@ -27,6 +27,10 @@ COOKIE = "copilot_token"
 COOKIE_SEC = 7 * 86_400
 MAX_FORM_BYTES = 4_096
 PROBES = frozenset({"/healthz", "/readyz"})
+REPORTS_CHANGES = ("POST", "/changes")
+REPORTS = "this token can only report changes: POST /changes"
+READS = "this token can only read: create one with `copilot token new NAME --changes`"
+NO_TOKENS: Mapping[str, str] = {}
 LOGIN_PATHS = frozenset({"/login", "/login.css", "/login.svg", "/logout"})
 
 CHALLENGE_OF_A_PAGE = 'Bearer realm="copilot"'
@@ -117,19 +121,26 @@ def _same_origin(headers: Headers) -> bool:
     return headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
 
 
-def authenticated(app: ASGIApp, tokens: Mapping[str, str], open_paths: frozenset[str]) -> ASGIApp:
+def authenticated(
+    app: ASGIApp, tokens: Mapping[str, str], open_paths: frozenset[str], change_tokens: Mapping[str, str] = NO_TOKENS
+) -> ASGIApp:
     """ASGI middleware: passes on requests with an accepted token, and those to `open_paths`. A browser without one is
-    redirected to the login; all others get a 401."""
+    redirected to the login; all others get a 401. `change_tokens` can only report changes, `tokens` all but that: else
+    a 403."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in open_paths:
             headers = Headers(scope=scope)
             token = _presented(headers.get("authorization", "")) or cookie_token(headers)
-            caller = name_of(token, tokens) if token else None
-            if caller is None:
+            reports = (scope["method"], scope["path"]) == REPORTS_CHANGES
+            reader, reporter = (name_of(token, of) if token else None for of in (tokens, change_tokens))
+            if reader is None and reporter is None:
                 await _refusal(scope, headers, token)(scope, receive, send)
                 return
-            CALLER.set(caller)
+            CALLER.set(reader or reporter)
+            if (reporter is None) is reports:
+                await error_response(scope, 403, "forbidden", REPORTS if reporter else READS)(scope, receive, send)
+                return
         await app(scope, receive, send)
 
     return serve

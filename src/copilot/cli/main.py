@@ -9,6 +9,7 @@ import typer
 
 from copilot import __version__
 from copilot.cli import (
+    changes,
     db,
     demo,
     doctor,
@@ -43,7 +44,7 @@ for command in (demo.demo, demo.fault, processes.up, processes.worker, processes
     app.command()(command)
 app.command(cls=read.ReadCommand)(read.read)
 for name, group in (("db", db.app), ("lab", lab.lab_app()), ("kb", kb.app), ("logs", logs.app), ("token", token.app),
-                    ("notify", notify.app), ("incident", incident.app)):  # fmt: skip
+                    ("notify", notify.app), ("incident", incident.app), ("change", changes.app)):  # fmt: skip
     app.add_typer(group, name=name)
 
 

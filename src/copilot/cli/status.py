@@ -126,11 +126,21 @@ class ApiClient:
         """/targets of one cluster, or of all, the worst first. Raises as `statuses` does."""
         return self._of_each("/targets", cluster)
 
-    def _of_each(self, path: str, cluster: str | None) -> list[dict[str, Any]]:
+    def changes(self, cluster: str | None, start: str) -> list[dict[str, Any]]:
+        """/changes of one cluster, or of all. Raises as `statuses` does."""
+        return self._of_each("/changes", cluster, "changes", start=start)
+
+    def report(self, change: dict[str, Any]) -> dict[str, Any]:
+        """POST a change; returns it as it is stored. Raises as `statuses` does."""
+        return self._request("POST", "/changes", json=change)
+
+    def _of_each(
+        self, path: str, cluster: str | None, key: str = "health_state", **parameters: str
+    ) -> list[dict[str, Any]]:
         try:
             names = [cluster] if cluster else [c["cluster"] for c in self.get("/clusters")["clusters"]]
-            answers = [self.get(path, cluster=name) for name in names]
-            return [each for each in answers if each["health_state"]]
+            answers = [self.get(path, cluster=name, **parameters) for name in names]
+            return [each for each in answers if each[key] is not None]
         except (KeyError, TypeError) as error:
             raise self._not_ours(200) from error
 
@@ -147,10 +157,13 @@ class ApiClient:
 
     def get(self, path: str, **parameters: str) -> dict[str, Any]:
         """The body of a GET. Raises as `statuses` does."""
+        return self._request("GET", path, params=parameters)
+
+    def _request(self, method: str, path: str, **given: Any) -> dict[str, Any]:
         import httpx
 
         try:
-            response = self._client.get(path, params=parameters)
+            response = self._client.request(method, path, **given)
             status, body = response.status_code, response.json()
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
@@ -161,11 +174,13 @@ class ApiClient:
         except ValueError as error:
             raise self._not_ours(response.status_code) from error
         match status, body:
-            case 200, dict():
+            case 200 | 201, dict():
                 return dict(body)
             case 401, dict():
                 sent = "authorization" in self._client.headers
                 raise SettingsError([f"{self.base} {'rejects the' if sent else 'needs a'} token in COPILOT_TOKEN"])
+            case 403, {"error": {"message": message}}:
+                raise SettingsError([f"COPILOT_TOKEN: {message}"])
             case _, {"error": {"message": message}}:
                 raise SourceError(MissingCode.ABSENT, str(message))
         raise self._not_ours(status)

@@ -15,13 +15,17 @@ app = typer.Typer(help="Tokens for the API and the page.", no_args_is_help=True,
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="Who uses it: grafana, alice, …")], as_json: JsonOption = False
+    name: Annotated[str, typer.Argument(help="Who uses it: grafana, alice, …")],
+    changes: Annotated[bool, typer.Option("--changes", help="It can only report changes, and read nothing.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Create a token. It is shown only once; copilot.toml stores its hash.
 
     In a browser, use any user name and the token as password.
 
-    Example: copilot token new grafana"""
+    Example: copilot token new grafana
+
+    Example: copilot token new github-actions --changes"""
     from copilot.api.auth import new_token, token_hash
     from copilot.settings.sources import Name
 
@@ -35,5 +39,5 @@ def new(
     key = name if "." not in name else f'"{name}"'
     line = f'{key} = "{hashed}"'
     shown = f"The token of {name}, shown only now:\n\n  {token}\n"
-    add = f"Add this to copilot.toml and restart the API:\n\n  [api.tokens]\n  {line}"
+    add = f"Add this to copilot.toml and restart the API:\n\n  [api.{'change_' if changes else ''}tokens]\n  {line}"
     print_result({"name": name, "token": token, "hash": hashed, "line": line}, [shown, add], as_json=as_json)

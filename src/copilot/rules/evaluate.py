@@ -113,6 +113,8 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
         decision, after = replace(decision, findings=findings), after.model_copy(update={"notes": notes})
     learned = early_learned(signals, context.thresholds, context.window_sec)
     learned["processes"] = processes_seen(memory.processes, signals)
+    happy = verdict.health_state is ReportedState.HAPPY and not verdict.fired()
+    learned["began"] = None if happy else memory.began or (signals.time if verdict.fired() else None)
     if after.last_usable is signals.time:
         since_sec = (signals.time - memory.last_tick).total("seconds") if memory.last_tick else 0.0
         starts, burst = signals.value("demand.starts_per_sec"), context.thresholds.burst_factor
@@ -245,6 +247,7 @@ def evaluate(signals: Signals, memory: Memory, context: Context) -> tuple[Evalua
         services=services(decision.verdict.gates, decision.context.workers, signals, context.thresholds),
         work=_work(decision),
         processes=after.processes,
+        began=after.began,
         signals=signals,
     )
     return evaluation, after

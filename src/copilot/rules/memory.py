@@ -95,7 +95,7 @@ class Memory(Frozen):
     tasks last failed again and again, at `stuck_attempts`; `polling_workers` how many workers' pages were read when
     polls were last pending; `members_at` when the server's membership last changed; `targets` how many pages were read
     at the last tick, and `unanswered` whether requests stayed without an answer then; `processes` what is known of each
-    target."""
+    target; `began` the first evidence of the present problem."""
 
     version: int = MEMORY_VERSION
     state: HealthState | None = None
@@ -132,6 +132,7 @@ class Memory(Frozen):
     last_tick: Instant | None = None
     stuck_attempts: FiniteFloat | None = None
     stuck_at: Instant | None = None
+    began: Instant | None = None
 
     @model_validator(mode="before")
     @classmethod

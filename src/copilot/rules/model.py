@@ -257,7 +257,9 @@ class Work(Frozen):
 
 
 class Evaluation(Frozen):
-    """Everything decided at one tick. The newest `time` wins everywhere. `processes`: what is known of each target."""
+    """Everything decided at one tick. The newest `time` wins everywhere. `processes`: what is known of each target.
+    `began`: the first evidence of the present problem, that is the first tick at which a gate was firing; None: happy.
+    """
 
     evaluation_id: str
     cluster: str
@@ -270,6 +272,7 @@ class Evaluation(Frozen):
     services: tuple[ServiceHealth, ...]
     work: Work = Work()
     processes: tuple[Process, ...] = ()
+    began: Instant | None = None
     signals: Signals
 
     @property

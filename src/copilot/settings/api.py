@@ -22,6 +22,7 @@ class ApiSettings(Section):
 
     `tokens` maps names to hashes, as `copilot token new` prints them. With tokens, every request needs one, except
     /healthz, /readyz and, with `open_metrics`, /metrics. Without tokens, the API listens on this machine only.
+    `change_tokens`, written in the same way, can only report changes (POST /changes), which `tokens` cannot.
     `cert_file` and `key_file` (PEM) turn on HTTPS. If a proxy terminates TLS, list its addresses or networks in
     `trusted_proxies`: only their X-Forwarded-Proto and X-Forwarded-For are trusted, which makes the login cookie
     HTTPS-only and puts the client's address into the access log. `cors_origins` may call the API from a browser;
@@ -36,6 +37,7 @@ class ApiSettings(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8765
     public_url: HttpUrl | None = None
     tokens: dict[Name, TokenHash] = {}
+    change_tokens: dict[Name, TokenHash] = {}
     open_metrics: bool = False
     cert_file: Path | None = None
     key_file: Path | None = None
@@ -64,7 +66,12 @@ class ApiSettings(Section):
     def _consistent(self) -> Self:
         reject({
             "cert_file and key_file go together": (self.cert_file is None) != (self.key_file is None),
-            "two names share a token: create one for each": len(set(self.tokens.values())) != len(self.tokens),
+            "two names share a token: create one for each": len({*self.tokens.values(), *self.change_tokens.values()})
+            != len(self.tokens) + len(self.change_tokens),
+            "two tokens share a name: names of tokens and change_tokens differ": self.tokens.keys()
+            & self.change_tokens.keys(),
+            "change_tokens need tokens beside them: without tokens, no request needs one": self.change_tokens
+            and not self.tokens,
         })  # fmt: skip
         return self
 

@@ -14,6 +14,7 @@ from whenever import Instant
 from copilot.explain.model.answer import Explanation
 from copilot.explain.model.usage import ModelCall, Spent
 from copilot.rules import model
+from copilot.rules.changes import Change
 from copilot.rules.signals.readings import Frozen
 
 
@@ -126,6 +127,12 @@ class Store(Protocol):
     ) -> list[model.DetectedIssue]:
         """Resolved issues: the most recently resolved first, then critical before warning."""
 
+    async def save_changes(self, changes: Sequence[Change]) -> int:
+        """Store changes; one that is stored already (by its digest) gets the new text. Returns how many were new."""
+
+    async def changes(self, cluster: str, start: Instant, end: Instant, limit: int = 500) -> list[Change]:
+        """Changes with start ≤ at ≤ end, the newest first; the newest `limit` of them."""
+
     async def clusters(self) -> list[str]:
         """The names of all clusters with data, sorted."""
 
@@ -135,9 +142,10 @@ class Store(Protocol):
     async def prune(
         self, before: Instant, batch: int = PRUNE_BATCH, on_deleted: OnDeleted | None = None, cluster: str | None = None
     ) -> int:
-        """Delete snapshots, assessments and inspections older than `before`, issues resolved before it, and calls of
-        models a day older (so that a day's spending stays complete), of one cluster or all. A transaction deletes at
-        most `batch` rows, fewer if the database rejects that. Returns the number. May be interrupted and repeated."""
+        """Delete snapshots, assessments, changes and inspections older than `before`, issues resolved before it, and
+        calls of models a day older (so that a day's spending stays complete), of one cluster or all. A transaction
+        deletes at most `batch` rows, fewer if the database rejects that. Returns the number. May be interrupted and
+        repeated."""
 
     async def close(self) -> None:
         """Close all connections. The store cannot be used afterwards."""

@@ -14,6 +14,7 @@ from copilot.errors import StoreError
 from copilot.explain.model.answer import Explanation
 from copilot.explain.model.usage import SETTLED, UNSERVED, ModelCall, Spent
 from copilot.rules import model
+from copilot.rules.changes import Change
 from copilot.store import sql
 from copilot.store.base import PRUNE_BATCH, OnDeleted, SeriesPoint, TimelinePoint, newer_of
 from copilot.store.connections import Connections
@@ -156,6 +157,13 @@ class PostgresStore:
     ) -> list[model.DetectedIssue]:
         return await self._issues(sql.RESOLVED_ISSUES, cluster, severity.value if severity else None, limit)
 
+    async def save_changes(self, changes: Sequence[Change]) -> int:
+        return sum([await self._db.transaction(partial(_save_changes, b)) for b in _batches(_change_rows(changes))])
+
+    async def changes(self, cluster: str, start: Instant, end: Instant, limit: int = 500) -> list[Change]:
+        rows = await self._db.rows(sql.CHANGES, cluster, to_column(start), to_column(end), limit)
+        return [from_jsonb(Change, r["change"]) for r in rows]
+
     async def clusters(self) -> list[str]:
         return [r["cluster"] for r in await self._db.rows(sql.CLUSTERS)]
 
@@ -226,6 +234,23 @@ async def _insert_snapshots(batch: list[tuple[Any, ...]], connection: Connection
     kept = await connection.fetchval(sql.COUNT_SNAPSHOTS, ids)
     await connection.executemany(sql.INSERT_SNAPSHOT, batch)
     return len(set(ids)) - int(kept)
+
+
+async def _save_changes(batch: list[tuple[Any, ...]], connection: Connection) -> int:
+    for cluster in sorted({row[1] for row in batch}):
+        await connection.execute(sql.KNOW_CLUSTER, cluster)
+    ids = [row[0] for row in batch]
+    kept = await connection.fetchval(sql.COUNT_CHANGES, ids)
+    await connection.executemany(sql.SAVE_CHANGE, batch)
+    return len(ids) - int(kept)
+
+
+def _change_rows(changes: Sequence[Change]) -> list[tuple[Any, ...]]:
+    """One row an id, in the order of ids: two writers lock them in the same order."""
+    rows = {UUID(c.digest): c for c in changes}
+    return [
+        (key, to_text(c.cluster), to_column(c.at), c.kind, c.source, to_jsonb(c)) for key, c in sorted(rows.items())
+    ]
 
 
 def _batches(rows: list[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:

@@ -108,12 +108,22 @@ INSERT INTO inspections (id, cluster, kind, time, document) VALUES ($1, $2, $3, 
 ON CONFLICT (id) DO UPDATE SET time = excluded.time, document = excluded.document
 """
 INSPECTION = "SELECT document FROM inspections WHERE id = $1"
+COUNT_CHANGES = "SELECT count(*) FROM changes WHERE id = ANY($1::uuid[])"
+# What is seen of a change may grow: more workers restart.
+SAVE_CHANGE = """
+INSERT INTO changes (id, cluster, time, kind, source, change) VALUES ($1, $2, $3, $4, $5, $6::jsonb)
+ON CONFLICT (id) DO UPDATE SET change = excluded.change
+"""
+CHANGES = """
+SELECT change FROM changes WHERE cluster = $1 AND time >= $2 AND time <= $3 ORDER BY time DESC, id LIMIT $4
+"""
 
 # Old rows by table; each uses an index of (cluster, time).
 _OLD = {
     "metrics_snapshots": "metrics_snapshots WHERE cluster = $1 AND time < $2",
     "health_assessments": "health_assessments WHERE cluster = $1 AND time < $2",
     "issues": "issues WHERE cluster = $1 AND resolved_at < $2",
+    "changes": "changes WHERE cluster = $1 AND time < $2",
     "model_calls": "model_calls WHERE cluster = $1 AND time < $2::timestamptz - interval '1 day'",
     "inspections": "inspections WHERE cluster = $1 AND time < $2",
 }
