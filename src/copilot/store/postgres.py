@@ -16,6 +16,7 @@ from copilot.explain.model.usage import SETTLED, UNSERVED, ModelCall, Spent
 from copilot.rules import model
 from copilot.store import sql
 from copilot.store.base import PRUNE_BATCH, OnDeleted, SeriesPoint, TimelinePoint, newer_of
+from copilot.store.cloud_pages import StoredPages
 from copilot.store.connections import Connections
 from copilot.store.downsample import thin_series, thin_timeline
 from copilot.store.issue_life import advance
@@ -42,6 +43,7 @@ class PostgresStore:
     def __init__(self, url: str, *, now: Callable[[], Instant] = Instant.now) -> None:
         self._db = Connections(url)
         self._now = now
+        self.cloud_pages = StoredPages(self._db)
 
     async def setup_schema(self) -> int:
         return await migrate(self._db, self._now())
