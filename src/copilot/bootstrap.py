@@ -10,12 +10,16 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from copilot.errors import SettingsError, SourceError, StartError
+from copilot.metrics.cloud import SharedPages
 from copilot.redaction.redactor import redacted_name
+from copilot.settings.cloud import CloudSettings
 from copilot.settings.clusters import ClusterSettings, TemporalSettings
 from copilot.settings.load import Settings
 from copilot.settings.models import KnowledgeSettings, ModelSettings
 from copilot.settings.sources import LogSettings
 from copilot.sources import Source, no_versions
+from copilot.sources.cloud.account import CloudAccount
+from copilot.sources.cloud.source import CloudSource, ScrapedCloud
 from copilot.sources.knowledge import Knowledge
 from copilot.sources.knowledge.bedrock import BedrockKnowledge
 from copilot.sources.knowledge.local import LocalKnowledge
@@ -28,7 +32,6 @@ from copilot.sources.temporal.client import connect_config, connect_failure, wat
 from copilot.sources.temporal.executions import ExecutionsReader
 from copilot.sources.temporal.health import Frontend
 from copilot.sources.temporal.source import TemporalApiSource
-from copilot.store.base import Store
 from copilot.store.postgres import PostgresStore
 from copilot.telemetry.spans import client_plugins
 
@@ -99,19 +102,54 @@ def store_url(settings: Settings) -> str:
     return settings.store.url
 
 
-def store(settings: Settings) -> Store:
+def store(settings: Settings) -> PostgresStore:
     """The state store; SettingsError when none is configured."""
     return PostgresStore(store_url(settings))
 
 
-def sources(cluster: ClusterSettings) -> tuple[Source, ...]:
-    """The sources of one cluster, in order of preference: Temporal's API, metrics pages, Prometheus."""
+def sources(cluster: ClusterSettings, accounts: "CloudAccounts | None" = None) -> tuple[Source, ...]:
+    """The sources of one cluster, in order of preference: Temporal's API, Temporal Cloud's metrics, metrics pages,
+    Prometheus. `accounts`: those of all clusters, which share reads; None: its own. SettingsError where one cannot be
+    built."""
     api = [TemporalApiSource(cluster)] if cluster.temporal is not None else []
     versions = api[0].server_versions if api else no_versions
     pages = [ScrapeSource(cluster, versions=versions)] if cluster.metrics else []
     there = cluster.prometheus
     queries = [PrometheusSource(cluster, there, versions=versions)] if there is not None else []
-    return (*api, *pages, *queries)
+    of_cloud = [cloud_source(cluster, accounts or CloudAccounts([cluster]))] if cluster.cloud is not None else []
+    return (*api, *of_cloud, *pages, *queries)
+
+
+class CloudAccounts:
+    """The accounts of Temporal Cloud that these clusters are of, each read once for all of them. `shared`: where
+    workers share what they read; None: nowhere."""
+
+    def __init__(self, clusters: Iterable[ClusterSettings], shared: SharedPages | None = None) -> None:
+        self._of: dict[tuple[str, str], list[CloudSettings]] = {}
+        for cloud in (c.cloud for c in clusters if c.cloud is not None):
+            self._of.setdefault(self._key(cloud), []).append(cloud)
+        self._shared = shared
+        self._accounts: dict[tuple[str, str], CloudAccount] = {}
+
+    @staticmethod
+    def _key(cloud: CloudSettings) -> tuple[str, str]:
+        return cloud.metrics_url, cloud.namespaces[0].rpartition(".")[2]
+
+    def account(self, cloud: CloudSettings) -> CloudAccount:
+        """The account of these namespaces, read with the key of its first cluster. SettingsError: there is no key."""
+        key = self._key(cloud)
+        if key not in self._accounts:
+            namespaces = {n for each in self._of[key] for n in each.namespaces}
+            self._accounts[key] = CloudAccount(self._of[key][0], namespaces, shared=self._shared)
+        return self._accounts[key]
+
+
+def cloud_source(cluster: ClusterSettings, accounts: CloudAccounts) -> CloudSource:
+    """The source of Temporal Cloud's metrics of a cluster that is one of its."""
+    cloud, there = cluster.cloud, cluster.prometheus
+    assert cloud is not None
+    scraped = ScrapedCloud(there, cloud.namespaces) if cloud.metrics == "prometheus" and there is not None else None
+    return CloudSource(scraped or accounts.account(cloud), cloud.namespaces)
 
 
 def executions(settings: Settings) -> dict[str, ExecutionsReader]:

@@ -15,7 +15,11 @@ from copilot.rules.signals.taxonomy import SPECS
 from copilot.rules.signals.versions import SINCE, Release
 from copilot.rules.state_machine import USABLE_COVERAGE, coverage
 
-UNCONFIGURED = {"api": "no [clusters.temporal] address is configured", "logs": "no [clusters.logs] are configured"}
+UNCONFIGURED = {
+    "api": "no [clusters.temporal] address is configured",
+    "logs": "no [clusters.logs] are configured",
+    "cloud": "only Temporal Cloud tells it",
+}
 FIX_CONNECTION = "the checks say what to do about this connection"
 FIX_VERSION = "an upgrade of the server adds it"
 FIX_FILTER = "these metrics are read: ask again in a minute; does a filter (metric_relabel_configs) drop it?"

@@ -87,6 +87,8 @@ def _row(row: BreakdownRow, renamed: dict[str, str]) -> BreakdownRow:
 
 
 API_LAST = frozenset(i for i, spec in SPECS.items() if spec.source == "metrics or api")
+OF_CLOUD = frozenset({"demand.tasks_added_per_sec", "matching.tasks_dispatched_per_sec"})
+"""Of these the API wins over Temporal Cloud's metrics: it is live, and they are two minutes old."""
 NO_MEMORY = Memory()
 Rules: TypeAlias = Callable[[Signals, Memory, Context], tuple[Evaluation, Memory]]
 
@@ -121,10 +123,11 @@ def _one(parts: Mapping[Source, Signals], now: Instant) -> Signals:
     nothing = Signals(time=now, readings={})
     api = reduce(merge, (p for source, p in parts.items() if source.name == "api"), nothing)
     rest = reduce(merge, (p for source, p in parts.items() if source.name != "api"), nothing)
-    merged = merge(api, rest, better=API_LAST)
+    last = API_LAST - OF_CLOUD if any(source.name == "cloud" for source in parts) else API_LAST
+    merged = merge(api, rest, better=last)
     known = Counter(i for part in parts.values() for i in part.readings)
     api_last = sorted(parts, key=lambda source: source.name == "api")
-    won = {i: _winner(i, merged, {s: parts[s] for s in (api_last if i in API_LAST else parts)}) for i in known}
+    won = {i: _winner(i, merged, {s: parts[s] for s in (api_last if i in last else parts)}) for i in known}
     origins = {i: part.sources.get(i) or (name if known[i] > 1 else "") for i, (name, part) in won.items()}
     return merged.model_copy(update={"sources": {i: origin for i, origin in origins.items() if origin}})
 

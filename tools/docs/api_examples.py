@@ -25,7 +25,8 @@ RECORDING = "workers-down"
 REQUESTS = (
     "/status", "/status/services", "/status/issues", "/status/summary", "/status/timeline", "/status/evaluation",
     "/signals/matching.backlog_count", "/logs/patterns", "/targets", "/clusters", "/incidents", "/incidents/FIRST",
-    "/runbooks", "/runbooks/no_pollers", "/models", "/changes", "/healthz", "/readyz", "/status/timeline?start=yesterday",
+    "/runbooks", "/runbooks/no_pollers", "/models", "/changes", "/healthz", "/readyz",
+    "/status/timeline?start=yesterday",
 )  # fmt: skip
 MAX_ITEMS = 2
 MAX_TEXT = 400

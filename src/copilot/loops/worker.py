@@ -133,10 +133,12 @@ def build_worker(client: Client, task_queue: str, *activities: object, release: 
 
 def observe_activities(settings: Settings, meter: MetricMeter = MetricMeter.noop) -> ObserveActivities:
     """What observes the configured clusters, and counts on the meter. SettingsError when no store is configured."""
+    store = bootstrap.store(settings)
+    accounts = bootstrap.CloudAccounts(settings.clusters, store.cloud_pages)
     return ObserveActivities(
-        sources={c.name: bootstrap.sources(c) for c in settings.clusters},
+        sources={c.name: bootstrap.sources(c, accounts) for c in settings.clusters},
         contexts={c.name: pipeline.context(c) for c in settings.clusters},
-        store=bootstrap.store(settings),
+        store=store,
         meter=meter,
         hide_addresses=settings.redact_addresses,
     )

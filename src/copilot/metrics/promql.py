@@ -220,6 +220,8 @@ def signal_promql(
                 return f"{offset:g} - {inner(of)}"
             case ex.Scale(of, factor, offset):
                 return f"{inner(of)} * {factor:g}" + (f" + {offset:g}" if offset else "")
+            case ex.Shares(used, limit):
+                return f"max({text(used)} / ({text(limit)} > 0))"
             case ex.Beyond(of=gauge, base=base):
                 return f"sum(clamp_min({text(gauge)} - {base:g}, 0))"
             case _:

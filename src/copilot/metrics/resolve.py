@@ -152,6 +152,8 @@ def resolve_signals(
         found[spec.id] = value
         if not isinstance(value, Missing) and resolver.hides("namespace", spec.expression):
             origins[spec.id] = ALL_NAMESPACES
+        if isinstance(spec.expression, ex.Shares) and not isinstance(of := resolver.shares(spec.expression), Missing):
+            rows[spec.id] = _breakdown_rows(spec.expression.limit, of)
         if breakdown is not None and not isinstance(value, Missing):
             vector = vector_of(breakdown)
             if of_signal := () if isinstance(vector, Missing) else _breakdown_rows(breakdown, vector):
@@ -274,8 +276,24 @@ class _Resolver:
                 vector = self._vector(of)
                 values = () if isinstance(vector, Missing) else vector.values()
                 return math.fsum(max(0.0, value - base) for value in values)
+            case ex.Shares():
+                shares = self.shares(expression)
+                return shares if isinstance(shares, Missing) else max(shares.values())
             case _:
                 return self._leaf(expression)
+
+    def shares(self, of: ex.Shares) -> Vector | Missing:
+        """What each group uses of its limit."""
+        for leaf in (of.limit, of.used):
+            if isinstance(why := self._leaf(leaf), Missing):
+                return why
+        uses, limits = self._vector(of.used), self._vector(of.limit)
+        if isinstance(uses, Missing) or isinstance(limits, Missing):
+            return uses if isinstance(uses, Missing) else limits if isinstance(limits, Missing) else {}
+        shares = {group: uses.get(group, 0.0) / most for group, most in limits.items() if most > 0}
+        return shares or Missing(
+            code=MissingCode.ABSENT, detail=f"{of.limit.series.family} sets no limit: it is not over 0"
+        )
 
     def _numbers(self, terms: Iterable[ex.Expression]) -> list[float] | Missing:
         """The terms' numbers, or the first that is missing."""

@@ -161,6 +161,11 @@ def _test(matcher: Matcher) -> Callable[[str], bool]:
     return lambda text: (full(text) is not None) == (matcher.op == "=~")
 
 
+def matches(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:
+    """Whether a series with these labels is selected."""
+    return all(_test(matcher)(labels.get(matcher.label, "")) for matcher in matchers)
+
+
 class TargetScrapes:
     """The pages of one target of the last `window_sec` seconds, and the failed reads since the last good one.
 

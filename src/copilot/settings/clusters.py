@@ -2,13 +2,15 @@
 only."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from copilot.metrics.dialects import DIALECTS
 from copilot.metrics.promql import parse_matchers
 from copilot.rules.thresholds import Thresholds
+from copilot.settings.cloud import CloudSettings
 from copilot.settings.sources import HttpSourceSettings, HttpUrl, LogSettings, Name, Section, reject, valid
 
 _DISCOVER = re.compile(r"dns:[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9])?(:[0-9]{1,5})?")
@@ -27,11 +29,19 @@ class WatchedTemporal(TemporalSettings):
     """The watched cluster's frontend. `namespaces` are those whose task queues are read; empty: all that the frontend
     lists except Temporal's own, or `namespace` if listing is forbidden. `task_queues` are read in addition to those
     discovered: in `namespace`, or in the first of `namespaces` if that is not one of them. `ui_url` is the address of
-    Temporal's web UI, for links; Temporal Cloud's is known."""
+    Temporal's web UI, for links; Temporal Cloud's is known. An API key, `api_key` or that in `api_key_file`, goes over
+    TLS; without one, TLS and API key are the profile's."""
 
     namespaces: tuple[str, ...] = ()
     task_queues: tuple[str, ...] = ()
     ui_url: HttpUrl | None = None
+    api_key: SecretStr | None = None
+    api_key_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        reject({"choose one of api_key and api_key_file": self.api_key is not None and self.api_key_file is not None})
+        return self
 
 
 class ExecutionsSettings(Section):
@@ -102,22 +112,57 @@ class PrometheusSettings(HttpSourceSettings):
         return self
 
 
+CLOUD_SEC = 60.0
+"""Temporal Cloud's metrics are of whole minutes."""
+
+
 class ClusterSettings(Section):
     """A watched cluster. It is evaluated every `interval_sec`; its verdict is stored as an assessment when it changes,
     and `assess_every_sec` after the last one. Rates are taken over `window_sec`, by default twice the interval and at
-    least 30 s. Task queues in `ignore_task_queues` are left out."""
+    least 30 s. Task queues in `ignore_task_queues` are left out. Of Temporal Cloud, whose metrics are of whole minutes,
+    `interval_sec` and `window_sec` are 60 s by default, and no less."""
 
     name: Name = "default"
     interval_sec: Annotated[float, Field(ge=2, le=600)] = 30.0
     assess_every_sec: Annotated[float, Field(ge=10, le=86_400)] = 300.0
     window_sec: Annotated[float, Field(ge=10, le=3600)] | None = None
     temporal: WatchedTemporal | None = None
+    cloud: CloudSettings | None = None
     metrics: tuple[MetricsEndpoint, ...] = ()
     prometheus: PrometheusSettings | None = None
     logs: LogSettings | None = None
     executions: ExecutionsSettings = ExecutionsSettings()
     ignore_task_queues: tuple[str, ...] = ()
     thresholds: Thresholds = Thresholds()
+
+    @model_validator(mode="after")
+    def _of_cloud(self) -> Self:
+        if (cloud := self.cloud) is None:
+            return self
+        here, every = self.temporal, self.interval_sec if "interval_sec" in self.model_fields_set else CLOUD_SEC
+        short = min(every, self.window_sec or CLOUD_SEC) < CLOUD_SEC
+        unreachable, unscraped = here is None and cloud.address is None, self.prometheus is None
+        reject(
+            {
+                "several namespaces need cloud.region, or [clusters.temporal] address": unreachable,
+                'cloud has no server page: take role "server" out': any(m.role == "server" for m in self.metrics),
+                'cloud.metrics is "prometheus": give [clusters.prometheus]': cloud.metrics == "prometheus"
+                and unscraped,
+                "interval_sec and window_sec must be 60 or more: Temporal Cloud counts by minutes": short,
+            }
+        )
+        first = cloud.namespaces[0]
+        if here is None:
+            key = cloud.key
+            secret, file = (None, key) if isinstance(key, Path) else (key, None)
+            here = WatchedTemporal(address=cloud.address or "", namespace=first, api_key=secret, api_key_file=file)
+        of_cloud = here.model_copy(update={"namespaces": here.namespaces or cloud.namespaces})
+        # The model is frozen for its users; these are its defaults, which depend on `cloud`.
+        object.__setattr__(self, "temporal", of_cloud)
+        object.__setattr__(self, "interval_sec", every)
+        if self.window_sec is None:
+            object.__setattr__(self, "window_sec", CLOUD_SEC)
+        return self
 
     @property
     def window(self) -> float:

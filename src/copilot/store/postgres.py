@@ -17,6 +17,7 @@ from copilot.rules import model
 from copilot.rules.changes import Change
 from copilot.store import sql
 from copilot.store.base import PRUNE_BATCH, OnDeleted, SeriesPoint, TimelinePoint, newer_of
+from copilot.store.cloud_pages import StoredPages
 from copilot.store.connections import Connections
 from copilot.store.downsample import thin_series, thin_timeline
 from copilot.store.issue_life import advance
@@ -43,6 +44,7 @@ class PostgresStore:
     def __init__(self, url: str, *, now: Callable[[], Instant] = Instant.now) -> None:
         self._db = Connections(url)
         self._now = now
+        self.cloud_pages = StoredPages(self._db)
 
     async def setup_schema(self) -> int:
         return await migrate(self._db, self._now())

@@ -116,7 +116,17 @@ class Beyond:
     base: float
 
 
-Expression = Leaf | Plus | Ratio | Scale | Beyond
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """`used / limit` of each group that has both, and of these the largest: a limit is reached where it is nearest, not
+    on the average. Both are grouped by the same labels; a limit of zero or less is none. Missing where no group has a
+    limit."""
+
+    used: Rate | Gauge
+    limit: Gauge
+
+
+Expression = Leaf | Plus | Ratio | Scale | Beyond | Shares
 
 
 def leaves(expression: Expression) -> tuple[Leaf, ...]:
@@ -130,6 +140,8 @@ def leaves(expression: Expression) -> tuple[Leaf, ...]:
             return leaves(of)
         case Beyond(of=gauge):
             return (gauge,)
+        case Shares(used, limit):
+            return (used, limit)
         case _:
             return (expression,)
 

@@ -121,7 +121,7 @@ class Signals(Frozen):
     read, `unread`: names of those that do not answer while others do, by role; `processes`: each of them, the first
     hundred. `sources` names whose reading was taken
     where two sources know an id, and the family where a substitute was. `at_least`: ids whose values are
-    lower bounds."""
+    lower bounds. `metrics_at`: when the minute began that the metrics are of, where they come late (Temporal Cloud)."""
 
     time: Instant
     readings: dict[str, FiniteFloat | None]
@@ -135,6 +135,7 @@ class Signals(Frozen):
     logs: tuple[LogPattern, ...] = ()
     sources: dict[str, str] = Field(default_factory=dict)
     server: ServerFacts | None = None
+    metrics_at: Instant | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -242,4 +243,5 @@ def merge(preferred: Signals, fallback: Signals, *, better: Collection[str] = ()
         logs=preferred.logs + fallback.logs,
         sources={**fallback.sources, **preferred.sources},
         server=preferred.server or fallback.server,
+        metrics_at=preferred.metrics_at or fallback.metrics_at,
     )

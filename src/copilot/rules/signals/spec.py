@@ -17,19 +17,21 @@ API = (
     "[clusters.temporal] address (namespace, TLS and API key by a TEMPORAL_* profile), with permission to list workflows and "
     "describe task queues"
 )
+CLOUD = "cloud in its [[clusters]] section: Temporal Cloud alone tells it"
 LOGS = "[clusters.logs] in its [[clusters]] section: the files of the server's log, or a Loki"
 SETUPS = {
     "the server's metrics": SERVER_PAGE,
     "the workers' metrics": WORKER_PAGE,
     "Temporal's API": API,
     "the server's logs": LOGS,
+    "Temporal Cloud": CLOUD,
 }
 """What turns on all signals of a source, by the source's name."""
 
 Kind = Literal["primary", "amplifier", "worker"]
 Unit = Literal["1/s", "1/min", "ms", "s", "ratio", "percent", "count", "bytes", "bool"]
 Direction = Literal["up", "down"]
-Source = Literal["metrics", "api", "api or metrics", "metrics or api", "logs", "none"]
+Source = Literal["metrics", "api", "api or metrics", "metrics or api", "logs", "cloud", "none"]
 Service = Literal["", "frontend", "history", "matching"]
 Dashboard = Literal["server", "persistence", "workers"]
 CardGroup = Literal["Demand", "Backlog", "Progress", "Latency", "Errors", "Workers"]
@@ -98,8 +100,8 @@ class SignalSpec:
         """What turns on all signals of its (preferred) source; empty where nothing measures it."""
         if self.source == "none":
             return ""
-        if self.source == "logs":
-            return LOGS
+        if self.source in ("logs", "cloud"):
+            return LOGS if self.source == "logs" else CLOUD
         if self.source in ("api", "api or metrics"):
             return API
         return SERVER_PAGE if self.role == "server" else WORKER_PAGE

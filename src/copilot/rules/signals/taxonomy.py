@@ -21,6 +21,7 @@ from copilot.rules.signals.expressions import (
     rate,
     server,
 )
+from copilot.rules.signals.limits import LIMITS
 from copilot.rules.signals.spec import Card, CardGroup, Kind, Measure, SignalSpec
 
 ONCE_A_MINUTE = "the server writes it about once a minute, so wait a minute after its start"
@@ -547,7 +548,9 @@ def _position(spec: SignalSpec) -> int:
     return spec.card.position if spec.card else 0
 
 
-SPECS: MappingProxyType[str, SignalSpec] = MappingProxyType({s.id: s for s in (*_PRIMARY, *_AMPLIFIERS, *_WORKER)})
+SPECS: MappingProxyType[str, SignalSpec] = MappingProxyType(
+    {s.id: s for s in (*_PRIMARY, *_AMPLIFIERS, *LIMITS, *_WORKER)}
+)
 KEY_SIGNALS: MappingProxyType[CardGroup, tuple[SignalSpec, ...]] = MappingProxyType(
     {
         group: tuple(sorted((s for s in SPECS.values() if s.card and s.card.group == group), key=_position))

@@ -18,6 +18,7 @@ SINCE: Mapping[str, Release] = {
     "activity_success": (1, 29),
     "activity_task_fail": (1, 29),
     "activity_task_timeout": (1, 29),
+    "host_rps_limit": (1, 24),
     "service_panics": (1, 22),
     "dlq_writes": (1, 23),
     "circuit_breaker_executable_blocked": (1, 25),

@@ -79,6 +79,11 @@ class PrometheusClient:
             raise unreadable("the answer has other times than the query: does a proxy align steps?")
         return found
 
+    async def query_samples(self, query: str, at: int) -> list[Series]:
+        """The samples that a range selector (`x[5m]`) finds before a time, at their own times. Raises SourceError as
+        `query` does."""
+        return await self._post("query", {"query": query, "time": f"{at / 1000:.3f}"}, series)
+
     async def version(self) -> str:
         """The server's version; empty where it does not say, as some kinds of Prometheus."""
         try:

@@ -57,10 +57,11 @@ class PrometheusReader:
     cannot be used."""
 
     def __init__(self, cluster: ClusterSettings, settings: PrometheusSettings, client: PrometheusClient) -> None:
-        self._specs = tuple(spec for spec in SPECS.values() if measurable(spec, ROLES))
+        roles: tuple[Role, ...] = ROLES if cluster.cloud is None else ("worker",)
+        self._specs = tuple(spec for spec in SPECS.values() if measurable(spec, roles))
         self._window = cluster.window
         self._client = client
-        self._roles = {role: RoleQueries(role, settings, self._window) for role in ROLES}
+        self._roles = {role: RoleQueries(role, settings, self._window) for role in roles}
         self._leaves = LeafQueries(self._specs, self._window)
 
     async def aclose(self) -> None:

@@ -50,16 +50,28 @@ def connect_failure(error: Exception) -> str:
 
 def connect_config(settings: TemporalSettings) -> ClientConnectConfig:
     """How to connect. Address and namespace come from copilot.toml, or else from the TEMPORAL_* profile; TLS and API
-    key always come from the profile. SettingsError: the profile cannot be read."""
+    key come from the profile, but for a watched cluster with an API key of its own. SettingsError: the profile or the
+    key's file cannot be read."""
     try:
         profile = ClientConfigProfile.load(settings.profile)
     except RuntimeError as error:
         raise SettingsError([f"temporal.profile: {error}"]) from error
     configured = settings.model_fields_set
     config = profile.to_client_connect_config()
+    if isinstance(settings, WatchedTemporal) and (key := _key_of(settings)) is not None:
+        config["api_key"], config["tls"] = key, config.get("tls") or True
     config["target_host"] = (profile.address if "address" not in configured else None) or settings.address
     config["namespace"] = (profile.namespace if "namespace" not in configured else None) or settings.namespace
     return config
+
+
+def _key_of(settings: WatchedTemporal) -> str | None:
+    if settings.api_key_file is None:
+        return settings.api_key.get_secret_value() if settings.api_key is not None else None
+    try:
+        return settings.api_key_file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError([f"api_key_file {settings.api_key_file} cannot be read"]) from error
 
 
 async def watched_client(temporal: WatchedTemporal) -> Client:
