@@ -1,7 +1,10 @@
 """Incidents as the stored verdicts show them, over the API."""
 
+import re
+
 import pytest
 
+from copilot.rules.changes import Change
 from copilot.rules.model import BottleneckClassification, ReportedState
 from copilot.store.base import TimelinePoint
 from copilot.store.incidents import incidents
@@ -62,7 +65,12 @@ def test_an_incident_has_its_states_the_causes_in_their_order_and_the_cause_at_i
 
 
 async def test_incidents_are_listed_shown_with_evidence_and_exported() -> None:
-    async with client(await story("critical")) as api:
+    known = await story("critical")
+    deploy = Change(
+        cluster="default", at=NOON.subtract(minutes=12), kind="deploy", text="orders 1.4.2", task_queue="orders"
+    )
+    await known.store.save_changes([deploy])
+    async with client(known) as api:
         listed = (await api.get("/incidents")).json()
         newest, past = listed["incidents"]
         assert (newest["ended"], newest["worst"], newest["cause"]) == (None, "critical", "no_pollers")
@@ -73,7 +81,9 @@ async def test_incidents_are_listed_shown_with_evidence_and_exported() -> None:
         assert {name: shown[name] for name in newest} == newest
         assert shown["findings"][0]["finding"] == "no_pollers"
         assert [i["id"] for i in shown["similar"]] == [past["id"]]
+        assert [c["change"]["text"] for c in shown["changes"]] == ["orders 1.4.2"]
         text = shown["markdown"]
+        assert re.search(r"^- \d+ min before: orders 1.4.2$", text, re.MULTILINE)
         assert text.startswith(f"# default: {shown['findings'][0]['title']}\n")
         assert "the cluster became critical" in text
         assert "Start workers for `orders`" in text

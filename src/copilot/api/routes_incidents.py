@@ -15,6 +15,7 @@ from copilot.api.history import from_store, view_at
 from copilot.api.live import VerdictCache
 from copilot.api.parameters import EndQuery, StartQuery, chosen_cluster, known, time_range
 from copilot.explain.numbers import duration
+from copilot.rules.changes import BEFORE, ChangeBefore, changes_before
 from copilot.rules.model import Issue
 from copilot.store.base import Store, TimelinePoint
 from copilot.store.incidents import Incident, incidents
@@ -34,10 +35,11 @@ class Incidents(schemas.VerdictHead):
 
 
 class IncidentDetail(Incident):
-    """An incident with what was found at its worst, cause first; earlier ones with the same cause, the newest first;
-    and the first half of a post-mortem as Markdown."""
+    """An incident with what was found at its worst, cause first; the changes before it, the nearest to the problem
+    first; earlier ones with the same cause, the newest first; and the first half of a post-mortem as Markdown."""
 
     findings: list[Issue]
+    changes: list[ChangeBefore]
     similar: list[Incident]
     markdown: str
 
@@ -87,12 +89,18 @@ async def _detail(deps: Deps, incident: Incident, every: list[Incident]) -> Inci
     view = await view_at(deps, incident.cluster, incident.worst_at)
     findings = list(view.original.findings[:MAX_FINDINGS]) if view.original else []
     similar = [i for i in every if i.began < incident.began and i.cause == incident.cause][:MAX_SIMILAR]
-    summary = view.original.summary if view.original else ""
-    text = "\n".join(_markdown(incident, summary, findings, similar)) + "\n"
-    return IncidentDetail(**incident.model_dump(), findings=findings, similar=similar, markdown=text)
+    summary, changes = "", list[ChangeBefore]()
+    if view.original is not None:
+        known = await deps.store.changes(incident.cluster, incident.began - BEFORE, incident.worst_at)
+        summary, changes = view.original.summary, list(changes_before(known, view.original))
+    detail = IncidentDetail(
+        **incident.model_dump(), findings=findings, changes=changes, similar=similar, markdown=""
+    )  # fmt: skip
+    return detail.model_copy(update={"markdown": "\n".join(_markdown(detail, summary)) + "\n"})
 
 
-def _markdown(incident: Incident, summary: str, findings: list[Issue], similar: list[Incident]) -> Iterator[str]:
+def _markdown(incident: IncidentDetail, summary: str) -> Iterator[str]:
+    findings, similar = incident.findings, incident.similar
     title = findings[0].title if findings else f"{incident.worst.value} without a finding"
     yield f"# {incident.cluster}: {title}"
     yield ""
@@ -108,6 +116,11 @@ def _markdown(incident: Incident, summary: str, findings: list[Issue], similar: 
     events = [(s.time, f"the cluster became {s.health_state.value}") for s in incident.states]
     events += [(c.time, f"first finding: `{c.finding}`") for c in incident.causes]
     yield from (f"- {_moment(time)}: {text}" for time, text in sorted(events, key=lambda e: e[0]))
+    if incident.changes:
+        yield from ("", "## Changes before it", "")
+    for before in incident.changes:
+        by = f" (by {before.change.who})" if before.change.who else ""
+        yield f"- {duration(round(before.before_sec))} before: {before.change.text}{by}"
     if findings:
         yield from ("", "## What was found at its worst", "")
     for finding in findings:
