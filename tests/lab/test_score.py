@@ -28,6 +28,10 @@ def run(request: pytest.FixtureRequest) -> RecordedRun:
     return load_run(request.param, RECORDED[request.param])
 
 
+KINDS = {(label_of(n).states, label_of(n).bottleneck): n for n in RECORDED}.values()
+"""One recording for each of the states and bottlenecks that a label allows."""
+
+
 @pytest.fixture(scope="module")
 def evaluations(run: RecordedRun) -> list[Evaluation]:
     return play(run)
