@@ -84,10 +84,9 @@ def _made(state: str, interval: float) -> Evaluation:
     raise AssertionError(f"{state} does not occur")
 
 
-def evaluation(
-    state: str = "happy", time: Instant = NOON, *, cluster: str = "default", interval: float = 30.0, **changed: Any
-) -> Evaluation:
-    """The rules' evaluation in `state` (happy, stressed, critical or unknown) at `time`; `changed` replaces fields."""
+@cache
+def _at(state: str, time: Instant, interval: float) -> Evaluation:
+    """The same evaluation at another time."""
     made = _made(state, interval)
     later = time - made.time
 
@@ -97,11 +96,16 @@ def evaluation(
         return (Instant.parse_iso(f"2026-11-22T{found[0][:8]}Z") + later).format_iso()[11:19] + " UTC"
 
     document = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z|\d\d:\d\d:\d\d UTC", shifted, made.model_dump_json())
-    fields = dict(Evaluation.model_validate_json(document)) | {
-        "cluster": cluster,
-        "evaluation_id": evaluation_id(cluster, time),
-    }
-    return Evaluation.model_validate(fields | changed)
+    return Evaluation.model_validate_json(document)
+
+
+def evaluation(
+    state: str = "happy", time: Instant = NOON, *, cluster: str = "default", interval: float = 30.0, **changed: Any
+) -> Evaluation:
+    """The rules' evaluation in `state` (happy, stressed, critical or unknown) at `time`; `changed` replaces fields."""
+    made = _at(state, time, interval)
+    named = made.model_copy(update={"cluster": cluster, "evaluation_id": evaluation_id(cluster, time)})
+    return Evaluation.model_validate(dict(named) | changed) if changed else named
 
 
 def assessment(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+import pytest_asyncio
 
 from copilot.embedded.ports import LOOPBACK, free_ports
 from copilot.embedded.supervisor import Supervisor
@@ -22,13 +23,13 @@ from lab.proxy import DatabaseProxy, Mode
 from lab.scenarios import baseline
 from tests.folders import passable_folder
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.asyncio(loop_scope="module")]
 TRUE = Path("/bin/true")
 
 
-@asynccontextmanager
-async def database() -> AsyncIterator[tuple[Database, Supervisor]]:
-    """A started one, whose SQL tool does nothing."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def started() -> AsyncIterator[tuple[Database, Supervisor]]:
+    """One database, whose SQL tool does nothing; each test leaves it as it found it."""
     with passable_folder() as folder:
         async with Supervisor(folder, lambda _: None) as supervisor:
             port, proxy = free_ports(2)
@@ -64,62 +65,68 @@ async def refused(of: Database, port: int | None = None) -> bool:
         return True
 
 
-async def test_the_proxy_delays_hangs_halves_and_cuts_and_all_is_well_afterwards() -> None:
+async def test_the_proxy_delays_hangs_halves_and_cuts_and_all_is_well_afterwards(
+    started: tuple[Database, Supervisor],
+) -> None:
+    of, _ = started
     (port,) = free_ports(1)
-    async with database() as (of, _):
-        proxy = DatabaseProxy(port, int(of.address.split(":")[1]))
+    proxy = DatabaseProxy(port, int(of.address.split(":")[1]))
+    await proxy.apply(Mode())
+    async with connection(of, port) as first, connection(of, port) as second:
+        assert [await answers(first), await answers(second)] == [True, True]
+        await proxy.apply(Mode(delay_sec=60.0))
+        assert not await answers(first, 1.0)
         await proxy.apply(Mode())
-        async with connection(of, port) as first, connection(of, port) as second:
-            assert [await answers(first), await answers(second)] == [True, True]
-            await proxy.apply(Mode(delay_sec=60.0))
-            assert not await answers(first, 1.0)
-            await proxy.apply(Mode())
-        async with connection(of, port) as first, connection(of, port) as second:
-            await proxy.apply(Mode(hang_every=2))
-            assert sorted([await answers(first, 1.0), await answers(second, 1.0)]) == [False, True]
+    async with connection(of, port) as first, connection(of, port) as second:
+        await proxy.apply(Mode(hang_every=2))
+        assert sorted([await answers(first, 1.0), await answers(second, 1.0)]) == [False, True]
+    await proxy.apply(Mode())
+    async with connection(of, port) as third:
+        await proxy.apply(Mode(hang_every=1))
+        assert not await answers(third, 1.0)
         await proxy.apply(Mode())
-        async with connection(of, port) as third:
-            await proxy.apply(Mode(hang_every=1))
-            assert not await answers(third, 1.0)
-            await proxy.apply(Mode())
-            assert not await answers(third), "what was sent is lost, so the connection has ended"
-        await proxy.apply(Mode(cut=True))
-        assert await refused(of, port)
-        await proxy.apply(Mode())
-        assert not await refused(of, port)
-        await proxy.apply(Mode(cut=True))
+        assert not await answers(third), "what was sent is lost, so the connection has ended"
+    await proxy.apply(Mode(cut=True))
+    assert await refused(of, port)
+    await proxy.apply(Mode())
+    assert not await refused(of, port)
+    await proxy.apply(Mode(cut=True))
 
 
-async def test_the_proxy_of_a_cluster_works_in_the_mode_it_is_told() -> None:
-    async with database() as (of, _):
-        async with connection(of) as one:
-            assert await answers(one)
-            await of.disturb(Mode(cut=True))
-            while await answers(one):
-                pass
-        assert await refused(of)
-        await of.disturb(Mode())
-        while await refused(of):
+async def test_the_proxy_of_a_cluster_works_in_the_mode_it_is_told(
+    started: tuple[Database, Supervisor],
+) -> None:
+    of, _ = started
+    async with connection(of) as one:
+        assert await answers(one)
+        await of.disturb(Mode(cut=True))
+        while await answers(one):
             pass
+    assert await refused(of)
+    await of.disturb(Mode())
+    while await refused(of):
+        pass
 
 
-async def test_the_database_runs_out_of_connections_stops_and_comes_back() -> None:
-    async with database() as (of, supervisor):
-        async with connection(of) as before:
-            await of.limit_connections(1)
-            assert not await answers(before)
-            async with connection(of):
-                with pytest.raises(asyncpg.TooManyConnectionsError):
-                    async with connection(of):
-                        pass
-        await of.limit_connections()
-        async with connection(of), connection(of) as second:
-            assert await answers(second)
-        await supervisor.take_down(POSTGRES, graceful=True)
-        assert POSTGRES not in supervisor.pids()
-        await supervisor.bring_up(POSTGRES)
-        async with connection(of) as again:
-            assert await answers(again)
+async def test_the_database_runs_out_of_connections_stops_and_comes_back(
+    started: tuple[Database, Supervisor],
+) -> None:
+    of, supervisor = started
+    async with connection(of) as before:
+        await of.limit_connections(1)
+        assert not await answers(before)
+        async with connection(of):
+            with pytest.raises(asyncpg.TooManyConnectionsError):
+                async with connection(of):
+                    pass
+    await of.limit_connections()
+    async with connection(of), connection(of) as second:
+        assert await answers(second)
+    await supervisor.take_down(POSTGRES, graceful=True)
+    assert POSTGRES not in supervisor.pids()
+    await supervisor.bring_up(POSTGRES)
+    async with connection(of) as again:
+        assert await answers(again)
 
 
 async def test_each_process_has_ports_and_a_page_of_its_own_and_reads_the_limits() -> None:
@@ -143,7 +150,7 @@ async def test_each_process_has_ports_and_a_page_of_its_own_and_reads_the_limits
     assert LOOPBACK in cluster.server.address
 
 
-def test_a_missing_program_is_named_with_what_to_do(tmp_path: Path) -> None:
+async def test_a_missing_program_is_named_with_what_to_do(tmp_path: Path) -> None:
     server = tmp_path / "temporal-server"
     with pytest.raises(StartError, match=r"there is no server program .*temporal-server"):
         find_sql_tool(server)

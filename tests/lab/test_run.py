@@ -16,7 +16,7 @@ from lab.scenarios import SCENARIOS
 
 pytestmark = pytest.mark.servers
 
-TINY = Phases(interval_sec=2.0, warm_sec=6.0, before_sec=8.0, fault_sec=16.0, after_sec=6.0)
+TINY = Phases(interval_sec=2.0, warm_sec=4.0, before_sec=6.0, fault_sec=10.0, after_sec=4.0)
 
 
 class Shown(Show):

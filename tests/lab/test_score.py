@@ -96,7 +96,7 @@ def test_no_single_threshold_changed_by_a_fifth_changes_the_worst_state_or_the_f
 
 def test_thresholds_that_change_no_comparison_change_nothing_that_is_said() -> None:
     whole = load_run("slow-ramp", RECORDED["slow-ramp"])
-    run = replace(whole, ticks=whole.ticks[5:30])
+    run = replace(whole, ticks=whole.ticks[10:22])
     noted, said = mattering(run), words(play(run))
     for what, thresholds in changed_thresholds().items():
         assert what in noted or words(play(run, thresholds)) == said, what

@@ -14,7 +14,6 @@ from tests.api.standin import ToldLoop, deps
 from tests.api.test_status import telling
 from tests.evaluations import NOON, evaluation, issue
 from tests.web.chromium import open_page, served, watched
-from tests.web.stories import story
 
 pytestmark = [pytest.mark.servers, pytest.mark.needs_debian("chromium")]
 
@@ -73,17 +72,3 @@ async def test_the_hero_shows_the_worst_finding_once() -> None:
     async with client(deps(loop)) as api:
         hero = unescape(sub("</?code>", "`", (await api.get("/")).text.partition("<main>")[0]))
     assert (hero.count(worst.title), hero.count(worst.likely_cause)) == (1, 1)
-
-
-async def test_a_runbook_opens_over_the_page_and_is_a_page_of_its_own_without_javascript(browser: Browser) -> None:
-    async with served(await story("critical")) as address, watched(browser) as seen:
-        await open_page(seen, address)
-        link = seen.page.locator(".action .runbook-link")
-        alone = await link.get_attribute("href") or ""
-        await link.click()
-        await expect(seen.page.locator("#runbook h1")).to_be_visible()
-        assert seen.page.url == address + "/"
-        seen.nothing_wrong()
-        assert alone.startswith("/runbooks/no_pollers/page")
-        await seen.page.goto(address + alone)
-        await expect(seen.page.locator("main h1")).to_be_visible()

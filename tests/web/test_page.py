@@ -86,19 +86,6 @@ async def test_the_page_is_complete_without_javascript() -> None:
     assert (page.count("<polyline") > 10, page.count('class="stretch"') > 3) == (True, True)
 
 
-async def test_a_card_opens_its_signal_over_a_longer_time(browser: Browser) -> None:
-    async with served(await story("critical")) as address, watched(browser) as seen:
-        await seen.page.goto(address)
-        await seen.page.locator(".card[data-signal='matching.backlog_count']").press("Enter")
-        await expect(seen.page.locator("#chart-title")).to_have_text("Tasks in backlog")
-        await expect(seen.page.locator("#plot canvas")).to_be_visible()
-        await seen.page.get_by_role("button", name="24 h").click()
-        await expect(seen.page.locator("#chart-meaning")).to_contain_text("tasks in the backlog")
-        await seen.page.keyboard.press("Escape")
-        await expect(seen.page.locator("#chart")).to_be_hidden()
-        seen.nothing_wrong()
-
-
 async def test_what_is_missing_is_named_at_the_top() -> None:
     async with client(deps()) as api:
         assert "No evaluation of this cluster has been received yet" in (await api.get("/")).text

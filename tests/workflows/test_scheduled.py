@@ -129,16 +129,25 @@ def apart(kept: list[HealthAssessment]) -> None:
 
 
 @pytest.mark.servers
-async def test_the_live_verdict_is_assessed_on_schedule_until_the_loop_is_cancelled(scheduled: Observed) -> None:
+async def test_the_live_verdict_is_assessed_on_schedule_once_there_is_one_until_the_loop_is_cancelled(
+    scheduled: Observed,
+) -> None:
+    """Each look is a run of its own, which knows what the one before it assessed."""
     loop = scheduled.other(SCHEDULING)
     async with scheduled.worker():
+        await scheduled.start(SCHEDULING, ticks_per_run=1)
+        assert "`copilot start` starts it" in await scheduled.failure(SCHEDULING)
+        assert (await scheduled.status(SCHEDULING)).made == 0
         await scheduled.start()
-        await scheduled.start(SCHEDULING)
         kept = await scheduled.assessed(Trigger.SCHEDULED, 2)
         apart(kept)
         assert kept[0].trigger is Trigger.STATE_CHANGE
         assert {a.evaluation_id for a in kept} <= set(await scheduled.stored(1))
         assert len({a.verdict.since for a in kept}) == 1
+        assert (await scheduled.status(SCHEDULING)).runs >= 2
+        scheduled.cluster = scheduled.cluster.model_copy(update={"assess_every_sec": 60.0})
+        assert (await scheduled.start(SCHEDULING)).outcome == "redefined"
+        await scheduled.until(lambda status: status.definition.interval_sec == 60.0, SCHEDULING)
         await loop.cancel()
         with pytest.raises(WorkflowFailureError):
             await loop.result()
@@ -155,22 +164,3 @@ async def test_a_store_that_is_down_delays_no_assessment_and_gets_them_afterward
         assert "the state store is away" in await scheduled.failure(SCHEDULING)
         scheduled.store.away = False
         apart(await scheduled.assessed(Trigger.SCHEDULED, status.made))
-
-
-@pytest.mark.servers
-async def test_an_observing_loop_that_does_not_run_is_reported_and_nothing_is_assessed(scheduled: Observed) -> None:
-    async with scheduled.worker():
-        await scheduled.start(SCHEDULING)
-        assert "`copilot start` starts it" in await scheduled.failure(SCHEDULING)
-        assert (await scheduled.status(SCHEDULING)).made == 0
-
-
-@pytest.mark.servers
-async def test_a_new_run_knows_what_was_assessed_and_another_schedule_is_taken_up(scheduled: Observed) -> None:
-    async with scheduled.worker():
-        await scheduled.start()
-        await scheduled.start(SCHEDULING, ticks_per_run=1)
-        await scheduled.until(lambda status: status.runs >= 2 and status.made >= 1, SCHEDULING)
-        scheduled.cluster = scheduled.cluster.model_copy(update={"assess_every_sec": 60.0})
-        assert (await scheduled.start(SCHEDULING)).outcome == "redefined"
-        await scheduled.until(lambda status: status.definition.interval_sec == 60.0, SCHEDULING)
