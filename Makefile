@@ -6,7 +6,7 @@ PIP = $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check
 INSTALL = $(PIP) install --quiet --require-hashes --only-binary :all:
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test test-together test-alone test-llm lint format docs bench chaos check-deploy lock clean
+.PHONY: help demo lab test test-together test-alone test-llm lint format docs bench chaos audit check-deploy lock clean
 
 help:  ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -56,6 +56,7 @@ lint: $(VENV)/.dev  ## check format, types, import contracts, size and words
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m tools.ratchet
 	@$(BIN)/python -m tools.words
+	@$(BIN)/python -m tools.licences
 
 format: $(VENV)/.dev  ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
@@ -68,6 +69,8 @@ docs: $(VENV)/.run  ## write the documents that are generated from the code
 	@$(BIN)/python -m tools.docs.api_examples
 	@$(BIN)/python -m tools.docs.benchmark > docs/benchmark.md
 	@$(BIN)/python -m copilot.grafana.files deploy/grafana
+	@$(BIN)/python -m tools.licences --write
+	@$(BIN)/python -m tools.sbom > requirements/temporal-sre-copilot.cdx.json
 
 bench: $(VENV)/.dev  ## measure speed and memory, as a table
 	@$(BIN)/python -m benchmarks
@@ -75,12 +78,17 @@ bench: $(VENV)/.dev  ## measure speed and memory, as a table
 chaos: $(VENV)/.run  ## kill, stop and fill what the Copilot depends on and count broken promises, 20 minutes; ARGS=--short
 	@$(BIN)/python -m chaos $(ARGS)
 
-.checkov/.made: BIN = .checkov/bin
-.checkov/.made: requirements/checkov.txt
-	@echo "setting up .checkov (once)"
-	@$(PYTHON) -m venv --clear --without-pip .checkov
-	@$(INSTALL) --no-deps --no-compile -r requirements/checkov.txt
+# Tools whose pins clash with ours, or that only look at our locks, each in an environment of its own.
+.%/.made: requirements/%.txt
+	@echo "setting up .$* (once)"
+	@$(PYTHON) -m venv --clear --without-pip .$*
+	@$(INSTALL) --no-deps --no-compile -r $<
 	@touch $@
+
+.checkov/.made .audit/.made: BIN = $(@D)/bin
+
+audit: .audit/.made  ## ask for known vulnerabilities of the locked packages
+	@$(PYTHON) -m tools.audit
 
 check-deploy: .checkov/.made  ## check deployment files with terraform, promtool and checkov
 	@deploy/check
@@ -93,6 +101,7 @@ lock:  ## update the pinned dependencies (needs uv)
 	@$(COMPILE) pyproject.toml --extra embedded --group dev -o requirements/dev.txt
 	@$(COMPILE) pyproject.toml --group deploy -o requirements/deploy.txt
 	@$(COMPILE) --group checkov -o requirements/checkov.txt
+	@$(COMPILE) --group audit -o requirements/audit.txt
 
 clean:  ## remove the environment and caches
-	@rm -rf $(VENV) .checkov .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) .audit .checkov .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
