@@ -241,7 +241,7 @@ class StoreContract(ModelCallContract):
         assert await store.prunable(before) == expected
         assert await store.prune(before, cluster="other") == 1
         deleted = dict.fromkeys(expected, 0)
-        assert await store.prune(before, 4, lambda table, rows: deleted.update({table: deleted[table] + rows})) == 14
+        assert await store.prune(before, 4, lambda table, rows: deleted.update({table: deleted[table] + rows})) == 15
         assert deleted == expected | {"metrics_snapshots": 10}
         assert set((await store.prunable(before)).values()) == {0}
         assert len(await store.timeline("default", NOON, NOON.add(hours=1), 100)) == 10
