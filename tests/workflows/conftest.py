@@ -261,7 +261,7 @@ async def eventually(ask: Callable[[], Awaitable[T | None]], within: float = 120
     """Ask until there is an answer."""
     async with asyncio.timeout(within):
         while (answer := await ask()) is None:  # noqa: ASYNC110
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(0.5)
         return answer
 
 

@@ -2,12 +2,9 @@
 
 import asyncio
 import contextlib
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -26,9 +23,10 @@ from copilot.rules.signals.readings import MissingCode
 from copilot.store.postgres import PostgresStore
 from tests.api import conftest as api_of
 from tests.fakes.memory_store import MemoryStore
-from tests.store.conftest import Server, new_server
+from tests.store.conftest import Server, database, postgres
 from tests.workflows.conftest import EVER, Observed, a_channel, a_cluster, eventually, in_order
 
+__all__ = ["database", "postgres"]
 pytestmark = pytest.mark.servers
 
 
@@ -111,15 +109,11 @@ async def no_problem(live: LoopLive, cluster: str) -> bool | None:
 
 
 @pytest.fixture
-def database() -> Iterator[Server]:
-    """A PostgreSQL of the test's own, which it may stop and start."""
-    folder = Path(tempfile.mkdtemp(prefix="copilot-live-"))
-    server = new_server(folder)
-    server.start()
-    yield server
-    with contextlib.suppress(subprocess.CalledProcessError):  # a test that failed had stopped it
-        server.stop()
-    shutil.rmtree(folder)
+def stoppable(postgres: Server, database: str) -> Iterator[Server]:  # noqa: ARG001
+    """The PostgreSQL of the process, emptied, which the test may stop and start."""
+    yield postgres
+    with contextlib.suppress(subprocess.CalledProcessError):  # it runs, unless the test failed
+        postgres.start()
 
 
 async def kept(server: Server) -> list[str]:
@@ -131,10 +125,10 @@ async def kept(server: Server) -> list[str]:
 
 
 async def test_with_the_database_down_the_verdict_goes_on_and_everything_arrives_once_and_in_order_afterwards(
-    client: Client, database: Server
+    client: Client, stoppable: Server
 ) -> None:
-    observed = Observed(client, a_cluster(), database=PostgresStore(database.url()))
-    name, reads = observed.cluster.name, PostgresStore(database.url())
+    observed = Observed(client, a_cluster(), database=PostgresStore(stoppable.url()))
+    name, reads = observed.cluster.name, PostgresStore(stoppable.url())
     await reads.setup_schema()
     deps = Deps(store=reads, live=LoopLive(client), clusters=(name,), now=Instant.now)
     async with AsyncExitStack() as stack:
@@ -144,7 +138,7 @@ async def test_with_the_database_down_the_verdict_goes_on_and_everything_arrives
         api = await stack.enter_async_context(api_of.client(deps))
         await observed.start(ticks_per_run=4)
         await eventually(lambda: says(api, degraded=False, health_state="happy"))
-        await asyncio.to_thread(database.stop)
+        await asyncio.to_thread(stoppable.stop)
         degraded = await eventually(lambda: says(api, degraded=True, health_state="happy"))
         assert "state store" in degraded["degraded_because"]
         observed.source.changed = {"frontend__reachable": 0.0}
@@ -152,9 +146,9 @@ async def test_with_the_database_down_the_verdict_goes_on_and_everything_arrives
         assert stressed["timestamp"] > degraded["timestamp"]
         away = await observed.cycles((await observed.status()).cycles + 6)
         assert away.runs >= 2
-        await asyncio.to_thread(database.start)
+        await asyncio.to_thread(stoppable.start)
         status = await observed.cycles(away.cycles + 1)
-        ids = await eventually(lambda: written(database, status.cycles))
+        ids = await eventually(lambda: written(stoppable, status.cycles))
         assert in_order(ids)
         fresh = await eventually(lambda: says(api, degraded=False))
         assert fresh["timestamp"] > stressed["timestamp"]
