@@ -8,7 +8,7 @@ from pathlib import Path
 
 from whenever import Instant
 
-from chaos.report import Report
+from chaos.report import Report, has_place
 from chaos.run import LONG, SHORT, run
 from chaos.whole import FAULTS, whole
 from copilot.embedded.signals import run_until_signal
@@ -35,6 +35,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables into docs/reliability.md")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args(argv)
+    if given.write and not (given.write.is_file() and has_place(given.write)):
+        parser.error(f"{given.write} has no place for the tables: it needs the two marks that docs/reliability.md has")
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(1_000_000)
     reports: list[Report] = []
 

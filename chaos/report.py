@@ -58,8 +58,7 @@ class Report:
 
     def write(self, file: Path, today: str) -> None:
         """Put the tables into a document, between its two marks. ValueError where it has none."""
-        text = file.read_text(encoding="utf-8")
-        before, begin, rest = text.partition(BEGIN)
+        before, begin, rest = file.read_text(encoding="utf-8").partition(BEGIN)
         _, end, after = rest.partition(END)
         if not end:
             raise ValueError(f"{file} has no place for the tables: write {BEGIN.strip()} and {END.strip()} into it")
@@ -86,3 +85,9 @@ class Report:
             lines.append(f"  {promise.name:<52} {promise.checked:>8} {len(promise.broken):>7}  {promise.note}".rstrip())
             lines += [f"    broken: {what}" for what in promise.broken[:EXAMPLES]]
         return "\n".join(lines)
+
+
+def has_place(file: Path) -> bool:
+    """Whether a document has the two marks."""
+    text = file.read_text(encoding="utf-8")
+    return 0 <= text.find(BEGIN) < text.find(END)
