@@ -19,6 +19,7 @@ from chaos.readers import Readers
 from chaos.report import Deed, Report
 from chaos.stack import API, CLUSTER, EVALUATING, INTERVAL_SEC, VICTIMS, Stack, stack
 from chaos.waiting import at_most, until
+from chaos.whole import FAULTS, Fault, whole
 from copilot.embedded.supervisor import Backoff
 from copilot.loops.starter import LOOPS
 
@@ -43,10 +44,12 @@ class Plan:
     disk_sec: float
     clock: bool
     backoff: Backoff | None = None
+    whole: tuple[Fault, ...] = ()
+    """What is done to a whole `copilot up` afterwards."""
 
 
 SHORT = Plan(kills_each=5, spacing_sec=3, database_sec=10, disk_sec=0, clock=False, backoff=Backoff(max_sec=2))
-LONG = Plan(kills_each=20, spacing_sec=5, database_sec=60, disk_sec=30, clock=True)
+LONG = Plan(kills_each=20, spacing_sec=5, database_sec=60, disk_sec=30, clock=True, whole=FAULTS)
 
 
 @dataclass
@@ -164,8 +167,8 @@ class Run:
         ]
 
 
-async def run(plan: Plan, seed: int, tell: Callable[[str], None]) -> Report:
-    """Do it all. StartError if the stack does not start."""
+async def run(plan: Plan, seed: int, tell: Callable[[str], None], previous: str | None = None) -> Report:
+    """Do it all. StartError if the stack does not start; `previous` is the revision to upgrade from."""
     began = time.monotonic()
     async with stack(lambda event: tell(event.text[:120]), plan.backoff) as it:
         this = Run(plan, seed, it, Deeds(it, tell), Readers(it.page, CLUSTER))
@@ -176,12 +179,16 @@ async def run(plan: Plan, seed: int, tell: Callable[[str], None]) -> Report:
         async with at_most(CONNECT_SEC, "the Copilot's Temporal to be connected"):
             client = await it.client()
         found = await gathered(client, it.postgres.url, [loop.workflow_id(CLUSTER) for loop in LOOPS])
+    if plan.whole:
+        deeds, checks, not_done = await whole(plan.whole, tell, previous)
+    else:
+        deeds, checks, not_done = [], [], ["what is done to a whole `copilot up`: in the long form only"]
     return Report(
         seed=seed,
         took_sec=time.monotonic() - began,
-        deeds=this.table,
-        not_done=this.left_out,
-        promises=this.judged(found),
+        deeds=[*this.table, *deeds],
+        not_done=[*this.left_out, *not_done],
+        promises=[*this.judged(found), *checks],
         answers=this.readers.answers,
         unanswered=this.readers.failures,
     )

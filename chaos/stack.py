@@ -65,7 +65,7 @@ class Stack:
 async def stack(on_event: Callable[[Event], None], backoff: Backoff | None) -> AsyncIterator[Stack]:
     """Start it all, and end it all on leaving."""
     with tempfile.TemporaryDirectory(prefix="copilot-chaos-", ignore_cleanup_errors=True) as name:
-        folder, logs = _folders(name)
+        folder, logs = folders(name)
         with _small_disk(folder / "postgres") as disk:
             async with Supervisor(logs, on_event, backoff) as supervisor:
                 watched = DevServer(WATCHED, folder / "watched.sqlite", *free_ports(3))
@@ -84,7 +84,8 @@ async def stack(on_event: Callable[[Event], None], backoff: Backoff | None) -> A
                 yield made
 
 
-def _folders(name: str) -> tuple[Path, Path]:
+def folders(name: str) -> tuple[Path, Path]:
+    """This folder, which other users may pass through, and one for logs in it."""
     folder = Path(name)
     folder.chmod(0o711)  # PostgreSQL, which runs as another user where we are root, passes through.
     (folder / "logs").mkdir()

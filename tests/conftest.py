@@ -22,12 +22,7 @@ settings.load_profile("suite")
 session.create_loader = cache(session.create_loader)
 
 # Debian package → the program of it that tests drive.
-PROGRAMS = {
-    "chromium": "chromium",
-    "prometheus": "prometheus",
-    "victoria-metrics": "victoria-metrics",
-    "prometheus-alertmanager": "prometheus-alertmanager",
-}
+PROGRAMS = {p: p for p in ("chromium", "prometheus", "prometheus-alertmanager", "victoria-metrics")}
 OURS = ("COPILOT_", "TEMPORAL_", "AWS_")
 ALLOWED = ("COPILOT_SCREENSHOTS",)
 

@@ -3,6 +3,7 @@
 from email.message import Message
 from importlib.metadata import Distribution
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,7 @@ def test_every_locked_package_has_its_licence_in_the_table(capsys: pytest.Captur
 
 
 def test_an_audit_counts_what_was_looked_up_and_says_what_was_not() -> None:
-    found = [
+    found: list[dict[str, Any]] = [
         {"name": "a", "version": "1", "vulns": [{"id": "PYSEC-1", "fix_versions": ["2"]}]},
         {"name": "b", "version": "1", "vulns": []},
         {"name": "c", "skip_reason": "not found: c (1)"},

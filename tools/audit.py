@@ -21,8 +21,9 @@ TIMEOUT_SEC = "5"
 
 def asked(lock: str) -> tuple[list[dict[str, Any]], str]:
     """What pip-audit says of each package of a lock; if it failed, why instead, in one line."""
-    argv = [TOOL, "-m", "pip_audit", "--requirement", ROOT / "requirements" / f"{lock}.txt", "--require-hashes",
-            "--disable-pip", "--format", "json", "--progress-spinner", "off", "--timeout", TIMEOUT_SEC]  # fmt: skip
+    argv: list[str | Path] = [TOOL, "-m", "pip_audit", "--requirement", ROOT / "requirements" / f"{lock}.txt"]
+    argv += ["--require-hashes", "--disable-pip", "--format", "json", "--progress-spinner", "off"]
+    argv += ["--timeout", TIMEOUT_SEC]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     try:
         found: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]

@@ -67,7 +67,7 @@ class Package:
 def locked(lock: str) -> dict[str, str]:
     """Names and versions of a lock, those for other platforms too."""
     text = (ROOT / "requirements" / f"{lock}.txt").read_text("utf-8")
-    return {canonicalize_name(name): version for name, version in LOCKED.findall(text)}
+    return {str(canonicalize_name(name)): version for name, version in LOCKED.findall(text)}
 
 
 def recorded(table: str) -> dict[tuple[str, str], str]:
@@ -79,7 +79,7 @@ def packages(known: Mapping[tuple[str, str], str]) -> list[Package]:
     """All locked packages, by name and version. `known` has licences of those that are not installed."""
     found: dict[tuple[str, str], tuple[str, list[str]]] = {}
     for lock in LOCKS:
-        installed = {canonicalize_name(d.name): d for d in _installed(lock)}
+        installed = {str(canonicalize_name(d.name)): d for d in _installed(lock)}
         for name, version in locked(lock).items():
             has = installed.get(name)
             here = licence(has) if has is not None and has.version == version else UNKNOWN
@@ -97,8 +97,8 @@ def _installed(lock: str) -> Iterator[Distribution]:
 
 def licence(package: Distribution) -> str:
     """The SPDX expression of an installed package: as it says itself, from old metadata, or `unknown`."""
-    said = package.metadata.get("License-Expression") or ""
-    text = ((package.metadata.get("License") or "").strip().splitlines() or [""])[0]
+    said, text = ((package.metadata.get_all(field) or [""])[0] for field in ("License-Expression", "License"))
+    text = (text.strip().splitlines() or [""])[0]
     classified = [
         c.rpartition(" :: ")[2] for c in package.metadata.get_all("Classifier") or () if c.startswith("License :: OSI")
     ]

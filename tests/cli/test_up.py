@@ -116,6 +116,10 @@ address = "{watched.address}"
             beside = forked(*words, "--config", str(config), env={"COPILOT_DATA_DIR": str(folder / "data")})
             assert (beside.returncode, bool(beside.stdout)) == (0, True), words
 
+        second = forked("up", "--config", str(config), "--data-dir", str(folder / "data"))
+        assert (second.returncode, second.stdout) == (2, "")
+        assert second.stderr.startswith(f"copilot: another `copilot up` runs in {folder / 'data'}: stop it")
+
         family = psutil.Process(up.pid).children(recursive=True)
         assert len(family) >= 4
         up.send_signal(signal.SIGTERM)

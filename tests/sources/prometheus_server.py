@@ -1,6 +1,7 @@
 """A real Prometheus on a free port, scraping what a test serves."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -24,8 +25,8 @@ Samples = dict[tuple[tuple[str, str], ...], list[tuple[float, str]]]
 class PrometheusServer:
     """What a test asks of it, past our own source."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, pid: int = 0) -> None:
+        self.url, self.pid = url, pid
         self._client = httpx.AsyncClient(trust_env=False, timeout=60)
 
     async def query(self, query: str, at: float | None = None) -> list[dict[str, Any]]:
@@ -60,13 +61,13 @@ class PrometheusServer:
 
 @asynccontextmanager
 async def prometheus(
-    folder: Path, jobs: Mapping[str, Sequence[str]], *, interval_sec: float = 1.0
+    folder: Path, jobs: Mapping[str, Sequence[str]], *, interval_sec: float = 1.0, **more: object
 ) -> AsyncIterator[PrometheusServer]:
-    """A Prometheus that scrapes each job's addresses (`host:port`), ready to answer."""
+    """A Prometheus that scrapes each job's addresses (`host:port`), ready to answer; `more`: its configuration."""
     port = free_ports(1)[0]
     command = [
         "prometheus",
-        f"--config.file={_scrapes(folder, jobs, interval_sec)}",
+        f"--config.file={_scrapes(folder, jobs, interval_sec, **more)}",
         f"--storage.tsdb.path={folder / 'tsdb'}",
         f"--web.listen-address=127.0.0.1:{port}",
     ]
@@ -93,13 +94,14 @@ async def victoria_metrics(
         yield server
 
 
-def _scrapes(folder: Path, jobs: Mapping[str, Sequence[str]], interval_sec: float) -> Path:
+def _scrapes(folder: Path, jobs: Mapping[str, Sequence[str]], interval_sec: float, **more: object) -> Path:
     interval = f"{interval_sec:g}s"
     settings = {
-        "global": {"scrape_interval": interval, "scrape_timeout": interval},
+        "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
         "scrape_configs": [
             {"job_name": job, "static_configs": [{"targets": list(addresses)}]} for job, addresses in jobs.items()
         ],
+        **more,
     }
     config = folder / "scrapes.yml"
     config.write_text(json.dumps(settings))
@@ -110,13 +112,14 @@ def _scrapes(folder: Path, jobs: Mapping[str, Sequence[str]], interval_sec: floa
 async def _running(folder: Path, command: Sequence[str], port: int) -> AsyncIterator[PrometheusServer]:
     with (folder / "server.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
-        server = PrometheusServer(f"http://127.0.0.1:{port}")
+        server = PrometheusServer(f"http://127.0.0.1:{port}", process.pid)
         try:
             await server.until("vector(1)")
             yield server
         finally:
             await server.aclose()
-            process.terminate()
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
             await process.wait()
 
 

@@ -76,8 +76,8 @@ async def run_up(
     line what is wrong."""
     if not settings.clusters:
         raise SettingsError(["no cluster is configured: add a [[clusters]] section to copilot.toml"])
-    port = claim_port(settings.api.port, option="[api] port")
-    with locked(folder, LOCK, "`copilot up`"):
+    with locked(folder, LOCK, "`copilot up`"):  # first: a second one should hear of the first, not of its port
+        port = claim_port(settings.api.port, option="[api] port")
         async with Supervisor(folder / "logs", on_event) as supervisor:
             services = await _start_services(settings, supervisor, folder)
             page = f"{settings.api.scheme}://{settings.api.host_here}:{port}"
