@@ -6,6 +6,8 @@ import pytest
 from pydantic_ai.messages import ModelMessage, ModelResponse, ToolCallPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.usage import RequestUsage
+from temporalio.common import MetricMeter
+from temporalio.runtime import MetricBuffer, Runtime, TelemetryConfig
 from whenever import Instant
 
 from copilot.errors import StoreError
@@ -29,7 +31,10 @@ PRICE = Price(2.0, 10.0)
 class Scripted:
     """A model that answers as scripted, the activities over it, and the prompts it got."""
 
-    def __init__(self, answer: dict[str, Any] | None = None, store: MemoryStore | None = None) -> None:
+    def __init__(
+        self, answer: dict[str, Any] | None = None, store: MemoryStore | None = None,
+        meter: MetricMeter = MetricMeter.noop,
+    ) -> None:  # fmt: skip
         self.store = store or MemoryStore()
         self.prompts: list[str] = []
         self.now = NOON.add(seconds=5)
@@ -40,7 +45,7 @@ class Scripted:
             explainer(model, "a:large", PRICE, "deep"),
             Cap(5.0, 1_000_000), 20.0, True,
         )  # fmt: skip
-        self.activities = ExplainActivities(self.store, LocalKnowledge(), models, now=lambda: self.now)
+        self.activities = ExplainActivities(self.store, LocalKnowledge(), models, now=lambda: self.now, meter=meter)
 
     def _reply(self, messages: list[ModelMessage], _: AgentInfo) -> ModelResponse:
         self.prompts.append(str(messages[0].parts))
@@ -119,6 +124,17 @@ async def test_a_refused_answer_is_not_asked_for_again() -> None:
         "note": "Explained by the rules: the checks left too little of the model's answer (number).",
     })  # fmt: skip
     assert "(number)" in served(await scripted.plan(later())).note
+
+
+async def test_calls_of_models_are_counted_by_how_they_ended() -> None:
+    counted = MetricBuffer(100)
+    meter = Runtime(telemetry=TelemetryConfig(metrics=counted)).metric_meter
+    for answer in (sound(), sound(summary="7 tasks wait.")):
+        await Scripted(answer, meter=meter).ask(critical())
+    added = [u.attributes for u in counted.retrieve_updates() if u.metric.name == "copilot_model_outcomes"]
+    assert [(a["cluster"], a["agent"], a["outcome"]) for a in added] == [
+        ("default", "researcher", "served"), ("default", "researcher", "refused"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -27,22 +27,21 @@ class Wire:
     drops: bool = False
 
 
-def answers(arguments: Any, **usage: int) -> Wire:
-    """The model calls the output tool. `arguments` is an object, or JSON text as it is."""
+def answers(arguments: Any, tool: str = "final_result", finish: str = "tool_calls", **usage: int) -> Wire:
+    """The model calls the output tool, or one that nobody offers. `arguments` is an object, or JSON text as it is."""
     text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-    function = {"name": "final_result", "arguments": text}
+    function = {"name": tool, "arguments": text}
     message = {"role": "assistant", "content": None,
                "tool_calls": [{"id": "call-1", "type": "function", "function": function}]}  # fmt: skip
-    return completion(message, **usage)
+    return completion(message, finish, **usage)
 
 
-def says(text: str) -> Wire:
+def says(text: str | None, finish: str = "stop") -> Wire:
     """The model talks instead."""
-    return completion({"role": "assistant", "content": text})
+    return completion({"role": "assistant", "content": text}, finish)
 
 
-def completion(message: dict[str, Any], **usage: int) -> Wire:
-    finish = "tool_calls" if message.get("tool_calls") else "stop"
+def completion(message: dict[str, Any], finish: str, **usage: int) -> Wire:
     body = {
         "id": "answer-1", "object": "chat.completion", "created": 1_795_348_800, "model": "stand-in",
         "choices": [{"index": 0, "message": message, "finish_reason": finish}], "usage": USAGE | usage,
@@ -50,9 +49,10 @@ def completion(message: dict[str, Any], **usage: int) -> Wire:
     return Wire(json.dumps(body).encode())
 
 
-def refuses(status: str) -> Wire:
+def refuses(status: str, *headers: str) -> Wire:
     """An error as OpenAI words it."""
-    return Wire(json.dumps({"error": {"message": "no", "type": "error", "code": None}}).encode(), status)
+    error = {"error": {"message": "no", "type": "error", "code": None}}
+    return Wire(json.dumps(error).encode(), "\r\n".join((status, *headers)))
 
 
 @dataclass

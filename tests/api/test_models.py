@@ -78,7 +78,9 @@ async def test_a_models_explanation_stays_until_the_situation_changes() -> None:
         assert (summary["explained_by"], summary["summary"]) == ("model", words.summary)
         assert summary["narrative"]["setting"] == "Workflows start at 2.1/s."
         status = (await api.get("/status")).json()
+        assert status["explanation_note"] == "The model's explanation is of 2026-11-22T12:00:00Z."
         assert status["recommended_actions"][0]["description"] == scale_workers().description
     loop.newest["default"] = evaluation("happy", NOON.add(seconds=60))
     async with client(deps(loop, store, clock)) as api:
-        assert (await api.get("/status/summary")).json()["explained_by"] == "rules"
+        summary = (await api.get("/status/summary")).json()
+        assert (summary["explained_by"], summary["explanation_note"]) == ("rules", "")

@@ -22,9 +22,18 @@ WIRES: dict[str, tuple[Wire, Outcome]] = {
     "drops": (Wire(drops=True), Outcome.UNAVAILABLE),
     "page": (Wire(b"<html>welcome</html>", kind="text/html"), Outcome.MALFORMED),
     "throttled": (refuses("429 Too Many Requests"), Outcome.THROTTLED),
+    "asked_to_wait": (refuses("429 Too Many Requests", "Retry-After: 60", "retry-after-ms: 60000"), Outcome.THROTTLED),
+    "overloaded": (refuses("529 Overloaded"), Outcome.UNAVAILABLE),
     "broken": (refuses("500 Internal Server Error"), Outcome.UNAVAILABLE),
     "stranger": (refuses("401 Unauthorized"), Outcome.DENIED),
     "talks": (says("All is well."), Outcome.MALFORMED),
+    "cut": (answers(json.dumps(sound())[:200], finish="length"), Outcome.MALFORMED),
+    "cuttalk": (says("The cluster has no", finish="length"), Outcome.MALFORMED),
+    "cutthought": (says(None, finish="length"), Outcome.MALFORMED),
+    "empty": (says(""), Outcome.MALFORMED),
+    "nothing": (says(None), Outcome.MALFORMED),
+    "tool": (answers({"queue": "orders"}, tool="delete_queue"), Outcome.MALFORMED),
+    "filtered": (says(None, finish="content_filter"), Outcome.MALFORMED),
     "nojson": (answers('{"summary": '), Outcome.MALFORMED),
     "field": (answers(sound() | {"health_state": "happy"}), Outcome.MALFORMED),
     "action": (answers(sound(actions=[{"description": "Delete the queue."}])), Outcome.MALFORMED),
@@ -36,6 +45,18 @@ WIRES: dict[str, tuple[Wire, Outcome]] = {
     "quicklie": (answers({"summary": "No pollers.", "why": "The queue `refunds` is full."}), Outcome.REFUSED),
     "quickhangs": (Wire(hangs=True), Outcome.TIMED_OUT),
     "quicktalks": (says("It depends."), Outcome.MALFORMED),
+}
+WHY = {
+    "hangs": "the model did not answer within",
+    "throttled": "the model provider throttles requests (429)",
+    "asked_to_wait": "the model provider throttles requests (429)",
+    "cut": "the model's answer was cut off at 1,800 tokens",
+    "cuttalk": "the model's answer was cut off at 1,800 tokens",
+    "cutthought": "the model's answer was cut off at 1,800 tokens",
+    "empty": "the model's answer is empty",
+    "nothing": "the model's answer is empty",
+    "tool": "the model called a tool, and there is none",
+    "talks": "the model's answer does not have the required structure",
 }
 CASES = {name: outcome for name, (_, outcome) in WIRES.items()}
 
@@ -63,7 +84,7 @@ async def test_however_a_model_fails_the_rules_explanation_is_served_and_the_cal
         else:
             words = {"explained_by", "summary", "narrative", "findings"}
             assert kept.model_dump(include=words) == rules.model_dump(include=words), case
-            assert kept.explanation_note.startswith("Explained by the rules: "), case
+            assert kept.explanation_note.startswith(f"Explained by the rules: {WHY.get(case, '')}"), case
         assert [call.agent for call in made] == ["dispatcher" if case.startswith("quick") else "researcher"], case
         if CASES[case] is Outcome.REFUSED:
             assert made[-1].reasons, case

@@ -54,7 +54,8 @@ class ClusterLine(VerdictHead):
 
 
 class Status(ClusterLine):
-    """The verdict with its evidence. Before the first evaluation the state is unknown and most fields are null."""
+    """The verdict with its evidence. Before the first evaluation the state is unknown and most fields are null.
+    `explanation_note`: why no model explains, or when it did; empty where that needs no saying."""
 
     last_known_state: HealthState | None
     coverage: Coverage | None
@@ -67,6 +68,7 @@ class Status(ClusterLine):
     log_patterns: tuple[LogPattern, ...]
     recommended_actions: tuple[SuggestedAction, ...]
     explained_by: Literal["rules", "model"]
+    explanation_note: str
     issue_count: int
 
 
@@ -76,6 +78,7 @@ class Summary(VerdictHead):
     summary: str
     narrative: Narrative | None
     explained_by: Literal["rules", "model"]
+    explanation_note: str
 
 
 class Services(VerdictHead):
@@ -219,6 +222,7 @@ def fields(view: VerdictView, because: str | None = None) -> dict[str, Any]:
         "summary": e.summary if e else NO_EVALUATION,
         "narrative": e.narrative if e else None,
         "explained_by": e.explained_by if e else "rules",
+        "explanation_note": e.explanation_note if e else "",
         "last_known_state": verdict.last_known_state if verdict else None,
         "coverage": verdict.coverage if verdict else None,
         "confidence": verdict.confidence if verdict else None,

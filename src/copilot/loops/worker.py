@@ -186,7 +186,7 @@ async def run_worker(settings: Settings) -> None:
             settings.task_queue,
             observing,
             logs,
-            ExplainActivities(observing.store, knowledge, models),
+            ExplainActivities(observing.store, knowledge, models, meter=meter),
             ScheduleActivities(observing.store, LoopLive(client)),
             PruneActivities(observing.store, settings.store.retention_days),
             InspectActivities(bootstrap.executions(settings), observing.store),

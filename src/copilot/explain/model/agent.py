@@ -37,6 +37,7 @@ AGENTS: dict[Depth, AgentName] = {"quick": "dispatcher", "deep": "researcher"}
 MOST_OUTPUT_TOKENS: dict[Depth, int] = {"quick": 600, "deep": 1_800}
 OVERHEAD_CHARACTERS = 4_000
 """What a provider puts around a prompt: the output's schema, roles, framing."""
+_ANSWERS_BY = "final_result"  # pydantic-ai's tool for an answer
 _ONE_REQUEST = UsageLimits(request_limit=1)
 
 
@@ -65,11 +66,24 @@ class Explainer:
             except TimeoutError:
                 return self._reply(text, Outcome.TIMED_OUT, f"The model did not answer within {within_sec:.0f} s")
             except AgentRunError as error:
-                return self._reply(text, *failure(error), messages)
+                return self._reply(text, *(self._what_came(error, messages) or failure(error)), messages)
             except Exception as error:
                 kind = type(error).__name__
                 log.warning("%s: %s", self.model, kind, exc_info=True, extra={"event": "model.unreadable_answer"})
                 return self._reply(text, Outcome.MALFORMED, f"The model's answer could not be read ({kind})")
+
+    def _what_came(self, error: AgentRunError, messages: Sequence[ModelMessage]) -> tuple[Outcome, str] | None:
+        """What is wrong with an answer that came: cut off, empty, or a call of something that it may not call."""
+        if isinstance(error, ModelAPIError) or not (came := [m for m in messages if isinstance(m, ModelResponse)]):
+            return None
+        calls = [part.tool_name for part in came[-1].parts if isinstance(part, ToolCallPart)]
+        if came[-1].finish_reason == "length":
+            return Outcome.MALFORMED, f"The model's answer was cut off at {self.most_output:,} tokens"
+        if not _text(came[-1]).strip():
+            return Outcome.MALFORMED, "The model's answer is empty"
+        if any(not name.startswith(_ANSWERS_BY) for name in calls):
+            return Outcome.MALFORMED, "The model called a tool, and there is none"
+        return None
 
     def _reply(
         self, prompt_text: str, outcome: Outcome, reason: str, messages: Sequence[ModelMessage] = (),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 from temporalio import activity
+from temporalio.common import MetricMeter
 from whenever import Instant
 
 from copilot.errors import StoreError
@@ -35,13 +36,14 @@ HISTORY_SEC, HISTORY_POINTS, HISTORY_WITHIN_SEC, MOST_MOVEMENTS = 600.0, 30, 0.5
 
 @dataclass(frozen=True)
 class ExplainActivities:
-    """Explains assessments, over injected clients. `models` None: the rules explain."""
+    """Explains assessments, over injected clients. `models` None: the rules explain. `meter` counts calls of models."""
 
     store: Store
     knowledge: Knowledge
     models: "Explainers | None" = None
     now: Callable[[], Instant] = Instant.now
     budget: asyncio.Lock = field(default_factory=asyncio.Lock)
+    meter: MetricMeter = MetricMeter.noop
 
     @activity.defn
     async def explain_assessment(self, ask: m.ExplainAssessment) -> m.Explained:
@@ -134,10 +136,12 @@ class ExplainActivities:
             call = call.within(models.cap, await self.store.model_spend(day_start(now)))
             await self.store.save_model_call(call)
         if call.outcome is Outcome.OVER_BUDGET:
+            self._count(call)
             return _result(rules_explanation(evaluation, f"No model was called, because {call.why}"))
         reply = await explainer.ask(prompt, ask.deadline_sec)
         left = await asyncio.to_thread(checked, reply.answer, known) if reply.answer else None
         call = call.ended(reply, left)
+        self._count(call)
         try:
             await self.store.save_model_call(call)
         except StoreError as error:  # The reservation stays.
@@ -149,6 +153,10 @@ class ExplainActivities:
             extra={"event": "model.not_served", "outcome": call.outcome.value},
         )  # fmt: skip
         return _result(rules_explanation(evaluation, call.why))
+
+    def _count(self, call: ModelCall) -> None:
+        calls = self.meter.create_counter("copilot_model_outcomes", "Calls of models, by how they ended")
+        calls.add(1, {"cluster": call.cluster, "agent": call.agent, "outcome": call.outcome.value})
 
 
 def _explained(document: m.Document) -> ExplainedEvaluation:
