@@ -3,8 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from whenever import TimeDelta
 
 from copilot.rules.evaluate import evaluate
+from copilot.rules.findings.registry import WAIT_AND_SEE
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation, ReportedState
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
@@ -80,6 +82,22 @@ def test_12_nothing_becomes_happy_because_data_went_away(run: list[Signals], len
         after = evaluation.verdict.health_state
         assert after is not ReportedState.HAPPY or before is ReportedState.HAPPY
         before = after
+
+
+@given(runs)
+def test_17_nothing_needs_doing_only_when_nothing_of_the_cause_was_seen_for_a_window(run: list[Signals]) -> None:
+    evaluations = judged(run)[0]
+    for evaluation in evaluations:
+        for cause in evaluation.findings:
+            if WAIT_AND_SEE.key not in [action.key for action in cause.actions]:
+                continue
+            since = evaluation.time - TimeDelta(seconds=CONTEXT.window_sec)
+            lately = [e for e in evaluations if since < e.time <= evaluation.time]
+            own = [[g for g in e.verdict.gates if g.name in cause.contributing_factors] for e in lately]
+            assert own[-1]
+            assert not any(g.fired or g.unjudged == "missing" for g in own[-1])
+            assert not any(g.unit == "1/s" and g.value for of_tick in own for g in of_tick if g.name != "shard_churn")
+            assert [d.finding for d in evaluation.findings].count(cause.finding) == 1
 
 
 @given(st.floats(1e-3, 1e5), st.floats(1.0, 1.01), st.floats(10.0, 3600.0))

@@ -109,6 +109,8 @@ def _explanation(detected: Detected, gates: tuple[GateResult, ...]) -> dict[str,
         description, cause = "Nothing is over its limit now.", f"No longer observed. Last known cause: {lowered(cause)}"
         if detected.finding == BACKLOG_DRAINING.name:
             title, cause = "A backlog has drained", "The backlog is done."
+    elif detected.phase == "fading":
+        description, cause = "Within its limit again, and not surely over.", f"Last known cause: {lowered(cause)}"
     elif detected.phase == "after":
         title, description = f"“{title}” is over, its effects are not", "No longer observed."
         cause = f"Last known cause: {lowered(cause)}"

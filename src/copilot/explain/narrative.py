@@ -102,10 +102,19 @@ class Words:
             return f"{issues[0].title}. {issues[0].likely_cause}"
         if self._trigger:
             return f"{self._trigger} {self._guess()}"
-        what = f"Recovering from “{_short(issues[0])}”" if issues else "Recovering"
-        if issues and issues[0].finding == BACKLOG_DRAINING.name:
-            what = f"Recovering: {lowered(issues[0].title)}"
-        return f"{what}. Nothing is over its limit any more: {flow}."
+        return f"{self._what_is_left()}. Nothing is over its limit any more: {flow}."
+
+    def _what_is_left(self) -> str:
+        """What is said first where no gate is firing and the state is not happy yet."""
+        first = next(iter(self._issues), None)
+        if first is None:
+            return "Recovering"
+        if first.finding == BACKLOG_DRAINING.name:
+            return f"Recovering: {lowered(first.title)}"
+        if first.phase == "now":
+            return first.title
+        unsure = ", which is not surely over" if first.phase == "fading" else ""
+        return f"Recovering from “{_short(first)}”{unsure}"
 
     def _fires(self, *names: str) -> bool:
         return not self._firing.isdisjoint(names)
@@ -244,7 +253,8 @@ class Words:
             held = "for a few evaluations"
             if self._e.verdict.relapses:
                 held = "for ten minutes, because it had seemed over before and came back"
-            return f"It looks over. The state stays {state.value} until that has held {held}."
+            looks = "It looks over" if self._issues and self._issues[0].phase == "past" else "It is not surely over"
+            return f"{looks}. The state stays {state.value} until that has held {held}."
         if self._firing and self._firing.issubset(CODE_FAILS) and self._bad:
             return "The cluster does its work; the code it runs, or what that code depends on, fails."
         return f"{_MEANS[state]} {_LIMIT[self._e.bottleneck]}"

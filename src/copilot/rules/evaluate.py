@@ -16,7 +16,8 @@ from copilot.rules.components import services
 from copilot.rules.early import early_learned
 from copilot.rules.findings.context import FindingContext
 from copilot.rules.findings.processes import lost_processes
-from copilot.rules.findings.registry import BY_NAME, as_consequences, as_past, as_unsure, detect, with_kept
+from copilot.rules.findings.registry import BY_NAME, detect, with_kept
+from copilot.rules.findings.wake import as_consequences, as_fading, as_past, as_unsure, may_come_back, still_seen
 from copilot.rules.flow import cluster_flow, own_flows, queue_flows, sanitized, subtract
 from copilot.rules.gates.context import GateContext
 from copilot.rules.gates.registry import SERVER_SLOW, judge
@@ -173,22 +174,29 @@ def _soon_after_critical(before: Detected, cause: Detected, memory: Memory, now:
 
 def _with_remembered_cause(decision: Decision, memory: Memory) -> tuple[Decision, Memory]:
     """Happy names what is found without any gate, and no cause. While a state holds and no gate is firing, the last
-    cause stays named; so it does while one of its gates is firing and nothing else explains that."""
+    cause stays named, as past once nothing of it is seen; so it does while one of its gates is firing and nothing else
+    explains that."""
     state, found, now = decision.verdict.health_state, decision.findings, decision.context.view.now
     if state is ReportedState.HAPPY:
         if any(d.contributing_factors for d in found):
             decision = replace(decision, findings=detect(replace(decision.context, gates={})))
-        forgotten = {"cause": None, "bottleneck": None, "burst_at": None}
+        forgotten = {"cause": None, "cause_seen": None, "bottleneck": None, "burst_at": None}
         return decision, memory.model_copy(update=forgotten) if memory.cause else memory
     if state is ReportedState.UNKNOWN:
         return decision, memory
     cause, fired = next((d for d in found if d.contributing_factors), None), decision.verdict.fired()
     lost = not decision.verdict.stale and _evidence_lost(decision.context.view.signals) and bool(fired)
     before = memory.cause
+    seen = before is not None and still_seen(before, decision.verdict.gates)
+    if seen:
+        memory = memory.model_copy(update={"cause_seen": now})
+    elif before is not None and may_come_back(before) and memory.cause_seen is not None:
+        seen = (now - memory.cause_seen).total("seconds") < decision.context.view.window_sec
     if cause is not None and not (lost and _weak(cause) and before is not None):
         if before is not None and _soon_after_critical(before, cause, memory, now):
-            return replace(decision, findings=as_consequences(before, found)), memory
-        return decision, memory.model_copy(update={"cause": cause, "bottleneck": decision.bottleneck})
+            return replace(decision, findings=as_consequences(before, found, seen=seen)), memory
+        named = {"cause": cause, "cause_seen": now, "bottleneck": decision.bottleneck}
+        return decision, memory.model_copy(update=named)
     if before is None or memory.bottleneck is None:
         return decision, memory
     unexplained = cause is None and any(gate in fired for gate in before.contributing_factors)
@@ -199,7 +207,7 @@ def _with_remembered_cause(decision: Decision, memory: Memory) -> tuple[Decision
     if lost:
         others = tuple(d for d in found if d.finding != before.finding and not _weak(d))
         return replace(decision, findings=(before, *others), bottleneck=memory.bottleneck), memory
-    last = as_past(before) if memory.last_usable == now else as_unsure(before)
+    last = (as_fading if seen else as_past)(before) if memory.last_usable == now else as_unsure(before)
     # What is still seen is not past, although no gate is firing.
     last = next((d for d in found if (d.finding, d.subject) == (before.finding, before.subject)), last)
     others = tuple(d for d in found if d is not last)

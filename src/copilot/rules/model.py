@@ -160,8 +160,8 @@ class OfferedAction(Frozen):
 class Detected(Frozen):
     """A finding that was detected: one contributing factor. `finding` is its stable name (no_pollers, …); `subject`
     tells two of one finding apart (a task queue, say; empty for the cluster). `contributing_factors`: the gates it
-    explains. `phase`: seen now; `past`: no gate is firing any more; `after`: what it caused is still seen; `unsure`:
-    too little was read to tell."""
+    explains. `phase`: seen now; `fading`: within its limits, and not seen to be gone; `past`: gone; `after`: gone, and
+    what it caused is still seen; `unsure`: too little was read to tell."""
 
     finding: str
     subject: str = ""
@@ -170,7 +170,7 @@ class Detected(Frozen):
     related_signals: tuple[str, ...] = ()
     evidence: Evidence = Field(default_factory=dict)
     actions: tuple[OfferedAction, ...] = ()
-    phase: Literal["now", "past", "after", "unsure"] = "now"
+    phase: Literal["now", "fading", "past", "after", "unsure"] = "now"
 
 
 class DetectedIssue(Detected):

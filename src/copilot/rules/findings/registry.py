@@ -4,14 +4,13 @@ Findings may look at amplifiers and worker signals: they explain, the state is a
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 from whenever import Instant
 
 from copilot.rules.findings import features, processes, queues, server, workers
 from copilot.rules.findings.context import Action, Finding, FindingContext, Found
 from copilot.rules.gates.registry import OF_COMPLETED_WORK
-from copilot.rules.model import ActionType, Detected, OfferedAction, Severity
+from copilot.rules.model import ActionType, Detected, Severity
 from copilot.rules.scaling import RESTART_TO_REDISTRIBUTE, offered
 
 FINDINGS: tuple[Finding, ...] = (
@@ -145,6 +144,10 @@ WAIT_AND_SEE = Action(
     "wait_and_see", ActionType.ALERT, "server",
     "Nothing needs to be done now. Check that it stays that way, and find out why it happened.", 0.7,
 )  # fmt: skip
+NOT_OVER = Action(
+    "not_over", ActionType.ALERT, "server",
+    "Watch it until nothing of it is seen: it is within its limit again, and not surely over.", 0.7,
+)  # fmt: skip
 LOOK_BY_HAND = Action(
     "look_by_hand", ActionType.ALERT, "server",
     "Too little can be read to tell whether it is over. Check the cluster by hand until more can be read.", 0.7,
@@ -153,7 +156,7 @@ LOOK_BY_HAND = Action(
 
 def action(finding: str, key: str) -> Action | None:
     """The action of a key in a finding's catalogue, or of one that goes with every finding; None if there is none."""
-    of_all = (WAIT_AND_SEE, LOOK_BY_HAND, RESTART_TO_REDISTRIBUTE)
+    of_all = (WAIT_AND_SEE, NOT_OVER, LOOK_BY_HAND, RESTART_TO_REDISTRIBUTE)
     own = BY_NAME[finding].actions if finding in BY_NAME else ()
     return next((a for a in (*own, *of_all) if a.key == key), None)
 
@@ -164,7 +167,7 @@ def detect(context: FindingContext) -> tuple[Detected, ...]:
     found = [_detected(f, what, context) for f in FINDINGS if (what := f.detect(context)) is not None]
     ranked = sorted(found, key=lambda d: (_is_note(d), _is_one_moment(d, context)))
     consequences = EXPLAINS.get(ranked[0].finding, frozenset()) if ranked else frozenset()
-    return (*ranked[:1], *_without_actions(ranked[1:], consequences))
+    return (*ranked[:1], *without_actions(ranked[1:], consequences))
 
 
 def with_kept(
@@ -183,7 +186,7 @@ def _is_kept(name: str, seen: Instant, now: Instant) -> bool:
     return name in BY_NAME and (now - seen).total("seconds") <= BY_NAME[name].kept_sec
 
 
-def _without_actions(found: Iterable[Detected], consequences: frozenset[str]) -> tuple[Detected, ...]:
+def without_actions(found: Iterable[Detected], consequences: frozenset[str]) -> tuple[Detected, ...]:
     """These, consequences without actions of their own."""
     return tuple(d.model_copy(update={"actions": ()}) if d.finding in consequences else d for d in found)
 
@@ -212,25 +215,3 @@ def _is_one_moment(detected: Detected, context: FindingContext) -> bool:
     """Whether a finding rests only on quantiles that have not been over their thresholds for a whole window."""
     gates = detected.contributing_factors
     return bool(gates) and OF_COMPLETED_WORK.issuperset(gates) and not any(context.lasts(name) for name in gates)
-
-
-def as_past(cause: Detected, phase: Literal["past", "after"] = "past") -> Detected:
-    """A cause that was seen while a gate was firing, when none is firing any more, or only those of its consequences are."""
-    actions = (OfferedAction(key=WAIT_AND_SEE.key),)
-    return cause.model_copy(update={"severity": Severity.WARNING, "phase": phase, "actions": actions})
-
-
-def as_consequences(before: Detected, found: tuple[Detected, ...]) -> tuple[Detected, ...]:
-    """The findings with `before` as their cause, where it is over, was the server's, and explains the first of them
-    that rests on gates. Workers that were the cause and still do not keep up are not over."""
-    of_server = before.finding in BY_NAME and BY_NAME[before.finding].component not in ("workers", "application")
-    consequences = EXPLAINS.get(before.finding, frozenset()) if of_server else frozenset()
-    first = next((d for d in found if d.contributing_factors), None)
-    if first is None or first.finding not in consequences or any(d.finding == before.finding for d in found):
-        return found
-    return (as_past(before, "after"), *_without_actions(found, consequences))
-
-
-def as_unsure(cause: Detected) -> Detected:
-    """A cause that was seen last, when too little can be read to tell whether it is still there."""
-    return cause.model_copy(update={"phase": "unsure", "actions": (OfferedAction(key=LOOK_BY_HAND.key),)})

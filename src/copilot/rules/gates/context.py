@@ -34,7 +34,8 @@ class Effect(Enum):
 class Gate:
     """One rule. `judge` looks at primary signals only. `worst`: CRITICAL where it can make the cluster critical.
     `immediate`: it stresses at its first evaluation. `of_completed_work`: it rests on a quantile of completed work, which
-    still shows an outage after it ended. `blocks`: its component makes no progress while it fires. `covered_by`: gates
+    still shows an outage after it ended. `counts_events`: its value is a rate or share of what went wrong, so that zero
+    means none. `blocks`: its component makes no progress while it fires. `covered_by`: gates
     whose sentence says as much.
 
     `sees` is the template of its sentence while it fires, by aspect ("" is the usual one), `clear` while it does not;
@@ -51,6 +52,7 @@ class Gate:
     worst: Severity = Severity.WARNING
     immediate: bool = False
     of_completed_work: bool = False
+    counts_events: bool = False
     blocks: bool = False
     effect: Effect | None = None
     covered_by: frozenset[str] = field(default_factory=frozenset)

@@ -242,7 +242,7 @@ def _rate_gate(
     sees = f"{{value:per_sec {counts}}} {verb}"
     return Gate(
         name, judge, component, sees=sees, clear=sees, began=began, recovered_when=f"fewer than {{threshold:per_sec {counts}}} {verb}",
-        effect=effect, covered_by=covered_by,
+        counts_events=True, effect=effect, covered_by=covered_by,
     )  # fmt: skip
 
 
@@ -342,13 +342,13 @@ QUERIES_UNANSWERED = Gate(
     sees="{value:percent} of queries and updates ({queries.requested_per_sec:per_sec}) are not answered",
     clear="queries and updates are answered",
     began="queries were no longer answered", recovered_when="workers answer queries and updates again",
-    effect=Effect.CODE_FAILS,
+    counts_events=True, effect=Effect.CODE_FAILS,
 )  # fmt: skip
 LISTS_FAILING = Gate(
     "lists_failing", _share_gate("visibility.lists_failed_per_sec", "visibility.lists_per_sec"), "persistence",
     sees="{value:percent} of {visibility.lists_per_sec:per_sec list or count} of workflows fail",
     clear="workflows can be listed",
-    began="lists of workflows failed", recovered_when="workflows can be listed again",
+    began="lists of workflows failed", recovered_when="workflows can be listed again", counts_events=True,
 )  # fmt: skip
 APPLICATION_FAILURES = Gate(
     "application_failures", _application_failures, "application",

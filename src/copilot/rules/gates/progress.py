@@ -297,7 +297,7 @@ REQUESTS_REJECTED = Gate(
     clear="[{value:percent} of {demand.requests_per_sec:per_sec request} that create work fail with server errors]",
     began="requests were rejected",
     recovered_when="requests are accepted again",
-    worst=Severity.CRITICAL, immediate=True, blocks=True, effect=Effect.REFUSES,
+    worst=Severity.CRITICAL, immediate=True, counts_events=True, blocks=True, effect=Effect.REFUSES,
 )  # fmt: skip
 _RATES = "[: {demand.tasks_added_per_sec:rate} added, {matching.tasks_dispatched_per_sec:rate} dispatched]"
 _STALLED = {

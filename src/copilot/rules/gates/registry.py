@@ -10,6 +10,8 @@ CRITICAL = frozenset(gate.name for gate in GATES if gate.worst is Severity.CRITI
 IMMEDIATE = frozenset(gate.name for gate in GATES if gate.immediate)
 OF_COMPLETED_WORK = frozenset(gate.name for gate in GATES if gate.of_completed_work)
 
+COUNTS_EVENTS = frozenset(gate.name for gate in GATES if gate.counts_events)
+
 
 def with_effect(effect: Effect) -> tuple[str, ...]:
     """Names of the gates with an effect, in the order of the rules."""
