@@ -107,7 +107,7 @@ SAVE_INSPECTION = """
 INSERT INTO inspections (id, cluster, kind, time, document) VALUES ($1, $2, $3, $4, $5::jsonb)
 ON CONFLICT (id) DO UPDATE SET time = excluded.time, document = excluded.document
 """
-INSPECTION = "SELECT document FROM inspections WHERE id = $1"
+INSPECTION = "SELECT document FROM inspections WHERE id = $1 AND time > $2"
 
 # Old rows by table; each uses an index of (cluster, time).
 _OLD = {
