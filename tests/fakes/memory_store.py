@@ -91,8 +91,9 @@ class MemoryStore:
     async def save_inspection(self, cluster: str, kind: str, time: Instant, document: Mapping[str, Any]) -> None:
         self._inspections[cluster, kind] = time, dict(document)
 
-    async def inspection(self, cluster: str, kind: str) -> dict[str, Any] | None:
-        return self._inspections.get((cluster, kind), (None, None))[1]
+    async def inspection(self, cluster: str, kind: str, since: Instant | None = None) -> dict[str, Any] | None:
+        time, document = self._inspections.get((cluster, kind), (Instant.MIN, None))
+        return document if micros(time) > micros(since or Instant.MIN) else None
 
     # Not of the protocol: for tests to look at.
     async def model_calls(self, cluster: str, start: Instant, end: Instant, limit: int = 100) -> list[ModelCall]:

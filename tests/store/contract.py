@@ -227,6 +227,7 @@ class StoreContract(ModelCallContract):
         for seconds in (0, 60):
             await store.save_inspection("default", "workers", NOON.add(seconds=seconds), {"seen": seconds})
         assert await store.inspection("default", "workers") == {"seen": 60}
+        assert await store.inspection("default", "workers", NOON.add(seconds=60)) is None
         assert await store.inspection("other", "workers") is None
         before = NOON.add(minutes=5)
         await store.save_changes([Change(cluster="default", at=before.subtract(seconds=1), kind="deploy", text="old")])

@@ -10,7 +10,15 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from copilot.api import openapi, routes_changes, routes_events, routes_incidents, routes_service, routes_status
+from copilot.api import (
+    openapi,
+    routes_changes,
+    routes_events,
+    routes_incidents,
+    routes_inspection,
+    routes_service,
+    routes_status,
+)
 from copilot.api.auth import LOGIN_PATHS, PROBES, authenticated, login_routes
 from copilot.api.deps import Deps
 from copilot.api.errors import HANDLERS, unexpected_errors
@@ -56,6 +64,7 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
         routes_status.status_routes(deps, cache),
         routes_status.signal_routes(deps, cache),
         routes_incidents.routes(deps, cache),
+        routes_inspection.routes(deps, cache),
         page_routes(deps, cache),
         runbook_routes(deps),
         routes_events.routes(deps, cache, settings.max_event_streams, settings.max_event_streams_per_caller),

@@ -8,16 +8,23 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from pydantic import ValidationError
+from whenever import Instant
+
 from copilot.api.deps import Deps
 from copilot.errors import CopilotError
 from copilot.explain import ExplainedEvaluation, explained_as_of
+from copilot.explain.executions import executions_sentences
 from copilot.explain.model.answer import carry_over, in_words
+from copilot.inspection.executions import Inspection
+from copilot.inspection.workers import WorkersListed
 from copilot.rules.model import Trigger
 from copilot.rules.staleness import age_sec
 from copilot.web.verdicts import VerdictView, joined
 
 REFRESH_SEC = 1.0
 LOOPS_SEC = 10.0
+INSPECTIONS_SEC = 5.0
 TIMEOUT_SEC = 3.0
 CLOCK_AHEAD_SEC = 20.0
 """A tick takes up to that long, and begins up to an interval late."""
@@ -26,6 +33,7 @@ LOOPS_TIMEOUT_SEC = 10.0
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+D = TypeVar("D", Inspection, WorkersListed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +41,8 @@ class CacheEntry:
     """What is known of one cluster. `evaluation` is the newest, received at `received` (monotonic seconds); `live` is
     the loop's at its `revision`, both None while the loop does not answer; `assessment` is the newest in the store. The
     problems say why the loop or the store did not answer the last query. `loops`: what is wrong with each loop, by its
-    workflow id; empty where nothing is. `ahead_sec`: how far our clock was ahead of the newest tick when it came."""
+    workflow id; empty where nothing is. `ahead_sec`: how far our clock was ahead of the newest tick when it came.
+    `executions`, `workers`: what was read beside the verdict, None before the first time."""
 
     evaluation: ExplainedEvaluation | None = None
     received: float = 0.0
@@ -47,6 +56,8 @@ class CacheEntry:
     unsaved: str | None = None
     loops: Mapping[str, str] = field(default_factory=dict)
     ahead_sec: float | None = None
+    executions: Inspection | None = None
+    workers: WorkersListed | None = None
 
     @property
     def degraded_because(self) -> str | None:
@@ -88,7 +99,7 @@ class VerdictCache:
         return VerdictView(
             cluster=cluster,
             now=now,
-            evaluation=None if newest is None else explained_as_of(newest, at),
+            evaluation=None if newest is None else with_beside(explained_as_of(newest, at), entry.executions, now),
             original=newest,
             age_sec=None if newest is None else age_sec(newest, at),
             trigger=entry.trigger,
@@ -97,6 +108,8 @@ class VerdictCache:
             store_problem=entry.store_problem,
             loops=entry.loops,
             ahead_sec=entry.ahead_sec,
+            executions=entry.executions,
+            workers=entry.workers,
         )
 
     def ready(self) -> bool:
@@ -107,6 +120,7 @@ class VerdictCache:
         """Query the loop, then the store; the newest tick wins."""
         await self._refresh_from_loop(cluster)
         await self._refresh_from_store(cluster)
+        await self._refresh_inspections(cluster)
 
     async def run(self) -> None:
         """Refresh every second until closed. Loop and store are independent: one that hangs does not delay the other.
@@ -115,6 +129,7 @@ class VerdictCache:
             self._repeat(self._refresh_from_loop),
             self._repeat(self._refresh_from_store),
             self._repeat(self._refresh_loops, LOOPS_SEC),
+            self._repeat(self._refresh_inspections, INSPECTIONS_SEC),
         )
 
     async def _repeat(self, refresh: Callable[[str], Awaitable[None]], every_sec: float = REFRESH_SEC) -> None:
@@ -152,6 +167,22 @@ class VerdictCache:
     async def _refresh_loops(self, cluster: str) -> None:
         loops, _ = await result(self._deps.live.problems(cluster), "the Copilot's own Temporal", LOOPS_TIMEOUT_SEC)
         self._entries[cluster] = replace(self._entries[cluster], loops=loops or {})
+
+    async def _refresh_inspections(self, cluster: str) -> None:
+        """What was read beside the verdict, if it is newer; while the store does not answer, what is known stays."""
+        if (before := self._entries[cluster]).store_problem is not None:
+            return
+        executions = await self._newer("executions", before.executions, Inspection, cluster)
+        workers = await self._newer("workers", before.workers, WorkersListed, cluster)
+        self._entries[cluster] = replace(self._entries[cluster], executions=executions, workers=workers)
+
+    async def _newer(self, kind: str, known: D | None, model: type[D], cluster: str) -> D | None:
+        since = known.time if known is not None else None
+        found, _ = await result(self._deps.store.inspection(cluster, kind, since), "the state store")
+        try:
+            return known if found is None else model.model_validate(found)
+        except ValidationError:  # Of another release: it is read when this one is upgraded.
+            return known
 
     async def _refresh_from_store(self, cluster: str) -> None:
         store = self._deps.store
@@ -202,6 +233,16 @@ async def result(query: Awaitable[T], source: str, timeout_sec: float = TIMEOUT_
         return None, f"{source} did not answer within {timeout_sec:g} s"
     except CopilotError as error:
         return None, str(error)
+
+
+def with_beside(evaluation: ExplainedEvaluation, executions: Inspection | None, now: Instant) -> ExplainedEvaluation:
+    """The evaluation whose explanation also cites executions in trouble, where there are any. The state stays."""
+    said = executions_sentences(executions, now)
+    if not said:
+        return evaluation
+    told = evaluation.narrative
+    told = told.model_copy(update={"reactions": (*told.reactions, *said)})
+    return evaluation.model_copy(update={"narrative": told})
 
 
 def trigger_of(evaluation: ExplainedEvaluation | None) -> Trigger | None:

@@ -15,6 +15,7 @@ from copilot.cli import (
     doctor,
     grafana,
     incident,
+    inspection,
     kb,
     lab,
     logs,
@@ -40,7 +41,7 @@ app = typer.Typer(
 )
 for command in (demo.demo, demo.fault, processes.up, processes.worker, processes.api, processes.start, processes.alive,
                 status.status, targets.targets, mcp.mcp, doctor.doctor, replay.replay, signals.signals,
-                grafana.grafana):  # fmt: skip
+                inspection.executions, inspection.workers, grafana.grafana):  # fmt: skip
     app.command()(command)
 app.command(cls=read.ReadCommand)(read.read)
 for name, group in (("db", db.app), ("lab", lab.lab_app()), ("kb", kb.app), ("logs", logs.app), ("token", token.app),

@@ -25,6 +25,7 @@ BURST_FACTOR = 5.0
 BURST_SEC = 60.0
 FAILING_SHARE = 0.6
 FULL_WORKERS = WorkerTuning(slots=2, activity_sec=4.0)
+SPECIAL_SHARE = 0.03
 FRONTEND_LIMIT: DynamicConfig = {"frontend.namespaceRPS": 12}
 PERSISTENCE_LIMIT: DynamicConfig = {
     "history.persistenceMaxQPS": 60,
@@ -60,6 +61,18 @@ async def replace_workers(cluster: WatchedCluster, tuning: WorkerTuning | None =
     await cluster.start_workers(tuning)
 
 
+async def stick_workflow_tasks(cluster: WatchedCluster) -> None:
+    """Run a release whose workflow code raises for some of the orders: their workflow tasks fail and are retried."""
+    await replace_workers(cluster, WorkerTuning(bug=True))
+    await cluster.change_load(special_share=SPECIAL_SHARE)
+
+
+async def free_workflow_tasks(cluster: WatchedCluster) -> None:
+    """Run the workers without the bug again: their next attempt frees the executions."""
+    await cluster.change_load()
+    await replace_workers(cluster)
+
+
 FAULTS: dict[str, Fault] = {
     fault.name: fault
     for fault in (
@@ -67,6 +80,8 @@ FAULTS: dict[str, Fault] = {
               WatchedCluster.kill_workers, WatchedCluster.start_workers),
         Fault("slots-exhausted", "the workers get 2 activity slots a queue, and an activity takes 4 s", "workers",
               lambda c: replace_workers(c, FULL_WORKERS), replace_workers),
+        Fault("stuck-workflow-tasks", "a release's workflow code raises for 3 % of the orders, which hang in retries",
+              "workers", stick_workflow_tasks, free_workflow_tasks),
         Fault("workflows-failing", "60 % of the short workflows fail in their own code", "load",
               lambda c: c.change_load(failing_share=FAILING_SHARE), WatchedCluster.change_load),
         Fault("burst", "five times the load, for a minute", "load",

@@ -52,7 +52,7 @@ async def demo_stack(
     with owned_folder(options.data_dir) as folder, _socket_in(folder) as socket:
         logs, config, page = folder / "logs", folder / "copilot.toml", f"http://{LOOPBACK}:{api_port}"
         async with Supervisor(logs, on_event) as supervisor:
-            watched = WatchedCluster(supervisor, folder)
+            watched = WatchedCluster(supervisor, folder, ui=True)
             faults = FaultController(watched, lambda text: on_event(Event("fault", "fault", text)))
 
             async def start_own() -> tuple[DevServer, Postgres]:
@@ -104,6 +104,7 @@ name = "{CLUSTER}"
 interval_sec = {options.interval_sec:g}
 [clusters.temporal]
 address = "{watched.server.address}"
+ui_url = "{watched.server.ui_url}"
 task_queues = {quoted(TASK_QUEUES)}
 [clusters.logs]
 files = [{quoted(str(logs / f"{watched.server.name}.log"))}]

@@ -110,14 +110,16 @@ class Baseline:
 
 class WatchedCluster:
     """A Temporal server, two workers and a load, in `folder`. Its methods inject and clear faults. `binary`: the
-    `temporal` program to run, instead of the one that is installed."""
+    `temporal` program to run, instead of the one that is installed. `ui`: with Temporal's UI."""
 
     def __init__(
-        self, supervisor: Supervisor, folder: Path, baseline: Baseline | None = None, binary: Path | None = None
-    ) -> None:
-        port, metrics, http, relay, *workers = free_ports(4 + len(WORKERS))
+        self, supervisor: Supervisor, folder: Path, baseline: Baseline | None = None, binary: Path | None = None,
+        *, ui: bool = False,
+    ) -> None:  # fmt: skip
+        port, metrics, http, relay, ui_port, *workers = free_ports(5 + len(WORKERS))
         file = folder / "watched.sqlite"
-        self.server = DevServer(SERVER, file, port, metrics, http, log_level="info", binary=binary)
+        shown = ui_port if ui else None
+        self.server = DevServer(SERVER, file, port, metrics, http, log_level="info", binary=binary, ui_port=shown)
         self.relay = MetricsRelay(relay, metrics)
         self._worker_ports = dict(zip(WORKERS, workers, strict=True))
         self._supervisor = supervisor

@@ -35,14 +35,15 @@ def temporal_binary() -> Path:
 
 @dataclass(frozen=True)
 class DevServer:
-    """A dev server on loopback with its state in the SQLite file `database`. `binary`: another `temporal` program than
-    the one that is installed."""
+    """A dev server on loopback with its state in the SQLite file `database`. `ui_port`: of Temporal's UI; None: without
+    it. `binary`: another `temporal` program than the one that is installed."""
 
     name: str
     database: Path
     port: int
     metrics_port: int
     http_port: int
+    ui_port: int | None = field(default=None, kw_only=True)
     log_level: str = field(default="warn", kw_only=True)
     binary: Path | None = field(default=None, kw_only=True)
 
@@ -56,10 +57,16 @@ class DevServer:
         """The server's metrics page."""
         return f"http://{LOOPBACK}:{self.metrics_port}/metrics"
 
+    @property
+    def ui_url(self) -> str | None:
+        """Temporal's UI; None without it."""
+        return None if self.ui_port is None else f"http://{LOOPBACK}:{self.ui_port}"
+
     def child(self, dynamic_config: DynamicConfig) -> Child:
         """The child process that runs it. The server reads dynamic config once, at the start."""
         argv = [
-            str(self.binary or temporal_binary()), "server", "start-dev", "--headless", "--ip", LOOPBACK,
+            str(self.binary or temporal_binary()), "server", "start-dev", "--ip", LOOPBACK,
+            *(("--headless",) if self.ui_port is None else ("--ui-port", str(self.ui_port))),
             "--port", str(self.port), "--http-port", str(self.http_port), "--metrics-port", str(self.metrics_port),
             "--db-filename", str(self.database),
             # Readers and the writer do not block each other, as with a database server.

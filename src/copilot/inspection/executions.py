@@ -86,11 +86,12 @@ class Part(_Document):
 
 class NamespaceMemory(_Document):
     """What an inspection knows of a namespace for the next one. `tried`: when each kind of read was last tried;
-    `durations`: seconds that closed executions took, by type, newest first; `none_before`, `some_before`: no open
-    execution started before the one time, at least a page of them before the other."""
+    `durations`: seconds that closed executions took, by type, newest first, up to `learned_at`; `none_before`,
+    `some_before`: no open execution started before the one time, more than a page of them before the other."""
 
     tried: dict[str, Instant] = Field(default_factory=dict)
     durations: dict[str, tuple[FiniteFloat, ...]] = Field(default_factory=dict)
+    learned_at: Instant | None = None
     none_before: Instant | None = None
     some_before: Instant | None = None
 

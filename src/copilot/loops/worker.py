@@ -27,7 +27,7 @@ from copilot.errors import CopilotError, SettingsError
 from copilot.healthcheck import touched
 from copilot.logs.patterns import PatternBook
 from copilot.loops.activities.explain import ExplainActivities
-from copilot.loops.activities.inspect import InspectActivities
+from copilot.loops.activities.inspect import InspectActivities, WorkerKeeper
 from copilot.loops.activities.notify import NotifyActivities
 from copilot.loops.activities.observe import LogActivities, ObserveActivities, WatchedLogs
 from copilot.loops.activities.schedule import PruneActivities, ScheduleActivities
@@ -42,7 +42,7 @@ from copilot.loops.storing import PruneStoreWorkflow, StoreBacklogWorkflow
 from copilot.loops.watchdog import Progress
 from copilot.notify.channels import channel
 from copilot.notify.messages import bounded
-from copilot.redaction.redactor import redacted
+from copilot.redaction.redactor import redacted, redacted_name
 from copilot.settings.load import Settings, WorkerSettings
 from copilot.telemetry.process_log import Facts, say
 from copilot.telemetry.runtime import measuring_process, start_runtime
@@ -135,10 +135,13 @@ def observe_activities(settings: Settings, meter: MetricMeter = MetricMeter.noop
     """What observes the configured clusters, and counts on the meter. SettingsError when no store is configured."""
     store = bootstrap.store(settings)
     accounts = bootstrap.CloudAccounts(settings.clusters, store.cloud_pages)
+    sources = {c.name: bootstrap.sources(c, accounts) for c in settings.clusters}
+    clean = partial(redacted_name, addresses=settings.redact_addresses)
     return ObserveActivities(
-        sources={c.name: bootstrap.sources(c, accounts) for c in settings.clusters},
+        sources=sources,
         contexts={c.name: pipeline.context(c) for c in settings.clusters},
         store=store,
+        after_read=WorkerKeeper(sources, store, clean).after_read,
         meter=meter,
         hide_addresses=settings.redact_addresses,
     )

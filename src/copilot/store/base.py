@@ -89,8 +89,8 @@ class Store(Protocol):
     async def save_inspection(self, cluster: str, kind: str, time: Instant, document: Mapping[str, Any]) -> None:
         """Store a document read beside the verdict, in place of the last one of its kind (`executions`, `workers`)."""
 
-    async def inspection(self, cluster: str, kind: str) -> dict[str, Any] | None:
-        """The last document of that kind; None without one."""
+    async def inspection(self, cluster: str, kind: str, since: Instant | None = None) -> dict[str, Any] | None:
+        """The last document of that kind; None without one, or if it is no later than `since`."""
 
     async def latest_snapshot(self, cluster: str) -> model.Snapshot | None:
         """The newest snapshot; None if there is none."""

@@ -108,8 +108,10 @@ class PostgresStore:
         row = (to_text(cluster), kind, to_column(time), to_jsonb(document))
         await self._db.execute(sql.SAVE_INSPECTION, key, *row)
 
-    async def inspection(self, cluster: str, kind: str) -> dict[str, Any] | None:
-        text = await self._db.value(sql.INSPECTION, row_id("inspection", cluster, kind))
+    async def inspection(self, cluster: str, kind: str, since: Instant | None = None) -> dict[str, Any] | None:
+        text = await self._db.value(
+            sql.INSPECTION, row_id("inspection", cluster, kind), to_column(since or Instant.MIN)
+        )
         return None if text is None else dict(json.loads(text))
 
     async def latest_snapshot(self, cluster: str) -> model.Snapshot | None:

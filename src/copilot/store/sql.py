@@ -107,7 +107,7 @@ SAVE_INSPECTION = """
 INSERT INTO inspections (id, cluster, kind, time, document) VALUES ($1, $2, $3, $4, $5::jsonb)
 ON CONFLICT (id) DO UPDATE SET time = excluded.time, document = excluded.document
 """
-INSPECTION = "SELECT document FROM inspections WHERE id = $1"
+INSPECTION = "SELECT document FROM inspections WHERE id = $1 AND time > $2"
 COUNT_CHANGES = "SELECT count(*) FROM changes WHERE id = ANY($1::uuid[])"
 # What is seen of a change may grow: more workers restart.
 SAVE_CHANGE = """

@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 from whenever import Instant
 
+from copilot.explain.executions import executions_sentence, workers_sentence
 from copilot.explain.numbers import NOTHING, bounded, duration, quantity
 from copilot.explain.processes import ProcessRow, process_rows, processes_sentence
 from copilot.rules.model import GateResult, ReportedState, Severity, StoredIssue
@@ -43,6 +44,7 @@ LOG_COLUMNS = ("count", "service", "level", "pattern", "first", "last")
 MAX_STEP_SEC = 600.0
 GATES_SHOWN = 9
 CHANGES_SHOWN = 32
+WORKERS_SHOWN = 50
 TABS_SHOWN = 8
 """With more clusters only those that are not happy have a tab beside the one that is shown."""
 SPANS_MIN = (5, 15, 60, 360)
@@ -301,9 +303,18 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        f.__name__: f for f in (quantity, words, clock, ago, bounded, duration, prose, remedies, all_signals, unread)
+        f.__name__: f
+        for f in (
+            *(quantity, words, clock, ago, bounded, duration, prose, remedies, all_signals, unread),
+            *(executions_sentence, workers_sentence),
+        )
     }
-    environment.globals |= {"CHANGES_SHOWN": CHANGES_SHOWN, "TABS_SHOWN": TABS_SHOWN, "LOG_COLUMNS": LOG_COLUMNS}
+    environment.globals |= {
+        "CHANGES_SHOWN": CHANGES_SHOWN,
+        "TABS_SHOWN": TABS_SHOWN,
+        "WORKERS_SHOWN": WORKERS_SHOWN,
+        "LOG_COLUMNS": LOG_COLUMNS,
+    }
     environment.globals |= {"MEANS": MEANS, "NOTHING": NOTHING, "UNJUDGED": UNJUDGED, "SPECS": SPECS}
     environment.globals["STATES"] = tuple(ReportedState)
     return environment

@@ -36,7 +36,7 @@ M = TypeVar("M", bound=BaseModel)
 @dataclass(frozen=True)
 class ObserveActivities:
     """The observing loop's activities, over clients and settings by cluster that live as long as the worker. `meter`
-    counts evaluations and fetches."""
+    counts evaluations and fetches; `after_read` is called after each read of a cluster and must not block."""
 
     sources: Mapping[str, Sequence[Source]]
     contexts: Mapping[str, Context]
@@ -46,6 +46,7 @@ class ObserveActivities:
     saved_thresholds: set[str] = field(default_factory=set)
     meter: MetricMeter = MetricMeter.noop
     hide_addresses: bool = False
+    after_read: Callable[[str], None] = lambda _: None
 
     @activity.defn
     async def fetch_signals(self, ask: m.FetchSignals) -> m.SignalsFetched:
@@ -57,6 +58,7 @@ class ObserveActivities:
             hide_addresses=self.hide_addresses,
             on_read=partial(self._count_reads, ask.cluster),
         )
+        self.after_read(ask.cluster)
         dated = signals.model_copy(update={"time": Instant.from_timestamp(ask.tick)})
         return m.SignalsFetched(signals=dated.model_dump(mode="json"))
 

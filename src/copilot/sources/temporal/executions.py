@@ -320,8 +320,9 @@ class _Reading:
 
     async def _learn(self) -> None:
         """How long executions of each type take, from a page of closed ones."""
+        since = f" AND CloseTime > '{self.memory.learned_at.format_iso()}'" if self.memory.learned_at else ""
         try:
-            infos, _ = await self._list("ExecutionStatus = 'Completed'", LEARNED_FROM)
+            infos, _ = await self._list(f"ExecutionStatus = 'Completed'{since}", LEARNED_FROM)
         except (SourceError, OverBudget):
             return
         taken: dict[str, list[float]] = {}
@@ -333,7 +334,7 @@ class _Reading:
         for name, earlier in self.memory.durations.items():
             kept[name] = (*kept.get(name, ()), *earlier)[:DURATIONS_KEPT]
         durations = dict(list(kept.items())[:TYPES_KEPT])
-        self.memory = self.memory.model_copy(update={"durations": durations})
+        self.memory = self.memory.model_copy(update={"durations": durations, "learned_at": self._now})
 
     def _usable(self, name: str) -> bool:
         """Whether a type's name can be written in a query and kept."""

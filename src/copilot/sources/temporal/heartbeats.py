@@ -47,7 +47,7 @@ class Read(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Listed:
+class ListedWorkers:
     """The last list of a namespace: when, the last heartbeat of each worker with the seconds since it was sent, and
     whether no worker was left out."""
 
@@ -59,8 +59,13 @@ class _Listed:
     def live(self) -> Iterator[WorkerHeartbeat]:
         """The workers that are not shut down and whose heartbeats are no older than three intervals."""
         for beat, age_sec in self.beats:
-            if beat.status not in _ENDED and age_sec <= STALE_INTERVALS * interval_sec(beat):
+            if not ended(beat) and age_sec <= STALE_INTERVALS * interval_sec(beat):
                 yield beat
+
+
+def ended(beat: WorkerHeartbeat) -> bool:
+    """Whether the worker said that it ends."""
+    return beat.status in _ENDED
 
 
 def interval_sec(beat: WorkerHeartbeat) -> float:
@@ -103,7 +108,7 @@ class WorkerHeartbeats:
     costs one list. `_sent`: the newest heartbeat of each worker, and since when it is known. `_senders`: when a
     heartbeat of an identity was last listed. `_polling`: since when each identity polls a queue."""
 
-    _listed: dict[str, _Listed] = field(default_factory=dict)
+    _listed: dict[str, ListedWorkers] = field(default_factory=dict)
     _sent: dict[tuple[str, str], tuple[int, Instant]] = field(default_factory=dict)
     _senders: dict[tuple[str, str], Instant] = field(default_factory=dict)
     _polling: dict[QueueKey, dict[str, Instant]] = field(default_factory=dict)
@@ -118,7 +123,7 @@ class WorkerHeartbeats:
             sent[key] = before if before is not None and before[0] == at else (at, since)
             listed.append((beat, (now - sent[key][1]).total("seconds")))
             self._senders[namespace, beat.worker_identity] = now
-        self._sent, self._listed[namespace] = sent, _Listed(now, listed, complete)
+        self._sent, self._listed[namespace] = sent, ListedWorkers(now, listed, complete)
         oldest = now.subtract(seconds=REMEMBER_SENDERS_SEC)
         self._senders = {sender: seen for sender, seen in self._senders.items() if seen >= oldest}
 
@@ -129,6 +134,10 @@ class WorkerHeartbeats:
             key: {who: self._polling.get(key, {}).get(who, since) for who in queue.polling}
             for key, queue in described.items()
         }
+
+    def listed(self, namespace: str) -> ListedWorkers | None:
+        """The last list of a namespace; None before the first."""
+        return self._listed.get(namespace)
 
     def live(self, namespaces: Iterable[str]) -> list[tuple[str, WorkerHeartbeat]]:
         """The workers of these namespaces that live, each with its namespace."""

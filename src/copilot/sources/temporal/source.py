@@ -17,6 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from whenever import Instant
 
 from copilot.errors import SettingsError, SourceError
+from copilot.inspection.workers import WorkersListed
 from copilot.rules.signals.readings import Missing, MissingCode, ServerFacts, Signals
 from copilot.settings.clusters import ClusterSettings
 from copilot.sources import ThrottledLog, time_limit
@@ -26,6 +27,7 @@ from copilot.sources.temporal.discovery import QueueDiscovery, Watched
 from copilot.sources.temporal.heartbeats import HEARTBEAT_IDS, ORIGIN, Read
 from copilot.sources.temporal.queues import KINDS, Description, QueueDescriber, QueueKey, QueueRotation
 from copilot.sources.temporal.server_clock import TOLERATED_SEC
+from copilot.sources.temporal.worker_rows import workers_listed
 
 REACHABLE = "frontend.reachable"
 HEALTH_TIMEOUT_SEC = 3.0
@@ -100,6 +102,11 @@ class TemporalApiSource:
         except SourceError as error:
             signals = self._without(now, {REACHABLE: 1.0}, error.code, str(error))
             return signals.model_copy(update={"server": self._reader.facts})
+
+    def workers(self, clean: Callable[[str], str]) -> tuple[WorkersListed | None, frozenset[str]]:
+        """The workers by the newest lists of heartbeats, and the namespaces whose list is complete; None before the
+        first. No call is made. `clean` takes secrets out of names."""
+        return (None, frozenset()) if self._reader is None else self._reader.workers(self._cluster, clean)
 
     async def aclose(self) -> None:
         """Drop the connection."""
@@ -197,8 +204,19 @@ class _Reader:
         heartbeats.saw(found, now)
         if (error := self._discovery.workers_unlisted()) is None:
             return heartbeats.read(self._discovery.namespaces, now)
-        code, detail = error.code, str(error)
-        if code is MissingCode.ABSENT:
-            version = self.facts.version if self.facts else "of an unknown version"
-            code, detail = MissingCode.NO_SOURCE, f"server {version} lists no worker heartbeats (since 1.30)"
-        return Read({}, {}, dict.fromkeys(HEARTBEAT_IDS, Missing(code=code, detail=detail)))
+        return Read({}, {}, dict.fromkeys(HEARTBEAT_IDS, self._unlisted(error)))
+
+    def _unlisted(self, error: SourceError) -> Missing:
+        if error.code is not MissingCode.ABSENT:
+            return Missing(code=error.code, detail=str(error))
+        version = self.facts.version if self.facts else "of an unknown version"
+        detail = f"server {version} lists no worker heartbeats (since 1.30)"
+        return Missing(code=MissingCode.NO_SOURCE, detail=detail)
+
+    def workers(
+        self, cluster: ClusterSettings, clean: Callable[[str], str]
+    ) -> tuple[WorkersListed | None, frozenset[str]]:
+        """The workers by the newest lists, and the namespaces whose list is complete."""
+        error, discovery = self._discovery.workers_unlisted(), self._discovery
+        problem = clean(self._unlisted(error).detail) if error else ""
+        return workers_listed(cluster, discovery.heartbeats, discovery.namespaces, self._clock(), problem, clean)
