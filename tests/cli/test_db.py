@@ -54,9 +54,9 @@ def test_a_database_is_set_up_looked_at_and_pruned_by_one_setting(
     before = db(tmp_path, url, "check-connection")
     assert before.exit_code == 1
     assert "copilot db setup-schema" in before.output
-    assert "version 2" in db(tmp_path, url, "setup-schema").output
+    assert "version 3" in db(tmp_path, url, "setup-schema").output
     after = db(tmp_path, url, "check-connection", "--json")
-    assert (after.exit_code, json.loads(after.output)["schema_version"]) == (0, 2)
+    assert (after.exit_code, json.loads(after.output)["schema_version"]) == (0, 3)
     assert [c["status"] for c in json.loads(after.output)["checks"]][3:] == ["ok"] * 3
     fill(url)
     assert json.loads(db(tmp_path, url, "list-tables", "--json").output)["metrics_snapshots"] == 10

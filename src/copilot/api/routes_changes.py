@@ -16,8 +16,7 @@ from copilot.api.errors import CALLER, ErrorBody, Problem
 from copilot.api.history import from_store
 from copilot.api.live import VerdictCache
 from copilot.api.parameters import EndQuery, StartQuery, TimeParameter, chosen_cluster, known, time_range
-from copilot.redaction.redactor import redacted, redacted_name
-from copilot.rules.changes import MAX_LINK, MAX_NAME, MAX_TEXT, TOUCHED, Change, Kind
+from copilot.rules.signals.change import MAX_LINK, MAX_NAME, MAX_TEXT, TOUCHED, Change, Kind
 from copilot.settings.sources import valid_http_url
 
 MAX_BODY_BYTES = 8_192
@@ -182,13 +181,7 @@ def _checked(given: bytes, deps: Deps, caller: str) -> Change:
         raise Problem(422, "bad_change", f"{at.format_iso()} is in the future: report a change when it is made", "at")
     if at < now.subtract(hours=24 * OLDEST_DAYS):
         raise Problem(422, "bad_change", f"{at.format_iso()} is more than {OLDEST_DAYS} days ago", "at")
-    return Change(
-        cluster=cluster,
-        at=at,
-        kind=said.kind,
-        text=redacted(said.text)[:MAX_TEXT],
-        who=redacted_name(said.who or caller)[:MAX_NAME],
-        source="told",
-        link=redacted(said.link)[:MAX_LINK],
-        **{name: redacted_name(getattr(said, name))[:MAX_NAME] for name in TOUCHED},
-    )
+    given_names = {name: getattr(said, name) for name in TOUCHED}
+    change = Change(cluster=cluster, at=at, kind=said.kind, text=said.text, who=said.who or caller, link=said.link,
+                    **given_names)  # fmt: skip
+    return change.cleaned()

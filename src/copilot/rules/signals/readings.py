@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from whenever import Instant
 
 from copilot.redaction.redactor import Clean
+from copilot.rules.signals.change import Change
 from copilot.rules.signals.expressions import Role
 
 
@@ -121,7 +122,7 @@ class Signals(Frozen):
     read, `unread`: names of those that do not answer while others do, by role; `processes`: each of them, the first
     hundred. `sources` names whose reading was taken
     where two sources know an id, and the family where a substitute was. `at_least`: ids whose values are
-    lower bounds."""
+    lower bounds. `changes`: those seen within the last quarter of an hour, the newest first."""
 
     time: Instant
     readings: dict[str, FiniteFloat | None]
@@ -135,6 +136,7 @@ class Signals(Frozen):
     logs: tuple[LogPattern, ...] = ()
     sources: dict[str, str] = Field(default_factory=dict)
     server: ServerFacts | None = None
+    changes: tuple[Change, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -242,4 +244,5 @@ def merge(preferred: Signals, fallback: Signals, *, better: Collection[str] = ()
         logs=preferred.logs + fallback.logs,
         sources={**fallback.sources, **preferred.sources},
         server=preferred.server or fallback.server,
+        changes=preferred.changes + fallback.changes,
     )
