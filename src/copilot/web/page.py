@@ -14,9 +14,11 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 from whenever import Instant
 
+from copilot.explain.changes import before_words, change_words
 from copilot.explain.numbers import NOTHING, bounded, duration, quantity
 from copilot.explain.processes import ProcessRow, process_rows, processes_sentence
 from copilot.rules.model import GateResult, ReportedState, Severity, StoredIssue
+from copilot.rules.signals.change import Change
 from copilot.rules.signals.readings import LogPattern
 from copilot.rules.signals.taxonomy import SPECS
 from copilot.rules.staleness import unknown_after_sec
@@ -43,6 +45,7 @@ LOG_COLUMNS = ("count", "service", "level", "pattern", "first", "last")
 MAX_STEP_SEC = 600.0
 GATES_SHOWN = 9
 CHANGES_SHOWN = 32
+MARKS_SHOWN = 40
 TABS_SHOWN = 8
 """With more clusters only those that are not happy have a tab beside the one that is shown."""
 SPANS_MIN = (5, 15, 60, 360)
@@ -100,8 +103,8 @@ class PageQuery:
 @dataclass(frozen=True)
 class Page:
     """The page of one cluster. In a historical view `verdict` is that of `query.at`, and `today` is the current time.
-    `trend`: the last points with signals; `strip`: the timeline; `issues`: those of the last day; `runbooks`: the names
-    of all runbooks."""
+    `trend`: the last points with signals; `strip`: the timeline; `issues`: those of the last day; `changed`: the
+    changes over the timeline, the newest first; `runbooks`: the names of all runbooks."""
 
     query: PageQuery
     tabs: Sequence[VerdictView]
@@ -111,6 +114,7 @@ class Page:
     trend: Sequence[TimelinePoint] = ()
     strip: Sequence[TimelinePoint] = ()
     issues: Sequence[StoredIssue] = ()
+    changed: Sequence[Change] = ()
     runbooks: frozenset[str] = field(default=frozenset())
     logged_in: bool = False
 
@@ -232,6 +236,13 @@ class Page:
         shown = [s for s in self.stretches if self.query.show is None or s.state == self.query.show.value]
         return shown[::-1]
 
+    @cached_property
+    def marked(self) -> list[tuple[float, Change]]:
+        """The changes on the timeline, the newest first, each with its place (0…1000)."""
+        start, end = self.window
+        inside = [c for c in self.changed if start <= c.at <= end][:MARKS_SHOWN]
+        return [(round(drawing.place(c.at, start, end), 1), c) for c in inside]
+
     @property
     def earlier(self) -> Instant | None:
         """The change of state before the historical time's stretch; None without one."""
@@ -301,7 +312,21 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        f.__name__: f for f in (quantity, words, clock, ago, bounded, duration, prose, remedies, all_signals, unread)
+        f.__name__: f
+        for f in (
+            quantity,
+            words,
+            clock,
+            ago,
+            bounded,
+            duration,
+            prose,
+            remedies,
+            all_signals,
+            unread,
+            before_words,
+            change_words,
+        )
     }
     environment.globals |= {"CHANGES_SHOWN": CHANGES_SHOWN, "TABS_SHOWN": TABS_SHOWN, "LOG_COLUMNS": LOG_COLUMNS}
     environment.globals |= {"MEANS": MEANS, "NOTHING": NOTHING, "UNJUDGED": UNJUDGED, "SPECS": SPECS}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from whenever import Instant
 
 from copilot.explain import ExplainedEvaluation
+from copilot.rules.changes import ChangeBefore
 from copilot.rules.model import ReportedState, Trigger
 
 
@@ -17,7 +18,8 @@ class VerdictView:
     since the evaluation was made. `cycle_sec`: seconds from the tick to its verdict, None when not known.
     `degraded_because`: one sentence on what is unavailable, None when nothing is; `store_problem` is the store's part
     of it: with one, do not query the store, it may hang. `loops`: what is wrong with each loop by its workflow id;
-    empty where nothing is. `ahead_sec`: how far our clock was ahead of the newest tick when it came."""
+    empty where nothing is. `ahead_sec`: how far our clock was ahead of the newest tick when it came.
+    `changes`: those before the present problem, the nearest to it first."""
 
     cluster: str
     now: Instant
@@ -30,6 +32,7 @@ class VerdictView:
     store_problem: str | None = None
     loops: Mapping[str, str] = field(default_factory=dict)
     ahead_sec: float | None = None
+    changes: tuple[ChangeBefore, ...] = ()
 
     @property
     def state(self) -> ReportedState:
@@ -47,7 +50,15 @@ class VerdictView:
         e = self.evaluation
         if e is None:
             return (None, self.degraded_because)
-        return (e.evaluation_id, e.verdict.health_state, e.verdict.stale, e.explained_by, self.degraded_because)
+        changes = tuple((b.change.digest, b.change.text) for b in self.changes)
+        return (
+            e.evaluation_id,
+            e.verdict.health_state,
+            e.verdict.stale,
+            e.explained_by,
+            self.degraded_because,
+            *changes,
+        )
 
     def same_as(self, other: "VerdictView") -> bool:
         """Whether a body written for one also holds for the other: everything but the age is equal."""
