@@ -77,7 +77,7 @@ def changes_before(changes: Iterable[Change], evaluation: Evaluation) -> tuple[C
         for c in changes
         if TimeDelta.ZERO <= began - c.at <= BEFORE
     ]
-    return tuple(sorted(before, key=lambda b: (_distance(b), b.before_sec))[:MOST_BEFORE])
+    return tuple(sorted(before, key=lambda b: (_distance(b), b.before_sec, b.change.kind == "build"))[:MOST_BEFORE])
 
 
 def names_of_problem(evaluation: Evaluation) -> frozenset[str]:
