@@ -53,6 +53,8 @@ def cleaned(signals: Signals, *, addresses: bool = False) -> Signals:
         clean = server.model_copy(update={k: redacted(v, addresses=addresses) for k, v in texts.items()})
         if clean != server:
             update["server"] = clean
+    if signals.changes:
+        update["changes"] = tuple(change.cleaned(addresses=addresses) for change in signals.changes)
     return signals.model_copy(update=update) if update else signals
 
 

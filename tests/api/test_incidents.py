@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from copilot.rules.changes import Change
 from copilot.rules.model import BottleneckClassification, ReportedState
+from copilot.rules.signals.change import Change
 from copilot.store.base import TimelinePoint
 from copilot.store.incidents import incidents
 from tests.api.conftest import client

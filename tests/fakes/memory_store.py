@@ -9,8 +9,9 @@ from whenever import Instant
 from copilot.errors import StoreError
 from copilot.explain.model.answer import Explanation
 from copilot.explain.model.usage import SETTLED, UNSERVED, ModelCall, Spent
-from copilot.rules.changes import Change, newest_first
+from copilot.rules.changes import newest_first
 from copilot.rules.model import DetectedIssue, Evaluation, HealthAssessment, Severity, Snapshot, Trigger
+from copilot.rules.signals.change import Change
 from copilot.store.base import PRUNE_BATCH, OnDeleted, SeriesPoint, TimelinePoint, newer_of
 from copilot.store.downsample import thin_series, thin_timeline
 from copilot.store.issue_life import advance

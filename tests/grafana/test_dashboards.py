@@ -21,6 +21,7 @@ from copilot.grafana.files import committed, dashboards, files, write
 from copilot.grafana.signal_dashboards import INTERVAL, LIMITS, signal_dashboards
 from copilot.metrics.dialects import dialect_by_name, raw_name
 from copilot.metrics.resolve import leaves_of
+from copilot.rules.signals.change import Change
 from copilot.rules.signals.expressions import Gauge
 from copilot.rules.signals.taxonomy import SPECS
 from copilot.rules.thresholds import GRADES
@@ -92,6 +93,19 @@ def test_no_panel_lies_on_another_and_all_have_an_id_and_a_source_by_uid(dashboa
 @pytest.mark.parametrize("state", ["happy", "stressed", "critical", "unknown"])
 async def test_the_copilots_panels_show_what_is_written_down_column_by_column(state: str) -> None:
     assert PICTURES.read_text(encoding="utf-8").split("## ")[1:][STATES.index(state)] == await picture(state)
+
+
+async def test_changes_are_annotations_with_time_text_and_kind() -> None:
+    (target,) = [a["target"] for a in COPILOT["annotations"]["list"] if a["name"] == "Changes"]
+    store, loop, clock = await lived("happy")
+    await store.save_changes(
+        [Change(cluster="default", at=NOON.subtract(hours=n), kind="deploy", text=f"v{n}", who="ci") for n in (1, 3)]
+    )
+    async with client(deps(loop, store, clock)) as api:
+        shown_marks = await rows(api, target, CHOSEN)
+    at = shown_marks[0].pop("time")
+    assert shown_marks == [{"tags": "deploy", "text": "v1", "title": "ci"}]
+    assert at is not None
 
 
 STATES = ("happy", "stressed", "critical", "unknown")

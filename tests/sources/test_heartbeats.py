@@ -4,14 +4,15 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from temporalio.api.deployment.v1 import WorkerDeploymentVersion
 from temporalio.api.enums.v1 import WorkerStatus
-from temporalio.api.worker.v1 import WorkerHeartbeat
+from temporalio.api.worker.v1 import WorkerHeartbeat, WorkerSlotsInfo
 from temporalio.service import RPCStatusCode
 from whenever import Instant
 
 from copilot.rules.signals.readings import MissingCode
 from copilot.rules.signals.taxonomy import SPECS
-from copilot.sources.temporal.heartbeats import HEARTBEAT_IDS, Read, WorkerHeartbeats
+from copilot.sources.temporal.heartbeats import HEARTBEAT_IDS, OF_VERSIONS, Read, WorkerHeartbeats
 from copilot.sources.temporal.queues import Description, QueueKey
 from tests.sources.test_queues import NOON, Service
 
@@ -130,7 +131,38 @@ def test_without_any_heartbeat_nothing_measures_the_workers() -> None:
 
 def test_heartbeats_give_what_the_signal_table_says_and_scraped_metrics_are_preferred() -> None:
     from_both = {i for i, s in SPECS.items() if s.role == "worker" and s.source == "metrics or api"}
-    assert from_both == set(HEARTBEAT_IDS)
+    assert from_both == set(HEARTBEAT_IDS) - set(OF_VERSIONS)
+
+
+def of_build(build: str, processed: int, failed: int, lately: int | None = None) -> WorkerHeartbeat:
+    """A worker of this build that has processed so many workflow tasks, and `lately` in the last minute (all)."""
+    late = processed if lately is None else lately
+    slots = WorkerSlotsInfo(
+        total_processed_tasks=processed, total_failed_tasks=failed,
+        last_interval_processed_tasks=late, last_interval_failure_tasks=failed if late else 0,
+    )  # fmt: skip
+    version = WorkerDeploymentVersion(deployment_name="shop", build_id=build)
+    return beat(build, workflow_task_slots_info=slots, deployment_version=version)
+
+
+def test_tasks_and_failures_are_told_apart_by_worker_version() -> None:
+    found = read([of_build("b41", 200, 2, lately=0), of_build("b42", 60, 18), of_build("b43", 9, 9)])
+    shares = {r.label("worker_version"): r.value for r in found.rows["version.task_failure_ratio"]}
+    assert shares == {"shop:b42": 0.3, "shop:b41": 0.01}
+    rates = {r.label("worker_version"): r.value for r in found.rows["version.tasks_per_sec"] if r.value}
+    assert rates == {"shop:b42": 1.0, "shop:b43": 0.15}
+    assert found.values["version.task_failure_ratio"] == 0.3
+    assert why(read([beat("a")]), "version.tasks_per_sec")[1] == "no worker has a deployment version"
+
+
+def test_a_version_that_fails_keeps_its_neighbor_where_there_are_more_rows_than_are_kept() -> None:
+    many = [of_build(f"b{n}", 100, 1) for n in range(30)]
+    for n, worker in enumerate(many):
+        worker.task_queue = f"queue-{n}"
+    found = read([*many, of_build("old", 100, 0), of_build("new", 100, 50)])
+    assert [(r.label("worker_version"), r.label("task_queue")) for r in found.rows["version.task_failure_ratio"]][
+        :: len(found.rows["version.task_failure_ratio"]) - 1
+    ] == [("shop:new", "orders"), ("shop:old", "orders")]
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from copilot.explain.model.answer import ActionRef, Explanation
-from copilot.rules.changes import Change
 from copilot.rules.model import Detected, HealthAssessment, Narrative, ReportedState, Severity, Trigger
+from copilot.rules.signals.change import Change
 from copilot.store.base import Store
 from tests.evaluations import NOON, assessment, evaluation, issue, signals, snapshot
 from tests.store.model_call_contract import ModelCallContract

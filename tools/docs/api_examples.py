@@ -14,9 +14,9 @@ from copilot import pipeline
 from copilot.api.app import create_app
 from copilot.api.deps import Deps
 from copilot.api.openapi import EXAMPLES
-from copilot.rules.changes import Change
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation, ReportedState
+from copilot.rules.signals.change import Change
 from lab.recorded_run import RECORDINGS, find_runs, load_run
 from tests.evaluations import PROCESSES
 from tests.fakes.memory_store import MemoryStore

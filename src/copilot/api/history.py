@@ -9,11 +9,14 @@ from whenever import Instant
 
 from copilot.api.deps import Deps
 from copilot.api.errors import Problem
-from copilot.api.live import trigger_of
+from copilot.api.live import MOST_CHANGES, trigger_of
 from copilot.errors import StoreError
 from copilot.explain import ExplainedEvaluation, explained_as_of, explained_issue
+from copilot.explain.changes import with_changes
 from copilot.explain.model.answer import in_words
+from copilot.rules.changes import BEFORE, changes_before
 from copilot.rules.model import DetectedIssue, Issue, Severity, StoredIssue
+from copilot.rules.signals.change import Change
 from copilot.rules.staleness import age_sec
 from copilot.store.base import Store, TimelinePoint
 from copilot.store.issue_life import advance, key
@@ -36,8 +39,12 @@ async def view_at(deps: Deps, cluster: str, at: Instant) -> VerdictView:
     stored = await deps.store.evaluation_at(cluster, at)
     if stored is None:
         return VerdictView(cluster, at)
-    original = in_words(stored)
-    return VerdictView(cluster, at, explained_as_of(original, at), original, age_sec(stored, at), trigger_of(original))
+    original, changes = in_words(stored), list[Change]()
+    if stored.began is not None:
+        changes = await deps.store.changes(cluster, stored.began - BEFORE, stored.began, MOST_CHANGES)
+    before = changes_before(changes, stored)
+    shown, age = with_changes(explained_as_of(original, at), before), age_sec(stored, at)
+    return VerdictView(cluster, at, shown, original, age, trigger_of(original), changes=before)
 
 
 async def from_store(view: VerdictView, read: Callable[[], Awaitable[T]], otherwise: T) -> tuple[T, str | None]:
@@ -87,12 +94,13 @@ def _with_text(issue: DetectedIssue, current: Issue | None) -> StoredIssue:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the page draws besides the verdict: points with signals, the timeline, issues of the last day. `problem`
-    says why the store did not answer, None when it did."""
+    """What the page draws besides the verdict: points with signals, the timeline and the changes over it, issues of the
+    last day. `problem` says why the store did not answer, None when it did."""
 
     trend: list[TimelinePoint] = field(default_factory=list)
     strip: list[TimelinePoint] = field(default_factory=list)
     issues: list[StoredIssue] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
     problem: str | None = None
 
 
@@ -132,4 +140,5 @@ class PageHistory:
     async def _read(self, view: VerdictView, start: Instant, end: Instant) -> History:
         store, now, cluster = self._deps.store, view.now, view.cluster
         trend = await store.timeline(cluster, now.subtract(hours=TREND_HOURS), now, TREND_POINTS, signals=True)
-        return History(trend, await store.timeline(cluster, start, end, STRIP_POINTS))
+        points = await store.timeline(cluster, start, end, STRIP_POINTS)
+        return History(trend, points, changes=await store.changes(cluster, start, end, MOST_CHANGES))

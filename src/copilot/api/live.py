@@ -14,17 +14,22 @@ from whenever import Instant
 from copilot.api.deps import Deps
 from copilot.errors import CopilotError
 from copilot.explain import ExplainedEvaluation, explained_as_of
+from copilot.explain.changes import with_changes
 from copilot.explain.executions import executions_sentences
 from copilot.explain.model.answer import carry_over, in_words
 from copilot.inspection.executions import Inspection
 from copilot.inspection.workers import WorkersListed
+from copilot.rules.changes import BEFORE, changes_before
 from copilot.rules.model import Trigger
+from copilot.rules.signals.change import Change
 from copilot.rules.staleness import age_sec
 from copilot.web.verdicts import VerdictView, joined
 
 REFRESH_SEC = 1.0
 LOOPS_SEC = 10.0
 INSPECTIONS_SEC = 5.0
+CHANGES_SEC = 5.0
+MOST_CHANGES = 200
 TIMEOUT_SEC = 3.0
 CLOCK_AHEAD_SEC = 20.0
 """A tick takes up to that long, and begins up to an interval late."""
@@ -42,7 +47,8 @@ class CacheEntry:
     the loop's at its `revision`, both None while the loop does not answer; `assessment` is the newest in the store. The
     problems say why the loop or the store did not answer the last query. `loops`: what is wrong with each loop, by its
     workflow id; empty where nothing is. `ahead_sec`: how far our clock was ahead of the newest tick when it came.
-    `executions`, `workers`: what was read beside the verdict, None before the first time."""
+    `executions`, `workers`: what was read beside the verdict, None before the first time. `changes`: those before the
+    present problem, as last read."""
 
     evaluation: ExplainedEvaluation | None = None
     received: float = 0.0
@@ -58,6 +64,7 @@ class CacheEntry:
     ahead_sec: float | None = None
     executions: Inspection | None = None
     workers: WorkersListed | None = None
+    changes: tuple[Change, ...] = ()
 
     @property
     def degraded_because(self) -> str | None:
@@ -96,10 +103,11 @@ class VerdictCache:
         newest = entry.evaluation
         # An evaluation dated by a clock ahead of ours ages too.
         at = now if newest is None else max(now, newest.time.add(seconds=self._deps.elapsed() - entry.received))
+        before = () if newest is None else changes_before(entry.changes, newest)
         return VerdictView(
             cluster=cluster,
             now=now,
-            evaluation=None if newest is None else with_beside(explained_as_of(newest, at), entry.executions, now),
+            evaluation=newest and with_beside(with_changes(explained_as_of(newest, at), before), entry.executions, now),
             original=newest,
             age_sec=None if newest is None else age_sec(newest, at),
             trigger=entry.trigger,
@@ -110,6 +118,7 @@ class VerdictCache:
             ahead_sec=entry.ahead_sec,
             executions=entry.executions,
             workers=entry.workers,
+            changes=before,
         )
 
     def ready(self) -> bool:
@@ -121,6 +130,7 @@ class VerdictCache:
         await self._refresh_from_loop(cluster)
         await self._refresh_from_store(cluster)
         await self._refresh_inspections(cluster)
+        await self._refresh_changes(cluster)
 
     async def run(self) -> None:
         """Refresh every second until closed. Loop and store are independent: one that hangs does not delay the other.
@@ -130,6 +140,7 @@ class VerdictCache:
             self._repeat(self._refresh_from_store),
             self._repeat(self._refresh_loops, LOOPS_SEC),
             self._repeat(self._refresh_inspections, INSPECTIONS_SEC),
+            self._repeat(self._refresh_changes, CHANGES_SEC),
         )
 
     async def _repeat(self, refresh: Callable[[str], Awaitable[None]], every_sec: float = REFRESH_SEC) -> None:
@@ -183,6 +194,16 @@ class VerdictCache:
             return known if found is None else model.model_validate(found)
         except ValidationError:  # Of another release: it is read when this one is upgraded.
             return known
+
+    async def _refresh_changes(self, cluster: str) -> None:
+        """Read the changes around the present problem. While the store does not answer, the last ones are kept."""
+        newest = self._entries[cluster].evaluation
+        if newest is None or newest.began is None or self._entries[cluster].store_problem:
+            return
+        read = self._deps.store.changes(cluster, newest.began - BEFORE, newest.began, MOST_CHANGES)
+        changes, problem = await result(read, "the state store")
+        if problem is None:
+            self._entries[cluster] = replace(self._entries[cluster], changes=tuple(changes or ()))
 
     async def _refresh_from_store(self, cluster: str) -> None:
         store = self._deps.store

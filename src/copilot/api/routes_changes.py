@@ -16,8 +16,8 @@ from copilot.api.errors import CALLER, ErrorBody, Problem
 from copilot.api.history import from_store
 from copilot.api.live import VerdictCache
 from copilot.api.parameters import EndQuery, StartQuery, TimeParameter, chosen_cluster, known, time_range
-from copilot.redaction.redactor import redacted, redacted_name
-from copilot.rules.changes import MAX_LINK, MAX_NAME, MAX_TEXT, TOUCHED, Change, Kind
+from copilot.api.schemas import ChangeLine, change_line
+from copilot.rules.signals.change import MAX_LINK, MAX_NAME, MAX_TEXT, TOUCHED, Change, Kind
 from copilot.settings.sources import valid_http_url
 
 MAX_BODY_BYTES = 8_192
@@ -69,12 +69,6 @@ class ReportedChange(BaseModel):
         return link
 
 
-class ChangeLine(Change):
-    """A stored change. `id` is the same however often it is reported."""
-
-    id: str
-
-
 class Changes(BaseModel):
     """The changes of a range, the newest first. `truncated`: there are older ones in it."""
 
@@ -112,7 +106,7 @@ def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
             raise Problem(429, "too_many_changes", message, headers={"retry-after": "60"})
         reported.append(deps.elapsed())
         new = await deps.store.save_changes([change])
-        return JSONResponse(_line(change).model_dump(mode="json"), status_code=201 if new else 200)
+        return JSONResponse(change_line(change).model_dump(mode="json"), status_code=201 if new else 200)
 
     @router.get("/changes", response_model=Changes, responses=NOT_MODIFIED)
     async def changes(
@@ -131,7 +125,7 @@ def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
             cluster=cluster,
             start=first,
             end=last,
-            changes=[_line(c) for c in found[:limit]],
+            changes=[change_line(c) for c in found[:limit]],
             truncated=len(found) > limit,
             degraded=problem is not None,
             degraded_because=problem,
@@ -144,10 +138,6 @@ def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
         raise Problem(405, "method_not_allowed", "Method Not Allowed", headers={"allow": "GET, POST"})
 
     return router
-
-
-def _line(change: Change) -> ChangeLine:
-    return ChangeLine(**dict(change), id=change.digest)
 
 
 async def _body(request: Request) -> bytes:
@@ -182,13 +172,7 @@ def _checked(given: bytes, deps: Deps, caller: str) -> Change:
         raise Problem(422, "bad_change", f"{at.format_iso()} is in the future: report a change when it is made", "at")
     if at < now.subtract(hours=24 * OLDEST_DAYS):
         raise Problem(422, "bad_change", f"{at.format_iso()} is more than {OLDEST_DAYS} days ago", "at")
-    return Change(
-        cluster=cluster,
-        at=at,
-        kind=said.kind,
-        text=redacted(said.text)[:MAX_TEXT],
-        who=redacted_name(said.who or caller)[:MAX_NAME],
-        source="told",
-        link=redacted(said.link)[:MAX_LINK],
-        **{name: redacted_name(getattr(said, name))[:MAX_NAME] for name in TOUCHED},
-    )
+    given_names = {name: getattr(said, name) for name in TOUCHED}
+    change = Change(cluster=cluster, at=at, kind=said.kind, text=said.text, who=said.who or caller, link=said.link,
+                    **given_names)  # fmt: skip
+    return change.cleaned()

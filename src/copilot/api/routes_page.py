@@ -50,6 +50,7 @@ def page_routes(deps: Deps, cache: VerdictCache) -> APIRouter:
             trend=past.trend,
             strip=past.strip,
             issues=past.issues,
+            changed=past.changes,
             runbooks=await asyncio.to_thread(_runbook_names, deps.runbooks),
             logged_in=logged_in,
         )

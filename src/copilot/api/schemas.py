@@ -6,7 +6,9 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel
 from whenever import Instant
 
+from copilot.explain.changes import before_words
 from copilot.explain.processes import ProcessRow, process_rows, processes_sentence
+from copilot.rules.changes import ChangeBefore
 from copilot.rules.model import (
     BottleneckClassification,
     Coverage,
@@ -19,6 +21,7 @@ from copilot.rules.model import (
     SuggestedAction,
     Trigger,
 )
+from copilot.rules.signals.change import Change
 from copilot.rules.signals.readings import LogPattern, Signals, nested
 from copilot.rules.signals.spec import Kind
 from copilot.rules.signals.taxonomy import ids
@@ -28,6 +31,12 @@ from copilot.web.verdicts import VerdictView, joined
 
 Group = dict[str, dict[str, float | None]]
 NO_EVALUATION = "No evaluation has been received yet."
+
+
+class ChangeLine(Change):
+    """A stored change. `id` is the same however often it is reported."""
+
+    id: str
 
 
 class VerdictHead(BaseModel):
@@ -53,9 +62,19 @@ class ClusterLine(VerdictHead):
     summary: str
 
 
+class StatusChange(ChangeLine):
+    """A change before the present problem. `sentence`: when, what and by whom; `before_sec`: seconds before the first
+    evidence; `shares`: the fields of the change that name what the problem names too."""
+
+    sentence: str
+    before_sec: float
+    shares: tuple[str, ...]
+
+
 class Status(ClusterLine):
     """The verdict with its evidence. Before the first evaluation the state is unknown and most fields are null.
-    `explanation_note`: why no model explains, or when it did; empty where that needs no saying."""
+    `explanation_note`: why no model explains, or when it did; empty where that needs no saying.
+    `changes`: those of the 30 minutes before the first evidence of the present problem, the nearest to it first."""
 
     last_known_state: HealthState | None
     coverage: Coverage | None
@@ -70,6 +89,7 @@ class Status(ClusterLine):
     explained_by: Literal["rules", "model"]
     explanation_note: str
     issue_count: int
+    changes: list[StatusChange]
 
 
 class Summary(VerdictHead):
@@ -233,7 +253,19 @@ def fields(view: VerdictView, because: str | None = None) -> dict[str, Any]:
         "recommended_actions": [r.action for r in remedies(e.findings)] if e else (),
         "services": e.services if e else (),
         "issue_count": len(e.findings) if e else 0,
+        "changes": [_status_change(before) for before in view.changes],
     }
+
+
+def change_line(change: Change) -> ChangeLine:
+    """A change as it is listed."""
+    return ChangeLine(**dict(change), id=change.digest)
+
+
+def _status_change(before: ChangeBefore) -> StatusChange:
+    change, sentence = before.change, before_words(before)
+    return StatusChange(**dict(change), id=change.digest, sentence=sentence, before_sec=before.before_sec,
+                        shares=before.shares)  # fmt: skip
 
 
 def targets(view: VerdictView) -> Targets:

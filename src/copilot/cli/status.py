@@ -209,6 +209,7 @@ def _status_lines(status: Status) -> list[RenderableType]:
         lines.append(Text(f"Degraded: {why}", style="magenta"))
     if firing := [gate for gate in status.get("gates", ()) if gate["fired"]]:
         lines.append(_gates(firing))
+    lines += [Text(change["sentence"].replace("`", ""), style="dim") for change in status.get("changes", ())]
     for number, action in enumerate(status.get("recommended_actions", ()), start=1):
         lines.append(Text(f"{number}. {action['description']} ({action['action_type']}, risk {action['risk_level']})"))
     return lines

@@ -10,7 +10,8 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from copilot.demo.watched import WatchedCluster
+from copilot.demo.load import Profile
+from copilot.demo.watched import WORKERS, Baseline, WatchedCluster
 from copilot.demo.worker import WorkerTuning
 from copilot.embedded.temporal import DynamicConfig
 from copilot.errors import CopilotError, StartError
@@ -24,8 +25,11 @@ REPLY_TIMEOUT_SEC = 120.0
 BURST_FACTOR = 5.0
 BURST_SEC = 60.0
 FAILING_SHARE = 0.6
-FULL_WORKERS = WorkerTuning(slots=2, activity_sec=4.0)
 SPECIAL_SHARE = 0.03
+BUILD = "b41"
+BASELINE = Baseline(load=Profile(special_share=0.3), workers=dict.fromkeys(WORKERS, WorkerTuning(build=BUILD)))
+"""What the demo watches: workers of one build; the bug of another is in code that three of ten orders run."""
+BAD_BUILD = WorkerTuning(build="b42", bug=True)
 FRONTEND_LIMIT: DynamicConfig = {"frontend.namespaceRPS": 12}
 PERSISTENCE_LIMIT: DynamicConfig = {
     "history.persistenceMaxQPS": 60,
@@ -55,15 +59,27 @@ async def nothing(_cluster: WatchedCluster) -> None:
     """Leave the cluster alone."""
 
 
-async def replace_workers(cluster: WatchedCluster, tuning: WorkerTuning | None = None) -> None:
-    """Kill all workers and start them with this tuning; without one, as in the baseline."""
+async def replace_workers(cluster: WatchedCluster, **tuning: float) -> None:
+    """Kill all workers and start them as in the baseline, but for this tuning."""
     await cluster.kill_workers()
-    await cluster.start_workers(tuning)
+    await cluster.start_workers(cluster.baseline.workers[WORKERS[0]].model_copy(update=tuning))
+
+
+async def deploy_badly(cluster: WatchedCluster) -> None:
+    """One worker gets a new build whose workflow code fails, and that build becomes the current one."""
+    await cluster.deploy_workers(BAD_BUILD, WORKERS[1])
+    await cluster.set_current_build(str(BAD_BUILD.build))
+
+
+async def route_back(cluster: WatchedCluster) -> None:
+    """The previous build becomes current again, and the worker gets it back."""
+    await cluster.set_current_build(BUILD)
+    await cluster.deploy_workers(None, WORKERS[1])
 
 
 async def stick_workflow_tasks(cluster: WatchedCluster) -> None:
     """Run a release whose workflow code raises for some of the orders: their workflow tasks fail and are retried."""
-    await replace_workers(cluster, WorkerTuning(bug=True))
+    await replace_workers(cluster, bug=True)
     await cluster.change_load(special_share=SPECIAL_SHARE)
 
 
@@ -79,9 +95,11 @@ FAULTS: dict[str, Fault] = {
         Fault("workers-down", "both workers are killed and stay down", "workers",
               WatchedCluster.kill_workers, WatchedCluster.start_workers),
         Fault("slots-exhausted", "the workers get 2 activity slots a queue, and an activity takes 4 s", "workers",
-              lambda c: replace_workers(c, FULL_WORKERS), replace_workers),
+              lambda c: replace_workers(c, slots=2, activity_sec=4.0), replace_workers),
         Fault("stuck-workflow-tasks", "a release's workflow code raises for 3 % of the orders, which hang in retries",
               "workers", stick_workflow_tasks, free_workflow_tasks),
+        Fault("bad-deploy", "a new build of the workers becomes current, and its code fails 3 of 10 orders", "workers",
+              deploy_badly, route_back),
         Fault("workflows-failing", "60 % of the short workflows fail in their own code", "load",
               lambda c: c.change_load(failing_share=FAILING_SHARE), WatchedCluster.change_load),
         Fault("burst", "five times the load, for a minute", "load",

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from whenever import Instant
 
-from copilot.demo.faults import FaultController, serving_requests
+from copilot.demo.faults import BASELINE, FaultController, serving_requests
 from copilot.demo.watched import WatchedCluster
 from copilot.embedded.data_folder import RunningDemo, owned_folder
 from copilot.embedded.ports import LOOPBACK, claim_port
@@ -52,7 +52,7 @@ async def demo_stack(
     with owned_folder(options.data_dir) as folder, _socket_in(folder) as socket:
         logs, config, page = folder / "logs", folder / "copilot.toml", f"http://{LOOPBACK}:{api_port}"
         async with Supervisor(logs, on_event) as supervisor:
-            watched = WatchedCluster(supervisor, folder, ui=True)
+            watched = WatchedCluster(supervisor, folder, BASELINE, ui=True)
             faults = FaultController(watched, lambda text: on_event(Event("fault", "fault", text)))
 
             async def start_own() -> tuple[DevServer, Postgres]:

@@ -14,7 +14,7 @@ from temporalio.api.workflowservice.v1 import GetSystemInfoRequest, SetWorkerDep
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from copilot.demo.load import Profile
+from copilot.demo.load import REQUEST_TIMEOUT, Profile
 from copilot.demo.worker import DEPLOYMENT, WorkerTuning
 from copilot.demo.workflows import Job, OrderWorkflow
 from copilot.embedded.ports import LOOPBACK, free_ports
@@ -30,7 +30,9 @@ ABANDONED_QUEUE = "forgotten"
 FAST_BACKLOG_GAUGES: DynamicConfig = {"matching.backlogMetricsEmitInterval": "3s"}
 STAGE_WORKERS, STAGE_LOAD = 1, 2
 LOCK_TIMEOUT_SEC = 20.0
-DEPLOYMENT_TIMEOUT_SEC = 20.0
+DEPLOYMENT_TIMEOUT_SEC = 60.0
+NOT_YET = (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.RESOURCE_EXHAUSTED,
+           RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED)  # fmt: skip
 CHUNK_BYTES = 1 << 18
 
 
@@ -193,14 +195,13 @@ class WatchedCluster:
         end = asyncio.get_running_loop().time() + DEPLOYMENT_TIMEOUT_SEC
         while True:
             try:
-                await client.workflow_service.set_worker_deployment_current_version(request)
+                await client.workflow_service.set_worker_deployment_current_version(request, timeout=REQUEST_TIMEOUT)
                 return
             except RPCError as error:
-                # The server knows the deployment only some time after its first poll.
-                unknown = error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION)
-                if not unknown or asyncio.get_running_loop().time() > end:
+                # The server knows the deployment only some time after its first poll, and takes few requests about it.
+                if error.status not in NOT_YET or asyncio.get_running_loop().time() > end:
                     raise StartError(f"worker version {build} cannot be made current: {error}") from error
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(2.0)
 
     async def server_version(self) -> str:
         """The server's version, as it reports it."""

@@ -1,12 +1,13 @@
 """Fills the templates of gates and findings from their evidence.
 
 `{key}` stands for a value, `{key:format}` for a formatted value: `count THING`, `per_sec THING`, `rate`, `span` (from
-seconds), `took` (from milliseconds), `percent`, `brief`, `attempts`, `code` (names in backticks) and `flag` (no text:
-the value is only a condition). A part in square brackets is left out when one of its values is missing. The numbers
-that `at_least` names are lower bounds: "over 10 s".
+seconds), `took` (from milliseconds), `percent`, `brief`, `attempts`, `code` (names in backticks), `shell` (a name as a
+word of a shell command) and `flag` (no text: the value is only a condition). A part in square brackets is left out when
+one of its values is missing. The numbers that `at_least` names are lower bounds: "over 10 s".
 """
 
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import TypeAlias
@@ -54,7 +55,7 @@ def _text(value: str | float | tuple[str, ...] | None, form: str) -> str:
         names = (value,) if isinstance(value, str) else value
         return numbers.listed([f"`{name}`" for name in names]) if isinstance(names, tuple) else str(value)
     if isinstance(value, str):
-        return value
+        return shlex.quote(value) if how == "shell" else value
     if isinstance(value, tuple):
         return numbers.listed(list(value))
     if how in _OF_THINGS:

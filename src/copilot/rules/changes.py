@@ -1,54 +1,58 @@
 """Changes of a watched cluster (a deploy, a config change, a restart, a scaling), and which of them are nearest to a
 problem: by what they touch, then by time. They move no state."""
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from typing import Annotated, Literal, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
-from pydantic import Field, FiniteFloat
+from pydantic import FiniteFloat
 from whenever import Instant, TimeDelta
 
 from copilot.rules.model import Evaluation
+from copilot.rules.signals.change import MAX_NAME, MAX_TEXT, TOUCHED, Change, Kind
 from copilot.rules.signals.readings import Frozen
+from copilot.rules.targets import Process, versions_seen
 
-Kind: TypeAlias = Literal[
-    "deploy", "config", "restart", "scaling", "routing", "build", "sdk_version", "server_version", "other"
-]
-"""`routing`: which version of a worker deployment gets tasks; `build`: a build id that is new."""
-Touched: TypeAlias = Literal["namespace", "task_queue", "deployment", "build", "service", "instance"]
-TOUCHED: tuple[Touched, ...] = ("namespace", "task_queue", "deployment", "build", "service", "instance")
-
-MAX_TEXT, MAX_NAME, MAX_LINK = 300, 200, 500
 BEFORE = TimeDelta(minutes=30)
 MOST_BEFORE = 5
-Name = Annotated[str, Field(max_length=MAX_NAME)]
+RECENT = TimeDelta(minutes=15)
+APART = TimeDelta(minutes=5)
+"""Restarts that are no further apart are one change."""
 
 
-class Change(Frozen):
-    """One change. `at`: when it was made, or began. `who` made it. `source`: `told` by a person or a pipeline, or
-    `seen` in what is read. `link`: a page about it. The other fields say what it touches; empty: not known. `text` of a
-    change that is seen may grow (more workers restart)."""
+def changes_seen(evaluation: Evaluation, versions_before: Mapping[str, object]) -> tuple[Change, ...]:
+    """The changes that an evaluation shows: those that were read, and of the server's processes. `versions_before`: the
+    versions of the server in the memory before the tick."""
+    return (*evaluation.signals.changes, *_server_restarts(evaluation), *_server_versions(evaluation, versions_before))
 
-    cluster: str
-    at: Instant
-    kind: Kind
-    text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
-    who: Name = ""
-    source: Literal["told", "seen"] = "told"
-    link: Annotated[str, Field(max_length=MAX_LINK)] = ""
-    namespace: Name = ""
-    task_queue: Name = ""
-    deployment: Name = ""
-    build: Name = ""
-    service: Name = ""
-    instance: Name = ""
 
-    @property
-    def digest(self) -> str:
-        """The same for the same change, however often it is reported or seen."""
-        text = self.text if self.source == "told" else ""
-        parts = (self.cluster, self.at.round("second").format_iso(), self.kind, self.source, text)
-        return hashlib.sha256("\n".join((*parts, *(getattr(self, t) for t in TOUCHED))).encode()).hexdigest()[:32]
+def _server_restarts(evaluation: Evaluation) -> Iterator[Change]:
+    """One change for restarts of a service's processes that follow each other."""
+    services: dict[str, list[Process]] = {}
+    for process in evaluation.processes:
+        if process.role == "server" and not process.gone:
+            services.setdefault(", ".join(process.services), []).append(process)
+    for service, processes in services.items():
+        times = sorted((at for p in processes for at in p.restarted), reverse=True)
+        if not times or evaluation.time - times[0] > RECENT:
+            continue
+        began = times[0]
+        for at in times[1:]:
+            began = at if began - at <= APART else began
+        some = [p.name for p in processes if any(at >= began for at in p.restarted)]
+        of = f"`{some[0]}`" if len(processes) == 1 else f"{len(some)} of {len(processes)} processes"
+        text = f"{of} of the server restarted" + f" ({service})" * bool(service)
+        yield _of_server(evaluation, began, "restart", text, service=service)
+
+
+def _server_versions(evaluation: Evaluation, before: Mapping[str, object]) -> Iterator[Change]:
+    for version in sorted(versions_seen({}, evaluation.signals).keys() - before.keys()) if before else ():
+        text = f"the server runs version {version}, before: {', '.join(sorted(before))}"
+        yield _of_server(evaluation, evaluation.time, "server_version", text, build=version)
+
+
+def _of_server(evaluation: Evaluation, at: Instant, kind: Kind, text: str, **touches: str) -> Change:
+    names: dict[str, Any] = {name: value[:MAX_NAME] for name, value in touches.items()}
+    return Change(cluster=evaluation.cluster, at=at, kind=kind, text=text[:MAX_TEXT], source="seen", **names)
 
 
 class ChangeBefore(Frozen):
@@ -73,7 +77,7 @@ def changes_before(changes: Iterable[Change], evaluation: Evaluation) -> tuple[C
         for c in changes
         if TimeDelta.ZERO <= began - c.at <= BEFORE
     ]
-    return tuple(sorted(before, key=lambda b: (_distance(b), b.before_sec))[:MOST_BEFORE])
+    return tuple(sorted(before, key=lambda b: (_distance(b), b.before_sec, b.change.kind == "build"))[:MOST_BEFORE])
 
 
 def names_of_problem(evaluation: Evaluation) -> frozenset[str]:
@@ -96,7 +100,7 @@ def names_of_problem(evaluation: Evaluation) -> frozenset[str]:
 
 
 def _shared(change: Change, names: frozenset[str]) -> tuple[str, ...]:
-    return tuple(t for t in TOUCHED if t != "namespace" and getattr(change, t) in names)
+    return tuple(t for t in TOUCHED if t != "namespace" and names & set(getattr(change, t).split(", ")))
 
 
 def _distance(before: ChangeBefore) -> int:

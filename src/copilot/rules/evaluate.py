@@ -46,7 +46,7 @@ from copilot.rules.model import (
 from copilot.rules.signals.credible import credible
 from copilot.rules.signals.readings import Signals
 from copilot.rules.state_machine import evaluate_health_state
-from copilot.rules.targets import processes_seen
+from copilot.rules.targets import processes_seen, versions_seen
 from copilot.rules.thresholds import Thresholds
 
 RULES_VERSION = "4"
@@ -115,6 +115,7 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
     learned = early_learned(signals, context.thresholds, context.window_sec)
     learned["processes"] = processes_seen(memory.processes, signals)
     happy = verdict.health_state is ReportedState.HAPPY and not verdict.fired()
+    learned["server_versions"] = versions_seen(memory.server_versions, signals)
     learned["began"] = None if happy else memory.began or (signals.time if verdict.fired() else None)
     if after.last_usable is signals.time:
         since_sec = (signals.time - memory.last_tick).total("seconds") if memory.last_tick else 0.0

@@ -96,7 +96,8 @@ class Memory(Frozen):
     tasks last failed again and again, at `stuck_attempts`; `polling_workers` how many workers' pages were read when
     polls were last pending; `members_at` when the server's membership last changed; `targets` how many pages were read
     at the last tick, and `unanswered` whether requests stayed without an answer then; `processes` what is known of each
-    target; `began` the first evidence of the present problem."""
+    target; `began` the first evidence of the present problem; `server_versions` when each version of the server was
+    last seen."""
 
     version: int = MEMORY_VERSION
     state: HealthState | None = None
@@ -135,6 +136,7 @@ class Memory(Frozen):
     stuck_attempts: FiniteFloat | None = None
     stuck_at: Instant | None = None
     began: Instant | None = None
+    server_versions: dict[str, Instant] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod

@@ -4,7 +4,7 @@ A tick tells which processes there are and which of them are read. Only memory t
 was, since when it is not, how often it restarted within an hour, and that one is gone.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,6 +14,7 @@ from copilot.rules.signals.expressions import RESETS_OVER_SEC
 from copilot.rules.signals.readings import MAX_PROCESSES, Missing, MissingCode, ProcessRead, Signals
 
 REMEMBERED_FOR = TimeDelta(hours=1)
+VERSIONS_FOR = TimeDelta(minutes=15)
 RESETS_OVER = TimeDelta(seconds=RESETS_OVER_SEC)
 MOST_RESTARTS = 60
 LOST = Missing(code=MissingCode.TARGET_DOWN)
@@ -36,6 +37,14 @@ class Process(ProcessRead):
     def state(self) -> Literal["read", "not_read", "gone"]:
         """Whether it is read; if not, whether anything still lists it."""
         return "gone" if self.gone else "not_read" if self.missing else "read"
+
+
+def versions_seen(before: Mapping[str, Instant], signals: Signals) -> dict[str, Instant]:
+    """When each version of the server was last seen, within a quarter of an hour: by the API and on the pages."""
+    read = {p.version for p in signals.processes if p.role == "server" and p.missing is None}
+    seen = {signals.server.version if signals.server else "", *(v for names in read for v in names.split(", "))} - {""}
+    kept = {version: at for version, at in before.items() if signals.time - at < VERSIONS_FOR}
+    return kept | dict.fromkeys(sorted(seen), signals.time)
 
 
 def processes_seen(before: Iterable[Process], signals: Signals) -> tuple[Process, ...]:

@@ -69,7 +69,7 @@ def recording_to(path: Path, header: RecordingHeader) -> Iterator[Recording]:
 
 def tick_line(signals: Signals) -> str:
     """One tick as a line, without empty fields and those that are not part of the format."""
-    document = signals.model_dump(mode="json", exclude={"sources", "server"})
+    document = signals.model_dump(mode="json", exclude={"sources", "server", "changes"})
     return json.dumps({k: v for k, v in document.items() if v or k in ("time", "readings")}, separators=(",", ":"))
 
 

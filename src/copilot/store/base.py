@@ -14,7 +14,7 @@ from whenever import Instant
 from copilot.explain.model.answer import Explanation
 from copilot.explain.model.usage import ModelCall, Spent
 from copilot.rules import model
-from copilot.rules.changes import Change
+from copilot.rules.signals.change import Change
 from copilot.rules.signals.readings import Frozen
 
 

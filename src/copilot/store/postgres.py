@@ -14,7 +14,7 @@ from copilot.errors import StoreError
 from copilot.explain.model.answer import Explanation
 from copilot.explain.model.usage import SETTLED, UNSERVED, ModelCall, Spent
 from copilot.rules import model
-from copilot.rules.changes import Change
+from copilot.rules.signals.change import Change
 from copilot.store import sql
 from copilot.store.base import PRUNE_BATCH, OnDeleted, SeriesPoint, TimelinePoint, newer_of
 from copilot.store.cloud_pages import StoredPages

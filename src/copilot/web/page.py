@@ -14,10 +14,12 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 from whenever import Instant
 
+from copilot.explain.changes import before_words, change_words
 from copilot.explain.executions import executions_sentence, workers_sentence
 from copilot.explain.numbers import NOTHING, bounded, duration, quantity
 from copilot.explain.processes import ProcessRow, process_rows, processes_sentence
 from copilot.rules.model import GateResult, ReportedState, Severity, StoredIssue
+from copilot.rules.signals.change import Change
 from copilot.rules.signals.readings import LogPattern
 from copilot.rules.signals.taxonomy import SPECS
 from copilot.rules.staleness import unknown_after_sec
@@ -45,6 +47,7 @@ MAX_STEP_SEC = 600.0
 GATES_SHOWN = 9
 CHANGES_SHOWN = 32
 WORKERS_SHOWN = 50
+MARKS_SHOWN = 40
 TABS_SHOWN = 8
 """With more clusters only those that are not happy have a tab beside the one that is shown."""
 SPANS_MIN = (5, 15, 60, 360)
@@ -102,8 +105,8 @@ class PageQuery:
 @dataclass(frozen=True)
 class Page:
     """The page of one cluster. In a historical view `verdict` is that of `query.at`, and `today` is the current time.
-    `trend`: the last points with signals; `strip`: the timeline; `issues`: those of the last day; `runbooks`: the names
-    of all runbooks."""
+    `trend`: the last points with signals; `strip`: the timeline; `issues`: those of the last day; `changed`: the
+    changes over the timeline, the newest first; `runbooks`: the names of all runbooks."""
 
     query: PageQuery
     tabs: Sequence[VerdictView]
@@ -113,6 +116,7 @@ class Page:
     trend: Sequence[TimelinePoint] = ()
     strip: Sequence[TimelinePoint] = ()
     issues: Sequence[StoredIssue] = ()
+    changed: Sequence[Change] = ()
     runbooks: frozenset[str] = field(default=frozenset())
     logged_in: bool = False
 
@@ -234,6 +238,13 @@ class Page:
         shown = [s for s in self.stretches if self.query.show is None or s.state == self.query.show.value]
         return shown[::-1]
 
+    @cached_property
+    def marked(self) -> list[tuple[float, Change]]:
+        """The changes on the timeline, the newest first, each with its place (0…1000)."""
+        start, end = self.window
+        inside = [c for c in self.changed if start <= c.at <= end][:MARKS_SHOWN]
+        return [(round(drawing.place(c.at, start, end), 1), c) for c in inside]
+
     @property
     def earlier(self) -> Instant | None:
         """The change of state before the historical time's stretch; None without one."""
@@ -306,7 +317,7 @@ def _environment() -> Environment:
         f.__name__: f
         for f in (
             *(quantity, words, clock, ago, bounded, duration, prose, remedies, all_signals, unread),
-            *(executions_sentence, workers_sentence),
+            *(executions_sentence, workers_sentence, before_words, change_words),
         )
     }
     environment.globals |= {

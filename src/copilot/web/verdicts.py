@@ -9,6 +9,7 @@ from whenever import Instant
 from copilot.explain import ExplainedEvaluation
 from copilot.inspection.executions import Inspection
 from copilot.inspection.workers import WorkersListed
+from copilot.rules.changes import ChangeBefore
 from copilot.rules.model import ReportedState, Trigger
 
 
@@ -20,7 +21,8 @@ class VerdictView:
     `degraded_because`: one sentence on what is unavailable, None when nothing is; `store_problem` is the store's part
     of it: with one, do not query the store, it may hang. `loops`: what is wrong with each loop by its workflow id;
     empty where nothing is. `ahead_sec`: how far our clock was ahead of the newest tick when it came.
-    `executions`, `workers`: what was read beside the verdict; None before the first time, and in the past."""
+    `executions`, `workers`: what was read beside the verdict; None before the first time, and in the past.
+    `changes`: those before the present problem, the nearest to it first."""
 
     cluster: str
     now: Instant
@@ -35,6 +37,7 @@ class VerdictView:
     ahead_sec: float | None = None
     executions: Inspection | None = None
     workers: WorkersListed | None = None
+    changes: tuple[ChangeBefore, ...] = ()
 
     @property
     def state(self) -> ReportedState:
@@ -54,7 +57,7 @@ class VerdictView:
             return (None, self.degraded_because)
         beside = (self.executions and self.executions.time, self.workers and self.workers.time)
         state = (e.evaluation_id, e.verdict.health_state, e.verdict.stale, e.explained_by, self.degraded_because)
-        return (*state, *beside)
+        return (*state, *beside, *((b.change.digest, b.change.text) for b in self.changes))
 
     def same_as(self, other: "VerdictView") -> bool:
         """Whether a body written for one also holds for the other: everything but the age is equal."""

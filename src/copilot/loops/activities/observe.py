@@ -18,6 +18,7 @@ from copilot.explain import explained
 from copilot.logs.counting import LogMemory, Redact, count_lines, current_reading
 from copilot.logs.patterns import PatternBook
 from copilot.loops import messages as m
+from copilot.rules.changes import changes_seen
 from copilot.rules.early import read_again_early
 from copilot.rules.evaluate import Context, evaluate
 from copilot.rules.memory import Memory
@@ -28,6 +29,7 @@ from copilot.sources import Source
 from copilot.sources.logs import LogSource
 from copilot.store.base import Store
 
+MOST_REMEMBERED = 1_000
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -44,6 +46,7 @@ class ObserveActivities:
     rules: pipeline.Rules = evaluate
     now: Callable[[], Instant] = Instant.now
     saved_thresholds: set[str] = field(default_factory=set)
+    saved_changes: set[tuple[str, str]] = field(default_factory=set)
     meter: MetricMeter = MetricMeter.noop
     hide_addresses: bool = False
     after_read: Callable[[str], None] = lambda _: None
@@ -99,6 +102,7 @@ class ObserveActivities:
             await self.store.save_thresholds(ours, thresholds.model_dump(mode="json"))
             self.saved_thresholds.add(ours)
         stored = await self.store.save_snapshots(snapshots)
+        await self._store_changes(snapshots)
         return m.SnapshotsStored(stored=stored, unreadable=len(ask.snapshots) - len(snapshots))
 
     @activity.defn
@@ -130,6 +134,16 @@ class ObserveActivities:
             tick=tick,
             assessed=assessed.time.timestamp() if assessed else None,
         )
+
+    async def _store_changes(self, snapshots: Sequence[Snapshot]) -> None:
+        """Store the changes that these evaluations show, as long as they are new or have another text."""
+        seen = (changes_seen(s.evaluation, s.memory_before.get("server_versions", {})) for s in snapshots)
+        fresh = {(c.digest, c.text): c for of in seen for c in of if (c.digest, c.text) not in self.saved_changes}
+        if fresh:
+            await self.store.save_changes(list(fresh.values()))
+            if len(self.saved_changes) > MOST_REMEMBERED:
+                self.saved_changes.clear()
+            self.saved_changes.update(fresh)
 
     def _count_reads(self, cluster: str, parts: Mapping[str, Signals]) -> None:
         for source, signals in parts.items():

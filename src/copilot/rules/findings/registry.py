@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from whenever import Instant
 
-from copilot.rules.findings import features, processes, queues, server, workers
+from copilot.rules.findings import features, processes, queues, server, versions, workers
 from copilot.rules.findings.context import Action, Finding, FindingContext, Found
 from copilot.rules.gates.registry import OF_COMPLETED_WORK
 from copilot.rules.model import ActionType, Detected, Severity
@@ -31,6 +31,7 @@ FINDINGS: tuple[Finding, ...] = (
     queues.VERSION_WITHOUT_POLLERS,
     queues.WORKERS_NOT_POLLING,
     queues.NO_POLLERS,
+    versions.VERSION_FAILING,
     workers.LOAD_BURST,
     workers.SLOTS_EXHAUSTED,
     processes.SHARD_CHURN,
@@ -126,6 +127,7 @@ EXPLAINS: dict[str, frozenset[str]] = {
         (workers.SLOTS_EXHAUSTED, _WORKERS),
         (workers.STICKY_CACHE_THRASH, (workers.WORKER_SLOW,)),
         (workers.WORKFLOW_TASK_FAILURES, (workers.WORKER_SLOW,)),
+        (versions.VERSION_FAILING, (workers.WORKFLOW_TASK_FAILURES, workers.RETRY_STORM, *_WORKERS)),
         (processes.MEMBERSHIP_CHANGE, _REFUSING_SERVER),
     )
 }
@@ -134,6 +136,7 @@ _HARMLESS_WITHOUT_GATES = frozenset(
     finding.name
     for finding in (
         workers.LOAD_BURST,
+        versions.VERSION_FAILING,
         processes.SERVER_RESTARTING,
         processes.ROLLING_RESTART,
         features.VISIBILITY_FAILING,

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from whenever import Instant
 
 from copilot.redaction.redactor import Clean
+from copilot.rules.signals.change import Change
 from copilot.rules.signals.expressions import Role
 
 
@@ -121,7 +122,8 @@ class Signals(Frozen):
     read, `unread`: names of those that do not answer while others do, by role; `processes`: each of them, the first
     hundred. `sources` names whose reading was taken
     where two sources know an id, and the family where a substitute was. `at_least`: ids whose values are
-    lower bounds. `metrics_at`: when the minute began that the metrics are of, where they come late (Temporal Cloud)."""
+    lower bounds. `metrics_at`: when the minute began that the metrics are of, where they come late (Temporal Cloud).
+    `changes`: those seen within the last quarter of an hour, the newest first."""
 
     time: Instant
     readings: dict[str, FiniteFloat | None]
@@ -136,6 +138,7 @@ class Signals(Frozen):
     sources: dict[str, str] = Field(default_factory=dict)
     server: ServerFacts | None = None
     metrics_at: Instant | None = None
+    changes: tuple[Change, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -244,4 +247,5 @@ def merge(preferred: Signals, fallback: Signals, *, better: Collection[str] = ()
         sources={**fallback.sources, **preferred.sources},
         server=preferred.server or fallback.server,
         metrics_at=preferred.metrics_at or fallback.metrics_at,
+        changes=preferred.changes + fallback.changes,
     )

@@ -33,6 +33,7 @@ API_RATES = "[clusters.temporal] address alone gives it too, without sticky queu
 EVERY_PROCESS = "each process counts its own database calls, so leave none out"
 VERSIONS = "it also needs permission to list and describe worker deployments"
 HEARTBEATS = "worker heartbeats give it too, up to a minute old: [clusters.temporal] address, server 1.30 or later"
+VERSION_HEARTBEATS = "workers give it by their heartbeats, where some have a version: server 1.30 or later"
 FIRST_CACHED = "it appears with the first workflow a worker caches"
 FIRST_WORKFLOW_TASK = "it appears with the first workflow task"
 FIRST_ACTIVITY = "it appears with the first activity"
@@ -541,6 +542,10 @@ _WORKER = (
                source="api", hint=VERSIONS),
     SignalSpec("version.pollers", "worker", "count", "pollers seen in the last 75 seconds, by worker version", "down",
                source="api", hint=VERSIONS),
+    SignalSpec("version.tasks_per_sec", "worker", "1/s", "tasks processed by workers, by worker version", None,
+               source="api", hint=VERSION_HEARTBEATS),
+    SignalSpec("version.task_failure_ratio", "worker", "ratio", "share of tasks that fail in the workers, of the worst worker version", "up",
+               source="api", hint=VERSION_HEARTBEATS),
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from whenever import Instant
 from copilot.errors import SourceError
 from copilot.rules.signals.readings import MissingCode
 from copilot.settings.clusters import ClusterSettings, WatchedTemporal
+from copilot.sources.temporal.changes import SeenChanges
 from copilot.sources.temporal.client import MAX_PAGES, RateLimitedClient
 from copilot.sources.temporal.heartbeats import WorkerHeartbeats
 from copilot.sources.temporal.queues import QueueKey, worker_version
@@ -39,7 +40,7 @@ class Watched:
 
     def __init__(self, cluster: ClusterSettings, own: str) -> None:
         temporal = cluster.temporal or WatchedTemporal()
-        self.own = own
+        self.cluster, self.own = cluster.name, own
         self.named_own = own != "default" or "namespace" in temporal.model_fields_set
         self.namespaces = temporal.namespaces
         self.task_queues = temporal.task_queues
@@ -93,7 +94,7 @@ class QueueDiscovery:
 
     `last_seen` of each queue known; `_listed`: the user namespaces, None before they were listed; `_statuses` of the
     builds of each (namespace, deployment); `_versions`: the worker versions each queue has had; `heartbeats` of the
-    workers."""
+    workers; `changes` of deployments and workers."""
 
     def __init__(self, client: RateLimitedClient, watched: Watched) -> None:
         self._client = client
@@ -105,6 +106,7 @@ class QueueDiscovery:
         self._statuses: dict[tuple[str, str], dict[str, int]] = {}
         self._versions: dict[QueueKey, set[str]] = {}
         self.heartbeats = WorkerHeartbeats()
+        self.changes = SeenChanges(watched.cluster)
 
     @property
     def queues(self) -> tuple[QueueKey, ...]:
@@ -267,6 +269,7 @@ class QueueDiscovery:
             self._saw(job.namespace, worker.task_queue, now, version)
         kept = [beat for beat in beats if not self._watched.leaves_out(beat.task_queue)]
         self.heartbeats.record(job.namespace, kept, now, complete=not pages[-1].next_page_token)
+        self.changes.workers(job.namespace, [beat for _, beat in self.heartbeats.live((job.namespace,))])
         return HEARTBEATS_EVERY_SEC if beats else LIST_EVERY_SEC
 
     async def _deployments(self, job: Job, _now: Instant) -> float:
@@ -286,6 +289,7 @@ class QueueDiscovery:
     async def _deployment(self, job: Job, _now: Instant) -> None:
         request = v1.DescribeWorkerDeploymentRequest(namespace=job.namespace, deployment_name=job.deployment)
         answer = await self._client.call(request, str(job))
+        self.changes.deployment(job.namespace, answer.worker_deployment_info)
         self._statuses[(job.namespace, job.deployment)] = {
             s.deployment_version.build_id: s.status for s in answer.worker_deployment_info.version_summaries
         }

@@ -12,8 +12,8 @@ from temporalio.api.enums.v1 import WorkerStatus
 from temporalio.api.worker.v1 import WorkerHeartbeat
 from whenever import Instant
 
-from copilot.rules.signals.readings import BreakdownRow, Missing, MissingCode
-from copilot.sources.temporal.queues import KINDS, Description, QueueKey, top_rows
+from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS, BreakdownRow, Missing, MissingCode
+from copilot.sources.temporal.queues import KINDS, UNVERSIONED, Description, QueueKey, top_rows, worker_version
 
 ORIGIN = "worker heartbeats"
 LONGEST_INTERVAL_SEC = 60.0
@@ -28,7 +28,12 @@ POLLERS_OF_ALL = "worker.poller_concurrency"
 BY_QUEUE = {
     (kind, part): f"workers.{kind}_{part}" for kind in KINDS for part in ("slots_available", "slots_used", "pollers")
 }
-HEARTBEAT_IDS = (*BY_QUEUE.values(), CACHE_SIZE, *SLOTS_OF_ALL.values(), POLLERS_OF_ALL)
+VERSION_TASKS = "version.tasks_per_sec"
+VERSION_FAILURES = "version.task_failure_ratio"
+OF_VERSIONS = (VERSION_TASKS, VERSION_FAILURES)
+FEWEST_TASKS = 10
+"""Of fewer tasks no share of failures is told."""
+HEARTBEAT_IDS = (*BY_QUEUE.values(), CACHE_SIZE, *SLOTS_OF_ALL.values(), POLLERS_OF_ALL, *OF_VERSIONS)
 
 _ENDED = (WorkerStatus.WORKER_STATUS_SHUTTING_DOWN, WorkerStatus.WORKER_STATUS_SHUTDOWN)
 _POLLERS = {
@@ -101,6 +106,67 @@ def _executors(beats: Iterable[tuple[str, WorkerHeartbeat]], kind: str) -> dict[
 
 
 @dataclass(slots=True)
+class _Processed:
+    """Tasks that live workers have processed: per second, and how many and of these failed in the last interval and
+    since they started. Source: temporal.api.worker.v1.WorkerSlotsInfo."""
+
+    per_sec: float = 0.0
+    lately: int = 0
+    lately_failed: int = 0
+    ever: int = 0
+    ever_failed: int = 0
+
+    @property
+    def failed_share(self) -> float | None:
+        """Of the last interval, or where it had too few tasks, since the start; None where these are too few too."""
+        for failed, of in ((self.lately_failed, self.lately), (self.ever_failed, self.ever)):
+            if of >= FEWEST_TASKS:
+                return min(1.0, failed / of)
+        return None
+
+
+def _add_versions(read: Read, beats: Sequence[tuple[str, WorkerHeartbeat]]) -> None:
+    """The readings by worker version, where some worker has one."""
+    found: dict[tuple[str, str, str, str], _Processed] = {}
+    for namespace, beat in beats:
+        of, version = beat.deployment_version, UNVERSIONED
+        if of.deployment_name and of.build_id:
+            version = worker_version(of.deployment_name, of.build_id)
+        for kind in KINDS:
+            slots = getattr(beat, f"{kind}_task_slots_info")
+            tasks = found.setdefault((namespace, beat.task_queue, kind, version), _Processed())
+            tasks.per_sec += slots.last_interval_processed_tasks / interval_sec(beat)
+            tasks.lately += slots.last_interval_processed_tasks
+            tasks.lately_failed += slots.last_interval_failure_tasks
+            tasks.ever += slots.total_processed_tasks
+            tasks.ever_failed += slots.total_failed_tasks
+    if all(place[3] == UNVERSIONED for place in found):
+        why = Missing(code=MissingCode.NO_SOURCE, detail="no worker has a deployment version")
+        read.missing.update(dict.fromkeys(OF_VERSIONS, why))
+        return
+    rows: dict[str, list[tuple[dict[str, str], float]]] = {i: [] for i in OF_VERSIONS}
+    for (namespace, queue, kind, version), tasks in sorted(found.items()):
+        labels = {"namespace": namespace, "task_queue": queue, "task_type": kind, "worker_version": version}
+        rows[VERSION_TASKS].append((labels, tasks.per_sec))
+        if (share := tasks.failed_share) is not None:
+            rows[VERSION_FAILURES].append((labels, share))
+    read.values[VERSION_TASKS] = sum(value for _, value in rows[VERSION_TASKS])
+    if rows[VERSION_FAILURES]:
+        read.values[VERSION_FAILURES] = max(value for _, value in rows[VERSION_FAILURES])
+    else:
+        detail = f"no worker version has processed {FEWEST_TASKS} tasks yet"
+        read.missing[VERSION_FAILURES] = Missing(code=MissingCode.NO_SOURCE, detail=detail)
+    # A version that fails next to the others of its queue, even where there are more rows than are kept.
+    worst: dict[tuple[str, ...], float] = {}
+    for labels, value in rows[VERSION_FAILURES]:
+        place = tuple(labels.values())[:3]
+        worst[place] = max(value, worst.get(place, 0.0))
+    rows[VERSION_FAILURES].sort(key=lambda row: (-worst[tuple(row[0].values())[:3]], tuple(row[0].values())[:3]))
+    rows[VERSION_FAILURES] = rows[VERSION_FAILURES][:MAX_BREAKDOWN_ROWS]
+    read.rows.update({i: top_rows(of) for i, of in rows.items() if of})
+
+
+@dataclass(slots=True)
 class WorkerHeartbeats:
     """The last heartbeats of all workers, by namespace.
 
@@ -169,6 +235,7 @@ class WorkerHeartbeats:
         nexus = sum(beat.nexus_poller_info.current_pollers for _, beat in beats)
         read.values[POLLERS_OF_ALL] = nexus + sum(read.values.get(BY_QUEUE[k, "pollers"], 0.0) for k in KINDS)
         read.values[CACHE_SIZE] = float(sum(_cached(beat for _, beat in beats)))
+        _add_versions(read, beats)
         return read
 
     def _incomplete(self, namespaces: Sequence[str], now: Instant) -> Missing | None:

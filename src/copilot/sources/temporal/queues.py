@@ -18,6 +18,7 @@ from whenever import Instant
 
 from copilot.errors import SourceError
 from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS, BreakdownRow, MissingCode
+from copilot.sources.temporal.changes import SeenChanges
 from copilot.sources.temporal.client import RateLimitedClient, rpc_error
 from copilot.sources.temporal.server_clock import Polls, ServerClock
 
@@ -99,10 +100,12 @@ class Description:
 
 
 class QueueDescriber:
-    """Describes task queues by rate-limited calls. `server_clock` dates the polls."""
+    """Describes task queues by rate-limited calls. `server_clock` dates the polls; `changes` gets the queues' limits,
+    which servers give only where they do not tell versions apart."""
 
-    def __init__(self, client: RateLimitedClient) -> None:
+    def __init__(self, client: RateLimitedClient, changes: SeenChanges | None = None) -> None:
         self._client = client
+        self._changes = changes
         self.server_clock = ServerClock()
         self._enhanced = True
 
@@ -152,7 +155,10 @@ class QueueDescriber:
 
         async def of_type(kind: str) -> Part:
             requested, part = now(), (kind, UNVERSIONED)
-            answer = await self._client.call(_request(key, task_queue_type=TYPES[kind]), str(key))
+            request = _request(key, task_queue_type=TYPES[kind], report_config=True)
+            answer = await self._client.call(request, str(key))
+            if self._changes is not None:
+                self._changes.limit(key.namespace, key.task_queue, kind, answer.config)
             if not answer.HasField("stats"):
                 raise SourceError(MissingCode.ABSENT, "this server does not report backlogs", asked=str(key))
             recent = self._recent((key, kind), {part: answer.pollers}, requested, now())[part]

@@ -131,7 +131,7 @@ class _Reader:
         self._facts_due = Instant.MIN
         self._clock = clock
         self._discovery = QueueDiscovery(self.client, Watched(cluster, client.namespace))
-        describer = QueueDescriber(self.client)
+        describer = QueueDescriber(self.client, self._discovery.changes)
         self.server_clock, self._said_ahead = describer.server_clock, 0.0
         self._rotation = QueueRotation(describer, cluster.interval_sec, clock)
         self._polled: set[tuple[QueueKey, str]] = set()
@@ -196,6 +196,7 @@ class _Reader:
             breakdowns={**rows, **workers.rows},
             sources=dict.fromkeys(workers.values, ORIGIN),
             server=self.facts,
+            changes=self._discovery.changes.recent(self._clock()),
         )
 
     def _heartbeats(self, found: dict[QueueKey, Description]) -> Read:
