@@ -8,7 +8,7 @@ from typing import Literal
 
 from whenever import Instant
 
-from copilot.rules.findings import features, processes, queues, server, workers
+from copilot.rules.findings import features, limits, processes, queues, server, workers
 from copilot.rules.findings.context import Action, Finding, FindingContext, Found
 from copilot.rules.gates.registry import OF_COMPLETED_WORK
 from copilot.rules.model import ActionType, Detected, OfferedAction, Severity
@@ -52,6 +52,7 @@ FINDINGS: tuple[Finding, ...] = (
     workers.POLLER_EXECUTOR_MISMATCH,
     workers.APPLICATION_FAILURES,
     server.DLQ_MESSAGES,
+    limits.NEAR_LIMIT,
     processes.CERTIFICATE_EXPIRED,
     processes.SERVER_PANIC,
     features.SCHEDULES_MISSING,
