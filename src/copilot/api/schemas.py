@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel
 from whenever import Instant
 
+from copilot.explain.explanation import freshness
 from copilot.explain.processes import ProcessRow, process_rows, processes_sentence
 from copilot.rules.model import (
     BottleneckClassification,
@@ -54,7 +55,9 @@ class ClusterLine(VerdictHead):
 
 
 class Status(ClusterLine):
-    """The verdict with its evidence. Before the first evaluation the state is unknown and most fields are null."""
+    """The verdict with its evidence. Before the first evaluation the state is unknown and most fields are null.
+    `metrics_at`: when the minute began that the metrics are of, and `freshness` what that means, where they come late
+    (Temporal Cloud)."""
 
     last_known_state: HealthState | None
     coverage: Coverage | None
@@ -68,6 +71,8 @@ class Status(ClusterLine):
     recommended_actions: tuple[SuggestedAction, ...]
     explained_by: Literal["rules", "model"]
     issue_count: int
+    metrics_at: Instant | None = None
+    freshness: str = ""
 
 
 class Summary(VerdictHead):
@@ -229,6 +234,8 @@ def fields(view: VerdictView, because: str | None = None) -> dict[str, Any]:
         "recommended_actions": [r.action for r in remedies(e.findings)] if e else (),
         "services": e.services if e else (),
         "issue_count": len(e.findings) if e else 0,
+        "metrics_at": e.signals.metrics_at if e else None,
+        "freshness": freshness(e.signals) if e else "",
     }
 
 
