@@ -11,7 +11,7 @@ from copilot.rules.thresholds import Thresholds
 from lab.judge import RunScore, Share, judge, play
 from lab.labels import Label, cluster_labels, label_of, labels
 from lab.recorded_run import RecordedRun, load_run
-from lab.variants import variants
+from lab.variants import CLOUD, variants
 
 ACCURACY, TOP_CAUSE, HEALTHY_FLAPS = 0.97, 0.90, 1
 
@@ -159,7 +159,12 @@ def _goals(totals: Totals, each: list[ScenarioScore], by_kind: dict[str, Totals]
     yield _none("scenarios in which something forbidden is advised", len(totals.forbidden), totals.forbidden)
     for kind, changed in by_kind.items():
         yield _none(f"{kind}: false criticals", changed.false_criticals)
-        yield _none(f"{kind}: false happies", changed.false_happies)
+        if kind.startswith(CLOUD):
+            yield _none(f"{kind}: missed incidents", len(changed.missed), changed.missed)
+            yield _share(f"{kind}: state right, per evaluation", changed.states, ACCURACY)
+            yield _share(f"{kind}: cause at rank 1, per evaluation", changed.cause, TOP_CAUSE)
+        else:
+            yield _none(f"{kind}: false happies", changed.false_happies)
 
 
 def _none(name: str, count: int, which: tuple[str, ...] = ()) -> Goal:

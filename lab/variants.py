@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from copilot.rules.signals.readings import BreakdownRow, Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS
+from lab.cloud import of_cloud
 from lab.recorded_run import RecordedRun
 
 SEEDS = range(2)
@@ -17,6 +18,7 @@ DROPPED_SHARE = 0.10
 INTERVALS_SEC = (30.0, 60.0)
 LONG_INTERVAL_SEC, LONG_FAULT_SEC = 60.0, 300.0
 LOADS = (0.05, 20.0)
+CLOUD = "Temporal Cloud"
 
 # Rates that do not grow with demand, and counts that do; every other rate does, every other count does not.
 _FIXED_RATES = frozenset({"history.shard_churn_rate_per_sec"})
@@ -55,6 +57,8 @@ def variants(run: RecordedRun) -> Iterator[Variant]:
     for factor in LOADS:
         yield Variant(f"load ×{factor:g}", "", loaded(run, factor))
     yield Variant("no SDK metrics", "", without_sdk(run), frozenset())
+    yield Variant(CLOUD, "", of_cloud(run), frozenset())
+    yield Variant(f"{CLOUD}, SDK metrics", "", of_cloud(run, sdk=True))
 
 
 def dropped(run: RecordedRun, seed: int, share: float = DROPPED_SHARE) -> RecordedRun:

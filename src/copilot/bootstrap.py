@@ -19,7 +19,7 @@ from copilot.settings.models import KnowledgeSettings, ModelSettings
 from copilot.settings.sources import LogSettings
 from copilot.sources import Source, no_versions
 from copilot.sources.cloud.account import CloudAccount
-from copilot.sources.cloud.source import CloudSource, ScrapedCloud
+from copilot.sources.cloud.source import CloudSource, Minutes, ScrapedCloud
 from copilot.sources.knowledge import Knowledge
 from copilot.sources.knowledge.bedrock import BedrockKnowledge
 from copilot.sources.knowledge.local import LocalKnowledge
@@ -144,12 +144,19 @@ class CloudAccounts:
         return self._accounts[key]
 
 
-def cloud_source(cluster: ClusterSettings, accounts: CloudAccounts) -> CloudSource:
-    """The source of Temporal Cloud's metrics of a cluster that is one of its."""
+def cloud_minutes(cluster: ClusterSettings, accounts: CloudAccounts) -> Minutes:
+    """Where the minutes of a cluster of Temporal Cloud come from. SettingsError: there is no key."""
     cloud, there = cluster.cloud, cluster.prometheus
-    assert cloud is not None
-    scraped = ScrapedCloud(there, cloud.namespaces) if cloud.metrics == "prometheus" and there is not None else None
-    return CloudSource(scraped or accounts.account(cloud), cloud.namespaces)
+    if cloud is None:
+        raise SettingsError([f"cluster {cluster.name!r} is none of Temporal Cloud"])
+    if cloud.metrics == "prometheus" and there is not None:
+        return ScrapedCloud(there, cloud.namespaces)
+    return accounts.account(cloud)
+
+
+def cloud_source(cluster: ClusterSettings, accounts: CloudAccounts) -> CloudSource:
+    """The source of Temporal Cloud's metrics of a cluster that is one of its. SettingsError as `cloud_minutes`."""
+    return CloudSource(cloud_minutes(cluster, accounts), cluster.cloud.namespaces if cluster.cloud else ())
 
 
 def executions(settings: Settings) -> dict[str, ExecutionsReader]:

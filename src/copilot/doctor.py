@@ -11,6 +11,7 @@ import httpx
 from whenever import Instant
 
 from copilot import bootstrap, pipeline
+from copilot.cloud_checks import check_cloud
 from copilot.diagnosis import Check, Diagnosis, diagnose_cluster, distrust_reasons, upgrade_adds
 from copilot.errors import SettingsError, SourceError, StoreError
 from copilot.frontend_checks import FAILED, OK, SKIPPED, WARNING, check_frontend, check_watched, checked, twice
@@ -185,11 +186,13 @@ async def _metrics(cluster: ClusterSettings) -> tuple[tuple[Check, ...], list[Se
         else:
             version = f"version {there.version}, " if there.version else ""
             checks.append(checked(OK, name, f"{version}{there.took_sec:.2f} s for an answer"))
-            checks += (_role(role, cluster.window) for role in there.roles)
+            read = there.roles if cluster.cloud is None else [r for r in there.roles if r.role == "worker"]
+            checks += (_role(role, cluster.window) for role in read)
             found.append(there.processes)
             ahead[name] = there.ahead_sec
     known = {name: sec for name, sec in ahead.items() if sec is not None}
-    return (*checks, *([_clocks(known)] if checks else [])), found
+    of_cloud = (await check_cloud(cluster),) if cluster.cloud is not None else ()
+    return (*of_cloud, *checks, *([_clocks(known)] if checks else [])), found
 
 
 def _twins(pages: Sequence[tuple[str, PageCheck]]) -> Iterator[Check]:

@@ -119,8 +119,10 @@ async def test_clusters_of_one_account_share_its_reads() -> None:
     ("keys", "fail", "code", "sentence"),
     [
         ({}, "", MissingCode.FORBIDDEN, "the API key is refused (HTTP 401): is it whole, and not expired?"),
-        ({"key": 403}, "", MissingCode.FORBIDDEN, "the API key may not read metrics (HTTP 403): give its service "
-         "account the role Metrics Read-Only"),
+        (
+            {"key": 403}, "", MissingCode.FORBIDDEN,
+            "the API key may not read metrics (HTTP 403): give its service account the role Metrics Read-Only",
+        ),
         ({"key": 200}, "503 Service Unavailable", MissingCode.TARGET_DOWN, "HTTP 503 Service Unavailable"),
     ],
 )  # fmt: skip

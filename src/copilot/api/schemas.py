@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from whenever import Instant
 
 from copilot.explain.changes import before_words
+from copilot.explain.explanation import freshness
 from copilot.explain.processes import ProcessRow, process_rows, processes_sentence
 from copilot.rules.changes import ChangeBefore
 from copilot.rules.model import (
@@ -74,7 +75,9 @@ class StatusChange(ChangeLine):
 class Status(ClusterLine):
     """The verdict with its evidence. Before the first evaluation the state is unknown and most fields are null.
     `explanation_note`: why no model explains, or when it did; empty where that needs no saying.
-    `changes`: those of the 30 minutes before the first evidence of the present problem, the nearest to it first."""
+    `changes`: those of the 30 minutes before the first evidence of the present problem, the nearest to it first.
+    `metrics_at`: when the minute began that the metrics are of, and `freshness` what that means, where they come late
+    (Temporal Cloud)."""
 
     last_known_state: HealthState | None
     coverage: Coverage | None
@@ -90,6 +93,8 @@ class Status(ClusterLine):
     explanation_note: str
     issue_count: int
     changes: list[StatusChange]
+    metrics_at: Instant | None = None
+    freshness: str = ""
 
 
 class Summary(VerdictHead):
@@ -254,6 +259,8 @@ def fields(view: VerdictView, because: str | None = None) -> dict[str, Any]:
         "services": e.services if e else (),
         "issue_count": len(e.findings) if e else 0,
         "changes": [_status_change(before) for before in view.changes],
+        "metrics_at": e.signals.metrics_at if e else None,
+        "freshness": freshness(e.signals) if e else "",
     }
 
 

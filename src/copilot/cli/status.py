@@ -205,6 +205,8 @@ def _status_lines(status: Status) -> list[RenderableType]:
     if (age := status.get("age_sec")) is not None:
         line.append(f", evaluated {age:.0f} s ago", style="dim")
     lines: list[RenderableType] = [line, Text(str(status.get("summary") or ""))]
+    if late := status.get("freshness"):
+        lines.append(Text(f"{late[0].upper()}{late[1:]}.", style="dim"))
     if why := status.get("degraded_because"):
         lines.append(Text(f"Degraded: {why}", style="magenta"))
     if firing := [gate for gate in status.get("gates", ()) if gate["fired"]]:

@@ -26,6 +26,7 @@ from copilot.rules.model import (
     Trigger,
 )
 from copilot.rules.scaling import ScalingRule
+from copilot.rules.signals.readings import Signals
 from copilot.rules.staleness import as_of
 
 _NOTE = "Worth knowing; it does not move the state."
@@ -42,6 +43,14 @@ class ExplainedEvaluation(Evaluation):
     explained_by: Literal["rules", "model"] = "rules"
     explanation_note: str = ""
     trigger: Trigger | None = None
+
+
+def freshness(signals: Signals) -> str:
+    """How old metrics are that come late by design, as Temporal Cloud's do; empty where all readings are live."""
+    if signals.metrics_at is None:
+        return ""
+    minutes = int((signals.time - signals.metrics_at).total("minutes"))
+    return f"metrics are {minutes}–{minutes + 1} min old, API readings are live"
 
 
 def explained(evaluation: Evaluation) -> ExplainedEvaluation:

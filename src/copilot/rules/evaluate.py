@@ -21,6 +21,7 @@ from copilot.rules.findings.wake import as_consequences, as_fading, as_past, as_
 from copilot.rules.flow import cluster_flow, own_flows, queue_flows, sanitized, subtract
 from copilot.rules.gates.context import GateContext
 from copilot.rules.gates.registry import SERVER_SLOW, judge
+from copilot.rules.limits import limits_learned
 from copilot.rules.memory import (
     Memory,
     demand_learned,
@@ -127,6 +128,7 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
             **slots_learned(memory, signals),
             **polls_learned(signals),
             **members_learned(signals),
+            "limits": limits_learned(memory.limits, signals),
             **stuck_learned(memory, signals, context.thresholds, context.window_sec, view.recovering),
             "queues": flows_learned(after, flows, shares, signals.time),
         }

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, FiniteFloat, model_validator
 from whenever import Instant, TimeDelta
 
 from copilot.rules.flow import Flow, sanitized
+from copilot.rules.limits import NearLimit
 from copilot.rules.model import BottleneckClassification, Detected, HealthState, ReportedState
 from copilot.rules.signals.readings import Frozen, Signals
 from copilot.rules.targets import Process
@@ -96,8 +97,9 @@ class Memory(Frozen):
     tasks last failed again and again, at `stuck_attempts`; `polling_workers` how many workers' pages were read when
     polls were last pending; `members_at` when the server's membership last changed; `targets` how many pages were read
     at the last tick, and `unanswered` whether requests stayed without an answer then; `processes` what is known of each
-    target; `began` the first evidence of the present problem; `server_versions` when each version of the server was
-    last seen."""
+    target; `began` the first evidence of the present problem; `limits` those that are near, by signal; `metrics_at` the
+    minute that the metrics of the last tick were of, where they come late; `server_versions` when each version of the
+    server was last seen."""
 
     version: int = MEMORY_VERSION
     state: HealthState | None = None
@@ -133,6 +135,8 @@ class Memory(Frozen):
     usual_starts: FiniteFloat | None = None
     demand_ticks: Annotated[int, Field(ge=0)] = 0
     last_tick: Instant | None = None
+    limits: dict[str, NearLimit] = Field(default_factory=dict)
+    metrics_at: Instant | None = None
     stuck_attempts: FiniteFloat | None = None
     stuck_at: Instant | None = None
     began: Instant | None = None

@@ -27,6 +27,9 @@ RELAPSE_WITHIN = TimeDelta(minutes=10)
 """What comes back so soon after a recovery is the same incident. Then only as long without it is a recovery."""
 QUIET_FOR = TimeDelta(minutes=5)
 MEMORY_LASTS = TimeDelta(minutes=15)
+LIVE_SOURCES = ("api", "api or metrics")
+LIVE = ("demand.tasks_added_per_sec", "matching.tasks_dispatched_per_sec", "matching.backlog_age_sec")
+"""What is live although metrics come late: sources of signals, and ids that the API gives then."""
 _KINDS: tuple[Kind, ...] = ("primary", "amplifier", "worker")
 _RANK = {i: rank for rank, i in enumerate(i for kind in _KINDS for i in ids(kind))}
 
@@ -78,6 +81,11 @@ class _Tick:
     progress: bool
     quiet: bool
     window: TimeDelta
+    metrics_at: Instant | None = None
+
+    def at(self, gate: GateResult) -> Instant:
+        """The time that the gate's evidence is of: that of its minute where metrics come late."""
+        return evidence_time(gate, self.now, self.metrics_at)
 
     def stressing(self) -> bool:
         """Whether a gate asks for stressed. One slow moment stays in a p99 for a whole window, so a quantile must have
@@ -86,7 +94,7 @@ class _Tick:
             past = self.memory[gate.name]
             twice = past.streak >= TICKS_TO_STRESS
             if gate.name in OF_COMPLETED_WORK and past.first_fired is not None:
-                twice = twice and self.now - past.first_fired >= self.window
+                twice = twice and self.at(gate) - past.first_fired >= self.window
             if gate.name in IMMEDIATE or twice:
                 return True
         return False
@@ -97,7 +105,7 @@ class _Tick:
             past = self.memory[gate.name]
             if gate.unjudged or gate.severity is not Severity.CRITICAL or past.first_fired is None:
                 continue
-            held = past.streak >= TICKS_TO_CRITICAL or self.now - past.first_fired >= HOLD_CRITICAL
+            held = past.streak >= TICKS_TO_CRITICAL or self.at(gate) - past.first_fired >= HOLD_CRITICAL
             if past.streak >= TICKS_TO_STRESS and held:
                 return True
         return False
@@ -137,14 +145,32 @@ class _Tick:
         return gate.unjudged == "no_traffic" and fired and not self.quiet
 
 
-def _remember_gates(gates: tuple[GateResult, ...], past: dict[str, GateMemory], now: Instant) -> dict[str, GateMemory]:
+def evidence_time(gate: GateResult, now: Instant, metrics_at: Instant | None) -> Instant:
+    """The time that a gate's evidence, its first number, is of: that of its minute where metrics come late (Temporal
+    Cloud); now where they do not, or where the API gives it, which is live."""
+    first = next(iter(gate.evidence), "")
+    live = first in LIVE or (first in SPECS and SPECS[first].source in LIVE_SOURCES)
+    return now if metrics_at is None or live else metrics_at
+
+
+def _remember_gates(
+    gates: tuple[GateResult, ...],
+    past: dict[str, GateMemory],
+    now: Instant,
+    metrics_at: Instant | None = None,
+    seen: Instant | None = None,
+) -> dict[str, GateMemory]:
+    """The gates' memory after a tick. A minute that was `seen` at the tick before is no second evidence."""
     after = dict.fromkeys((gate.name for gate in gates), NEVER_FIRED)
     for gate in gates:
         if not (gate.fired or gate.unjudged):
             continue
         before = past.get(gate.name, NEVER_FIRED)
         if gate.fired:
-            after[gate.name] = GateMemory(fired=True, streak=before.streak + 1, first_fired=before.first_fired or now)
+            at = evidence_time(gate, now, metrics_at)
+            again = before.fired and at != now and at == seen
+            streak = before.streak if again else before.streak + 1
+            after[gate.name] = GateMemory(fired=True, streak=streak, first_fired=before.first_fired or at)
         elif gate.unjudged == "missing":
             after[gate.name] = replace(before, missing_since=before.missing_since or now)
         elif gate.unjudged == "no_traffic":
@@ -268,7 +294,9 @@ def _usable_tick(
 ) -> tuple[tuple[GateResult, ...], Memory]:
     now = signals.time
     gates = _hold(judged, memory.gates)
-    past = _remember_gates(judged, memory.gates, now)
+    metrics_at = signals.metrics_at
+    repeated = metrics_at is not None and metrics_at == memory.metrics_at
+    past = _remember_gates(judged, memory.gates, now, metrics_at, memory.metrics_at)
     quiet_since = (memory.quiet_since or now) if _nothing_wrong(signals) else None
     progress = any((signals.value(i) or 0) > 0 for i in PROGRESS)
     quiet, window = quiet_since is not None and now - quiet_since >= QUIET_FOR, TimeDelta(seconds=window_sec)
@@ -282,21 +310,24 @@ def _usable_tick(
         progress=progress,
         quiet=quiet,
         window=window,
+        metrics_at=metrics_at,
     )
     for gate in gates:
         gate.since = past[gate.name].first_fired if gate.fired else None
     ended = any(m.fired and name in CRITICAL and not past[name].fired for name, m in memory.gates.items())
     absent = tick.only_absence()
-    not_critical = 0 if tick.fires_critically() else memory.not_critical_ticks + int(tick.not_critical())
+    fresh = int(not repeated)
+    not_critical = 0 if tick.fires_critically() else memory.not_critical_ticks + fresh * int(tick.not_critical())
     memory = memory.model_copy(
         update={
             "gates": {name: m for name, m in past.items() if m is not NEVER_FIRED},
-            "clear_ticks": memory.clear_ticks + 1 if tick.clear() else (memory.clear_ticks if absent else 0),
+            "clear_ticks": memory.clear_ticks + fresh if tick.clear() else (memory.clear_ticks if absent else 0),
             "clear_since": _clear_since(tick, memory, absent=absent),
             "not_critical_ticks": not_critical,
             "quiet_since": quiet_since,
             "last_usable": now,
             "last_tick": now,
+            "metrics_at": metrics_at,
             "recovering_until": now + window if ended else memory.recovering_until,
         }
     )

@@ -16,6 +16,7 @@ from whenever import Instant
 
 from copilot.explain.changes import before_words, change_words
 from copilot.explain.executions import executions_sentence, workers_sentence
+from copilot.explain.explanation import freshness
 from copilot.explain.numbers import NOTHING, bounded, duration, quantity
 from copilot.explain.processes import ProcessRow, process_rows, processes_sentence
 from copilot.rules.model import GateResult, ReportedState, Severity, StoredIssue
@@ -137,6 +138,11 @@ class Page:
             before = f" Before that: {e.verdict.last_known_state}." if e.verdict.last_known_state else ""
             return f"Unknown since {clock(e.verdict.since, self.verdict.now)}.{before}"
         return "Stale: this state is held without fresh evidence." if e.verdict.stale else None
+
+    @property
+    def freshness(self) -> str:
+        """How old metrics are that come late by design; empty where all readings are live."""
+        return freshness(self.verdict.evaluation.signals) if self.verdict.evaluation else ""
 
     @property
     def outdated(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from whenever import Instant
 
-from copilot.rules.findings import features, processes, queues, server, versions, workers
+from copilot.rules.findings import features, limits, processes, queues, server, versions, workers
 from copilot.rules.findings.context import Action, Finding, FindingContext, Found
 from copilot.rules.gates.registry import OF_COMPLETED_WORK
 from copilot.rules.model import ActionType, Detected, Severity
@@ -52,6 +52,7 @@ FINDINGS: tuple[Finding, ...] = (
     workers.POLLER_EXECUTOR_MISMATCH,
     workers.APPLICATION_FAILURES,
     server.DLQ_MESSAGES,
+    limits.NEAR_LIMIT,
     processes.CERTIFICATE_EXPIRED,
     processes.SERVER_PANIC,
     features.SCHEDULES_MISSING,

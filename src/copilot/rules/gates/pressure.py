@@ -222,6 +222,19 @@ def _tolerance(
     return over(context, value, threshold, "1/s", (*ids, demand))
 
 
+def _workflow_task_failures(context: GateContext) -> GateResult:
+    """`workflow_tasks.failed_per_sec` + `workflow_tasks.timed_out_per_sec` > tolerance `workflow_task_failures` at the
+    rate of `demand.tasks_added_per_sec`. Temporal Cloud counts neither timeouts nor attempts, and retries swell the
+    tasks added: there, failed ones against `workflow_tasks.completed_per_sec`, or what workers say of themselves."""
+    failed, timed_out = "workflow_tasks.failed_per_sec", "workflow_tasks.timed_out_per_sec"
+    limit = partial(_tolerance, context, limit=lambda c: c.thresholds.workflow_task_failures)
+    if context.signals.mentions(timed_out) or not context.signals.mentions(failed):
+        return limit(ids=(failed, timed_out), demand=_TASKS)
+    own = "worker_tasks.workflow_task_failures_per_sec"
+    more = (context.signals.value(own) or 0.0) > (context.signals.value(failed) or 0.0)
+    return limit(ids=(own if more else failed,), demand="workflow_tasks.completed_per_sec")
+
+
 def _rate_gate(
     name: str,
     ids: tuple[str, ...],
@@ -234,11 +247,13 @@ def _rate_gate(
     *,
     effect: Effect,
     covered_by: frozenset[str] = frozenset(),
+    judge: Callable[[GateContext], GateResult] | None = None,
 ) -> Gate:
-    """A gate that is firing when the sum of the rates `ids` exceeds the tolerance `name` at the rate `demand`."""
-    judge = partial(_tolerance, ids=ids, limit=limit, demand=demand)
-    summed = " + ".join(f"`{i}`" for i in ids)
-    judge.__doc__ = f"{summed} > tolerance `{name}` at the rate of `{demand}`."
+    """A gate that is firing when the sum of the rates `ids` exceeds the tolerance `name` at the rate `demand`, or as
+    `judge` says."""
+    if judge is None:
+        judge = partial(_tolerance, ids=ids, limit=limit, demand=demand)
+        judge.__doc__ = f"{' + '.join(f'`{i}`' for i in ids)} > tolerance `{name}` at the rate of `{demand}`."
     sees = f"{{value:per_sec {counts}}} {verb}"
     return Gate(
         name, judge, component, sees=sees, clear=sees, began=began, recovered_when=f"fewer than {{threshold:per_sec {counts}}} {verb}",
@@ -318,6 +333,7 @@ WORKFLOW_TASK_FAILURES = _rate_gate(
     "workflow_task_failures", ("workflow_tasks.failed_per_sec", "workflow_tasks.timed_out_per_sec"),
     lambda c: c.thresholds.workflow_task_failures, _TASKS,
     "workers", "workflow task", "fail or time out", "workflow tasks failed", effect=Effect.CODE_FAILS,
+    judge=_workflow_task_failures,
 )  # fmt: skip
 WORKFLOW_TASK_ATTEMPTS = Gate(
     "workflow_task_attempts", _workflow_task_attempts, "workers",

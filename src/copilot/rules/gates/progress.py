@@ -27,7 +27,8 @@ _STALL_IDS = ("demand.tasks_added_per_sec", "matching.tasks_dispatched_per_sec")
 STUCK_IN_HISTORY = "stuck_in_history"
 UNANSWERED = "unanswered"
 DB_ERRORS = "persistence.error_rate_per_sec"
-MISTAKES = "clients.mistakes_per_sec"
+MISTAKES, ALL_ERRORS = "clients.mistakes_per_sec", "clients.all_errors_per_sec"
+LATENCY = "frontend.latency_p99_ms"
 FOLLOWS = 0.5
 KEEPS_UP = 0.95
 
@@ -71,22 +72,38 @@ def _not_found(context: GateContext) -> float:
     return sum(row.value for row in rows if row.labels.get("operation") in CREATES_WORK.split("|"))
 
 
+def _failing_in_all(context: GateContext) -> float:
+    """Requests that create work and fail (1/s), where errors are counted without saying whose they are (Temporal Cloud).
+    They are the server's where nothing is done while workers poll, and answers are slow: a client's mistake is answered
+    at once, and other work goes on beside it."""
+    signals, slow_ms = context.signals, context.thresholds.frontend_latency_p99_ms / 2
+    failed = signals.value(ALL_ERRORS)
+    if not failed or signals.mentions("frontend.error_rate_per_sec"):
+        return 0.0
+    done = any(signals.value(i) for i in PROGRESS)
+    if done or not signals.value("poller.pending_polls") or (signals.value(LATENCY) or 0.0) < slow_ms:
+        return 0.0
+    rows = signals.rows(ALL_ERRORS)
+    return sum(r.value for r in rows if r.labels.get("operation") in CREATES_WORK.split("|")) if rows else failed
+
+
 def _requests_rejected(context: GateContext) -> GateResult:
     """`demand.rejected_per_sec` + (`demand.requests_per_sec` − `demand.answered_per_sec`) over
     `demand.requests_per_sec` ≥ `requests_rejected_share`, and at least `requests_rejected_min` of them in a window:
     requests that create work fail by the server's fault, or are not answered. A namespace that is not found while the
-    database fails to read it counts as rejected."""
+    database fails to read it counts as rejected. Of Temporal Cloud, whose `clients.all_errors_per_sec` has the clients'
+    mistakes in it, all failures count while nothing is done and answers are slow."""
     ids = ("demand.rejected_per_sec", "demand.requests_per_sec")
     hanging, not_found = unanswered(context.signals), _not_found(context)
     few = (hanging + not_found) * context.window_sec < context.thresholds.requests_rejected_min
     if (lacking := without(context, ids)) and not (few and _few_rejected(context)):
         return lacking
     rejected, requests = (context.signals.value(i) or 0.0 for i in ids)
-    failed = rejected + hanging + not_found
+    failed = rejected + hanging + not_found + (in_all := _failing_in_all(context))
     limit = context.thresholds.requests_rejected_share
     share = min(1.0, failed / requests) if requests > 0 else (1.0 if failed > 0 else 0.0)
     enough = failed * context.window_sec >= context.thresholds.requests_rejected_min
-    evidence = {ids[0]: rejected, ids[1]: requests}
+    evidence = {ids[0]: rejected, ids[1]: requests, **({ALL_ERRORS: in_all} if in_all else {})}
     aspect = UNANSWERED if hanging > failed / 2 else ""
     if aspect:
         evidence["demand.answered_per_sec"] = requests - hanging

@@ -102,6 +102,8 @@ CLOUD: Mapping[str, Measure] = MappingProxyType(
         "activity_tasks.completed_per_sec": _plain("activity_success_count"),
         "activity_tasks.failed_per_sec": _plain("activity_task_fail_count", by=_ACTIVITY),
         "activity_tasks.timed_out_per_sec": _plain("activity_task_timeout_count", by=(*_ACTIVITY, "timeout_type")),
+        "workflow_tasks.failed_per_sec": _plain("service_request_count", "operation=RespondWorkflowTaskFailed"),
+        "workflow_tasks.completed_per_sec": _plain("service_request_count", "operation=RespondWorkflowTaskCompleted"),
         "matching.tasks_dispatched_per_sec": _plain("poll_success_count", by=QUEUE),
         "matching.backlog_count": _plain("approximate_backlog_count", by=QUEUE),
         "matching.unpolled_tasks_per_sec": _plain("no_poller_tasks_count", by=QUEUE),

@@ -159,9 +159,13 @@ class Signals(Frozen):
         """Whether the id counts as covered: a value, or no traffic."""
         return self.readings.get(signal_id) is not None or signal_id in self.no_traffic
 
+    def mentions(self, signal_id: str) -> bool:
+        """Whether the id is expected from the sources there are."""
+        return signal_id in self.readings or signal_id in self.missing
+
     def why_missing(self, signal_id: str) -> Missing | None:
         """Why an expected id has neither value nor no-traffic; None if it is covered or not expected."""
-        if self.covered(signal_id) or (signal_id not in self.readings and signal_id not in self.missing):
+        if self.covered(signal_id) or not self.mentions(signal_id):
             return None
         return self.missing.get(signal_id, Missing(code=MissingCode.ABSENT))
 

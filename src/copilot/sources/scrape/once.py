@@ -16,6 +16,7 @@ import httpx
 from whenever import Instant, TimeDelta
 
 from copilot.errors import SourceError
+from copilot.metrics.cloud import CloudMinute, cloud_signals, parse_page
 from copilot.metrics.dialects import DIALECTS, MetricName, detect_dialects, known_names, sample_name
 from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of, read_scrapes
 from copilot.metrics.window import TargetScrapes
@@ -28,6 +29,7 @@ from copilot.sources.scrape.pages import MAX_PAGE_BYTES, PageParser, fetch_page,
 TIMEOUT_SEC = 10.0
 LONGEST_NAME = 1_000
 TAXONOMY_LEAVES = leaves_of(SPECS.values())
+CLOUD_DIALECT = "Temporal Cloud"
 BUILD_INFORMATION = "build_information"
 """The server's gauge whose label `build_version` is its release, as 1_31_2 or 1.31.2."""
 _OF_ANY_PAGE = {BUILD_INFORMATION, START_TIME}
@@ -49,7 +51,10 @@ async def read_pages(pages: Sequence[str], after: Sequence[str], seconds: float,
     pages are read again after `seconds`. `role`: that of all pages; None: what each page shows. Raises SourceError that
     names the page where one cannot be read, or is not Temporal's."""
     now, began = Instant.now(), time.monotonic()
-    targets = [_target(page, body, role) for page, body in zip(pages, await _bodies(pages), strict=True)]
+    bodies = await _bodies(pages)
+    if len(bodies) == 1 and (minute := _of_cloud(bodies[0])) is not None:
+        return PagesRead(None, {"server": (CLOUD_DIALECT,)}, cloud_signals(minute, minute.at))
+    targets = [_target(page, body, role) for page, body in zip(pages, bodies, strict=True)]
     for target in targets:
         target.record(now)
     if after:
@@ -69,6 +74,15 @@ async def read_pages(pages: Sequence[str], after: Sequence[str], seconds: float,
     }
     left_out = tuple(f"{target.scrapes.name}: {target.left_out}" for target in targets if target.left_out)
     return PagesRead(min(versions, key=_release, default=None), dialects, signals, left_out)
+
+
+def _of_cloud(body: bytes) -> CloudMinute | None:
+    """The newest minute of a page of Temporal Cloud; None where it is another one. SourceError (parse)."""
+    try:
+        found = parse_page(body.decode(errors="replace"))
+    except ValueError as error:
+        raise SourceError(MissingCode.PARSE, str(error)) from error
+    return None if found is None else CloudMinute(Instant.from_timestamp(found[0]), found[1])
 
 
 class PageTarget:
