@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PREVIOUS = "HEAD~100"
 """What stands for the previous release where no tag names one."""
 BEGUN_SEC, ENDED_SEC = 240.0, 40.0
-LOST_SEC, UPGRADED_SEC, SECOND_SEC = 30.0, 90.0, 60.0
+LOST_SEC, UPGRADED_SEC, SECOND_SEC = 30.0, 120.0, 60.0
 VERDICTS = 5
 """How many ticks somebody saw before something is done."""
 REFUSES_SEC, ASKS_AGAIN_SEC = 45.0, 20.0
