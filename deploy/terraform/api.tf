@@ -30,8 +30,12 @@ resource "aws_ecs_task_definition" "api" {
       logConfiguration       = local.log_configuration["api"]
       stopTimeout            = 30
       environment            = [for key, value in local.api_environment : { name = key, value = value }]
-      secrets                = [{ name = "COPILOT_API__TOKENS", valueFrom = var.api_tokens_secret_arn }]
-      mountPoints            = [{ sourceVolume = "tmp", containerPath = "/tmp", readOnly = false }]
+      # The API sends heartbeats: it gets the channels, and no key of a model.
+      secrets = concat(
+        [{ name = "COPILOT_API__TOKENS", valueFrom = var.api_tokens_secret_arn }],
+        [for key, arn in var.worker_secrets : { name = key, valueFrom = arn } if key == "COPILOT_NOTIFY"],
+      )
+      mountPoints = [{ sourceVolume = "tmp", containerPath = "/tmp", readOnly = false }]
       # No appProtocol: as HTTP, Service Connect would end event streams after 15 seconds.
       portMappings = [{ name = "api", containerPort = 8765, hostPort = 8765, protocol = "tcp" }]
       healthCheck = {

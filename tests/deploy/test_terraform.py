@@ -164,7 +164,9 @@ def test_every_service_rolls_back_and_its_containers_are_asked_how_they_are(name
 def test_the_api_asks_for_tokens_whose_secret_only_the_start_of_tasks_reads() -> None:
     api = definitions()["api"]
     assert 'command = ["api"]' in api
-    assert 'secrets = [{name = "COPILOT_API__TOKENS", valueFrom = var.api_tokens_secret_arn}]' in api
+    secrets = api.partition("secrets = ")[2].partition(")]")[0]
+    assert '[{name = "COPILOT_API__TOKENS", valueFrom = var.api_tokens_secret_arn}]' in secrets
+    assert 'if key == "COPILOT_NOTIFY"' in secrets
     assert {n: hcl.plain(r["resources"]) for n, r in secret_readers()} == {"execution": "${local.secret_arns}"}
     assert re.findall(r"var\.\w+", locals_()["secret_arns"]) == ["var.api_tokens_secret_arn", "var.worker_secrets"]
 
