@@ -28,21 +28,19 @@ def test_each_finding_says_which_other_looks_most_like_it_and_what_tells_them_ap
         assert "; there " in difference
 
 
-CAUSES: dict[str, tuple[Signals, str, str]] = {"no free slot": (full, "slots_exhausted", "worker_limited")} | {
+CAUSES: dict[str, tuple[Signals, str | None, str]] = {
+    "nothing is wrong": (healthy(), None, "healthy"),
+    "no free slot": (full, "slots_exhausted", "worker_limited"),
+} | {
     case["what"]: (MADE[case["signals"]](**case["changes"]), case["finding"], case["bottleneck"])
     for case in tomllib.loads(Path(__file__).with_name("causes.toml").read_text(encoding="utf-8"))["cause"]
 }
 
 
 @pytest.mark.parametrize(("signals", "cause", "bottleneck"), CAUSES.values(), ids=CAUSES)
-def test_the_cause_is_named_first_and_the_bottleneck_told(signals: Signals, cause: str, bottleneck: str) -> None:
+def test_the_cause_is_named_first_and_the_bottleneck_told(signals: Signals, cause: str | None, bottleneck: str) -> None:
     evaluation = after(signals)
     assert (evaluation.top_factor, evaluation.bottleneck.value) == (cause, bottleneck)
-
-
-def test_a_healthy_cluster_has_nothing_to_say() -> None:
-    evaluation = after(healthy())
-    assert (evaluation.top_factor, evaluation.bottleneck.value) == (None, "healthy")
 
 
 def test_dead_workers_are_to_be_started_and_the_server_left_alone() -> None:
@@ -136,10 +134,6 @@ def test_a_gate_that_fired_once_blames_nobody() -> None:
     assert (evaluation.top_factor, evaluation.bottleneck.value) == (None, "healthy")
 
 
-def test_a_burst_does_not_become_usual_while_it_lasts() -> None:
-    assert "load_burst" in [f.finding for f in after(healthy(demand__starts_per_sec=15.0), ticks=30).findings]
-
-
 def test_full_slots_are_remembered_for_a_window_when_their_reading_is_lost() -> None:
     blurred = full.model_copy(update={"readings": full.readings | {"workers.activity_slots_available": None}})
     ticks = [healthy()] * 5 + [full] * 4 + [blurred] * 6
@@ -174,7 +168,7 @@ def test_one_moments_starts_that_stay_in_their_rate_for_a_window_are_no_burst() 
     assert judged([healthy()] * 6 + [suffers] * 2)[0][-1].top_factor == "load_burst"
 
 
-def test_load_that_stays_is_usual_after_a_while() -> None:
+def test_load_that_stays_is_a_burst_for_minutes_and_usual_after_a_while() -> None:
     evaluations = judged([healthy()] * 5 + [healthy(demand__starts_per_sec=15.0)] * 300)[0]
     named = ["load_burst" in [f.finding for f in e.findings] for e in evaluations]
     assert all(named[8:40])
@@ -182,7 +176,7 @@ def test_load_that_stays_is_usual_after_a_while() -> None:
 
 
 def test_the_morning_after_a_quiet_night_is_no_burst() -> None:
-    day, night = [healthy()] * 130, [healthy(demand__starts_per_sec=0.0)] * 1000
+    day, night = [healthy()] * 130, [healthy(demand__starts_per_sec=0.0)] * 600
     morning = judged(day + night + [healthy()] * 6)[0][-6:]
     assert not any(f.finding == "load_burst" for e in morning for f in e.findings)
 

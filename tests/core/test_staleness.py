@@ -28,6 +28,7 @@ from tests.evaluations import NOON, evaluation, signals
 def test_a_verdict_nobody_renews_is_stale_then_unknown(interval: float, age: float, state: str, stale: bool) -> None:
     read = as_of(evaluation("critical", interval=interval), NOON.add(seconds=age))
     assert (read.verdict.health_state.value, read.verdict.stale) == (state, stale)
+    assert age_sec(read, NOON.add(seconds=age)) == max(0.0, age)
 
 
 @pytest.mark.parametrize("interval", [2, 10, 30, 60])
@@ -89,8 +90,3 @@ def test_the_evidence_stays_and_reading_twice_is_reading_once(minutes: int) -> N
     read = as_of(said, later)
     assert (read.signals, read.verdict.gates, read.findings) == (said.signals, said.verdict.gates, said.findings)
     assert as_of(read, later) == read
-
-
-def test_age_is_never_negative() -> None:
-    assert age_sec(evaluation(), NOON.subtract(seconds=5)) == 0
-    assert age_sec(evaluation(), NOON.add(seconds=5)) == 5
