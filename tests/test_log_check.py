@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+from whenever import Instant
+
 from copilot.diagnosis import Check, CheckStatus
 from copilot.doctor import check_logs, diagnose
 from copilot.rules.signals.logs import TOP_PATTERN, LogReading
@@ -75,6 +77,22 @@ async def test_a_query_that_matches_nothing_is_no_silence() -> None:
     assert check.fix == "change query to labels and values that there are, or set tenant"
     assert seen is not None
     assert seen.missing is not None
+
+
+async def test_lines_that_the_loki_counts_are_said_with_the_switch() -> None:
+    async with LokiServer().run() as server:
+        soon = Instant.now().timestamp(unit="nanosecond") + 1_000_000_000
+        for number in range(6_000):
+            server.push(soon + number, f"database is locked {number}", app="temporal")
+        logs = LogSettings(loki=LokiSettings(url=server.url, query='{app="temporal"}', delay_sec=0))
+        (check,), seen = await check_logs(cluster(logs), quick=True)
+    assert check.status is CheckStatus.OK
+    assert check.found == (
+        "6000 lines in 2 s, counted by the Loki: over 1000 lines/s they are not read, until they are under 500/s in 3 "
+        "readings; most frequent: database locked"
+    )
+    assert seen is not None
+    assert (seen.counted, seen.patterns[0].count) == (True, 6_000)
 
 
 async def test_without_logs_nothing_is_checked_and_the_setting_is_named() -> None:

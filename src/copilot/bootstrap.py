@@ -10,6 +10,7 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from copilot.errors import SettingsError, SourceError, StartError
+from copilot.logs.patterns import PatternBook
 from copilot.metrics.cloud import SharedPages
 from copilot.redaction.redactor import redacted_name
 from copilot.settings.cloud import CloudSettings
@@ -189,4 +190,6 @@ def models(settings: ModelSettings) -> "Explainers | None":
 
 def log_source(settings: LogSettings) -> LogSource:
     """The source of a cluster's logs."""
-    return LokiLogs(settings.loki) if settings.loki is not None else FileLogs(settings.files)
+    if settings.loki is None:
+        return FileLogs(settings.files)
+    return LokiLogs(settings.loki, PatternBook([p.pattern() for p in settings.patterns]))

@@ -30,6 +30,7 @@ from copilot.sources import Source
 from copilot.sources import checks as looks
 from copilot.sources.checks import PageCheck, RoleCheck, ServerProcesses
 from copilot.sources.logs.loki_api import advice
+from copilot.sources.logs.loki_counting import COUNTED
 from copilot.sources.scrape.discovery import Discovery
 from copilot.sources.scrape.pages import same_process
 from copilot.sources.temporal.health import Frontend
@@ -321,7 +322,12 @@ async def check_logs(cluster: ClusterSettings, quick: bool) -> tuple[tuple[Check
         window_sec=cluster.window,
         book=PatternBook([p.pattern() for p in cluster.logs.patterns]),
         redact=redacted,
+        counted=batch.counted,
     )
+    if batch.counted is not None:
+        found = f"{batch.counted.total} lines in {span:.0f} s, counted by the Loki: {COUNTED}"
+        text = f"; most frequent: {seen.patterns[0].pattern}" if seen.patterns else ""
+        return (checked(OK, where, found + text),), seen
     levelled = sum(line.level != NO_LEVEL for line in batch.lines)
     found = f"{len(batch.lines)} lines in {span:.0f} s" + (f", {levelled} with a level" if batch.lines else "")
     if batch.note:

@@ -3,7 +3,7 @@ tenants, limits, both ends of a range.
 
 A line is kept once per stream and nanosecond. `start` belongs to the range and `end` does not; `limit` cuts the merged
 order of all streams; more than `max_entries` is a 400, a tenant not given a 401 where there are tenants. An answer over
-4 MiB never comes: it is larger than what a Loki's parts may send each other. Only equality matchers are understood.
+4 MiB never comes: it is larger than what a Loki's parts may send each other. Queries: see loki_queries.
 """
 
 import asyncio
@@ -18,19 +18,18 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.fakes.http import read_request, response
 from tests.fakes.serving import serving
+from tests.sources.loki_queries import Refused, Stored, counted, is_metric, parsed
 
-PATH = "/loki/api/v1/query_range"
+PATH, INSTANT = "/loki/api/v1/query_range", "/loki/api/v1/query"
 LISTS = re.compile(r"/loki/api/v1/(series|labels|label/(\w+)/values)")
-MATCHER = re.compile(r'(\w+)="([^"]*)"')
 RANGE_NS = (30 * 24 + 1) * 3_600 * 1_000_000_000
-Stored = tuple[int, tuple[tuple[str, str], ...], str]
 
 
 @dataclass
 class LokiServer:
     """`lines` per tenant. `status`, `body` and `more` (headers) replace the answer; `authorization` is what lets in;
     `hang`: no answer comes; `hang_after`: nor after so many; `broken_over`: one of more bytes breaks off. `asked` has
-    the parameters of queries, `paths` the paths of all requests."""
+    the parameters of queries for lines, `counts` metric queries, `paths` the paths of all requests."""
 
     multi_tenant: bool = False
     max_entries: int = 5000
@@ -44,6 +43,7 @@ class LokiServer:
     broken_over: int | None = None
     authorization: str | None = None
     asked: list[dict[str, str]] = field(default_factory=list)
+    counts: list[str] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     url: str = ""
 
@@ -53,6 +53,12 @@ class LokiServer:
 
     def answer(self, target: str, headers: Mapping[str, str]) -> tuple[str, bytes]:
         """Status line and body."""
+        try:
+            return self._answer(target, headers)
+        except Refused as refused:
+            return "400 Bad Request", str(refused).encode()
+
+    def _answer(self, target: str, headers: Mapping[str, str]) -> tuple[str, bytes]:
         path, query = urlsplit(target).path, urlsplit(target).query
         asked = {k: v[0] for k, v in parse_qs(query).items()}
         self.paths.append(path)
@@ -62,13 +68,18 @@ class LokiServer:
             return "401 Unauthorized", b"no entry"
         if self.body is not None or self.status != "200 OK":
             return self.status, self.body or b""
-        if path != PATH and LISTS.fullmatch(path) is None:
+        if path not in (PATH, INSTANT) and LISTS.fullmatch(path) is None:
             return "404 Not Found", b"404 page not found"
         tenant = headers.get("x-scope-orgid", "") if self.multi_tenant else "fake"
         if not tenant:
             return "401 Unauthorized", b"no org id"
         if "/" in tenant:
             return "400 Bad Request", f"tenant ID '{tenant}' contains unsupported character '/'".encode()
+        if path == INSTANT:
+            self.counts.append(asked["query"])
+            at, lines = int(asked["time"]), self.lines.get(tenant, set())
+            vector = [{"metric": m, "value": [at / 1e9, str(n)]} for m, n in counted(asked["query"], lines, at)]
+            return "200 OK", _data("vector", vector)
         start, end = int(asked["start"]), int(asked["end"])
         if end <= start:
             return "400 Bad Request", b"end timestamp must not be before or equal to start time"
@@ -78,6 +89,10 @@ class LokiServer:
             return "400 Bad Request", said.encode()
         if matched := LISTS.fullmatch(path):
             return "200 OK", self._list(matched[1], matched[2], asked, tenant, start, end)
+        if is_metric(asked["query"]):
+            lines, at = self.lines.get(tenant, set()), end // 60_000_000_000 * 60  # aligned to the step
+            of = counted(asked["query"], lines, at * 1_000_000_000)
+            return "200 OK", _data("matrix", [{"metric": m, "values": [[at, str(n)]]} for m, n in of])
         limit = int(asked.get("limit", "100"))
         if limit > self.max_entries:
             said = "max entries limit per query exceeded, limit > max_entries_limit_per_query"
@@ -88,12 +103,11 @@ class LokiServer:
         for at, labels, line in within:
             streams.setdefault(labels, []).append([str(at), line])
         result = [{"stream": dict(labels), "values": values} for labels, values in streams.items()]
-        data = {"resultType": "streams", "result": result, "stats": {"summary": {"totalLinesProcessed": len(within)}}}
-        return "200 OK", json.dumps({"status": "success", "data": data}).encode()
+        return "200 OK", _data("streams", result)
 
     def _within(self, selector: str, tenant: str, start: int, end: int) -> list[Stored]:
-        wanted = set(MATCHER.findall(selector))
-        return [x for x in self.lines.get(tenant, ()) if start <= x[0] < end and wanted <= set(x[1])]
+        query = parsed(selector)
+        return [x for x in self.lines.get(tenant, ()) if start <= x[0] < end and query(x)]
 
     def _list(self, what: str, name: str | None, asked: Mapping[str, str], tenant: str, start: int, end: int) -> bytes:
         """The body for series, labels, or the values of a label: no `data` where nobody has it."""
@@ -125,3 +139,8 @@ class LokiServer:
         async with serving(self._serve, tls) as port:
             self.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
             yield self
+
+
+def _data(kind: str, result: Sequence[object]) -> bytes:
+    stats = {"summary": {"totalEntriesReturned": len(result)}}
+    return json.dumps({"status": "success", "data": {"resultType": kind, "result": result, "stats": stats}}).encode()

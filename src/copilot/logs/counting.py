@@ -7,6 +7,7 @@ addresses or values are masked, and a line joins the template of the same length
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
 
@@ -121,6 +122,27 @@ class LogMemory(BaseModel):
     templates: list[list[str]] = []
 
 
+@dataclass(frozen=True, slots=True)
+class CountedLines:
+    """Lines of one pattern, service and level (an index of LEVELS) that the log store counted."""
+
+    pattern: str
+    service: str
+    level: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCounts:
+    """What a log store counted. `total`: all lines; `rows`: those of known patterns; `lines`: some of them all; each of
+    these that no pattern matches stands for `weight` lines."""
+
+    total: int
+    rows: tuple[CountedLines, ...]
+    lines: tuple[LogLine, ...]
+    weight: float
+
+
 Lines = list[LogLine]
 """The lines of one pattern and service in one reading."""
 Key = tuple[str, str, bool]
@@ -137,25 +159,40 @@ def count_lines(
     book: PatternBook,
     redact: Redact,
     missing: Missing | None = None,
+    counted: StoreCounts | None = None,
 ) -> tuple[LogMemory, LogReading]:
     """Count one reading, of lines written in the last `span_sec` seconds: the new memory, and the reading of the last
-    `window_sec` seconds. `missing`: why these are not all lines."""
+    `window_sec` seconds. `missing`: why these are not all lines. `counted`: the store counted, `lines` are unused."""
+    if counted is not None:
+        lines = counted.lines
     known, other = _tally(lines, book, redact)
     spans = [*memory.spans, span_sec][-READINGS:]
     templates = Templates(memory.templates, limit=MAX_TRACKED)
     renamed, mined = _mine(other, templates, redact)
     tallies = known | mined
     before = {(renamed.get(t.pattern, t.pattern), t.service, t.mined): t for t in memory.tracked}
+    numbers = {key: len(found) for key, found in tallies.items()}
+    levels = dict[Key, int]()
+    if counted is not None:
+        numbers = {key: round(len(found) * counted.weight) for key, found in mined.items()}
+        for row in (row for row in counted.rows if row.count):
+            key = (row.pattern, redact(row.service), False)
+            numbers[key] = numbers.get(key, 0) + row.count
+            levels[key] = max(row.level, levels.get(key, NO_LEVEL))
     tracked = [
-        _track(key, before.get(key), tallies.get(key, []), len(spans), now, redact) for key in {**before, **tallies}
-    ]
+        _track(key, before.get(key), tallies.get(key, []) if numbers.get(key) else [], numbers.get(key, 0),
+               levels.get(key, NO_LEVEL), len(spans), now, redact)
+        for key in {**before, **numbers}
+    ]  # fmt: skip
     # First warnings and worse, then known patterns, then the most frequent.
     tracked = sorted((t for t in tracked if t.count), key=lambda t: (t.bad, not t.mined, t.count), reverse=True)
     tracked = tracked[:MAX_TRACKED]
     names = {t.pattern for t in tracked if t.mined}
     after = LogMemory(spans=spans, tracked=tracked, templates=[w for w in templates.all if " ".join(w) in names])
     spiking = tuple(dict.fromkeys(t.pattern for t in tracked if t.shown and spikes(t, spans)))
-    return after, current_reading(after, now, window_sec, missing).model_copy(update={"spikes": spiking})
+    return after, current_reading(after, now, window_sec, missing).model_copy(
+        update={"spikes": spiking, "counted": counted is not None}
+    )
 
 
 def current_reading(memory: LogMemory, now: Instant, window_sec: float, missing: Missing | None = None) -> LogReading:
@@ -225,17 +262,19 @@ def _mine(
 
 
 def _track(
-    key: Key, before: TrackedPattern | None, lines: Sequence[LogLine], readings: int, now: Instant, redact: Redact
-) -> TrackedPattern:
+    key: Key, before: TrackedPattern | None, lines: Sequence[LogLine], number: int, level: int, readings: int,
+    now: Instant, redact: Redact,
+) -> TrackedPattern:  # fmt: skip
+    """A pattern after one reading, which has `number` lines of it at `level` or worse, some of which are `lines`."""
     (pattern, service, mined), known = key, [before] if before else []
     past = before.counts[-(readings - 1) :] if before and readings > 1 else []
-    counts = [0] * (readings - 1 - len(past)) + past + [len(lines)]
-    if not lines:
+    counts = [0] * (readings - 1 - len(past)) + past + [number]
+    if not number:
         return known[0].model_copy(update={"counts": counts, "pattern": pattern})
-    times = [lines[0].when(now), lines[-1].when(now)]
-    level = max(*(line.level for line in lines), *(item.level for item in known), NO_LEVEL)
-    first, last = min(*times, *(t.first_seen for t in known)), max(*times, *(t.last_seen for t in known))
+    times = [line.when(now) for line in (lines[0], lines[-1])] if lines else [now]
+    level = max(level, *(line.level for line in lines), *(item.level for item in known), NO_LEVEL)
+    first, last = min((*times, *(t.first_seen for t in known))), max((*times, *(t.last_seen for t in known)))
     return TrackedPattern(
         pattern=pattern, service=service, mined=mined, level=level, first_seen=first, last_seen=last,
-        sample=redact(lines[-1].text)[:MAX_SAMPLE], counts=counts,
+        sample=redact(lines[-1].text)[:MAX_SAMPLE] if lines else next((t.sample for t in known), ""), counts=counts,
     )  # fmt: skip

@@ -26,14 +26,14 @@ _LEVEL_OF: Mapping[str, int] = {
 _ERRORS = ("error", "Error", "err")
 _INSTEAD_OF_MESSAGE = ("component", "lifecycle", "shard-update")
 _NO_COLON = re.compile(r"([+-]\d\d)(\d\d)$")
-_LEVEL_LABELS = ("level", "severity", "severity_text", "detected_level")
-_SERVICE_LABELS = (
+LEVEL_LABELS = ("level", "severity", "severity_text", "detected_level")
+SERVICE_LABELS = (
     "app_kubernetes_io_component", "temporal_service", "component", "service", "container", "container_name",
     "k8s_container_name", "systemd_unit", "pod", "pod_name", "k8s_pod_name", "service_name", "app", "job", "filename",
 )  # fmt: skip
-_UNNAMED = frozenset({"pod", "pod_name", "k8s_pod_name", "filename", "systemd_unit"})
+UNNAMED = frozenset({"pod", "pod_name", "k8s_pod_name", "filename", "systemd_unit"})
 """Labels whose values change from pod to pod: a service is found in them, but they name none themselves."""
-_SERVICES = frozenset({"frontend", "internal-frontend", "history", "matching", "worker"})
+SERVICES = frozenset({"frontend", "internal-frontend", "history", "matching", "worker"})
 _OF_TEMPORAL = re.compile(r"(?:^|[-_/])temporal[-_](internal-frontend|frontend|history|matching|worker)(?=[-_/.]|$)")
 
 
@@ -66,7 +66,7 @@ def line_of(written: Written, *, time: int | None = None, labels: Mapping[str, s
     labels = {**(labels or {}), **written.labels} if written.labels else labels or {}
     level = _LEVEL_OF.get(first_of(fields, LEVEL_KEYS).lower(), NO_LEVEL)
     if level == NO_LEVEL:
-        names = (written.level, *(labels.get(key, "") for key in _LEVEL_LABELS))
+        names = (written.level, *(labels.get(key, "") for key in LEVEL_LABELS))
         level = next((_LEVEL_OF[name.lower()] for name in names if name.lower() in _LEVEL_OF), NO_LEVEL)
     at = time if time is not None else first_of(fields, TIME_KEYS) or written.time
     text = _text(fields) or raw.rstrip()
@@ -94,10 +94,10 @@ def _service(fields: Mapping[str, Any], labels: Mapping[str, str]) -> str:
         return "history"
     if str(fields.get("component", "")).startswith("matching"):
         return "matching"
-    there = {key: labels[key] for key in _SERVICE_LABELS if labels.get(key)}
+    there = {key: labels[key] for key in SERVICE_LABELS if labels.get(key)}
     names = (_of_temporal(value) or value for value in there.values())
-    known = next((name for name in names if name in _SERVICES), "")
-    return known or next((value[:40] for key, value in there.items() if key not in _UNNAMED), SERVER)
+    known = next((name for name in names if name in SERVICES), "")
+    return known or next((value[:40] for key, value in there.items() if key not in UNNAMED), SERVER)
 
 
 def _of_temporal(text: str) -> str:

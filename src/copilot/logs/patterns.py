@@ -39,6 +39,8 @@ class KnownPattern:
         return any(word in text for word in self.words) and not any(word in text for word in self.unless)
 
 
+_NOBODY = ('"addresses":[]', '"addresses": []', "addresses=[]")
+"""A ring without members, in a line as it was written."""
 PATTERNS: Final[tuple[KnownPattern, ...]] = (
     KnownPattern("deadline exceeded", ("deadline exceeded", "deadlineexceeded")),
     KnownPattern("context canceled", ("context canceled", "context cancelled")),
@@ -51,8 +53,8 @@ PATTERNS: Final[tuple[KnownPattern, ...]] = (
         "failed to acquire shard", "unable to acquire shard")),
     KnownPattern("membership change", ("current reachable members", "ring changed event",
         "ringmembershipchangedevent", "member joined", "member left", "membership upsert failed"),
-        unless=("reachable members: none",)),
-    KnownPattern("no members", ("reachable members: none", "unable to bootstrap ringpop")),
+        unless=("reachable members: none", *_NOBODY)),
+    KnownPattern("no members", ("reachable members: none", "unable to bootstrap ringpop", *_NOBODY)),
     KnownPattern("not enough hosts", ("not enough hosts to serve",)),
     KnownPattern("server hangs", ("potential deadlock detected",)),
     KnownPattern("cluster metadata changed by another", ("saveclustermetadata encountered version mismatch",)),

@@ -110,7 +110,9 @@ class LokiSettings(HttpSourceSettings):
     """A Loki. `url` is the part before `/loki/api/v1/query_range`. `query` selects the logs of the watched servers, for
     example `{namespace="temporal", container=~"temporal-(frontend|history|matching|worker)"}`; `tenant` is sent as
     X-Scope-OrgID. One query gives at most `max_entries` lines, fewer after queries that timed out or whose answers were
-    too large. Lines are read when they are `delay_sec` old; those up to a minute late are read too."""
+    too large. Lines are read when they are `delay_sec` old; those up to a minute late are read too.
+    Over 1,000 lines a second the Loki counts them by pattern, and few are read, until they are under 500 in three
+    readings; late ones are not counted then."""
 
     section = "logs.loki"
 

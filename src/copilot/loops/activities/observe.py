@@ -193,6 +193,7 @@ class LogActivities:
             seen = current_reading(memory, now, window_sec, batch.missing)
         else:
             count = partial(count_lines, span_sec=batch.span_sec, window_sec=window_sec, missing=batch.missing)
+            count = partial(count, counted=batch.counted)
             count = partial(count, memory, batch.lines, now, book=watched.book, redact=self.redact)
             try:
                 memory, seen = await asyncio.to_thread(lambda: _storable(*count()))

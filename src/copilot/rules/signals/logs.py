@@ -10,12 +10,14 @@ TOP_PATTERN = "log_patterns.top_pattern_count"
 
 
 class LogReading(Frozen):
-    """A reading of the logs. `missing`: why they were not read, or not completely. `spikes`: patterns that spike."""
+    """A reading of the logs. `missing`: why they were not read, or not completely. `spikes`: patterns that spike.
+    `counted`: the log store counted the lines, and samples are of few of them."""
 
     time: Instant
     patterns: tuple[LogPattern, ...] = ()
     top_pattern_count: int = 0
     spikes: tuple[str, ...] = ()
+    counted: bool = False
     missing: Missing | None = None
 
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from pydantic import BaseModel, ValidationError
 from whenever import Instant
 
+from copilot.logs.counting import StoreCounts
 from copilot.logs.lines import LogLine
 from copilot.rules.signals.readings import Missing
 
@@ -20,7 +21,8 @@ C = TypeVar("C", bound=BaseModel)
 class LogBatch:
     """The lines since the cursor, and the next cursor. `span_sec`: the seconds over which they were written; None at
     the first read, which gives no lines. `missing`: why some lines could not be read; with `read` False none could, and
-    the cursor did not move. `note`: how far they were read where some were left for the next reading."""
+    the cursor did not move. `note`: how far they were read where some were left for the next reading. `counted`: the
+    store counted them, because they were too many to read; there are no `lines` then."""
 
     cursor: Cursor
     lines: Sequence[LogLine] = field(default=())
@@ -28,6 +30,7 @@ class LogBatch:
     missing: Missing | None = None
     read: bool = True
     note: str = ""
+    counted: StoreCounts | None = None
 
 
 class LogSource(Protocol):

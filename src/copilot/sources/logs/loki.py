@@ -16,11 +16,13 @@ from whenever import Instant
 
 from copilot.errors import SourceError
 from copilot.logs.events import parse_entries
+from copilot.logs.patterns import PatternBook
 from copilot.rules.signals.readings import Missing, MissingCode
 from copilot.settings.sources import LokiSettings
 from copilot.sources import ThrottledLog, time_limit
 from copilot.sources.logs import Cursor, LogBatch, cursor_as
 from copilot.sources.logs.loki_api import CutOff, Entry, LokiApi, Throttled, most_entries, read_streams
+from copilot.sources.logs.loki_counting import CALM_READINGS, COUNT_BELOW, LokiCounting, crowded
 
 __all__ = ["NS", "LokiCursor", "LokiLogs", "read_streams"]
 log = logging.getLogger(__name__)
@@ -48,7 +50,8 @@ class LokiCursor(BaseModel):
     """All lines before `at` were read; those from `again` on, and of the lines at `at`, the ones with the short digests
     `known`. Times are nanoseconds, 0: none. `limit`: lines of a page after larger ones did not come, 0: as many as are
     allowed; `good`: pages that came since. `matched`: when the query last matched a stream. `wait`: no request before.
-    Until `backlog_until`, what was written since `backlog` may still arrive."""
+    Until `backlog_until`, what was written since `backlog` may still arrive. `counting`: the Loki counts the lines;
+    `calm`: readings in a row with few."""
 
     at: int
     again: int = 0
@@ -59,6 +62,8 @@ class LokiCursor(BaseModel):
     wait: int = 0
     backlog: int = 0
     backlog_until: int = 0
+    counting: bool = False
+    calm: int = 0
 
     @property
     def digests(self) -> set[int]:
@@ -68,13 +73,15 @@ class LokiCursor(BaseModel):
 
 
 class LokiLogs:
-    """The lines that a query selects. SettingsError where a file of the settings cannot be used."""
+    """The lines that a query selects; where there are more than 1,000 a second, the Loki counts them by the patterns of
+    a book, until they are under 500 in three readings. SettingsError where a file of the settings cannot be used."""
 
-    def __init__(self, settings: LokiSettings) -> None:
+    def __init__(self, settings: LokiSettings, book: PatternBook | None = None) -> None:
         self._host = httpx.URL(settings.url).host
         self._most = settings.max_entries
         self._delay_ns = int(settings.delay_sec * NS)
         self._api = LokiApi(settings)
+        self._counting = LokiCounting(self._api, settings.query, book or PatternBook())
         self._log = ThrottledLog(log, "logs.loki_failed")
 
     async def aclose(self) -> None:
@@ -97,12 +104,19 @@ class LokiLogs:
             detail = f"{behind / 60:.0f} minutes of logs were skipped: they were not read in time"
             skipped = Missing(code=MissingCode.DROPPED, detail=detail)
             at = at.model_copy(update={"at": end - int(MAX_BEHIND_SEC * NS), "again": 0, "known": ""})
+        if at.counting and end > at.at:
+            return await self._count(at, end, deadline_sec, skipped)
         pages = _Pages(self._api, self._most, at, deadline_sec)
         read_to, old, lines, error = at.at, at.digests, list[Entry](), None
-        update: dict[str, int] = {}
+        update: dict[str, int] = {"counting": False, "calm": 0}
+        tried = False
         try:
             async for position in pages.read(at.at, end, old, lines):
                 read_to = position
+                if not tried and crowded(len(lines), (position - at.at) / NS):
+                    tried, counted = True, await self._count(at, end, pages.left(), skipped)
+                    if counted.read:
+                        return counted
             if lines:
                 update["matched"] = end
             elif at.matched < end - LOOK_EVERY_SEC * NS:
@@ -131,6 +145,27 @@ class LokiLogs:
         new.sort(key=lambda entry: entry.at)
         parsed = await asyncio.to_thread(lambda: list(parse_entries((e.at, e.line, e.labels) for e in new)))
         return LogBatch(after.model_dump(), parsed, max(0.001, (read_to - at.at) / NS), missing, note=note)
+
+    async def _count(self, at: LokiCursor, end: int, deadline_sec: float, skipped: Missing | None) -> LogBatch:
+        """Have the lines counted. Where they cannot be, the next reading reads them, unless time ran out."""
+        try:
+            async with time_limit(deadline_sec, "the counts did not arrive before the deadline"):
+                counted = await self._counting.count(at.at, end)
+        except SourceError as error:
+            self._log.warning("logs of %s cannot be counted: %s", self._host, error.detail)
+            stay = at.model_copy(update={"counting": at.counting and error.code is MissingCode.TIMEOUT})
+            missing = Missing(code=error.code, detail=error.detail)
+            return LogBatch(stay.model_dump(), missing=missing, read=False)
+        span = (end - at.at) / NS
+        calm = at.calm + 1 if counted.total < COUNT_BELOW * span else 0
+        if not at.counting or calm >= CALM_READINGS:
+            how = (
+                "are read again" if at.counting else f"are counted by the Loki until they are under {COUNT_BELOW:.0f}/s"
+            )
+            event = {"event": "logs.counting"}
+            log.info("logs of %s: %.0f lines/s: lines %s", self._host, counted.total / span, how, extra=event)
+        after = LokiCursor(at=end, matched=end, counting=calm < CALM_READINGS, calm=calm, limit=at.limit, good=at.good)
+        return LogBatch(after.model_dump(), span_sec=max(0.001, span), missing=skipped, counted=counted)
 
     async def _look(self, seconds: float, at: LokiCursor, end: int) -> None:
         """SourceError (absent) if the query matches no stream; as raised where that cannot be known, unless it once

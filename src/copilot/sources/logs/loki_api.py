@@ -47,6 +47,8 @@ REFUSALS: Final[tuple[Refusal, ...]] = (
         "lower max_entries, or raise the Loki's grpc_server_max_recv_msg_size and grpc_server_max_send_msg_size"),
     Refusal("too many bytes|bytes limit|max_query_bytes_read", MissingCode.DROPPED,
         "add label matchers to the query, or raise the Loki's max_query_bytes_read"),
+    Refusal("maximum (?:number )?of series", MissingCode.DROPPED,
+        "add label matchers to the query, or raise the Loki's max_query_series"),
     Refusal("time range exceeds|query length|end timestamp must not be", MissingCode.DROPPED,
         "raise the Loki's max_query_length, and check both clocks"),
     Refusal("parse error|syntax error|queries require at least one", MissingCode.PARSE,
@@ -112,12 +114,17 @@ class LokiApi:
         """Close the connections."""
         await self._client.aclose()
 
-    async def lines(self, start: int, end: int, limit: int) -> list[Entry]:
-        """The first lines of a range, which includes its start and excludes its end (nanoseconds)."""
+    async def lines(self, start: int, end: int, limit: int, query: str = "") -> list[Entry]:
+        """The first lines of a range, which includes its start and excludes its end (nanoseconds); of another query,
+        where given."""
         span: dict[str, str | int] = {"start": start, "end": end, "limit": limit, "direction": "forward"}
-        answer = await self._get("query_range", {"query": self._query, **span})
+        answer = await self._get("query_range", {"query": query or self._query, **span})
         found = await asyncio.to_thread(read_streams, answer)
         return [entry for entry in found if start <= entry.at < end]
+
+    async def counts(self, query: str, at: int) -> list[tuple[dict[str, str], int]]:
+        """The labels and numbers that a metric query gives at a time (nanoseconds)."""
+        return read_vector(await self._get("query", {"query": query, "time": at}))
 
     async def why_nothing(self, start: int, end: int) -> str:
         """Why the query matches no stream of a range, with the labels that there are; empty if it matches some."""
@@ -192,6 +199,18 @@ def read_streams(answer: bytes) -> list[Entry]:
             raise CutOff(MissingCode.PARSE, "the answer broke off") from error
         raise unreadable("the answer is not from a Loki: is this its address?") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise unreadable("the answer is not from a Loki: is this its address?") from error
+
+
+def read_vector(answer: bytes) -> list[tuple[dict[str, str], int]]:
+    """The series of an answer to a metric query. SourceError (parse) for anything else."""
+    try:
+        document: Any = json.loads(answer)
+        data = document["data"]
+        if document["status"] != "success" or data["resultType"] != "vector":
+            raise unreadable("the query gives no numbers")
+        return [(dict(series["metric"]), int(float(series["value"][1]))) for series in data["result"]]
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise unreadable("the answer is not from a Loki: is this its address?") from error
 
 
