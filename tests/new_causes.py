@@ -126,6 +126,19 @@ def limited(**changes: float | None) -> Signals:
     return with_queues(healthy(**{i.replace(".", "__"): v for i, v in rows.items()}), orders=known)
 
 
+def unserved(*names: str, added: float = 0.5, polls: float = 0.0) -> Signals:
+    """Beside a queue with all the pollers, others with old tasks."""
+    old = {
+        "matching.backlog_count": 60.0,
+        "matching.workflow_backlog_age_sec": 4000.0,
+        "demand.tasks_added_per_sec": added,
+        "poller.pending_polls": polls,
+    }
+    busy = {"demand.tasks_added_per_sec": 17.0, "matching.tasks_dispatched_per_sec": 17.0, "poller.pending_polls": 10.0}
+    whole = healthy(matching__backlog_count=60.0 * len(names), matching__workflow_backlog_age_sec=4000.0)
+    return with_queues(whole, orders=busy, **dict.fromkeys(names, old))
+
+
 SHOWN: dict[str, tuple[Signals, Signals]] = {
     "server_process_down": (process_down("http://history-2:9090/metrics"), process_down()),
     "history_host_stalled": (hosts(0.0, 17.0), hosts(16.0, 17.0)),
@@ -150,6 +163,11 @@ SHOWN: dict[str, tuple[Signals, Signals]] = {
     "certificate_expired": (healthy(certificates__expired=1.0), healthy(certificates__expiring=None)),
     "workers_not_polling": (not_polling(), not_polling(workers=1)),
     "workers_restarting": (restarting(0.0, 3.0), restarting(1.0, 1.0)),
+    "unserved_queue": (unserved("left_over"), unserved("left_over", added=5.0)),
+    "workflow_task_timeouts": (
+        healthy(workflow_tasks__timed_out_per_sec=3.0),
+        healthy(workflow_tasks__timed_out_per_sec=3.0, workflow_tasks__failed_per_sec=3.0),
+    ),
     "dispatch_limited": (limited(), limited(poller__pending_polls=1.0)),
 }
 """What makes a finding appear, and what comes close and does not."""

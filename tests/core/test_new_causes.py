@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from copilot.rules.bottleneck import draining, limited_flows, workers_gone
-from copilot.rules.flow import Flow, queue_flows
+from copilot.rules.flow import Flow, queue_flows, random_name
 from copilot.rules.gates.context import GateContext
 from copilot.rules.gates.registry import BY_NAME
 from copilot.rules.memory import Memory, QueueMemory, activity_partly_full, full_slots
@@ -27,6 +27,7 @@ from tests.new_causes import (
     process_down,
     rare,
     row,
+    unserved,
     with_rows,
 )
 from tests.scraped import Pages, read
@@ -151,6 +152,81 @@ def test_polls_are_lost_while_as_many_workers_run_as_polled(
     signals: Signals, before: int | None, fired: bool | None
 ) -> None:
     assert gate("polls_lost", signals, polling_workers=before).fired is fired
+
+
+NIGHT = {f"{i}_per_sec": 0.0 for i in ("demand__requests", "demand__starts", "matching__tasks_dispatched")}
+
+
+@pytest.mark.parametrize(
+    ("requested_ago", "changes", "fired"),
+    [
+        (30.0, {}, True),
+        (60.0 + 89.0, {}, True),
+        (60.0 + 91.0, {}, False),
+        (30.0, {"demand__requests_per_sec": 0.1}, False),
+        (30.0, {"matching__backlog_count": 1.0}, False),
+    ],
+    ids=["at once", "the last long polls", "requests ended first", "a request", "a backlog"],
+)
+def test_requests_and_polls_that_stop_at_the_same_time_are_no_quiet_night(
+    requested_ago: float, changes: dict[str, float], fired: bool
+) -> None:
+    signals = healthy(**NIGHT | {"poller__pending_polls": 0.0} | changes).model_copy(update={"targets": {"server": 1}})
+    past = {"polled_at": AGO, "requested_at": START.subtract(seconds=requested_ago)}
+    assert gate("polls_lost", signals, **past).fired is fired
+    assert gate("polls_lost", signals).fired is False
+
+
+@pytest.mark.parametrize(
+    ("names", "title"),
+    [
+        (("left_over",), "No worker polls `left_over`: 60 tasks in the backlog"),
+        (tuple(f"run_{n}fa8cfb85c" for n in range(3)), "No worker polls 3 task queues with random names: 180 tasks"),
+        (("a", "b_fa8cfb85_7c1e_4b5a_9f21_a4d2c9e81b21"), "No worker polls `a` and 1 task queue with random names"),
+    ],
+)
+def test_queues_that_no_worker_ever_polled_are_grouped_and_nobody_is_told_to_start_workers_first(
+    names: tuple[str, ...], title: str
+) -> None:
+    evaluation = play([unserved(*names)] * 6)[0][-1]
+    assert evaluation.findings[0].title.startswith(title)
+    assert evaluation.findings[0].suggested_actions[0].description.startswith("Find out what adds these tasks.")
+    polled = play([healthy(), unserved(*names, polls=2.0), *[unserved(*names)] * 6])[0][-1]
+    assert polled.findings[0].finding == "no_pollers"
+
+
+@pytest.mark.parametrize(
+    ("name", "random"),
+    [
+        ("fa8cfb85-7c1e-4b5a-9f21-a4d2c9e81b21", True),
+        ("test-1764556800123", True),
+        ("e2e_7d9f8b6c5", True),
+        ("order-fulfillment-v2", False),
+        ("billing2024", False),
+        ("payments", False),
+    ],
+)
+def test_names_that_a_machine_made_for_one_use_are_told_from_those_of_people(name: str, random: bool) -> None:
+    assert random_name(name) is random
+
+
+def test_left_over_queues_with_random_names_make_no_cluster_critical_whatever_their_share() -> None:
+    whole = unserved(*(f"run_{n}fa8cfb85c" for n in range(8)), added=9.0)
+    assert {e.verdict.health_state.value for e in play([whole] * 40)[0][3:]} == {"stressed"}
+
+
+def test_activities_that_still_send_heartbeats_say_look_before_you_restart() -> None:
+    signals = limited(poller__pending_polls=0.0, matching__tasks_dispatched_per_sec=0.0)
+    activity = {
+        signal_id: tuple(r.model_copy(update={"labels": {**r.labels, "task_type": "activity"}}) for r in of)
+        for signal_id, of in signals.breakdowns.items()
+    }
+    beating = healthy(activity_tasks__heartbeats_per_sec=2.0, matching__backlog_count=200.0)
+    beating = beating.model_copy(update={"breakdowns": activity})
+    found = play([healthy()] * 5 + [beating] * 6)[0][-1].findings[0]
+    assert found.finding == "no_pollers"
+    assert "may be full" in found.likely_cause
+    assert "do not restart them before" in found.suggested_actions[0].description
 
 
 @pytest.mark.parametrize(

@@ -38,9 +38,11 @@ class WorkerEvidence:
 
 
 def backlog_flows(context: GateContext) -> list[Flow]:
-    """The queues with a backlog, oldest first; the cluster if no breakdown tells which."""
+    """The queues with a backlog, oldest first, without unserved ones where others have a backlog too; the cluster if no
+    breakdown tells which."""
     flows = [f for f in context.queues.values() if (f.backlog or 0) > 0 or (f.spooled or 0) > 0]
     flows = [f for f in flows if not context.abandoned(f)]
+    flows = [f for f in flows if not context.unserved(f)] or flows
     return sorted(flows, key=lambda f: (f.backlog_age_sec or 0.0, f.backlog or 0.0), reverse=True) or [context.cluster]
 
 

@@ -136,7 +136,7 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
 
 
 def _view(signals: Signals, memory: Memory, context: Context) -> GateContext:
-    """What the gates look at. Ignored and abandoned queues are no part of the cluster's flow either."""
+    """What the gates look at. Ignored, abandoned and left-over queues are no part of the cluster's flow either."""
     every, cluster = queue_flows(signals), cluster_flow(signals)
     ignored = {sanitized(name) for name in context.ignore_task_queues}
     queues = {key: flow for key, flow in every.items() if sanitized(flow.task_queue) not in ignored}
@@ -144,10 +144,13 @@ def _view(signals: Signals, memory: Memory, context: Context) -> GateContext:
     view = GateContext(
         signals, cluster, queues, memory, context.thresholds, context.window_sec, signals.time, own_flows(signals)
     )
-    left_out = [flow for key, flow in every.items() if key not in queues or view.abandoned(flow)]
+    left_out = [
+        flow for key, flow in every.items() if key not in queues or view.abandoned(flow) or view.left_over(flow)
+    ]
     if not left_out:
         return view
-    return replace(view, cluster=subtract(cluster, left_out, view.flows[1:]))
+    others = [flow for flow in view.flows[1:] if not view.left_over(flow)]
+    return replace(view, cluster=subtract(cluster, left_out, others))
 
 
 # The readings that point at a cause.

@@ -47,12 +47,24 @@ WORKER_ROWS = {
     for what in ("pollers", "slots_available", "slots_used")
 }
 _UNSAFE = re.compile(r"[^A-Za-z0-9_]")
+_RANDOM = re.compile(
+    r"[0-9a-fA-F]{8}(_?[0-9a-fA-F]{4}){3}_?[0-9a-fA-F]{12}"
+    r"|(?:^|_)(?=[0-9a-zA-Z]*[0-9][a-zA-Z]+[0-9])(?=(?:[a-zA-Z]*[0-9]){3})[0-9a-zA-Z]{8,}(?:$|_)"
+    r"|(?:^|_)[0-9]{10,}(?:$|_)"
+)
 
 
 @lru_cache(maxsize=4096)
 def sanitized(text: str) -> str:
     """The name as tally sanitizes it."""
     return _UNSAFE.sub("_", text)
+
+
+@lru_cache(maxsize=4096)
+def random_name(text: str) -> bool:
+    """Whether a machine made the name for one use: part of it is a UUID, a long mix of letters and digits, or a moment
+    in seconds or finer."""
+    return bool(_RANDOM.search(sanitized(text)))
 
 
 @lru_cache(maxsize=4096)

@@ -58,8 +58,9 @@ NEVER_FIRED = GateMemory()
 class QueueMemory:
     """One flow's past: its backlog at the last tick (tasks); its usual share of the add rate; when a task was last
     added; when it was last seen; when workers' pages last listed it; when its backlog was last smaller than before;
-    since when it has a backlog beside pending polls; ages of its oldest task (seconds) over the last minute and a half,
-    as (when, age), oldest first, so that a gauge written once a minute shows a rise too."""
+    when it was last seen to have a poller; since when it has a backlog beside pending polls; ages of its oldest task
+    (seconds) over the last minute and a half, as (when, age), oldest first, so that a gauge written once a minute shows
+    a rise too."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -70,6 +71,7 @@ class QueueMemory:
     last_seen: Instant | None = None
     last_listed: Instant | None = None
     last_shrunk: Instant | None = None
+    last_polled: Instant | None = None
     beside_polls: Instant | None = None
 
     def aging(self, age: float | None, window_sec: float, now: Instant) -> float | None:
@@ -95,7 +97,8 @@ class Memory(Frozen):
     each note that is kept for a while was last seen, and how;
     `burst_since` when the present burst of load began, `burst_at` when one was last seen; `stuck_at` when workflow
     tasks last failed again and again, at `stuck_attempts`; `polling_workers` how many workers' pages were read when
-    polls were last pending; `members_at` when the server's membership last changed; `targets` how many pages were read
+    polls were last pending; `polled_at` and `requested_at` when polls were last pending and requests last created work;
+    `members_at` when the server's membership last changed; `targets` how many pages were read
     at the last tick, and `unanswered` whether requests stayed without an answer then; `processes` what is known of each
     target; `began` the first evidence of the present problem; `limits` those that are near, by signal; `metrics_at` the
     minute that the metrics of the last tick were of, where they come late; `server_versions` when each version of the
@@ -125,6 +128,8 @@ class Memory(Frozen):
     full_at: Instant | None = None
     partly_full: bool = False
     polling_workers: Annotated[int, Field(ge=0)] | None = None
+    polled_at: Instant | None = None
+    requested_at: Instant | None = None
     members_at: Instant | None = None
     targets: Annotated[int, Field(ge=0)] | None = None
     unanswered: bool = False
@@ -214,7 +219,8 @@ def flows_learned(
         listed = now if flow.on_worker_pages else past.last_listed
         shrunk = past.last_shrunk if more == 0 else now if more < 0 else None
         beside = (past.beside_polls or now) if flow.backlog and (flow.pending_polls or 0) >= POLLS_WAIT else None
-        queues[key] = QueueMemory(backlog, ages, shares[key], added, now, listed, shrunk, beside)
+        polled = now if flow.pending_polls or flow.pollers or flow.dispatch_rate else past.last_polled
+        queues[key] = QueueMemory(backlog, ages, shares[key], added, now, listed, shrunk, polled, beside)
     if len(queues) <= REMEMBERED_QUEUES:
         return queues
     newest = sorted(queues, key=lambda k: queues[k].last_seen or Instant.MIN, reverse=True)[:REMEMBERED_QUEUES]
@@ -300,9 +306,12 @@ def slots_learned(memory: Memory, signals: Signals) -> dict[str, Any]:
 
 
 def polls_learned(signals: Signals) -> dict[str, Any]:
-    """What memory learns of how many workers there are while polls are pending."""
-    workers = signals.targets.get("worker")
-    return {"polling_workers": workers} if workers and signals.value("poller.pending_polls") else {}
+    """What memory learns of how many workers there are while polls are pending, and when polls and requests were last
+    seen."""
+    workers, learned = signals.targets.get("worker"), dict[str, Any]()
+    if signals.value("poller.pending_polls"):
+        learned = {"polled_at": signals.time} | ({"polling_workers": workers} if workers else {})
+    return learned | ({"requested_at": signals.time} if signals.value("demand.requests_per_sec") else {})
 
 
 def members_learned(signals: Signals) -> dict[str, Any]:

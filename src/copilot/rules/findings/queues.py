@@ -8,6 +8,7 @@ from copilot.rules.gates.registry import BACKLOG, SERVER_SLOW
 from copilot.rules.model import ActionType, Evidence
 
 UNVERSIONED = "unversioned"
+HEARTBEATS = "activity_tasks.heartbeats_per_sec"
 LIMITED_BY = ("poller.pending_polls", "matching.tasks_dispatched_per_sec")
 
 
@@ -19,6 +20,7 @@ def _unpolled(context: FindingContext) -> list[Flow]:
         f
         for f in backlog_flows(context.view)
         if polled(f, context.view) is False
+        and not context.view.unserved(f)
         and f.dispatch_rate is not None
         and (
             f.pollers == 0 or workers_gone(f, context.view) or f.dispatch_rate <= max(limit * (f.add_rate or 0.0), 1e-9)
@@ -31,8 +33,12 @@ def _no_pollers(context: FindingContext) -> Found | None:
     gates, unpolled = context.firing(*BACKLOG), _unpolled(context)
     if not gates or not unpolled or exhausted_slots(context.view) or context.server_refuses:
         return None
-    evidence = backlog_of(unpolled) | present(pages_gone=context.view.signals.targets.get("worker") == 0)
-    return Found(gates, evidence, _subject(unpolled), signals=("poller.pending_polls",))
+    beats = (context.value(HEARTBEATS) or 0.0) if any(f.task_type == "activity" for f in unpolled) else 0.0
+    gone = context.view.signals.targets.get("worker") == 0
+    evidence = backlog_of(unpolled) | present(pages_gone=gone, beats=beats, down=not beats)
+    return Found(
+        gates, evidence, _subject(unpolled), signals=("poller.pending_polls", *([HEARTBEATS] if beats else ()))
+    )
 
 
 def _subject(flows: list[Flow]) -> str:
@@ -74,10 +80,14 @@ def _queue_of(labels: dict[str, str]) -> tuple[str, str, str]:
 
 
 def _workers_not_polling(context: FindingContext) -> Found | None:
-    """Workers run, as many as before, and none polls."""
+    """Workers run, as many as before, and none polls; or requests and polls stopped at the same time."""
     gates = [] if exhausted_slots(context.view) else context.firing(progress.POLLS_LOST)
-    signal_id = "worker_poll.long_poll_failures_per_sec"
-    return Found(gates, present(failures=context.value(signal_id)), signals=(signal_id,)) if gates else None
+    if not gates:
+        return None
+    signal_id, stopped = "worker_poll.long_poll_failures_per_sec", gates[0].aspect == progress.STOPPED
+    return Found(
+        gates, present(failures=context.value(signal_id), stopped=stopped, run=not stopped), signals=(signal_id,)
+    )
 
 
 def _dispatch_limited(context: FindingContext) -> Found | None:
@@ -126,19 +136,21 @@ def _abandoned_queue(context: FindingContext) -> Found | None:
 NO_POLLERS = Finding(
     "no_pollers", _no_pollers, "workers",
     title="No pollers[ on {queues:code}][: {backlog:count task} in the backlog][, oldest {age:span}]",
-    cause="The workers are down, cannot connect, or poll another queue.[{pages_gone:flag} Their metrics pages are gone "
-    "too.] The server is not the problem.",
+    cause="[{down:flag}The workers are down, cannot connect, or poll another queue.][Activities still send {beats:per_sec "
+    "heartbeat}, so workers live: they may be full, and a full worker does not poll.][{pages_gone:flag} Their metrics pages are "
+    "gone too.] The server is not the problem.",
     actions=(
-        Action("start_workers", ActionType.SCALE, "workers", "Start workers[ for {queues:code}], or fix their deployment. The server needs no restart.", 0.9),
+        Action("start_workers", ActionType.SCALE, "workers", "[{beats:flag}See first whether the workers that live have free slots; do not restart them before. ]Start workers[ for {queues:code}], or fix their deployment. The server needs no restart.", 0.9),
     ),
     logs=("certificate or login refused", "no poller"),
     looks_like=("workers_not_polling", "Here no worker process is seen; there they run and do not poll."),
 )  # fmt: skip
 WORKERS_NOT_POLLING = Finding(
     "workers_not_polling", _workers_not_polling, "workers",
-    title="Workers run and do not poll",
-    cause="Their metrics pages are read, and the server has no poll from them.[ {failures:per_sec long poll} fail in the "
-    "workers.] They cannot connect (certificate, address, network), or hang.",
+    title="[{run:flag}Workers run and do not poll][{stopped:flag}Requests and polls stopped at the same time]",
+    cause="[{run:flag}Their metrics pages are read, and the server has no poll from them.][{stopped:flag}Neither workers nor "
+    "clients reach the server any more, unless all were shut down on purpose.][ {failures:per_sec long poll} fail in the "
+    "workers.] They cannot connect (certificate, address, network)[{run:flag}, or hang].",
     actions=(
         Action("read_workers_log", ActionType.ALERT, "workers", "Read a worker's log for the error of its polls: an expired certificate, a wrong address, a closed port. Restart the workers if the log is silent.", 0.8),
     ),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from whenever import Instant
 
-from copilot.rules.findings import features, limits, processes, queues, server, versions, workers
+from copilot.rules.findings import features, limits, processes, queues, server, unserved, versions, worker_ends, workers
 from copilot.rules.findings.context import Action, Finding, FindingContext, Found
 from copilot.rules.gates.registry import OF_COMPLETED_WORK
 from copilot.rules.model import ActionType, Detected, Severity
@@ -39,6 +39,7 @@ FINDINGS: tuple[Finding, ...] = (
     server.HISTORY_BACKLOG,
     processes.SYSTEM_WORKERS_MISSING,
     workers.WORKFLOW_TASK_FAILURES,
+    worker_ends.WORKFLOW_TASK_TIMEOUTS,
     workers.RETRY_STORM,
     workers.ACTIVITY_TIMEOUTS,
     workers.QUERIES_UNANSWERED,
@@ -46,6 +47,7 @@ FINDINGS: tuple[Finding, ...] = (
     workers.STICKY_CACHE_THRASH,
     queues.DISPATCH_LIMITED,
     server.BUSY_WORKFLOW,
+    unserved.UNSERVED_QUEUE,
     workers.WORKER_SLOW,
     queues.BACKLOG_DRAINING,
     server.FRONTEND_SLOW,
@@ -76,6 +78,7 @@ _REFUSING_SERVER = (
     server.FRONTEND_SLOW,
     workers.WORKER_SLOW,
     workers.WORKFLOW_TASK_FAILURES,
+    worker_ends.WORKFLOW_TASK_TIMEOUTS,
     workers.ACTIVITY_TIMEOUTS,
     workers.QUERIES_UNANSWERED,
     features.VISIBILITY_FAILING,
@@ -91,6 +94,7 @@ _LOAD = (
 _WORKERS = (
     workers.WORKER_SLOW,
     server.HISTORY_BACKLOG,
+    worker_ends.WORKFLOW_TASK_TIMEOUTS,
     workers.ACTIVITY_TIMEOUTS,
     workers.QUERIES_UNANSWERED,
 )
@@ -116,6 +120,7 @@ EXPLAINS: dict[str, frozenset[str]] = {
                 queues.NO_POLLERS,
                 workers.SLOTS_EXHAUSTED,
                 workers.WORKFLOW_TASK_FAILURES,
+                worker_ends.WORKFLOW_TASK_TIMEOUTS,
                 workers.RETRY_STORM,
             ),
         ),
@@ -129,6 +134,7 @@ EXPLAINS: dict[str, frozenset[str]] = {
         (workers.STICKY_CACHE_THRASH, (workers.WORKER_SLOW,)),
         (workers.WORKFLOW_TASK_FAILURES, (workers.WORKER_SLOW,)),
         (versions.VERSION_FAILING, (workers.WORKFLOW_TASK_FAILURES, workers.RETRY_STORM, *_WORKERS)),
+        (worker_ends.WORKFLOW_TASK_TIMEOUTS, _WORKERS),
         (processes.MEMBERSHIP_CHANGE, _REFUSING_SERVER),
     )
 }

@@ -2,6 +2,7 @@
 
 from copilot.rules.bottleneck import backlog_flows, exhausted_slots
 from copilot.rules.findings.context import Action, Finding, FindingContext, Found, backlog_of, present
+from copilot.rules.findings.worker_ends import unanswered_tasks
 from copilot.rules.flow import Flow
 from copilot.rules.gates import pressure, progress
 from copilot.rules.gates.registry import BACKLOG, SERVER_REFUSES, SERVER_SLOW
@@ -75,20 +76,26 @@ def _backlog(context: FindingContext, kind: str = "") -> Evidence:
 def _workflow_task_failures(context: FindingContext) -> Found | None:
     """Workflow tasks fail or time out in the workers, so executions are stuck."""
     gates = context.firing(pressure.WORKFLOW_TASK_FAILURES, pressure.WORKFLOW_TASK_ATTEMPTS)
-    if not gates or context.late_workflow_tasks:
+    if not gates or context.late_workflow_tasks or unanswered_tasks(context):
         return None
     if context.firing(*SERVER_REFUSES, *SERVER_SLOW):
         return Found(gates, present(of_server=True))
     row = context.top_row("worker_tasks.workflow_task_failures_per_sec")
-    kind = row.labels.get("workflow_type") if row else _remembered_type(context)
-    return Found(gates, present(own=True, workflow_type=kind, minutes=bool(context.view.stuck_for_sec)))
+    reason = context.top_label("workflow_tasks.failed_per_sec", "failure")
+    if row:
+        seen = present(workflow_type=row.label("workflow_type"), reason=row.label("failure_reason") or reason)
+    else:
+        seen = present(reason=reason) or _remembered(context)
+    mismatch = "determinis" in str(seen.get("reason", "")).lower()
+    return Found(gates, present(own=True, mismatch=mismatch, minutes=bool(context.view.stuck_for_sec)) | seen)
 
 
-def _remembered_type(context: FindingContext) -> str | None:
-    """The workflow type that failed when failures were last seen: between two attempts none is."""
+def _remembered(context: FindingContext) -> Evidence:
+    """The workflow type and the reason of failures when they were last seen: between two attempts none is."""
     cause = context.view.memory.cause
-    kind = cause.evidence.get("workflow_type") if cause and cause.finding == WORKFLOW_TASK_FAILURES.name else None
-    return kind if isinstance(kind, str) else None
+    if cause is None or cause.finding != WORKFLOW_TASK_FAILURES.name:
+        return {}
+    return {key: value for key in ("workflow_type", "reason") if (value := cause.evidence.get(key))}
 
 
 def _retry_storm(context: FindingContext) -> Found | None:
@@ -215,7 +222,8 @@ WORKFLOW_TASK_FAILURES = Finding(
     title="Workflow tasks fail in the workers",
     cause="[{of_server:flag}They may fail only because the server is slow or refuses requests; the workflow code may be "
     "fine.][{own:flag}Workflow code][ of type {workflow_type:code}][{own:flag} fails or hangs. Its tasks are retried "
-    "forever: executions are stuck, not failed.][{minutes:flag} Some have failed for minutes: the workers' log names "
+    "forever: executions are stuck, not failed.][ Most failures: {reason:code}][{mismatch:flag}, so the code does not fit the "
+    "history of running workflows][{reason:flag}.][{minutes:flag} Some have failed for minutes: the workers' log names "
     "them and says why.]",
     actions=(
         Action("roll_back_workers", ActionType.RESTART, "workers", "Roll back the last worker release. Stuck executions then continue by themselves; do not terminate them.", 0.8, "medium"),

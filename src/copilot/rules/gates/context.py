@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from whenever import Instant
 
-from copilot.rules.flow import Flow
+from copilot.rules.flow import Flow, random_name
 from copilot.rules.memory import NEVER_SEEN, Memory, QueueMemory
 from copilot.rules.model import GateResult, Severity, Unjudged
 from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS, MissingCode, Signals
@@ -19,6 +19,8 @@ Component: TypeAlias = Literal["frontend", "history", "matching", "persistence",
 # Hysteresis: how far inside its threshold a gate must be to count as clear, as a share of the threshold.
 RECOVERY_MARGIN = 0.10
 FEW_STORED = 1.0
+UNSERVED_SHARE = 0.05
+SERVED_SHARE = 0.5
 
 
 class Effect(Enum):
@@ -129,6 +131,23 @@ class GateContext:
             return (self.now - before.last_added).total("seconds") > day
         elsewhere = any(f.add_rate or (f.add_rate is None and f.dispatch_rate) for f in self.queues.values())
         return elsewhere or (flow.backlog_age_sec or 0.0) > day
+
+    def unserved(self, flow: Flow) -> bool:
+        """Whether no worker was ever seen to poll the queue, while others are dispatched, and it has a random name or so
+        little of the work that no one may want it: neither pollers, nor a task dispatched, nor a worker's page that
+        lists it."""
+        past, whole = self.remembered(flow), self.cluster
+        unpolled = flow.pending_polls == 0 or flow.pollers == 0
+        if not flow.task_queue or not unpolled or flow.dispatch_rate or flow.on_worker_pages:
+            return False
+        if past.last_polled or past.last_listed or not whole.dispatch_rate:
+            return False
+        mostly = whole.dispatch_rate >= SERVED_SHARE * (whole.add_rate or 0.0)
+        return random_name(flow.task_queue) or (mostly and self.share(flow) < UNSERVED_SHARE)
+
+    def left_over(self, flow: Flow) -> bool:
+        """Whether it is an unserved queue with a random name, which makes no cluster critical."""
+        return bool(flow.task_queue) and random_name(flow.task_queue) and self.unserved(flow)
 
     def ownerless(self, flow: Flow) -> bool:
         """Whether the age of the queue's oldest task has not changed, or is seen for the first time, while the queue is

@@ -26,6 +26,8 @@ FEW = 2
 _STALL_IDS = ("demand.tasks_added_per_sec", "matching.tasks_dispatched_per_sec")
 STUCK_IN_HISTORY = "stuck_in_history"
 UNANSWERED = "unanswered"
+STOPPED = "stopped"
+LAST_POLLS_SEC = 90.0
 DB_ERRORS = "persistence.error_rate_per_sec"
 MISTAKES, ALL_ERRORS = "clients.mistakes_per_sec", "clients.all_errors_per_sec"
 LATENCY = "frontend.latency_p99_ms"
@@ -121,7 +123,8 @@ def _requests_rejected(context: GateContext) -> GateResult:
 def _work_stalled(context: GateContext) -> GateResult:
     """Dispatch rate < `stalled_dispatch_share` of the add rate (of the backlog over a window when nothing is added)
     while there is a backlog that does not shrink, on the cluster or on queues that together carry at least
-    `queue_share_critical`; or requests create work and history completes next to none of its tasks."""
+    `queue_share_critical`; or requests create work and history completes next to none of its tasks. Left-over queues
+    with random names do not count."""
     return _worst_stall(context, critical=True)
 
 
@@ -138,7 +141,7 @@ def _worst_stall(context: GateContext, *, critical: bool) -> GateResult:
         return lacking
     judged = [(flow, *_stalled(context, flow)) for flow in context.flows]
     stalled = {flow.key: share for flow, stalls, share in judged if stalls}
-    together = sum(context.share(f) for f in context.flows[1:] if f.key in stalled)
+    together = sum(context.share(f) for f in context.flows[1:] if f.key in stalled and not context.left_over(f))
     big = context.cluster.key in stalled or together >= context.thresholds.queue_share_critical
     if stalled and big is critical:
         first = next(flow for flow in context.flows if flow.key in stalled)
@@ -243,14 +246,28 @@ def _nothing_follows(context: GateContext) -> GateResult | None:
 
 def _polls_lost(context: GateContext) -> GateResult:
     """`poller.pending_polls` and `matching.tasks_dispatched_per_sec` are 0 while as many workers' pages are read as when
-    there were polls: the workers run and do not reach the server."""
+    there were polls: the workers run and do not reach the server. Or no worker's page tells, and `demand.requests_per_sec`
+    is 0 too, though there were requests until the last poll: a quiet night ends the requests first."""
     ids = ("poller.pending_polls", "matching.tasks_dispatched_per_sec")
     if lacking := without(context, ids):
         return lacking
     polls, dispatched = (context.signals.value(i) or 0.0 for i in ids)
     before, workers = context.memory.polling_workers, context.signals.targets.get("worker", 0)
-    fired = polls == 0 and dispatched == 0 and before is not None and 0 < before <= workers
-    return GateResult(fired=fired, value=polls, unit="count", evidence=dict(zip(ids, (polls, dispatched), strict=True)))
+    still, evidence = polls == 0 and dispatched == 0, dict(zip(ids, (polls, dispatched), strict=True))
+    if still and not workers and _stopped_at_once(context):
+        return GateResult(fired=True, value=polls, unit="count", evidence=evidence, aspect=STOPPED)
+    fired = still and before is not None and 0 < before <= workers
+    return GateResult(fired=fired, value=polls, unit="count", evidence=evidence)
+
+
+def _stopped_at_once(context: GateContext) -> bool:
+    """Whether nothing is requested and there is no backlog, and there were requests until a long poll's length before
+    the last poll, within a day."""
+    polled, wanted = context.memory.polled_at, context.memory.requested_at
+    busy = context.signals.value("demand.requests_per_sec") or context.cluster.backlog or context.cluster.spooled
+    if busy or polled is None or wanted is None or (polled - wanted).total("seconds") > LAST_POLLS_SEC:
+        return False
+    return (context.now - polled).total("seconds") <= context.thresholds.abandoned_after_sec
 
 
 def _falling_behind(context: GateContext) -> GateResult:
@@ -264,7 +281,8 @@ def _falling_behind(context: GateContext) -> GateResult:
         return measured(max(a or 0.0 for a in ages), limit, "s", {}, fired=False)
     if lacking is not None and lacking.unjudged != "no_traffic":
         return lacking
-    known = [f for f in context.flows if None not in (f.backlog_age_sec, f.add_rate, f.dispatch_rate)]
+    flows = [f for f in context.flows if not context.left_over(f)]
+    known = [f for f in flows if None not in (f.backlog_age_sec, f.add_rate, f.dispatch_rate)]
     judged = [f for f in known if f is not context.cluster] or known
     if not judged:
         return unjudged("missing")
@@ -355,7 +373,7 @@ QUEUE_STALLED = Gate(
 
 POLLS_LOST = Gate(
     "polls_lost", _polls_lost, "workers",
-    sees="workers run and none of them polls",
+    sees={"": "workers run and none of them polls", STOPPED: "requests and polls stopped at the same time"},
     clear="workers poll",
     began="workers stopped polling",
     recovered_when="workers poll again",
