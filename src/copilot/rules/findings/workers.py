@@ -79,9 +79,12 @@ def _workflow_task_failures(context: FindingContext) -> Found | None:
         return None
     if context.firing(*SERVER_REFUSES, *SERVER_SLOW):
         return Found(gates, present(of_server=True))
+    failed = ("workflow_tasks.failed_per_sec", "worker_tasks.workflow_task_failures_per_sec")
+    code_fails = bool(context.view.stuck_for_sec) or any(context.value(i) for i in failed)
     row = context.top_row("worker_tasks.workflow_task_failures_per_sec")
     kind = row.labels.get("workflow_type") if row else _remembered_type(context)
-    return Found(gates, present(own=True, workflow_type=kind, minutes=bool(context.view.stuck_for_sec)))
+    evidence = present(own=True, workflow_type=kind, minutes=bool(context.view.stuck_for_sec))
+    return Found(gates, evidence, sure=code_fails and context.settled("workflow_task_failures"))
 
 
 def _remembered_type(context: FindingContext) -> str | None:
@@ -219,6 +222,7 @@ WORKFLOW_TASK_FAILURES = Finding(
     "them and says why.]",
     actions=(
         Action("roll_back_workers", ActionType.RESTART, "workers", "Roll back the last worker release. Stuck executions then continue by themselves; do not terminate them.", 0.8, "medium"),
+        Action("read_worker_log", ActionType.ALERT, "workers", "Find in the workers' log why workflow tasks fail or time out, before anything is changed.", 0.7),
     ),
     logs=("nondeterminism", "panic", "message too large"),
     looks_like=("retry_storm", "Here workflow tasks fail, which is workflow code; there activities do."),
