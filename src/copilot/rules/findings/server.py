@@ -3,12 +3,14 @@
 from collections import Counter
 
 from copilot.rules.findings.context import Action, Finding, FindingContext, Found, present
+from copilot.rules.findings.processes import lost_processes
 from copilot.rules.gates import pressure, progress
 from copilot.rules.model import ActionType
 
 BUSY_REQUESTS = 10.0
 HOLDS = 10.0
 LONG_WAIT_MS = 100.0
+FEW_CUT_SHORT = 0.05
 DEPLOYMENT_LIMIT = "WorkerDeploymentLimits"
 OVERLOADED = ("SystemOverloaded", "CircuitBreakerOpen", "BusyWorkflow")
 """Causes of refusals that no higher limit takes away."""
@@ -32,14 +34,22 @@ def _metrics_blind(context: FindingContext) -> Found | None:
 
 
 def _persistence_failing(context: FindingContext) -> Found | None:
-    """Database calls fail."""
+    """Database calls fail, more than a few while others take over from a process that is away."""
     gates = context.firing(pressure.PERSISTENCE_ERRORS)
-    if not gates:
+    if not gates or _cut_short(context):
         return None
     consequences = context.firing(progress.REQUESTS_REJECTED, pressure.FRONTEND_ERRORS, progress.WORK_STALLED)
     row = context.top_row("persistence.error_rate_per_sec")
     evidence = present(operation=row.label("operation"), error_type=row.label("error_type")) if row else {}
     return Found([*gates, *consequences], evidence)
+
+
+def _cut_short(context: FindingContext) -> bool:
+    """Whether database calls fail only because a server process went away or lost its shards: a few, and no others."""
+    errors, calls = context.value("persistence.error_rate_per_sec"), context.value("persistence.request_rate_per_sec")
+    at = context.view.memory.members_at
+    moved = at is not None and (context.view.now - at).total("seconds") <= 2 * context.view.window_sec
+    return bool(calls and errors and errors < FEW_CUT_SHORT * calls) and (moved or bool(lost_processes(context)[0]))
 
 
 def _persistence_throttled(context: FindingContext) -> Found | None:
