@@ -92,7 +92,7 @@ class Memory(Frozen):
     present one had seemed to be over; `full_slots` is the type of slots last seen all in use, `partly_full` whether
     activity slots are now in use on some queues; `cause` and `bottleneck` what was last found while a gate was firing,
     until the cluster is happy again, `cause_seen` when it was last seen, if only a little,
-    `critical_cause` when the server was last the cause of work that is not done, and the finding that said so first;
+    `critical_cause` when the server was last the cause of work that is not done, and the finding that named it first;
     `notes` when each note that is kept for a while was last seen, and how;
     `burst_since` when the present burst of load began, `burst_at` when one was last seen; `stuck_at` when workflow
     tasks last failed again and again, at `stuck_attempts`; `polling_workers` how many workers' pages were read when

@@ -36,7 +36,7 @@ class Action:
 class Found:
     """What `detect` returns: the gates it explains (none: worth knowing only), the evidence its texts are made from,
     what tells it apart from another finding of its kind, and signals beyond the gates' own. `sure`: whether there is
-    evidence of its own for what is risky to do, outside the wake of something else."""
+    evidence of its own for what is risky to do, and it is no consequence of something else."""
 
     gates: list[GateResult]
     evidence: Evidence = field(default_factory=dict)
@@ -105,7 +105,7 @@ class FindingContext:
         return silent_service(self.view)
 
     def settled(self, finding: str) -> bool:
-        """Whether what the finding sees cannot be the wake of something else: no server process is away, or restarted,
+        """Whether what the finding sees cannot be a consequence of something else: no server process is away, or restarted,
         joined or left within five minutes, and the server was not critical for another cause as lately."""
         view, memory = self.view, self.view.memory
         changed, other = memory.members_at, memory.critical_cause

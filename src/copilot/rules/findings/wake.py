@@ -1,4 +1,4 @@
-"""What is said of a cause when it is no longer over its limit: it is past only when it is seen to be gone.
+"""What is reported of a cause when it is no longer over its limit: it is past only when it is seen to be gone.
 
 Below its limit is not gone: a request that fails now and then, because a connection still hangs, is the same incident.
 """
