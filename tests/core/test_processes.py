@@ -83,6 +83,12 @@ def test_a_lost_process_is_named_with_its_service_and_how_many_there_are() -> No
     assert finding.title == "A history process does not answer (1 of 2): `h1:9090`"
 
 
+@pytest.mark.parametrize(("errors", "cause"), [(2.0, "server_process_down"), (20.0, "persistence_failing")])
+def test_a_few_calls_cut_short_by_the_loss_of_a_process_are_no_failing_database(errors: float, cause: str) -> None:
+    ticks = lost("h1:9090", persistence__error_rate_per_sec=errors, persistence__request_rate_per_sec=100.0)
+    assert play(ticks)[0][-1].top_factor == cause
+
+
 def test_a_lost_process_stays_a_note_in_a_happy_verdict_whatever_else_is_seen_for_a_moment() -> None:
     slow = play(lost("h1:9090")[:-1] + lost("h1:9090", frontend__latency_p99_ms=3000.0)[-1:])[0][-1]
     assert (slow.verdict.health_state, slow.verdict.fired()) == ("happy", ("frontend_latency",))

@@ -86,7 +86,7 @@ def test_an_abandoned_queue_is_listed_and_moves_nothing() -> None:
     evaluation = after(with_queues(signals, orders=row(17.5, 17.5), attic=row(0.0, 0.0, 5.0, 90_000.0)), ticks=12)
     assert evaluation.verdict.health_state.value == "happy"
     assert [(f.finding, f.subject) for f in evaluation.findings] == [("abandoned_queue", "attic")]
-    assert evaluation.findings[0].suggested_actions[0].risk_level == "high"
+    assert [a.risk_level for a in evaluation.findings[0].suggested_actions] == ["low", "high"]
 
 
 IDLE = {

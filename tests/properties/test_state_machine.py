@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from whenever import TimeDelta
 
 from copilot.rules.evaluate import evaluate
-from copilot.rules.findings.registry import WAIT_AND_SEE
+from copilot.rules.findings.registry import FINDINGS, WAIT_AND_SEE
 from copilot.rules.memory import Memory
-from copilot.rules.model import Evaluation, ReportedState
+from copilot.rules.model import ActionType, Evaluation, ReportedState
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS, ids
 from copilot.rules.thresholds import Thresholds, Tolerance
@@ -98,6 +98,38 @@ def test_17_nothing_needs_doing_only_when_nothing_of_the_cause_was_seen_for_a_wi
             assert not any(g.fired or g.unjudged == "missing" for g in own[-1])
             assert not any(g.unit == "1/s" and g.value for of_tick in own for g in of_tick if g.name != "shard_churn")
             assert [d.finding for d in evaluation.findings].count(cause.finding) == 1
+
+
+OWN_EVIDENCE = {
+    "restart_server": ("frontend.reachable",),
+    "restart_host": ("history.tasks_acked_per_sec",),
+    "raise_persistence_limit": ("persistence.throttled_per_sec", "history.throttled_per_sec"),
+    "raise_request_limit": ("frontend.throttled_per_sec", "throttling.rate_limit_events_per_sec"),
+    "remove_versions": ("frontend.throttled_per_sec", "throttling.rate_limit_events_per_sec"),
+    "roll_back_workers": (
+        "workflow_tasks.failed_per_sec", "worker_tasks.workflow_task_failures_per_sec", "workflow_tasks.attempts_p99",
+    ),
+    "clean_up_queue": ("matching.backlog_count",),
+}  # fmt: skip
+"""Where what is risky to do has evidence of its own, by the action."""
+
+
+def test_17_every_risky_action_says_what_its_own_evidence_is() -> None:
+    risky = {a.key for f in FINDINGS for a in f.actions if a.risk != "low" or a.kind is ActionType.RESTART}
+    assert risky == set(OWN_EVIDENCE)
+
+
+@given(runs, st.sampled_from([{}, {"deploy.membership_changes_per_min": 2.0}]))
+def test_17_what_is_risky_is_advised_on_evidence_of_its_own_outside_a_wake(
+    run: list[Signals], wake: dict[str, float | None]
+) -> None:
+    for evaluation in judged([with_readings(tick, wake) for tick in run])[0]:
+        offered = {a.key for d in evaluation.findings for a in d.actions} & set(OWN_EVIDENCE) - {"restart_server"}
+        assert not offered or not wake
+        for key in offered:
+            assert any(evaluation.signals.value(i) for i in OWN_EVIDENCE[key]), key
+        if evaluation.signals.value("frontend.reachable") == 0:
+            assert not offered
 
 
 @given(st.floats(1e-3, 1e5), st.floats(1.0, 1.01), st.floats(10.0, 3600.0))

@@ -105,7 +105,7 @@ class Words:
         return f"{self._what_is_left()}. Nothing is over its limit any more: {flow}."
 
     def _what_is_left(self) -> str:
-        """What is said first where no gate is firing and the state is not happy yet."""
+        """What is shown first where no gate is firing and the state is not happy yet."""
         first = next(iter(self._issues), None)
         if first is None:
             return "Recovering"

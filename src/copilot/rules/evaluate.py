@@ -17,7 +17,15 @@ from copilot.rules.early import early_learned
 from copilot.rules.findings.context import FindingContext
 from copilot.rules.findings.processes import lost_processes
 from copilot.rules.findings.registry import BY_NAME, detect, with_kept
-from copilot.rules.findings.wake import as_consequences, as_fading, as_past, as_unsure, may_come_back, still_seen
+from copilot.rules.findings.wake import (
+    as_consequences,
+    as_fading,
+    as_past,
+    as_remembered,
+    as_unsure,
+    may_come_back,
+    still_seen,
+)
 from copilot.rules.flow import cluster_flow, own_flows, queue_flows, sanitized, subtract
 from copilot.rules.gates.context import GateContext
 from copilot.rules.gates.registry import SERVER_SLOW, judge
@@ -178,6 +186,15 @@ def _soon_after_critical(before: Detected, cause: Detected, memory: Memory, now:
     return milder and fresh
 
 
+def _critical_cause(cause: Detected, memory: Memory, now: Instant) -> dict[str, Any]:
+    """What memory learns of a critical cause that is the server's; the first of an incident stays known for a while."""
+    if BY_NAME[cause.finding].component in ("workers", "application") or cause.severity is not Severity.CRITICAL:
+        return {}
+    first = memory.critical_cause
+    another = first is not None and first[1] != cause.finding and now - first[0] <= CRITICAL_CAUSE_STAYS_FOR
+    return {} if another else {"critical_cause": (now, cause.finding)}
+
+
 def _with_remembered_cause(decision: Decision, memory: Memory) -> tuple[Decision, Memory]:
     """Happy names what is found without any gate, and no cause. While a state holds and no gate is firing, the last
     cause stays named, as past once nothing of it is seen; so it does while one of its gates is firing and nothing else
@@ -201,7 +218,12 @@ def _with_remembered_cause(decision: Decision, memory: Memory) -> tuple[Decision
     if cause is not None and not (lost and _weak(cause) and before is not None):
         if before is not None and _soon_after_critical(before, cause, memory, now):
             return replace(decision, findings=as_consequences(before, found, seen=seen)), memory
-        named = {"cause": cause, "cause_seen": now, "bottleneck": decision.bottleneck}
+        named = {
+            **_critical_cause(cause, memory, now),
+            "cause": cause,
+            "cause_seen": now,
+            "bottleneck": decision.bottleneck,
+        }
         return decision, memory.model_copy(update=named)
     if before is None or memory.bottleneck is None:
         return decision, memory
@@ -209,10 +231,11 @@ def _with_remembered_cause(decision: Decision, memory: Memory) -> tuple[Decision
     if fired and not lost and not unexplained:
         return decision, memory
     if unexplained and not lost:
-        return replace(decision, findings=(before, *found)), memory
+        return replace(decision, findings=(as_remembered(before, decision.verdict.gates), *found)), memory
     if lost:
         others = tuple(d for d in found if d.finding != before.finding and not _weak(d))
-        return replace(decision, findings=(before, *others), bottleneck=memory.bottleneck), memory
+        known = as_remembered(before, decision.verdict.gates)
+        return replace(decision, findings=(known, *others), bottleneck=memory.bottleneck), memory
     last = (as_fading if seen else as_past)(before) if memory.last_usable == now else as_unsure(before)
     # What is still seen is not past, although no gate is firing.
     last = next((d for d in found if (d.finding, d.subject) == (before.finding, before.subject)), last)

@@ -93,8 +93,9 @@ class Memory(Frozen):
     in a row; `clear_since` the first of these, `recovered_at` when an incident ended last, `relapses` how often the
     present one had seemed to be over; `full_slots` is the type of slots last seen all in use, `partly_full` whether
     activity slots are now in use on some queues; `cause` and `bottleneck` what was last found while a gate was firing,
-    until the cluster is happy again, `cause_seen` when it was last seen, if only a little; `notes` when
-    each note that is kept for a while was last seen, and how;
+    until the cluster is happy again, `cause_seen` when it was last seen, if only a little,
+    `critical_cause` when the server was last the cause of work that is not done, and the finding that named it first;
+    `notes` when each note that is kept for a while was last seen, and how;
     `burst_since` when the present burst of load began, `burst_at` when one was last seen; `stuck_at` when workflow
     tasks last failed again and again, at `stuck_attempts`; `polling_workers` how many workers' pages were read when
     polls were last pending; `polled_at` and `requested_at` when polls were last pending and requests last created work;
@@ -122,6 +123,7 @@ class Memory(Frozen):
     pending_since: Instant | None = None
     cause: Detected | None = None
     cause_seen: Instant | None = None
+    critical_cause: tuple[Instant, str] | None = None
     notes: dict[str, tuple[Instant, Detected]] = Field(default_factory=dict)
     bottleneck: BottleneckClassification | None = None
     full_slots: str | None = None

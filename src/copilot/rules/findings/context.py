@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from whenever import TimeDelta
+
 from copilot.rules.bottleneck import WorkerEvidence, draining, silent_service
 from copilot.rules.flow import Flow
 from copilot.rules.gates import pressure
@@ -13,11 +15,14 @@ from copilot.rules.gates.registry import SERVER_REFUSES
 from copilot.rules.model import ActionType, Evidence, GateResult
 from copilot.rules.signals.readings import BreakdownRow
 
+WAKE_LASTS = TimeDelta(minutes=5)
+
 
 @dataclass(frozen=True, slots=True)
 class Action:
     """Something a person can do: its key in the finding's catalogue, kind, target, the template of its text, and how
-    sure (0 to 1) and how risky it is. Scaling is always up."""
+    sure (0 to 1) and how risky it is. Scaling is always up. What is more than a low risk (a restart, a roll-back, a
+    higher limit, a deletion) is offered on its own evidence only (`Found.sure`)."""
 
     key: str
     kind: ActionType
@@ -30,12 +35,14 @@ class Action:
 @dataclass(frozen=True, slots=True)
 class Found:
     """What `detect` returns: the gates it explains (none: worth knowing only), the evidence its texts are made from,
-    what tells it apart from another finding of its kind, and signals beyond the gates' own."""
+    what tells it apart from another finding of its kind, and signals beyond the gates' own. `sure`: whether there is
+    evidence of its own for what is risky to do, and it is no consequence of something else."""
 
     gates: list[GateResult]
     evidence: Evidence = field(default_factory=dict)
     subject: str = ""
     signals: tuple[str, ...] = ()
+    sure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,19 @@ class FindingContext:
     def silent_service(self) -> tuple[str, float]:
         """The server's service that does not answer the others, and how many of their calls fail so (1/s)."""
         return silent_service(self.view)
+
+    def settled(self, finding: str) -> bool:
+        """Whether what the finding sees cannot be a consequence of something else: no server process is away, or restarted,
+        joined or left within five minutes, and the server was not critical for another cause as lately."""
+        view, memory = self.view, self.view.memory
+        changed, other = memory.members_at, memory.critical_cause
+        if self.value("deploy.membership_changes_per_min") or view.signals.unread.get("server"):
+            return False
+        if any(row.value > 0 for row in view.signals.rows("deploy.task_restarts")):
+            return False
+        if changed is not None and view.now - changed <= WAKE_LASTS:
+            return False
+        return other is None or other[1] == finding or view.now - other[0] > WAKE_LASTS
 
     @cached_property
     def draining(self) -> bool:

@@ -79,7 +79,8 @@ def _history_host_stalled(context: FindingContext) -> Found | None:
     if not idle or not busy or not gates or sum(busy) / len(busy) * context.view.window_sec < HOST_TASKS:
         return None
     evidence = {"hosts": idle, "of": float(len(rows)), **_shards(context)}
-    return Found(gates, evidence, ", ".join(idle), signals=("history.tasks_acked_per_sec",))
+    signals = ("history.tasks_acked_per_sec",)
+    return Found(gates, evidence, ", ".join(idle), signals, sure=context.settled("history_host_stalled"))
 
 
 def _service_not_answering(context: FindingContext) -> Found | None:

@@ -130,7 +130,8 @@ def _abandoned_queue(context: FindingContext) -> Found | None:
         return None
     queues = tuple(sorted({f.task_queue for f in flows}))
     evidence = {**backlog_of(flows), "queues": queues}
-    return Found([], evidence, ", ".join(queues), signals=("matching.backlog_count",))
+    old = all((f.backlog_age_sec or 0.0) > context.view.thresholds.abandoned_after_sec for f in flows)
+    return Found([], evidence, ", ".join(queues), signals=("matching.backlog_count",), sure=old)
 
 
 NO_POLLERS = Finding(
@@ -196,7 +197,8 @@ ABANDONED_QUEUE = Finding(
     title="Old tasks on {queues:code}, to which none are added[: {backlog:count task}][, oldest {age:span}]",
     cause="No tasks are added to the queue any more, so it is outside the verdict.",
     actions=(
-        Action("clean_up_queue", ActionType.CONFIGURE, "application", "End the workflows whose tasks are on it, or list the queue in `ignore_task_queues`.", 0.6, "high"),
+        Action("ignore_queue", ActionType.CONFIGURE, "metrics", "If no one needs the queue, list it in `ignore_task_queues`.", 0.6),
+        Action("clean_up_queue", ActionType.CONFIGURE, "application", "End the workflows whose tasks are on it, if no one needs them.", 0.5, "high"),
     ),
     note=True,
     looks_like=("no_pollers", "Here no task is added to the queue; there tasks are added."),

@@ -204,7 +204,8 @@ def without_actions(found: Iterable[Detected], consequences: frozenset[str]) -> 
 def _detected(finding: Finding, found: Found, context: FindingContext) -> Detected:
     critical = any(g.severity is Severity.CRITICAL for g in found.gates)
     related = dict.fromkeys((*found.signals, *(i for g in found.gates for i in g.evidence)))
-    actions = [a for a in finding.actions if not (context.server_refuses and a.target == "workers")]
+    actions = [a for a in finding.actions if found.sure or a.risk == "low"]
+    actions = [a for a in actions if not (context.server_refuses and a.target == "workers")]
     return Detected(
         finding=finding.name,
         subject=found.subject,

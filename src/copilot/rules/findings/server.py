@@ -3,19 +3,23 @@
 from collections import Counter
 
 from copilot.rules.findings.context import Action, Finding, FindingContext, Found, present
+from copilot.rules.findings.processes import lost_processes
 from copilot.rules.gates import pressure, progress
 from copilot.rules.model import ActionType
 
 BUSY_REQUESTS = 10.0
 HOLDS = 10.0
 LONG_WAIT_MS = 100.0
+FEW_CUT_SHORT = 0.05
 DEPLOYMENT_LIMIT = "WorkerDeploymentLimits"
+OVERLOADED = ("SystemOverloaded", "CircuitBreakerOpen", "BusyWorkflow")
+"""Causes of refusals that no higher limit takes away."""
 
 
 def _server_unreachable(context: FindingContext) -> Found | None:
     """The frontend does not answer its health check."""
     gates = context.firing(progress.FRONTEND_UNREACHABLE)
-    return Found(gates) if gates else None
+    return Found(gates, sure=context.value("frontend.reachable") == 0) if gates else None
 
 
 def _metrics_blind(context: FindingContext) -> Found | None:
@@ -30,9 +34,9 @@ def _metrics_blind(context: FindingContext) -> Found | None:
 
 
 def _persistence_failing(context: FindingContext) -> Found | None:
-    """Database calls fail."""
+    """Database calls fail, more than a few while others take over from a process that is away."""
     gates = context.firing(pressure.PERSISTENCE_ERRORS)
-    if not gates:
+    if not gates or _cut_short(context):
         return None
     consequences = context.firing(progress.REQUESTS_REJECTED, pressure.FRONTEND_ERRORS, progress.WORK_STALLED)
     row = context.top_row("persistence.error_rate_per_sec")
@@ -40,12 +44,21 @@ def _persistence_failing(context: FindingContext) -> Found | None:
     return Found([*gates, *consequences], evidence)
 
 
+def _cut_short(context: FindingContext) -> bool:
+    """Whether database calls fail only because a server process went away or lost its shards: a few, and no others."""
+    errors, calls = context.value("persistence.error_rate_per_sec"), context.value("persistence.request_rate_per_sec")
+    at = context.view.memory.members_at
+    moved = at is not None and (context.view.now - at).total("seconds") <= 2 * context.view.window_sec
+    return bool(calls and errors and errors < FEW_CUT_SHORT * calls) and (moved or bool(lost_processes(context)[0]))
+
+
 def _persistence_throttled(context: FindingContext) -> Found | None:
     """The server's persistence rate limit refuses its own database calls."""
     gates = context.firing(pressure.PERSISTENCE_THROTTLED)
     if context.throttled_by_persistence:
         gates += context.firing(pressure.HISTORY_THROTTLED)
-    return Found(gates) if gates else None
+    sure = not context.firing(pressure.PERSISTENCE_ERRORS) and context.settled("persistence_throttled")
+    return Found(gates, sure=sure) if gates else None
 
 
 def _limit(context: FindingContext) -> str | None:
@@ -64,13 +77,17 @@ def _rate_limited(context: FindingContext) -> Found | None:
     if (cause := _limit(context)) == DEPLOYMENT_LIMIT:
         return None
     operation = context.top_label("frontend.throttled_per_sec", "operation")
-    return Found(gates, present(limit=cause, unnamed=not cause, operation=operation))
+    refused = any(gate.value for gate in gates if gate.name == pressure.RATE_LIMITED.name)
+    slow = context.firing(pressure.PERSISTENCE_LATENCY) and context.lasts(pressure.PERSISTENCE_LATENCY.name)
+    sure = refused and cause not in OVERLOADED and not slow and context.settled("rate_limited")
+    return Found(gates, present(limit=cause, unnamed=not cause, operation=operation), sure=sure)
 
 
 def _worker_deployment_limit(context: FindingContext) -> Found | None:
     """Polls are refused because the namespace has as many worker deployments as it may."""
     gates = context.firing(pressure.RATE_LIMITED)
-    return Found(gates, {"limit": DEPLOYMENT_LIMIT}) if gates and _limit(context) == DEPLOYMENT_LIMIT else None
+    found = gates and _limit(context) == DEPLOYMENT_LIMIT
+    return Found(gates, {"limit": DEPLOYMENT_LIMIT}, sure=True) if found else None
 
 
 def _busy_workflow(context: FindingContext) -> Found | None:
@@ -188,6 +205,7 @@ PERSISTENCE_THROTTLED = Finding(
     "are idle. An empty backlog is expected here and proves nothing.",
     actions=(
         Action("raise_persistence_limit", ActionType.CONFIGURE, "history", "Raise the persistence rate limit, if the database has capacity for it. More workers do not help.", 0.8, "medium"),
+        Action("find_calls", ActionType.ALERT, "history", "Find what makes so many database calls: a burst of load, a large clean-up, or calls that are retried.", 0.6),
     ),
     logs=("rate limit",),
     looks_like=("rate_limited", "Here the server refuses its own database calls (PersistenceLimit); there it refuses requests and polls."),
@@ -199,6 +217,7 @@ RATE_LIMITED = Finding(
     "[, most often {operation:code}]. Polls are refused too, so workers starve while idle.",
     actions=(
         Action("raise_request_limit", ActionType.CONFIGURE, "frontend", "Raise the namespace's request rate limit, or reduce the calls. More workers only poll more.", 0.85, "medium"),
+        Action("find_callers", ActionType.ALERT, "clients", "Find who sends so many requests, and whether they retry faster than the server can answer.", 0.6),
     ),
     logs=("rate limit",),
     looks_like=("busy_workflow", "Here a limit refuses requests for many workflows; there one workflow refuses its own (BusyWorkflow)."),
@@ -209,7 +228,7 @@ WORKER_DEPLOYMENT_LIMIT = Finding(
     cause="The namespace has as many worker deployments or versions as {limit:code} allows, so polls of a new one are refused and "
     "tried again. Older versions work on.",
     actions=(
-        Action("remove_versions", ActionType.CONFIGURE, "workers", "Delete worker deployments or versions that are not needed, or raise the namespace's limit on them.", 0.85),
+        Action("remove_versions", ActionType.CONFIGURE, "workers", "Delete worker deployments or versions that are not needed, or raise the namespace's limit on them.", 0.85, "medium"),
     ),
     looks_like=("rate_limited", "Here the cause of the refusals is WorkerDeploymentLimits; there it is a rate."),
 )  # fmt: skip

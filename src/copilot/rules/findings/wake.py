@@ -1,4 +1,4 @@
-"""What is said of a cause when it is no longer over its limit: it is past only when it is seen to be gone.
+"""What is reported of a cause when it is no longer over its limit: it is past only when it is seen to be gone.
 
 Below its limit is not gone: a request that fails now and then, because a connection still hangs, is the same incident.
 """
@@ -6,7 +6,15 @@ Below its limit is not gone: a request that fails now and then, because a connec
 from collections.abc import Iterable
 from typing import Literal
 
-from copilot.rules.findings.registry import BY_NAME, EXPLAINS, LOOK_BY_HAND, NOT_OVER, WAIT_AND_SEE, without_actions
+from copilot.rules.findings.registry import (
+    BY_NAME,
+    EXPLAINS,
+    LOOK_BY_HAND,
+    NOT_OVER,
+    WAIT_AND_SEE,
+    action,
+    without_actions,
+)
 from copilot.rules.gates.context import RECOVERY_MARGIN
 from copilot.rules.gates.registry import COUNTS_EVENTS
 from copilot.rules.model import ActionType, Detected, GateResult, OfferedAction, Severity
@@ -16,6 +24,14 @@ def still_seen(cause: Detected, gates: Iterable[GateResult]) -> bool:
     """Whether one of the cause's gates is firing, could not be judged because its input is missing, is close to its
     threshold, or still counts an event."""
     return any(_still(gate) for gate in gates if gate.name in cause.contributing_factors)
+
+
+def as_remembered(cause: Detected, gates: Iterable[GateResult]) -> Detected:
+    """A cause that is still the best guess: what is risky to do is not advised where none of its gates is firing."""
+    if any(gate.fired and not gate.unjudged for gate in gates if gate.name in cause.contributing_factors):
+        return cause
+    safe = (a for a in cause.actions if (known := action(cause.finding, a.key)) and known.risk == "low")
+    return cause.model_copy(update={"actions": tuple(safe)})
 
 
 def may_come_back(cause: Detected) -> bool:
@@ -39,8 +55,8 @@ def as_past(cause: Detected) -> Detected:
 def as_fading(cause: Detected) -> Detected:
     """A cause that is within its limits and not seen to be gone: what can be looked at stays advised, nothing else."""
     finding = BY_NAME.get(cause.finding)
-    looks = {action.key for action in finding.actions if action.kind is ActionType.ALERT} if finding else set()
-    offered = tuple(action for action in cause.actions if action.key in looks)
+    looks = {known.key for known in finding.actions if known.kind is ActionType.ALERT} if finding else set()
+    offered = tuple(known for known in cause.actions if known.key in looks)
     return _milder(cause, "fading", offered or (OfferedAction(key=NOT_OVER.key),))
 
 

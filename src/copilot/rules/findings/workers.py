@@ -80,6 +80,8 @@ def _workflow_task_failures(context: FindingContext) -> Found | None:
         return None
     if context.firing(*SERVER_REFUSES, *SERVER_SLOW):
         return Found(gates, present(of_server=True))
+    failed = ("workflow_tasks.failed_per_sec", "worker_tasks.workflow_task_failures_per_sec")
+    code_fails = bool(context.view.stuck_for_sec) or any(context.value(i) for i in failed)
     row = context.top_row("worker_tasks.workflow_task_failures_per_sec")
     reason = context.top_label("workflow_tasks.failed_per_sec", "failure")
     if row:
@@ -87,7 +89,8 @@ def _workflow_task_failures(context: FindingContext) -> Found | None:
     else:
         seen = present(reason=reason) or _remembered(context)
     mismatch = "determinis" in str(seen.get("reason", "")).lower()
-    return Found(gates, present(own=True, mismatch=mismatch, minutes=bool(context.view.stuck_for_sec)) | seen)
+    evidence = present(own=True, mismatch=mismatch, minutes=bool(context.view.stuck_for_sec)) | seen
+    return Found(gates, evidence, sure=code_fails and context.settled("workflow_task_failures"))
 
 
 def _remembered(context: FindingContext) -> Evidence:
@@ -227,6 +230,7 @@ WORKFLOW_TASK_FAILURES = Finding(
     "them and says why.]",
     actions=(
         Action("roll_back_workers", ActionType.RESTART, "workers", "Roll back the last worker release. Stuck executions then continue by themselves; do not terminate them.", 0.8, "medium"),
+        Action("read_worker_log", ActionType.ALERT, "workers", "Find in the workers' log why workflow tasks fail or time out, before anything is changed.", 0.7),
     ),
     logs=("nondeterminism", "panic", "message too large"),
     looks_like=("retry_storm", "Here workflow tasks fail, which is workflow code; there activities do."),
