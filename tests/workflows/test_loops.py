@@ -130,4 +130,5 @@ async def test_the_command_line_prints_them_and_exits_with_one_if_a_loop_does_no
         ("observe-east", "not started"),
         ("scheduled-east", "not started"),
         ("prune-east", "not started"),
+        ("executions-east", "not started"),
     ]
