@@ -36,7 +36,8 @@ def test_workers_come_by_queue_those_in_trouble_first() -> None:
         row("b"),
         row("c", activity=full),
         row("d", state=WorkerState.STALE, activity=full),
-        row("e", workflow=Executor(slots=10)),
+        row("e", workflow=Executor(slots=10), last_heartbeat=NOON.add(seconds=31)),
+        row("g", workflow=Executor(slots=10), last_heartbeat=NOON.add(seconds=1)),
         row("f", workflow=Executor(used=500, pollers=1)),
     )
     assert [(w.task_queue, w.instance, w.trouble) for w in found.workers] == [
@@ -45,9 +46,10 @@ def test_workers_come_by_queue_those_in_trouble_first() -> None:
         ("orders", "e", ("no pollers",)),
         ("orders", "b", ()),
         ("orders", "f", ()),
+        ("orders", "g", ()),
         ("billing", "a", ()),
     ]
-    assert workers_sentence(found) == "5 workers with heartbeats, 3 in trouble."
+    assert workers_sentence(found) == "6 workers with heartbeats, 3 in trouble."
     assert [w.instance for w in found.chosen(task_queue="billing")] == ["a"]
 
 
