@@ -20,7 +20,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from copilot.loops.definitions import assess_id
 from copilot.loops.observe import ObserveClusterWorkflow
-from copilot.loops.starter import LOGGING, NOTIFYING, PRUNING, SCHEDULING
+from copilot.loops.starter import INSPECTING, LOGGING, NOTIFYING, PRUNING, SCHEDULING
 from copilot.rules.evaluate import Context, evaluate
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation
@@ -30,7 +30,7 @@ from tests.agents.model_server import ModelServer, answers
 from tests.fakes.memory_store import MemoryStore
 from tests.notify.standin import OK
 from tests.workflows.assessing import Assessing
-from tests.workflows.conftest import Observed, a_cluster
+from tests.workflows.conftest import Observed, a_cluster, reading_executions
 from tests.workflows.test_notify import hooked, sent
 
 HERE = Path(__file__).parent
@@ -135,6 +135,22 @@ async def logs(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
             }
 
 
+async def inspected(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
+    """Two inspections, one that cannot be stored, a new run; cancelled."""
+    often = replace(INSPECTING, interval_sec=lambda _: 1)
+    observed.executions, loop = reading_executions(observed.client), observed.other(often)
+    async with observed.worker():
+        await observed.start(often, ticks_per_run=4)
+        run = (await loop.describe()).run_id
+        await observed.cycles(2, often)
+        observed.store.away = True
+        await observed.failure(often)
+        observed.store.away = False
+        await observed.until(lambda status: status.runs >= 2, often)
+        await _cancelled(loop)
+        return {"executions": observed.client.get_workflow_handle(loop.id, run_id=run), "executions-cancelled": loop}
+
+
 async def pruned(observed: Observed) -> dict[str, WorkflowHandle[Any, Any]]:
     """One that fails, one that does not, and a new run; cancelled."""
     often = replace(PRUNING, interval_sec=lambda _: 1)
@@ -236,7 +252,7 @@ async def _cancelled(loop: WorkflowHandle[Any, Any]) -> None:
 
 
 RECORDINGS: tuple[Recording, ...] = (
-    steady, store_away, asked, blind, scheduled, logs, pruned, notified, cancelled, explained,
+    steady, store_away, asked, blind, scheduled, logs, pruned, inspected, notified, cancelled, explained,
 )  # fmt: skip
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ class DevServer:
     metrics_url: str
     client: Client
     process: asyncio.subprocess.Process
+    ui_url: str = ""
 
     async def namespace(self, name: str) -> Client:
         """A new namespace."""
@@ -64,18 +65,20 @@ async def process(*argv: str, env: dict[str, str] | None = None) -> AsyncIterato
 
 
 @asynccontextmanager
-async def dev_server(folder: Path, *config: str) -> AsyncIterator[DevServer]:
-    """A dev server with these dynamic config values (`key=value`)."""
-    port, http_port, metrics_port = free_ports(3)
+async def dev_server(folder: Path, *config: str, ui: bool = False) -> AsyncIterator[DevServer]:
+    """A dev server with these dynamic config values (`key=value`), and with Temporal's UI if wanted."""
+    port, http_port, metrics_port, ui_port = free_ports(4)
     argv: Sequence[str] = (
-        *(str(temporal_binary()), "server", "start-dev", "--headless", "--db-filename", str(folder / "t.db")),
+        *(str(temporal_binary()), "server", "start-dev", "--db-filename", str(folder / "t.db")),
+        *(("--ui-port", str(ui_port)) if ui else ("--headless",)),
         *("--port", str(port), "--http-port", str(http_port), "--metrics-port", str(metrics_port)),
         *(word for value in config for word in ("--dynamic-config-value", value)),
     )
     async with process(*argv) as server:
         address = f"127.0.0.1:{port}"
         client: Client = await answered(lambda: Client.connect(address))
-        yield DevServer(address, f"http://127.0.0.1:{metrics_port}/metrics", client, server)
+        metrics = f"http://127.0.0.1:{metrics_port}/metrics"
+        yield DevServer(address, metrics, client, server, f"http://127.0.0.1:{ui_port}")
 
 
 async def start_on(client: Client, queues: Sequence[str]) -> None:

@@ -22,6 +22,7 @@ from copilot.embedded.temporal import frontend_healthy, temporal_binary
 from copilot.errors import StoreError
 from copilot.logs.patterns import PatternBook
 from copilot.loops.activities.explain import ExplainActivities
+from copilot.loops.activities.inspect import InspectActivities
 from copilot.loops.activities.notify import NotifyActivities
 from copilot.loops.activities.observe import LogActivities, ObserveActivities, WatchedLogs
 from copilot.loops.activities.schedule import PruneActivities, ScheduleActivities
@@ -41,6 +42,7 @@ from copilot.settings.load import Settings, WorkerSettings
 from copilot.settings.notify import NotifySettings, StateName
 from copilot.sources.knowledge.local import LocalKnowledge
 from copilot.sources.logs.file import FileLogs
+from copilot.sources.temporal.executions import ExecutionsReader
 from copilot.store.base import Store
 from tests.evaluations import signals
 from tests.fakes.memory_store import MemoryStore
@@ -97,6 +99,10 @@ class BreakableStore(MemoryStore):
         self._reached()
         return await super().prune(*args, **named)
 
+    async def save_inspection(self, *args: Any) -> None:
+        self._reached()
+        await super().save_inspection(*args)
+
     async def latest_assessment(self, cluster: str) -> HealthAssessment | None:
         self._reached()
         return await super().latest_assessment(cluster)
@@ -132,6 +138,7 @@ class Observed:
     database: Store | None = None
     log_file: Path | None = None
     channels: Sequence[NotifySettings] = ()
+    executions: ExecutionsReader | None = None
     queue: str = ""
 
     def __post_init__(self) -> None:
@@ -172,6 +179,7 @@ class Observed:
             ExplainActivities(deps.store, LocalKnowledge()),
             ScheduleActivities(deps.store, LoopLive(self.client)),
             PruneActivities(deps.store, retention_days=7),
+            InspectActivities({name: self.executions} if self.executions else {}, deps.store),
             NotifyActivities(tuple(self.channels), {c.name: channel(c) for c in self.channels}),
             release=release,
         )
@@ -268,6 +276,13 @@ async def eventually(ask: Callable[[], Awaitable[T | None]], within: float = 120
 def watched(name: str) -> ClusterSettings:
     """A cluster as settings allow it."""
     return ClusterSettings(name=name, temporal=WatchedTemporal(address="127.0.0.1:1"))
+
+
+def reading_executions(client: Client) -> ExecutionsReader:
+    """A reader of the executions on the client's own server."""
+    address = client.service_client.config.target_host
+    cluster = ClusterSettings(temporal=WatchedTemporal(address=address, namespaces=("default",)))
+    return ExecutionsReader(cluster, redact=str)
 
 
 def a_cluster(**settings: float) -> ClusterSettings:

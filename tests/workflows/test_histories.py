@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_there_is_a_history_of_every_workflow() -> None:
     names = {file.stem.partition("-")[0] for file in HISTORIES}
-    assert names == {"observe", "scheduled", "logs", "prune", "notify", "assess", "store"}
+    assert names == {"observe", "scheduled", "logs", "prune", "executions", "notify", "assess", "store"}
     assert len(WORKFLOWS) == len(names)
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from copilot.cli.main import app
 from copilot.cli.status import print_loops
 from copilot.errors import StartError
-from copilot.loops.definitions import log_watcher_id, observe_id, prune_id, scheduled_id
+from copilot.loops.definitions import executions_id, log_watcher_id, observe_id, prune_id, scheduled_id
 from copilot.loops.live import LoopReport, loop_reports
 from copilot.loops.starter import LOGGING, PRUNING, SCHEDULING, start_loops
 from copilot.settings.clusters import TemporalSettings
@@ -28,18 +28,20 @@ NOBODY = TemporalSettings(address="127.0.0.1:1")
 async def test_every_loop_of_a_cluster_is_reported_with_its_problem(client: Client) -> None:
     observed = Observed(client, a_cluster(assess_every_sec=4.0))
     settings, name = observed.settings(), observed.cluster.name
-    assert [(loop.state, loop.well) for loop in await loop_reports(settings)] == [("not started", False)] * 3
+    assert [(loop.state, loop.well) for loop in await loop_reports(settings)] == [("not started", False)] * 4
     await observed.start()
     await observed.start(SCHEDULING)
     reports = await loop_reports(settings)
-    assert [loop.workflow_id for loop in reports] == [observe_id(name), scheduled_id(name), prune_id(name)]
+    assert [loop.workflow_id for loop in reports] == [
+        *(loop_id(name) for loop_id in (observe_id, scheduled_id, prune_id, executions_id))
+    ]
     assert (reports[0].state, reports[0].well) == ("running", False)
     assert "does `copilot worker` run" in reports[0].problem
     observed.store.away = True
     async with observed.worker():
         await observed.cycles(2)
         await observed.start(PRUNING)
-        observing, scheduling, pruning = await loop_reports(settings, name)
+        observing, scheduling, pruning, _ = await loop_reports(settings, name)
         assert (pruning.well, pruning.cycles) == (True, 0)
         assert observing.well
         assert scheduling.well
@@ -52,7 +54,9 @@ async def test_every_loop_of_a_cluster_is_reported_with_its_problem(client: Clie
 
         assert "the state store is away" in await eventually(problem)
         await observed.loop.terminate()
-    assert [loop.state for loop in await loop_reports(settings)] == ["terminated", "running", "running"]
+    assert [loop.state for loop in await loop_reports(settings)] == [
+        *("terminated", "running", "running", "not started")
+    ]
     assert await loop_reports(settings, "another") == []
 
 
@@ -66,16 +70,18 @@ async def test_a_cluster_with_logs_has_a_loop_that_reads_them(client: Client, tm
     settings = observed.settings(cluster, watched("without"))
     started = await start_loops(settings)
     assert [loop.workflow_id for loop in started] == [
-        *(loop_id(name) for loop_id in (observe_id, scheduled_id, log_watcher_id, prune_id)),
-        *(loop_id("without") for loop_id in (observe_id, scheduled_id, prune_id)),
+        *(loop_id(name) for loop_id in (observe_id, scheduled_id, log_watcher_id, prune_id, executions_id)),
+        *(loop_id("without") for loop_id in (observe_id, scheduled_id, prune_id, executions_id)),
     ]
 
     async def forgotten() -> list[str] | None:
         again = await start_loops(observed.settings(cluster))
         found = [loop.workflow_id for loop in again if loop.outcome == "forgotten"]
-        return sorted(found) if len(found) == 3 else None
+        return sorted(found) if len(found) == 4 else None
 
-    assert await eventually(forgotten) == ["observe-without", "prune-without", "scheduled-without"]
+    assert await eventually(forgotten) == [
+        *("executions-without", "observe-without", "prune-without", "scheduled-without")
+    ]
     await observed.start(LOGGING)
     async with observed.worker():
         await observed.cycles(2, LOGGING)
@@ -124,4 +130,5 @@ async def test_the_command_line_prints_them_and_exits_with_one_if_a_loop_does_no
         ("observe-east", "not started"),
         ("scheduled-east", "not started"),
         ("prune-east", "not started"),
+        ("executions-east", "not started"),
     ]

@@ -14,6 +14,9 @@ from copilot import pipeline
 from copilot.api.app import create_app
 from copilot.api.deps import Deps
 from copilot.api.openapi import EXAMPLES
+from copilot.inspection.executions import Execution, ExecutionsKind, Group, Inspection, Part
+from copilot.inspection.links import Links
+from copilot.inspection.workers import Executor, WorkerRow, WorkersListed
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation, ReportedState
 from copilot.rules.signals.change import Change
@@ -25,7 +28,7 @@ RECORDING = "workers-down"
 REQUESTS = (
     "/status", "/status/services", "/status/issues", "/status/summary", "/status/timeline", "/status/evaluation",
     "/signals/matching.backlog_count", "/logs/patterns", "/targets", "/clusters", "/incidents", "/incidents/FIRST",
-    "/runbooks", "/runbooks/no_pollers", "/models", "/changes", "/healthz", "/readyz",
+    "/runbooks", "/runbooks/no_pollers", "/models", "/changes", "/executions", "/workers", "/healthz", "/readyz",
     "/status/timeline?start=yesterday",
 )  # fmt: skip
 MAX_ITEMS = 2
@@ -65,6 +68,8 @@ async def examples() -> dict[str, Any]:
     await store.save_snapshots([pipeline.snapshot(e, Memory(), context) for e in past])
     await store.save_changes([_deploy(context.cluster, past[-1].time.subtract(minutes=4))])
     now = past[-1].time.add(milliseconds=4_200)
+    for kind, document in (("executions", executions), ("workers", workers)):
+        await store.save_inspection(context.cluster, kind, now, document(context.cluster, now))
     deps = Deps(store=store, live=_Loop(past[-1]), clusters=(context.cluster,), now=lambda: now, elapsed=lambda: 0.0)
     app = create_app(deps)
     await app.state.live.refresh(context.cluster)
@@ -86,6 +91,29 @@ async def examples() -> dict[str, Any]:
 def _deploy(cluster: str, at: Instant) -> Change:
     return Change(cluster=cluster, at=at, kind="deploy", text="checkout 1.4.2", who="github-actions",
                   deployment="checkout", build="b42", link="https://ci.example.com/runs/4711")  # fmt: skip
+
+
+def executions(cluster: str, now: Instant) -> dict[str, Any]:
+    """One execution that reports problems."""
+    links, query = Links("http://127.0.0.1:8233", "default"), "TemporalReportedProblems IS NOT NULL"
+    of = {"workflow_type": "Checkout", "task_queue": "orders", "cause": "WorkflowWorkerUnhandledFailure"}
+    since, run = now.subtract(minutes=9), "01a22f86-a1cd-7f0a-a9d8-b32b43af29ac"
+    one = Execution(workflow_id="cart-17", run_id=run, started=since.subtract(minutes=1), since=since,
+                    url=links.execution("cart-17", run), **of)  # fmt: skip
+    group = Group(count=1, first=since, queue_url=links.task_queue("orders"), **of)
+    part = Part(kind=ExecutionsKind.REPORTED_PROBLEMS, namespace="default", query=query, url=links.executions(query),
+                count=1, groups=(group,), executions=(one,), read_at=now)  # fmt: skip
+    return Inspection(cluster=cluster, time=now, parts=(part,)).model_dump(mode="json")
+
+
+def workers(cluster: str, now: Instant) -> dict[str, Any]:
+    """One worker."""
+    executor = Executor(used=12, slots=100, pollers=5, processed=4_100)
+    row = WorkerRow(namespace="default", task_queue="orders", instance="5f1c", identity="12@node-1", host="node-1",
+                    sdk="temporal-python 1.35.0", deployment="orders", build="b42", started=now.subtract(hours=3),
+                    last_heartbeat=now.subtract(seconds=20), workflow=executor, activity=executor, cpu=0.31, memory=0.5,
+                    cache=212, cache_hits=9_000, cache_misses=4)  # fmt: skip
+    return WorkersListed(cluster=cluster, time=now, workers=(row,)).model_dump(mode="json")
 
 
 def _shortened(value: Any, name: str = "") -> Any:

@@ -55,8 +55,12 @@ def executions_sentence(found: Inspection, now: Instant) -> str:
     said = executions_sentences(found, now)
     if said:
         return " ".join(said)
-    known = any(p.count is not None for p in found.parts)
-    return "No execution is known to be in trouble." if known else "Nothing was read yet."
+    unread = [p for p in found.parts if p.problem]
+    if unread and len(unread) == len(found.parts):
+        return f"The executions cannot be read now: {unread[0].problem}."
+    if any(p.count is not None for p in found.parts):
+        return f"No execution is known to be in trouble{', not all could be read' if unread else ''}."
+    return "Nothing was read yet."
 
 
 def workers_sentence(found: WorkersListed) -> str:

@@ -8,6 +8,8 @@ from whenever import Instant
 
 KEEP_GONE_SEC = 3600.0
 OFTEN = 3
+FIRST_POLLS_SEC = 30.0
+"""A worker's first heartbeat may come before its first poll."""
 MOST_WORKERS = 1_000
 
 
@@ -113,12 +115,13 @@ def _judged(row: WorkerRow, every: Iterable[WorkerRow]) -> WorkerRow:
         for other in every
     )
     live = row.state is WorkerState.LIVE
+    settled = row.started is None or (row.last_heartbeat - row.started).total("seconds") > FIRST_POLLS_SEC
     kinds = {"workflow": row.workflow, "activity": row.activity, "nexus": row.nexus}
     trouble = {
         "its heartbeat is overdue": row.state is WorkerState.STALE,
         f"started again {restarts} times within an hour": row.state is not WorkerState.GONE and restarts >= OFTEN,
         **{f"all {kind} slots are in use": live and each.full for kind, each in kinds.items()},
-        "no pollers": live and not any(each.pollers for each in kinds.values()),
+        "no pollers": live and settled and not any(each.pollers for each in kinds.values()),
     }
     said = tuple(text for text, so in trouble.items() if so)
     return row.model_copy(update={"restarts": restarts, "trouble": said})

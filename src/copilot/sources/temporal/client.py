@@ -82,7 +82,8 @@ async def watched_client(temporal: WatchedTemporal) -> Client:
 class RateLimitedClient:
     """Read-only calls of the workflow service, ten started per second, at most ten at a time. `calls` counts them."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, calls_per_sec: float = CALLS_PER_SEC) -> None:
+        self._pause_sec = 1.0 / calls_per_sec
         self._service = client.workflow_service
         self.calls = 0
         self._slots = asyncio.Semaphore(CONCURRENT_CALLS)
@@ -119,7 +120,7 @@ class RateLimitedClient:
         loop = asyncio.get_running_loop()
         async with self._lock:
             await asyncio.sleep(max(0.0, self._next - loop.time()))
-            self._next = loop.time() + 1.0 / CALLS_PER_SEC
+            self._next = loop.time() + self._pause_sec
             self.calls += 1
 
     async def server_facts(self) -> ServerFacts:

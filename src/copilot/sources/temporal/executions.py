@@ -17,7 +17,6 @@ from temporalio.api.workflowservice.v1 import (
     ListNamespacesRequest,
     ListWorkflowExecutionsRequest,
 )
-from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 from whenever import Instant
 
@@ -26,7 +25,7 @@ from copilot.inspection.executions import Execution, ExecutionsKind, Inspection,
 from copilot.inspection.links import Links, ui_of
 from copilot.rules.signals.readings import MissingCode
 from copilot.settings.clusters import ClusterSettings, WatchedTemporal
-from copilot.sources.temporal.client import RateLimitedClient, rpc_error, watched_client
+from copilot.sources.temporal.client import RateLimitedClient, connect_config, rpc_error, watched_client
 from copilot.sources.temporal.discovery import SYSTEM_NAMESPACES
 
 CALLS_PER_NAMESPACE = 6
@@ -69,20 +68,20 @@ class ExecutionsReader:
     """Reads one cluster. `redact` cleans names; an id that it changes is left out. SettingsError where the cluster's
     profile cannot be read."""
 
-    def __init__(self, cluster: ClusterSettings, *, redact: Callable[[str], str], client: Client | None = None) -> None:
+    def __init__(
+        self, cluster: ClusterSettings, *, redact: Callable[[str], str], calls: RateLimitedClient | None = None
+    ) -> None:
         self._cluster = cluster
         self._temporal = cluster.temporal or WatchedTemporal()
         self._redact = redact
-        self._client = client
-        self._calls: RateLimitedClient | None = None
+        self._calls = calls
 
     async def inspect(self, before: Inspection | None, now: Instant) -> Inspection:
         """The executions at `now`. What cannot be read, or is not due, keeps its answer from `before`."""
-        if self._client is None:
-            self._client = await watched_client(self._temporal)
-        calls = self._calls = self._calls or RateLimitedClient(self._client)
+        if (calls := self._calls) is None:
+            calls = self._calls = RateLimitedClient(await watched_client(self._temporal))
         before = before or Inspection(cluster=self._cluster.name, time=now)
-        namespaces, listed_at, problem = await self._namespaces(calls, self._client.namespace, before, now)
+        namespaces, listed_at, problem = await self._namespaces(calls, before, now)
         last = {p.key: p for p in before.parts if p.namespace in namespaces}
         memory = {name: before.memory.get(name, NamespaceMemory()) for name in namespaces}
         turn = sorted(namespaces, key=lambda name: (max(memory[name].tried.values(), default=Instant.MIN), name))
@@ -132,13 +131,14 @@ class ExecutionsReader:
         return self._redact(name)
 
     async def _namespaces(
-        self, calls: RateLimitedClient, own: str, before: Inspection, now: Instant
+        self, calls: RateLimitedClient, before: Inspection, now: Instant
     ) -> tuple[tuple[str, ...], Instant | None, str]:
         """The namespaces to read, when they were listed, and why they could not be."""
         if self._temporal.namespaces:
             return self._temporal.namespaces, None, ""
         if before.listed_at is not None and (now - before.listed_at).total("seconds") < LIST_NAMESPACES_SEC:
             return before.namespaces, before.listed_at, ""
+        own = connect_config(self._temporal).get("namespace") or self._temporal.namespace
         try:
             answer = await calls.call(ListNamespacesRequest(page_size=200), "the namespaces")
         except SourceError as error:
