@@ -54,7 +54,7 @@ async def test_a_prometheus_that_scrapes_cloud_gives_its_newest_minute_and_nothi
                 served.body = page(minute)
                 await server.until(f"timestamp(temporal_cloud_v1_action_limit) == {minute.timestamp()}")
             settings = {"namespaces": [SHOP], "metrics": "prometheus"}
-            watching = ClusterSettings(cloud=settings, prometheus={"url": server.url})  # type: ignore[arg-type]
+            watching = ClusterSettings(cloud=settings, prometheus={"url": server.url})
             check = await check_cloud(watching)
             source = bootstrap.cloud_source(watching, bootstrap.CloudAccounts([watching]))
             signals = await source.read(Instant.now())
@@ -77,7 +77,7 @@ async def test_doctor_reads_the_account_once_and_says_what_is_wrong() -> None:
         endpoint.keys = {"key": 403}
         refused = await check_cloud(cluster(endpoint.url))
         assert refused.fix == "set the API key of a service account with the role Metrics Read-Only"
-    nothing = await check_cloud(ClusterSettings(cloud={"namespaces": [SHOP]}))  # type: ignore[arg-type]
+    nothing = await check_cloud(ClusterSettings(cloud={"namespaces": [SHOP]}))
     assert "there is no API key" in nothing.found
 
 

@@ -40,7 +40,9 @@ Each recording again, changed: readings dropped at random, read at a longer inte
 with), as a cluster with a twentieth and with twenty times the load (rates and counts of work with their breakdowns; not
 latencies, ages, ratios, pollers and slots), and without the workers' metrics. A longer interval keeps the recorded rate
 window, so such a run sees only a part of the time. Cause and bottleneck are judged where the label says they can be
-known.
+known. As a cluster of Temporal Cloud, a recording has what Cloud's metrics and the API have, at the samples' own times
+(Cloud's metrics come two minutes later), and in the second row the workers' metrics too; a limit of the database shows
+there as the rate limit that it causes.
 """
 
 

@@ -21,7 +21,7 @@ from copilot.rules.signals.taxonomy import SPECS
 
 Sample = tuple[str, Mapping[str, str], float]
 """Family, labels with the names of the table of signals, value."""
-_GAUGE_FALLS = "it falls to 0 when a task queue that nobody polls is unloaded"
+_GAUGE_FALLS = "it falls to 0 when a task queue without pollers is unloaded"
 SPECS_OF_CLOUD = tuple(
     replace(SPECS[i], expression=m.expression, breakdown=m.breakdown, source="metrics", emitted_by="", substitute=None)
     for i, m in cloud.CLOUD.items()
@@ -102,7 +102,7 @@ def cloud_signals(minute: CloudMinute, now: Instant) -> Signals:
     """The signals of a minute, which is already that of the wanted namespaces, at `now`.
 
     A family that is absent did not happen. Where the minute may lack series, what is absent is missing, and what is
-    there a lower bound. A backlog of 0 is missing while nobody polls, or tasks arrive where nobody does."""
+    there a lower bound. A backlog of 0 is missing without pollers, or while tasks arrive where none is."""
     view = _View(minute)
     why = Missing(code=MissingCode.ABSENT, detail=minute.incomplete or "not on the page")
     read = not minute.incomplete or bool(minute.samples)
@@ -128,7 +128,7 @@ def _unloaded(signals: Signals) -> Missing | None:
     if signals.value("matching.backlog_count") != 0:
         return None
     if signals.value("matching.unpolled_tasks_per_sec") or signals.value("poller.pending_polls") == 0:
-        return Missing(code=MissingCode.ABSENT, detail=f"the gauge is 0 while nobody polls: {_GAUGE_FALLS}")
+        return Missing(code=MissingCode.ABSENT, detail=f"the gauge is 0 and there are no pollers: {_GAUGE_FALLS}")
     return None
 
 

@@ -11,7 +11,7 @@ from copilot.rules.signals.limits import NEAR_SHARE
 from copilot.rules.signals.readings import Signals
 
 NEAR_FOR_SEC = 600.0
-"""So long a limit must be near before it is a finding: an hourly job comes and goes."""
+"""For this time a limit must be near before it is a finding: an hourly job comes and goes."""
 TREND_OVER_SEC = 1_800.0
 APART_SEC = 50.0
 LONGEST_LEFT_SEC = 86_400.0

@@ -76,8 +76,8 @@ def _not_found(context: GateContext) -> float:
 
 def _failing_in_all(context: GateContext) -> float:
     """Requests that create work and fail (1/s), where errors are counted without saying whose they are (Temporal Cloud).
-    They are the server's where nothing is done while workers poll, and answers are slow: a client's mistake is answered
-    at once, and other work goes on beside it."""
+    They are the server's where no work is completed while workers poll, and answers are slow: a client's mistake is
+    answered at once, and other work goes on beside it."""
     signals, slow_ms = context.signals, context.thresholds.frontend_latency_p99_ms / 2
     failed = signals.value(ALL_ERRORS)
     if not failed or signals.mentions("frontend.error_rate_per_sec"):
@@ -94,7 +94,7 @@ def _requests_rejected(context: GateContext) -> GateResult:
     `demand.requests_per_sec` ≥ `requests_rejected_share`, and at least `requests_rejected_min` of them in a window:
     requests that create work fail by the server's fault, or are not answered. A namespace that is not found while the
     database fails to read it counts as rejected. Of Temporal Cloud, whose `clients.all_errors_per_sec` has the clients'
-    mistakes in it, all failures count while nothing is done and answers are slow."""
+    mistakes in it, all failures count while no work is completed and answers are slow."""
     ids = ("demand.rejected_per_sec", "demand.requests_per_sec")
     hanging, not_found = unanswered(context.signals), _not_found(context)
     few = (hanging + not_found) * context.window_sec < context.thresholds.requests_rejected_min
