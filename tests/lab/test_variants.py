@@ -4,8 +4,9 @@ import pytest
 
 from copilot.rules.signals.readings import BreakdownRow, MissingCode
 from copilot.rules.signals.taxonomy import SPECS
+from lab.cloud import KEPT, of_cloud
 from lab.recorded_run import RecordedRun, load_run
-from lab.variants import dropped, loaded, scales_with_load, thinned, variants, without_sdk
+from lab.variants import CLOUD, dropped, loaded, scales_with_load, thinned, variants, without_sdk
 from tests.lab.runs import RECORDED, run
 
 
@@ -75,10 +76,21 @@ def test_without_sdk_metrics_nothing_of_the_workers_is_left_nor_expected(recorde
 
 def test_a_minute_between_reads_is_tried_only_on_long_faults() -> None:
     assert [v.kind for v in variants(run())].count("every 60 s") == 6
-    assert {v.kind for v in variants(run()) if not v.sources} == {"no SDK metrics"}
+    assert {v.kind for v in variants(run()) if not v.sources} == {"no SDK metrics", CLOUD}
     short = run()
     marks = short.taken.marks.model_copy(update={"after": short.taken.marks.fault.add(seconds=200)})
     taken = short.taken.model_copy(update={"marks": marks})
     kinds = [v.kind for v in variants(RecordedRun(taken, short.header, short.ticks))]
     assert kinds.count("every 60 s") == 0
     assert kinds.count("every 30 s") == 3
+
+
+def test_a_run_of_temporal_cloud_has_nothing_that_only_a_server_page_has(recorded: RecordedRun) -> None:
+    tick, plain = recorded.ticks[-1], of_cloud(recorded).ticks[-1]
+    assert plain.readings.keys() <= KEPT
+    assert plain.targets == {}
+    assert plain.value("matching.backlog_count") == tick.value("matching.backlog_count")
+    errors = [tick.value(i) or 0.0 for i in ("frontend.error_rate_per_sec", "clients.mistakes_per_sec")]
+    assert plain.value("clients.all_errors_per_sec") == sum(errors), "whose fault they are, Cloud does not say"
+    assert all(set(r.labels) == {"namespace"} for r in plain.rows("poller.pending_polls"))
+    assert "worker_tasks.activity_failures_per_sec" in of_cloud(recorded, sdk=True).ticks[-1].readings
