@@ -76,7 +76,8 @@ class StatusChange(ChangeLine):
 
 class StatusForecast(BaseModel):
     """What becomes of a task queue's backlog at the present rate. `drains_in_sec`: between how many seconds; null: it
-    does not drain. `more_dispatch`: by which share more tasks must be dispatched for it not to grow; null: it drains."""
+    does not drain. `more_dispatch`: by which share more tasks must be dispatched for it not to grow; null: it drains.
+    """
 
     namespace: str
     task_queue: str
