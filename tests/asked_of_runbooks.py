@@ -64,9 +64,18 @@ def _named() -> Iterator[Signals]:
 _OLD = {"demand.tasks_added_per_sec": 0.0, "matching.tasks_dispatched_per_sec": 0.0, "matching.backlog_count": 5.0,
         "matching.workflow_backlog_age_sec": 90_000.0}  # fmt: skip
 
+
+def _builds(signals: Signals) -> Signals:
+    """One build fails workflow tasks, another on the same queue does not."""
+    shares = {"shop:b42": 0.3, "shop:b41": 0.0}
+    rows = tuple(BreakdownRow(labels={**QUEUE, "worker_version": v}, value=s) for v, s in shares.items())
+    return signals.model_copy(update={"breakdowns": {"version.task_failure_ratio": rows}})
+
+
 # Faults that no recording here has.
 MADE: tuple[Signals, ...] = (
     blind(reachable=0.0),
+    _builds(healthy(workflow_tasks__failed_per_sec=2.0)),
     _versions(workers_down(60.0, poller__pending_polls=12.0)),
     with_queues(
         workers_down(60.0), orders={"matching.backlog_count": 48, "matching.workflow_backlog_age_sec": 60.0}

@@ -161,6 +161,10 @@ async def test_tasks_of_a_version_without_pollers_are_told_apart_from_the_versio
         assert set(by_version(signals, POLLERS)) == {"shop:v1", "shop:v2"}
         assert by_version(signals, POLLERS)["shop:v2"] >= 1
         assert signals.value("matching.backlog_count") == 5.0
+        routed = [c for c in signals.changes if c.kind == "routing"]
+        assert [(c.build, c.text) for c in routed] == [("v2", "`v2` became current in deployment `shop`, before: `v1`")]
+        assert {c.build for c in signals.changes if c.kind == "build"} == {"v1", "v2"}
+        assert all((signals.time - c.at).total("seconds") < 600 for c in signals.changes)
         assert signals.server is not None
         assert (signals.server.version[:2], signals.server.history_shards) == ("1.", 1)
 

@@ -20,9 +20,9 @@ def stamp(minutes: float) -> Timestamp:
 
 
 def version(build: str, created: float, current: float | None = None) -> Version:
-    last = {} if current is None else {"last_current_time": stamp(current)}
     of = WorkerDeploymentVersion(deployment_name="checkout", build_id=build)
-    return Version(deployment_version=of, create_time=stamp(created), **last)
+    last = None if current is None else stamp(current)
+    return Version(deployment_version=of, create_time=stamp(created), last_current_time=last)
 
 
 def worker(host: int, started: float, queue: str = "orders", sdk: str = "1.35.0") -> WorkerHeartbeat:

@@ -5,6 +5,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from copilot.rules.model import HealthAssessment
+from copilot.rules.signals.change import Change
 from copilot.rules.signals.logs import TOP_PATTERN
 from copilot.rules.signals.readings import LogPattern, Missing, MissingCode
 from tests.api.conftest import client
@@ -12,7 +13,7 @@ from tests.api.standin import Clock, ToldLoop, away_store, deps
 from tests.api.test_status import telling
 from tests.evaluations import NOON, evaluation, in_a_models_words
 from tests.web.chromium import open_page, served, watched
-from tests.web.stories import story
+from tests.web.stories import lived, story
 
 pytestmark = [pytest.mark.servers, pytest.mark.needs_debian("chromium")]
 
@@ -75,6 +76,29 @@ async def test_an_open_page_follows_its_verdicts_and_says_when_they_or_the_serve
         async with served(deps(loop, clock=clock), int(address.rpartition(":")[2])):
             await expect(seen.page.locator("#connection")).to_be_hidden()
             await expect(title).to_contain_text("Stressed")
+
+
+async def test_changes_are_marks_on_the_timeline_and_those_before_the_problem_a_list(browser: Browser) -> None:
+    store, loop, clock = await lived("critical")
+    began = loop.newest["default"].began
+    assert began is not None
+    deploys = [
+        Change(
+            cluster="default", at=began.subtract(minutes=n), kind="deploy", text=f"`v{n}`", task_queue=queue, link=link
+        )
+        for n, queue, link in ((1, "", ""), (5, "orders", "https://ci.example/5?a=<b>"), (90, "", ""))
+    ]
+    await store.save_changes(deploys)
+    async with served(deps(loop, store, clock)) as address, watched(browser) as seen:
+        await open_page(seen, address)
+        await expect(seen.page.locator(".timeline .change")).to_have_count(3)
+        before = seen.page.locator("ul.before li")
+        await expect(before).to_have_text(["5 min before: v5", "1 min before: v1"])
+        await expect(before.locator("a")).to_have_attribute("href", "https://ci.example/5?a=<b>")
+        await expect(seen.page.locator(".key .mark")).to_be_visible()
+        await seen.page.locator(".changes summary").first.click()
+        await expect(seen.page.locator("[data-key^='change '] code").last).to_have_text("v90")
+        seen.nothing_wrong()
 
 
 async def test_the_page_is_complete_without_javascript() -> None:

@@ -1,6 +1,7 @@
 """The bodies of the answers, where they are not a model of the rules themselves. A new field is one line in its model,
 and one in `fields` if it comes from the verdict."""
 
+from dataclasses import asdict
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
@@ -8,6 +9,7 @@ from whenever import Instant
 
 from copilot.explain.changes import before_words
 from copilot.explain.explanation import freshness
+from copilot.explain.gates import forecast_words
 from copilot.explain.processes import ProcessRow, process_rows, processes_sentence
 from copilot.rules.changes import ChangeBefore
 from copilot.rules.model import (
@@ -72,12 +74,26 @@ class StatusChange(ChangeLine):
     shares: tuple[str, ...]
 
 
+class StatusForecast(BaseModel):
+    """What becomes of a task queue's backlog at the present rate. `drains_in_sec`: between how many seconds; null: it
+    does not drain. `more_dispatch`: by which share more tasks must be dispatched for it not to grow; null: it drains.
+    """
+
+    namespace: str
+    task_queue: str
+    task_type: str
+    backlog: float
+    drains_in_sec: tuple[float, float] | None
+    more_dispatch: float | None
+    sentence: str
+
+
 class Status(ClusterLine):
     """The verdict with its evidence. Before the first evaluation the state is unknown and most fields are null.
     `explanation_note`: why no model explains, or when it did; empty where that needs no saying.
     `changes`: those of the 30 minutes before the first evidence of the present problem, the nearest to it first.
     `metrics_at`: when the minute began that the metrics are of, and `freshness` what that means, where they come late
-    (Temporal Cloud)."""
+    (Temporal Cloud). `recovery`: of backlogs whose trend is clear."""
 
     last_known_state: HealthState | None
     coverage: Coverage | None
@@ -95,6 +111,7 @@ class Status(ClusterLine):
     changes: list[StatusChange]
     metrics_at: Instant | None = None
     freshness: str = ""
+    recovery: list[StatusForecast] = []
 
 
 class Summary(VerdictHead):
@@ -261,6 +278,7 @@ def fields(view: VerdictView, because: str | None = None) -> dict[str, Any]:
         "changes": [_status_change(before) for before in view.changes],
         "metrics_at": e.signals.metrics_at if e else None,
         "freshness": freshness(e.signals) if e else "",
+        "recovery": [{**asdict(f), "sentence": forecast_words(f)} for f in (e.work.recovery if e else ())],
     }
 
 

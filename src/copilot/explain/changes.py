@@ -1,4 +1,4 @@
-"""Changes before a problem, in words: when, what, by whom. Never that one caused it: only a finding may say so."""
+"""Changes before a problem as sentences: when, what, by whom. Never that one caused it: only a finding may say so."""
 
 from collections.abc import Sequence
 

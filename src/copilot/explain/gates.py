@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Iterable
 
-from copilot.explain.numbers import listed, measure, sentence
+from copilot.explain.numbers import listed, measure, percent, sentence
 from copilot.explain.templates import fill
 from copilot.rules.gates.progress import FALLING_BEHIND
 from copilot.rules.gates.registry import BACKLOG, BY_NAME
 from copilot.rules.model import GateResult
+from copilot.rules.recovery import Forecast
 from copilot.rules.signals.readings import Signals
 
 _WITH_LIMIT = frozenset({"s", "ms", "1/s"})
@@ -85,3 +86,20 @@ def recovery_condition(gates: Iterable[GateResult], first: Collection[str] = ())
     rules = [(gate, rule) for gate in ranked if (rule := BY_NAME.get(gate.name)) is not None]
     conditions = list(dict.fromkeys(fill(rule.recovered_when, _values(gate)) for gate, rule in rules))
     return f"Recovered when {listed(conditions[:_MOST_CONDITIONS])}." if conditions else ""
+
+
+def forecast_words(forecast: Forecast) -> str:
+    """What becomes of a backlog, as a sentence: it drains in 9–14 min, or needs more dispatch."""
+    kind = f" ({forecast.task_type})" if forecast.task_type else ""
+    what = f"The backlog of `{forecast.task_queue}`{kind}" if forecast.task_queue else "The backlog"
+    if forecast.drains_in_sec is not None:
+        return f"{what} drains in {_between(*forecast.drains_in_sec)} at the present rate."
+    more = percent(max(0.01, round(forecast.more_dispatch or 0.0, 2)))
+    return f"{what} does not drain at the present rate: it needs about {more} more dispatch."
+
+
+def _between(soon: float, late: float) -> str:
+    """A range of times in the unit that fits its end."""
+    size, unit = next((each for each in ((3600.0, "h"), (60.0, "min")) if late >= 2 * each[0]), (1.0, "s"))
+    first, last = max(1, round(soon / size)), max(1, round(late / size))
+    return f"{first}–{last} {unit}" if first < last else f"about {last} {unit}"

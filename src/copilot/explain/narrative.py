@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from whenever import Instant
 
-from copilot.explain.gates import describe, recovery_condition, without_redundant
+from copilot.explain.gates import describe, forecast_words, recovery_condition, without_redundant
 from copilot.explain.numbers import bounded, brief, count, listed, lowered, measure, per_sec, rate, sentence, span
 from copilot.rules.components import OWN_GATES
 from copilot.rules.findings.queues import BACKLOG_DRAINING
@@ -32,6 +32,7 @@ COMPLETED_OF_ATTEMPTS = 0.4
 LOGS_WITHIN_SEC = 120.0
 SAME_TIME_SEC = 5.0
 _MOST_LOGS = 2
+_MOST_FORECASTS = 2
 _LOG_SERVICES = frozenset({"frontend", "history", "matching", "worker", "server", "internal-frontend"})
 _BAD_LEVELS = frozenset({"", "warn", "error", "fatal"})
 _LIMIT = {
@@ -265,7 +266,8 @@ class Words:
         if self._bad:
             first = self._issues[0].contributing_factors if self._issues else ()
             stays = "Check that it stays that way, and find out why it happened."
-            return recovery_condition(self._gates, first) or stays
+            said = [forecast_words(forecast) for forecast in self._e.work.recovery[:_MOST_FORECASTS]]
+            return " ".join((recovery_condition(self._gates, first) or stays, *said))
         ids = tuple(dict.fromkeys(i for f in self._issues for i in f.related_signals if i in SPECS))[:2]
         watch = listed([f"{SPECS[i].meaning} (`{i}`)" for i in ids])
         return f"Watch {watch}." if watch else "Watch that tasks are dispatched as fast as they are added."

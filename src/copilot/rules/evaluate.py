@@ -52,6 +52,7 @@ from copilot.rules.model import (
     Work,
     replay_line,
 )
+from copilot.rules.recovery import backlogs_learned, forecasts
 from copilot.rules.signals.credible import credible
 from copilot.rules.signals.readings import Signals
 from copilot.rules.state_machine import evaluate_health_state
@@ -131,6 +132,7 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
         starts, burst = signals.value("demand.starts_per_sec"), context.thresholds.burst_factor
         flows = {**view.queues, **view.own_queues, view.cluster.key: view.cluster}
         shares = {key: view.usual_share(flow) for key, flow in flows.items()}
+        learned["backlogs"] = backlogs_learned(memory.backlogs, backlog_flows(view), signals.time)
         learned |= {
             **demand_learned(after, starts, signals.time, since_sec, context.window_sec, burst),
             **slots_learned(memory, signals),
@@ -247,7 +249,7 @@ def _weak(detected: Detected) -> bool:
     return BY_NAME[detected.finding].weak
 
 
-def _work(decision: Decision) -> Work:
+def _work(decision: Decision, after: Memory) -> Work:
     view, workers = decision.context.view, decision.context.workers
     flows = backlog_flows(view)
     return Work(
@@ -265,6 +267,7 @@ def _work(decision: Decision) -> Work:
         no_pollers=workers.no_pollers,
         slots_exhausted=workers.slots_exhausted,
         full_slots=exhausted_slots(view),
+        recovery=forecasts(after.backlogs, flows, view.now) if after.last_usable == view.now else (),
     )
 
 
@@ -282,7 +285,7 @@ def evaluate(signals: Signals, memory: Memory, context: Context) -> tuple[Evalua
         bottleneck=decision.bottleneck,
         findings=decision.findings,
         services=services(decision.verdict.gates, decision.context.workers, signals, context.thresholds),
-        work=_work(decision),
+        work=_work(decision, after),
         processes=after.processes,
         began=after.began,
         signals=signals,

@@ -17,6 +17,7 @@ from whenever import Instant, TimeDelta
 from copilot.rules.flow import Flow, sanitized
 from copilot.rules.limits import NearLimit
 from copilot.rules.model import BottleneckClassification, Detected, HealthState, ReportedState
+from copilot.rules.recovery import Samples
 from copilot.rules.signals.readings import Frozen, Signals
 from copilot.rules.targets import Process
 from copilot.rules.thresholds import Thresholds
@@ -103,7 +104,7 @@ class Memory(Frozen):
     at the last tick, and `unanswered` whether requests stayed without an answer then; `processes` what is known of each
     target; `began` the first evidence of the present problem; `limits` those that are near, by signal; `metrics_at` the
     minute that the metrics of the last tick were of, where they come late; `server_versions` when each version of the
-    server was last seen."""
+    server was last seen; `backlogs` those of the last minutes, by flow."""
 
     version: int = MEMORY_VERSION
     state: HealthState | None = None
@@ -148,6 +149,7 @@ class Memory(Frozen):
     stuck_at: Instant | None = None
     began: Instant | None = None
     server_versions: dict[str, Instant] = Field(default_factory=dict)
+    backlogs: dict[str, Samples] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 from pydantic import ConfigDict, Field, FiniteFloat
 from whenever import Instant
 
+from copilot.rules.recovery import Forecast
 from copilot.rules.signals.readings import Frozen, Signals
 from copilot.rules.targets import Process
 
@@ -246,7 +247,8 @@ class QueueBacklog(Frozen):
 class Work(Frozen):
     """What an evaluation knows of work and who could do it. `backlog`: tasks on all queues that count. `queues`: those
     with a backlog, oldest first. `draining`: each is dispatched at least as fast as tasks are added. `no_pollers`,
-    `slots_exhausted`: None where nothing tells. `full_slots`: the type of slots that are all in use."""
+    `slots_exhausted`: None where nothing tells. `full_slots`: the type of slots that are all in use. `recovery`: what
+    becomes of backlogs at the present rate, where a trend is clear."""
 
     backlog: FiniteFloat | None = None
     queues: tuple[QueueBacklog, ...] = ()
@@ -254,6 +256,7 @@ class Work(Frozen):
     no_pollers: bool | None = None
     slots_exhausted: bool | None = None
     full_slots: str | None = None
+    recovery: tuple[Forecast, ...] = ()
 
 
 class Evaluation(Frozen):

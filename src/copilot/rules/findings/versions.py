@@ -65,7 +65,7 @@ def _version_failing(context: FindingContext) -> Found | None:
         evidence["unversioned"] = "yes"
     else:
         evidence["better_build"] = worst.better.partition(":")[2]
-    return Found(gates, evidence, worst.version, signals=(FAILURES,))
+    return Found(gates, evidence, worst.version, signals=(FAILURES,), sure=context.settled(VERSION_FAILING.name))
 
 
 VERSION_FAILING = Finding(
@@ -75,6 +75,7 @@ VERSION_FAILING = Finding(
     "workers fail {least:percent}]: the failures come with the build.",
     actions=(
         Action("route_back", ActionType.CONFIGURE, "workers", "Route new work to [build {better_build:code}][{unversioned:flag}unversioned workers]: `temporal worker deployment set-current-version --namespace {namespace:shell} --deployment-name {deployment:shell}[ --build-id {better_build:shell}][{unversioned:flag} --unversioned]`. Its workers still poll. Executions that are not pinned continue there by themselves; do not terminate them.", 0.9, "medium"),
+        Action("read_build_log", ActionType.ALERT, "workers", "Find in the log of a worker of build {build:code} why its tasks fail.", 0.7),
     ),
     logs=("nondeterminism", "panic", "message too large"),
     looks_like=("workflow_task_failures", "Here only one build fails, and another on the same queue does not; there nothing tells builds apart."),
