@@ -11,6 +11,7 @@ from copilot.explain import explained
 from copilot.explain.model.knowledge import question
 from copilot.pipeline import replay
 from copilot.rules.evaluate import Context, evaluate
+from copilot.rules.limits import NEAR_FOR_SEC
 from copilot.rules.model import Evaluation, Issue
 from copilot.rules.signals.readings import BreakdownRow, Signals
 from copilot.sources.recorded import read_recording
@@ -117,6 +118,11 @@ def _evaluations() -> Iterator[Evaluation]:
         aging = own_tasks(number * CONTEXT.interval_sec)
         evaluation, memory = evaluate(at(aging, number * CONTEXT.interval_sec), memory, CONTEXT)
         yield evaluation
+    memory = before
+    for number in range(5, 6 + int(NEAR_FOR_SEC / CONTEXT.interval_sec)):
+        near = at(healthy(limits__requests_used_share=0.9), number * CONTEXT.interval_sec)
+        evaluation, memory = evaluate(near, memory, CONTEXT)
+    yield evaluation
 
 
 @cache

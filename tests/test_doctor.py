@@ -354,7 +354,7 @@ async def test_a_real_cluster_has_every_signal_but_may_not_watch_itself(tmp_path
 
         with pytest.raises(StartError, match="--allow-self"):
             await start_loops(settings)
-        assert [loop.outcome for loop in await start_loops(settings, allow_self=True)] == ["started"] * 3
+        assert [loop.outcome for loop in await start_loops(settings, allow_self=True)] == ["started"] * 4
 
         absent = WatchedTemporal(address=real.address, namespace="absent")
         other = cluster.model_copy(update={"temporal": absent, "metrics": ()})

@@ -10,7 +10,7 @@ from copilot.cli.options import JsonOption, duration
 from copilot.cli.output import print_result, prose_width, wrapped
 from copilot.errors import SettingsError
 from copilot.rules.signals.expressions import leaves
-from copilot.rules.signals.spec import API, LOGS, SERVER_PAGE, SETUPS, WORKER_PAGE, Kind, SignalSpec
+from copilot.rules.signals.spec import API, CLOUD, LOGS, SERVER_PAGE, SETUPS, WORKER_PAGE, Kind, SignalSpec
 from copilot.rules.signals.taxonomy import SPECS
 
 KINDS: dict[Kind, str] = {
@@ -93,8 +93,8 @@ def _origin(spec: SignalSpec) -> str:
     names = {setup: name for name, setup in SETUPS.items()}
     if spec.source == "none":
         return f"nowhere: {spec.hint}"
-    if spec.source == "logs":
-        return names[LOGS]
+    if spec.source in ("logs", "cloud"):
+        return names[LOGS if spec.source == "logs" else CLOUD]
     api = names[API] if "api" in spec.source else ""
     metrics = names[SERVER_PAGE if spec.role == "server" else WORKER_PAGE]
     families = f"{metrics} {', '.join(families_of(spec))}" if spec.expression is not None else ""
