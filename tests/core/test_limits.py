@@ -29,7 +29,7 @@ def test_a_limit_that_is_near_for_ten_minutes_is_found_with_the_time_left() -> N
     rising = lambda n: 0.8 + 0.005 * n  # noqa: E731
     assert "near_limit" not in [f.finding for f in after(9, rising).findings]
     [found] = [f for f in after(12, rising).findings if f.finding == "near_limit"]
-    assert found.title == "86 % of the limit of actions are used"
+    assert found.title == "86 % of the limit of actions is used"
     assert "`shop.a1b2c` has been over 80 %" in found.likely_cause
     assert "all of it is used in about 29 min" in found.likely_cause
 

@@ -20,11 +20,13 @@ def _near_limit(context: FindingContext) -> Found | None:
         return None
     first = max(near, key=lambda i: context.value(i) or 0.0)
     row = context.top_row(first)
+    namespace, instance = (row.label("namespace"), row.label("instance")) if row else (None, None)
     evidence = present(
         share=context.value(first),
         what=first.removeprefix("limits.").removesuffix("_used_share"),
-        namespace=row.label("namespace") if row else None,
-        instance=row.label("instance") if row else None,
+        namespace=namespace,
+        instance=instance,
+        unnamed=not (namespace or instance),
         left=near[first].left_sec(),
         since=near[first].near_for_sec(now),
     )
@@ -33,8 +35,8 @@ def _near_limit(context: FindingContext) -> Found | None:
 
 NEAR_LIMIT = Finding(
     "near_limit", _near_limit, "frontend",
-    title="{share:percent} of the limit of {what} are used",
-    cause="[The namespace {namespace:code}][The frontend at {instance:code}] has been over 80 % of its limit of {what} for {since:span}[; at this "
+    title="{share:percent} of the limit of {what} is used",
+    cause="[The namespace {namespace:code}][The frontend at {instance:code}][{unnamed:flag}The cluster] has been over 80 % of its limit of {what} for {since:span}[; at this "
     "trend all of it is used in about {left:span}]. Beyond it, calls are throttled, background work first.",
     actions=(
         Action("raise_limit", ActionType.CONFIGURE, "frontend", "Have the limit raised in time, or find out what calls so often and let it call less. More workers use more of it.", 0.7),
