@@ -18,7 +18,7 @@ from copilot.rules.state_machine import USABLE_COVERAGE, coverage
 UNCONFIGURED = {
     "api": "no [clusters.temporal] address is configured",
     "logs": "no [clusters.logs] are configured",
-    "cloud": "only Temporal Cloud tells it",
+    "cloud": "only Temporal Cloud has it",
 }
 FIX_CONNECTION = "the checks say what to do about this connection"
 FIX_VERSION = "an upgrade of the server adds it"
@@ -116,7 +116,8 @@ def diagnose_signal(spec: SignalSpec, signals: Signals) -> SignalDiagnosis:
         status, code, why = SignalStatus.MISSING, missing.code, missing.detail
     else:
         why = UNCONFIGURED.get(spec.source, f"no {spec.role} metrics are configured")
-        status, code = SignalStatus.MISSING, MissingCode.NO_SOURCE
+        status = SignalStatus.UNMEASURED if spec.source == "cloud" else SignalStatus.MISSING
+        code = MissingCode.NO_SOURCE
     return SignalDiagnosis(
         id=spec.id, kind=spec.kind, unit=spec.unit, status=status, value=value,
         at_least=spec.id in signals.at_least, source=signals.sources.get(spec.id, ""), code=code, why=why,
