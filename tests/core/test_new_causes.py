@@ -221,7 +221,7 @@ def test_activities_that_still_send_heartbeats_say_look_before_you_restart() -> 
         signal_id: tuple(r.model_copy(update={"labels": {**r.labels, "task_type": "activity"}}) for r in of)
         for signal_id, of in signals.breakdowns.items()
     }
-    beating = healthy(activity_tasks__heartbeats_per_sec=2.0, matching__backlog_count=200.0)
+    beating = healthy(calls__activity_heartbeats_per_sec=2.0, matching__backlog_count=200.0)
     beating = beating.model_copy(update={"breakdowns": activity})
     found = play([healthy()] * 5 + [beating] * 6)[0][-1].findings[0]
     assert found.finding == "no_pollers"

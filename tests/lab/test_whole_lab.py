@@ -15,7 +15,13 @@ KINDS = ("10 % of readings dropped", "every 30 s", "every 60 s", "load ×0.05", 
 # What is not met yet, so that a cure must remove its line (docs/benchmark.md says it too).
 # Slow faults at a twentieth of the load bring less than the events a window tolerates, and a lost reading an evaluation
 # of delay.
-UNMET_VARIANTS: set[tuple[str, str]] = set()
+UNMET_VARIANTS = {
+    # Without the server's own families, failing workflow tasks show only while they are attempted.
+    ("workflow-task-failures", "Temporal Cloud"),
+    # One evaluation in which nothing was refused.
+    ("persistence-rate-limit", "Temporal Cloud"),
+    ("persistence-rate-limit", "Temporal Cloud, SDK metrics"),
+}
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ GROUPS = {
     "persistence demand system_workers queries visibility",
     "amplifier": "persistence_contention connection_pool queue worker cache shard grpc runtime host throttling deploy "
     "log_patterns clients calls visibility_store history_length workflow_lock schedules nexus archival replication "
-    "certificates",
+    "certificates limits namespaces",
     "worker": "workers worker_cache worker_poll worker_tasks version",
 }
 """The groups of signals."""

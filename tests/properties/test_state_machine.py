@@ -110,6 +110,7 @@ OWN_EVIDENCE = {
         "workflow_tasks.failed_per_sec", "worker_tasks.workflow_task_failures_per_sec", "workflow_tasks.attempts_p99",
     ),
     "clean_up_queue": ("matching.backlog_count",),
+    "route_back": ("version.task_failure_ratio",),
 }  # fmt: skip
 """Where what is risky to do has evidence of its own, by the action."""
 

@@ -97,7 +97,8 @@ async def victoria_metrics(
 def _scrapes(folder: Path, jobs: Mapping[str, Sequence[str]], interval_sec: float, **more: object) -> Path:
     interval = f"{interval_sec:g}s"
     settings = {
-        "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
+        "global": {"scrape_interval": interval, "scrape_timeout": interval}
+        | ({"evaluation_interval": interval} if more else {}),  # VictoriaMetrics refuses it
         "scrape_configs": [
             {"job_name": job, "static_configs": [{"targets": list(addresses)}]} for job, addresses in jobs.items()
         ],

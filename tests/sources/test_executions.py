@@ -102,9 +102,10 @@ async def test_stuck_executions_are_found_by_name_within_the_budget_of_calls(tmp
         assert asked <= (await visibility_calls(server)) - before <= asked * CALLS_PER_NAMESPACE
         stuck = part(found, ExecutionsKind.REPORTED_PROBLEMS)
         assert {e.workflow_id for e in stuck.executions} == {"stuck-0", "stuck-1", "stuck-2"}
-        assert [(g.workflow_type, g.task_queue, g.cause, g.count) for g in stuck.groups] == [
-            ("Checkout", "orders", "WorkflowWorkerUnhandledFailure", 3)
-        ]
+        assert {(g.workflow_type, g.task_queue) for g in stuck.groups} == {("Checkout", "orders")}
+        # On a busy machine a workflow task may time out before it fails.
+        assert "WorkflowWorkerUnhandledFailure" in {g.cause for g in stuck.groups}
+        assert sum(g.count for g in stuck.groups) == 3
         assert parse_qs(urlsplit(stuck.url or "").query) == {"query": [stuck.query]}
         first = stuck.executions[0]
         assert first.url == f"{UI}/namespaces/default/workflows/{first.workflow_id}/{first.run_id}/history"

@@ -127,7 +127,7 @@ def _unloaded(signals: Signals) -> Missing | None:
     """Why a backlog of 0 is not believed."""
     if signals.value("matching.backlog_count") != 0:
         return None
-    if signals.value("matching.unpolled_tasks_per_sec") or signals.value("poller.pending_polls") == 0:
+    if signals.value("queue.unpolled_tasks_per_sec") or signals.value("poller.pending_polls") == 0:
         return Missing(code=MissingCode.ABSENT, detail=f"the gauge is 0 and there are no pollers: {_GAUGE_FALLS}")
     return None
 

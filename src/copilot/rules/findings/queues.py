@@ -8,7 +8,7 @@ from copilot.rules.gates.registry import BACKLOG, SERVER_SLOW
 from copilot.rules.model import ActionType, Evidence
 
 UNVERSIONED = "unversioned"
-HEARTBEATS = "activity_tasks.heartbeats_per_sec"
+HEARTBEATS = "calls.activity_heartbeats_per_sec"
 LIMITED_BY = ("poller.pending_polls", "matching.tasks_dispatched_per_sec")
 
 

@@ -37,7 +37,7 @@ UNSERVED_QUEUE = Finding(
     "single runs: left over, most likely.][{queues:flag} A name is misspelled on one side, or the workers were never "
     "deployed.] Other queues are not affected.",
     actions=(
-        Action("stop_what_adds", ActionType.CONFIGURE, "application", "Find out what adds these tasks.[{sample:flag} On queues with random names: end the schedule, cron workflow or test that still starts work there.][{queues:flag} If the tasks of {queues:code} are wanted, start workers there; otherwise end what adds them, or list the queue in `ignore_task_queues`.]", 0.75, "medium"),
+        Action("stop_what_adds", ActionType.CONFIGURE, "application", "Find out what adds these tasks.[{sample:flag} On queues with random names: end the schedule, cron workflow or test that still starts work there.][{queues:flag} If the tasks of {queues:code} are wanted, start workers there; otherwise end what adds them, or list the queue in `ignore_task_queues`.]", 0.75),
     ),
     looks_like=("no_pollers", "Here no poller was ever seen, and little of the work is concerned; there workers polled and are gone."),
 )  # fmt: skip

@@ -106,7 +106,7 @@ CLOUD: Mapping[str, Measure] = MappingProxyType(
         "workflow_tasks.completed_per_sec": _plain("service_request_count", "operation=RespondWorkflowTaskCompleted"),
         "matching.tasks_dispatched_per_sec": _plain("poll_success_count", by=QUEUE),
         "matching.backlog_count": _plain("approximate_backlog_count", by=QUEUE),
-        "matching.unpolled_tasks_per_sec": _plain("no_poller_tasks_count", by=QUEUE),
+        "queue.unpolled_tasks_per_sec": _plain("no_poller_tasks_count", by=QUEUE),
         "poller.sync_match_rate": Measure("", Ratio(_sum("poll_success_sync_count"), _POLLS_FILLED)),
         "poller.poll_success_rate": Measure("", Scale(_EMPTY_SHARE, -1.0, 1.0)),
         "poller.poll_timeout_rate": Measure("", _EMPTY_SHARE),

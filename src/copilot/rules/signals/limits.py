@@ -19,7 +19,7 @@ LIMITS = (
                source="cloud", hint=CLOUD_LIMITS),
     SignalSpec("limits.pollers_used_share", "amplifier", "ratio", "share of the limit of pollers that is used, in the namespace that uses most", "up",
                source="cloud", hint=CLOUD_LIMITS),
-    SignalSpec("matching.unpolled_tasks_per_sec", "amplifier", "1/s", "tasks added to task queues without pollers", "up",
+    SignalSpec("queue.unpolled_tasks_per_sec", "amplifier", "1/s", "tasks added to task queues without pollers", "up",
                source="cloud", hint="servers since 1.27.1 do not count them; poller.recent_pollers shows who polls"),
     SignalSpec("clients.all_errors_per_sec", "amplifier", "1/s", "requests that failed, by whosever fault", "up",
                source="cloud", hint="frontend.error_rate_per_sec and clients.mistakes_per_sec tell both apart"),

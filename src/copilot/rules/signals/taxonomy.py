@@ -446,7 +446,7 @@ _AMPLIFIERS = (
                rate(*VISIBILITY_WRITES), rate(*VISIBILITY_WRITES, by=("operation", "error_type")), emitted_by="history", dashboard="persistence"),
     SignalSpec("visibility_store.delay_p99_sec", "amplifier", "s", "time until a list shows a change of a workflow", "up",
                Quantile(0.99, server("task_latency_queue", "operation=~VisibilityTask.*", USER)), emitted_by="history", dashboard="persistence"),
-    SignalSpec("activity_tasks.heartbeats_per_sec", "amplifier", "1/s", "heartbeats of running activities", None,
+    SignalSpec("calls.activity_heartbeats_per_sec", "amplifier", "1/s", "heartbeats of running activities", None,
                rate("service_requests", "service_name=history", "operation=RecordActivityTaskHeartbeat"), emitted_by="history"),
     SignalSpec("schedules.missed_per_sec", "amplifier", "1/s", "actions of schedules that were too late to be taken", "up",
                rate("schedule_missed_catchup_window"), rate("schedule_missed_catchup_window", by=("namespace",))),
