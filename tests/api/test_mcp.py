@@ -21,17 +21,8 @@ from tests.web.chromium import served
 TOKEN = new_token()
 SETTINGS = ApiSettings(tokens={"me": token_hash(TOKEN)}, mcp=True, public_url="https://copilot.example.org")
 TOOLS = {
-    "clusters",
-    "verdict",
-    "why",
-    "timeline",
-    "signals",
-    "signal",
-    "targets",
-    "log_patterns",
-    "runbook",
-    "incidents",
-    "incident",
+    *("clusters", "verdict", "why", "timeline", "signals", "signal", "targets", "log_patterns", "runbook"),
+    *("incidents", "incident", "executions", "workers", "changes"),
 }
 
 
@@ -92,7 +83,7 @@ async def test_an_assistant_reads_what_the_api_shows_with_a_link_and_cannot_writ
         text = await ask("runbook", name=verdict["recommended_actions"][0]["runbook"])
         assert text["markdown"].startswith("#")
         assert text["link"].endswith("/runbooks/no_pollers/page")
-        for name in ("timeline", "incidents", "targets", "log_patterns"):
+        for name in ("timeline", "incidents", "executions", "workers", "changes", "targets", "log_patterns"):
             assert (await ask(name))["cluster"] == "default"
         gone = await client.call_tool("incident", {"incident_id": "default:1"})
         assert "no incident of default" in str(gone.content)

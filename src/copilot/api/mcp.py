@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 from starlette.routing import BaseRoute
 
 from copilot import __version__
-from copilot.api import routes_incidents, schemas
+from copilot.api import routes_changes, routes_incidents, routes_inspection, schemas
 from copilot.rules.model import GateResult, Narrative, StoredIssue, SuggestedAction
 
 PATH = "/mcp"
@@ -101,6 +101,18 @@ class IncidentDetail(Linked, routes_incidents.IncidentDetail):
     """One incident with its evidence."""
 
 
+class Executions(Linked, routes_inspection.Executions):
+    """Executions in trouble by kind and namespace, without their ids: these reach no model."""
+
+
+class Workers(Linked, routes_inspection.Workers):
+    """The workers by their heartbeats, those in trouble first."""
+
+
+class Changes(Linked, routes_changes.Changes):
+    """The changes of a range, the newest first."""
+
+
 class RunbookText(Linked, schemas.RunbookText):
     """A runbook."""
 
@@ -166,6 +178,22 @@ def server(read: Read, page: str) -> MCPServer:
         """One incident by its id: states, causes, findings at its worst, similar ones before it."""
         body = await get(ctx, f"/incidents/{quote(incident_id, safe='')}")
         return linked(IncidentDetail, body, at=body["worst_at"])
+
+    @tool
+    async def executions(ctx: Context, cluster: Cluster = None) -> Executions:
+        """Executions in trouble: reported problems, failures against the window before, open longer than usual; counts
+        by type, queue and cause, with links to the lists in Temporal's UI."""
+        return linked(Executions, await get(ctx, "/executions", cluster=cluster, limit=0))
+
+    @tool
+    async def workers(ctx: Context, cluster: Cluster = None) -> Workers:
+        """The workers by their heartbeats: host, SDK, build, slots, pollers, last heartbeat; those in trouble first."""
+        return linked(Workers, await get(ctx, "/workers", cluster=cluster))
+
+    @tool
+    async def changes(ctx: Context, cluster: Cluster = None, start: Start = None, end: End = None) -> Changes:
+        """What changed: deploys, routing, restarts, configuration; by default of the last 24 hours."""
+        return linked(Changes, await get(ctx, "/changes", cluster=cluster, start=start, end=end))
 
     @tool
     async def signals(ctx: Context, cluster: Cluster = None, at: At = None) -> Readings:
