@@ -44,7 +44,7 @@ test: $(VENV)/.dev  ## run the whole test suite, on real servers
 # More processes than cores: a third of the time is waiting for servers, and what waits begins first.
 test-together test-alone: export PYTHONDONTWRITEBYTECODE =
 test-together: $(VENV)/.dev
-	@nice -n 15 $(BIN)/python -m pytest -n 6 --dist worksteal -m "not alone" $(ARGS)
+	@nice -n 15 $(BIN)/python -m pytest -n 5 --dist worksteal -m "not alone" $(ARGS)
 
 test-alone: $(VENV)/.dev
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m alone -o cache_dir=.pytest_cache/alone $(ARGS)

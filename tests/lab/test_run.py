@@ -38,8 +38,10 @@ def files(folder: Path) -> list[str]:
 
 
 def children() -> set[psutil.Process]:
-    """The processes of this one, servers that other tests share among them."""
-    return set(psutil.Process().children(recursive=True))
+    """The processes of this one, servers that other tests share among them; without a browser, which begins new ones
+    when it likes."""
+    every = psutil.Process().children(recursive=True)
+    return {p for p in every if p.is_running() and "chrom" not in p.name()}
 
 
 @pytest.mark.alone

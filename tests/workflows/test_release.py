@@ -30,6 +30,7 @@ async def version_of(observed: Observed) -> str:
     return (await loop_reports(observed.settings()))[0].release
 
 
+@pytest.mark.alone
 async def test_a_new_release_takes_over_a_running_loop_and_no_tick_is_lost(
     client: Client, old: WorkerSettings, new: WorkerSettings
 ) -> None:
