@@ -78,8 +78,7 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
             from copilot.api import mcp
         except ImportError:
             raise SettingsError(["[api] mcp needs the extra `mcp`: pip install 'temporal-sre-copilot[mcp]'"]) from None
-        page = settings.public_url or f"{settings.scheme}://{settings.host_here}:{settings.port}"
-        assistants, tool_routes = mcp.routes(app, str(page))
+        assistants, tool_routes = mcp.routes(app, settings.public_url or settings.url_here)
         serving_assistants = assistants.session_manager.run
         app.router.routes.extend(tool_routes)
     if settings.tokens:

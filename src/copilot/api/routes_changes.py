@@ -17,7 +17,7 @@ from copilot.api.history import from_store
 from copilot.api.live import VerdictCache
 from copilot.api.parameters import EndQuery, StartQuery, TimeParameter, chosen_cluster, known, time_range
 from copilot.api.schemas import ChangeLine, change_line
-from copilot.rules.signals.change import MAX_LINK, MAX_NAME, MAX_TEXT, TOUCHED, Change, Kind
+from copilot.rules.signals.change import MAX_LINK, MAX_TEXT, TOUCHED, Change, Kind, Name
 from copilot.settings.sources import valid_http_url
 
 MAX_BODY_BYTES = 8_192
@@ -27,7 +27,6 @@ A_MINUTE = 120
 """Reports accepted in a minute: a pipeline that runs wild does not fill the store."""
 DEFAULT_HOURS = 24
 MOST_LISTED = 500
-Name = Annotated[str, Field(max_length=MAX_NAME)]
 
 
 def _as_text(value: Any) -> Any:

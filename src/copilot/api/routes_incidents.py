@@ -63,9 +63,7 @@ def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
         read = partial(deps.store.timeline, cluster, first, last, POINTS)
         points, problem = await from_store(view, read, list[TimelinePoint]())
         found = incidents(cluster, points)[:limit]
-        return respond(
-            request, schemas.verdict_body(Incidents, view, problem, start=first, end=last, incidents=found)
-        )  # fmt: skip
+        return respond(request, schemas.verdict_body(Incidents, view, problem, start=first, end=last, incidents=found))
 
     @router.get("/{incident_id}", response_model=IncidentDetail)
     async def one(request: Request, incident_id: str) -> Response:
@@ -93,9 +91,7 @@ async def _detail(deps: Deps, incident: Incident, every: list[Incident]) -> Inci
     if view.original is not None:
         known = await deps.store.changes(incident.cluster, incident.began - BEFORE, incident.worst_at)
         summary, changes = view.original.summary, list(changes_before(known, view.original))
-    detail = IncidentDetail(
-        **incident.model_dump(), findings=findings, changes=changes, similar=similar, markdown=""
-    )  # fmt: skip
+    detail = IncidentDetail(**incident.model_dump(), findings=findings, changes=changes, similar=similar, markdown="")
     return detail.model_copy(update={"markdown": "\n".join(_markdown(detail, summary)) + "\n"})
 
 

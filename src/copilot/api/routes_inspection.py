@@ -1,6 +1,6 @@
 """/executions and /workers: what is read beside the verdict, from the cache, with its age."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel
@@ -11,8 +11,8 @@ from copilot.api.deps import Deps
 from copilot.api.live import VerdictCache
 from copilot.api.parameters import chosen_cluster
 from copilot.explain.executions import executions_sentence, workers_sentence
-from copilot.inspection.executions import ExecutionsKind, Part
-from copilot.inspection.workers import WorkerRow
+from copilot.inspection.executions import ExecutionsKind, Inspection, Part
+from copilot.inspection.workers import WorkerRow, WorkersListed
 
 NOT_INSPECTED = "nothing was read yet: it takes a `copilot worker` with the cluster's Temporal address, and a minute"
 NamespaceQuery = Annotated[str | None, Query(description="Only this namespace")]
@@ -63,11 +63,7 @@ def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
         found = view.executions
         parts = found.chosen(kind, namespace) if found else []
         answer = Executions(
-            cluster=cluster,
-            time=found.time if found else None,
-            age_sec=None,
-            summary=executions_sentence(found, view.now) if found else "",
-            problem=(found.problem or None) if found else NOT_INSPECTED,
+            **_head(view.cluster, found, executions_sentence(found, view.now) if found else ""),
             window_sec=found.window_sec if found else 0.0,
             ids_hidden=bool(found and found.ids_hidden),
             parts=[p.model_copy(update={"executions": p.executions[:limit]}) for p in parts],
@@ -87,17 +83,21 @@ def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
         found = view.workers
         rows = found.chosen(namespace, task_queue) if found else []
         answer = Workers(
-            cluster=cluster,
-            time=found.time if found else None,
-            age_sec=None,
-            summary=workers_sentence(found) if found else "",
-            problem=(found.problem or None) if found else NOT_INSPECTED,
+            **_head(view.cluster, found, workers_sentence(found) if found else ""),
             workers=rows[:limit],
             truncated=len(rows) > limit,
         )
         return respond(request, body(answer, age_sec=_age(view.now, answer.time)))
 
     return router
+
+
+def _head(cluster: str, found: Inspection | WorkersListed | None, summary: str) -> dict[str, Any]:
+    """The fields of Beside, but for the age, which is added when the body is sent."""
+    if found is None:
+        return {"cluster": cluster, "time": None, "age_sec": None, "summary": summary, "problem": NOT_INSPECTED}
+    problem = found.problem or None
+    return {"cluster": cluster, "time": found.time, "age_sec": None, "summary": summary, "problem": problem}
 
 
 def _age(now: Instant, time: Instant | None) -> float | None:

@@ -8,20 +8,13 @@ import typer
 from rich.text import Text
 from whenever import SYSTEM_TZ, Instant
 
-from copilot.cli.options import ConfigOption, JsonOption, configuration, current_settings, duration
+from copilot.cli.options import ApiOption, ConfigOption, JsonOption, duration
 from copilot.cli.output import plain_console, print_lines
-from copilot.cli.status import ApiClient, api_client
+from copilot.cli.status import client_of
 
 app = typer.Typer(help="Changes of the watched clusters: deploys, restarts, settings.", no_args_is_help=True)
 ClusterOption = Annotated[str | None, typer.Option(metavar="NAME", help="The cluster; optional where there is one.")]
-ApiOption = Annotated[
-    str | None, typer.Option(metavar="URL", help="Address of the API; by default from the configuration.")
-]
 TOUCHES = ("deployment", "build", "task_queue", "namespace", "service", "instance")
-
-
-def _client(api: str | None, config: Any) -> ApiClient:
-    return api_client(current_settings(config) if api is None else configuration(config), api)
 
 
 @app.command()
@@ -49,7 +42,7 @@ def add(
     given = {"text": text, "kind": kind, "cluster": cluster, "at": at, "who": who, "link": link,
              "namespace": namespace, "task_queue": task_queue, "deployment": deployment, "build": build,
              "service": service, "instance": instance}  # fmt: skip
-    with contextlib.closing(_client(api, config)) as client:
+    with contextlib.closing(client_of(api, config)) as client:
         stored = client.report({name: value for name, value in given.items() if value})
     if as_json:
         print(json.dumps(stored))
@@ -70,7 +63,7 @@ def list_changes(
 
     Example: copilot change list --cluster production --within 6h"""
     start = Instant.now().subtract(seconds=duration("--within", within)).format_iso()
-    with contextlib.closing(_client(api, config)) as client:
+    with contextlib.closing(client_of(api, config)) as client:
         answers = client.changes(cluster, start)
     for answer in answers:
         print(json.dumps(answer)) if as_json else print_lines(plain_console(), map(Text, _lines(answer)))

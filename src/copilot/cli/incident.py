@@ -3,28 +3,19 @@
 import contextlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 from whenever import Instant
 
-from copilot.cli.options import ConfigOption, JsonOption, configuration, current_settings
+from copilot.cli.options import ApiOption, ClusterOption, ConfigOption, JsonOption
 from copilot.cli.output import STATE_STYLES, plain_console, print_lines, say
-from copilot.cli.status import api_client
+from copilot.cli.status import client_of
 from copilot.errors import SettingsError
 from copilot.explain.numbers import duration
 
-if TYPE_CHECKING:
-    from copilot.cli.status import ApiClient
-
 app = typer.Typer(help="Incidents: from leaving happy to happy again.", no_args_is_help=True)
-ClusterOption = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The cluster; may be left out if only one is watched.")
-]
-ApiOption = Annotated[
-    str | None, typer.Option(metavar="URL", help="Address of the API; by default from the configuration.")
-]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As `copilot incident list` and notifications show it.")]
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -41,7 +32,7 @@ def list_incidents(
 
     Example: copilot incident list --since 12h"""
     start = _ago(since)
-    with contextlib.closing(_client(api, config)) as client:
+    with contextlib.closing(client_of(api, config)) as client:
         answer = client.get("/incidents", start=start.format_iso(), **({"cluster": cluster} if cluster else {}))
     found = answer["incidents"]
     if as_json:
@@ -61,7 +52,7 @@ def show(
     """Print one incident: states, causes, what was found at its worst, similar ones before it.
 
     Example: copilot incident show production:1795348620"""
-    with contextlib.closing(_client(api, config)) as client:
+    with contextlib.closing(client_of(api, config)) as client:
         answer = client.get(f"/incidents/{incident_id}")
     print(json.dumps(answer)) if as_json else print_lines(plain_console(), answer["markdown"].splitlines())
 
@@ -76,7 +67,7 @@ def export(
     """Write the first half of a post-mortem as Markdown. An existing file is not overwritten.
 
     Example: copilot incident export production:1795348620 --output incident.md"""
-    with contextlib.closing(_client(api, config)) as client:
+    with contextlib.closing(client_of(api, config)) as client:
         answer = client.get(f"/incidents/{incident_id}")
     try:
         with output.open("x", encoding="utf-8") as file:
@@ -84,10 +75,6 @@ def export(
     except OSError as error:
         raise SettingsError([f"{output} cannot be written: {error.strerror}"]) from None
     say(f"wrote {output}")
-
-
-def _client(api: str | None, config: Path | None) -> "ApiClient":
-    return api_client(current_settings(config) if api is None else configuration(config), api)
 
 
 def _ago(since: str) -> Instant:

@@ -9,18 +9,12 @@ import typer
 from rich.text import Text
 from whenever import Instant
 
-from copilot.cli.options import ConfigOption, JsonOption, configuration, current_settings
+from copilot.cli.options import ApiOption, ClusterOption, ConfigOption, JsonOption
 from copilot.cli.output import plain_console, print_lines
-from copilot.cli.status import api_client
+from copilot.cli.status import client_of
 from copilot.explain.numbers import NOTHING, duration, quantity
 from copilot.inspection.executions import ExecutionsKind
 
-ClusterOption = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The cluster; may be left out if only one is watched.")
-]
-ApiOption = Annotated[
-    str | None, typer.Option(metavar="URL", help="Address of the API; by default from the configuration.")
-]
 NamespaceOption = Annotated[str | None, typer.Option(metavar="NAME", help="Only this namespace.")]
 COLUMNS = ("task queue", "worker", "SDK", "version", "slots used", "pollers", "CPU", "memory", "cache", "failed",
            "started", "last heartbeat", "state")  # fmt: skip
@@ -71,8 +65,7 @@ def workers(
 
 
 def _read(path: str, api: str | None, config: Any, asked: dict[str, str | None]) -> Answer:
-    settings = current_settings(config) if api is None else configuration(config)
-    with contextlib.closing(api_client(settings, api)) as client:
+    with contextlib.closing(client_of(api, config)) as client:
         return client.get(path, **{name: value for name, value in asked.items() if value is not None})
 
 

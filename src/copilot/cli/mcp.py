@@ -3,19 +3,14 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from typing import Annotated
 
-import typer
-
-from copilot.cli.options import ConfigOption, configuration, current_settings
+from copilot.cli.options import ApiOption, ConfigOption, configuration, current_settings
 from copilot.cli.status import api_client
 from copilot.errors import CopilotError, SettingsError
 
 
 def mcp(
-    api: Annotated[
-        str | None, typer.Option(metavar="URL", help="Address of the API; by default from the configuration.")
-    ] = None,
+    api: ApiOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Serve the verdicts to an assistant as read-only tools (Model Context Protocol) on standard input and output,

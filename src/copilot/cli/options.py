@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 ConfigOption: TypeAlias = Annotated[
     Path | None, typer.Option("--config", metavar="PATH", help="Configuration file; by default ./copilot.toml.")
 ]
+ApiOption: TypeAlias = Annotated[
+    str | None, typer.Option("--api", metavar="URL", help="Address of the API; by default from the configuration.")
+]
+ClusterOption: TypeAlias = Annotated[
+    str | None, typer.Option("--cluster", metavar="NAME", help="The cluster; may be left out if only one is watched.")
+]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?")

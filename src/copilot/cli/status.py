@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 from whenever import SYSTEM_TZ, Instant
 
-from copilot.cli.options import ConfigOption, JsonOption, configuration, current_settings
+from copilot.cli.options import ApiOption, ConfigOption, JsonOption, configuration, current_settings
 from copilot.cli.output import STATE_STYLES, plain_console, say
 from copilot.errors import SettingsError, SourceError
 from copilot.explain.numbers import quantity
@@ -39,9 +39,7 @@ BAD_NEWS = ("stressed", "critical", "unknown")
 
 def status(
     cluster: Annotated[str | None, typer.Option(metavar="NAME", help="Only this cluster.")] = None,
-    api: Annotated[
-        str | None, typer.Option(metavar="URL", help="Address of the API; by default from the configuration.")
-    ] = None,
+    api: ApiOption = None,
     config: ConfigOption = None,
     loops: Annotated[
         bool, typer.Option("--loops", help="Show the Copilot's own loops (from its Temporal server).")
@@ -87,10 +85,14 @@ def status(
         raise typer.Exit(1)
 
 
+def client_of(api: str | None, config: Path | None) -> "ApiClient":
+    """A client of the API at this address, else of the one that the configuration or what runs here names."""
+    return api_client(current_settings(config) if api is None else configuration(config), api)
+
+
 def api_client(settings: "Settings", api: str | None) -> "ApiClient":
     """A client of the API at this address, else at the configured one."""
-    base = api or f"{settings.api.scheme}://{settings.api.host_here}:{settings.api.port}"
-    return ApiClient(base.rstrip("/"), settings.api.cert_file)
+    return ApiClient((api or settings.api.url_here).rstrip("/"), settings.api.cert_file)
 
 
 class ApiClient:

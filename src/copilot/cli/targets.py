@@ -9,9 +9,9 @@ import typer
 from rich.text import Text
 from whenever import Instant
 
-from copilot.cli.options import ConfigOption, JsonOption, configuration, current_settings
+from copilot.cli.options import ApiOption, ConfigOption, JsonOption
 from copilot.cli.output import plain_console, print_lines
-from copilot.cli.status import api_client
+from copilot.cli.status import client_of
 from copilot.explain.numbers import NOTHING, bounded, duration, quantity
 
 COLUMNS = ("process", "address", "version", "shards", "up for", "last read", "restarts in 1 h", "state")
@@ -21,9 +21,7 @@ STYLES = {"header": "dim", "not_read": "bold red", "gone": "dim"}
 
 def targets(
     cluster: Annotated[str | None, typer.Option(metavar="NAME", help="Only this cluster.")] = None,
-    api: Annotated[
-        str | None, typer.Option(metavar="URL", help="Address of the API; by default from the configuration.")
-    ] = None,
+    api: ApiOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -31,8 +29,7 @@ def targets(
     last read and restarts. Exit 1 when one is not read. The API's token, if it needs one, is read from COPILOT_TOKEN.
 
     Example: copilot targets --cluster production"""
-    settings = current_settings(config) if api is None else configuration(config)
-    with contextlib.closing(api_client(settings, api)) as client:
+    with contextlib.closing(client_of(api, config)) as client:
         answers = client.targets(cluster)
     for answer in answers:
         print(json.dumps(answer)) if as_json else print_lines(plain_console(), _lines(answer))

@@ -12,13 +12,12 @@ from typing import Any
 from whenever import Instant
 
 from copilot.notify.decide import RESOLVED, Outcome
-from copilot.notify.messages import Message
+from copilot.notify.messages import SEVERITY, Message
 from copilot.notify.webhook import TIMEOUT_SEC, post
 from copilot.settings.notify import ALERTMANAGER_PUSH_SEC, NotifySettings
 
 ALERT = "TemporalClusterUnhealthy"
 PATH = "/api/v2/alerts"
-SEVERITY = {"stressed": "warning", "unknown": "error", "critical": "critical"}
 LASTS_SEC = 3 * ALERTMANAGER_PUSH_SEC
 """How long an alert lasts without another push."""
 
@@ -49,9 +48,9 @@ def alerts(message: Message, now: Instant) -> list[dict[str, Any]]:
     """The alerts of one push: the one that fires, and the one of the previous state, which ends now."""
     if message.kind == "test":
         return [_alert(message, "info", startsAt=now, endsAt=now.add(seconds=ALERTMANAGER_PUSH_SEC))]
-    firing, before = SEVERITY.get(message.health_state), SEVERITY.get(message.previous_state or "")
+    firing, before = SEVERITY[message.health_state], message.previous_state and SEVERITY[message.previous_state]
     pushed = []
-    if message.kind != RESOLVED and firing:
+    if message.kind != RESOLVED:
         pushed.append(_alert(message, firing, startsAt=message.since, endsAt=now.add(seconds=LASTS_SEC)))
     if before and (message.kind == RESOLVED or before != firing):
         pushed.append(_alert(message, before, endsAt=now))

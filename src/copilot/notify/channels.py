@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from copilot.errors import SettingsError
 from copilot.notify import alertmanager, webhook
 from copilot.notify.decide import Outcome
-from copilot.notify.messages import Message, bounded
+from copilot.notify.messages import SEVERITY, Message, bounded
 from copilot.notify.webhook import TIMEOUT_SEC, post, secret
 from copilot.settings.notify import NotifySettings
 
@@ -26,7 +26,6 @@ Channel: TypeAlias = Callable[[Message], Awaitable[Outcome]]
 raises. SettingsError: a secret's file cannot be read, or an extra is not installed."""
 
 SIGNS = {"happy": "🟢", "stressed": "🟡", "critical": "🔴", "unknown": "🟣"}
-SEVERITY = {"happy": "info", "stressed": "warning", "unknown": "error", "critical": "critical"}
 APPRISE_TYPES = {"happy": "success", "stressed": "warning", "critical": "failure", "unknown": "warning"}
 # Slack's limits (docs.slack.dev, Block Kit): a header, and a section's text.
 HEADER, SECTION = 150, 3000

@@ -10,6 +10,8 @@ from copilot.redaction.redactor import Redactor
 from copilot.rules.model import ReportedState
 from copilot.rules.signals.readings import Frozen
 
+SEVERITY = {"happy": "info", "stressed": "warning", "unknown": "error", "critical": "critical"}
+"""What alerts call a state: PagerDuty's words."""
 MAX_SHORT, MAX_LONG = 200, 600
 MAX_GATES = 10
 BODY_VERSION = 1

@@ -62,6 +62,11 @@ class ApiSettings(Section):
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
         return f"[{host}]" if ":" in host else host
 
+    @property
+    def url_here(self) -> str:
+        """The URL that reaches the API from this machine."""
+        return f"{self.scheme}://{self.host_here}:{self.port}"
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         reject({

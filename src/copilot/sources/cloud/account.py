@@ -9,7 +9,6 @@ import asyncio
 import gzip
 import hashlib
 import logging
-import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from pydantic import SecretStr
 from whenever import Instant
 
 from copilot.errors import SettingsError, SourceError, StoreError
+from copilot.http_failures import retry_after_sec
 from copilot.metrics.cloud import CloudMinute, SharedPage, SharedPages, parse_page
 from copilot.rules.signals.cloud import FAMILIES
 from copilot.rules.signals.readings import MissingCode
@@ -181,8 +181,8 @@ _REFUSED = {
 
 def retry_after(header: str) -> float:
     """Seconds until the next read, by a Retry-After header; a minute where it does not say."""
-    seconds = float(header) if re.fullmatch(r"\d{1,6}", header.strip()) else EVERY_SEC
-    return min(max(seconds, EVERY_SEC), LONGEST_PAUSE_SEC)
+    seconds = retry_after_sec(header, Instant.now())
+    return min(max(seconds or EVERY_SEC, EVERY_SEC), LONGEST_PAUSE_SEC)
 
 
 def minute_of(text: str, completeness: str) -> CloudMinute:
