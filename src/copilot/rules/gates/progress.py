@@ -138,7 +138,7 @@ def _worst_stall(context: GateContext, *, critical: bool) -> GateResult:
     if _no_backlog(context):
         return (_stuck_in_history(context) if critical else None) or clear("ratio")
     if lacking is not None and lacking.unjudged != "no_traffic":
-        return lacking
+        return (_nothing_follows(context) if critical else None) or lacking
     judged = [(flow, *_stalled(context, flow)) for flow in context.flows]
     stalled = {flow.key: share for flow, stalls, share in judged if stalls}
     together = sum(context.share(f) for f in context.flows[1:] if f.key in stalled and not context.left_over(f))
