@@ -30,7 +30,7 @@ ASIDE = (
 def test_17_demand_without_progress_is_critical_whatever_else_is_lost_or_zero(changed: dict[str, float | None]) -> None:
     stopped = dict.fromkeys(STOPPED, 0.0) | changed
     readings = {name.replace(".", "__"): value for name, value in stopped.items()}
-    states = [e.verdict.health_state.value for e in play([healthy()] * 5 + [healthy(**readings)] * 6)[0]]
+    states = [e.verdict.health_state.value for e in play([healthy()] * 5 + [healthy(**readings)] * 10)[0]]
     assert states[-1] in ("critical", "unknown"), states
 
 

@@ -105,10 +105,13 @@ class FindingContext:
         return silent_service(self.view)
 
     def settled(self, finding: str) -> bool:
-        """Whether what the finding sees cannot be a consequence of something else: no server process is away, or restarted,
-        joined or left within five minutes, and the server was not critical for another cause as lately."""
+        """Whether what the finding sees cannot be a consequence of something else: the frontend answers, no server process
+        is away, or restarted, joined or left within five minutes, and the server was not critical for another cause as
+        lately."""
         view, memory = self.view, self.view.memory
         changed, other = memory.members_at, memory.critical_cause
+        if self.value("frontend.reachable") == 0:
+            return False
         if self.value("deploy.membership_changes_per_min") or view.signals.unread.get("server"):
             return False
         if any(row.value > 0 for row in view.signals.rows("deploy.task_restarts")):

@@ -87,7 +87,7 @@ def _worker_deployment_limit(context: FindingContext) -> Found | None:
     """Polls are refused because the namespace has as many worker deployments as it may."""
     gates = context.firing(pressure.RATE_LIMITED)
     found = gates and _limit(context) == DEPLOYMENT_LIMIT
-    return Found(gates, {"limit": DEPLOYMENT_LIMIT}, sure=True) if found else None
+    return Found(gates, {"limit": DEPLOYMENT_LIMIT}, sure=context.settled("worker_deployment_limit")) if found else None
 
 
 def _busy_workflow(context: FindingContext) -> Found | None:

@@ -25,6 +25,7 @@ from copilot.rules.model import GateResult
 from copilot.rules.thresholds import Tolerance
 
 STORED_TASKS = 5
+TASKS_A_WRITE = 4
 ATTEMPTS = "workflow_tasks.attempts_p99"
 
 
@@ -47,12 +48,14 @@ def _backlog_growing(context: GateContext) -> GateResult:
 
 
 def _left_share(flow: Flow, window_sec: float) -> float:
-    """The share of added tasks that is not dispatched; 0 where too few were stored in the window to tell, or where the
-    backlog has drained."""
+    """The share of added tasks that is not dispatched, at most what was stored of them; 0 where too few were stored in
+    the window to tell, or where the backlog has drained. Before server 1.32 offers are counted as added, some of them
+    twice, and writes as stored, which hold several tasks under load."""
     drained = flow.has_api_stats and flow.backlog == 0
     if not flow.add_rate or flow.dispatch_rate is None or drained or (flow.spooled or 0.0) * window_sec < STORED_TASKS:
         return 0.0
-    return max(0.0, 1.0 - flow.dispatch_rate / flow.add_rate)
+    left = min(flow.add_rate - flow.dispatch_rate, TASKS_A_WRITE * (flow.spooled or 0.0))
+    return max(0.0, left / flow.add_rate)
 
 
 def _aging(context: GateContext, flows: list[Flow]) -> GateResult | None:

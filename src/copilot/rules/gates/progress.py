@@ -135,10 +135,12 @@ def _queue_stalled(context: GateContext) -> GateResult:
 
 def _worst_stall(context: GateContext, *, critical: bool) -> GateResult:
     lacking = without(context, _STALL_IDS)
+    stuck = _stuck_in_history(context) if critical else None
     if _no_backlog(context):
-        return (_stuck_in_history(context) if critical else None) or clear("ratio")
+        return stuck or clear("ratio")
+    certain = stuck if stuck is not None and stuck.fired else None
     if lacking is not None and lacking.unjudged != "no_traffic":
-        return (_nothing_follows(context) if critical else None) or lacking
+        return certain or lacking
     judged = [(flow, *_stalled(context, flow)) for flow in context.flows]
     stalled = {flow.key: share for flow, stalls, share in judged if stalls}
     together = sum(context.share(f) for f in context.flows[1:] if f.key in stalled and not context.left_over(f))
@@ -147,8 +149,7 @@ def _worst_stall(context: GateContext, *, critical: bool) -> GateResult:
         first = next(flow for flow in context.flows if flow.key in stalled)
         return _stall_result(context, first, stalled[first.key])
     if critical and all(stalls is None for _, stalls, _ in judged):
-        return unjudged("missing")
-    stuck = _stuck_in_history(context) if critical else None
+        return certain or unjudged("missing")
     inferred = ("poller.recent_pollers",) if any(stalls is None for _, stalls, _ in judged) else ()
     return stuck or lost(context, ("matching.backlog_count", *AGES, *inferred)) or clear("ratio")
 
@@ -225,15 +226,17 @@ def _stuck_in_history(context: GateContext) -> GateResult | None:
 def _nothing_follows(context: GateContext) -> GateResult | None:
     """Workflows are started and hardly any state transition follows, though each start is one, nor any other progress:
     starts are refused, or hang, in a way that no error and no latency shows. Starts that clients got wrong are left
-    out. None: not so."""
-    signals = context.signals
-    starts, transitions = signals.value("demand.starts_per_sec"), signals.value("state_transitions.throughput_per_sec")
-    if starts is None or transitions is None:
+    out. None: not so. An unjudged result: the transitions were lost, so no one can say."""
+    signals, of_history = context.signals, "state_transitions.throughput_per_sec"
+    starts, transitions = signals.value("demand.starts_per_sec"), signals.value(of_history)
+    if starts is None:
         return None
-    progress = max(transitions, *(signals.value(i) or 0.0 for i in PROGRESS))
+    progress = max(transitions or 0.0, *(signals.value(i) or 0.0 for i in PROGRESS))
     wanted = starts - max(0.0, (signals.value(MISTAKES) or 0.0) - _not_found(context))
     if wanted * context.window_sec < context.thresholds.requests_rejected_min or progress >= FOLLOWS * wanted:
         return None
+    if transitions is None:
+        return lost(context, (of_history,))
     ids = (
         *_STALL_IDS,
         "demand.requests_per_sec",
