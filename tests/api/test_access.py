@@ -8,7 +8,8 @@ import pytest
 import trustme
 from pydantic import ValidationError
 
-from copilot.api.auth import name_of, new_token, token_hash
+from copilot.api.auth import holder, new_token, token_hash
+from copilot.api.caller import Caller
 from copilot.api.serve import tls_context
 from copilot.errors import StartError
 from copilot.settings.api import ApiSettings
@@ -57,11 +58,8 @@ async def test_metrics_may_be_open_to_all() -> None:
 
 
 def test_a_token_is_kept_as_its_hash_and_known_by_it() -> None:
-    assert [name_of(token, ASKING.tokens) for token in (GRAFANA, ALICE, token_hash(ALICE))] == [
-        "grafana",
-        "alice",
-        None,
-    ]
+    found = [holder(token, ASKING) for token in (GRAFANA, ALICE, token_hash(ALICE))]
+    assert found == [Caller("grafana"), Caller("alice"), None]
     assert GRAFANA not in repr(ASKING)
 
 

@@ -10,9 +10,11 @@ import pytest
 import trustme
 from typer.testing import CliRunner, Result
 
-from copilot.api.auth import name_of
+from copilot.api.auth import holder
+from copilot.api.caller import Caller
 from copilot.cli.main import app
 from copilot.errors import SettingsError
+from copilot.settings.access import Role
 from copilot.settings.api import ApiSettings
 
 
@@ -20,13 +22,22 @@ def token(*words: str) -> Result:
     return CliRunner().invoke(app, ["token", *words])
 
 
-@pytest.mark.parametrize("name", ["grafana", "team.a-1"])
-def test_what_is_printed_can_be_put_into_the_configuration_and_knows_the_token(name: str) -> None:
-    lines = token("new", name).output.split("\n")
+@pytest.mark.parametrize(
+    ("name", "more", "known"),
+    [
+        ("grafana", (), Caller("grafana")),
+        ("team.a-1", ("--role", "operator"), Caller("team.a-1", Role.OPERATOR)),
+        ("a", ("--cluster", "e", "--cluster", 'w "2"'), Caller("a", clusters=frozenset({"e", 'w "2"'}))),
+    ],
+)
+def test_what_is_printed_can_be_put_into_the_configuration_and_knows_the_token(
+    name: str, more: tuple[str, ...], known: Caller
+) -> None:
+    lines = token("new", name, *more).output.split("\n")
     shown = next(line.strip() for line in lines if line.strip().startswith("cop_"))
     section = "\n".join(line.strip() for line in lines[lines.index("  [api.tokens]") :])
     settings = ApiSettings.model_validate(tomllib.loads(section)["api"])
-    assert name_of(shown, settings.tokens) == name
+    assert holder(shown, settings) == known
     assert shown not in section
 
 
@@ -36,10 +47,14 @@ def test_as_json_and_never_the_same_twice() -> None:
     assert one["line"] == f'a = "{one["hash"]}"'
 
 
-def test_a_name_that_cannot_be_kept_is_refused() -> None:
-    error = token("new", "two words").exception
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("two words",), "is not a valid name"), (("ci", "--changes", "--role", "admin"), "goes without --role")],
+)
+def test_what_cannot_be_kept_is_refused(words: tuple[str, ...], said: str) -> None:
+    error = token("new", *words).exception
     assert isinstance(error, SettingsError)
-    assert "is not a valid name" in str(error)
+    assert said in str(error)
 
 
 @pytest.mark.servers

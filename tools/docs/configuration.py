@@ -16,6 +16,7 @@ from copilot.rules.thresholds import Thresholds
 from copilot.settings.clusters import ClusterSettings
 from copilot.settings.load import Settings
 from copilot.settings.notify import NotifySettings
+from copilot.settings.sources import Section
 
 INTRODUCTION = """\
 # Configuration
@@ -91,6 +92,8 @@ def _kind(annotation: object) -> str:
         return f"list: {_kind(given[0])}"
     if origin is dict:
         return f"table: {_kind(given[0])} → {_kind(given[1])}"
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return "table"
     names = {
         str: "text",
         int: "whole number",

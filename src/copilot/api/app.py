@@ -19,11 +19,12 @@ from copilot.api import (
     routes_service,
     routes_status,
 )
-from copilot.api.auth import LOGIN_PATHS, PROBES, authenticated, login_routes
+from copilot.api.auth import COOKIE, LOGIN_PATHS, PROBES, authenticated, by_token, login_routes
 from copilot.api.deps import Deps
 from copilot.api.errors import HANDLERS, unexpected_errors
 from copilot.api.headers import common_headers, head_as_get, known_hosts
 from copilot.api.live import VerdictCache
+from copilot.api.origin import own_origin
 from copilot.api.routes_page import page_routes, runbook_routes
 from copilot.errors import SettingsError
 from copilot.settings.api import ApiSettings, is_loopback
@@ -56,7 +57,7 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        responses=openapi.errors(authenticated=bool(settings.tokens)),
+        responses=openapi.errors(authenticated=settings.asks),
         exception_handlers=HANDLERS,
     )
     app.state.live = cache
@@ -81,17 +82,18 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
         assistants, tool_routes = mcp.routes(app, settings.public_url or settings.url_here)
         serving_assistants = assistants.session_manager.run
         app.router.routes.extend(tool_routes)
-    if settings.tokens:
-        app.include_router(login_routes(settings.tokens))
+    if settings.asks:
+        app.include_router(login_routes(settings))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     # The paths that need no token; None: all of them.
-    open_paths = PROBES | LOGIN_PATHS | ({"/metrics"} if settings.open_metrics else set()) if settings.tokens else None
+    open_paths = PROBES | LOGIN_PATHS | ({"/metrics"} if settings.open_metrics else set()) if settings.asks else None
     openapi.describe(app, deps.clusters, open_paths)
     # What every request passes through. The last one added comes first.
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)
     app.add_middleware(head_as_get, endless=routes_events.PATH)
     if open_paths is not None:
-        app.add_middleware(authenticated, settings.tokens, open_paths, settings.change_tokens)
+        app.add_middleware(authenticated, by_token(settings), open_paths)
+    app.add_middleware(own_origin, settings.public_url, frozenset({COOKIE}))
     app.add_middleware(unexpected_errors)
     if settings.cors_origins:
         # No cookies: a login is for our own page, pages of other origins present a token.
@@ -102,7 +104,7 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
             allow_headers=("authorization", "if-none-match", "last-event-id", "x-request-id"),
             expose_headers=("etag", "x-request-id"),
         )
-    if not settings.tokens and is_loopback(settings.host):
+    if not settings.asks and is_loopback(settings.host):
         app.add_middleware(known_hosts, settings.public_url)
     app.add_middleware(common_headers, settings.frame_ancestors, log_access=settings.access_log)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))

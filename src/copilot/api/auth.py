@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable
 from urllib.parse import parse_qs, quote
 
 from fastapi import APIRouter, Request
@@ -18,7 +18,9 @@ from starlette.requests import cookie_parser
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from copilot.api.errors import CALLER, error_response, prefers_html
+from copilot.api.caller import Caller, enter
+from copilot.api.errors import error_response, prefers_html
+from copilot.settings.api import ApiSettings
 from copilot.web import STATIC
 from copilot.web.page import render
 
@@ -27,11 +29,9 @@ COOKIE = "copilot_token"
 COOKIE_SEC = 7 * 86_400
 MAX_FORM_BYTES = 4_096
 PROBES = frozenset({"/healthz", "/readyz"})
-REPORTS_CHANGES = ("POST", "/changes")
-REPORTS = "this token can only report changes: POST /changes"
-READS = "this token can only read: create one with `copilot token new NAME --changes`"
-NO_TOKENS: Mapping[str, str] = {}
 LOGIN_PATHS = frozenset({"/login", "/login.css", "/login.svg", "/logout"})
+Identify = Callable[[Scope], Caller | None]
+"""Who sent a request; None if that is not known."""
 
 CHALLENGE_OF_A_PAGE = 'Bearer realm="copilot"'
 """For requests that a page's script makes: no Basic, so that the browser opens no password window."""
@@ -56,14 +56,29 @@ def token_hash(token: str) -> str:
     return "sha256:" + hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def name_of(token: str, tokens: Mapping[str, str]) -> str | None:
-    """The name of a token, of `tokens` (names with hashes); None if it is not accepted. Takes equally long for each."""
-    presented = token_hash(token)
-    names = [name for name, known in tokens.items() if hmac.compare_digest(presented, known)]
-    return names[0] if names else None
+def holder(token: str, settings: ApiSettings) -> Caller | None:
+    """Whose token it is; None if it is not accepted. Takes equally long for each."""
+    presented, found = token_hash(token), list[Caller]()
+    for name, known in settings.tokens.items():
+        if hmac.compare_digest(presented, known.hash):
+            found.append(Caller(name, known.role, frozenset(known.clusters) or None))
+    for name, known_hash in settings.change_tokens.items():
+        if hmac.compare_digest(presented, known_hash):
+            found.append(Caller(name, only_reports=True))
+    return found[0] if found else None
 
 
-def login_routes(tokens: Mapping[str, str]) -> APIRouter:
+def by_token(settings: ApiSettings) -> Identify:
+    """Who presents a token, in the header Authorization or in the cookie of a login."""
+
+    def identify(scope: Scope) -> Caller | None:
+        token = _presented(Headers(scope=scope))
+        return holder(token, settings) if token else None
+
+    return identify
+
+
+def login_routes(settings: ApiSettings) -> APIRouter:
     """GET and POST /login, POST /logout, and what the login page loads."""
     router = APIRouter(include_in_schema=False)
 
@@ -88,7 +103,8 @@ def login_routes(tokens: Mapping[str, str]) -> APIRouter:
                 break
         given = parse_qs(body[:MAX_FORM_BYTES].decode("utf-8", "replace"))
         token, target = given.get("token", [""])[0].strip(), local_path(given.get("next", ["/"])[0])
-        if not _same_origin(request.headers) or name_of(token, tokens) is None:
+        caller = holder(token, settings)
+        if caller is None or caller.only_reports:
             return HTMLResponse(render("login.html", target=target, refused=True), status_code=401)
         response = RedirectResponse(target, status_code=303)
         secure = request.url.scheme == "https"
@@ -98,9 +114,8 @@ def login_routes(tokens: Mapping[str, str]) -> APIRouter:
     @router.post("/logout")
     async def logout(request: Request) -> Response:
         response = RedirectResponse("/login", status_code=303)
-        if _same_origin(request.headers):
-            secure = request.url.scheme == "https"
-            response.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=secure)
+        secure = request.url.scheme == "https"
+        response.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=secure)
         return response
 
     return router
@@ -117,53 +132,43 @@ def local_path(target: str) -> str:
     return target if local else "/"
 
 
-def _same_origin(headers: Headers) -> bool:
-    return headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
-
-
-def authenticated(
-    app: ASGIApp, tokens: Mapping[str, str], open_paths: frozenset[str], change_tokens: Mapping[str, str] = NO_TOKENS
-) -> ASGIApp:
-    """ASGI middleware: passes on requests with an accepted token, and those to `open_paths`. A browser without one is
-    redirected to the login; all others get a 401. `change_tokens` can only report changes, `tokens` all but that: else
-    a 403."""
+def authenticated(app: ASGIApp, identify: Identify, open_paths: frozenset[str]) -> ASGIApp:
+    """ASGI middleware: passes on requests of identified callers to what they may do, and those to `open_paths`. An
+    unknown browser is redirected to the login; all others get a 401, and a 403 for what they may not do."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in open_paths:
-            headers = Headers(scope=scope)
-            token = _presented(headers.get("authorization", "")) or cookie_token(headers)
-            reports = (scope["method"], scope["path"]) == REPORTS_CHANGES
-            reader, reporter = (name_of(token, of) if token else None for of in (tokens, change_tokens))
-            if reader is None and reporter is None:
-                await _refusal(scope, headers, token)(scope, receive, send)
+            caller = identify(scope)
+            if caller is None:
+                await _unknown(scope, Headers(scope=scope))(scope, receive, send)
                 return
-            CALLER.set(reader or reporter)
-            if (reporter is None) is reports:
-                await error_response(scope, 403, "forbidden", REPORTS if reporter else READS)(scope, receive, send)
+            enter(caller)
+            if refused := caller.refusal(scope["method"], scope["path"]):
+                await error_response(scope, 403, "forbidden", refused)(scope, receive, send)
                 return
         await app(scope, receive, send)
 
     return serve
 
 
-def _refusal(scope: Scope, headers: Headers, token: str) -> Response:
+def _unknown(scope: Scope, headers: Headers) -> Response:
     if scope["method"] == "GET" and prefers_html(headers.get("accept", "")):
         query = scope["query_string"].decode("latin-1")
         target = scope["path"] + (f"?{query}" if query else "")
         login = "/login" if target == "/" else "/login?next=" + quote(target, safe="")
         return RedirectResponse(login, status_code=303)
-    message = "this token is not accepted" if token else "a token is required: Authorization: Bearer …"
+    message = "this token is not accepted" if _presented(headers) else "a token is required: Authorization: Bearer …"
     refusal = error_response(scope, 401, "unauthorized", message)
     refusal.headers["www-authenticate"] = CHALLENGE_OF_A_PAGE if "sec-fetch-mode" in headers else CHALLENGE
     return refusal
 
 
-def _presented(authorization: str) -> str:
-    """The token in an Authorization header; empty without one."""
-    scheme, _, rest = authorization.partition(" ")
-    if scheme.lower() == "bearer":
+def _presented(headers: Headers) -> str:
+    """The token in the header Authorization, else in the cookie; empty without one."""
+    scheme, _, rest = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and rest.strip():
         return rest.strip()
     with contextlib.suppress(ValueError):
         if scheme.lower() == "basic":
             return base64.b64decode(rest.strip(), validate=True).decode().partition(":")[2]
-    return ""
+    return cookie_token(headers)

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from copilot.api.caller import enter
 from copilot.api.errors import CALLER, REQUEST_ID, error_response
 from copilot.settings.api import is_loopback
 
@@ -22,7 +23,7 @@ CONTENT_POLICY = (
 )
 HEADERS = {
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
 }
 _WORD = re.compile(r"[\w./:%@~+,;$&*()!'-]+", re.ASCII)
@@ -49,7 +50,7 @@ def common_headers(app: ASGIApp, frame_ancestors: Sequence[str] = (), *, log_acc
         given = Headers(scope=scope).get(ID_HEADER, "")
         this_id = given if _VALID_ID.fullmatch(given) else secrets.token_hex(8)
         REQUEST_ID.set(this_id)
-        CALLER.set(None)
+        enter(None)
         start, status = time.perf_counter(), 0
 
         async def with_headers(message: Message) -> None:

@@ -19,9 +19,9 @@ from starlette.routing import BaseRoute
 
 from copilot import __version__
 from copilot.api import routes_changes, routes_incidents, routes_inspection, schemas
+from copilot.api.caller import ASSISTANTS
 from copilot.rules.model import GateResult, Narrative, StoredIssue, SuggestedAction
 
-PATH = "/mcp"
 INSTRUCTIONS = """\
 Temporal SRE Copilot watches Temporal clusters and answers one question: is the cluster making progress on its work?
 Rules decide the state (happy, stressed, critical, unknown). Report it as it is: do not argue with it, soften it, or
@@ -240,7 +240,7 @@ def routes(app: FastAPI, page: str) -> tuple[MCPServer, list[BaseRoute]]:
     # The API has checked the host before.
     checked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
     http = tools.streamable_http_app(
-        streamable_http_path=PATH, json_response=True, stateless_http=True, transport_security=checked
+        streamable_http_path=ASSISTANTS, json_response=True, stateless_http=True, transport_security=checked
     )
     return tools, http.routes
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from fastapi import FastAPI
 
 from copilot import __version__
 from copilot.api.auth import SCHEMES
+from copilot.api.caller import allowed
 from copilot.api.errors import ErrorBody
 
 EXAMPLES = Path(__file__).parent / "openapi_examples.json"
@@ -28,13 +30,13 @@ def errors(*, authenticated: bool) -> dict[int | str, dict[str, Any]]:
     """The errors that any route may answer."""
     texts = {404: "Not found", 422: "A parameter is invalid", 500: "The Copilot failed"}
     if authenticated:
-        texts[401] = "No token, or one that is not accepted"
+        texts |= {401: "No token, or one that is not accepted", 403: "The caller's role does not allow it"}
     return {status: {"model": ErrorBody, "description": text} for status, text in sorted(texts.items())}
 
 
 def describe(app: FastAPI, clusters: Sequence[str], open_paths: frozenset[str] | None) -> None:
-    """Add to the app's OpenAPI document what FastAPI does not know: the names of the clusters, that errors are always
-    JSON, examples, and where a token is required (`open_paths` None: nowhere)."""
+    """Add to the app's OpenAPI document what FastAPI does not know: the names of the caller's clusters, that errors are
+    always JSON, examples, and where a token is required (`open_paths` None: nowhere)."""
     generate = app.openapi
 
     def described() -> dict[str, Any]:
@@ -42,7 +44,7 @@ def describe(app: FastAPI, clusters: Sequence[str], open_paths: frozenset[str] |
             document = generate()
             for path, operations in document["paths"].items():
                 for operation in operations.values():
-                    _complete(operation, clusters)
+                    _complete(operation)
                     if open_paths is not None and path in open_paths:
                         operation["security"] = []
             for name, example in json.loads(EXAMPLES.read_text(encoding="utf-8")).items():
@@ -51,19 +53,22 @@ def describe(app: FastAPI, clusters: Sequence[str], open_paths: frozenset[str] |
             if open_paths is not None:
                 document["components"]["securitySchemes"] = SCHEMES
                 document["security"] = [{name: []} for name in SCHEMES]
-        return generate()
+        # A copy, because callers may read different clusters.
+        document, own = deepcopy(generate()), allowed(tuple(clusters))
+        for operation in (o for operations in document["paths"].values() for o in operations.values()):
+            for parameter in operation.get("parameters", ()):
+                if parameter["name"] == "cluster":
+                    parameter["schema"] = {"type": "string", "enum": list(own)}
+                    parameter["required"] = len(own) > 1
+        return document
 
     app.openapi = described  # type: ignore[method-assign]
 
 
-def _complete(operation: dict[str, Any], clusters: Sequence[str]) -> None:
+def _complete(operation: dict[str, Any]) -> None:
     parameters = {parameter["name"] for parameter in operation.get("parameters", ())}
     if {"start", "end"} <= parameters:  # What one parameter's schema cannot say of two.
         operation["responses"]["422"]["description"] = "A parameter is invalid, or `start` is after `end`"
-    for parameter in operation.get("parameters", ()):
-        if parameter["name"] == "cluster":
-            parameter["schema"] = {"type": "string", "enum": list(clusters)}
-            parameter["required"] = len(clusters) > 1
     for status, response in operation["responses"].items():
         content = response.get("content", {})
         if status >= "400" and content:

@@ -8,6 +8,7 @@ from fastapi import Query
 from pydantic import BeforeValidator, WithJsonSchema
 from whenever import Date, Instant, PlainDateTime, Time
 
+from copilot.api.caller import allowed
 from copilot.api.errors import Problem
 
 MILLISECONDS_FROM = 100_000_000_000
@@ -57,19 +58,20 @@ EndQuery = Annotated[TimeParameter | None, Query(description="End of the range, 
 
 
 def chosen_cluster(clusters: tuple[str, ...]) -> Callable[[ClusterQuery], str]:
-    """A dependency that returns the requested cluster. 404 for an unknown one, 422 when it is required and missing."""
+    """A dependency that returns the requested cluster. 404 for one that is unknown or not the caller's, 422 when it is
+    required and missing."""
 
     def choose(cluster: ClusterQuery = None) -> str:
-        if cluster is None and len(clusters) > 1:
-            raise Problem(422, "bad_parameter", f"cluster is required: {', '.join(clusters)}", "cluster")
-        return known(clusters[0] if cluster is None else cluster, clusters)
+        if cluster is None and len(own := allowed(clusters)) != 1:
+            raise Problem(422, "bad_parameter", f"cluster is required: {', '.join(own)}", "cluster")
+        return known(own[0] if cluster is None else cluster, clusters)
 
     return choose
 
 
 def known(cluster: str, clusters: tuple[str, ...]) -> str:
-    """The cluster; Problem 404 if it is unknown."""
-    if cluster not in clusters:
+    """The cluster; Problem 404 if it is unknown, or not one of the caller's."""
+    if cluster not in allowed(clusters):
         raise Problem(404, "unknown_cluster", f"there is no cluster {cluster[:60]!r}", "cluster")
     return cluster
 

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse
 from whenever import Instant
 
 from copilot.api.caching import NOT_MODIFIED, body, respond
+from copilot.api.caller import allowed
 from copilot.api.deps import Deps
 from copilot.api.errors import CALLER, ErrorBody, Problem
 from copilot.api.history import from_store
@@ -163,9 +164,10 @@ def _checked(given: bytes, deps: Deps, caller: str) -> Change:
         raise Problem(422, "bad_change", first["msg"].removeprefix("Value error, "), field) from error
     except ValueError as error:
         raise Problem(422, "bad_change", f"the body is not valid JSON: {error}") from error
-    if said.cluster is None and len(deps.clusters) > 1:
-        raise Problem(422, "bad_change", f"cluster is required: {', '.join(deps.clusters)}", "cluster")
-    cluster, now = known(said.cluster or deps.clusters[0], deps.clusters), deps.now()
+    own = allowed(deps.clusters)
+    if said.cluster is None and len(own) != 1:
+        raise Problem(422, "bad_change", f"cluster is required: {', '.join(own)}", "cluster")
+    cluster, now = known(said.cluster or own[0], deps.clusters), deps.now()
     at = said.at or now
     if (at - now).total("seconds") > AHEAD_SEC:
         raise Problem(422, "bad_change", f"{at.format_iso()} is in the future: report a change when it is made", "at")

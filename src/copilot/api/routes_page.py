@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse
 from copilot.api import schemas
 from copilot.api.auth import cookie_token
 from copilot.api.caching import NOT_MODIFIED, respond
+from copilot.api.caller import allowed
 from copilot.api.deps import Deps
 from copilot.api.errors import Problem
 from copilot.api.history import PageHistory
@@ -32,7 +33,7 @@ def page_routes(deps: Deps, cache: VerdictCache) -> APIRouter:
 
     async def render(request: Request, query: web.PageQuery, *, whole: bool) -> HTMLResponse:
         logged_in = bool(cookie_token(request.headers))
-        clusters = [cache.view(c) for c in deps.clusters]
+        clusters = [cache.view(c) for c in allowed(deps.clusters)]
         if query.cluster is None:
             template = "overview.html" if whole else "overview_live.html"
             return HTMLResponse(web.render(template, overview=Overview(clusters, logged_in)))
@@ -58,8 +59,8 @@ def page_routes(deps: Deps, cache: VerdictCache) -> APIRouter:
 
     def chosen(cluster: Text = None, at: AtQuery = None, show: Text = None, sort: Text = None) -> web.PageQuery:
         """The page's parameters. An unknown state or column is ignored; a time in the future means now."""
-        if cluster is None and len(deps.clusters) == 1:
-            cluster = deps.clusters[0]
+        if cluster is None and len(own := allowed(deps.clusters)) == 1:
+            cluster = own[0]
         if cluster is not None:
             cluster = known(cluster, deps.clusters)
         if at is not None and at < FIRST_END:

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from pydantic import BaseModel
 from whenever import Instant
 
+from copilot.api.caller import allowed
 from copilot.api.deps import Deps
 from copilot.api.errors import ErrorBody, Problem
 from copilot.api.live import VerdictCache, result
@@ -39,14 +40,15 @@ PLAIN: tuple[tuple[str, str, Callable[[VerdictView, ExplainedEvaluation], float 
 
 @dataclass(frozen=True, eq=False)
 class VerdictCollector(Collector):
-    """Gauges of all clusters. What is not known is left out, never 0; a cluster without a verdict is unknown."""
+    """Gauges of all clusters that the caller may read. What is not known is left out, never 0; a cluster without a
+    verdict is unknown."""
 
     deps: Deps
     cache: VerdictCache
 
     def collect(self) -> Iterator[Metric]:
         """One metric family after the other."""
-        views = [self.cache.view(c) for c in self.deps.clusters]
+        views = [self.cache.view(c) for c in allowed(self.deps.clusters)]
         yield _gauge("health_state", "1 for the state that is reported, 0 for the others", ("cluster", "state"), (
             ((v.cluster, state.value), state is v.state) for v in views for state in ReportedState
         ))  # fmt: skip

@@ -10,6 +10,7 @@ from whenever import Instant
 
 from copilot.api import schemas
 from copilot.api.caching import NOT_MODIFIED, BodyCache, body, respond
+from copilot.api.caller import allowed
 from copilot.api.deps import Deps
 from copilot.api.errors import Problem
 from copilot.api.history import MAX_ISSUES, current_issues, from_store, stored_issues, view_at
@@ -169,7 +170,7 @@ def signal_routes(deps: Deps, cache: VerdictCache) -> APIRouter:
     @router.get("/clusters", response_model=schemas.Clusters)
     async def clusters(request: Request) -> Response:
         """All clusters, the worst first. `age_sec` does not change the ETag."""
-        views = sorted((cache.view(c) for c in deps.clusters), key=badness)
+        views = sorted((cache.view(c) for c in allowed(deps.clusters)), key=badness)
         answer = schemas.Clusters(clusters=[verdict_body(schemas.ClusterLine, view) for view in views])
         ageless = answer.model_dump_json(exclude={"clusters": {"__all__": {"age_sec"}}}).encode()
         return respond(request, body(answer.model_dump_json().encode(), tag_of=ageless))

@@ -59,10 +59,10 @@ async def run_api(settings: Settings, *, insecure: bool = False) -> None:
             runbooks=settings.knowledge.folder,
         )
         app = create_app(deps, api)
-        listening = listening_socket(api.host, api.port, insecure=insecure or bool(api.tokens))
+        listening = listening_socket(api.host, api.port, insecure=insecure or api.asks)
         closing.callback(listening.close)
         host, port = listening.getsockname()[:2]
-        if tls is None and api.tokens and not is_loopback(host):
+        if tls is None and api.asks and not is_loopback(host):
             log.warning("tokens are sent unencrypted to %s: set cert_file and key_file of [api]", host,
                         extra={"event": "api.tokens_unencrypted", "host": host})  # fmt: skip
         if heartbeats := [n for n in settings.notify if n.kind == HEARTBEAT]:

@@ -7,22 +7,23 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from copilot.settings.sources import HttpUrl, Name, Section, reject, valid
+from copilot.settings.access import ChangeTokens, Tokens
+from copilot.settings.sources import HttpUrl, Section, reject, valid
 
 _PROXY = "{} is not an IP address or network: write 10.0.3.7 or 10.0.0.0/16, for example"
 _ORIGIN = "{} is not an origin: write https://grafana.example.org, without a path"
-_HASH = "not the hash of a token: `copilot token new NAME` prints the line to put here"
 Network = Annotated[str, valid(ip_network, _PROXY), AfterValidator(lambda text: str(ip_network(text)))]
 Origin = Annotated[str, valid(re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d{1,5})?").fullmatch, _ORIGIN)]
-TokenHash = Annotated[str, valid(re.compile(r"sha256:[0-9a-f]{64}").fullmatch, _HASH)]
 
 
 class ApiSettings(Section):
     """Where the API and the page listen, and who has access.
 
-    `tokens` maps names to hashes, as `copilot token new` prints them. With tokens, every request needs one, except
-    /healthz, /readyz and, with `open_metrics`, /metrics. Without tokens, the API listens on this machine only.
-    `change_tokens`, written in the same way, can only report changes (POST /changes), which `tokens` cannot.
+    `tokens` maps names to hashes, as `copilot token new` prints them: of viewers, who only read, or in the long form
+    `name = { hash = "sha256:…", role = "operator", clusters = ["prod"] }` of viewers, operators and admins, limited to
+    clusters or not. With tokens, every request needs one, except /healthz, /readyz and, with `open_metrics`, /metrics.
+    Without tokens, the API listens on this machine only. `change_tokens`, names with hashes, can only report changes
+    (POST /changes).
     `cert_file` and `key_file` (PEM) turn on HTTPS. If a proxy terminates TLS, list its addresses or networks in
     `trusted_proxies`: only their X-Forwarded-Proto and X-Forwarded-For are trusted, which makes the login cookie
     HTTPS-only and puts the client's address into the access log. `cors_origins` may call the API from a browser;
@@ -36,8 +37,8 @@ class ApiSettings(Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8765
     public_url: HttpUrl | None = None
-    tokens: dict[Name, TokenHash] = {}
-    change_tokens: dict[Name, TokenHash] = {}
+    tokens: Tokens = {}
+    change_tokens: ChangeTokens = {}
     open_metrics: bool = False
     cert_file: Path | None = None
     key_file: Path | None = None
@@ -50,6 +51,11 @@ class ApiSettings(Section):
     max_event_streams_per_caller: Annotated[int, Field(ge=1, le=10_000)] = 50
     max_connections: Annotated[int, Field(ge=10, le=100_000)] = 800
     max_connections_per_address: Annotated[int, Field(ge=5, le=100_000)] = 200
+
+    @property
+    def asks(self) -> bool:
+        """Whether a request has to say who sends it."""
+        return bool(self.tokens)
 
     @property
     def scheme(self) -> str:
@@ -69,10 +75,10 @@ class ApiSettings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        hashes = [*(token.hash for token in self.tokens.values()), *self.change_tokens.values()]
         reject({
             "cert_file and key_file go together": (self.cert_file is None) != (self.key_file is None),
-            "two names share a token: create one for each": len({*self.tokens.values(), *self.change_tokens.values()})
-            != len(self.tokens) + len(self.change_tokens),
+            "two names share a token: create one for each": len(set(hashes)) != len(hashes),
             "two tokens share a name: names of tokens and change_tokens differ": self.tokens.keys()
             & self.change_tokens.keys(),
             "change_tokens need tokens beside them: without tokens, no request needs one": self.change_tokens

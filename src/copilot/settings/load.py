@@ -96,6 +96,9 @@ class Settings(BaseSettings):
         for each in self.notify:
             if unknown := sorted(set(each.clusters) - set(names)):
                 raise ValueError(f"channel {each.name!r}: there is no cluster {', '.join(unknown)}")
+        for name, token in self.api.tokens.items():
+            if unknown := sorted(set(token.clusters) - set(names)):
+                raise ValueError(f"api.tokens.{name}: there is no cluster {', '.join(unknown)}")
         return self
 
     @classmethod
