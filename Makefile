@@ -66,6 +66,7 @@ docs: $(VENV)/.run  ## write the documents that are generated from the code
 	@$(BIN)/python -m tools.docs.explanations > docs/explanations.md
 	@$(BIN)/python -m tools.docs.rules > docs/rules.md
 	@$(BIN)/python -m tools.docs.configuration > docs/configuration.md
+	@$(BIN)/python -m tools.docs.telemetry > docs/telemetry.md
 	@$(BIN)/python -m tools.docs.api_examples
 	@$(BIN)/python -m tools.docs.benchmark > docs/benchmark.md
 	@$(BIN)/python -m copilot.grafana.files deploy/grafana

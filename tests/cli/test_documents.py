@@ -12,7 +12,7 @@ from copilot.rules.model import Severity
 from copilot.settings.load import Settings
 from tests.cluster_signals import healthy, play
 from tests.test_tree import ROOT
-from tools.docs import explanations, rules, signals
+from tools.docs import explanations, rules, signals, telemetry
 from tools.docs.configuration import markdown
 
 
@@ -23,6 +23,7 @@ from tools.docs.configuration import markdown
         ("explanations", explanations.document),
         ("rules", rules.markdown),
         ("signals", signals.markdown),
+        ("telemetry", telemetry.markdown),
     ],
 )
 def test_a_document_is_fresh(name: str, write: Callable[[], str]) -> None:

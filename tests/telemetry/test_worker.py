@@ -63,7 +63,8 @@ async def a_worker(
         logs.files = ["{folder}/nowhere.log"]
     """)
     settings = load_settings(folder / "copilot.toml")
-    environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": otlp, "OTEL_BSP_SCHEDULE_DELAY": "200"}
+    environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": otlp, "OTEL_BSP_SCHEDULE_DELAY": "200",
+                   "OTEL_METRIC_EXPORT_INTERVAL": "500"}  # fmt: skip
     argv = (sys.executable, "-m", "copilot", "worker", "--config", str(folder / "copilot.toml"))
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(*argv, stdout=log, stderr=log, env=environment)
@@ -91,7 +92,7 @@ async def test_a_cycle_is_a_trace_and_is_measured_and_the_log_is_json(
     port = free_ports(1)[0]
     async with otlp_receiver() as receiver, StandIn().run() as prometheus:
         async with a_worker(tmp_path, temporal, database, prometheus.url, port, receiver.url) as worker:
-            await receiver.until(a_cycle)
+            await receiver.until(lambda r: a_cycle(r) and "temporal.copilot.cluster.status" in r.metrics)
             metrics = await asyncio.to_thread(httpx.get, f"http://127.0.0.1:{port}/metrics")
             lines = await worker.end()
         query = next(s for s in receiver.spans if s.name == "POST prometheus" and "cycle" in receiver.parents(s))
@@ -105,6 +106,7 @@ async def test_a_cycle_is_a_trace_and_is_measured_and_the_log_is_json(
         assert {s.parent for s in receiver.spans if s.name in ("cycle", "store")} == {""}, "each begins a trace"
         assert query.attributes["source"] == "prometheus"
         assert {s.service for s in receiver.spans} == {"copilot-worker"}
+        assert not receiver.refused
         assert not any(TOKEN in s.raw or "Query" in s.name for s in receiver.spans)
     said = [json.loads(line) for line in lines]
     assert said[0]["message"].startswith("copilot worker is ready: ")

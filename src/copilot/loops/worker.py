@@ -4,6 +4,7 @@ import asyncio
 import inspect
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from itertools import chain
@@ -46,7 +47,7 @@ from copilot.redaction.redactor import redacted, redacted_name
 from copilot.settings.load import Settings, WorkerSettings
 from copilot.telemetry.process_log import Facts, say
 from copilot.telemetry.runtime import measuring_process, start_runtime
-from copilot.telemetry.spans import traced
+from copilot.telemetry.spans import traced, verdicts_sent
 
 WORKFLOWS = (
     ObserveClusterWorkflow,
@@ -179,7 +180,10 @@ async def run_worker(settings: Settings) -> None:
     async with AsyncExitStack() as closing:
         closing.enter_context(traced("worker", models=settings.models.any))
         await closing.enter_async_context(measuring_process(meter))
+        sent = closing.enter_context(verdicts_sent("worker"))
         observing, logs = observe_activities(settings, meter), log_activities(settings, meter)
+        if sent is not None:
+            observing = replace(observing, after_judged=sent.judged)
         closing.push_async_callback(close, observing, logs)
         models, knowledge = bootstrap.models(settings.models), bootstrap.knowledge(settings.knowledge)
         client = await bootstrap.connected(settings.temporal, waiting=partial(say, form=form))

@@ -1,11 +1,12 @@
-"""Traces: spans, and whether this process has them. OpenTelemetry (tracing.py) is imported only if the standard
-variables name an OTLP endpoint; without one, a span does nothing."""
+"""What a process sends by OTLP: its spans, and a worker's verdicts. OpenTelemetry (tracing.py, verdicts.py) is imported
+only if the standard variables name an endpoint; without one, a span does nothing."""
 
 import contextlib
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import httpx
@@ -14,11 +15,13 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
     from copilot.telemetry.tracing import OpenTelemetryTracing
+    from copilot.telemetry.verdicts import VerdictTelemetry
 
-LAST_SPANS_SEC = 2.0
+LAST_TELEMETRY_SEC = 2.0
 log = logging.getLogger(__name__)
 Value: TypeAlias = str | int | float | bool
 Kind = Literal["internal", "client", "server"]
+Signal = Literal["traces", "metrics", "logs"]
 ROOT: Mapping[str, str] = {}
 """The carrier of a span that starts a trace."""
 _tracer: "OpenTelemetryTracing | None" = None
@@ -62,7 +65,7 @@ class SourceClient(httpx.AsyncClient):
             return response
 
 
-def endpoint(signal: Literal["traces", "metrics"]) -> str | None:
+def endpoint(signal: Signal) -> str | None:
     """Where the standard variables send a signal by OTLP over HTTP; None: it is not sent."""
     name = signal.upper()
     if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or os.environ.get(f"OTEL_{name}_EXPORTER") == "none":
@@ -82,8 +85,7 @@ def traced(process: str, *, models: bool = False) -> Iterator[None]:
     try:
         from copilot.telemetry.tracing import OpenTelemetryTracing
     except ImportError as error:
-        missing = "no traces: %s is not installed; install temporal-sre-copilot with its extra `otel`"
-        log.warning(missing, error.name, extra={"event": "traces.not_installed"})
+        _not_installed("traces", error)
         yield
         return
     tracer = OpenTelemetryTracing(process)
@@ -94,10 +96,41 @@ def traced(process: str, *, models: bool = False) -> Iterator[None]:
         yield
     finally:
         trace_with(None)
-        # A process that ends does not wait for a collector that does not answer.
-        last = threading.Thread(target=tracer.close, name="send the last spans", daemon=True)
+        _close(tracer.close)
+
+
+@contextlib.contextmanager
+def verdicts_sent(process: str) -> Iterator["VerdictTelemetry | None"]:
+    """Send what is judged in the block as metrics and log events, where the standard variables say so; else None."""
+    metrics, events = (endpoint(signal) is not None for signal in ("metrics", "logs"))
+    telemetry = None
+    if metrics or events:
+        try:
+            from copilot.telemetry.verdicts import VerdictTelemetry
+
+            telemetry = VerdictTelemetry(process, metrics, events)
+        except ImportError as error:
+            _not_installed("verdicts by OTLP", error)
+    try:
+        yield telemetry
+    finally:
+        if telemetry is not None:
+            _close(telemetry.close_events, telemetry.close_metrics)
+
+
+def _not_installed(what: str, error: ImportError) -> None:
+    missing = "no %s: %s is not installed; install temporal-sre-copilot with its extra `otel`"
+    log.warning(missing, what, error.name, extra={"event": "traces.not_installed"})
+
+
+def _close(*closing: Callable[[], object]) -> None:
+    """A process that ends does not wait for a collector that does not answer."""
+    threads = [threading.Thread(target=close, name="send the last telemetry", daemon=True) for close in closing]
+    for last in threads:
         last.start()
-        last.join(LAST_SPANS_SEC)
+    until = time.monotonic() + LAST_TELEMETRY_SEC
+    for last in threads:
+        last.join(max(0.0, until - time.monotonic()))
 
 
 def client_plugins() -> list[Any]:

@@ -1,6 +1,7 @@
 """Traces by OpenTelemetry, sent by OTLP over HTTP. Imported only if an endpoint is set: spans.py."""
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -18,23 +19,57 @@ from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_
 
 from copilot import __version__
 from copilot.redaction.redactor import redacted
-from copilot.telemetry.spans import Kind, Value
+from copilot.telemetry.spans import Kind, Signal, Value, endpoint
 
 NOT_SENT = ("QueryWorkflow:", "HandleQuery:")
 """The API queries every loop about once a second."""
 OMITTED = frozenset({"url.query"})
+SAY_EVERY_SEC = 600.0
+_EXPORTERS = {"traces": "trace_exporter", "metrics": "metric_exporter", "logs": "_log_exporter"}
+
+
+def resource(process: str) -> Resource:
+    """What all telemetry of a process says of it."""
+    name = os.environ.get("OTEL_SERVICE_NAME") or f"copilot-{process}"
+    return Resource.create({"service.name": name, "service.version": __version__})
+
+
+class _SaidSeldom(logging.Filter):
+    """A collector that takes nothing is said once in ten minutes; the exporters say it at each attempt."""
+
+    def __init__(self, signal: Signal) -> None:
+        super().__init__()
+        self._signal = signal
+        self._said = float("-inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is logged."""
+        if (now := time.monotonic()) - self._said < SAY_EVERY_SEC:
+            return False
+        self._said = now
+        reason = redacted(record.getMessage().partition("\n")[0])
+        record.msg, record.args = f"{self._signal} do not reach {endpoint(self._signal)}: %s", (reason,)
+        record.event = "telemetry.not_sent"
+        return True
+
+
+def said_seldom(*signals: Signal) -> None:
+    """From now on, say of these signals once in ten minutes that they are not sent."""
+    for signal in signals:
+        exporter = logging.getLogger(f"opentelemetry.exporter.otlp.proto.http.{_EXPORTERS[signal]}")
+        if not any(isinstance(f, _SaidSeldom) for f in exporter.filters):
+            exporter.addFilter(_SaidSeldom(signal))
 
 
 class OpenTelemetryTracing:
     """Creates spans and sends them until it is closed."""
 
     def __init__(self, process: str, exporter: SpanExporter | None = None) -> None:
-        name = os.environ.get("OTEL_SERVICE_NAME") or f"copilot-{process}"
-        resource = Resource.create({"service.name": name, "service.version": __version__})
-        self._provider = create_tracer_provider(resource=resource, shutdown_on_exit=False)
+        self._provider = create_tracer_provider(resource=resource(process), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(WithoutSecrets(exporter or OTLPSpanExporter())))
         trace.set_tracer_provider(self._provider)
         self._tracer = self._provider.get_tracer("copilot", __version__)
+        said_seldom("traces")
 
     def plugin(self) -> Plugin:
         """The plugin that traces workflows and activities of a client."""

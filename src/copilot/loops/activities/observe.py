@@ -38,7 +38,8 @@ M = TypeVar("M", bound=BaseModel)
 @dataclass(frozen=True)
 class ObserveActivities:
     """The observing loop's activities, over clients and settings by cluster that live as long as the worker. `meter`
-    counts evaluations and fetches; `after_read` is called after each read of a cluster and must not block."""
+    counts evaluations and fetches; `after_read` is called after each read of a cluster, `after_judged` with each
+    evaluation and the memory before and after it; neither may block."""
 
     sources: Mapping[str, Sequence[Source]]
     contexts: Mapping[str, Context]
@@ -50,6 +51,7 @@ class ObserveActivities:
     meter: MetricMeter = MetricMeter.noop
     hide_addresses: bool = False
     after_read: Callable[[str], None] = lambda _: None
+    after_judged: Callable[[Evaluation, Memory, Memory], None] = lambda *_: None
 
     @activity.defn
     async def fetch_signals(self, ask: m.FetchSignals) -> m.SignalsFetched:
@@ -78,6 +80,7 @@ class ObserveActivities:
         signals = with_logs(signals, logs, stale_sec=max(90.0, 3 * context.interval_sec))
         memory = read_document(Memory, ask.memory, "memory.incompatible") or Memory()
         evaluation, after = self.rules(signals, memory, context)
+        self.after_judged(evaluation, memory, after)
         kept = pipeline.snapshot(evaluation, memory, context)
         state = evaluation.verdict.health_state.value
         evaluations = self.meter.create_counter("copilot_evaluations", "Evaluations, by the state they came to")
