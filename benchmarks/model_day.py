@@ -35,8 +35,8 @@ CHANGES, SCHEDULED, EVERY_SEC = 50, 288, 300.0
 PER_TOKEN = 4.0
 GOAL_USD = 5.0
 MODELS: dict[Depth, str] = {"quick": BEDROCK_DISPATCHER, "deep": BEDROCK_RESEARCHER}
-ANSWER_TOKENS: dict[Depth, int] = {"quick": 200, "deep": 600}
-"""Four sentences, or 350 words, and the JSON around them."""
+ANSWER_TOKENS: dict[Depth, int] = {"quick": 150, "deep": 350}
+"""60 or 150 words, and the JSON around them."""
 BEFORE = "anthropic:claude-opus-4-1"
 """A model at the prices of 2025."""
 

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from tests.fakes.http import read_request
@@ -16,8 +16,8 @@ USAGE = {"prompt_tokens": 1_000, "completion_tokens": 200, "total_tokens": 1_200
 
 @dataclass(frozen=True)
 class Wire:
-    """An answer on the wire. `drip_sec`: between two bytes; `hangs`: nothing is answered; `drops`: the connection
-    is."""
+    """An answer on the wire. `spoken`: the same for a request without tools. `drip_sec`: between two bytes; `hangs`:
+    nothing is answered; `drops`: the connection is."""
 
     body: bytes = b""
     status: str = "200 OK"
@@ -25,6 +25,7 @@ class Wire:
     drip_sec: float = 0.0
     hangs: bool = False
     drops: bool = False
+    spoken: bytes = b""
 
 
 def answers(arguments: Any, tool: str = "final_result", finish: str = "tool_calls", **usage: int) -> Wire:
@@ -33,7 +34,11 @@ def answers(arguments: Any, tool: str = "final_result", finish: str = "tool_call
     function = {"name": tool, "arguments": text}
     message = {"role": "assistant", "content": None,
                "tool_calls": [{"id": "call-1", "type": "function", "function": function}]}  # fmt: skip
-    return completion(message, finish, **usage)
+    called = completion(message, finish, **usage)
+    if tool != "final_result":
+        return called
+    text_finish = "stop" if finish == "tool_calls" else finish
+    return replace(called, spoken=completion({"role": "assistant", "content": text}, text_finish, **usage).body)
 
 
 def says(text: str | None, finish: str = "stop") -> Wire:
@@ -72,7 +77,8 @@ class ModelServer:
         if wire.hangs:
             await reader.read()
         elif not wire.drops:
-            await _write(writer, wire)
+            without_tools = "tools" not in request and wire.spoken
+            await _write(writer, replace(wire, body=wire.spoken) if without_tools else wire)
 
     def _wire(self, messages: str) -> Wire:
         case = re.search(r"case-(\w+)", messages)

@@ -1,5 +1,7 @@
 """Models are built from settings before any request, and errors name what is missing."""
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -50,6 +52,31 @@ def test_an_unusable_model_is_an_error_at_start(name: str, says: str, monkeypatc
 def test_settings_that_cannot_be_meant_are_refused(wrong: dict[str, object], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
         ModelSettings.model_validate(wrong)
+
+
+LOCAL = "http://127.0.0.1:1/v1"
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked"),
+    [
+        ({"dispatcher": "openai-chat:local", "base_url": LOCAL}, "json_schema"),
+        ({"dispatcher": "ollama:qwen3", "base_url": LOCAL}, "json_schema"),
+        ({"dispatcher": "openai-chat:local", "base_url": LOCAL, "output": "tool"}, "tool"),
+        ({"dispatcher": "openai-chat:gpt-4o"}, "tool"),
+        ({"dispatcher": BEDROCK_DISPATCHER, "region": "us-east-1"}, "tool"),
+        ({"dispatcher": BEDROCK_DISPATCHER, "region": "us-east-1", "output": "prompted"}, "prompted"),
+    ],
+)  # fmt: skip
+def test_a_model_is_asked_in_the_mode_that_its_server_knows(settings: dict[str, Any], asked: str) -> None:
+    assert ModelSettings(**settings).output_mode == asked
+
+
+def test_a_mode_that_a_model_does_not_have_is_an_error_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    settings = ModelSettings(dispatcher="bedrock:amazon.nova-lite-v1:0", region="us-east-1", output="json_schema")
+    with pytest.raises(SettingsError, match='has no output "json_schema": set output = "tool"'):
+        models(settings)
 
 
 def test_without_a_model_there_is_none_and_no_cap() -> None:

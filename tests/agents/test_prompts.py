@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from copilot.explain import explained
+from copilot.explain.model.answer import Answer, QuickAnswer
 from copilot.explain.model.evidence import evidence
 from copilot.explain.model.knowledge import Passage
 from copilot.explain.model.prompt import LONGEST_PROMPT, prompt
+from copilot.explain.model.situation import Depth, signals_of_interest
 from copilot.redaction.redactor import redacted
 from copilot.rules.model import Evaluation, ReportedState
 from copilot.rules.signals.readings import BreakdownRow
@@ -72,11 +74,10 @@ def test_7_a_prompt_holds_the_state_and_inputs_and_no_secret(secret: str, state:
         assert not leaks(secret, sent), sent
         assert redacted(sent, addresses=True) == sent
         assert f"state {ReportedState(state).value}" in sent
+        assert all(re.search(rf"^{{{re.escape(i)}}} = ", sent, re.MULTILINE) for i in signals_of_interest(judged, 3))
         assert judged.bottleneck.value in sent
         assert all(gate in sent for gate in judged.verdict.fired())
         assert all(issue.finding in sent for issue in judged.findings)
-    values = {i: v for i, v in judged.signals.readings.items() if v is not None}
-    assert all(re.search(rf"^{{{re.escape(i)}}} = ", sent, re.MULTILINE) for i in values)
 
 
 def test_what_others_wrote_cannot_leave_the_fence_nor_start_a_line_of_its_own() -> None:
@@ -97,6 +98,15 @@ def test_what_others_wrote_cannot_leave_the_fence_nor_start_a_line_of_its_own() 
 def test_the_fence_of_other_evidence_is_another() -> None:
     marks = {re.findall(r"<<END (\w+)", p)[0] for p in (*both(critical()), *both(critical("b", logged("x"))))}
     assert len(marks) == 4
+
+
+@pytest.mark.parametrize(("depth", "most"), [("quick", 700), ("deep", 1_500)])
+def test_a_request_is_short_with_instructions_and_schema(depth: Depth, most: int) -> None:
+    """In tokens of four characters; a schema goes without titles."""
+    shape = {"quick": QuickAnswer, "deep": Answer}[depth].model_json_schema()
+    schema = re.sub(r'"title": "\w+",? ?', "", json.dumps(shape))
+    longest = max(len(text) for name, text in PROMPTS.items() if name.startswith(depth))
+    assert (len(PROMPTS["instructions"]) + len(schema) + longest) / 4 <= most
 
 
 def test_a_prompt_is_bounded_whatever_is_known() -> None:

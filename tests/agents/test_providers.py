@@ -11,7 +11,7 @@ from copilot.explain.model.provider import explainers
 from copilot.explain.model.usage import Outcome, Reply
 from copilot.settings.models import BEDROCK_RESEARCHER, ModelSettings
 from tests.agents.answers import critical, sound
-from tests.agents.model_server import ModelServer, Wire
+from tests.agents.model_server import ModelServer, Wire, answers
 
 
 async def explained(settings: ModelSettings) -> Reply:
@@ -47,6 +47,7 @@ async def test_anthropic_is_asked_with_its_cache_on(server: ModelServer) -> None
     (asked,) = server.requests
     assert asked["system"][-1]["cache_control"]["type"] == "ephemeral"
     assert "cache_control" not in json.dumps(asked["messages"])
+    assert set(asked["tools"][0]["input_schema"]["properties"]) == {"summary", "why", "meaning", "factors", "actions"}
 
 
 async def test_anthropic_that_is_overloaded_is_not_asked_twice(server: ModelServer) -> None:
@@ -57,16 +58,37 @@ async def test_anthropic_that_is_overloaded_is_not_asked_twice(server: ModelServ
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize(("output", "key"), [("tool", "tools"), ("json_schema", "response_format"), ("prompted", "")])
+async def test_a_server_of_one_s_own_is_asked_in_each_mode(server: ModelServer, output: str, key: str) -> None:
+    server.deep = answers(sound())
+    local = {"researcher": "openai-chat:local", "base_url": server.url, "output": output}
+    reply = await explained(ModelSettings.model_validate(local))
+    assert (reply.outcome, reply.reason) == (Outcome.SERVED, "")
+    (asked,) = server.requests
+    assert {k for k in ("tools", "response_format") if k in asked and asked[k] != {"type": "json_object"}} == {key} - {
+        ""
+    }
+    assert "factors" in str(asked[key] if key else asked["messages"])
+
+
 BEDROCK = ModelSettings(researcher=BEDROCK_RESEARCHER, region="us-east-1")
 
 
-async def test_bedrock_is_asked_with_its_cache_on(server: ModelServer) -> None:
-    server.deep = wire({
-        "output": {"message": {"role": "assistant", "content": [
-            {"toolUse": {"toolUseId": "t", "name": "final_result", "input": sound()}}]}},
-        "stopReason": "tool_use", "metrics": {"latencyMs": 1},
+def converse(stop: str, *content: dict[str, Any]) -> Wire:
+    """An answer as Bedrock's Converse gives it."""
+    return wire({
+        "output": {"message": {"role": "assistant", "content": list(content)}},
+        "stopReason": stop, "metrics": {"latencyMs": 1},
         "usage": {"inputTokens": 1_200, "outputTokens": 300, "totalTokens": 1_500},
     })  # fmt: skip
+
+
+def calls(name: str, **given: Any) -> dict[str, Any]:
+    return {"toolUse": {"toolUseId": "t", "name": name, "input": given}}
+
+
+async def test_bedrock_is_asked_with_its_cache_on(server: ModelServer) -> None:
+    server.deep = converse("tool_use", calls("final_result", **sound()))
     reply = await explained(BEDROCK)
     assert (reply.outcome, reply.reason) == (Outcome.SERVED, "")
     assert reply.cost_usd == pytest.approx((1_200 * 4.4 + 300 * 22) / 1e6)
@@ -89,4 +111,31 @@ async def test_what_bedrock_refuses_is_understood_and_not_tried_again(
     server.deep = Wire(json.dumps({"message": "no"}).encode(), f"{status}\r\nx-amzn-ErrorType: {error}")
     reply = await explained(BEDROCK)
     assert reply.outcome is outcome
+    assert len(server.requests) == 1
+
+
+# The finish reasons and contents that AWS documents for Converse.
+CUT, EMPTY = "The model's answer was cut off at 800 tokens", "The model's answer is empty"
+NO_SHAPE = "The model's answer does not have the required structure"
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (converse("max_tokens", {"text": "No worker polls"}), CUT),
+        (converse("max_tokens", calls("final_result", summary="No worker polls")), CUT),
+        (converse("end_turn"), EMPTY),
+        (converse("end_turn", {"text": " "}), EMPTY),
+        (converse("content_filtered", {"text": ""}), EMPTY),
+        (converse("guardrail_intervened", {"text": "Sorry, I cannot answer that."}), NO_SHAPE),
+        (converse("end_turn", {"text": "All is well."}), NO_SHAPE),
+        (converse("tool_use", calls("delete_queue", queue="orders")), "The model called a tool, and there is none"),
+        (converse("tool_use", calls("final_result", summary="No workers.")), NO_SHAPE),
+    ],
+)  # fmt: skip
+async def test_what_bedrock_leaves_unsaid_is_malformed_and_counted(server: ModelServer, answer: Wire, why: str) -> None:
+    server.deep = answer
+    reply = await explained(BEDROCK)
+    assert (reply.outcome, reply.reason) == (Outcome.MALFORMED, why)
+    assert reply.output_tokens == 300
     assert len(server.requests) == 1

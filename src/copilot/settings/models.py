@@ -18,6 +18,9 @@ BEDROCK_DISPATCHER = "bedrock:us.anthropic.claude-sonnet-5-5"
 BEDROCK_RESEARCHER = "bedrock:us.anthropic.claude-opus-5-5"
 """Defaults of deployments: Claude by its US inference profiles; `eu.` and `global.` exist."""
 
+OutputMode = Literal["tool", "json_schema", "prompted"]
+"""How a model is made to answer in the required structure."""
+
 Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
 
 
@@ -40,12 +43,15 @@ class ModelSettings(Section):
     `base_url` for a server that speaks OpenAI's protocol (a local one, for example). Keys do not belong here: providers
     take them from the environment variables they document. `daily_usd` and `daily_tokens` cap what all clusters
     together may use in a UTC day. `timeout_sec` is for one explanation as a whole: the workflow ends within 30 s.
-    `redact_addresses`: IP addresses are redacted, too."""
+    `output` is how a model is made to answer in the required structure: it calls a `tool`, or its server holds it to a
+    `json_schema`, or it is only `prompted`; `auto` is json_schema with `base_url`, else tool. `redact_addresses`: IP
+    addresses are redacted, too."""
 
     dispatcher: ModelName | None = None
     researcher: ModelName | None = None
     region: Region | None = None
     base_url: HttpUrl | None = None
+    output: Literal["auto", OutputMode] = "auto"
     daily_usd: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] = 5.0
     daily_tokens: Annotated[int, Field(gt=0, le=1_000_000_000)] = 2_000_000
     timeout_sec: Annotated[float, Field(ge=1, le=23)] = 22.0
@@ -67,6 +73,13 @@ class ModelSettings(Section):
     def any(self) -> bool:
         """Whether a model is configured."""
         return self.dispatcher is not None or self.researcher is not None
+
+    @property
+    def output_mode(self) -> OutputMode:
+        """The output mode. Servers of one's own hold any model to a schema, while few of theirs call tools well."""
+        if self.output != "auto":
+            return self.output
+        return "json_schema" if self.base_url is not None else "tool"
 
     @property
     def cap(self) -> Cap:

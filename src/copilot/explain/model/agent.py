@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic_ai import Agent, capture_run_messages
+from pydantic_ai import Agent, NativeOutput, PromptedOutput, ToolOutput, capture_run_messages
 from pydantic_ai.exceptions import (
     AgentRunError,
     ModelAPIError,
@@ -20,24 +20,32 @@ from pydantic_ai.exceptions import (
 )
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models import Model
+from pydantic_ai.output import OutputSpec
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import UsageLimits
 
 from copilot.explain.explanation import ExplainedEvaluation
-from copilot.explain.model.answer import Answer
+from copilot.explain.model.answer import Answer, QuickAnswer
 from copilot.explain.model.evidence import Evidence
 from copilot.explain.model.prompt import INSTRUCTIONS, prompt
 from copilot.explain.model.situation import Depth
 from copilot.explain.model.usage import AgentName, Outcome, Price, Reply, tokens_at_most
-from copilot.settings.models import Cap
+from copilot.settings.models import Cap, OutputMode
 
 log = logging.getLogger(__name__)
 
 AGENTS: dict[Depth, AgentName] = {"quick": "dispatcher", "deep": "researcher"}
-MOST_OUTPUT_TOKENS: dict[Depth, int] = {"quick": 600, "deep": 1_800}
-OVERHEAD_CHARACTERS = 4_000
+MOST_OUTPUT_TOKENS: dict[Depth, int] = {"quick": 400, "deep": 800}
+"""The prompts ask for a third to a half of it: what is cut off cannot be used."""
+OVERHEAD_CHARACTERS = 2_000
 """What a provider puts around a prompt: the output's schema, roles, framing."""
 _ANSWERS_BY = "final_result"  # pydantic-ai's tool for an answer
+_SHAPES: dict[Depth, type[Answer]] = {"quick": QuickAnswer, "deep": Answer}
+_OUTPUTS: dict[OutputMode, Callable[[type[Answer]], OutputSpec[Answer]]] = {
+    "tool": ToolOutput,
+    "json_schema": NativeOutput,
+    "prompted": PromptedOutput,
+}
 _ONE_REQUEST = UsageLimits(request_limit=1)
 
 
@@ -121,7 +129,9 @@ class Explainers:
         return self.deep if depth == "deep" else self.quick, prompt(depth, evaluation, evidence, movements)
 
 
-def explainer(model: Model, model_name: str, price: Price | None, depth: Depth) -> Explainer:
+def explainer(
+    model: Model, model_name: str, price: Price | None, depth: Depth, output: OutputMode = "tool"
+) -> Explainer:
     """The agent over a model. A malformed answer is not retried: the rules' explanation is there. Instructions and
     schemas are cached where the provider can; Bedrock's retries are turned off where its client is built."""
     name, most_output = AGENTS[depth], MOST_OUTPUT_TOKENS[depth]
@@ -129,8 +139,9 @@ def explainer(model: Model, model_name: str, price: Price | None, depth: Depth) 
     if "max_retries" not in model.unsupported_settings:
         settings["max_retries"] = 0
     agent: Agent[object, Answer] = Agent(
-        model, name=name, output_type=Answer, instructions=INSTRUCTIONS, retries=0, model_settings=settings
-    )
+        model, name=name, output_type=_OUTPUTS[output](_SHAPES[depth]), instructions=INSTRUCTIONS, retries=0,
+        model_settings=settings,
+    )  # fmt: skip
     return Explainer(agent, name, model_name, price, most_output)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import ValidationError
+from pydantic.json_schema import SkipJsonSchema
 
 from copilot.explain.explanation import ExplainedEvaluation, explained
 from copilot.rules.model import Evaluation, HealthAssessment, Issue, Narrative
@@ -16,32 +17,40 @@ from copilot.rules.signals.readings import Frozen
 
 
 class ActionRef(Frozen):
-    """A choice from the catalogue: a finding's name and the key of one of its actions."""
+    """A finding and the key of one of its actions."""
 
     finding: str
     action: str
 
 
 class Factor(Frozen):
-    """A contributing factor: a finding's name and one sentence about it."""
+    """A finding and one sentence about it."""
 
     finding: str
     sentence: str
 
 
 class Answer(Frozen):
-    """A model's answer. Sentences cite readings as `{placeholders}` and hold no digits. `factors`: the likeliest cause
-    first; `actions`: the first to do first. Empty parts are filled from the rules' explanation."""
+    """Sentences cite readings as `{placeholders}`, without digits."""
 
+    # `factors`: the likeliest cause first; `actions`: the first to do first. Empty parts are filled from the rules'
+    # explanation. The docstring is part of each request; parts that the schema skips are read and not requested.
     summary: str
     why: str
     meaning: str = ""
-    setting: str = ""
-    trigger: str = ""
-    reactions: tuple[str, ...] = ()
-    watch_next: str = ""
+    setting: SkipJsonSchema[str] = ""
+    trigger: SkipJsonSchema[str] = ""
+    reactions: SkipJsonSchema[tuple[str, ...]] = ()
+    watch_next: SkipJsonSchema[str] = ""
     factors: tuple[Factor, ...] = ()
     actions: tuple[ActionRef, ...] = ()
+
+
+class QuickAnswer(Answer):
+    """Sentences cite readings as `{placeholders}`, without digits."""
+
+    meaning: SkipJsonSchema[str] = ""
+    factors: SkipJsonSchema[tuple[Factor, ...]] = ()
 
 
 class Explanation(Frozen):

@@ -28,8 +28,8 @@ def explainers(settings: ModelSettings) -> Explainers:
     if quick is None or deep is None:
         raise ValueError("no model is configured")
     return Explainers(
-        quick=explainer(build_model(quick, settings), quick, list_price(quick), "quick"),
-        deep=explainer(build_model(deep, settings), deep, list_price(deep), "deep"),
+        quick=explainer(build_model(quick, settings), quick, list_price(quick), "quick", settings.output_mode),
+        deep=explainer(build_model(deep, settings), deep, list_price(deep), "deep", settings.output_mode),
         cap=settings.cap,
         timeout_sec=settings.timeout_sec,
         addresses=settings.redact_addresses,
@@ -53,11 +53,16 @@ def list_price(model: str) -> Price | None:
 def build_model(name: str, settings: ModelSettings) -> Model:
     """A model by its pydantic-ai name. SettingsError says what is missing: a package, a key, a region."""
     try:
-        return infer_model(name, lambda provider: _provider(provider, settings))
+        model = infer_model(name, lambda provider: _provider(provider, settings))
     except (UserError, ImportError, ValueError) as error:
         why = re.split(r"(?<=\.)\s", str(error), maxsplit=1)[0]
         hint = ": install temporal-sre-copilot with its extra `models`" if isinstance(error, ImportError) else ""
         raise SettingsError([f"models: {name} cannot be used: {why}{hint}"]) from error
+    able = {"tool": "supports_tools", "json_schema": "supports_json_schema_output"}.get(settings.output_mode)
+    if able is not None and not model.profile.get(able, able == "supports_tools"):
+        other = "tool" if able != "supports_tools" else "prompted"
+        raise SettingsError([f'models: {name} has no output "{settings.output_mode}": set output = "{other}"'])
+    return model
 
 
 def _provider(name: str, settings: ModelSettings) -> Provider[Any]:
