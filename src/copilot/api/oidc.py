@@ -25,8 +25,8 @@ from copilot.settings.sources import HttpUrl
 
 CALLBACK = "/login/callback"
 ALGORITHMS = [f"{kind}{bits}" for kind in ("RS", "PS", "ES") for bits in (256, 384, 512)] + ["EdDSA", "Ed25519"]
-"""Signatures by the provider's private key. With HS256 anyone who knows the client's secret, or a public key taken for it,
-could sign; `none` is no signature."""
+"""Signatures by the provider's private key. With HS256 anyone could sign who knows the client's secret, or
+passes a public key off as one; `none` is no signature."""
 TIMEOUT_SEC = 5.0
 KEPT_SEC = 3_600.0
 RETRY_SEC = 10.0

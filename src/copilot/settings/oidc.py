@@ -61,7 +61,8 @@ class OidcSettings(Section):
     @field_validator("default_role")
     @classmethod
     def _lets_in_somebody(cls, role: Role | None, info: ValidationInfo) -> Role | None:
-        reject({"no login would be let in: set roles, default_role or both": role is None and info.data.get("roles") == {}})
+        without = role is None and info.data.get("roles") == {}
+        reject({"no login would be let in: set roles, default_role or both": without})
         return role
 
     def role_of(self, groups: object) -> Role | None:
