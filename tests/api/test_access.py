@@ -70,7 +70,7 @@ def test_a_token_is_kept_as_its_hash_and_known_by_it() -> None:
         ({"tokens": {"a": token_hash("x"), "b": token_hash("x")}}, "share a token"),
         ({"tokens": {"a": token_hash("x")}, "change_tokens": {"b": token_hash("x")}}, "share a token"),
         ({"tokens": {"a": token_hash("x")}, "change_tokens": {"a": token_hash("y")}}, "share a name"),
-        ({"change_tokens": {"a": token_hash("x")}}, "tokens beside them"),
+        ({"change_tokens": {"a": token_hash("x")}}, "beside them: without"),
         ({"cert_file": "a.pem"}, "go together"),
         ({"cors_origins": ["*"]}, "not an origin"),
         ({"cors_origins": ["https://a.example/path"]}, "not an origin"),

@@ -4,7 +4,8 @@ import logging
 
 import pytest
 
-from copilot.api.auth import local_path, new_token, token_hash
+from copilot.api.auth import new_token, token_hash
+from copilot.api.routes_login import local_path
 from copilot.settings.api import ApiSettings
 from tests.api.conftest import client
 from tests.api.standin import deps

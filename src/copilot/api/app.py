@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -19,12 +20,13 @@ from copilot.api import (
     routes_service,
     routes_status,
 )
-from copilot.api.auth import COOKIE, LOGIN_PATHS, PROBES, authenticated, by_token, login_routes
+from copilot.api.auth import COOKIE, LOGIN_PATHS, PROBES, SESSION, Identify, authenticated, by_token
 from copilot.api.deps import Deps
 from copilot.api.errors import HANDLERS, unexpected_errors
 from copilot.api.headers import common_headers, head_as_get, known_hosts
 from copilot.api.live import VerdictCache
 from copilot.api.origin import own_origin
+from copilot.api.routes_login import login_routes, provider_routes
 from copilot.api.routes_page import page_routes, runbook_routes
 from copilot.errors import SettingsError
 from copilot.settings.api import ApiSettings, is_loopback
@@ -82,6 +84,9 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
         assistants, tool_routes = mcp.routes(app, settings.public_url or settings.url_here)
         serving_assistants = assistants.session_manager.run
         app.router.routes.extend(tool_routes)
+    identify = by_token(settings)
+    if settings.oidc is not None:
+        identify = with_provider(app, deps, settings, identify)
     if settings.asks:
         app.include_router(login_routes(settings))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -92,8 +97,8 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)
     app.add_middleware(head_as_get, endless=routes_events.PATH)
     if open_paths is not None:
-        app.add_middleware(authenticated, by_token(settings), open_paths)
-    app.add_middleware(own_origin, settings.public_url, frozenset({COOKIE}))
+        app.add_middleware(authenticated, identify, open_paths)
+    app.add_middleware(own_origin, settings.public_url, frozenset({COOKIE, SESSION}))
     app.add_middleware(unexpected_errors)
     if settings.cors_origins:
         # No cookies: a login is for our own page, pages of other origins present a token.
@@ -106,6 +111,22 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
         )
     if not settings.asks and is_loopback(settings.host):
         app.add_middleware(known_hosts, settings.public_url)
-    app.add_middleware(common_headers, settings.frame_ancestors, log_access=settings.access_log)
+    issuer = "://".join(urlsplit(settings.oidc.issuer)[:2]) if settings.oidc else ""
+    app.add_middleware(common_headers, settings.frame_ancestors, log_access=settings.access_log, form_target=issuer)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     return app
+
+
+def with_provider(app: FastAPI, deps: Deps, settings: ApiSettings, tokens: Identify) -> Identify:
+    """Who asks, by token or by a login with the identity provider, whose routes are added. SettingsError."""
+    oidc = settings.oidc
+    assert oidc is not None
+    try:
+        from copilot.api.oidc import Provider
+        from copilot.api.sessions import Sessions
+    except ImportError:
+        raise SettingsError(["[api.oidc] needs the extra `oidc`: pip install 'temporal-sre-copilot[oidc]'"]) from None
+    provider = Provider(oidc, settings.public_url or settings.url_here, deps.now, deps.elapsed)
+    sessions = Sessions(oidc, deps.now)
+    app.include_router(provider_routes(settings, oidc, provider, sessions))
+    return lambda scope: tokens(scope) or sessions.caller(scope)

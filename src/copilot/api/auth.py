@@ -1,4 +1,4 @@
-"""Who may read: bearer tokens, and the login page that puts one into a cookie.
+"""Who asks, and that all must say so: bearer tokens, in the header or in the cookie of a login.
 
 Only hashes of tokens are stored; a token is shown once, when it is made. It holds 256 random bits: it cannot be
 guessed, so one round of SHA-256 protects it."""
@@ -9,10 +9,9 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
-from urllib.parse import parse_qs, quote
+from urllib.parse import quote
 
-from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.responses import Response
@@ -21,15 +20,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from copilot.api.caller import Caller, enter
 from copilot.api.errors import error_response, prefers_html
 from copilot.settings.api import ApiSettings
-from copilot.web import STATIC
-from copilot.web.page import render
 
 PREFIX = "cop_"
 COOKIE = "copilot_token"
-COOKIE_SEC = 7 * 86_400
-MAX_FORM_BYTES = 4_096
+SESSION = "copilot_session"
+"""The cookie of a login with an identity provider; the other one holds a token."""
 PROBES = frozenset({"/healthz", "/readyz"})
-LOGIN_PATHS = frozenset({"/login", "/login.css", "/login.svg", "/logout"})
+LOGIN_PATHS = frozenset({"/login", "/login.css", "/login.svg", "/login/oidc", "/login/callback", "/logout"})
 Identify = Callable[[Scope], Caller | None]
 """Who sent a request; None if that is not known."""
 
@@ -78,58 +75,14 @@ def by_token(settings: ApiSettings) -> Identify:
     return identify
 
 
-def login_routes(settings: ApiSettings) -> APIRouter:
-    """GET and POST /login, POST /logout, and what the login page loads."""
-    router = APIRouter(include_in_schema=False)
-
-    @router.get("/login.css")
-    async def style() -> FileResponse:
-        return FileResponse(STATIC / "login.css")
-
-    @router.get("/login.svg")
-    async def icon() -> FileResponse:
-        return FileResponse(STATIC / "icons" / "unknown.svg")
-
-    @router.get("/login")
-    async def form(next: str = "/") -> HTMLResponse:
-        return HTMLResponse(render("login.html", target=local_path(next), refused=False))
-
-    @router.post("/login")
-    async def login(request: Request) -> Response:
-        body = b""
-        async for part in request.stream():
-            body += part
-            if len(body) > MAX_FORM_BYTES:
-                break
-        given = parse_qs(body[:MAX_FORM_BYTES].decode("utf-8", "replace"))
-        token, target = given.get("token", [""])[0].strip(), local_path(given.get("next", ["/"])[0])
-        caller = holder(token, settings)
-        if caller is None or caller.only_reports:
-            return HTMLResponse(render("login.html", target=target, refused=True), status_code=401)
-        response = RedirectResponse(target, status_code=303)
-        secure = request.url.scheme == "https"
-        response.set_cookie(COOKIE, token, max_age=COOKIE_SEC, httponly=True, samesite="strict", secure=secure)
-        return response
-
-    @router.post("/logout")
-    async def logout(request: Request) -> Response:
-        response = RedirectResponse("/login", status_code=303)
-        secure = request.url.scheme == "https"
-        response.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=secure)
-        return response
-
-    return router
+def logged_in(headers: Headers) -> bool:
+    """Whether a browser has a login that it can end."""
+    return not cookie_parser(headers.get("cookie", "")).keys().isdisjoint({COOKIE, SESSION})
 
 
 def cookie_token(headers: Headers) -> str:
     """The token in a request's cookie; empty without one."""
     return cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
-
-
-def local_path(target: str) -> str:
-    """Where a login leads: the target if it is a path on this server, else the start page."""
-    local = target.startswith("/") and not target.startswith("//") and "\\" not in target and target.isprintable()
-    return target if local else "/"
 
 
 def authenticated(app: ASGIApp, identify: Identify, open_paths: frozenset[str]) -> ASGIApp:

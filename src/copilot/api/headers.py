@@ -19,7 +19,7 @@ from copilot.settings.api import is_loopback
 ID_HEADER = "x-request-id"
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors "
+    "base-uri 'none'; form-action 'self'{}; frame-ancestors "
 )
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -32,12 +32,15 @@ _VALID_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
 access_log = logging.getLogger("copilot.access")
 
 
-def common_headers(app: ASGIApp, frame_ancestors: Sequence[str] = (), *, log_access: bool = False) -> ASGIApp:
+def common_headers(
+    app: ASGIApp, frame_ancestors: Sequence[str] = (), *, log_access: bool = False, form_target: str = ""
+) -> ASGIApp:
     """ASGI middleware: gives each request an id, the caller's X-Request-Id if it is valid, and each response the
     security headers, and `cache-control: no-store` unless it has its own. `frame_ancestors` are the origins that may
-    embed the page; none by default. With `log_access` it logs each response, as key=value text and as fields of the
-    record."""
-    fixed = HEADERS | {"content-security-policy": CONTENT_POLICY + (" ".join(frame_ancestors) or "'none'")}
+    embed the page, none by default; `form_target` is an origin that our forms may lead to, as the logout does. With
+    `log_access` it logs each response, as key=value text and as fields of the record."""
+    policy = CONTENT_POLICY.format(f" {form_target}".rstrip())
+    fixed = HEADERS | {"content-security-policy": policy + (" ".join(frame_ancestors) or "'none'")}
     if not frame_ancestors:
         fixed["x-frame-options"] = "DENY"
 

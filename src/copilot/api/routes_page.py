@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
 from copilot.api import schemas
-from copilot.api.auth import cookie_token
+from copilot.api.auth import logged_in as has_login
 from copilot.api.caching import NOT_MODIFIED, respond
 from copilot.api.caller import allowed
 from copilot.api.deps import Deps
@@ -32,7 +32,7 @@ def page_routes(deps: Deps, cache: VerdictCache) -> APIRouter:
     history = PageHistory(deps)
 
     async def render(request: Request, query: web.PageQuery, *, whole: bool) -> HTMLResponse:
-        logged_in = bool(cookie_token(request.headers))
+        logged_in = has_login(request.headers)
         clusters = [cache.view(c) for c in allowed(deps.clusters)]
         if query.cluster is None:
             template = "overview.html" if whole else "overview_live.html"

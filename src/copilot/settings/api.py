@@ -4,10 +4,12 @@ import re
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from copilot.settings.access import ChangeTokens, Tokens
+from copilot.settings.oidc import OidcSettings
 from copilot.settings.sources import HttpUrl, Section, reject, valid
 
 _PROXY = "{} is not an IP address or network: write 10.0.3.7 or 10.0.0.0/16, for example"
@@ -39,6 +41,7 @@ class ApiSettings(Section):
     public_url: HttpUrl | None = None
     tokens: Tokens = {}
     change_tokens: ChangeTokens = {}
+    oidc: OidcSettings | None = None
     open_metrics: bool = False
     cert_file: Path | None = None
     key_file: Path | None = None
@@ -52,10 +55,24 @@ class ApiSettings(Section):
     max_connections: Annotated[int, Field(ge=10, le=100_000)] = 800
     max_connections_per_address: Annotated[int, Field(ge=5, le=100_000)] = 200
 
+    @field_validator("oidc")
+    @classmethod
+    def _can_return(cls, oidc: OidcSettings | None, info: ValidationInfo) -> OidcSettings | None:
+        if oidc is None:
+            return None
+        plain = oidc.issuer.startswith("http://") and not is_loopback(urlsplit(oidc.issuer).hostname or "")
+        problems = {
+            f"issuer {oidc.issuer} needs https://, because its answers decide who is let in": plain,
+            "it needs public_url of [api]: the provider sends people back to it": "public_url" in info.data
+            and info.data["public_url"] is None,
+        }
+        reject({"; ".join(text for text, there_is in problems.items() if there_is): any(problems.values())})
+        return oidc
+
     @property
     def asks(self) -> bool:
         """Whether a request has to say who sends it."""
-        return bool(self.tokens)
+        return bool(self.tokens) or self.oidc is not None
 
     @property
     def scheme(self) -> str:
@@ -81,8 +98,8 @@ class ApiSettings(Section):
             "two names share a token: create one for each": len(set(hashes)) != len(hashes),
             "two tokens share a name: names of tokens and change_tokens differ": self.tokens.keys()
             & self.change_tokens.keys(),
-            "change_tokens need tokens beside them: without tokens, no request needs one": self.change_tokens
-            and not self.tokens,
+            "change_tokens need tokens or [api.oidc] beside them: without, no request needs one": self.change_tokens
+            and not self.asks,
         })  # fmt: skip
         return self
 
