@@ -23,6 +23,7 @@ from copilot.errors import StoreError
 from copilot.logs.patterns import PatternBook
 from copilot.loops.activities.explain import ExplainActivities
 from copilot.loops.activities.inspect import InspectActivities
+from copilot.loops.activities.mutes import MutesRead
 from copilot.loops.activities.notify import NotifyActivities
 from copilot.loops.activities.observe import LogActivities, ObserveActivities, WatchedLogs
 from copilot.loops.activities.schedule import PruneActivities, ScheduleActivities
@@ -180,7 +181,9 @@ class Observed:
             ScheduleActivities(deps.store, LoopLive(self.client)),
             PruneActivities(deps.store, retention_days=7),
             InspectActivities({name: self.executions} if self.executions else {}, deps.store),
-            NotifyActivities(tuple(self.channels), {c.name: channel(c) for c in self.channels}),
+            NotifyActivities(
+                tuple(self.channels), {c.name: channel(c) for c in self.channels}, mutes=MutesRead(deps.store)
+            ),
             release=release,
         )
 
