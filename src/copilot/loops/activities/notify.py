@@ -46,6 +46,7 @@ class NotifyActivities:
     channels: Mapping[str, Channel] = field(default_factory=dict)
     public_url: str | None = None
     mutes: MutesRead | None = None
+    look_again_sec: float = LOOK_AGAIN_SEC
 
     @activity.defn
     async def plan_notices(self, ask: m.PlanNotifications) -> m.NotificationPlan:
@@ -62,7 +63,7 @@ class NotifyActivities:
         due: list[m.PlannedNotification] = []
         again = [window[1] for life in judged.lives if life.active(now) and (window := life.last_window(now))]
         if self.mutes is not None and situation.state is not ReportedState.HAPPY:
-            again.append(now.add(seconds=LOOK_AGAIN_SEC))
+            again.append(now.add(seconds=self.look_again_sec))
         for rules in self.rules:
             if not rules.matches(ask.cluster) or rules.name in ask.busy:
                 continue
