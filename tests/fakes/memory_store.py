@@ -11,6 +11,7 @@ from copilot.explain.model.answer import Explanation
 from copilot.explain.model.usage import SETTLED, UNSERVED, ModelCall, Spent
 from copilot.rules.changes import newest_first
 from copilot.rules.model import DetectedIssue, Evaluation, HealthAssessment, Severity, Snapshot, Trigger
+from copilot.rules.mutes import Mute, MuteEvent, MuteLife, lives
 from copilot.rules.signals.change import Change
 from copilot.store.base import PRUNE_BATCH, OnDeleted, SeriesPoint, TimelinePoint, newer_of
 from copilot.store.downsample import thin_series, thin_timeline
@@ -30,6 +31,7 @@ class MemoryStore:
         self._changes: dict[str, Change] = {}
         self._calls: dict[tuple[str, ...], ModelCall] = {}
         self._inspections: dict[tuple[str, str], tuple[Instant, dict[str, Any]]] = {}
+        self._mutes: dict[tuple[str, ...], tuple[Mute, MuteEvent]] = {}
 
     async def setup_schema(self) -> int:
         return 0
@@ -168,6 +170,14 @@ class MemoryStore:
             [c for c in self._changes.values() if c.cluster == cluster and _inside(c.at, start, end)], limit
         )
 
+    async def save_mute_events(self, mute: Mute, events: Sequence[MuteEvent]) -> None:
+        self._clusters.add(mute.matcher.cluster)
+        for event in events:
+            self._mutes.setdefault(event.key, (mute, event))
+
+    async def mutes(self, cluster: str, since: Instant) -> list[MuteLife]:
+        return lives(e for m, e in self._mutes.values() if m.matcher.cluster == cluster and m.until >= since)
+
     async def clusters(self) -> list[str]:
         return sorted(self._clusters)
 
@@ -181,6 +191,7 @@ class MemoryStore:
             "changes": sum(micros(c.at) < limit for c in self._changes.values()),
             "model_calls": sum(micros(c.time.add(hours=24)) < limit for c in self._calls.values()),
             "inspections": sum(micros(time) < limit for time, _ in self._inspections.values()),
+            "mute_events": sum(micros(m.until) < limit for m, _ in self._mutes.values()),
         }
 
     async def prune(
@@ -201,6 +212,7 @@ class MemoryStore:
         calls = [k for k, c in self._calls.items() if old(c.cluster, c.time.add(hours=24))]
         inspections = [k for k, (time, _) in self._inspections.items() if old(k[0], time)]
         changes = [k for k, c in self._changes.items() if old(c.cluster, c.at)]
+        mutes = [k for k, (m, _) in self._mutes.items() if old(m.matcher.cluster, m.until)]
         gone: dict[str, tuple[dict[Any, Any], list[Any]]] = {
             "metrics_snapshots": (self._snapshots, snapshots),
             "health_assessments": (self._assessments, assessments),
@@ -208,6 +220,7 @@ class MemoryStore:
             "changes": (self._changes, changes),
             "model_calls": (self._calls, calls),
             "inspections": (self._inspections, inspections),
+            "mute_events": (self._mutes, mutes),
         }
         for table, (rows, keys) in gone.items():
             for key in keys:

@@ -49,8 +49,9 @@ async def alertmanager(folder: Path, receiver: StandIn) -> AsyncIterator[httpx.A
         yield client
 
 
-async def active(client: httpx.AsyncClient) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = (await client.get("/api/v2/alerts", params={"filter": 'cluster="east"'})).json()
+async def active(client: httpx.AsyncClient, cluster: str = "east") -> list[dict[str, Any]]:
+    asked = {"filter": f'cluster="{cluster}"'}
+    found: list[dict[str, Any]] = (await client.get("/api/v2/alerts", params=asked)).json()
     return found
 
 

@@ -74,6 +74,7 @@ async def test_a_webhook_is_sent_the_documented_body_with_a_signature_that_can_b
         "firing_gates": [gate.name for gate in made.verdict.gates if gate.fired],
         "page_url": "https://copilot.example.org/?cluster=east",
         "runbook_url": "https://copilot.example.org/runbooks/no_pollers/page",
+        "held_back": [],
     }
 
 

@@ -34,6 +34,7 @@ ROWS = (
     "issues",
     "metrics_snapshots",
     "model_calls",
+    "mute_events",
     "threshold_sets",
 )
 NO_ROWS = "; ".join(f"DELETE FROM {table}" for table in ROWS)

@@ -6,8 +6,10 @@ import pytest
 
 from copilot.explain.model.answer import ActionRef, Explanation
 from copilot.rules.model import Detected, HealthAssessment, Narrative, ReportedState, Severity, Trigger
+from copilot.rules.mutes import HeldBack, Matcher, MuteEvent
 from copilot.rules.signals.change import Change
 from copilot.store.base import Store
+from tests.core.test_mutes import a_mute
 from tests.evaluations import NOON, assessment, evaluation, issue, signals, snapshot
 from tests.store.model_call_contract import ModelCallContract
 
@@ -17,6 +19,7 @@ def detected(finding: str = "no_pollers", **changed: Any) -> Detected:
     return Detected.model_validate(issue(finding, **changed).model_dump(include=set(Detected.model_fields)))
 
 
+OF = Matcher(cluster="default")
 POLLERS = detected()
 SLOTS = detected("slots_exhausted", severity=Severity.WARNING)
 
@@ -231,6 +234,17 @@ class StoreContract(ModelCallContract):
         assert await store.inspection("other", "workers") is None
         before = NOON.add(minutes=5)
         await store.save_changes([Change(cluster="default", at=before.subtract(seconds=1), kind="deploy", text="old")])
+        over, lasting = (a_mute(id=f"{h}", hours=h).model_copy(update={"matcher": OF}) for h in (0.05, 9))
+        for mute in (over, lasting):
+            created = MuteEvent(mute_id=mute.id, kind="created", at=NOON, mute=mute)
+            held = HeldBack(channel="ops", notification="firing", state=ReportedState.CRITICAL, event_id="e")
+            kept = MuteEvent(mute_id=mute.id, kind="held", at=NOON, held=held)
+            for _ in range(2):
+                await store.save_mute_events(mute, [kept, created])
+        known = await store.mutes("default", NOON)
+        assert {(life.mute, len(life.held)) for life in known} == {(over, 1), (lasting, 1)}
+        assert await store.mutes("other", NOON) == []
+        assert [life.mute.id for life in await store.mutes("default", lasting.until)] == ["9"]
         expected = {
             "metrics_snapshots": 11,
             "health_assessments": 2,
@@ -238,11 +252,12 @@ class StoreContract(ModelCallContract):
             "changes": 1,
             "model_calls": 0,
             "inspections": 1,
+            "mute_events": 2,
         }
         assert await store.prunable(before) == expected
         assert await store.prune(before, cluster="other") == 1
         deleted = dict.fromkeys(expected, 0)
-        assert await store.prune(before, 4, lambda table, rows: deleted.update({table: deleted[table] + rows})) == 15
+        assert await store.prune(before, 4, lambda table, rows: deleted.update({table: deleted[table] + rows})) == 17
         assert deleted == expected | {"metrics_snapshots": 10}
         assert set((await store.prunable(before)).values()) == {0}
         assert len(await store.timeline("default", NOON, NOON.add(hours=1), 100)) == 10

@@ -23,7 +23,8 @@ from copilot.errors import StoreError
 from copilot.logs.patterns import PatternBook
 from copilot.loops.activities.explain import ExplainActivities
 from copilot.loops.activities.inspect import InspectActivities
-from copilot.loops.activities.notify import NotifyActivities
+from copilot.loops.activities.mutes import MutesRead
+from copilot.loops.activities.notify import LOOK_AGAIN_SEC, NotifyActivities
 from copilot.loops.activities.observe import LogActivities, ObserveActivities, WatchedLogs
 from copilot.loops.activities.schedule import PruneActivities, ScheduleActivities
 from copilot.loops.definitions import TICKS_PER_RUN, LoopStatus, observe_id
@@ -139,6 +140,7 @@ class Observed:
     log_file: Path | None = None
     channels: Sequence[NotifySettings] = ()
     executions: ExecutionsReader | None = None
+    look_again_sec: float = LOOK_AGAIN_SEC
     queue: str = ""
 
     def __post_init__(self) -> None:
@@ -180,7 +182,12 @@ class Observed:
             ScheduleActivities(deps.store, LoopLive(self.client)),
             PruneActivities(deps.store, retention_days=7),
             InspectActivities({name: self.executions} if self.executions else {}, deps.store),
-            NotifyActivities(tuple(self.channels), {c.name: channel(c) for c in self.channels}),
+            NotifyActivities(
+                tuple(self.channels),
+                {c.name: channel(c) for c in self.channels},
+                mutes=MutesRead(deps.store),
+                look_again_sec=self.look_again_sec,
+            ),
             release=release,
         )
 

@@ -1,18 +1,26 @@
 """Notifications are sent once, on a real Temporal server and over real HTTP."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio.client import WorkflowHandle
+from whenever import Instant
 
+from copilot.api.deps import Deps
 from copilot.loops.definitions import observe_id
-from copilot.loops.live import loop_reports
+from copilot.loops.live import LoopLive, loop_reports
 from copilot.loops.starter import INSPECTING, NOTIFYING, start_loops
+from copilot.store.postgres import PostgresStore
+from tests.api import conftest as api_of
 from tests.notify.standin import OK, Answer, StandIn, standing_in
+from tests.notify.test_alertmanager import active, alertmanager, pushes_to
+from tests.store.conftest import database, postgres
 from tests.workflows.conftest import SECRET, Observed, a_channel, eventually, watched
 
+__all__ = ["database", "postgres"]
 pytestmark = pytest.mark.servers
 DOWN: Answer = (503, {}, b"")
 
@@ -108,3 +116,74 @@ async def test_running_loops_notify_once_there_is_a_channel_and_the_loops_are_st
         for loop in again:
             await observed.client.get_workflow_handle(loop).terminate()
     assert it.posted[0].json["health_state"] == "stressed"
+
+
+@pytest.mark.needs_debian("prometheus-alertmanager")
+async def test_an_incident_is_acknowledged_silenced_breaks_the_silence_and_recovers(
+    observed: Observed, database: str, tmp_path: Path
+) -> None:
+    name, observed.look_again_sec = observed.cluster.name, 1.0
+    store = observed.database = PostgresStore(database)
+    await store.setup_schema()
+    deps = Deps(store=store, live=LoopLive(observed.client), clusters=(name,), now=Instant.now)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(store.close)
+        hook, receiver = [await stack.enter_async_context(standing_in()) for _ in range(2)]
+        alerts = await stack.enter_async_context(alertmanager(tmp_path, receiver))
+        observed.channels = [a_channel("hook", hook.url), pushes_to(str(alerts.base_url))]
+        await stack.enter_async_context(observed.worker())
+        api = await stack.enter_async_context(api_of.client(deps))
+
+        def told() -> list[tuple[str, str]]:
+            return [(posted.json["kind"], posted.json["health_state"]) for posted in hook.posted]
+
+        async def firing(*severities: str) -> bool | None:
+            return [a["labels"]["severity"] for a in await active(alerts, name)] == [*severities] or None
+
+        async def made(path: str, **given: str) -> dict[str, Any]:
+            async def stored() -> dict[str, Any] | None:  # An incident is open once its first tick is stored.
+                answer = await api.post(path, json={"reason": "known", **given})
+                return dict(answer.json()) if answer.status_code == 201 else None
+
+            return await eventually(stored)
+
+        async def muted_by(kind: str | None) -> bool | None:
+            found = (await api.get("/status")).json()["muted"]
+            return (found and found["kind"]) == kind or None
+
+        observed.source.changed = {"history__shard_churn_rate_per_sec": 50.0}
+        await observed.start()
+        await observed.start(NOTIFYING)
+        await eventually(lambda: true_of(told() == [("firing", "stressed")]))
+        await eventually(lambda: firing("warning"))
+        incident = hook.posted[0].json["incident_id"]
+        ack = await made("/acks", incident=incident)
+        await eventually(lambda: muted_by("ack"))
+        silence = await made("/silences", finding="shard_churn", end=Instant.now().add(hours=1).format_iso())
+        await api.post(f"/silences/{ack['id']}/end")
+
+        async def swallowed() -> list[tuple[str, str]] | None:
+            listed = (await api.get("/silences")).json()["silences"]
+            held = [(h["channel"], h["kind"]) for m in listed if m["id"] == silence["id"] for h in m["held_back"]]
+            return held if ("hook", "repeat") in held else None
+
+        await eventually(swallowed)
+        assert told() == [("firing", "stressed")]
+        await eventually(lambda: muted_by("silence"))
+
+        observed.frontend(answers=False)
+        await eventually(lambda: true_of(("worse", "critical") in told()))
+        await eventually(lambda: firing("critical"))
+        over = {m["id"]: m for m in (await api.get("/silences?all=true")).json()["silences"]}
+        assert over[ack["id"]]["ended_because"].startswith("ended by")
+        assert over[silence["id"]]["ended_because"].startswith("it got worse")
+
+        observed.frontend(answers=True)
+        await eventually(lambda: true_of(told()[-1] == ("resolved", "happy")))
+        await eventually(firing)
+        found = (await api.get(f"/incidents/{incident}")).json()
+        assert (found["worst"], found["ended"] is None) == ("critical", False)
+
+
+async def true_of(holds: bool) -> bool | None:
+    return holds or None

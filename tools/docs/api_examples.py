@@ -19,6 +19,7 @@ from copilot.inspection.links import Links
 from copilot.inspection.workers import Executor, WorkerRow, WorkersListed
 from copilot.rules.memory import Memory
 from copilot.rules.model import Evaluation, ReportedState
+from copilot.rules.mutes import HeldBack, Matcher, Mute, MuteEvent, seen
 from copilot.rules.signals.change import Change
 from lab.recorded_run import RECORDINGS, find_runs, load_run
 from tests.evaluations import PROCESSES
@@ -28,8 +29,8 @@ RECORDING = "workers-down"
 REQUESTS = (
     "/status", "/status/services", "/status/issues", "/status/summary", "/status/timeline", "/status/evaluation",
     "/signals/matching.backlog_count", "/logs/patterns", "/targets", "/clusters", "/incidents", "/incidents/FIRST",
-    "/runbooks", "/runbooks/no_pollers", "/models", "/changes", "/executions", "/workers", "/healthz", "/readyz",
-    "/status/timeline?start=yesterday",
+    "/runbooks", "/runbooks/no_pollers", "/models", "/changes", "/silences", "/executions", "/workers", "/healthz",
+    "/readyz", "/status/timeline?start=yesterday",
 )  # fmt: skip
 MAX_ITEMS = 2
 MAX_TEXT = 400
@@ -68,6 +69,8 @@ async def examples() -> dict[str, Any]:
     await store.save_snapshots([pipeline.snapshot(e, Memory(), context) for e in past])
     await store.save_changes([_deploy(context.cluster, past[-1].time.subtract(minutes=4))])
     now = past[-1].time.add(milliseconds=4_200)
+    mute, acts = _acknowledged(context.cluster, past[-1])
+    await store.save_mute_events(mute, acts)
     for kind, document in (("executions", executions), ("workers", workers)):
         await store.save_inspection(context.cluster, kind, now, document(context.cluster, now))
     deps = Deps(store=store, live=_Loop(past[-1]), clusters=(context.cluster,), now=lambda: now, elapsed=lambda: 0.0)
@@ -85,12 +88,25 @@ async def examples() -> dict[str, Any]:
             schema = answers[str(response.status_code)]["content"]["application/json"]["schema"]
             found[schema["$ref"].rpartition("/")[2]] = _shortened(response.json())
     found["ChangeLine"] = found["Changes"]["changes"][0]
+    found["MuteLine"] = found["Silences"]["silences"][0]
     return found
 
 
 def _deploy(cluster: str, at: Instant) -> Change:
     return Change(cluster=cluster, at=at, kind="deploy", text="checkout 1.4.2", who="github-actions",
                   deployment="checkout", build="b42", link="https://ci.example.com/runs/4711")  # fmt: skip
+
+
+def _acknowledged(cluster: str, e: Evaluation) -> tuple[Mute, list[MuteEvent]]:
+    at, end = e.time, e.time.add(hours=4)
+    mute = Mute(id="ack-3fa94c1b", kind="ack", matcher=Matcher(cluster=cluster), start=at, end=end, until=end,
+                owner="ada", reason="restarting the workers", created_at=at, created_from="10.0.0.7")  # fmt: skip
+    held = HeldBack(channel="pager", notification="firing", state=e.verdict.health_state, event_id=f"{cluster}:1")
+    baseline = seen(at, e.verdict.health_state, e.findings, ())
+    acts = [MuteEvent(mute_id=mute.id, kind="created", at=at, who="ada", origin="10.0.0.7", mute=mute),
+            MuteEvent(mute_id=mute.id, kind="matched", at=at, baseline=baseline),
+            MuteEvent(mute_id=mute.id, kind="held", at=at, held=held)]  # fmt: skip
+    return mute, acts
 
 
 def executions(cluster: str, now: Instant) -> dict[str, Any]:

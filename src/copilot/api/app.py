@@ -17,6 +17,7 @@ from copilot.api import (
     routes_events,
     routes_incidents,
     routes_inspection,
+    routes_mutes,
     routes_service,
     routes_status,
 )
@@ -73,6 +74,7 @@ def create_app(deps: Deps, settings: ApiSettings | None = None) -> FastAPI:
         routes_events.routes(deps, cache, settings.max_event_streams, settings.max_event_streams_per_caller),
         routes_service.routes(deps, cache),
         routes_changes.routes(deps, cache),
+        routes_mutes.routes(deps, cache),
     ):
         app.include_router(router)
     serving_assistants: Callable[[], AbstractAsyncContextManager[None]] = nullcontext

@@ -21,6 +21,7 @@ from copilot.inspection.executions import Inspection
 from copilot.inspection.workers import WorkersListed
 from copilot.rules.changes import BEFORE, changes_before
 from copilot.rules.model import Trigger
+from copilot.rules.mutes import MuteLife
 from copilot.rules.signals.change import Change
 from copilot.rules.staleness import age_sec
 from copilot.web.verdicts import VerdictView, joined
@@ -29,6 +30,9 @@ REFRESH_SEC = 1.0
 LOOPS_SEC = 10.0
 INSPECTIONS_SEC = 5.0
 CHANGES_SEC = 5.0
+MUTES_SEC = 5.0
+MUTES_HOURS = 12
+"""How long a mute that is over is still shown."""
 MOST_CHANGES = 200
 TIMEOUT_SEC = 3.0
 CLOCK_AHEAD_SEC = 20.0
@@ -48,7 +52,7 @@ class CacheEntry:
     problems say why the loop or the store did not answer the last query. `loops`: what is wrong with each loop, by its
     workflow id; empty where nothing is. `ahead_sec`: how far our clock was ahead of the newest tick when it came.
     `executions`, `workers`: what was read beside the verdict, None before the first time. `changes`: those before the
-    present problem, as last read."""
+    present problem, as last read. `mutes`: those that are not long over."""
 
     evaluation: ExplainedEvaluation | None = None
     received: float = 0.0
@@ -65,6 +69,7 @@ class CacheEntry:
     executions: Inspection | None = None
     workers: WorkersListed | None = None
     changes: tuple[Change, ...] = ()
+    mutes: tuple[MuteLife, ...] = ()
 
     @property
     def degraded_because(self) -> str | None:
@@ -119,6 +124,7 @@ class VerdictCache:
             executions=entry.executions,
             workers=entry.workers,
             changes=before,
+            mutes=entry.mutes,
         )
 
     def ready(self) -> bool:
@@ -131,6 +137,7 @@ class VerdictCache:
         await self._refresh_from_store(cluster)
         await self._refresh_inspections(cluster)
         await self._refresh_changes(cluster)
+        await self.refresh_mutes(cluster)
 
     async def run(self) -> None:
         """Refresh every second until closed. Loop and store are independent: one that hangs does not delay the other.
@@ -141,6 +148,7 @@ class VerdictCache:
             self._repeat(self._refresh_loops, LOOPS_SEC),
             self._repeat(self._refresh_inspections, INSPECTIONS_SEC),
             self._repeat(self._refresh_changes, CHANGES_SEC),
+            self._repeat(self.refresh_mutes, MUTES_SEC),
         )
 
     async def _repeat(self, refresh: Callable[[str], Awaitable[None]], every_sec: float = REFRESH_SEC) -> None:
@@ -204,6 +212,15 @@ class VerdictCache:
         changes, problem = await result(read, "the state store")
         if problem is None:
             self._entries[cluster] = replace(self._entries[cluster], changes=tuple(changes or ()))
+
+    async def refresh_mutes(self, cluster: str) -> None:
+        """Read the mutes of a cluster. While the store does not answer, the last ones are kept."""
+        if self._entries[cluster].store_problem:
+            return
+        since = self._deps.now().subtract(hours=MUTES_HOURS)
+        found, problem = await result(self._deps.store.mutes(cluster, since), "the state store")
+        if problem is None:
+            self._entries[cluster] = replace(self._entries[cluster], mutes=tuple(found or ()))
 
     async def _refresh_from_store(self, cluster: str) -> None:
         store = self._deps.store

@@ -10,6 +10,7 @@ from whenever import Instant
 from copilot.explain.changes import before_words
 from copilot.explain.explanation import freshness
 from copilot.explain.gates import forecast_words
+from copilot.explain.mutes import muted_words
 from copilot.explain.processes import ProcessRow, process_rows, processes_sentence
 from copilot.rules.changes import ChangeBefore
 from copilot.rules.model import (
@@ -55,14 +56,26 @@ class VerdictHead(BaseModel):
     degraded_because: str | None
 
 
+class Muted(BaseModel):
+    """The mute that holds back the notifications of a verdict: `id` as in /silences."""
+
+    id: str
+    kind: Literal["ack", "silence", "maintenance"]
+    until: Instant
+    owner: str
+    reason: str
+    sentence: str
+
+
 class ClusterLine(VerdictHead):
-    """One cluster of the overview."""
+    """One cluster of the overview. `muted`: null where notifications are sent."""
 
     since: Instant | None
     age_sec: float | None
     bottleneck: BottleneckClassification
     top_factor: str | None
     summary: str
+    muted: Muted | None = None
 
 
 class StatusChange(ChangeLine):
@@ -278,8 +291,18 @@ def fields(view: VerdictView, because: str | None = None) -> dict[str, Any]:
         "changes": [_status_change(before) for before in view.changes],
         "metrics_at": e.signals.metrics_at if e else None,
         "freshness": freshness(e.signals) if e else "",
+        "muted": _muted(view),
         "recovery": [{**asdict(f), "sentence": forecast_words(f)} for f in (e.work.recovery if e else ())],
     }
+
+
+def _muted(view: VerdictView) -> Muted | None:
+    judged = view.muted
+    if judged is None or judged.by is None or judged.until is None:
+        return None
+    mute = judged.by.mute
+    shown = {"id": mute.id, "kind": mute.kind, "owner": mute.owner, "reason": mute.reason}
+    return Muted(**shown, until=judged.until, sentence=muted_words(judged.by, judged.until))
 
 
 def change_line(change: Change) -> ChangeLine:

@@ -20,6 +20,7 @@ from copilot.cli import (
     lab,
     logs,
     mcp,
+    mutes,
     notify,
     processes,
     read,
@@ -41,11 +42,12 @@ app = typer.Typer(
 )
 for command in (demo.demo, demo.fault, processes.up, processes.worker, processes.api, processes.start, processes.alive,
                 status.status, targets.targets, mcp.mcp, doctor.doctor, replay.replay, signals.signals,
-                inspection.executions, inspection.workers, grafana.grafana):  # fmt: skip
+                inspection.executions, inspection.workers, grafana.grafana, mutes.ack):  # fmt: skip
     app.command()(command)
 app.command(cls=read.ReadCommand)(read.read)
 for name, group in (("db", db.app), ("lab", lab.lab_app()), ("kb", kb.app), ("logs", logs.app), ("token", token.app),
-                    ("notify", notify.app), ("incident", incident.app), ("change", changes.app)):  # fmt: skip
+                    ("notify", notify.app), ("incident", incident.app), ("change", changes.app),
+                    ("silence", mutes.app), ("maintenance", mutes.planned)):  # fmt: skip
     app.add_typer(group, name=name)
 
 

@@ -132,9 +132,17 @@ class ApiClient:
         """/changes of one cluster, or of all. Raises as `statuses` does."""
         return self._of_each("/changes", cluster, "changes", start=start)
 
+    def silences(self, cluster: str | None, **parameters: str) -> list[dict[str, Any]]:
+        """/silences of one cluster, or of all. Raises as `statuses` does."""
+        return self._of_each("/silences", cluster, "silences", **parameters)
+
     def report(self, change: dict[str, Any]) -> dict[str, Any]:
         """POST a change; returns it as it is stored. Raises as `statuses` does."""
-        return self._request("POST", "/changes", json=change)
+        return self.post("/changes", change)
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """POST an object; returns the answer's. Raises as `statuses` does."""
+        return self._request("POST", path, json=body)
 
     def _of_each(
         self, path: str, cluster: str | None, key: str = "health_state", **parameters: str
@@ -207,6 +215,8 @@ def _status_lines(status: Status) -> list[RenderableType]:
     if (age := status.get("age_sec")) is not None:
         line.append(f", evaluated {age:.0f} s ago", style="dim")
     lines: list[RenderableType] = [line, Text(str(status.get("summary") or ""))]
+    if muted := status.get("muted"):
+        lines.append(Text(muted["sentence"], style="dim"))
     if late := status.get("freshness"):
         lines.append(Text(f"{late[0].upper()}{late[1:]}.", style="dim"))
     if why := status.get("degraded_because"):

@@ -29,6 +29,7 @@ from copilot.healthcheck import touched
 from copilot.logs.patterns import PatternBook
 from copilot.loops.activities.explain import ExplainActivities
 from copilot.loops.activities.inspect import InspectActivities, WorkerKeeper
+from copilot.loops.activities.mutes import MutesRead
 from copilot.loops.activities.notify import NotifyActivities
 from copilot.loops.activities.observe import LogActivities, ObserveActivities, WatchedLogs
 from copilot.loops.activities.schedule import PruneActivities, ScheduleActivities
@@ -197,7 +198,7 @@ async def run_worker(settings: Settings) -> None:
             ScheduleActivities(observing.store, LoopLive(client)),
             PruneActivities(observing.store, settings.store.retention_days),
             InspectActivities(bootstrap.executions(settings), observing.store),
-            NotifyActivities(settings.channels, channels, settings.api.public_url),
+            NotifyActivities(settings.channels, channels, settings.api.public_url, MutesRead(observing.store)),
             release=settings.worker,
         )
         await closing.enter_async_context(worker)

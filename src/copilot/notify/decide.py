@@ -1,17 +1,21 @@
 """When a channel is notified of a cluster's state, and after what pause. Pure: decisions from states and a time."""
 
-from typing import Literal, TypeAlias
+from collections.abc import Iterable
+from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat
 from whenever import Instant
 
 from copilot.rules.model import ReportedState
+from copilot.rules.mutes import MuteLife
 from copilot.rules.signals.readings import Frozen
 from copilot.rules.state_machine import RELAPSE_WITHIN
 from copilot.settings.notify import ChannelRules
 
-Kind: TypeAlias = Literal["firing", "worse", "improved", "repeat", "resolved", "test"]
+Kind: TypeAlias = Literal["firing", "worse", "improved", "repeat", "resolved", "summary", "test"]
 RESOLVED = "resolved"
+SUMMARY: Kind = "summary"
+"""Of a maintenance window that has ended: what was held back."""
 # A cluster is unknown until enough was read: a new one is not notified before that.
 FIRST_VERDICT_SEC = 300.0
 GIVE_UP_SEC = 3600.0
@@ -63,7 +67,7 @@ class Notification(Persisted):
 
     def event_id(self, cluster: str) -> str:
         """The same for every attempt at this notification; unique on the channel."""
-        what = self.kind if self.kind in (RESOLVED, "repeat", "test") else self.state.value
+        what = self.kind if self.kind in (RESOLVED, SUMMARY, "repeat", "test") else self.state.value
         return f"{incident_id(cluster, self.incident)}:{self.number}:{what}"
 
 
@@ -84,7 +88,8 @@ class Attempt(Persisted):
 class ChannelState(Persisted):
     """What a channel was notified of. `state`: the last state of the incident that is open there, None if none is;
     `delivered_state`: the last one delivered; `maybe_delivered`: whether any notification of that incident was, or may
-    have been. `sent_at`: when each state, and a resolve, was sent last."""
+    have been. `sent_at`: when each state, and a resolve, was sent last. `summed`: when the last summary of maintenance
+    was sent."""
 
     state: ReportedState | None = None
     delivered_state: ReportedState | None = None
@@ -94,6 +99,11 @@ class ChannelState(Persisted):
     sent_at: dict[str, Instant] = Field(default_factory=dict)
     last_at: Instant | None = None
     attempt: Attempt | None = None
+    summed: Instant | None = None
+
+    def closed(self, **changed: Any) -> "ChannelState":
+        """The state in which no incident is open there."""
+        return ChannelState(**{"number": self.number, "sent_at": self.sent_at, "summed": self.summed, **changed})
 
 
 class Outcome(Frozen):
@@ -116,14 +126,16 @@ class Decision(Frozen):
     new_state: ChannelState | None = None
 
 
-def decide(rules: ChannelRules, channel: ChannelState, cluster: ClusterState, now: Instant) -> Decision:
-    """What to do about a channel at `now`."""
-    pending = _pending(rules, channel, cluster, now)
+def decide(
+    rules: ChannelRules, channel: ChannelState, cluster: ClusterState, now: Instant, woken: Instant | None = None
+) -> Decision:
+    """What to do about a channel at `now`. `woken`: when a mute stopped to hold back; what is firing is sent again."""
+    pending = _pending(rules, channel, cluster, now, woken)
     if pending is None:
         return Decision()
     kind, due = pending
     if kind == RESOLVED and not channel.maybe_delivered:
-        return Decision(new_state=ChannelState(number=channel.number, sent_at=channel.sent_at))
+        return Decision(new_state=channel.closed())
     if kind in ("worse", "improved") and cluster.state is channel.delivered_state:
         return Decision(new_state=channel.model_copy(update={"state": cluster.state}))
     due = max(due, now)
@@ -134,6 +146,38 @@ def decide(rules: ChannelRules, channel: ChannelState, cluster: ClusterState, no
     if channel.attempt is not None and channel.attempt.notification == notification:
         due = max(due, channel.attempt.next_at)
     return Decision(notification=notification) if due <= now else Decision(next_check_at=due)
+
+
+def decide_while_muted(rules: ChannelRules, channel: ChannelState, now: Instant) -> Decision:
+    """What is still sent on a channel whose notification is held back: an alert that is open there and would end by
+    itself is pushed again as it was, or it would read as resolved."""
+    if not rules.pushes_again or channel.state is None or channel.incident is None or channel.last_at is None:
+        return Decision()
+    due = channel.last_at.add(seconds=rules.repeat_interval_sec or 0.0)
+    if due > now:
+        return Decision(next_check_at=due)
+    again = Notification(kind="repeat", state=channel.state, number=channel.number + 1, incident=channel.incident)
+    return Decision(notification=again)
+
+
+def decide_summary(
+    rules: ChannelRules, channel: ChannelState, state: ReportedState, known: Iterable[MuteLife], now: Instant
+) -> tuple[MuteLife | None, Decision]:
+    """The maintenance that has ended and held back something on this channel, if its summary is due, or will be."""
+    for life in known if rules.takes_summaries else ():
+        window = life.last_window(now)
+        if life.mute.kind != "maintenance" or window is None or window[1] > now:
+            continue
+        late = (now - window[1]).total("seconds") > GIVE_UP_SEC
+        told = channel.summed is not None and channel.summed >= window[1]
+        if late or told or not life.held_in(window, rules.name):
+            continue
+        notification = Notification(kind=SUMMARY, state=state, number=channel.number + 1, incident=window[0])
+        attempt = channel.attempt
+        if attempt and attempt.notification == notification and attempt.next_at > now:
+            return life, Decision(next_check_at=attempt.next_at)
+        return life, Decision(notification=notification)
+    return None, Decision()
 
 
 def after_attempt(
@@ -154,19 +198,24 @@ def after_attempt(
     if outcome.delivered or outcome.final or (next_at - first_at).total("seconds") > GIVE_UP_SEC:
         what = RESOLVED if notification.kind == RESOLVED else notification.state.value
         sent = {"number": notification.number, "sent_at": {**channel.sent_at, what: now}}
+        if notification.kind == SUMMARY:
+            done = {"number": notification.number, "summed": now, "attempt": None}
+            return channel.model_copy(update=done)
         if what == RESOLVED:
-            return ChannelState(**sent)
+            return channel.closed(**sent)
         delivered = notification.state if outcome.delivered else channel.delivered_state
         reported = {"state": notification.state, "delivered_state": delivered, "incident": notification.incident}
-        return ChannelState(**sent, **reported, maybe_delivered=maybe_delivered, last_at=now)
+        return channel.closed(**sent, **reported, maybe_delivered=maybe_delivered, last_at=now)
     attempt = Attempt(notification=notification, tries=tries, first_at=first_at, next_at=next_at)
+    if notification.kind == SUMMARY:
+        return channel.model_copy(update={"attempt": attempt})
     incident = channel.incident or (notification.incident if outcome.doubtful else None)
     update = {"attempt": attempt, "maybe_delivered": maybe_delivered, "incident": incident}
     return channel.model_copy(update=update)
 
 
 def _pending(
-    rules: ChannelRules, channel: ChannelState, cluster: ClusterState, now: Instant
+    rules: ChannelRules, channel: ChannelState, cluster: ClusterState, now: Instant, woken: Instant | None
 ) -> tuple[Kind, Instant] | None:
     """The kind of the next notification and when it is due; None: there is none."""
     firing = cluster.state.value in rules.states
@@ -176,7 +225,11 @@ def _pending(
         # An attempt that failed may have been delivered.
         return ("resolved", now) if channel.maybe_delivered and _resolves(cluster, None) else None
     if cluster.state is channel.state:
-        if not firing or rules.repeat_interval_sec is None or channel.last_at is None:
+        if not firing or channel.last_at is None:
+            return None
+        if woken is not None and channel.last_at < woken:
+            return "repeat", now
+        if rules.repeat_interval_sec is None:
             return None
         return "repeat", channel.last_at.add(seconds=rules.repeat_interval_sec)
     if firing and cluster.state.rank > channel.state.rank:

@@ -5,15 +5,18 @@ from urllib.parse import quote
 from pydantic import BaseModel
 from whenever import Instant
 
-from copilot.notify.decide import RESOLVED, ClusterState, Kind, Notification, incident_id
+from copilot.explain.mutes import held_words, moment
+from copilot.notify.decide import RESOLVED, SUMMARY, ClusterState, Kind, Notification, incident_id
 from copilot.redaction.redactor import Redactor
-from copilot.rules.model import ReportedState
+from copilot.rules.model import EvidenceValue, ReportedState
+from copilot.rules.mutes import MuteLife
 from copilot.rules.signals.readings import Frozen
 
 SEVERITY = {"happy": "info", "stressed": "warning", "unknown": "error", "critical": "critical"}
 """What alerts call a state: PagerDuty's words."""
 MAX_SHORT, MAX_LONG = 200, 600
 MAX_GATES = 10
+MAX_HELD = 10
 BODY_VERSION = 1
 
 
@@ -31,12 +34,16 @@ class _Finding(BaseModel):
     subject: str = ""
     title: str = ""
     severity: str = ""
+    contributing_factors: tuple[str, ...] = ()
+    evidence: dict[str, EvidenceValue] = {}
+    phase: str = "now"
     suggested_actions: tuple[_Action, ...] = ()
 
 
 class _Gate(BaseModel):
     name: str
     fired: bool | None = None
+    labels: dict[str, str] = {}
 
 
 class _Verdict(BaseModel):
@@ -75,7 +82,8 @@ class MessageAction(Frozen):
 class Message(Frozen):
     """A notification as the webhook sends it in JSON (docs/notifications.md). `previous_state`: the state that the
     channel was last notified of in this incident; `since`: when `health_state` began; `time`: of the evaluation.
-    The URLs are None without `[api] public_url`, or where there is no runbook."""
+    The URLs are None without `[api] public_url`, or where there is no runbook. `held_back`: in a summary, the
+    notifications that a maintenance window held back, one line each, the last ones where they are many."""
 
     version: int = BODY_VERSION
     event_id: str
@@ -94,12 +102,14 @@ class Message(Frozen):
     firing_gates: tuple[str, ...] = ()
     page_url: str | None = None
     runbook_url: str | None = None
+    held_back: tuple[str, ...] = ()
 
     def details(self) -> dict[str, str]:
         """What text channels show below the headline, by its label; without what there is none of."""
         cause = self.finding.title if self.finding else None
         action = self.action.description if self.action else None
-        texts = {"Summary": self.summary, "Cause": cause, "Do first": action}
+        held = "; ".join(self.held_back)
+        texts = {"Summary": self.summary, "Held back": held, "Cause": cause, "Do first": action}
         return {label: text for label, text in texts.items() if text}
 
     def lines(self) -> list[str]:
@@ -156,10 +166,40 @@ def compose(
     )
 
 
+def compose_summary(
+    cluster: str,
+    notification: Notification,
+    state: ClusterState,
+    life: MuteLife,
+    channel: str,
+    public_url: str | None,
+) -> Message:
+    """The message of a maintenance window that has ended: what it held back on a channel."""
+    mute, held = life.mute, life.held_in((notification.incident, life.over_at), channel)
+    many = f"{len(held)} notification{'s' if len(held) != 1 else ''}"
+    about = f"Maintenance by {mute.owner} since {moment(notification.incident)} ({mute.reason}) held back {many}."
+    return Message(
+        event_id=notification.event_id(cluster),
+        incident_id=incident_id(cluster, notification.incident),
+        kind=SUMMARY,
+        cluster=cluster,
+        health_state=state.state,
+        since=state.since,
+        time=state.time,
+        evaluation_id=f"{cluster}:{state.time.timestamp()}",
+        headline=headline(cluster, SUMMARY, state.state, None, state.since),
+        summary=bounded(Redactor().redact(about), MAX_LONG),
+        held_back=tuple(held_words(held)[-MAX_HELD:]),
+        page_url=_url(public_url, f"?cluster={quote(cluster, safe='')}"),
+    )
+
+
 def headline(cluster: str, kind: Kind, state: ReportedState, previous: ReportedState | None, since: Instant) -> str:
     """One line: firing or resolved, the cluster, its state, and since when."""
     if kind == "test":
         return f"[TEST] {cluster}: notifications from Temporal SRE Copilot work"
+    if kind == SUMMARY:
+        return f"[MAINTENANCE ENDED] {cluster} is {state.value.upper()}"
     line = f"[{'RESOLVED' if kind == RESOLVED else 'FIRING'}] {cluster} is "
     line += f"still {state.value.upper()}" if kind == "repeat" else state.value.upper()
     if kind in ("improved", RESOLVED) and previous and state is not ReportedState.HAPPY:

@@ -72,6 +72,16 @@ class ChannelRules(Section):
     repeat_interval_sec: Annotated[float, Field(ge=60, le=86_400)] | None = None
     mute_time_intervals: tuple[MuteTimeInterval, ...] = ()
 
+    @property
+    def pushes_again(self) -> bool:
+        """Whether an alert there ends by itself unless it is pushed again."""
+        return False
+
+    @property
+    def takes_summaries(self) -> bool:
+        """Whether the channel can be sent what is no alert."""
+        return True
+
     def matches(self, cluster: str) -> bool:
         """Whether the channel is notified about this cluster."""
         return not self.clusters or cluster in self.clusters
@@ -106,6 +116,14 @@ class NotifySettings(ChannelRules):
     key_file: Path | None = None
     secret: SecretStr | None = None
     secret_file: Path | None = None
+
+    @property
+    def pushes_again(self) -> bool:
+        return self.kind == "alertmanager"
+
+    @property
+    def takes_summaries(self) -> bool:
+        return self.kind not in ("alertmanager", "pagerduty")
 
     @model_validator(mode="before")
     @classmethod

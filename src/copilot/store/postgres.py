@@ -22,6 +22,7 @@ from copilot.store.connections import Connections
 from copilot.store.downsample import thin_series, thin_timeline
 from copilot.store.issue_life import advance
 from copilot.store.migrate import migrate
+from copilot.store.mutes import StoredMutes
 from copilot.store.rows import (
     Connection,
     from_jsonb,
@@ -38,11 +39,11 @@ BYTES_PER_TRANSACTION = 8 * 2**20
 TOO_MUCH = "54000"
 
 
-class PostgresStore:
+class PostgresStore(StoredMutes):
     """A Store at a postgresql:// or dsql:// URL. It connects when it is first used."""
 
     def __init__(self, url: str, *, now: Callable[[], Instant] = Instant.now) -> None:
-        self._db = Connections(url)
+        super().__init__(Connections(url))
         self._now = now
         self.cloud_pages = StoredPages(self._db)
 

@@ -118,6 +118,15 @@ CHANGES = """
 SELECT change FROM changes WHERE cluster = $1 AND time >= $2 AND time <= $3 ORDER BY time DESC, id LIMIT $4
 """
 
+INSERT_MUTE_EVENT = """
+INSERT INTO mute_events (id, cluster, until, at, kind, event) VALUES ($1, $2, $3, $4, $5, $6::jsonb)
+ON CONFLICT DO NOTHING
+"""
+MUTE_EVENTS = """
+SELECT event FROM mute_events WHERE cluster = $1 AND until >= $2
+ORDER BY CASE WHEN kind = 'held' THEN 1 ELSE 0 END, at DESC, id LIMIT $3
+"""
+
 # Old rows by table; each uses an index of (cluster, time).
 _OLD = {
     "metrics_snapshots": "metrics_snapshots WHERE cluster = $1 AND time < $2",
@@ -126,6 +135,7 @@ _OLD = {
     "changes": "changes WHERE cluster = $1 AND time < $2",
     "model_calls": "model_calls WHERE cluster = $1 AND time < $2::timestamptz - interval '1 day'",
     "inspections": "inspections WHERE cluster = $1 AND time < $2",
+    "mute_events": "mute_events WHERE cluster = $1 AND until < $2",
 }
 COUNT_OLD = {table: f"SELECT count(*) FROM {old}" for table, old in _OLD.items()}
 PRUNE = {table: f"DELETE FROM {table} WHERE id IN (SELECT id FROM {old} LIMIT $3)" for table, old in _OLD.items()}

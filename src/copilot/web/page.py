@@ -17,6 +17,7 @@ from whenever import Instant
 from copilot.explain.changes import before_words, change_words
 from copilot.explain.executions import executions_sentence, workers_sentence
 from copilot.explain.explanation import freshness
+from copilot.explain.mutes import about, muted_words
 from copilot.explain.numbers import NOTHING, bounded, duration, quantity
 from copilot.explain.processes import ProcessRow, process_rows, processes_sentence
 from copilot.rules.model import GateResult, ReportedState, Severity, StoredIssue
@@ -28,6 +29,7 @@ from copilot.sources.knowledge.runbooks import Runbook, anchor
 from copilot.store.base import TimelinePoint
 from copilot.web import drawing
 from copilot.web.cards import Callout, Card, all_signals, callout, key_signals, remedies, unread
+from copilot.web.mutes import MuteRow, mute_rows
 from copilot.web.verdicts import VerdictView
 
 UNJUDGED = {
@@ -164,6 +166,23 @@ class Page:
         firing = [g.sentence or words(g.name) for g in e.verdict.gates if g.fired]
         why = "; ".join(firing) if firing else "no gate is firing"
         return f"{words(self.verdict.state.value)} since {clock(e.verdict.since, self.verdict.now)}: {why}."
+
+    @cached_property
+    def mutes(self) -> list[MuteRow]:
+        """What is muted, will be, or was until lately."""
+        return mute_rows(self.verdict)
+
+    @property
+    def muted(self) -> str:
+        """Until when, by whom and why the verdict's notifications are held back; empty where they are sent."""
+        judged = self.verdict.muted
+        return muted_words(judged.by, judged.until) if judged and judged.by and judged.until else ""
+
+    @property
+    def finding_names(self) -> list[str]:
+        """The findings that can be silenced, the first one first."""
+        e = self.verdict.evaluation
+        return list(dict.fromkeys(f.finding for f in e.findings)) if e else []
 
     @cached_property
     def gates(self) -> list[GateResult]:
@@ -323,7 +342,7 @@ def _environment() -> Environment:
         f.__name__: f
         for f in (
             *(quantity, words, clock, ago, bounded, duration, prose, remedies, all_signals, unread),
-            *(executions_sentence, workers_sentence, before_words, change_words),
+            *(executions_sentence, workers_sentence, before_words, change_words, about),
         )
     }
     environment.globals |= {

@@ -11,6 +11,7 @@ from copilot.inspection.executions import Inspection
 from copilot.inspection.workers import WorkersListed
 from copilot.rules.changes import ChangeBefore
 from copilot.rules.model import ReportedState, Trigger
+from copilot.rules.mutes import Judged, MuteLife, Seen, judge, seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,8 @@ class VerdictView:
     of it: with one, do not query the store, it may hang. `loops`: what is wrong with each loop by its workflow id;
     empty where nothing is. `ahead_sec`: how far our clock was ahead of the newest tick when it came.
     `executions`, `workers`: what was read beside the verdict; None before the first time, and in the past.
-    `changes`: those before the present problem, the nearest to it first."""
+    `changes`: those before the present problem, the nearest to it first. `mutes`: the acknowledgements, silences and
+    maintenance windows that are not long over, the newest first."""
 
     cluster: str
     now: Instant
@@ -38,6 +40,13 @@ class VerdictView:
     executions: Inspection | None = None
     workers: WorkersListed | None = None
     changes: tuple[ChangeBefore, ...] = ()
+    mutes: tuple[MuteLife, ...] = ()
+
+    @property
+    def muted(self) -> Judged | None:
+        """The mutes against the verdict; None where there are none, or no verdict."""
+        now = seen_in(self)
+        return judge(self.mutes, now) if self.mutes and now else None
 
     @property
     def state(self) -> ReportedState:
@@ -57,12 +66,20 @@ class VerdictView:
             return (None, self.degraded_because)
         beside = (self.executions and self.executions.time, self.workers and self.workers.time)
         state = (e.evaluation_id, e.verdict.health_state, e.verdict.stale, e.explained_by, self.degraded_because)
-        return (*state, *beside, *((b.change.digest, b.change.text) for b in self.changes))
+        muted = self.muted
+        held = muted and (muted.by and muted.by.mute.id, muted.until, *(len(m.held) for m in muted.lives))
+        return (*state, *beside, held, *((b.change.digest, b.change.text) for b in self.changes))
 
     def same_as(self, other: "VerdictView") -> bool:
         """Whether a body written for one also holds for the other: everything but the age is equal."""
         mine, theirs = (self.trigger, self.revision), (other.trigger, other.revision)
         return self.original is other.original and mine == theirs
+
+
+def seen_in(view: VerdictView) -> Seen | None:
+    """What mutes look at in a verdict; None before the first."""
+    e = view.evaluation
+    return None if e is None else seen(view.now, view.state, e.findings, e.verdict.gates)
 
 
 def badness(view: VerdictView) -> tuple[int, bool]:
