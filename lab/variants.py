@@ -18,6 +18,7 @@ DROPPED_SHARE = 0.10
 INTERVALS_SEC = (30.0, 60.0)
 LONG_INTERVAL_SEC, LONG_FAULT_SEC = 60.0, 300.0
 LOADS = (0.05, 20.0)
+GAUGES_REFRESHED_SEC = 60.0
 CLOUD = "Temporal Cloud"
 
 # Rates that do not grow with demand, and counts that do; every other rate does, every other count does not.
@@ -48,10 +49,8 @@ def variants(run: RecordedRun) -> Iterator[Variant]:
     """All variants of a run."""
     for seed in SEEDS:
         yield Variant("10 % of readings dropped", f"seed {seed}", dropped(run, seed))
-    fault_sec = (run.taken.marks.after - run.taken.marks.fault).total("seconds")
     for interval in INTERVALS_SEC:
-        long_enough = interval < LONG_INTERVAL_SEC or fault_sec >= LONG_FAULT_SEC - run.header.interval_sec
-        if interval > run.header.interval_sec and long_enough:
+        if interval > run.header.interval_sec and long_enough(run, interval):
             for first in range(round(interval / run.header.interval_sec)):
                 yield Variant(f"every {interval:.0f} s", f"from tick {first}", thinned(run, interval, first))
     for factor in LOADS:
@@ -59,6 +58,12 @@ def variants(run: RecordedRun) -> Iterator[Variant]:
     yield Variant("no SDK metrics", "", without_sdk(run), frozenset())
     yield Variant(CLOUD, "", of_cloud(run), frozenset())
     yield Variant(f"{CLOUD}, SDK metrics", "", of_cloud(run, sdk=True))
+
+
+def long_enough(run: RecordedRun, interval_sec: float) -> bool:
+    """Whether a fault lasts so long that it can be judged at this interval."""
+    fault_sec = (run.taken.marks.after - run.taken.marks.fault).total("seconds")
+    return interval_sec < LONG_INTERVAL_SEC or fault_sec >= LONG_FAULT_SEC - run.header.interval_sec
 
 
 def dropped(run: RecordedRun, seed: int, share: float = DROPPED_SHARE) -> RecordedRun:
@@ -114,17 +119,40 @@ def without_sdk(run: RecordedRun) -> RecordedRun:
     """The run of a cluster whose workers show no metrics: their ids are not expected, and no target is theirs."""
 
     def strip(tick: Signals) -> Signals:
-        return tick.model_copy(
-            update={
-                "readings": {i: v for i, v in tick.readings.items() if not _of_sdk(i)},
-                "no_traffic": tuple(i for i in tick.no_traffic if not _of_sdk(i)),
-                "missing": {i: m for i, m in tick.missing.items() if not _of_sdk(i)},
-                "targets": {role: n for role, n in tick.targets.items() if role not in ("worker", "sdk")},
-                "breakdowns": {i: rows for i, rows in tick.breakdowns.items() if not _of_sdk(i)},
-            }
-        )
+        targets = {role: n for role, n in tick.targets.items() if role not in ("worker", "sdk")}
+        return _without(tick, _of_sdk).model_copy(update={"targets": targets})
 
     return _each(run, strip)
+
+
+def without_api(run: RecordedRun) -> RecordedRun:
+    """The run of a cluster of which only metrics are read: what the API alone tells is not expected, and backlogs are
+    the server's gauges, which a stock server refreshes once a minute."""
+    held: Signals | None = None
+
+    def strip(tick: Signals) -> Signals:
+        nonlocal held
+        if held is None or (tick.time - held.time).total("seconds") >= GAUGES_REFRESHED_SEC:
+            held = tick
+        gauges = (i for i, value in tick.readings.items() if SPECS[i].source == "api or metrics" and value is not None)
+        of_gauges = {i: value for i in gauges if (value := held.value(i)) is not None}
+        rows = {i: held.breakdowns[i] for i in of_gauges if i in held.breakdowns}
+        others = {i: r for i, r in tick.breakdowns.items() if i not in of_gauges}
+        update = {"readings": {**tick.readings, **of_gauges}, "breakdowns": {**others, **rows}}
+        return _without(tick.model_copy(update=update), lambda i: SPECS[i].source == "api")
+
+    return _each(run, strip)
+
+
+def _without(tick: Signals, left_out: Callable[[str], bool]) -> Signals:
+    return tick.model_copy(
+        update={
+            "readings": {i: v for i, v in tick.readings.items() if not left_out(i)},
+            "no_traffic": tuple(i for i in tick.no_traffic if not left_out(i)),
+            "missing": {i: m for i, m in tick.missing.items() if not left_out(i)},
+            "breakdowns": {i: rows for i, rows in tick.breakdowns.items() if not left_out(i)},
+        }
+    )
 
 
 def _each(run: RecordedRun, change: Callable[[Signals], Signals]) -> RecordedRun:

@@ -6,7 +6,7 @@ from copilot.rules.signals.readings import BreakdownRow, MissingCode
 from copilot.rules.signals.taxonomy import SPECS
 from lab.cloud import KEPT, of_cloud
 from lab.recorded_run import RecordedRun, load_run
-from lab.variants import CLOUD, dropped, loaded, scales_with_load, thinned, variants, without_sdk
+from lab.variants import CLOUD, dropped, loaded, scales_with_load, thinned, variants, without_api, without_sdk
 from tests.lab.runs import RECORDED, run
 
 
@@ -94,3 +94,19 @@ def test_a_run_of_temporal_cloud_has_nothing_that_only_a_server_page_has(recorde
     assert plain.value("clients.all_errors_per_sec") == sum(errors), "whose fault they are, Cloud does not say"
     assert all(set(r.labels) == {"namespace"} for r in plain.rows("poller.pending_polls"))
     assert "worker_tasks.activity_failures_per_sec" in of_cloud(recorded, sdk=True).ticks[-1].readings
+
+
+def test_without_the_api_backlogs_are_held_for_a_minute_and_what_it_alone_tells_is_not_expected(
+    recorded: RecordedRun,
+) -> None:
+    backlog = "matching.backlog_count"
+    ticks = without_api(recorded).ticks
+    assert not {i for tick in ticks for i in (*tick.readings, *tick.breakdowns) if SPECS[i].source == "api"}
+    first = next(n for n, tick in enumerate(recorded.ticks) if tick.value(backlog))
+    held = [recorded.ticks[n - n % 6] for n in range(len(ticks))]
+    pairs = [
+        (t.value(backlog), t.rows(backlog), h.value(backlog), h.rows(backlog)) for t, h in zip(ticks, held, strict=True)
+    ]
+    assert first
+    assert all((value, rows) == (then, rows_then) for value, rows, then, rows_then in pairs)
+    assert [t.value("poller.pending_polls") for t in ticks] == [t.value("poller.pending_polls") for t in recorded.ticks]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from benchmarks import ablation, root_causes
 from benchmarks.static_alerts import results
 from lab.recorded_run import RECORDINGS, find_runs, server_versions
 from lab.report import (
@@ -77,7 +78,17 @@ def of_servers() -> dict[str, LabScore]:
 
 def document(score: LabScore, servers: Mapping[str, LabScore], clusters: Mapping[str, LabScore]) -> str:
     """docs/benchmark.md of a score with variants, and of other servers' and clusters' scores."""
-    return "\n".join([INTRODUCTION, *_sections(score), *_servers(servers), *_clusters(clusters), *_static_rules(score)])
+    return "\n".join(
+        [
+            INTRODUCTION,
+            *_sections(score),
+            *_servers(servers),
+            *_clusters(clusters),
+            *_ablation(),
+            *_root_causes(),
+            *_static_rules(score),
+        ]
+    )
 
 
 def _sections(score: LabScore) -> Iterator[str]:
@@ -112,6 +123,20 @@ def _clusters(clusters: Mapping[str, LabScore]) -> Iterator[str]:
         days = " and ".join(sorted({s.taken for s in score.scenarios}))
         note = CLUSTERS_NOTE.format(version=version, days=days)
         yield from _table(f"A cluster of processes, {version}", SCENARIOS, scenario_rows(score), note)
+
+
+def _ablation() -> Iterator[str]:
+    found = ablation.results()
+    yield from _table("With less to read", ablation.COLUMNS, found.rows, f"{ablation.PROTOCOL}\nTaken {found.taken}.\n")
+    yield f"{ablation.SHOWN}"
+    yield from _table("From fault to notification", ablation.DELAY_COLUMNS, found.delays, ablation.DELAYS)
+
+
+def _root_causes() -> Iterator[str]:
+    found = root_causes.results()
+    yield from _table("Root-cause methods", root_causes.SUMS, root_causes.sum_rows(), root_causes.PROTOCOL)
+    yield root_causes.FAIRNESS.format(rcaeval=found.rcaeval, taken=found.taken)
+    yield from _table("Each incident", root_causes.COLUMNS, root_causes.case_rows())
 
 
 def _static_rules(score: LabScore) -> Iterator[str]:
