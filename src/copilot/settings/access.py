@@ -8,7 +8,7 @@ from pydantic import BeforeValidator
 
 from copilot.settings.sources import Name, Section, valid
 
-_HASH = "not the hash of a token: `copilot token new NAME` prints the line to put here"
+_HASH = "not a hash of a token; `copilot token new NAME` prints the line to put here"
 TokenHash = Annotated[str, valid(re.compile(r"sha256:[0-9a-f]{64}").fullmatch, _HASH)]
 
 
