@@ -21,7 +21,7 @@ API = "https://slack.com/api"
 MAX_ANSWER_BYTES = 131_072
 """An answer repeats the message."""
 # Errors of the Web API that pass; all others need somebody to change the channel, the token or the app.
-PASSING = frozenset({"ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable",
+PASSING = frozenset({"ratelimited", "internal_error", "fatal_error", "service_unavailable",
                      "request_timeout", "team_added_to_org"})  # fmt: skip
 GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed", "thread_not_found"})
 """Errors of an update after which the incident gets a new message."""
