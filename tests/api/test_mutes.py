@@ -115,8 +115,11 @@ async def test_a_matcher_that_matches_nothing_is_accepted_and_said() -> None:
 
 
 async def test_the_open_incident_is_acknowledged_and_no_other() -> None:
-    at_noon = watching()
+    at_noon, there = watching(), "http://am:9093/#/silences/1"
+    await at_noon.store.save_inspection("default", "alertmanager", NOON, {"links": [there]})
     async with client(at_noon) as api:
+        assert (await api.get("/silences?cluster=default")).json()["alertmanager"] == [there]
+        assert there in (await api.get("/?cluster=default", headers={"accept": "text/html"})).text
         unknown = await api.post("/acks", json={"incident": "default:1"})
         assert (unknown.status_code, "not the open incident" in unknown.text) == (409, True)
         acked = (await api.post("/acks", json={"cluster": "default"})).json()

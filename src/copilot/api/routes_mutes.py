@@ -120,10 +120,12 @@ class MuteLine(Mute):
 
 
 class Silences(BaseModel):
-    """The mutes of a cluster, the newest first."""
+    """The mutes of a cluster, the newest first. `alertmanager`: links to Alertmanager's own silences of the cluster's
+    alert, as of its last push."""
 
     cluster: str
     silences: list[MuteLine]
+    alertmanager: list[str] = []
     degraded: bool
     degraded_because: str | None
 
@@ -157,7 +159,8 @@ def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
         since = deps.now().subtract(hours=24 * PAST_DAYS) if all else deps.now()
         found, problem = await from_store(view, partial(deps.store.mutes, cluster, since), list[MuteLife]())
         shown = [line(life, view) for life in found if all or not life.is_over(deps.now())]
-        answer = Silences(cluster=cluster, silences=shown, degraded=bool(problem), degraded_because=problem)
+        answer = Silences(cluster=cluster, silences=shown, alertmanager=list(view.silenced_at),
+                          degraded=bool(problem), degraded_because=problem)  # fmt: skip
         return respond(request, body(answer))
 
     @router.post("/silences", response_model=MuteLine, responses=MADE, openapi_extra=_taking(NewMute))

@@ -110,7 +110,7 @@ class ChannelState(Persisted):
 class Outcome(Frozen):
     """The result of an attempt. Not `delivered`: `why` in one line, `final` if a retry is useless, `doubtful` if it may
     have been delivered, and after how many seconds the receiver wants the retry. `thread`: of a new message there that
-    the incident's next ones belong to."""
+    the incident's next ones belong to. `silences`: links to the receiver's own silences of it, None where not known."""
 
     delivered: bool
     why: str = ""
@@ -118,6 +118,7 @@ class Outcome(Frozen):
     doubtful: bool = False
     retry_after_sec: NonNegativeFloat | None = None
     thread: str = ""
+    silences: tuple[str, ...] | None = None
 
 
 class Decision(Frozen):

@@ -119,6 +119,8 @@ class NotifyActivities:
             except CopilotError as error:
                 outcome = Outcome(delivered=False, why=str(error))
         now = Instant.from_timestamp(ask.now + loop.time() - began)
+        if self.mutes is not None and outcome.silences is not None:
+            await self.mutes.silenced_there(ask.cluster, outcome.silences, now)
         problem = "" if outcome.delivered else f"channel {channel}: {outcome.why}"
         if outcome.why:
             ids = {"channel": channel, "event_id": event.event_id(ask.cluster)}
