@@ -15,7 +15,10 @@ from tests.api.standin import Clock, ToldLoop, away_store, deps
 from tests.cli.test_status import served
 from tests.evaluations import NOON, evaluation
 
-TOKEN = new_token()
+TOKEN, VIEWER = new_token(), new_token()
+TOKENS = ApiSettings.model_validate(
+    {"tokens": {"ada": {"hash": token_hash(TOKEN), "role": "operator"}, "eve": token_hash(VIEWER)}}
+)
 SOON = NOON.add(hours=2).format_iso()
 SILENCE = {"cluster": "default", "end": SOON, "reason": "known"}
 
@@ -28,7 +31,7 @@ def watching(state: str = "critical", clock: Clock | None = None) -> Deps:
 
 async def test_a_silence_is_listed_and_shown_until_it_ends_with_who_made_it_and_from_where() -> None:
     clock = Clock()
-    async with client(watching(clock=clock), ApiSettings(tokens={"ada": token_hash(TOKEN)})) as api:
+    async with client(watching(clock=clock), TOKENS) as api:
         api.headers["authorization"] = f"Bearer {TOKEN}"
         named = {**SILENCE, "finding": "no_pollers", "reason": "see https://me:hunter2secret@ci.example\n"}
         made = (await api.post("/silences", json=named)).json()
@@ -46,8 +49,12 @@ async def test_a_silence_is_listed_and_shown_until_it_ends_with_who_made_it_and_
         assert muted["sentence"].startswith("Muted until 2026-11-22 14:00 UTC (silenced), by ada, because: see https")
         assert (await api.get("/status?cluster=quiet")).json()["muted"] is None
         page = (await api.get("/?cluster=default", headers={"accept": "text/html"})).text
+        viewed = await api.get("/?cluster=default", headers={"authorization": f"Bearer {VIEWER}"})
         assert muted["sentence"] in page
-        assert "End it" in page
+        assert muted["sentence"] in viewed.text
+        assert ["End it" in text for text in (page, viewed.text)] == [True, False]
+        refused = await api.post("/acks", json={"cluster": "default"}, headers={"authorization": f"Bearer {VIEWER}"})
+        assert refused.status_code == 403
         ended = [(await api.post(f"/silences/{made['id']}/end")).json() for _ in range(2)]
         assert ended[0] == ended[1]
         assert (ended[0]["state"], ended[0]["ended_because"]) == ("over", "ended by ada")
@@ -108,8 +115,11 @@ async def test_a_matcher_that_matches_nothing_is_accepted_and_said() -> None:
 
 
 async def test_the_open_incident_is_acknowledged_and_no_other() -> None:
-    at_noon = watching()
+    at_noon, there = watching(), "http://am:9093/#/silences/1"
+    await at_noon.store.save_inspection("default", "alertmanager", NOON, {"links": [there]})
     async with client(at_noon) as api:
+        assert (await api.get("/silences?cluster=default")).json()["alertmanager"] == [there]
+        assert there in (await api.get("/?cluster=default", headers={"accept": "text/html"})).text
         unknown = await api.post("/acks", json={"incident": "default:1"})
         assert (unknown.status_code, "not the open incident" in unknown.text) == (409, True)
         acked = (await api.post("/acks", json={"cluster": "default"})).json()

@@ -119,6 +119,7 @@ async def test_openapi_describes_every_route() -> None:
         "/clusters", "/targets", "/signals/{signal_id}", "/logs/patterns", "/actions", "/healthz", "/readyz",
         "/metrics", "/events", "/runbooks", "/runbooks/{name}", "/runbooks/{name}/fragment", "/models",
         "/changes", "/executions", "/workers", "/incidents", "/incidents/{incident_id}",
+            "/silences", "/silences/{mute_id}/end", "/acks",
     }  # fmt: skip
 
 

@@ -99,6 +99,7 @@ async def test_slack_shows_state_cause_and_advice_in_text_it_does_not_interpret(
     assert blocks[4]["text"]["text"].startswith("Do first: Start workers for `orders`")
     assert blocks[5]["elements"][0]["text"] == (
         "<https://copilot.example.org/?cluster=east|Open the page> · "
+        "<https://copilot.example.org/?cluster=east#muted|Acknowledge or silence> · "
         "<https://copilot.example.org/runbooks/no_pollers/page|View runbook>"
     )
 

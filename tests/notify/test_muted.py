@@ -155,6 +155,13 @@ async def test_maintenance_sends_nothing_and_then_lists_what_it_held_back_once_w
     assert await it.at(65) == []
 
 
+async def test_what_was_notified_before_maintenance_is_resolved_during_it() -> None:
+    it = Notifying()
+    assert await it.at(1, "stressed", "no_pollers") == ["ops firing stressed"]
+    await it.mutes(a_mute("maintenance", start=NOON.add(seconds=90)))
+    assert await it.at(2, "happy") == ["ops resolved happy"]
+
+
 async def test_a_summary_that_is_not_delivered_is_tried_again_and_given_up_after_an_hour() -> None:
     it = Notifying()
     await it.mutes(a_mute("maintenance", hours=1))

@@ -37,6 +37,13 @@ def test_by_default_a_channel_gets_critical_and_unknown_of_all_clusters(tmp_path
         (SLACK, "slack needs url or url_file"),
         (SLACK + URL + 'url_file = "x"\n', "choose one of url and url_file"),
         (SLACK + URL + 'key = "v3rysecret"\n', "slack has no key"),
+        (SLACK + 'token = "xoxb-v3rysecret"\n', "slack with a token needs channel"),
+        (SLACK + URL + 'channel = "#ops"\n', "only slack with a token has channel"),
+        (
+            SLACK + 'channel = "#ops"\ntoken = "xoxb-v3rysecret"\ntoken_file = "x"\n',
+            "choose one of token and token_file",
+        ),
+        ('name = "w"\nkind = "webhook"\nsecret = "v3rysecret"\ntoken = "v3rysecret"\n' + URL, "webhook has no token"),
         (SLACK + 'url = "ftp://v3rysecret"\n', "url is not an http:// or https:// URL"),
         (SLACK + 'url = "http://"\n', "url is not an http:// or https:// URL"),
         ('name = "w"\nkind = "webhook"\n' + URL, "webhook needs secret or secret_file"),

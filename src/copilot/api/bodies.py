@@ -10,13 +10,15 @@ from pydantic_core import from_json
 from copilot.api.errors import Problem
 
 MAX_BODY_BYTES = 8_192
+JSON = "application/json"
 M = TypeVar("M", bound=BaseModel)
 
 
 async def read_body(request: Request, content_type: str) -> bytes:
     """The body. Problem: it is of another type (so no page of another origin can send JSON unasked), or too long."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != content_type:
-        raise Problem(415, "bad_type", f"send it as {content_type}")
+        code = "not_json" if content_type == JSON else "not_a_form"
+        raise Problem(415, code, f"send it as content-type: {content_type}")
     given = b""
     async for part in request.stream():
         given += part
@@ -27,7 +29,7 @@ async def read_body(request: Request, content_type: str) -> bytes:
 
 async def read_json(request: Request, model: type[M]) -> M:
     """The JSON body as the model; an empty one is an empty object. Problem: it is none, with the field it is about."""
-    given = await read_body(request, "application/json")
+    given = await read_body(request, JSON)
     try:
         return checked(model, from_json(given or b"{}"))
     except ValueError as error:
@@ -35,9 +37,7 @@ async def read_json(request: Request, model: type[M]) -> M:
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """The fields of a form of our own page, the empty ones left out. Problem: another page sent it, or it is none."""
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise Problem(403, "foreign_origin", "this form was sent by a page of another origin: use the Copilot's own")
+    """The fields of a form, the empty ones left out. Problem: it is none."""
     given = await read_body(request, "application/x-www-form-urlencoded")
     return {name: value.strip() for name, value in parse_qsl(given.decode("utf-8", "replace")) if value.strip()}
 

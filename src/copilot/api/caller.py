@@ -52,3 +52,9 @@ def allowed(clusters: tuple[str, ...]) -> tuple[str, ...]:
     if caller is None or (limit := caller.clusters) is None:
         return clusters
     return tuple(cluster for cluster in clusters if cluster in limit)
+
+
+def may_act() -> bool:
+    """Whether the caller may do more than read."""
+    caller = PRESENT.get()
+    return caller is None or caller.role.acts

@@ -24,6 +24,7 @@ from copilot.rules.model import Trigger
 from copilot.rules.mutes import MuteLife
 from copilot.rules.signals.change import Change
 from copilot.rules.staleness import age_sec
+from copilot.store.mutes import ALERTMANAGER
 from copilot.web.verdicts import VerdictView, joined
 
 REFRESH_SEC = 1.0
@@ -34,6 +35,8 @@ MUTES_SEC = 5.0
 MUTES_HOURS = 12
 """How long a mute that is over is still shown."""
 MOST_CHANGES = 200
+PUSHED_SEC = 180.0
+"""An alert that was pushed longer ago has ended at Alertmanager."""
 TIMEOUT_SEC = 3.0
 CLOCK_AHEAD_SEC = 20.0
 """A tick takes up to that long, and begins up to an interval late."""
@@ -52,7 +55,7 @@ class CacheEntry:
     problems say why the loop or the store did not answer the last query. `loops`: what is wrong with each loop, by its
     workflow id; empty where nothing is. `ahead_sec`: how far our clock was ahead of the newest tick when it came.
     `executions`, `workers`: what was read beside the verdict, None before the first time. `changes`: those before the
-    present problem, as last read. `mutes`: those that are not long over."""
+    present problem, as last read. `mutes`: those that are not long over; `silenced_at`: links to Alertmanager's own."""
 
     evaluation: ExplainedEvaluation | None = None
     received: float = 0.0
@@ -70,6 +73,7 @@ class CacheEntry:
     workers: WorkersListed | None = None
     changes: tuple[Change, ...] = ()
     mutes: tuple[MuteLife, ...] = ()
+    silenced_at: tuple[str, ...] = ()
 
     @property
     def degraded_because(self) -> str | None:
@@ -125,6 +129,7 @@ class VerdictCache:
             workers=entry.workers,
             changes=before,
             mutes=entry.mutes,
+            silenced_at=entry.silenced_at,
         )
 
     def ready(self) -> bool:
@@ -220,7 +225,10 @@ class VerdictCache:
         since = self._deps.now().subtract(hours=MUTES_HOURS)
         found, problem = await result(self._deps.store.mutes(cluster, since), "the state store")
         if problem is None:
-            self._entries[cluster] = replace(self._entries[cluster], mutes=tuple(found or ()))
+            pushed = self._deps.now().subtract(seconds=PUSHED_SEC)
+            there, _ = await result(self._deps.store.inspection(cluster, ALERTMANAGER, pushed), "the state store")
+            links = tuple((there or {}).get("links", ()))
+            self._entries[cluster] = replace(self._entries[cluster], mutes=tuple(found or ()), silenced_at=links)
 
     async def _refresh_from_store(self, cluster: str) -> None:
         store = self._deps.store

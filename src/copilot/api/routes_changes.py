@@ -10,6 +10,7 @@ from pydantic_core import from_json
 from starlette.responses import JSONResponse
 from whenever import Instant
 
+from copilot.api.bodies import JSON, MAX_BODY_BYTES, read_body
 from copilot.api.caching import NOT_MODIFIED, body, respond
 from copilot.api.caller import allowed
 from copilot.api.deps import Deps
@@ -21,7 +22,6 @@ from copilot.api.schemas import ChangeLine, change_line
 from copilot.rules.signals.change import MAX_LINK, MAX_TEXT, TOUCHED, Change, Kind, Name
 from copilot.settings.sources import valid_http_url
 
-MAX_BODY_BYTES = 8_192
 AHEAD_SEC = 60.0
 OLDEST_DAYS = 90
 A_MINUTE = 120
@@ -100,7 +100,7 @@ def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
     @router.post("/changes", response_model=ChangeLine, responses=REFUSED, openapi_extra=BODY)
     async def report(request: Request) -> Response:
         """Report a change. 201: it is stored; 200: it was stored already (the same text, time and names)."""
-        change = _checked(await _body(request), deps, caller=CALLER.get() or "")
+        change = _checked(await read_body(request, JSON), deps, caller=CALLER.get() or "")
         if len(reported) == A_MINUTE and deps.elapsed() - reported[0] < 60:
             message = f"{A_MINUTE} changes were reported within a minute: wait, or report fewer"
             raise Problem(429, "too_many_changes", message, headers={"retry-after": "60"})
@@ -138,20 +138,6 @@ def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
         raise Problem(405, "method_not_allowed", "Method Not Allowed", headers={"allow": "GET, POST"})
 
     return router
-
-
-async def _body(request: Request) -> bytes:
-    """The body. Problem: it is no JSON by its type (so no page of another origin can send it unasked), or too long."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise Problem(415, "not_json", "send the change as JSON: content-type: application/json")
-    given = b""
-    async for part in request.stream():
-        given += part
-        if len(given) > MAX_BODY_BYTES:
-            raise Problem(
-                413, "too_long", f"the body has more than {MAX_BODY_BYTES} bytes: a change is one line of text"
-            )
-    return given
 
 
 def _checked(given: bytes, deps: Deps, caller: str) -> Change:

@@ -13,6 +13,7 @@ from whenever import Instant
 
 from copilot.api.bodies import checked, read_form, read_json
 from copilot.api.caching import NOT_MODIFIED, body, respond
+from copilot.api.caller import allowed
 from copilot.api.deps import Deps
 from copilot.api.errors import CALLER, ErrorBody, Problem
 from copilot.api.history import from_store
@@ -119,10 +120,12 @@ class MuteLine(Mute):
 
 
 class Silences(BaseModel):
-    """The mutes of a cluster, the newest first."""
+    """The mutes of a cluster, the newest first. `alertmanager`: links to Alertmanager's own silences of the cluster's
+    alert, as of its last push."""
 
     cluster: str
     silences: list[MuteLine]
+    alertmanager: list[str] = []
     degraded: bool
     degraded_because: str | None
 
@@ -156,7 +159,8 @@ def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
         since = deps.now().subtract(hours=24 * PAST_DAYS) if all else deps.now()
         found, problem = await from_store(view, partial(deps.store.mutes, cluster, since), list[MuteLife]())
         shown = [line(life, view) for life in found if all or not life.is_over(deps.now())]
-        answer = Silences(cluster=cluster, silences=shown, degraded=bool(problem), degraded_because=problem)
+        answer = Silences(cluster=cluster, silences=shown, alertmanager=list(view.silenced_at),
+                          degraded=bool(problem), degraded_because=problem)  # fmt: skip
         return respond(request, body(answer))
 
     @router.post("/silences", response_model=MuteLine, responses=MADE, openapi_extra=_taking(NewMute))
@@ -255,19 +259,18 @@ class Muting:
     async def end(self, mute_id: str, origin: str) -> MuteLine:
         """End a mute now; one that is over stays as it is."""
         now = self._deps.now()
-        for cluster in self._deps.clusters:
+        for cluster in allowed(self._deps.clusters):
             for life in await self._deps.store.mutes(cluster, now.subtract(hours=24 * PAST_DAYS)):
                 if life.mute.id == mute_id:
-                    known(cluster, self._deps.clusters)
                     event = MuteEvent(mute_id=mute_id, kind="ended", at=now, who=_who(), origin=origin)
                     return await self._stored(life.mute, [] if life.is_over(now) else [event])
         raise Problem(404, "unknown_mute", f"there is no mute {mute_id[:60]!r}: /silences lists them", "mute_id")
 
     def _cluster(self, given: str | None) -> str:
-        clusters = self._deps.clusters
-        if given is None and len(clusters) > 1:
-            raise Problem(422, "bad_body", f"cluster is required: {', '.join(clusters)}", "cluster")
-        return known(given or clusters[0], clusters)
+        own = allowed(self._deps.clusters)
+        if given is None and len(own) != 1:
+            raise Problem(422, "bad_body", f"cluster is required: {', '.join(own)}", "cluster")
+        return known(given or own[0], self._deps.clusters)
 
     async def _open_incident(self, view: VerdictView) -> str | None:
         points = await self._deps.store.timeline(view.cluster, view.now.subtract(hours=24 * MAX_DAYS), view.now, 2_000)

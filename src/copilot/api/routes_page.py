@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 from copilot.api import schemas
 from copilot.api.auth import logged_in as has_login
 from copilot.api.caching import NOT_MODIFIED, respond
-from copilot.api.caller import allowed
+from copilot.api.caller import allowed, may_act
 from copilot.api.deps import Deps
 from copilot.api.errors import Problem
 from copilot.api.history import PageHistory
@@ -54,6 +54,7 @@ def page_routes(deps: Deps, cache: VerdictCache) -> APIRouter:
             changed=past.changes,
             runbooks=await asyncio.to_thread(_runbook_names, deps.runbooks),
             logged_in=logged_in,
+            acts=may_act(),
         )
         return HTMLResponse(web.render("page.html" if whole else "live.html", page=page))
 

@@ -142,6 +142,7 @@ def _listed(answer: dict[str, Any]) -> list[str]:
     if answer["degraded_because"]:
         return [f"{answer['cluster']}  Degraded: {answer['degraded_because']}"]
     lines = [f"  {text}" for mute in answer["silences"] for text in _lines(mute)]
+    lines += [f"  silenced at Alertmanager: {link}" for link in answer["alertmanager"]]
     return [answer["cluster"], *lines] if lines else [f"{answer['cluster']}  nothing is muted"]
 
 

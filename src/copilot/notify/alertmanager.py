@@ -7,8 +7,10 @@ inhibition and repeats are Alertmanager's own.
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any
 
+import httpx
 from whenever import Instant
 
 from copilot.notify.decide import RESOLVED, Outcome
@@ -18,6 +20,7 @@ from copilot.settings.notify import ALERTMANAGER_PUSH_SEC, NotifySettings
 
 ALERT = "TemporalClusterUnhealthy"
 PATH = "/api/v2/alerts"
+ASK_SEC = 3.0
 LASTS_SEC = 3 * ALERTMANAGER_PUSH_SEC
 """How long an alert lasts without another push."""
 
@@ -32,7 +35,8 @@ async def send(settings: NotifySettings, message: Message, timeout_sec: float = 
     failed = [outcome for outcome in outcomes if not outcome.delivered]
     why = "; ".join(outcome.why for outcome in failed)
     if len(failed) < len(outcomes):
-        return Outcome(delivered=True, why=why)
+        firing = message.kind not in (RESOLVED, "test")
+        return Outcome(delivered=True, why=why, silences=await silences(urls, message.cluster) if firing else ())
     # While one of them may accept the alert later, it is not given up.
     waits = [outcome.retry_after_sec for outcome in failed if outcome.retry_after_sec is not None]
     return Outcome(
@@ -42,6 +46,27 @@ async def send(settings: NotifySettings, message: Message, timeout_sec: float = 
         doubtful=any(outcome.doubtful for outcome in failed),
         retry_after_sec=min(waits, default=None),
     )
+
+
+async def silences(urls: Sequence[str], cluster: str) -> tuple[str, ...] | None:
+    """Links to Alertmanager's own silences of our alerts of a cluster, from the first replica that answers; None: none
+    does."""
+    matchers = [f'alertname="{ALERT}"', f"cluster={json.dumps(cluster)}"]
+    for url in urls:
+        address = httpx.URL(url.rstrip("/"))
+        asked = httpx.URL(url.rstrip("/") + PATH, params={"filter": matchers})
+        # As in webhook.py: the path may be a secret, and HTTP clients log URLs.
+        login = httpx.BasicAuth(address.username, address.password) if address.userinfo else None
+        bare = asked.copy_with(raw_path=b"/", userinfo=b"")
+        request = httpx.Request("GET", bare, extensions={"target": asked.raw_path})
+        try:
+            async with asyncio.timeout(ASK_SEC), httpx.AsyncClient(timeout=None) as client:
+                found = (await client.send(request, auth=login)).raise_for_status().json()
+            ids = {silence for alert in found for silence in alert["status"]["silencedBy"]}
+        except (httpx.HTTPError, TimeoutError, ValueError, KeyError, TypeError):
+            continue
+        return tuple(f"{address.copy_with(userinfo=b'')}/#/silences/{silence}" for silence in sorted(ids))
+    return None
 
 
 def alerts(message: Message, now: Instant) -> list[dict[str, Any]]:

@@ -1,9 +1,7 @@
 """The channels: a webhook, Alertmanager, Slack, PagerDuty, and over apprise (the extra `notify`) mail, Teams, Telegram,
 ntfy and many more. Which notifications each gets, and when, is decided in decide.py.
 
-Text from the cluster is `plain_text` to Slack, which does not interpret it: a task queue named `<!channel>` alerts
-nothing. The text beside the blocks, which push notifications show, is escaped as Slack requires. All events of an
-incident have one dedup_key at PagerDuty, so that they become one alert.
+All events of an incident have one dedup_key at PagerDuty, so that they become one alert.
 """
 
 import asyncio
@@ -11,11 +9,10 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
-from html import escape
 from typing import Any, TypeAlias
 
 from copilot.errors import SettingsError
-from copilot.notify import alertmanager, webhook
+from copilot.notify import alertmanager, slack, webhook
 from copilot.notify.decide import Outcome
 from copilot.notify.messages import SEVERITY, Message, bounded
 from copilot.notify.webhook import TIMEOUT_SEC, post, secret
@@ -25,10 +22,7 @@ Channel: TypeAlias = Callable[[Message], Awaitable[Outcome]]
 """Tries once to deliver a message, within seconds. A failure of the other side is an outcome, without secrets; it never
 raises. SettingsError: a secret's file cannot be read, or an extra is not installed."""
 
-SIGNS = {"happy": "🟢", "stressed": "🟡", "critical": "🔴", "unknown": "🟣"}
 APPRISE_TYPES = {"happy": "success", "stressed": "warning", "critical": "failure", "unknown": "warning"}
-# Slack's limits (docs.slack.dev, Block Kit): a header, and a section's text.
-HEADER, SECTION = 150, 3000
 ENQUEUE = "https://events.pagerduty.com/v2/enqueue"
 # Limits of PagerDuty's Events API v2: dedup_key and payload.summary.
 MAX_DEDUP_KEY, MAX_SUMMARY = 255, 1024
@@ -37,35 +31,6 @@ MAX_DEDUP_KEY, MAX_SUMMARY = 255, 1024
 def channel(settings: NotifySettings) -> Channel:
     """The channel of these settings. It reads no file and connects to nothing before the first message."""
     return partial(SENDERS[settings.kind], settings)
-
-
-async def send_slack(settings: NotifySettings, message: Message, timeout_sec: float = TIMEOUT_SEC) -> Outcome:
-    """One POST to the incoming webhook. Slack has no event ids: if its response is lost, the message may appear
-    twice."""
-    url = secret(settings.url, settings.url_file)
-    return await post(url, json.dumps(slack_body(message)).encode(), {}, timeout_sec=timeout_sec)
-
-
-def slack_body(message: Message) -> dict[str, Any]:
-    """The body of the POST to an incoming webhook."""
-    sign = SIGNS[message.health_state]
-    blocks: list[dict[str, Any]] = [
-        {"type": "header", "text": _plain(f"{sign} {message.headline}", HEADER)},
-        {"type": "section", "fields": [
-            _plain(f"Cluster: {message.cluster}"),
-            _plain(f"State: {message.health_state.value}"),
-            _plain(f"Since: {message.since.round('second').format_iso()}"),
-            _plain(f"Previous state: {message.previous_state.value if message.previous_state else '–'}"),
-        ]},
-    ]  # fmt: skip
-    blocks += [{"type": "section", "text": _plain(line)} for line in message.lines()]
-    if links := " · ".join(f"<{escape(url, quote=False)}|{label}>" for label, url in message.links().items()):
-        blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": links}]})
-    return {"text": escape(f"{sign} {message.headline}. {message.summary}".strip(), quote=False), "blocks": blocks}
-
-
-def _plain(text: str, max_chars: int = SECTION) -> dict[str, Any]:
-    return {"type": "plain_text", "text": bounded(text, max_chars), "emoji": False}
 
 
 async def send_pagerduty(settings: NotifySettings, message: Message, timeout_sec: float = TIMEOUT_SEC) -> Outcome:
@@ -144,6 +109,6 @@ async def send_heartbeat(settings: NotifySettings, message: Message | None = Non
 
 
 SENDERS: dict[str, Callable[..., Awaitable[Outcome]]] = {
-    "webhook": webhook.send, "slack": send_slack, "pagerduty": send_pagerduty, "apprise": send_apprise,
+    "webhook": webhook.send, "slack": slack.send, "pagerduty": send_pagerduty, "apprise": send_apprise,
     "heartbeat": send_heartbeat, "alertmanager": alertmanager.send,
 }  # fmt: skip

@@ -89,7 +89,7 @@ class ChannelState(Persisted):
     """What a channel was notified of. `state`: the last state of the incident that is open there, None if none is;
     `delivered_state`: the last one delivered; `maybe_delivered`: whether any notification of that incident was, or may
     have been. `sent_at`: when each state, and a resolve, was sent last. `summed`: when the last summary of maintenance
-    was sent."""
+    was sent. `thread`: where the receiver keeps the incident's messages together."""
 
     state: ReportedState | None = None
     delivered_state: ReportedState | None = None
@@ -99,6 +99,7 @@ class ChannelState(Persisted):
     sent_at: dict[str, Instant] = Field(default_factory=dict)
     last_at: Instant | None = None
     attempt: Attempt | None = None
+    thread: str = ""
     summed: Instant | None = None
 
     def closed(self, **changed: Any) -> "ChannelState":
@@ -108,13 +109,16 @@ class ChannelState(Persisted):
 
 class Outcome(Frozen):
     """The result of an attempt. Not `delivered`: `why` in one line, `final` if a retry is useless, `doubtful` if it may
-    have been delivered, and after how many seconds the receiver wants the retry."""
+    have been delivered, and after how many seconds the receiver wants the retry. `thread`: of a new message there that
+    the incident's next ones belong to. `silences`: links to the receiver's own silences of it, None where not known."""
 
     delivered: bool
     why: str = ""
     final: bool = False
     doubtful: bool = False
     retry_after_sec: NonNegativeFloat | None = None
+    thread: str = ""
+    silences: tuple[str, ...] | None = None
 
 
 class Decision(Frozen):
@@ -205,7 +209,8 @@ def after_attempt(
             return channel.closed(**sent)
         delivered = notification.state if outcome.delivered else channel.delivered_state
         reported = {"state": notification.state, "delivered_state": delivered, "incident": notification.incident}
-        return channel.closed(**sent, **reported, maybe_delivered=maybe_delivered, last_at=now)
+        thread = outcome.thread or channel.thread
+        return channel.closed(**sent, **reported, maybe_delivered=maybe_delivered, last_at=now, thread=thread)
     attempt = Attempt(notification=notification, tries=tries, first_at=first_at, next_at=next_at)
     if notification.kind == SUMMARY:
         return channel.model_copy(update={"attempt": attempt})

@@ -2,7 +2,7 @@
 
 from urllib.parse import quote
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from whenever import Instant
 
 from copilot.explain.mutes import held_words, moment
@@ -83,7 +83,8 @@ class Message(Frozen):
     """A notification as the webhook sends it in JSON (docs/notifications.md). `previous_state`: the state that the
     channel was last notified of in this incident; `since`: when `health_state` began; `time`: of the evaluation.
     The URLs are None without `[api] public_url`, or where there is no runbook. `held_back`: in a summary, the
-    notifications that a maintenance window held back, one line each, the last ones where they are many."""
+    notifications that a maintenance window held back, one line each, the last ones where they are many. `thread`:
+    where the receiver keeps the incident's messages together; it is not part of the JSON."""
 
     version: int = BODY_VERSION
     event_id: str
@@ -103,6 +104,7 @@ class Message(Frozen):
     page_url: str | None = None
     runbook_url: str | None = None
     held_back: tuple[str, ...] = ()
+    thread: str = Field(default="", exclude=True)
 
     def details(self) -> dict[str, str]:
         """What text channels show below the headline, by its label; without what there is none of."""
@@ -118,7 +120,8 @@ class Message(Frozen):
 
     def links(self) -> dict[str, str]:
         """The addresses to read on at, by their label."""
-        urls = {"Open the page": self.page_url, "View runbook": self.runbook_url}
+        mute = f"{self.page_url}#muted" if self.page_url and self.kind not in (RESOLVED, SUMMARY, "test") else None
+        urls = {"Open the page": self.page_url, "Acknowledge or silence": mute, "View runbook": self.runbook_url}
         return {label: url for label, url in urls.items() if url}
 
 

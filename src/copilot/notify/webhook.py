@@ -64,8 +64,22 @@ async def post(
 ) -> Outcome:
     """One POST of JSON. Any 2xx is a delivery; 408, 425, 429 and 5xx can be retried, after the time in Retry-After;
     anything else is final, redirects too. `secrets` are hidden in the outcome."""
+    outcome, _ = await exchange(url, content, headers, secrets=secrets, timeout_sec=timeout_sec)
+    return outcome
+
+
+async def exchange(
+    url: str,
+    content: bytes,
+    headers: Mapping[str, str],
+    *,
+    secrets: Collection[str] = (),
+    timeout_sec: float = TIMEOUT_SEC,
+    max_bytes: int = MAX_BODY_BYTES,
+) -> tuple[Outcome, str]:
+    """The same, with the first `max_bytes` of the answer; empty where it was no delivery."""
     if not valid_http_url(url):
-        return Outcome(delivered=False, final=True, why="its url is not an http:// or https:// URL")
+        return Outcome(delivered=False, final=True, why="its url is not an http:// or https:// URL"), ""
     address = httpx.URL(url)
     login = httpx.BasicAuth(address.username, address.password) if address.userinfo else None
     # The path is often a secret, and HTTP clients log URLs: it is passed beside the URL.
@@ -80,22 +94,24 @@ async def post(
         async with asyncio.timeout(timeout_sec), httpx.AsyncClient(timeout=None, follow_redirects=False) as client:
             response = await client.send(request, stream=True, auth=login)
             async with contextlib.aclosing(response):
-                text = (await anext(response.aiter_bytes(MAX_BODY_BYTES), b"")).decode("utf-8", errors="replace")
+                text = (await anext(response.aiter_bytes(max_bytes), b"")).decode("utf-8", errors="replace")
     except TimeoutError:
-        return Outcome(delivered=False, doubtful=True, why=f"no answer from {address.host} within {timeout_sec:g} s")
+        return Outcome(
+            delivered=False, doubtful=True, why=f"no answer from {address.host} within {timeout_sec:g} s"
+        ), ""
     except (httpx.ConnectError, httpx.UnsupportedProtocol, httpx.ProxyError) as error:
-        return Outcome(delivered=False, why=f"{address.host} cannot be reached ({_reason(error)})")
+        return Outcome(delivered=False, why=f"{address.host} cannot be reached ({_reason(error)})"), ""
     except httpx.HTTPError as error:
-        return Outcome(delivered=False, doubtful=True, why=f"{address.host}: {_reason(error)}")
+        return Outcome(delivered=False, doubtful=True, why=f"{address.host}: {_reason(error)}"), ""
+    if response.is_success:
+        return Outcome(delivered=True), text
     for each in filter(None, (*secrets, url)):
         text = text.replace(each, "‹secret›")
-    if response.is_success:
-        return Outcome(delivered=True)
     status, text = response.status_code, bounded(redacted(text), MAX_WHY)
     why = redacted(f"answered {status} {response.reason_phrase}".rstrip() + (f": {text}" if text else ""))
     retryable = status in RETRYABLE or status >= 500
     wait = retry_after_sec(response.headers.get("Retry-After", ""), Instant.now()) if retryable else None
-    return Outcome(delivered=False, final=not retryable, doubtful=status >= 500, why=why, retry_after_sec=wait)
+    return Outcome(delivered=False, final=not retryable, doubtful=status >= 500, why=why, retry_after_sec=wait), ""
 
 
 def _reason(error: httpx.HTTPError) -> str:

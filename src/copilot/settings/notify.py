@@ -98,11 +98,13 @@ class ChannelRules(Section):
 
 class NotifySettings(ChannelRules):
     """A channel for notifications: a `webhook` (`url`, and the `secret` that signs), `slack` (the `url` of an incoming
-    webhook), `pagerduty` (the integration `key`; `url` for an endpoint other than PagerDuty's default) or `apprise`
-    (any `url` that apprise knows; needs the extra `notify`). A `heartbeat` is no notification: the API posts to its
-    `url` while all is well with the Copilot itself, for a service that reports when the posts stop. An `alertmanager`
-    is pushed an alert every minute while it fires, at each of `urls`, in every state unless `states` is set. URLs and
-    keys are secrets: each can come from a file instead, which is read again for every notification.
+    webhook; or the `token` of a bot that may write to `channel`: then an incident is one message, which is kept up to
+    date, with a thread), `pagerduty` (the integration `key`; `url` for an endpoint other than PagerDuty's default) or
+    `apprise` (any `url` that apprise knows; needs the extra `notify`). A `heartbeat` is no notification: the API posts
+    to its `url` while all is well with the Copilot itself, for a service that reports when the posts stop. An
+    `alertmanager` is pushed an alert every minute while it fires, at each of `urls`, in every state unless `states` is
+    set. URLs, keys and tokens are secrets: each can come from a file instead, which is read again for every
+    notification.
 
     The channel is notified about `clusters` (empty: all) in one of `states`, and when that is resolved. Improvements
     and repeated resolves keep `min_gap_sec` between two notifications of one problem. An unresolved problem is notified
@@ -116,6 +118,9 @@ class NotifySettings(ChannelRules):
     key_file: Path | None = None
     secret: SecretStr | None = None
     secret_file: Path | None = None
+    token: SecretStr | None = None
+    token_file: Path | None = None
+    channel: str = ""
 
     @property
     def pushes_again(self) -> bool:
@@ -137,10 +142,15 @@ class NotifySettings(ChannelRules):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        required = REQUIRED[self.kind]
-        allowed = (*required, *OPTIONAL.get(self.kind, ()))
+        by_bot = self.kind == "slack" and (self.token is not None or self.token_file is not None)
+        required = ("token",) if by_bot else REQUIRED[self.kind]
+        allowed = ("token", "url") if by_bot else (*required, *OPTIONAL.get(self.kind, ()))
         channel = f"channel {self.name!r}"
-        for name in ("url", "key", "secret"):
+        reject({
+            f"{channel}: slack with a token needs channel, as #ops or C0123456789": by_bot and not self.channel,
+            f"{channel}: only slack with a token has channel": bool(self.channel) and not by_bot,
+        })  # fmt: skip
+        for name in ("url", "key", "secret", "token"):
             given = [n for n in (name, f"{name}_file") if getattr(self, n) is not None]
             reject({
                 f"{channel}: choose one of {name} and {name}_file": len(given) > 1,

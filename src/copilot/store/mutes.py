@@ -11,6 +11,8 @@ from copilot.store import sql
 from copilot.store.connections import Connections
 from copilot.store.rows import Connection, from_jsonb, row_id, to_column, to_jsonb, to_text
 
+ALERTMANAGER = "alertmanager"
+"""The kind of inspection that holds the links to Alertmanager's own silences."""
 MOST_EVENTS = 5_000
 """Of a cluster in one answer. What was held back is cut before anything else."""
 

@@ -109,7 +109,8 @@ class PageQuery:
 class Page:
     """The page of one cluster. In a historical view `verdict` is that of `query.at`, and `today` is the current time.
     `trend`: the last points with signals; `strip`: the timeline; `issues`: those of the last day; `changed`: the
-    changes over the timeline, the newest first; `runbooks`: the names of all runbooks."""
+    changes over the timeline, the newest first; `runbooks`: the names of all runbooks; `acts`: whether the reader may
+    do more than read."""
 
     query: PageQuery
     tabs: Sequence[VerdictView]
@@ -122,6 +123,7 @@ class Page:
     changed: Sequence[Change] = ()
     runbooks: frozenset[str] = field(default=frozenset())
     logged_in: bool = False
+    acts: bool = True
 
     @property
     def historical(self) -> bool:

@@ -24,7 +24,8 @@ class VerdictView:
     empty where nothing is. `ahead_sec`: how far our clock was ahead of the newest tick when it came.
     `executions`, `workers`: what was read beside the verdict; None before the first time, and in the past.
     `changes`: those before the present problem, the nearest to it first. `mutes`: the acknowledgements, silences and
-    maintenance windows that are not long over, the newest first."""
+    maintenance windows that are not long over, the newest first; `silenced_at`: links to Alertmanager's own silences
+    of the cluster's alert."""
 
     cluster: str
     now: Instant
@@ -41,6 +42,7 @@ class VerdictView:
     workers: WorkersListed | None = None
     changes: tuple[ChangeBefore, ...] = ()
     mutes: tuple[MuteLife, ...] = ()
+    silenced_at: tuple[str, ...] = ()
 
     @property
     def muted(self) -> Judged | None:
@@ -68,7 +70,7 @@ class VerdictView:
         state = (e.evaluation_id, e.verdict.health_state, e.verdict.stale, e.explained_by, self.degraded_because)
         muted = self.muted
         held = muted and (muted.by and muted.by.mute.id, muted.until, *(len(m.held) for m in muted.lives))
-        return (*state, *beside, held, *((b.change.digest, b.change.text) for b in self.changes))
+        return (*state, *beside, held, self.silenced_at, *((b.change.digest, b.change.text) for b in self.changes))
 
     def same_as(self, other: "VerdictView") -> bool:
         """Whether a body written for one also holds for the other: everything but the age is equal."""

@@ -6,6 +6,7 @@ people nor silences anything that nobody has silenced.
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from itertools import groupby
 
 from whenever import Instant
@@ -13,7 +14,8 @@ from whenever import Instant
 from copilot.errors import StoreError
 from copilot.notify.decide import Notification
 from copilot.rules.mutes import HeldBack, Judged, MuteEvent, MuteLife, Seen, judge
-from copilot.store.mutes import MuteStore
+from copilot.store.base import Store
+from copilot.store.mutes import ALERTMANAGER
 
 READ_SEC = 3.0
 LOOK_BACK_HOURS = 2
@@ -25,7 +27,7 @@ log = logging.getLogger(__name__)
 class MutesRead:
     """The mutes in a store, and those read last of each cluster."""
 
-    def __init__(self, store: MuteStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._last: dict[str, list[MuteLife]] = {}
 
@@ -54,6 +56,15 @@ class MutesRead:
         event = MuteEvent(mute_id=life.mute.id, kind="held", at=now, held=held)
         if event.key not in {e.key for e in life.held}:
             await self._save(life, event)
+
+    async def silenced_there(self, cluster: str, links: Sequence[str], now: Instant) -> None:
+        """Remember which of Alertmanager's own silences hold back the cluster's alerts. Never raises."""
+        document = {"time": now.format_iso(), "links": list(links)}
+        try:
+            async with asyncio.timeout(READ_SEC):
+                await self._store.save_inspection(cluster, ALERTMANAGER, now, document)
+        except (StoreError, TimeoutError) as error:
+            log.warning("%s: not stored: %s", cluster, str(error) or "no answer", extra={"event": "mutes.not_stored"})
 
     async def _save(self, life: MuteLife, *events: MuteEvent) -> None:
         try:

@@ -114,10 +114,13 @@ class NotifyActivities:
         outcome = Outcome(delivered=False, final=True, why="is no longer configured")
         if (to := self.channels.get(channel)) is not None:
             try:
-                outcome = await to(Message.model_validate(ask.planned.message))
+                message = Message.model_validate(ask.planned.message)
+                outcome = await to(message.model_copy(update={"thread": state.thread}))
             except CopilotError as error:
                 outcome = Outcome(delivered=False, why=str(error))
         now = Instant.from_timestamp(ask.now + loop.time() - began)
+        if self.mutes is not None and outcome.silences is not None:
+            await self.mutes.silenced_there(ask.cluster, outcome.silences, now)
         problem = "" if outcome.delivered else f"channel {channel}: {outcome.why}"
         if outcome.why:
             ids = {"channel": channel, "event_id": event.event_id(ask.cluster)}
