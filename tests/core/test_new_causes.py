@@ -9,7 +9,7 @@ from copilot.rules.bottleneck import draining, limited_flows, workers_gone
 from copilot.rules.flow import Flow, queue_flows, random_name
 from copilot.rules.gates.context import GateContext
 from copilot.rules.gates.registry import BY_NAME
-from copilot.rules.memory import Memory, QueueMemory, activity_partly_full, full_slots
+from copilot.rules.memory import Memory, QueueMemory, full_slots, partly_full_slots
 from copilot.rules.model import GateResult
 from copilot.rules.signals.credible import credible
 from copilot.rules.signals.expressions import HIDDEN
@@ -154,6 +154,41 @@ def test_polls_are_lost_while_as_many_workers_run_as_polled(
     assert gate("polls_lost", signals, polling_workers=before).fired is fired
 
 
+LOST_QUEUE = {"poller.pending_polls": 0.0, "demand.tasks_added_per_sec": 0.0, "matching.tasks_dispatched_per_sec": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("past", "changes", "fired"),
+    [
+        ({}, {}, True),
+        ({"last_added": AGO.subtract(seconds=91)}, {}, False),
+        ({"usual_share": 0.04}, {}, False),
+        ({"workers": 3}, {}, False),
+        ({"workers": None}, {}, False),
+        ({}, {"poller.pending_polls": 1.0}, False),
+        ({}, {"demand.tasks_added_per_sec": 0.1}, False),
+        ({}, {"matching.backlog_count": 3.0}, False),
+    ],
+    ids=[
+        "at once",
+        "tasks ended first",
+        "little of the work",
+        "fewer workers",
+        "no pages",
+        "a poll",
+        "tasks",
+        "backlog",
+    ],
+)
+def test_one_queue_may_lose_its_polls_while_others_go_on(
+    past: dict[str, Any], changes: dict[str, float], fired: bool
+) -> None:
+    signals = with_queues(not_polling(poller__pending_polls=9.0), orders=LOST_QUEUE | changes)
+    known: dict[str, Any] = {"last_polled": AGO, "last_added": AGO, "usual_share": 0.4, "workers": 2}
+    result = gate("polls_lost", signals, queues={ORDERS: QueueMemory(**(known | past))})
+    assert (result.fired, result.labels.get("task_queue")) == (fired, "orders" if fired else None)
+
+
 NIGHT = {f"{i}_per_sec": 0.0 for i in ("demand__requests", "demand__starts", "matching__tasks_dispatched")}
 
 
@@ -282,6 +317,13 @@ def test_of_several_versions_the_lowest_counts_unless_one_of_them_is_unknown() -
         ({"frontend__error_rate_per_sec": 299.0}, set(), None),
         ({"demand__rejected_per_sec": 41.0}, {"demand.rejected_per_sec"}, MissingCode.PARSE),
         ({"demand__rejected_per_sec": 9.0, "demand__requests_per_sec": 0.1}, set(), None),
+        (
+            {"demand__rejected_per_sec": 90.0, "frontend__error_rate_per_sec": 95.0},
+            {"demand.rejected_per_sec", "frontend.error_rate_per_sec"},
+            MissingCode.PARSE,
+        ),
+        ({"workflow_tasks__failed_per_sec": 40.0}, set(), None),
+        ({"workflow_tasks__failed_per_sec": 60.0}, {"workflow_tasks.failed_per_sec"}, MissingCode.PARSE),
         ({"persistence__error_rate_per_sec": 1400.0}, {"persistence.error_rate_per_sec"}, MissingCode.PARSE),
         ({"persistence__throttled_per_sec": 1400.0}, {"persistence.throttled_per_sec"}, MissingCode.PARSE),
         ({"history__throttled_per_sec": 700.0}, {"history.throttled_per_sec"}, MissingCode.PARSE),
@@ -366,13 +408,16 @@ def test_without_add_rates_a_queue_is_abandoned_if_its_backlog_stays(
     assert replace(context, queues={ORDERS: old, other.key: other}).abandoned(old) is abandoned
 
 
-def slots(free: dict[str, float], used: dict[str, float], added: dict[str, float], kind: str = "activity") -> Signals:
-    """Slots by queue, of one type, and what is added by queue; all other slots are free."""
+def slots(
+    free: dict[str, float], used: dict[str, float], added: dict[str, float], kind: str = "activity", polls: float = 0
+) -> Signals:
+    """Slots by queue, of one type, what is added by queue, and pending polls on each; all other slots are free."""
     signals = healthy()
     for signal_id, values in {
         f"workers.{kind}_slots_available": free,
         f"workers.{kind}_slots_used": used,
         "demand.tasks_added_per_sec": added,
+        "poller.pending_polls": dict.fromkeys(free, polls),
     }.items():
         rows = (row(value, namespace="default", task_queue=q, task_type=kind) for q, value in values.items())
         signals = with_rows(signals, signal_id, *rows)
@@ -388,12 +433,15 @@ def slots(free: dict[str, float], used: dict[str, float], added: dict[str, float
         (slots({"a": 0, "b": 50}, {"b": 1}, {"a": 3, "b": 7}), False),
         (slots({"a": 0, "b": 50}, {"a": 10, "b": 1}, {}), False),
         (slots({"a": 0, "b": 50}, {"a": 10, "b": 1}, {"a": 3, "b": 7}, "workflow"), False),
+        (slots({"a": 2, "b": 50}, {"a": 98, "b": 1}, {"a": 3, "b": 7}, "workflow", polls=3), True),
+        (slots({"a": 2, "b": 50}, {"a": 98, "b": 1}, {"a": 3, "b": 7}, "workflow", polls=1), False),
     ],
-    ids=["a third is full", "a tenth is full", "free", "none used", "no rates", "workflow"],
+    ids=["a third is full", "a tenth is full", "free", "none used", "no rates", "workflow", "polled", "not polled"],
 )
-def test_activity_slots_of_queues_that_carry_a_fifth_may_be_full(signals: Signals, partly: bool) -> None:
-    assert activity_partly_full(signals) is partly
-    assert full_slots(signals, partly_full=True) == ("activity" if partly else None)
+def test_slots_of_queues_that_carry_a_fifth_may_be_full(signals: Signals, partly: bool) -> None:
+    kind = "workflow" if signals.rows("workers.workflow_slots_available") else "activity"
+    assert partly_full_slots(signals) == (kind if partly else None)
+    assert full_slots(signals, partly_full=True) == (kind if partly else None)
     assert full_slots(signals, partly_full=False) is None
 
 

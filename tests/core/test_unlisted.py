@@ -3,8 +3,8 @@
 import pytest
 
 from copilot.rules.flow import Flow
-from copilot.rules.memory import QueueMemory, infer_unlisted
-from tests.cluster_signals import START
+from copilot.rules.memory import QueueMemory, infer_unlisted, keep_undispatched
+from tests.cluster_signals import START, healthy
 
 TEN_SEC_AGO, THIRTY_SEC_AGO = START.subtract(seconds=10), START.subtract(seconds=30)
 
@@ -33,6 +33,39 @@ def test_a_queue_whose_oldest_task_ages_as_fast_as_the_clock_is_not_served(age: 
 def test_of_what_is_not_served_what_arrived_is_what_more_waits(before: float | None, arrives: float | None) -> None:
     past = QueueMemory(backlog=before, last_seen=TEN_SEC_AGO)
     assert inferred(Flow(backlog=9, backlog_age_sec=40, pollers=0), past)[1] == arrives
+
+
+@pytest.mark.parametrize(
+    ("flow", "past", "kept"),
+    [
+        ({"backlog": 0.0}, {}, True),
+        ({"backlog": 2.0}, {}, False),
+        ({"pending_polls": 1.0}, {}, False),
+        ({"dispatch_rate": 0.5}, {}, False),
+        ({"pollers": 0.0}, {}, False),
+        ({}, {"last_polled": THIRTY_SEC_AGO}, False),
+        ({}, {"last_added": START.subtract(hours=25)}, False),
+        ({}, {"backlog": 0.0}, False),
+    ],
+    ids=["zero", "a backlog", "polled", "dispatched", "described", "polled lately", "a day ago", "had none"],
+)
+def test_the_backlog_of_an_unloaded_queue_still_waits(
+    flow: dict[str, float], past: dict[str, object], kept: bool
+) -> None:
+    now = Flow("default", "orders", "workflow", add_rate=0.0, **({"dispatch_rate": 0.0} | flow))
+    before = {"backlog": 12.0, "ages": ((THIRTY_SEC_AGO, 330.0),), "last_added": START.subtract(seconds=400)} | past
+    flows = {now.key: now}
+    found = keep_undispatched(flows, {now.key: QueueMemory(**before)}, healthy(), 86_400.0)  # type: ignore[arg-type]
+    assert [(f.backlog, f.backlog_age_sec) for f in found] == ([(12.0, 360.0)] if kept else [])
+
+
+def test_an_unloaded_queue_without_any_row_is_kept_where_dispatched_tasks_are_listed() -> None:
+    past = QueueMemory(12.0, ((THIRTY_SEC_AGO, 330.0),), last_added=THIRTY_SEC_AGO)
+    assert [f.name for f in keep_undispatched({}, {"default/orders/workflow": past}, healthy(), 600.0)] == [
+        "orders (workflow)"
+    ]
+    unread = healthy(matching__tasks_dispatched_per_sec=None)
+    assert keep_undispatched({}, {"default/orders/workflow": past}, unread, 600.0) == []
 
 
 def test_what_is_listed_stays_as_it_is() -> None:

@@ -352,8 +352,8 @@ class _Resolver:
         return Missing(code=MissingCode.ABSENT, detail=f"{leaf.series.family} is not on {state.place}{nor}")
 
     def _not_emitted(self, leaf: Leaf) -> Missing | None:
-        """Why a family may be on no page whatever happens: the server's version does not emit it, or is unknown and the
-        family was not seen. None where its absence says something."""
+        """Why a family may be on no page whatever happens: the server's version does not emit it, or is unknown and
+        neither the family nor one as new was seen. None where its absence says something."""
         family = leaf.series.family
         if (since := SINCE.get(family)) is None:
             return None
@@ -361,7 +361,8 @@ class _Resolver:
         if release is not None and release < since:
             detail = "not emitted by server {}.{}: {} is new in {}".format(*release, family, first)
             return Missing(code=MissingCode.NO_SOURCE, detail=detail)
-        if release is not None or any(self._vector(x) for x in self._versioned if x.series.family == family):
+        newer = (x for x in self._versioned if SINCE[x.series.family] >= since)
+        if release is not None or any(self._vector(x) for x in newer):
             return None
         says = f": it says {', '.join(sorted(self._versions))}" if self._versions else ""
         detail = f"{family} (new in {first}) is on no page, and which version the server is, is unknown{says}"

@@ -35,6 +35,7 @@ from copilot.rules.memory import (
     demand_learned,
     flows_learned,
     infer_unlisted,
+    keep_undispatched,
     members_learned,
     polls_learned,
     slots_learned,
@@ -140,7 +141,7 @@ def decide(signals: Signals, memory: Memory, context: Context) -> tuple[Decision
             **members_learned(signals),
             "limits": limits_learned(memory.limits, signals),
             **stuck_learned(memory, signals, context.thresholds, context.window_sec, view.recovering),
-            "queues": flows_learned(after, flows, shares, signals.time),
+            "queues": flows_learned(after, flows, shares, signals.time, signals.targets.get("worker")),
         }
     return decision, after.model_copy(update=learned)
 
@@ -150,6 +151,11 @@ def _view(signals: Signals, memory: Memory, context: Context) -> GateContext:
     every, cluster = queue_flows(signals), cluster_flow(signals)
     ignored = {sanitized(name) for name in context.ignore_task_queues}
     queues = {key: flow for key, flow in every.items() if sanitized(flow.task_queue) not in ignored}
+    kept = keep_undispatched(queues, memory.queues, signals, context.thresholds.abandoned_after_sec)
+    if kept:
+        ages = [cluster.backlog_age_sec or 0.0, *(flow.backlog_age_sec or 0.0 for flow in kept)]
+        backlog = (cluster.backlog or 0.0) + sum(flow.backlog or 0.0 for flow in kept)
+        cluster = replace(cluster, backlog=backlog, backlog_age_sec=max(ages))
     infer_unlisted(queues.values(), memory.queues, cluster.has_api_stats, context.window_sec, signals.time)
     view = GateContext(
         signals, cluster, queues, memory, context.thresholds, context.window_sec, signals.time, own_flows(signals)

@@ -9,6 +9,7 @@ does not tell whether that attempt fails too.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field, FiniteFloat, model_validator
@@ -18,7 +19,7 @@ from copilot.rules.flow import Flow, sanitized
 from copilot.rules.limits import NearLimit
 from copilot.rules.model import BottleneckClassification, Detected, HealthState, ReportedState
 from copilot.rules.recovery import Samples
-from copilot.rules.signals.readings import Frozen, Signals
+from copilot.rules.signals.readings import MAX_BREAKDOWN_ROWS, Frozen, Signals
 from copilot.rules.targets import Process
 from copilot.rules.thresholds import Thresholds
 
@@ -34,6 +35,7 @@ TENTH_RETRY_SEC = 330.0
 LONGEST_RETRY_SEC = 1220.0
 ONE_MOMENT_ATTEMPTS = 5.0
 UNDISPATCHED_AGING = 0.9
+UNLOADED_AFTER_SEC = 120.0
 FREE_SLOTS = 0.05
 POLLS_WAIT = 2.0
 FULL_QUEUES_CARRY = 0.2
@@ -59,7 +61,8 @@ NEVER_FIRED = GateMemory()
 class QueueMemory:
     """One flow's past: its backlog at the last tick (tasks); its usual share of the add rate; when a task was last
     added; when it was last seen; when workers' pages last listed it; when its backlog was last smaller than before;
-    when it was last seen to have a poller; since when it has a backlog beside pending polls; ages of its oldest task
+    when it was last seen to have a poller, and how many workers' pages were read then; since when it has a backlog
+    beside pending polls; ages of its oldest task
     (seconds) over the last minute and a half, as (when, age), oldest first, so that a gauge written once a minute shows
     a rise too."""
 
@@ -74,6 +77,7 @@ class QueueMemory:
     last_shrunk: Instant | None = None
     last_polled: Instant | None = None
     beside_polls: Instant | None = None
+    workers: int | None = None
 
     def aging(self, age: float | None, window_sec: float, now: Instant) -> float | None:
         """How fast the oldest task has aged over at least half a window, in seconds a second: in a queue dispatched in
@@ -93,7 +97,7 @@ class Memory(Frozen):
     the first usable tick while the first verdict is pending; `clear_ticks` and `not_critical_ticks` count evaluations
     in a row; `clear_since` the first of these, `recovered_at` when an incident ended last, `relapses` how often the
     present one had seemed to be over; `full_slots` is the type of slots last seen all in use, `partly_full` whether
-    activity slots are now in use on some queues; `cause` and `bottleneck` what was last found while a gate was firing,
+    those of some queues are now in use; `cause` and `bottleneck` what was last found while a gate was firing,
     until the cluster is happy again, `cause_seen` when it was last seen, if only a little,
     `critical_cause` when the server was last the cause of work that is not done, and the finding that named it first;
     `notes` when each note that is kept for a while was last seen, and how;
@@ -202,6 +206,38 @@ def _stands(flow: Flow, past: QueueMemory, window_sec: float, now: Instant) -> b
     return aging is not None and aging >= UNDISPATCHED_AGING
 
 
+def keep_undispatched(
+    flows: dict[str, Flow], past: Mapping[str, QueueMemory], signals: Signals, reach_sec: float
+) -> list[Flow]:
+    """Puts back the backlog of queues whose gauge fell to zero, or went, though nothing was dispatched and no poll was
+    seen for two minutes, and returns their flows: matching unloads a queue after five minutes without polls and tasks,
+    and its tasks still wait. It ages with the clock. Once tasks are dispatched, polls come, or Temporal's API describes
+    the queue, the gauge counts again; so it does when no task was added for `reach_sec`."""
+    rows, now = signals.rows("matching.tasks_dispatched_per_sec"), signals.time
+    listed = signals.value("matching.tasks_dispatched_per_sec") is not None and len(rows) < MAX_BREAKDOWN_ROWS
+    kept = []
+    for key, before in past.items():
+        namespace, queue, task_type = key.split("/")
+        if not before.backlog or not task_type or not before.ages:
+            continue
+        flow = flows.get(key) or Flow(namespace, queue, task_type, dispatch_rate=0.0 if listed else None)
+        if flow.backlog or flow.dispatch_rate != 0 or flow.spooled or flow.pending_polls or flow.has_api_stats:
+            continue
+        if _since(before.last_polled, now) < UNLOADED_AFTER_SEC or not before.last_added:
+            continue
+        if _since(before.last_added, now) <= reach_sec:
+            seen, age = before.ages[-1]
+            flow.backlog, flow.backlog_age_sec = before.backlog, age + (now - seen).total("seconds")
+            flow.add_rate = flow.add_rate or 0.0
+            flows[key] = flow
+            kept.append(flow)
+    return kept
+
+
+def _since(moment: Instant | None, now: Instant) -> float:
+    return inf if moment is None else (now - moment).total("seconds")
+
+
 def _added(backlog: float, past: QueueMemory, now: Instant) -> float | None:
     """The add rate since the queue was last seen, in 1/s; None where it was not."""
     if past.backlog is None or past.last_seen is None or now <= past.last_seen:
@@ -210,7 +246,7 @@ def _added(backlog: float, past: QueueMemory, now: Instant) -> float | None:
 
 
 def flows_learned(
-    memory: Memory, flows: dict[str, Flow], shares: dict[str, float | None], now: Instant
+    memory: Memory, flows: dict[str, Flow], shares: dict[str, float | None], now: Instant, workers: int | None
 ) -> dict[str, QueueMemory]:
     """The queues' memory after this tick. A flow that was not read keeps its past; the longest unseen are dropped."""
     queues = dict(memory.queues)
@@ -224,7 +260,8 @@ def flows_learned(
         shrunk = past.last_shrunk if more == 0 else now if more < 0 else None
         beside = (past.beside_polls or now) if flow.backlog and (flow.pending_polls or 0) >= POLLS_WAIT else None
         polled = now if flow.pending_polls or flow.pollers or flow.dispatch_rate else past.last_polled
-        queues[key] = QueueMemory(backlog, ages, shares[key], added, now, listed, shrunk, polled, beside)
+        pages = workers if polled is now else past.workers
+        queues[key] = QueueMemory(backlog, ages, shares[key], added, now, listed, shrunk, polled, beside, pages)
     if len(queues) <= REMEMBERED_QUEUES:
         return queues
     newest = sorted(queues, key=lambda k: queues[k].last_seen or Instant.MIN, reverse=True)[:REMEMBERED_QUEUES]
@@ -260,28 +297,40 @@ def stuck_learned(
 
 
 def full_slots(signals: Signals, *, partly_full: bool) -> str | None:
-    """`activity` or `workflow` where the slots of that type are in use, all but one in twenty; else None. Activity
-    slots may be so on some queues only, for the second time (`activity_partly_full`): workflow tasks take
-    milliseconds, so full workflow slots on one queue are slow code."""
+    """`activity` or `workflow` where the slots of that type are in use, all but one in twenty; else None. They may be
+    so on some queues only, for the second time (`partly_full_slots`)."""
     for kind, available, used in _SLOTS:
         free = signals.readings.get(available)
         if free is not None and _full(free, signals.value(used) or 0.0):
             return kind
-    return "activity" if partly_full and activity_partly_full(signals) else None
+    return partly_full_slots(signals) if partly_full else None
 
 
-def activity_partly_full(signals: Signals) -> bool:
-    """Whether the activity slots of queues that together carry a fifth of the activities are in use."""
-    free, used = (_by_queue(signals, f"workers.activity_slots_{which}") for which in ("available", "used"))
-    full = {queue for queue, n in free.items() if _full(n, used.get(queue, 0.0))}
-    return bool(full) and _carried(signals, full) >= FULL_QUEUES_CARRY
+def partly_full_slots(signals: Signals) -> str | None:
+    """The type of slots in use on queues that together carry a fifth of the tasks of that type; else None. Workflow
+    tasks take milliseconds, so full workflow slots are slow code, and named so where the full workers do not poll;
+    where polls are pending beside them, nothing but the slots tells that the workers are full."""
+    for kind, _, _ in _SLOTS:
+        full = full_queues(signals, kind)
+        if full and kind == "workflow":
+            polls = by_queue(signals, "poller.pending_polls", task_type=kind)
+            full = {queue for queue in full if polls.get(queue, 0.0) >= POLLS_WAIT}
+        if full and _carried(signals, full, kind) >= FULL_QUEUES_CARRY:
+            return kind
+    return None
+
+
+def full_queues(signals: Signals, kind: str) -> set[str]:
+    """The task queues on which the slots of a type are in use, as tally sanitizes their names."""
+    free, used = (by_queue(signals, f"workers.{kind}_slots_{which}") for which in ("available", "used"))
+    return {queue for queue, n in free.items() if _full(n, used.get(queue, 0.0))}
 
 
 def _full(free: float, used: float) -> bool:
     return used > 0 and free < max(1.0, FREE_SLOTS * (free + used))
 
 
-def _by_queue(signals: Signals, signal_id: str, **labels: str) -> dict[str, float]:
+def by_queue(signals: Signals, signal_id: str, **labels: str) -> dict[str, float]:
     """The rows with these labels by task queue."""
     sums: dict[str, float] = {}
     for row in signals.rows(signal_id):
@@ -291,12 +340,12 @@ def _by_queue(signals: Signals, signal_id: str, **labels: str) -> dict[str, floa
     return sums
 
 
-def _carried(signals: Signals, full: set[str]) -> float:
-    """The share of the activities that are for these queues, of those added or of those dispatched: servers before 1.32
-    do not count as added what no poller waited for."""
+def _carried(signals: Signals, full: set[str], kind: str) -> float:
+    """The share of the tasks of a type that are for these queues, of those added or of those dispatched: servers before
+    1.32 do not count as added what no poller waited for."""
     shares = [0.0]
     for signal_id in ("demand.tasks_added_per_sec", "matching.tasks_dispatched_per_sec"):
-        rates = _by_queue(signals, signal_id, task_type="activity")
+        rates = by_queue(signals, signal_id, task_type=kind)
         if total := sum(rates.values()):
             shares.append(sum(rates.get(queue, 0.0) for queue in full) / total)
     return max(shares)
@@ -306,7 +355,7 @@ def slots_learned(memory: Memory, signals: Signals) -> dict[str, Any]:
     """What memory learns of the type of slots that are all in use now."""
     kind = full_slots(signals, partly_full=memory.partly_full)
     full = {} if kind is None else {"full_slots": kind, "full_at": signals.time}
-    return {**full, "partly_full": activity_partly_full(signals)}
+    return {**full, "partly_full": partly_full_slots(signals) is not None}
 
 
 def polls_learned(signals: Signals) -> dict[str, Any]:

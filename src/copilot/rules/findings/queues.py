@@ -84,10 +84,11 @@ def _workers_not_polling(context: FindingContext) -> Found | None:
     gates = [] if exhausted_slots(context.view) else context.firing(progress.POLLS_LOST)
     if not gates:
         return None
-    signal_id, stopped = "worker_poll.long_poll_failures_per_sec", gates[0].aspect == progress.STOPPED
-    return Found(
-        gates, present(failures=context.value(signal_id), stopped=stopped, run=not stopped), signals=(signal_id,)
-    )
+    signal_id, aspect = "worker_poll.long_poll_failures_per_sec", gates[0].aspect
+    queue = gates[0].labels.get("task_queue", "") if aspect == progress.ONE_QUEUE else ""
+    stopped = aspect == progress.STOPPED
+    evidence = present(failures=context.value(signal_id), stopped=stopped, run=not (stopped or queue), queue=queue)
+    return Found(gates, evidence, queue, signals=(signal_id,))
 
 
 def _dispatch_limited(context: FindingContext) -> Found | None:
@@ -148,9 +149,12 @@ NO_POLLERS = Finding(
 )  # fmt: skip
 WORKERS_NOT_POLLING = Finding(
     "workers_not_polling", _workers_not_polling, "workers",
-    title="[{run:flag}Workers run and do not poll][{stopped:flag}Requests and polls stopped at the same time]",
+    title="[{run:flag}Workers run and do not poll][{stopped:flag}Requests and polls stopped at the same time]"
+    "[Workflow tasks and polls of {queue:code} stopped at the same time]",
     cause="[{run:flag}Their metrics pages are read, and the server has no poll from them.][{stopped:flag}Neither workers nor "
-    "clients reach the server any more, unless all were shut down on purpose.][ {failures:per_sec long poll} fail in the "
+    "clients reach the server any more, unless all were shut down on purpose.][{queue:flag}As many workers run as before, and "
+    "other queues go on. Neither the workers nor the clients of {queue:code} reach the server any more, unless they were "
+    "moved on purpose.][ {failures:per_sec long poll} fail in the "
     "workers.] They cannot connect (certificate, address, network)[{run:flag}, or hang].",
     actions=(
         Action("read_workers_log", ActionType.ALERT, "workers", "Read a worker's log for the error of its polls: an expired certificate, a wrong address, a closed port. Restart the workers if the log is silent.", 0.8),

@@ -3,10 +3,10 @@
 from copilot.rules.bottleneck import backlog_flows, exhausted_slots
 from copilot.rules.findings.context import Action, Finding, FindingContext, Found, backlog_of, present
 from copilot.rules.findings.worker_ends import unanswered_tasks
-from copilot.rules.flow import Flow
+from copilot.rules.flow import Flow, sanitized
 from copilot.rules.gates import pressure, progress
 from copilot.rules.gates.registry import BACKLOG, SERVER_REFUSES, SERVER_SLOW
-from copilot.rules.memory import bursting
+from copilot.rules.memory import bursting, by_queue, full_queues
 from copilot.rules.model import ActionType, Evidence
 from copilot.rules.scaling import pollers_over_slots
 
@@ -61,7 +61,10 @@ def _slots_exhausted(context: FindingContext) -> Found | None:
     kind, gates = exhausted_slots(context.view), context.firing(*BACKLOG)
     if kind is None or not gates:
         return None
-    evidence = {"kind": kind, **_backlog(context, kind)} | present(used=context.value(f"workers.{kind}_slots_used"))
+    used = by_queue(context.view.signals, f"workers.{kind}_slots_used")
+    full = sum(used.get(queue, 0.0) for queue in full_queues(context.view.signals, kind))
+    all_used = full or context.value(f"workers.{kind}_slots_used")
+    evidence = {"kind": kind, **_backlog(context, kind)} | present(used=all_used)
     if kind == "activity":
         evidence |= context.durations(execution_ms="workers.activity_execution_p95_ms")
     return Found(gates, evidence, signals=(f"workers.{kind}_slots_available", f"workers.{kind}_slots_used"))
@@ -164,9 +167,11 @@ def _worker_slow(context: FindingContext) -> Found | None:
     )
     if not gates or excused:
         return None
-    activity = backlog_flows(context.view)[0].task_type == "activity"
+    first = backlog_flows(context.view)[0]
+    activity = first.task_type == "activity"
+    full = sanitized(first.task_queue) in full_queues(context.view.signals, "activity" if activity else "workflow")
     took = {"activity_ms": "activity_execution"} if activity else {"workflow_ms": "wft_execution"}
-    evidence = _backlog(context) | present(free=context.workers.slots_exhausted is False)
+    evidence = _backlog(context) | present(full=full, free=context.workers.slots_exhausted is False and not full)
     return Found(gates, evidence | context.durations(**{k: f"workers.{name}_p95_ms" for k, name in took.items()}))
 
 
@@ -293,7 +298,8 @@ STICKY_CACHE_THRASH = Finding(
 WORKER_SLOW = Finding(
     "worker_slow", _worker_slow, "workers",
     title="Workers do not keep up" + _BACKLOG,
-    cause="They poll[{free:flag} and have free slots], and take fewer tasks than are added."
+    cause="They poll[{free:flag} and have free slots][{full:flag} only when one of their slots, nearly all in use there, is "
+    "free], and take fewer tasks than are added."
     "[ Activities take {activity_ms:took} (p95).][ Workflow tasks take {workflow_ms:took} (p95).]",
     actions=(
         Action("add_workers", ActionType.SCALE, "workers", "Add workers, or find what their code waits for.", 0.7),

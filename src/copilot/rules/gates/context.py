@@ -21,6 +21,7 @@ RECOVERY_MARGIN = 0.10
 FEW_STORED = 1.0
 UNSERVED_SHARE = 0.05
 SERVED_SHARE = 0.5
+MISSED_FOR_SEC = 600.0
 
 
 class Effect(Enum):
@@ -97,12 +98,15 @@ class GateContext:
 
     def share(self, flow: Flow) -> float:
         """The flow's share of the add rate, now or usually (tasks that are not done add no further tasks, so the share
-        of a stalled queue falls); its share of the backlog when nothing is added; 1 for the cluster."""
+        of a stalled queue falls; callers may stop too, so its usual share counts for ten minutes after the last task); its
+        share of the backlog when nothing is added; 1 for the cluster."""
         if flow is self.cluster:
             return 1.0
         of, total = self._whole
         now = (getattr(flow, of) or 0.0) / total if total > 0 else 0.0
-        return max(now, self.remembered(flow).usual_share or 0.0) if flow.add_rate else now
+        past = self.remembered(flow)
+        lately = past.last_added is not None and (self.now - past.last_added).total("seconds") <= MISSED_FOR_SEC
+        return max(now, past.usual_share or 0.0) if flow.add_rate or lately else now
 
     def usual_share(self, flow: Flow) -> float | None:
         """The share of the add rate to remember: a slow average over the ticks at which the flow keeps up. Where there is no

@@ -5,6 +5,7 @@ from whenever import Instant
 
 from copilot.rules.flow import AGES, PROGRESS, Flow
 from copilot.rules.gates.context import (
+    UNSERVED_SHARE,
     Effect,
     Gate,
     GateContext,
@@ -27,6 +28,7 @@ _STALL_IDS = ("demand.tasks_added_per_sec", "matching.tasks_dispatched_per_sec")
 STUCK_IN_HISTORY = "stuck_in_history"
 UNANSWERED = "unanswered"
 STOPPED = "stopped"
+ONE_QUEUE = "one_queue"
 LAST_POLLS_SEC = 90.0
 DB_ERRORS = "persistence.error_rate_per_sec"
 MISTAKES, ALL_ERRORS = "clients.mistakes_per_sec", "clients.all_errors_per_sec"
@@ -162,7 +164,9 @@ def _no_backlog(context: GateContext) -> bool:
     spooled = signals.value("matching.tasks_spooled_per_sec")
     few = spooled is not None and spooled * context.window_sec < STORED_TASKS
     described = context.cluster.has_api_stats and all(f.has_api_stats for f in context.queues.values() if f.spooled)
-    return (young or signals.value("matching.backlog_count") == 0) and (few or described)
+    backlog = signals.value("matching.backlog_count")
+    unloaded = (context.cluster.backlog or 0.0) > (backlog or 0.0)
+    return not unloaded and (young or backlog == 0) and (few or described)
 
 
 def _stalled(context: GateContext, flow: Flow) -> tuple[bool | None, float | None]:
@@ -250,7 +254,8 @@ def _nothing_follows(context: GateContext) -> GateResult | None:
 def _polls_lost(context: GateContext) -> GateResult:
     """`poller.pending_polls` and `matching.tasks_dispatched_per_sec` are 0 while as many workers' pages are read as when
     there were polls: the workers run and do not reach the server. Or no worker's page tells, and `demand.requests_per_sec`
-    is 0 too, though there were requests until the last poll: a quiet night ends the requests first."""
+    is 0 too, though there were requests until the last poll: a quiet night ends the requests first. Or the same of one
+    queue that carried at least a twentieth of the work, while others go on."""
     ids = ("poller.pending_polls", "matching.tasks_dispatched_per_sec")
     if lacking := without(context, ids):
         return lacking
@@ -260,7 +265,30 @@ def _polls_lost(context: GateContext) -> GateResult:
     if still and not workers and _stopped_at_once(context):
         return GateResult(fired=True, value=polls, unit="count", evidence=evidence, aspect=STOPPED)
     fired = still and before is not None and 0 < before <= workers
+    if not fired and (lost_queue := next((f for f in context.flows[1:] if _lost_polls(f, context)), None)):
+        result = GateResult(fired=True, value=0.0, unit="count", evidence=flow_evidence(lost_queue), aspect=ONE_QUEUE)
+        return of_queue(result, lost_queue, context)
     return GateResult(fired=fired, value=polls, unit="count", evidence=evidence)
+
+
+def _lost_polls(flow: Flow, context: GateContext) -> bool:
+    """Whether a queue that carried a part of the work lost its polls and its workflow tasks at the same time, within a
+    day, while as many workers' pages are read as then: its workers run and do not reach the server. Workers that are full
+    of activities go on polling for workflow tasks."""
+    past, workers = context.remembered(flow), context.signals.targets.get("worker", 0)
+    if flow.task_type != "workflow" or not flow.task_queue or flow.pending_polls != 0:
+        return False
+    if flow.dispatch_rate != 0 or flow.add_rate != 0 or flow.backlog or flow.pollers:
+        return False
+    if past.last_polled is None or past.last_added is None or not past.workers or past.workers > workers:
+        return False
+    part = (past.usual_share or 0.0) >= UNSERVED_SHARE
+    together = abs((past.last_polled - past.last_added).total("seconds")) <= LAST_POLLS_SEC
+    return (
+        part
+        and together
+        and (context.now - past.last_polled).total("seconds") <= context.thresholds.abandoned_after_sec
+    )
 
 
 def _stopped_at_once(context: GateContext) -> bool:
@@ -376,7 +404,8 @@ QUEUE_STALLED = Gate(
 
 POLLS_LOST = Gate(
     "polls_lost", _polls_lost, "workers",
-    sees={"": "workers run and none of them polls", STOPPED: "requests and polls stopped at the same time"},
+    sees={"": "workers run and none of them polls", STOPPED: "requests and polls stopped at the same time",
+        ONE_QUEUE: "workflow tasks and polls stopped at the same time[ on {queue}]"},
     clear="workers poll",
     began="workers stopped polling",
     recovered_when="workers poll again",

@@ -11,20 +11,26 @@ from copilot.rules.signals.readings import Missing, MissingCode, Signals
 AT_MOST_TIMES = 10.0
 """How many times its whole a part may seem to be: requests that hung for long are answered, and fail, together."""
 
+ANSWERS_TIMES = 3.0
+"""The same where each must have been dispatched shortly before."""
+
 LEAST_WHOLE = 1.0
 FEW = 0.1
 
+REJECTED, FAILED = "demand.rejected_per_sec", "workflow_tasks.failed_per_sec"
 _PARTS = (
     ("frontend.error_rate_per_sec", "frontend.request_rate_per_sec"),
-    ("demand.rejected_per_sec", "demand.requests_per_sec"),
+    (REJECTED, "demand.requests_per_sec"),
     ("persistence.error_rate_per_sec", "persistence.request_rate_per_sec"),
     ("persistence.throttled_per_sec", "persistence.request_rate_per_sec"),
     ("history.throttled_per_sec", "history.task_processing_rate_per_sec"),
-    ("workflow_tasks.failed_per_sec", "matching.tasks_dispatched_per_sec"),
+    (FAILED, "matching.tasks_dispatched_per_sec"),
     ("workflow_tasks.timed_out_per_sec", "matching.tasks_dispatched_per_sec"),
     ("activity_tasks.failed_per_sec", "matching.tasks_dispatched_per_sec"),
 )
 """What is counted, and what it is a part of (1/s)."""
+_SUMS = {REJECTED: "frontend.error_rate_per_sec"}
+"""What else counts the same events."""
 
 
 def credible(signals: Signals) -> Signals:
@@ -37,9 +43,15 @@ def credible(signals: Signals) -> Signals:
 def _impossible(signals: Signals) -> Iterator[tuple[str, Missing]]:
     for part, whole in _PARTS:
         value, of = signals.value(part), signals.value(whole)
-        if value is not None and of is not None and value > AT_MOST_TIMES * max(of, LEAST_WHOLE):
+        if value is not None and of is not None and value > _times(part) * max(of, LEAST_WHOLE):
             detail = f"{value:.3g}/s beside {whole} {of:.3g}/s cannot be true; was a counter replaced?"
             yield part, Missing(code=MissingCode.PARSE, detail=detail)
+            if (total := _SUMS.get(part)) and (signals.value(total) or 0.0) >= value / 2:
+                yield total, Missing(code=MissingCode.PARSE, detail=detail)
+
+
+def _times(part: str) -> float:
+    return ANSWERS_TIMES if part == FAILED else AT_MOST_TIMES
 
 
 def _not_emitted(signals: Signals) -> Iterator[tuple[str, str]]:
