@@ -1,5 +1,7 @@
 """What is known of queues that a full breakdown leaves out."""
 
+from typing import Any
+
 import pytest
 
 from copilot.rules.flow import Flow
@@ -49,13 +51,15 @@ def test_of_what_is_not_served_what_arrived_is_what_more_waits(before: float | N
     ],
     ids=["zero", "a backlog", "polled", "dispatched", "described", "polled lately", "a day ago", "had none"],
 )
-def test_the_backlog_of_an_unloaded_queue_still_waits(
-    flow: dict[str, float], past: dict[str, object], kept: bool
-) -> None:
+def test_the_backlog_of_an_unloaded_queue_still_waits(flow: dict[str, Any], past: dict[str, Any], kept: bool) -> None:
     now = Flow("default", "orders", "workflow", add_rate=0.0, **({"dispatch_rate": 0.0} | flow))
-    before = {"backlog": 12.0, "ages": ((THIRTY_SEC_AGO, 330.0),), "last_added": START.subtract(seconds=400)} | past
+    before: dict[str, Any] = {
+        "backlog": 12.0,
+        "ages": ((THIRTY_SEC_AGO, 330.0),),
+        "last_added": START.subtract(seconds=400),
+    } | past
     flows = {now.key: now}
-    found = keep_undispatched(flows, {now.key: QueueMemory(**before)}, healthy(), 86_400.0)  # type: ignore[arg-type]
+    found = keep_undispatched(flows, {now.key: QueueMemory(**before)}, healthy(), 86_400.0)
     assert [(f.backlog, f.backlog_age_sec) for f in found] == ([(12.0, 360.0)] if kept else [])
 
 

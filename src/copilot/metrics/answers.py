@@ -17,7 +17,7 @@ from typing import TypeVar
 from whenever import Instant
 
 from copilot.metrics.continuity import ANOTHER_PROCESS, DELTAS, UNCLEAR
-from copilot.metrics.dialects import NAMESPACE_ALIASES, Dialect
+from copilot.metrics.dialects import NAMESPACE_ALIASES, SERVICE_ALIASES, Dialect
 from copilot.metrics.promql import TAG, group_labels
 from copilot.metrics.resolve import PRESENCE_METRIC, RoleState, Vectors
 from copilot.metrics.window import Vector, aggregate, quantiles
@@ -42,10 +42,10 @@ BREAKS = {"jumps": ANOTHER_PROCESS, "deltas": DELTAS, "mixes": UNCLEAR}
 
 @dataclass(frozen=True, slots=True)
 class TargetStatus:
-    """One role's targets at one time: the sample names of all, the name of their label `namespace`, and which of them
-    are up, have the presence metric with a sample in the window, are down, are known to `up`, or are stale (returned by
-    the look-back, without a sample in the window); `gone`: those that had the presence metric in the window, and are up
-    without it; `broken`: why series of a target do not continue each other;
+    """One role's targets at one time: the sample names of all, the names of their labels `namespace` and
+    `service_name`, and which of them are up, have the presence metric with a sample in the window, are down, are known
+    to `up`, or are stale (returned by the look-back, without a sample in the window); `gone`: those that had the
+    presence metric in the window, and are up without it; `broken`: why series of a target do not continue each other;
     `again`: targets that are the process of another one, which counts.
     `samples`: the most that any target that is up had in the window. `started`: when targets did (epoch seconds)."""
 
@@ -62,6 +62,7 @@ class TargetStatus:
     again: Mapping[Target, Target] = field(default_factory=dict)
     samples: int = 0
     started: Mapping[Target, float] = field(default_factory=dict)
+    service_name: str = "service_name"
 
     def without_down(self) -> tuple[Matcher, ...]:
         """Matchers that leave out targets that are down (their rates continue for a window, shrinking), stale (their
@@ -132,7 +133,7 @@ def target_status(
     up: dict[Target, bool] = {}
     sums: dict[Target, set[tuple[str, str, float]]] = {}
     started: dict[Target, float] = {}
-    namespace = "namespace"
+    namespace, service_name = "namespace", "service_name"
     for labels, value in samples:
         target = labels.get("job", ""), labels.get("instance", "")
         name, part = labels.get("__name__", ""), labels.get(TAG, "")
@@ -152,6 +153,8 @@ def target_status(
             sums.setdefault(target, set()).add((name, labels.get("operation", ""), value))
         elif part in NAMESPACE_ALIASES:
             namespace = part
+        elif part in SERVICE_ALIASES:
+            service_name = part
     up = {t: read for t, read in up.items() if t in counts or t in known}
     down = {t for t, read in up.items() if not read}
     stale = {t for t in here if not counts.get(t)}
@@ -172,6 +175,7 @@ def target_status(
         broken={t: why for t, why in broken.items() if t not in down},
         samples=max((counts.get(t, 0) for t in alive), default=0),
         started=started,
+        service_name=service_name,
     )
 
 

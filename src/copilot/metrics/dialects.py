@@ -17,12 +17,15 @@ BYTES = frozenset({"history_size", "event_blob_size", "mutable_state_size"})
 
 NAMESPACE_ALIASES = ("exported_namespace", "temporal_namespace")
 """Names of the label `namespace` where the scraped target has one of its own, or relabeling renames it."""
+SERVICE_ALIASES = ("exported_service_name",)
+"""The same of the label `service_name`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """One reporter's spelling: its suffixes of counters, timers, numbers and sizes. `units_per_second` None: the lowest
-    bucket bound of each timer tells. `prefix` precedes every name; `namespace` is the name of the label `namespace`."""
+    bucket bound of each timer tells. `prefix` precedes every name; `namespace` and `service_name` are the
+    names of these labels."""
 
     name: str
     role: Role
@@ -33,6 +36,7 @@ class Dialect:
     size: str = ""
     prefix: str = ""
     namespace: str = "namespace"
+    service_name: str = "service_name"
 
     def scale(self, lowest_bound: float) -> float:
         """Time units in a second, for a timer whose lowest bucket bound is `lowest_bound`."""
@@ -55,7 +59,7 @@ class Dialect:
 
     def label(self, name: str) -> str:
         """Our label's name in this dialect."""
-        return self.namespace if name == "namespace" else name
+        return {"namespace": self.namespace, "service_name": self.service_name}.get(name, name)
 
 
 DIALECTS = (
@@ -91,12 +95,10 @@ def anchor_names(dialect: Dialect) -> tuple[str, str]:
     return dialect.prefix + counter + dialect.counter, f"{dialect.histogram(timer)}_count"
 
 
-def detect_dialects(
-    names: Collection[str], role: Role, *, prefix: str = "", namespace: str = "namespace"
-) -> list[Dialect]:
+def detect_dialects(names: Collection[str], role: Role, *, prefix: str = "") -> list[Dialect]:
     """The dialects of a role among these sample names, several in a mixed fleet: those whose anchor counter and timer
     are there, and, for anchors that these do not explain, those whose counter is."""
-    known = [replace(d, prefix=prefix, namespace=namespace) for d in DIALECTS if d.role == role]
+    known = [replace(d, prefix=prefix) for d in DIALECTS if d.role == role]
     found: list[Dialect] = []
     explained: set[str] = set()
     for enough in (2, 1):

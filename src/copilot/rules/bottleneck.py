@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from whenever import TimeDelta
 
-from copilot.rules.flow import WORKER_ROWS, Flow
+from copilot.rules.flow import WORKER_ROWS, Flow, sanitized
 from copilot.rules.gates.context import GateContext
 from copilot.rules.gates.pressure import (
     ACTIVITY_TIMEOUTS,
@@ -17,7 +17,7 @@ from copilot.rules.gates.pressure import (
 )
 from copilot.rules.gates.progress import STUCK_IN_HISTORY
 from copilot.rules.gates.registry import BACKLOG, SERVER_REFUSES, SERVER_SLOW
-from copilot.rules.memory import AGES_REACH, full_slots
+from copilot.rules.memory import AGES_REACH, full_queues, full_slots
 from copilot.rules.model import BottleneckClassification, GateResult
 
 UNANSWERED = "calls.unanswered_per_sec"
@@ -73,11 +73,12 @@ def silent_service(context: GateContext) -> tuple[str, float]:
 
 def limited_flows(context: GateContext) -> list[Flow]:
     """Queues whose backlog has stood beside pending polls for a window and does not shrink, though it is dispatched,
-    slots are free, and it is not for worker versions."""
+    slots are free there, and it is not for worker versions."""
     if exhausted_slots(context) or any(row.value > 0 for row in context.signals.rows("version.backlog_count")):
         return []
     reach = TimeDelta(seconds=context.window_sec)
     flows = [f for f in backlog_flows(context) if f.dispatch_rate and f.backlog and not _shrinks(f, context)]
+    flows = [f for f in flows if sanitized(f.task_queue) not in full_queues(context.signals, f.task_type or "workflow")]
     return [f for f in flows if (since := context.remembered(f).beside_polls) and context.now - since >= reach]
 
 
@@ -100,15 +101,18 @@ def workers_gone(flow: Flow, context: GateContext) -> bool:
 
 
 def polled(flow: Flow, context: GateContext) -> bool | None:
-    """Whether the flow has pollers, by the server's count of pending polls, else by the workers' pages, else by the
-    API's list of those seen lately. None: unknown."""
+    """Whether the flow has pollers, by the server's count of pending polls, else by the workers' pages (or all of these
+    gone, and nothing dispatched), else by the API's list of those seen lately. None: unknown."""
     if flow.pending_polls is not None:
         return flow.pending_polls > 0
     if workers_gone(flow, context):
         return False
     if flow.pollers is not None:
         return flow.pollers > 0
-    return True if (context.signals.targets.get("worker") or 0) > 0 else None
+    workers = context.signals.targets.get("worker")
+    if workers == 0 and flow.dispatch_rate == 0 and context.remembered(flow).last_listed is not None:
+        return False
+    return True if workers else None
 
 
 def exhausted_slots(context: GateContext) -> str | None:

@@ -77,7 +77,7 @@ class Flow:
     """The flow of one task queue, or of the cluster. Rates in 1/s, `backlog` in tasks, `backlog_age_sec`;
     `spooled`: the rate of tasks stored because no poller took them; `pollers` are those that Temporal's API saw lately.
     None: unknown. `task_queue` is empty for the queues whose names are hidden, together. `on_worker_pages`: workers'
-    own pages list it, with pollers or slots, be they 0."""
+    own pages list it, with pollers or slots, be they 0; `worker_polls`: how many pollers they have on it."""
 
     namespace: str = ""
     task_queue: str = ""
@@ -90,6 +90,7 @@ class Flow:
     pending_polls: float | None = None
     pollers: float | None = None
     on_worker_pages: bool = False
+    worker_polls: float | None = None
 
     @property
     def has_api_stats(self) -> bool:
@@ -182,9 +183,23 @@ def queue_flows(signals: Signals, fields: Mapping[str, str] = _ROWS) -> dict[str
             key = _key(row.labels.get("namespace", ""), row.labels.get("task_queue", ""), task_type)
             if key in flows:
                 flows[key].on_worker_pages = True
+                if signal_id.endswith("_pollers"):
+                    flows[key].worker_polls = (flows[key].worker_polls or 0.0) + row.value
+    _share_unnamed_pollers(signals, flows)
     for flow in flows.values():
         flow.add_rate = _at_least_stored(flow.add_rate, flow.spooled)
     return flows
+
+
+def _share_unnamed_pollers(signals: Signals, flows: Mapping[str, Flow]) -> None:
+    """Pollers whose row names no queue, as in Core: they are of the only queue that workers' pages list."""
+    for kind in ("workflow", "activity"):
+        for row in signals.rows(f"workers.{kind}_pollers"):
+            namespace = sanitized(row.labels.get("namespace", ""))
+            listed = [f for f in flows.values() if f.on_worker_pages and f.task_type == kind]
+            mine = [f for f in listed if sanitized(f.namespace) == namespace]
+            if not _queue(row) and len(mine) == 1:
+                mine[0].worker_polls = row.value
 
 
 def _queue(row: BreakdownRow) -> str:

@@ -258,7 +258,9 @@ def flows_learned(
         added = now if flow.add_rate or (flow.add_rate is None and more > 0) else past.last_added
         listed = now if flow.on_worker_pages else past.last_listed
         shrunk = past.last_shrunk if more == 0 else now if more < 0 else None
-        beside = (past.beside_polls or now) if flow.backlog and (flow.pending_polls or 0) >= POLLS_WAIT else None
+        # Servers before 1.32 do not count pending polls; workers' pages do.
+        polls = flow.worker_polls if flow.pending_polls is None else flow.pending_polls
+        beside = (past.beside_polls or now) if flow.backlog and (polls or 0) >= POLLS_WAIT else None
         polled = now if flow.pending_polls or flow.pollers or flow.dispatch_rate else past.last_polled
         pages = workers if polled is now else past.workers
         queues[key] = QueueMemory(backlog, ages, shares[key], added, now, listed, shrunk, polled, beside, pages)

@@ -29,6 +29,7 @@ QUERIES = 4
 MAX_ROWS = 5 * MAX_BREAKDOWN_ROWS
 REMEMBER_SEC = 3600.0
 MAX_REMEMBERED = 200
+ALIASES = (*dialects.NAMESPACE_ALIASES, *dialects.SERVICE_ALIASES)
 FEW_SUMS = 8
 # The server's own workers use the SDK's names too, in other units.
 _PARTS = {why: part for part, why in answers.BREAKS.items()} | {"": answers.FELL}
@@ -166,7 +167,7 @@ class RoleQueries:
             (answers.SUMS, f"bottomk by (job, instance) ({FEW_SUMS}, {sums} > 0)"),
             (answers.STARTED, f"max by (job, instance) ({started}) and on (job, instance) ({counts})"),
             *self._up_of(self._targets),
-            *((alias, f"count ({self._present((Matcher(alias, '!=', ''),))})") for alias in dialects.NAMESPACE_ALIASES),
+            *((alias, f"count ({self._present((Matcher(alias, '!=', ''),))})") for alias in ALIASES),
         ]
         return promql.join_expressions(parts)
 
@@ -203,11 +204,15 @@ class RoleQueries:
         broken = {t: why for t, breaks in self._breaks.items() if (why := most_likely(why for _, why in breaks))}
         found = answers.target_status(self.role, self._presence, samples, self._targets, broken)
         if self._chosen:
-            detected = [replace(d, prefix=self._prefix, namespace=found.namespace) for d in self._possible]
+            detected = list(self._possible)
         else:
-            detected = dialects.detect_dialects(found.names, self.role, prefix=self._prefix, namespace=found.namespace)
+            detected = list(dialects.detect_dialects(found.names, self.role, prefix=self._prefix))
         if not detected and not self.dialects and found.up:
-            detected = [replace(self._possible[0], prefix=self._prefix, namespace=found.namespace)]
+            detected = [self._possible[0]]
+        detected = [
+            replace(d, prefix=self._prefix, namespace=found.namespace, service_name=found.service_name)
+            for d in detected
+        ]
         spoken = {d: last for d, last in self._detected.items() if at - last <= self._window}
         self._detected = dict.fromkeys(detected, at) | {d: last for d, last in spoken.items() if d not in detected}
         self.dialects = tuple(self._detected) or self.dialects
