@@ -316,7 +316,7 @@ async def test_a_server_that_is_no_prometheus_fails_its_check(server: MetricsSer
 
 @pytest.mark.servers
 async def test_the_version_of_a_server_whose_page_hides_it_comes_from_its_api(tmp_path: Path) -> None:
-    hidden = (b"build_information", b"tasks_added")
+    hidden = (b"build_information", b"tasks_added", b"pending_polls")
     body = b"".join(line for line in recorded("server").splitlines(keepends=True) if not line.startswith(hidden))
     async with dev_server(tmp_path) as real, MetricsServer.start(body) as page:
         alone = of_page(page.url)
