@@ -155,12 +155,14 @@ async def test_assess_now_fails_with_the_reason_if_there_is_nothing_to_assess(ob
     assert "evaluate_health" in str(error.value.cause)
 
 
-async def test_a_new_loop_goes_on_after_the_newest_stored_tick_even_if_that_lies_ahead(observed: Observed) -> None:
+async def test_a_new_loop_goes_on_with_the_stored_memory_after_its_tick_even_if_that_lies_ahead(
+    observed: Observed,
+) -> None:
     """The clock was an hour ahead and has been set right."""
     name, ahead = observed.cluster.name, Instant.now().add(hours=1)
     context = Context(name, interval_sec=1.0, window_sec=30.0)
-    evaluation, _ = evaluate(signals(Instant.from_timestamp(ahead.timestamp())), Memory(), context)
-    await observed.store.save_snapshots([pipeline.snapshot(evaluation, Memory(), context)])
+    evaluation, memory = evaluate(signals(Instant.from_timestamp(ahead.timestamp())), Memory(), context)
+    await observed.store.save_snapshots([pipeline.snapshot(evaluation, memory, context)])
     async with observed.worker():
         await observed.start()
         await observed.cycles(3)
@@ -172,6 +174,7 @@ async def test_a_new_loop_goes_on_after_the_newest_stored_tick_even_if_that_lies
     assert in_order(stored)
     assert newest is not None
     assert newest.evaluation.time >= live.time
+    assert (live.verdict.since, live.verdict.transition) == (evaluation.verdict.since, None)
 
 
 @workflow.defn(name=OBSERVE, sandboxed=False)
