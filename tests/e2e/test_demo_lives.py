@@ -27,7 +27,7 @@ from tests.web.chromium import browser, watched
 __all__ = ["browser"]
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 
-pytestmark = [pytest.mark.servers, pytest.mark.alone, pytest.mark.needs_debian("chromium")]
+pytestmark = [pytest.mark.servers, pytest.mark.alone, pytest.mark.long, pytest.mark.needs_debian("chromium")]
 
 
 def others(lines: list[Line], *expected: str) -> list[Any]:

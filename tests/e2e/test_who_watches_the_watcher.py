@@ -34,6 +34,7 @@ from tests.test_tree import ROOT
 pytestmark = [
     pytest.mark.servers,
     pytest.mark.alone,
+    pytest.mark.long,
     pytest.mark.needs_debian("prometheus"),
     pytest.mark.needs_debian("prometheus-alertmanager"),
 ]
