@@ -54,7 +54,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             package = str(marker.args[0])
             if shutil.which(PROGRAMS[package]) is None:
                 item.add_marker(pytest.mark.skip(reason=f"needs Debian's package {package}"))
-    if not config.getoption("markexpr").startswith("alone") and (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0"))):
+    if not config.getoption("markexpr").startswith("alone") and (
+        workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0"))
+    ):
         items[:] = waiting_first(items, workers)
 
 

@@ -1,7 +1,6 @@
 """Builds clients from settings, all in one place. Nothing connects before its first use, but where it says so."""
 
 import asyncio
-import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -71,12 +70,6 @@ async def connected(
                     "start it, or set [temporal] address in copilot.toml"
                 ) from error
         await asyncio.sleep(TRY_EVERY_SEC)
-
-
-def temporal_given(settings: Settings) -> bool:
-    """Whether settings or environment name the Temporal that the Copilot runs on; else `copilot up` starts one."""
-    named = "address" in settings.temporal.model_fields_set or settings.temporal.profile is not None
-    return named or bool(os.environ.get("TEMPORAL_ADDRESS") or os.environ.get("TEMPORAL_PROFILE"))
 
 
 async def watched_by_itself(client: Client, clusters: Iterable[ClusterSettings]) -> tuple[str, ...]:

@@ -344,7 +344,7 @@ async def _own_temporal(
 ) -> tuple[tuple[Check, ...], tuple[str, ...]]:
     """The checks of the Copilot's own Temporal, and the names of the clusters that it is."""
     name = "the Copilot's Temporal"
-    if not bootstrap.temporal_given(settings):
+    if not settings.temporal.given:
         return (checked(SKIPPED, name, "not configured: `copilot up` starts one"),), ()
     try:
         client = await bootstrap.temporal_client(settings.temporal, lazy=True)

@@ -56,6 +56,8 @@ def _serve() -> None:
     import copilot.demo.run
     import copilot.doctor
 
+    for command in copilot.cli.main.COMMANDS:
+        copilot.cli.main.load(command)
     for line in sys.stdin:
         if (pid := os.fork()) == 0:
             _become(json.loads(line))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from copilot.cli.main import app
+from copilot.cli.main import COMMANDS, app, load
 from copilot.rules.signals.readings import RecordingHeader
 from tests.cli.forked import assert_refused, forked
 from tests.evaluations import NOON, signals, write_recording
@@ -49,6 +50,13 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     shown = CliRunner().invoke(app, [*command.split(), "--help"])
     assert shown.exit_code == 0
     assert f"Example: copilot {command}" in " ".join(shown.output.replace("│", " ").split())
+
+
+def test_the_line_of_each_command_in_the_help_begins_as_its_own_help_does() -> None:
+    shown = CliRunner().invoke(app, ["--help"]).output
+    for name, (_, line) in COMMANDS.items():
+        assert f"  {name} " in shown
+        assert load(name).help.replace("\n", " ").startswith(re.split(r"[.,:(]", line)[0].rstrip()), name
 
 
 def test_the_configuration_in_a_help_can_be_copied() -> None:
@@ -113,7 +121,7 @@ def test_replay_ends_quietly_when_its_reader_closes_the_pipe(recording: Path) ->
 
 
 def test_help_does_not_import_what_it_does_not_need() -> None:
-    heavy = ("temporalio", "fastapi", "asyncpg", "httpx")
+    heavy = ("temporalio", "fastapi", "asyncpg", "httpx", "pydantic", "rich")
     code = f"import sys, copilot.cli.main; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"

@@ -11,7 +11,7 @@ from copilot.errors import StartError
 CHECKOUT = Path(copilot.__file__).resolve().parents[2]
 
 
-def lab_app() -> typer.Typer:
+def _lab() -> typer.Typer:
     """The lab's commands in a checkout; elsewhere a command that says where they work (StartError)."""
     if not (CHECKOUT / "lab" / "cli.py").is_file():
         help_ = "The incident lab (works in a checkout of the repository)."
@@ -28,3 +28,6 @@ def _elsewhere() -> None:
 
     Example: copilot lab list"""
     raise StartError("copilot lab works in a checkout of the repository: clone it, run `make demo` once, and try there")
+
+
+app = _lab()

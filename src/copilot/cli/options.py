@@ -66,7 +66,7 @@ def configuration(config: Path | None) -> "Settings":
 def current_settings(config: Path | None) -> "Settings":
     """The configuration, completed with the services of a running `copilot up`; without a configuration, that of the
     running demo, if any."""
-    from copilot.embedded.up import with_embedded_services
+    from copilot.embedded.services import with_embedded_services
 
     settings = configuration(config)
     if is_unconfigured(settings, config):

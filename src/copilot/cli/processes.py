@@ -43,8 +43,9 @@ def up(
     address = "127.0.0.1:7233"
     """
     # Here, and in other commands: Temporal's SDK takes a second to import, which --help need not wait for.
+    from copilot.embedded.services import default_folder
     from copilot.embedded.signals import run_until_signal
-    from copilot.embedded.up import Up, default_folder, run_up
+    from copilot.embedded.up import Up, run_up
     from copilot.settings.load import CONFIG_FILE
 
     def introduce(running: Up) -> None:
@@ -109,12 +110,11 @@ def start(
     that runs in the data folder.
 
     Example: copilot start --config copilot.toml"""
-    from copilot.bootstrap import temporal_given
-    from copilot.embedded.up import default_folder
+    from copilot.embedded.services import default_folder
     from copilot.loops.starter import start_loops
 
     settings = current_settings(config)
-    if settings.clusters and not temporal_given(settings):
+    if settings.clusters and not settings.temporal.given:
         folder = settings.data_dir or default_folder()
         raise SettingsError(
             [f"temporal.address is not set, and no `copilot up` runs in {folder}: set it, or COPILOT_DATA_DIR"]

@@ -32,6 +32,9 @@ class ReadCommand(TyperCommand):
         return super().parse_args(ctx, repeated)
 
 
+COMMAND_CLASS = ReadCommand
+
+
 def read(
     pages: Annotated[list[str], typer.Argument(metavar="PAGE…", help="A /metrics page: a file (gzip too) or a URL.")],
     after: Annotated[

@@ -1,38 +1,24 @@
 """`copilot up`: the worker, the API and, where the configuration names none, an embedded Temporal and PostgreSQL."""
 
 import asyncio
-import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
-
-from copilot.bootstrap import temporal_given
-from copilot.embedded.data_folder import is_locked, locked
+from copilot.embedded.data_folder import locked
 from copilot.embedded.ports import claim_port, free_ports
 from copilot.embedded.postgres import Postgres, prepare
+from copilot.embedded.services import LOCK, EmbeddedServices, published
 from copilot.embedded.supervisor import Child, Event, Probe, Supervisor, http_responds, run_all
 from copilot.embedded.temporal import DevServer
 from copilot.errors import SettingsError
 from copilot.settings.load import Settings
-from copilot.settings.sources import Section
 
-LOCK = "up.lock"
-SERVICES_FILE = "up.json"
 OWN_SERVER = "copilot-server"
 STAGE_PROCESSES = 1
 """The Copilot's processes stop before the servers they use."""
-
-
-class EmbeddedServices(Section):
-    """Addresses of the Temporal and the store that a running `copilot up` started; None where the configuration names
-    one."""
-
-    temporal: str | None
-    store: str | None
 
 
 @dataclass(frozen=True)
@@ -43,29 +29,6 @@ class Up:
     data_dir: Path
     temporal: str
     store: str
-
-
-def default_folder() -> Path:
-    """The data folder unless the settings name one: the user's own."""
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "temporal-sre-copilot"
-
-
-def with_embedded_services(settings: Settings) -> Settings:
-    """The settings, completed with the addresses of a `copilot up` that runs in their data folder."""
-    folder = settings.data_dir or default_folder()
-    if not is_locked(folder, LOCK):
-        return settings
-    try:
-        services = EmbeddedServices.model_validate_json((folder / SERVICES_FILE).read_bytes())
-    except (OSError, ValidationError):
-        return settings
-    update: dict[str, BaseModel] = {}
-    if services.temporal and not temporal_given(settings):
-        update["temporal"] = settings.temporal.model_copy(update={"address": services.temporal})
-    if services.store and settings.store.url is None:
-        update["store"] = settings.store.model_copy(update={"url": services.store})
-    return settings.model_copy(update=update)
 
 
 async def run_up(
@@ -91,7 +54,7 @@ async def run_up(
                 temporal=f"{services.temporal} ({embedded})" if services.temporal else settings.temporal.address,
                 store=embedded if services.store else "your own",
             )
-            with _published(folder, services):
+            with published(folder, services):
                 on_running(running)
                 await asyncio.Event().wait()
 
@@ -100,27 +63,13 @@ async def _start_services(settings: Settings, supervisor: Supervisor, folder: Pa
     """Start the services that the configuration does not name, in parallel."""
 
     async def temporal() -> str | None:
-        return None if temporal_given(settings) else (await start_own_server(supervisor, folder)).address
+        return None if settings.temporal.given else (await start_own_server(supervisor, folder)).address
 
     async def store() -> str | None:
         return (await start_own_postgres(supervisor, folder)).url if settings.store.url is None else None
 
     address, url = await run_all(temporal(), store())
     return EmbeddedServices(temporal=address, store=url)
-
-
-@contextlib.contextmanager
-def _published(folder: Path, services: EmbeddedServices) -> Iterator[None]:
-    """Publish the addresses in the data folder while the context is open, to the owner alone: the store's URL contains
-    a password."""
-    file = folder / SERVICES_FILE
-    file.unlink(missing_ok=True)
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        out.write(services.model_dump_json())
-    try:
-        yield
-    finally:
-        file.unlink(missing_ok=True)
 
 
 async def start_copilot(

@@ -1,6 +1,7 @@
 """`[[clusters]]` of copilot.toml: the watched clusters, and how their metrics and their Temporal are reached. Values
 only."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -23,6 +24,12 @@ class TemporalSettings(Section):
     address: str = "127.0.0.1:7233"
     namespace: str = "default"
     profile: str | None = None
+
+    @property
+    def given(self) -> bool:
+        """Whether settings or environment name the Temporal; else `copilot up` starts one for the Copilot."""
+        named = "address" in self.model_fields_set or self.profile is not None
+        return named or bool(os.environ.get("TEMPORAL_ADDRESS") or os.environ.get("TEMPORAL_PROFILE"))
 
 
 class WatchedTemporal(TemporalSettings):
