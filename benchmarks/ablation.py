@@ -38,9 +38,10 @@ before the run:
   incidents that reached it; a cluster that misses more can have the shorter median.
 """
 SHOWN = """\
-What it shows: the API is worth more than the workers' metrics. Without it nothing asks the server whether it answers: a
-server that is down or frozen is *happy* for half a minute too long, then *unknown* and never critical, and counts as
-missed, though a channel reports unknown too. Without the workers' metrics all incidents are found as soon.
+What it shows: the API is worth more than the workers' metrics. Without it nothing asks the server whether it answers:
+that a server is down or frozen is known from the workers' polls, half a minute later. Without both, such a server is
+*happy* for too long, then *unknown* and never critical, and counts as missed, though a channel reports unknown too.
+Without the workers' metrics alone all incidents are found as soon.
 """
 DELAYS = """\
 From the fault to the first evaluation that is not happy, to the first that is critical, and to the notification: of a

@@ -2,9 +2,11 @@
 
 import pytest
 
+from copilot.rules.gates.progress import cut_off
 from copilot.rules.signals.readings import BreakdownRow, MissingCode
 from copilot.rules.signals.taxonomy import SPECS
 from lab.cloud import KEPT, of_cloud
+from lab.judge import play
 from lab.recorded_run import RecordedRun, load_run
 from lab.variants import CLOUD, dropped, loaded, scales_with_load, thinned, variants, without_api, without_sdk
 from tests.lab.runs import RECORDED, run
@@ -110,3 +112,31 @@ def test_without_the_api_backlogs_are_held_for_a_minute_and_what_it_alone_tells_
     assert first
     assert all((value, rows) == (then, rows_then) for value, rows, then, rows_then in pairs)
     assert [t.value("poller.pending_polls") for t in ticks] == [t.value("poller.pending_polls") for t in recorded.ticks]
+
+
+@pytest.mark.parametrize("name", ["server-down", "server-frozen"])
+def test_where_nothing_asks_the_server_workers_show_that_it_is_away(name: str) -> None:
+    away = [e for e in play(without_api(load_run(name, RECORDED[name]))) if not e.signals.targets["server"]]
+    assert "happy" not in [e.verdict.health_state for e in away[4:]]
+    assert {(e.verdict.health_state.value, e.top_factor) for e in away[6:]} == {("critical", "server_unreachable")}
+
+
+@pytest.mark.parametrize(
+    ("server", "worker", "changed"),
+    [
+        (1, 2, {}),
+        (0, 0, {}),
+        (0, 2, {"frontend.reachable": 1.0}),
+        (0, 2, {"worker_poll.long_poll_failures_per_sec": 0.1}),
+        (0, 2, {"worker_poll.long_poll_failures_per_sec": None}),
+        (0, 2, {"workers.activity_execution_p95_ms": 90.0}),
+    ],
+    ids=["one page is read", "no worker is read", "it answers", "few polls fail", "polls are not read", "work is done"],
+)
+def test_workers_do_not_show_that_the_server_is_away(
+    server: int, worker: int, changed: dict[str, float | None]
+) -> None:
+    alone = without_api(load_run("server-down", RECORDED["server-down"]))
+    tick = next(t for t in alone.ticks if cut_off(t))
+    targets = {"server": server, "worker": worker}
+    assert not cut_off(tick.model_copy(update={"readings": {**tick.readings, **changed}, "targets": targets}))

@@ -9,7 +9,7 @@ from whenever import TimeDelta
 
 from copilot.rules.bottleneck import WorkerEvidence, draining, silent_service
 from copilot.rules.flow import Flow
-from copilot.rules.gates import pressure
+from copilot.rules.gates import pressure, progress
 from copilot.rules.gates.context import Component, Gate, GateContext
 from copilot.rules.gates.registry import SERVER_REFUSES
 from copilot.rules.model import ActionType, Evidence, GateResult
@@ -110,7 +110,7 @@ class FindingContext:
         lately."""
         view, memory = self.view, self.view.memory
         changed, other = memory.members_at, memory.critical_cause
-        if self.value("frontend.reachable") == 0:
+        if self.firing(progress.FRONTEND_UNREACHABLE):
             return False
         if self.value("deploy.membership_changes_per_min") or view.signals.unread.get("server"):
             return False

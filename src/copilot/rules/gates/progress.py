@@ -29,6 +29,10 @@ STUCK_IN_HISTORY = "stuck_in_history"
 UNANSWERED = "unanswered"
 STOPPED = "stopped"
 ONE_QUEUE = "one_queue"
+CUT_OFF = "cut_off"
+REACHABLE = "frontend.reachable"
+POLL_FAILURES = "worker_poll.long_poll_failures_per_sec"
+POLLER_FAILS_EVERY_SEC = 120.0
 LAST_POLLS_SEC = 90.0
 DB_ERRORS = "persistence.error_rate_per_sec"
 MISTAKES, ALL_ERRORS = "clients.mistakes_per_sec", "clients.all_errors_per_sec"
@@ -38,12 +42,25 @@ KEEPS_UP = 0.95
 
 
 def _frontend_unreachable(context: GateContext) -> GateResult:
-    """`frontend.reachable` is 0: the frontend does not answer its health check."""
-    signal_id = "frontend.reachable"
-    if lacking := without(context, (signal_id,)):
-        return lacking
-    reachable = context.signals.value(signal_id) or 0.0
-    return GateResult(fired=reachable < 1, value=reachable, threshold=1.0, unit="bool", evidence={signal_id: reachable})
+    """`frontend.reachable` is 0: the frontend does not answer its health check. Where nothing asks it, workers tell."""
+    signals = context.signals
+    if lacking := without(context, (REACHABLE,)):
+        if not cut_off(signals):
+            return lacking
+        failures = signals.value(POLL_FAILURES) or 0.0
+        return GateResult(fired=True, value=failures, unit="1/s", evidence={POLL_FAILURES: failures}, aspect=CUT_OFF)
+    reachable = signals.value(REACHABLE) or 0.0
+    return GateResult(fired=reachable < 1, value=reachable, threshold=1.0, unit="bool", evidence={REACHABLE: reachable})
+
+
+def cut_off(signals: Signals) -> bool:
+    """Whether workers show that the server is away: none of its pages is read though theirs are, they execute nothing,
+    and each of their pollers fails at least every two minutes. A frozen server lets a poll fail after about a minute."""
+    if signals.value(REACHABLE) is not None or signals.targets.get("server") != 0 or not signals.targets.get("worker"):
+        return False
+    pollers = sum(signals.value(f"workers.{kind}_pollers") or 0.0 for kind in ("workflow", "activity"))
+    idle = all(signals.value(f"workers.{kind}_execution_p95_ms") is None for kind in ("wft", "activity"))
+    return idle and pollers > 0 and (signals.value(POLL_FAILURES) or 0.0) * POLLER_FAILS_EVERY_SEC >= pollers
 
 
 def _few_rejected(context: GateContext) -> bool:
@@ -348,10 +365,11 @@ def rising(age: float, before: QueueMemory, now: Instant) -> bool:
 
 FRONTEND_UNREACHABLE = Gate(
     "frontend_unreachable", _frontend_unreachable, "frontend",
-    sees="the frontend does not answer its health check",
+    sees={"": "the frontend does not answer its health check",
+        CUT_OFF: "no page of the server is read, and the workers' polls fail ({value:brief}/s)"},
     clear="the frontend answers its health check",
     began="the frontend stopped answering",
-    recovered_when="the frontend answers its health check",
+    recovered_when="the frontend answers",
     worst=Severity.CRITICAL, immediate=True, blocks=True, effect=Effect.REFUSES,
 )  # fmt: skip
 REQUESTS_REJECTED = Gate(
