@@ -10,11 +10,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from whenever import Instant
 
 from benchmarks import Row
-from copilot.metrics.dialects import known_names
-from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of, read_scrapes
+from copilot.metrics.resolve import read_scrapes
 from copilot.metrics.window import TargetScrapes
 from copilot.rules.signals.taxonomy import SPECS
 from copilot.sources.scrape.pages import PageParser
+from copilot.sources.scrape.source import known_to
 
 DATA = Path(__file__).resolve().parent.parent / "tests" / "data"
 START = Instant.from_utc(2026, 11, 22, 3)
@@ -33,7 +33,7 @@ def cpu_ms(work: Callable[[], object], repeat: int = 5) -> float:
 
 
 def target() -> tuple[TargetScrapes, PageParser]:
-    words = known_names("server", leaves_of(SPECS.values()), [PRESENCE_METRIC["server"]])
+    words = known_to("server", None)
     scrapes = TargetScrapes("server", "http://server/metrics", words, window_sec=WINDOW_SEC)
     return scrapes, PageParser(scrapes)
 

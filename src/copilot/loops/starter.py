@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 from typing import Any, Literal, NoReturn
 
 from temporalio.api.common.v1 import Payloads
@@ -31,6 +32,8 @@ from copilot.settings.load import Settings, WorkerSettings
 PATIENCE_SEC = 30.0
 TRY_EVERY_SEC = 0.5
 KEEP_EVERY_SEC = 5.0
+STARTS_AT_ONCE = 10
+"""Clusters whose loops are started at the same time."""
 ANSWER = timedelta(seconds=10)
 NO_WORKER_YET = (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION)
 
@@ -210,10 +213,13 @@ async def start_loops(settings: Settings, *, allow_self: bool = False) -> list[S
             "with it: give [temporal] the address of another one, or use --allow-self"
         )
     await make_current(client, settings.worker)
-    started = []
-    for cluster in settings.clusters:
-        for loop in loops_of(cluster, settings):
-            started.append(await start_configured(client, settings, cluster, loop))
+    at_once = asyncio.Semaphore(STARTS_AT_ONCE)
+
+    async def start(cluster: ClusterSettings) -> list[Started]:
+        async with at_once:
+            return [await start_configured(client, settings, cluster, loop) for loop in loops_of(cluster, settings)]
+
+    started = list(chain.from_iterable(await asyncio.gather(*map(start, settings.clusters))))
     configured = {cluster.name for cluster in settings.clusters}
     with contextlib.suppress(RPCError):  # Where Temporal cannot list workflows now, none are reported.
         async for each in client.list_workflows(f"ExecutionStatus = 'Running' AND TaskQueue = '{settings.task_queue}'"):

@@ -8,7 +8,9 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from itertools import accumulate, chain, pairwise
+from threading import Lock
 from typing import Self
+from weakref import WeakValueDictionary
 
 from whenever import Instant
 
@@ -133,17 +135,33 @@ Vector = dict[tuple[str, ...], float]
 
 
 class Series:
-    """One series of one target: its metric, labels and bucket bound. Interned, so identity is equality."""
+    """One series: its metric, labels and bucket bound, and the line that it was first read from, without its value.
+    Targets share it: most pages of a fleet have the same ones. So identity is equality."""
 
-    __slots__ = ("bound", "labels", "metric")
+    __slots__ = ("__weakref__", "bound", "labels", "line", "metric")
 
     def __init__(self, metric: MetricName, labels: Mapping[str, str]) -> None:
         self.metric = metric
         self.labels = labels
+        self.line = ""
         self.bound: float | None = None
         if "le" in labels:
             with suppress(ValueError):
                 self.bound = float(labels["le"])
+
+
+_SHARED: WeakValueDictionary[tuple[int, tuple[tuple[str, str], ...]], Series] = WeakValueDictionary()
+"""The series of all targets, by the identity of their metric and by their labels."""
+_SHARING = Lock()
+
+
+def shared(metric: MetricName, labels: Mapping[str, str]) -> Series:
+    """The one series of this metric with these labels. For pages that are parsed in several threads."""
+    key = id(metric), tuple(sorted(labels.items()))
+    with _SHARING:
+        if (series := _SHARED.get(key)) is None:
+            series = _SHARED[key] = Series(metric, dict(labels))
+    return series
 
 
 Page = dict[Series, float]
@@ -186,18 +204,16 @@ class TargetScrapes:
         self.breaks: list[tuple[float, str]] = []
         self._spelling: Spelling = {}
         self.parsed: dict[str, Series] = {}
-        self._interned: dict[tuple[str, tuple[tuple[str, str], ...]], Series] = {}
+        self._known: set[Series] = set()
         self._named: dict[str, list[Series]] = {}
         self._rows: dict[Leaf, tuple[int, Rows]] = {}
 
     def intern(self, raw_name: str, labels: Mapping[str, str]) -> Series:
         """The series of one of the known raw sample names with these labels."""
-        key = (raw_name, tuple(sorted(labels.items())))
-        series = self._interned.get(key)
-        if series is None:
-            metric = self.known_names[raw_name]
-            series = self._interned[key] = Series(metric, dict(labels))
-            self._named.setdefault(metric.name, []).append(series)
+        series = shared(self.known_names[raw_name], labels)
+        if series not in self._known:
+            self._known.add(series)
+            self._named.setdefault(series.metric.name, []).append(series)
         return series
 
     def record(self, at: Instant, page: Page) -> None:
@@ -216,7 +232,7 @@ class TargetScrapes:
         self.times = [*self.times[kept], time]
         self.pages = [*self.pages[kept], page]
         self.failures, self.failure = 0, None
-        if cut or len(self._interned) > 2 * len(page) + 2000:
+        if cut or len(self._known) > 2 * len(page) + 2000:
             self.forget()
 
     def _began_anew(self, page: Page) -> bool:
@@ -257,14 +273,14 @@ class TargetScrapes:
     @property
     def remembered(self) -> int:
         """How many series are known."""
-        return len(self._interned)
+        return len(self._known)
 
     def forget(self) -> None:
         """Forget the series that are on no page any more."""
         alive = set().union(*self.pages)
-        self._interned = {k: s for k, s in self._interned.items() if s in alive}
-        self._named = {}
-        for series in self._interned.values():
+        known = [s for of_name in self._named.values() for s in of_name if s in alive]
+        self._known, self._named = set(known), {}
+        for series in known:
             self._named.setdefault(series.metric.name, []).append(series)
         self._rows = {}
         self.parsed.clear()

@@ -175,7 +175,8 @@ class PageParser:
         series = self._target.intern(raw, labels)
         key = line[: len(line) - len(after)]
         if key == line[: line.rfind("}") + 1]:
-            self._target.parsed[key] = series
+            series.line = series.line or key
+            self._target.parsed[series.line if series.line == key else key] = series
         return series, after
 
 

@@ -2,16 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 
 import httpx
 from whenever import Instant
 
 from copilot.errors import SourceError
-from copilot.metrics.dialects import known_names
+from copilot.metrics.dialects import MetricName, known_names
 from copilot.metrics.resolve import PRESENCE_METRIC, leaves_of, measurable, read_scrapes
 from copilot.metrics.window import TargetScrapes
+from copilot.rules.signals.expressions import Role
 from copilot.rules.signals.readings import Missing, MissingCode, Signals
 from copilot.rules.signals.taxonomy import SPECS
 from copilot.settings.clusters import ClusterSettings, MetricsEndpoint
@@ -28,6 +30,12 @@ FROZEN_SEC = 120.0
 """A live server's page changes sooner: its memory is measured every minute."""
 
 
+@cache
+def known_to(role: Role, dialect: str | None) -> Mapping[str, MetricName]:
+    """The sample names that are read on pages of this role, one object for all: targets share series by it."""
+    return known_names(role, leaves_of(SPECS.values()), [PRESENCE_METRIC[role]], dialect)
+
+
 class _Endpoint:
     """One page and its scrapes. `attempts`: reads since the background task started, which it may have `joined` later.
     `sums`: those of its last read, None where that failed. `twin`: another page of the same process."""
@@ -35,8 +43,7 @@ class _Endpoint:
     def __init__(self, endpoint: MetricsEndpoint, window_sec: float, *, joined: bool = False) -> None:
         self.url = httpx.URL(endpoint.url)
         name = str(self.url.copy_with(username="", password="")) if self.url.userinfo else endpoint.url
-        presence = [PRESENCE_METRIC[endpoint.role]]
-        known = known_names(endpoint.role, leaves_of(SPECS.values()), presence, endpoint.dialect)
+        known = known_to(endpoint.role, endpoint.dialect)
         self.target = TargetScrapes(endpoint.role, name, known, window_sec=window_sec)
         self.parser = PageParser(self.target)
         self.attempts = 0
