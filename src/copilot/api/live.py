@@ -28,6 +28,8 @@ from copilot.store.mutes import ALERTMANAGER
 from copilot.web.verdicts import VerdictView, joined
 
 REFRESH_SEC = 1.0
+RESTING_SEC = 5.0
+"""How often loop and store are queried while no tick is due and both answer."""
 LOOPS_SEC = 10.0
 INSPECTIONS_SEC = 5.0
 CHANGES_SEC = 5.0
@@ -148,8 +150,8 @@ class VerdictCache:
         """Refresh every second until closed. Loop and store are independent: one that hangs does not delay the other.
         An entry that is not refreshed ages, and then reads as stale."""
         await asyncio.gather(
-            self._repeat(self._refresh_from_loop),
-            self._repeat(self._refresh_from_store),
+            self._repeat(self._paced(self._refresh_from_loop)),
+            self._repeat(self._paced(self._refresh_from_store)),
             self._repeat(self._refresh_loops, LOOPS_SEC),
             self._repeat(self._refresh_inspections, INSPECTIONS_SEC),
             self._repeat(self._refresh_changes, CHANGES_SEC),
@@ -167,6 +169,20 @@ class VerdictCache:
                 self._refreshed.notify_all()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), every_sec)
+
+    def _paced(self, refresh: Callable[[str], Awaitable[None]]) -> Callable[[str], Awaitable[None]]:
+        """The same, left out while the loop's next tick is not due and the last query is less than five seconds ago."""
+        asked: dict[str, float] = {}
+
+        async def paced(cluster: str) -> None:
+            entry, now = self._entries[cluster], asyncio.get_running_loop().time()
+            live, answers = entry.live, not (entry.loop_problem or entry.store_problem or entry.unsaved)
+            resting = live is not None and answers and self._deps.now() < live.time.add(seconds=live.interval_sec)
+            if not (resting and now - asked.get(cluster, -RESTING_SEC) < RESTING_SEC):
+                asked[cluster] = now
+                await refresh(cluster)
+
+        return paced
 
     async def _refresh_from_loop(self, cluster: str) -> None:
         source, before = self._deps.live, self._entries[cluster]
