@@ -241,6 +241,17 @@ def test_what_to_do_next_names_what_is_there() -> None:
     assert named <= of_kind(MINIMAL, "Deployment", "Service").keys()
 
 
+def test_the_quick_start_installs_what_its_commands_name(tmp_path: Path) -> None:
+    page = (CHART.parents[2] / "docs" / "start.md").read_text()
+    file = tmp_path / "values.yaml"
+    file.write_text(page.partition("```yaml\n# values.yaml\n")[2].partition("```")[0])
+    made = {m["metadata"]["name"]: m for m in template("-f", file)}
+    named = re.findall(r"(?:deploy|service)/([a-z-]+)(?: |$)", page)
+    assert set(named) == {"copilot-worker", "copilot-api"} & made.keys()
+    secrets = set(re.findall(r"create secret generic (\S+)", page))
+    assert {v["name"] for k, v in walk(made["copilot-api"]) if k == "secretKeyRef"} == secrets
+
+
 def test_schema_values_version_and_readme_are_of_one_piece() -> None:
     jsonschema.Draft7Validator.check_schema(SCHEMA)
     assert keys(SCHEMA) - {"global"} == {path for path in paths(VALUES) if not path.startswith("networkPolicy.egress.")}

@@ -22,7 +22,7 @@ Temporal for the Copilot's own loops, with its namespace, which is not the watch
 kubectl create namespace copilot
 kubectl -n copilot create secret generic copilot-store --from-literal=url='postgresql://copilot:PASSWORD@postgres:5432/copilot'
 kubectl -n copilot create secret generic copilot-tokens --from-literal=tokens='{"me": "sha256:…"}'  # of: copilot token new me
-helm install copilot deploy/helm/temporal-sre-copilot --namespace copilot --values values.yaml
+helm install copilot deploy/helm/temporal-sre-copilot --namespace copilot --values values.yaml --wait
 ```
 
 with, as the least values,
@@ -43,7 +43,7 @@ Helm prints what to do next: `copilot doctor` in the worker's pod shows which co
 - **Uninstall** leaves your database and the loops in your Temporal: `copilot start` of another installation resumes them.
 
 Values that contradict each other are refused with the key's name. ci/ has the values with which the chart is tested: rendered by helm,
-and each manifest checked by strict schemas. No cluster was available: the chart was never installed.
+and each manifest checked by strict schemas. No cluster was available: the chart was [never installed](../../README.md#kubernetes).
 
 ## Values
 """

@@ -5,7 +5,7 @@
 {{- define "copilot.fullname" -}}
 {{- if .Values.fullnameOverride }}
 {{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
-{{- else if contains (include "copilot.name" .) .Release.Name }}
+{{- else if or (contains (include "copilot.name" .) .Release.Name) (contains "copilot" .Release.Name) }}
 {{- .Release.Name | trunc 40 | trimSuffix "-" }}
 {{- else }}
 {{- printf "%s-%s" .Release.Name (include "copilot.name" .) | trunc 40 | trimSuffix "-" }}
