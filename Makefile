@@ -70,6 +70,7 @@ docs: $(VENV)/.run  ## write the documents that are generated from the code
 	@$(BIN)/python -m tools.docs.rules > docs/rules.md
 	@$(BIN)/python -m tools.docs.configuration > docs/configuration.md
 	@$(BIN)/python -m tools.docs.telemetry > docs/telemetry.md
+	@$(BIN)/python -m tools.docs.helm > deploy/helm/temporal-sre-copilot/README.md
 	@$(BIN)/python -m tools.docs.api_examples
 	@$(BIN)/python -m tools.docs.benchmark > docs/benchmark.md
 	@$(BIN)/python -m copilot.grafana.files deploy/grafana
@@ -94,7 +95,7 @@ chaos: $(VENV)/.run  ## kill, stop and fill what the Copilot depends on and coun
 audit: .audit/.made  ## ask for known vulnerabilities of the locked packages
 	@$(PYTHON) -m tools.audit
 
-check-deploy: .checkov/.made  ## check deployment files with terraform, promtool and checkov
+check-deploy: .checkov/.made  ## check deployment files with terraform, promtool, helm and checkov
 	@deploy/check
 
 COMPILE = uv pip compile -q --universal --python-version 3.11 --generate-hashes --upgrade --only-binary :all: \

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from itertools import combinations
 from pathlib import Path
 
-import httpx
 from whenever import Instant
 
 from copilot import bootstrap, pipeline
@@ -31,7 +30,7 @@ from copilot.sources import checks as looks
 from copilot.sources.checks import PageCheck, RoleCheck, ServerProcesses
 from copilot.sources.logs.loki_api import advice
 from copilot.sources.logs.loki_counting import COUNTED
-from copilot.sources.scrape.discovery import Discovery
+from copilot.sources.scrape.discovery import DiscoveredPods, Discovery
 from copilot.sources.scrape.pages import same_process
 from copilot.sources.temporal.health import Frontend
 from copilot.sources.temporal.source import TemporalApiSource
@@ -173,9 +172,12 @@ async def _reading(cluster: ClusterSettings, quick: bool, progress: Progress) ->
 
 
 async def _metrics(cluster: ClusterSettings) -> tuple[tuple[Check, ...], list[ServerProcesses]]:
-    answers = await asyncio.gather(*(_page(e) for e in await Discovery(cluster.metrics).endpoints()))
+    discovery = Discovery(cluster.metrics)
+    endpoints = [e for e in await discovery.endpoints() if discovery.pods(e) is None]
+    answers = await asyncio.gather(*map(_page, endpoints))
     pages = [(check.name.rpartition(" ")[2], page) for check, page in answers if page is not None]
-    checks = [*(check for check, _ in answers), *_twins(pages)]
+    listed = (pods_check(e, pods) for e in cluster.metrics if (pods := discovery.pods(e)) is not None)
+    checks = [*listed, *(check for check, _ in answers), *_twins(pages)]
     found = [page.processes for _, page in pages]
     ahead = {check.name: page.ahead_sec for check, page in answers if page is not None}
     if (settings := cluster.prometheus) is not None:
@@ -251,8 +253,19 @@ def _role(found: RoleCheck, window_sec: float) -> Check:
     return checked(status, name, text, fix)
 
 
+def pods_check(endpoint: MetricsEndpoint, pods: DiscoveredPods) -> Check:
+    """What Kubernetes' API lists for an endpoint: the pods that are read, and those without the port."""
+    name, count = f"{endpoint.role} pods {endpoint.name}", len(pods.read)
+    if pods.problem is not None:
+        status = FAILED if endpoint.role == "server" else WARNING
+        return checked(status, name, str(pods.problem), "see docs/connect.md, Pods of Kubernetes")
+    others = f"; without this port: {', '.join(pods.left_out)}" if pods.left_out else ""
+    names = ", ".join(pod.name for pod in pods.read)
+    return checked(OK, name, f"{count} pod{'' if count == 1 else 's'}: {names}{others}")
+
+
 async def _page(endpoint: MetricsEndpoint) -> tuple[Check, PageCheck | None]:
-    name = f"{endpoint.role} metrics {httpx.URL(endpoint.url).copy_with(username='', password='')}"
+    name = f"{endpoint.role} metrics {endpoint.name}"
     worst = FAILED if endpoint.role == "server" else WARNING
     try:
         page = await twice(lambda: looks.check_page(endpoint))

@@ -2,20 +2,19 @@
 only."""
 
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import quote
 
+import httpx
 from pydantic import Field, SecretStr, model_validator
 
 from copilot.metrics.dialects import DIALECTS
 from copilot.metrics.promql import parse_matchers
 from copilot.rules.thresholds import Thresholds
 from copilot.settings.cloud import CloudSettings
+from copilot.settings.discovery import Discover, PodPort, PodSelector, pod_selector
 from copilot.settings.sources import HttpSourceSettings, HttpUrl, LogSettings, Name, Section, reject, valid
-
-_DISCOVER = re.compile(r"dns:[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9])?(:[0-9]{1,5})?")
-DnsName = Annotated[str, valid(_DISCOVER.fullmatch, "{} is not a name to discover: write dns:NAME:PORT, or dns:NAME")]
 
 
 class TemporalSettings(Section):
@@ -60,23 +59,48 @@ class ExecutionsSettings(Section):
 
 
 class MetricsEndpoint(Section):
-    """A /metrics page of a server or a worker: its `url`, or `discover = "dns:NAME:PORT"` for one page per address of a
-    name (a headless service of Kubernetes), or `"dns:NAME"` for the addresses and ports of its SRV records. `dialect`
-    names how its metrics are named; unset, it is detected."""
+    """A /metrics page of a server or a worker: its `url`, or what `discover` finds. `"dns:NAME:PORT"` is one page per
+    address of a name (a headless service of Kubernetes), `"dns:NAME"` one per address and port of its SRV records.
+    `"kubernetes:NAMESPACE/SELECTOR"` is one page per running pod of a namespace with these labels, found with the
+    service account of the Copilot's own pod, which needs a Role with list on pods there; `port` is the number of its
+    port, or the name that its containers give it. `dialect` names how its metrics are named; unset, it is detected."""
 
     url: HttpUrl
-    discover: DnsName | None = None
+    discover: Discover | None = None
+    port: PodPort | None = None
     role: Literal["server", "worker"]
     dialect: str | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _url_of_a_name(cls, given: Any) -> Any:
-        """The page that would be read if the name were one host."""
-        if isinstance(given, dict) and given.get("discover") is not None:
-            reject({"a metrics page has a url, or discover: choose one": "url" in given})
-            return given | {"url": f"http://{str(given['discover']).removeprefix('dns:')}/metrics"}
-        return given
+        """The page that would be read if the name were one host; of pods, an address that no page has."""
+        if not isinstance(given, dict):
+            return given
+        what = str(given.get("discover") or "")
+        of_pods = what.startswith("kubernetes:")
+        reject({
+            "a metrics page has a url, or discover: choose one": what and "url" in given,
+            'pods need a port: add port = "metrics", for example, or its number': of_pods and given.get("port") is None,
+            "port goes with discover = \"kubernetes:…\"; elsewhere it is part of the address": not of_pods
+            and given.get("port") is not None,
+        })  # fmt: skip
+        if of_pods:
+            return given | {"url": f"http://kubernetes/{quote(what)}:{given['port']}"}
+        return given | {"url": f"http://{what.removeprefix('dns:')}/metrics"} if what else given
+
+    @property
+    def name(self) -> str:
+        """What it is called where it is shown: its address, without a user and password."""
+        if self.pods is not None:
+            return f"{self.discover} port {self.port}"
+        url = httpx.URL(self.url)
+        return str(url.copy_with(username="", password="")) if url.userinfo else self.url
+
+    @property
+    def pods(self) -> PodSelector | None:
+        """The pods whose pages are meant; None: it is no discovery by Kubernetes' API."""
+        return pod_selector(self.discover) if self.discover is not None else None
 
     @model_validator(mode="after")
     def _known_dialect(self) -> Self:

@@ -20,6 +20,7 @@ from copilot.settings.clusters import ClusterSettings, MetricsEndpoint
 from copilot.sources import ThrottledLog, Versions, no_versions
 from copilot.sources.scrape.discovery import Discovery
 from copilot.sources.scrape.pages import MAX_PAGE_BYTES, PageParser, fetch_page, page_client, same_process, sums
+from copilot.sources.scrape.pods import PodApi
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +42,10 @@ class _Endpoint:
     `sums`: those of its last read, None where that failed. `twin`: another page of the same process."""
 
     def __init__(self, endpoint: MetricsEndpoint, window_sec: float, *, joined: bool = False) -> None:
+        self.settings = endpoint
         self.url = httpx.URL(endpoint.url)
-        name = str(self.url.copy_with(username="", password="")) if self.url.userinfo else endpoint.url
         known = known_to(endpoint.role, endpoint.dialect)
-        self.target = TargetScrapes(endpoint.role, name, known, window_sec=window_sec)
+        self.target = TargetScrapes(endpoint.role, endpoint.name, known, window_sec=window_sec)
         self.parser = PageParser(self.target)
         self.attempts = 0
         self.joined = joined
@@ -91,7 +92,8 @@ class ScrapeSource:
     (default: five evaluation intervals). `read()` gives the taxonomy's signals over the cluster's rate window.
 
     `now` is the clock that stamps the pages, `versions` tells the server's where the pages do not, `nameservers` are
-    queried for what is discovered (host and port; by default those of this machine)."""
+    queried for what is discovered (host and port; by default those of this machine), `pod_api` lists pods (by default
+    that of the pod in which this process runs)."""
 
     name = "metrics"
 
@@ -105,6 +107,7 @@ class ScrapeSource:
         now: Callable[[], Instant] = Instant.now,
         versions: Versions = no_versions,
         nameservers: Sequence[tuple[str, int]] = (),
+        pod_api: PodApi | None = None,
     ) -> None:
         self._versions = versions
         self._idle = idle_sec if idle_sec is not None else IDLE_INTERVALS * cluster.interval_sec
@@ -114,7 +117,7 @@ class ScrapeSource:
         self._max_bytes = max_page_bytes
         self._now = now
         self._client = page_client(*(endpoint.url for endpoint in cluster.metrics))
-        self._discovery = Discovery(cluster.metrics, nameservers)
+        self._discovery = Discovery(cluster.metrics, nameservers, pod_api)
         self._endpoints = [_Endpoint(endpoint, self._window) for endpoint in cluster.metrics]
         self.expected = tuple(s.id for s in SPECS.values() if measurable(s, [e.role for e in cluster.metrics]))
         self._attempted = asyncio.Condition()
@@ -193,7 +196,10 @@ class ScrapeSource:
 
     async def _scrape(self, endpoint: _Endpoint) -> None:
         at, found = self._now(), None
+        pods = self._discovery.pods(endpoint.settings)
         try:
+            if pods is not None:
+                raise pods.problem or SourceError(MissingCode.ABSENT, "no pods were found")
             body = await fetch_page(
                 self._client,
                 endpoint.url,
@@ -210,6 +216,8 @@ class ScrapeSource:
         except SourceError as error:
             endpoint.target.fail(Missing(code=error.code, detail=error.detail))
             endpoint.log.warning("cannot read %s: %s", endpoint.target.name, error.detail)
+            if pods is None:
+                self._discovery.list_again()
         endpoint.sums = found
         endpoint.attempts += 1
         async with self._attempted:
