@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from copilot.loops.definitions import WINDOW_TICKS, Window
-from copilot.loops.loop import next_tick, slack, tick_time
+from copilot.loops.loop import next_tick, offset_of, slack, tick_time
 
 INTERVALS = st.floats(min_value=2, max_value=600)
 NOW = st.floats(min_value=1.7e9, max_value=2.0e9)
@@ -24,6 +24,9 @@ NOW = st.floats(min_value=1.7e9, max_value=2.0e9)
         pytest.param(next_tick, 5000, 1000.5, 1031, id="with the clock set back, in an interval"),
         pytest.param(partial(next_tick, early=True), 990, 991.0, 1000, id="an early one after a third of the interval"),
         pytest.param(partial(next_tick, early=True), 1012, 1013.0, 1020, id="or as planned where that is sooner"),
+        pytest.param(partial(next_tick, offset=7), 990, 991.0, 1027, id="or its offset after that"),
+        pytest.param(partial(next_tick, offset=7), 967, 968.0, 997, id="again and again"),
+        pytest.param(partial(tick_time, offset=7), 997, 1028.4, 1027, id="on time with an offset"),
         pytest.param(tick_time, 990, 1020.4, 1020, id="on time"),
         pytest.param(tick_time, 990, 1000.4, 1000, id="an early one has the second in which it begins"),
         pytest.param(tick_time, 990, 1027.4, 1020, id="a little late"),
@@ -40,10 +43,10 @@ def test_when_the_next_tick_is_due_and_which_time_a_tick_has(
 
 @given(start=NOW, interval=INTERVALS, late=st.lists(st.floats(min_value=0, max_value=400), max_size=20))
 def test_ticks_always_move_forward_and_never_lag_behind(start: float, interval: float, late: list[float]) -> None:
-    last, now = None, start
+    last, now, offset = None, start, offset_of(f"{start}", interval)
     for delay in late:
-        now = max(now, next_tick(last, now, interval)) + delay
-        tick = tick_time(last, now, interval)
+        now = max(now, next_tick(last, now, interval, offset=offset)) + delay
+        tick = tick_time(last, now, interval, offset)
         assert last is None or tick > last
         assert now - tick <= slack(interval) + 1
         last = tick

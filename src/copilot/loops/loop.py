@@ -10,6 +10,7 @@ interval, and its time runs at half speed until the clock has caught up (docs/ad
 import asyncio
 import contextlib
 import math
+import zlib
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -37,24 +38,30 @@ def slack(interval_sec: float) -> float:
     return max(1.0, interval_sec / 4)
 
 
-def next_tick(last: int | None, now: float, interval_sec: float, *, early: bool = False) -> int:
+def offset_of(cluster: str, interval_sec: float) -> int:
+    """Seconds after a multiple of the interval at which the cluster's ticks lie, so that not all clusters tick in the
+    same second."""
+    return zlib.crc32(cluster.encode()) % max(1, math.floor(interval_sec))
+
+
+def next_tick(last: int | None, now: float, interval_sec: float, *, early: bool = False, offset: int = 0) -> int:
     """When the next tick is due: at once without a last one; in one interval if the clock went back behind it. `early`:
-    it does not wait for the interval."""
+    it does not wait for the interval. `offset`: seconds by which ticks lie after multiples of the interval."""
     if last is None:
         return math.floor(now)
     if _clock_went_back(last, now):
         return math.ceil(now + interval_sec)
-    steps = math.ceil((last + slack(interval_sec)) / interval_sec)
-    planned = math.floor(steps * interval_sec)
+    steps = math.ceil((last + slack(interval_sec) - offset) / interval_sec)
+    planned = math.floor(steps * interval_sec + offset)
     return min(planned, last + math.ceil(early_after_sec(interval_sec))) if early else planned
 
 
-def tick_time(last: int | None, now: float, interval_sec: float) -> int:
+def tick_time(last: int | None, now: float, interval_sec: float, offset: int = 0) -> int:
     """The time of a tick that starts at `now`: its planned one if it is on time, else now's second; always later than
     the last tick."""
     if last is not None and _clock_went_back(last, now):
         return last + max(1, math.floor(interval_sec / 2))
-    due = next_tick(last, now, interval_sec)
+    due = next_tick(last, now, interval_sec, offset=offset)
     time = due if due <= now < due + slack(interval_sec) else math.floor(now)
     return time if last is None else max(time, last + 1)
 

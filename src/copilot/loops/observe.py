@@ -14,7 +14,17 @@ from copilot.loops import calls
 from copilot.loops import definitions as d
 from copilot.loops import messages as m
 from copilot.loops.assess import AssessHealthWorkflow
-from copilot.loops.loop import SOONEST_SEC, Loop, next_tick, send_signal, slack, start_child, tick_time, to_the_end
+from copilot.loops.loop import (
+    SOONEST_SEC,
+    Loop,
+    next_tick,
+    offset_of,
+    send_signal,
+    slack,
+    start_child,
+    tick_time,
+    to_the_end,
+)
 from copilot.loops.storing import BACKLOG_STORED, SnapshotWriter
 from copilot.rules.early import IN_A_ROW
 from copilot.telemetry.spans import ROOT, span
@@ -112,7 +122,10 @@ class ObserveClusterWorkflow(Loop[d.ObserveState]):
 
     def _next_tick(self, now: float) -> int:
         state = self._state
-        return next_tick(state.last_tick, now, self._definition.interval_sec, early=state.early > 0)
+        interval = self._definition.interval_sec
+        return next_tick(
+            state.last_tick, now, interval, early=state.early > 0, offset=offset_of(self._cluster, interval)
+        )
 
     def _up_to_date(self) -> bool:
         """Whether no tick is due or under way."""
@@ -131,7 +144,8 @@ class ObserveClusterWorkflow(Loop[d.ObserveState]):
 
     async def _tick(self) -> None:
         state, began = self._state, workflow.time()
-        tick = tick_time(state.last_tick, began, self._definition.interval_sec)
+        interval = self._definition.interval_sec
+        tick = tick_time(state.last_tick, began, interval, offset_of(self._cluster, interval))
         state.last_tick = tick
         self._cycles_left -= 1
         self._ticking = True

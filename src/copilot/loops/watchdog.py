@@ -5,6 +5,7 @@ While Temporal does not answer, or the loop does not run on this task queue, not
 
 import asyncio
 import faulthandler
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -62,8 +63,11 @@ class Progress:
         return None
 
     async def check(self) -> None:
-        """Look once at every cluster. StarvedError."""
-        await asyncio.gather(*(self._check(c.name) for c in self.settings.clusters))
+        """Look at every cluster that was not seen to progress for half its patience. StarvedError."""
+        now = self.elapsed()
+        silent = [c.name for c in self.settings.clusters
+                  if now - self._since.get(c.name, -math.inf) >= patience_sec(c.interval_sec) / 2]  # fmt: skip
+        await asyncio.gather(*map(self._check, silent))
         if problem := self.problem():
             raise StarvedError(problem)
 
