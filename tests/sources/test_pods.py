@@ -75,7 +75,7 @@ async def test_running_pods_are_targets_and_what_is_refused_is_explained_while_t
 
         (tmp_path / "token").write_text("of another cluster")
         assert await urls() == first[1:]
-        assert "HTTP 401 Unauthorized: Unauthorized: is " in str(pods.problem)
+        assert "HTTP 401 Unauthorized: is " in str(pods.problem)
         server.rotate("second")
         assert (await urls(), pods.problem) == (first[1:], None)
 

@@ -43,7 +43,7 @@ Helm prints what to do next: `copilot doctor` in the worker's pod shows which co
 - **Uninstall** leaves your database and the loops in your Temporal: `copilot start` of another installation resumes them.
 
 Values that contradict each other are refused with the key's name. ci/ has the values with which the chart is tested: rendered by helm,
-and each manifest checked by strict schemas. No cluster was available: the chart was [never installed](../../README.md#kubernetes).
+and each manifest checked by strict schemas. [What was run](../../README.md#kubernetes), and what was not: there were no nodes.
 
 ## Values
 """

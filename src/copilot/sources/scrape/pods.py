@@ -145,7 +145,7 @@ class PodApi:
             text = one_line(_Failure.model_validate_json(body).message)
         except ValidationError:
             text = ""
-        error = status_error(response, text, expected="list of pods")
+        error = status_error(response, "" if text == response.reason_phrase else text, expected="list of pods")
         advice = {
             401: f"is {self.folder / 'token'} of this cluster, and not expired?",
             403: f"give this service account a Role in namespace {namespace} with verbs get and list on pods",
