@@ -181,4 +181,9 @@ def _report(cost: Cost) -> Iterator[Row]:
     yield Row(f"{n} clusters: memory of own Temporal", cost.resident[OWN_SERVER], "MB")
     cuts = quantiles(cost.ages, n=100)
     yield Row(f"{n} clusters: age of a verdict, p99", cuts[98], "s", INTERVAL_SEC + 1, f"median {cuts[49]:.1f} s")
-    yield Row(f"{n} clusters: ticks not stored", max(0, cost.due - cost.stored), "", note=f"of {cost.due} due")
+    yield Row(
+        f"{n} clusters: ticks not stored",
+        max(0, cost.due - cost.stored),
+        "",
+        note=f"{cost.due} due, {cost.stored} stored",
+    )

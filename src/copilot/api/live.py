@@ -31,6 +31,8 @@ REFRESH_SEC = 1.0
 RESTING_SEC = 5.0
 """How often loop and store are queried while no tick is due and both answer."""
 LOOPS_SEC = 10.0
+CLUSTERS_A_SEC = 2.0
+"""How many clusters' loops are looked at in a second at most: each takes several queries."""
 INSPECTIONS_SEC = 5.0
 CHANGES_SEC = 5.0
 MUTES_SEC = 5.0
@@ -152,7 +154,7 @@ class VerdictCache:
         await asyncio.gather(
             self._repeat(self._paced(self._refresh_from_loop)),
             self._repeat(self._paced(self._refresh_from_store)),
-            self._repeat(self._refresh_loops, LOOPS_SEC),
+            self._repeat(self._refresh_loops, max(LOOPS_SEC, len(self._entries) / CLUSTERS_A_SEC)),
             self._repeat(self._refresh_inspections, INSPECTIONS_SEC),
             self._repeat(self._refresh_changes, CHANGES_SEC),
             self._repeat(self.refresh_mutes, MUTES_SEC),

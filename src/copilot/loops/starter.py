@@ -32,6 +32,8 @@ from copilot.settings.load import Settings, WorkerSettings
 PATIENCE_SEC = 30.0
 TRY_EVERY_SEC = 0.5
 KEEP_EVERY_SEC = 5.0
+KEPT_A_SEC = 10
+"""How many loops are looked at in a second at most, to start those that do not run."""
 STARTS_AT_ONCE = 10
 """Clusters whose loops are started at the same time."""
 ANSWER = timedelta(seconds=10)
@@ -235,6 +237,7 @@ async def keep_loops_running(client: Client, settings: Settings, every_sec: floa
         await asyncio.sleep(every_sec)
         for cluster in settings.clusters:
             for loop in loops_of(cluster, settings):
+                await asyncio.sleep(1 / KEPT_A_SEC)
                 handle = client.get_workflow_handle(loop.workflow_id(cluster.name))
                 try:
                     found = await described(handle, ANSWER)
