@@ -88,6 +88,20 @@ async def test_incidents_are_listed_shown_with_evidence_and_exported() -> None:
         assert "the cluster became critical" in text
         assert "Start workers for `orders`" in text
         assert f"`{past['id']}`" in text
+        acked = await api.post("/acks", json={"reason": "restarting <workers>", "owner": "ada"})
+        assert acked.status_code == 201
+        address = f"/incidents/{newest['id']}"
+        shown = (await api.get(address)).json()
+        (entry,) = shown["log"]
+        assert (entry["kind"], entry["who"], entry["text"]) == ("acknowledged", "ada", "restarting <workers>")
+        assert "acknowledged ada: restarting <workers>" in shown["markdown"]
+        html = {"accept": "text/html"}
+        page = (await api.get(address, headers=html)).text
+        assert "<b>acknowledged</b> ada: restarting &lt;workers&gt;" in page
+        assert past["id"].replace(":", "%3A") in page
+        assert "orders 1.4.2" in page
+        assert 'class="stretch" data-state="critical"' in page
+        assert newest["id"].replace(":", "%3A") in (await api.get("/incidents", headers=html)).text
         for wrong in ("default:1", "default", "west:1", "default:9999999999999999999"):
             answer = await api.get(f"/incidents/{wrong}")
             assert (answer.status_code, "code" in answer.json()["error"]) == (404, True)

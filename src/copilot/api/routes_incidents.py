@@ -5,20 +5,25 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import HTMLResponse
 from whenever import Instant
 
 from copilot.api import schemas
 from copilot.api.caching import NOT_MODIFIED, respond
 from copilot.api.deps import Deps
-from copilot.api.errors import Problem
+from copilot.api.errors import Problem, prefers_html
 from copilot.api.history import from_store, view_at
 from copilot.api.live import VerdictCache
 from copilot.api.parameters import EndQuery, StartQuery, chosen_cluster, known, time_range
+from copilot.explain.executions import executions_sentences
 from copilot.explain.numbers import duration
 from copilot.rules.changes import BEFORE, ChangeBefore, changes_before
+from copilot.rules.incident_log import IncidentEntry, mute_entries
 from copilot.rules.model import Issue
 from copilot.store.base import Store, TimelinePoint
 from copilot.store.incidents import Incident, incidents
+from copilot.web import page as web
+from copilot.web.incidents import IncidentPicture
 
 RANGE_HOURS = 7 * 24
 LOOK_BACK_HOURS = 30 * 24
@@ -36,11 +41,14 @@ class Incidents(schemas.VerdictHead):
 
 class IncidentDetail(Incident):
     """An incident with what was found at its worst, cause first; the changes before it, the nearest to the problem
-    first; earlier ones with the same cause, the newest first; and the first half of a post-mortem as Markdown."""
+    first; earlier ones with the same cause, the newest first; what people and notifications did about it, oldest
+    first; and the first half of a post-mortem as Markdown."""
 
     findings: list[Issue]
     changes: list[ChangeBefore]
     similar: list[Incident]
+    log: list[IncidentEntry]
+    summary: str
     markdown: str
 
 
@@ -63,6 +71,10 @@ def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
         read = partial(deps.store.timeline, cluster, first, last, POINTS)
         points, problem = await from_store(view, read, list[TimelinePoint]())
         found = incidents(cluster, points)[:limit]
+        if prefers_html(request.headers.get("accept", "")):
+            pictures = [IncidentPicture(incident, view.now) for incident in found]
+            return _html("incidents.html", title=f"Incidents of {cluster}", cluster=cluster, pictures=pictures,
+                         start=first, end=last, now=view.now, problem=problem)  # fmt: skip
         return respond(request, schemas.verdict_body(Incidents, view, problem, start=first, end=last, incidents=found))
 
     @router.get("/{incident_id}", response_model=IncidentDetail)
@@ -74,9 +86,25 @@ def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
         found = next((i for i in before if i.id == incident_id), None)
         if found is None:
             raise Problem(404, "unknown_incident", f"no incident of {cluster} that is kept began at {began[:20]}")
-        return respond(request, await _detail(deps, found, before))
+        detail = await _detail(deps, found, before)
+        if not prefers_html(request.headers.get("accept", "")):
+            return respond(request, detail)
+        now, view = deps.now(), cache.view(cluster)
+        return _html(
+            "incident.html",
+            title=_title(detail),
+            picture=IncidentPicture(detail, now),
+            summary=detail.summary,
+            executions=" ".join(executions_sentences(view.executions, now)) if detail.ended is None else "",
+            timeline=_timeline(detail),
+            similar=[IncidentPicture(earlier, now) for earlier in detail.similar],
+        )
 
     return router
+
+
+def _html(template: str, **content: object) -> HTMLResponse:
+    return HTMLResponse(web.render(template, **content), headers={"vary": "accept", "cache-control": "no-store"})
 
 
 async def _history(store: Store, cluster: str, now: Instant) -> list[Incident]:
@@ -91,14 +119,26 @@ async def _detail(deps: Deps, incident: Incident, every: list[Incident]) -> Inci
     if view.original is not None:
         known = await deps.store.changes(incident.cluster, incident.began - BEFORE, incident.worst_at)
         summary, changes = view.original.summary, list(changes_before(known, view.original))
-    detail = IncidentDetail(**incident.model_dump(), findings=findings, changes=changes, similar=similar, markdown="")
-    return detail.model_copy(update={"markdown": "\n".join(_markdown(detail, summary)) + "\n"})
+    ended = incident.ended or deps.now()
+    log = mute_entries(await deps.store.mutes(incident.cluster, incident.began), incident.began, ended)
+    detail = IncidentDetail(**incident.model_dump(), findings=findings, changes=changes, similar=similar, log=log,
+                            summary=summary, markdown="")  # fmt: skip
+    return detail.model_copy(update={"markdown": "\n".join(_markdown(detail)) + "\n"})
 
 
-def _markdown(incident: IncidentDetail, summary: str) -> Iterator[str]:
+def _title(incident: IncidentDetail) -> str:
+    return incident.findings[0].title if incident.findings else f"{incident.worst.value} without a finding"
+
+
+def _timeline(incident: IncidentDetail) -> list[tuple[Instant, str]]:
+    events = [(s.time, f"the cluster became {s.health_state.value}") for s in incident.states]
+    events += [(c.time, f"first finding: `{c.finding}`") for c in incident.causes]
+    return sorted(events, key=lambda event: event[0])
+
+
+def _markdown(incident: IncidentDetail) -> Iterator[str]:
     findings, similar = incident.findings, incident.similar
-    title = findings[0].title if findings else f"{incident.worst.value} without a finding"
-    yield f"# {incident.cluster}: {title}"
+    yield f"# {incident.cluster}: {_title(incident)}"
     yield ""
     began, ended = _moment(incident.began), _moment(incident.ended) if incident.ended else "still open"
     yield f"- Began: {began}{' or before' if incident.cut else ''}"
@@ -106,12 +146,15 @@ def _markdown(incident: IncidentDetail, summary: str) -> Iterator[str]:
     yield f"- Worst state: {incident.worst.value} at {_moment(incident.worst_at)}"
     yield f"- Bottleneck: {incident.bottleneck.value.replace('_', ' ')}"
     yield f"- Incident: `{incident.id}`"
-    if summary:
-        yield from ("", "## What happened", "", summary)
+    if incident.summary:
+        yield from ("", "## What happened", "", incident.summary)
     yield from ("", "## Timeline", "")
-    events = [(s.time, f"the cluster became {s.health_state.value}") for s in incident.states]
-    events += [(c.time, f"first finding: `{c.finding}`") for c in incident.causes]
-    yield from (f"- {_moment(time)}: {text}" for time, text in sorted(events, key=lambda e: e[0]))
+    yield from (f"- {_moment(time)}: {text}" for time, text in _timeline(incident))
+    if incident.log:
+        yield from ("", "## Who was notified, and what was done", "")
+    for entry in incident.log:
+        said = f": {entry.text}" if entry.text else ""
+        yield f"- {_moment(entry.at)}: {' '.join(filter(None, (entry.kind, entry.who)))}{said}"
     if incident.changes:
         yield from ("", "## Changes before it", "")
     for before in incident.changes:
