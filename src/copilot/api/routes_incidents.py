@@ -2,24 +2,32 @@
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import JSONResponse
 from whenever import Instant
 
 from copilot.api import schemas
+from copilot.api.bodies import checked, read_form, read_json
 from copilot.api.caching import NOT_MODIFIED, respond
+from copilot.api.caller import may_act
 from copilot.api.deps import Deps
 from copilot.api.errors import Problem, prefers_html
 from copilot.api.history import from_store, view_at
 from copilot.api.live import VerdictCache
 from copilot.api.parameters import EndQuery, StartQuery, chosen_cluster, known, time_range
+from copilot.api.routes_mutes import REFUSED, acting, origin_of, taking
 from copilot.explain.executions import executions_sentences
 from copilot.explain.numbers import duration
+from copilot.redaction.redactor import redacted
 from copilot.rules.changes import BEFORE, ChangeBefore, changes_before
-from copilot.rules.incident_log import IncidentEntry, mute_entries
+from copilot.rules.incident_log import MAX_NOTE, IncidentEntry, mute_entries
 from copilot.rules.model import Issue
+from copilot.rules.mutes import MAX_NAME
 from copilot.store.base import Store, TimelinePoint
 from copilot.store.incidents import Incident, incidents
 from copilot.web import page as web
@@ -50,6 +58,20 @@ class IncidentDetail(Incident):
     log: list[IncidentEntry]
     summary: str
     markdown: str
+
+
+class NewNote(BaseModel):
+    """A note to add, at most 2,000 characters. Secrets and personal data are redacted."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: Annotated[str, Field(min_length=1, max_length=MAX_NOTE)]
+
+
+NOTED: dict[int | str, dict[str, Any]] = {
+    201: {"model": IncidentEntry, "description": "Stored"},
+    **{code: REFUSED[code] for code in (413, 415)},
+}
 
 
 def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
@@ -95,12 +117,39 @@ def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
             title=_title(detail),
             picture=IncidentPicture(detail, now),
             summary=detail.summary,
+            acts=may_act(),
             executions=" ".join(executions_sentences(view.executions, now)) if detail.ended is None else "",
             timeline=_timeline(detail),
             similar=[IncidentPicture(earlier, now) for earlier in detail.similar],
         )
 
+    @router.post("/{incident_id}/notes", response_model=IncidentEntry, responses=NOTED, openapi_extra=taking(NewNote))
+    async def note(request: Request, incident_id: str) -> Response:
+        """Add a note, open or over."""
+        made = await _noted(deps, request, incident_id, await read_json(request, NewNote))
+        return JSONResponse(made.model_dump(mode="json"), status_code=201)
+
+    @router.post("/{incident_id}/note", include_in_schema=False)
+    async def form(request: Request, incident_id: str) -> Response:
+        """The page's form."""
+        await _noted(deps, request, incident_id, checked(NewNote, await read_form(request)))
+        return RedirectResponse(f"/incidents/{quote(incident_id)}#log", status_code=303)
+
     return router
+
+
+async def _noted(deps: Deps, request: Request, incident_id: str, given: NewNote) -> IncidentEntry:
+    cluster, _, began = incident_id.rpartition(":")
+    known(cluster, deps.clusters)
+    if all(i.id != incident_id for i in await _history(deps.store, cluster, deps.now())):
+        raise Problem(404, "unknown_incident", f"no incident of {cluster} that is kept began at {began[:20]}")
+    text = " ".join(redacted(given.text).split())[:MAX_NOTE]
+    if not text:
+        raise Problem(422, "bad_body", "write the note in `text`", "text")
+    entry = IncidentEntry(at=deps.now(), kind="note", who=acting()[:MAX_NAME], text=text, origin=origin_of(request),
+                          incident=incident_id)  # fmt: skip
+    await deps.store.save_incident_entry(cluster, entry)
+    return entry
 
 
 def _html(template: str, **content: object) -> HTMLResponse:
@@ -121,6 +170,9 @@ async def _detail(deps: Deps, incident: Incident, every: list[Incident]) -> Inci
         summary, changes = view.original.summary, list(changes_before(known, view.original))
     ended = incident.ended or deps.now()
     log = mute_entries(await deps.store.mutes(incident.cluster, incident.began), incident.began, ended)
+    stored = await deps.store.incident_entries(incident.cluster, incident.began, deps.now())
+    log += (entry for entry in stored if entry.is_of(incident.id, incident.began, ended))
+    log.sort(key=lambda entry: entry.at)
     detail = IncidentDetail(**incident.model_dump(), findings=findings, changes=changes, similar=similar, log=log,
                             summary=summary, markdown="")  # fmt: skip
     return detail.model_copy(update={"markdown": "\n".join(_markdown(detail)) + "\n"})

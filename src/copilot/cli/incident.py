@@ -77,6 +77,22 @@ def export(
     say(f"wrote {output}")
 
 
+@app.command()
+def note(
+    incident_id: IdArgument,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The note, in one line.")],
+    api: ApiOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add a note to an incident, open or over. The API's token, if it needs one, is read from COPILOT_TOKEN.
+
+    Example: copilot incident note production:1795348620 "the autoscaler had removed the workers" """
+    with contextlib.closing(client_of(api, config)) as client:
+        made = client.post(f"/incidents/{incident_id}/notes", {"text": text})
+    print(json.dumps(made)) if as_json else say(f"noted by {made['who']}: {made['text']}")
+
+
 def _line(incident: dict[str, Any]) -> Text:
     began = Instant.parse_iso(incident["began"])
     ended = Instant.parse_iso(incident["ended"]) if incident["ended"] else None

@@ -18,13 +18,27 @@ _BEGAN: dict[Kind, EntryKind] = {"ack": "acknowledged", "silence": "silenced", "
 
 class IncidentEntry(Frozen):
     """One thing that was done at `at`. `who`: the person, or the channel of a notification; empty where rules did it.
-    `origin`: from where, where it was a person."""
+    `origin`: from where, where it was a person. `incident`: the id that it was about, `event_id`: of the notification;
+    empty for mutes."""
 
     at: Instant
     kind: EntryKind
     who: Annotated[str, Field(max_length=MAX_NAME)] = ""
     text: Annotated[str, Field(max_length=MAX_NOTE)] = ""
     origin: str = ""
+    incident: str = ""
+    event_id: str = ""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The same for the same entry: attempts at one notification that fail are one."""
+        if self.event_id:
+            return (self.kind, self.who, self.event_id)
+        return (self.kind, self.incident, self.at.format_iso(), self.who, self.text)
+
+    def is_of(self, incident: str, began: Instant, ended: Instant) -> bool:
+        """Whether it belongs to the incident of that id and time."""
+        return self.incident == incident or (self.kind != "note" and began <= self.at <= ended)
 
 
 def mute_entries(lives: Iterable[MuteLife], began: Instant, ended: Instant) -> list[IncidentEntry]:
