@@ -17,6 +17,8 @@ from copilot.errors import SettingsError
 from copilot.explain.numbers import duration
 
 app = typer.Typer(help="Incidents: from leaving happy to happy again.", no_args_is_help=True)
+LONGEST_SEC = 10 * 365 * 86_400.0
+"""Far longer than verdicts are kept."""
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As `copilot incident list` and notifications show it.")]
 
 
@@ -31,7 +33,7 @@ def list_incidents(
     """List the incidents of a cluster, the newest first. Exit 1 when one is open.
 
     Example: copilot incident list --since 12h"""
-    start = Instant.now().subtract(seconds=seconds_of("--since", since))
+    start = Instant.now().subtract(seconds=min(seconds_of("--since", since), LONGEST_SEC))
     with contextlib.closing(client_of(api, config)) as client:
         answer = client.get("/incidents", start=start.format_iso(), **({"cluster": cluster} if cluster else {}))
     found = answer["incidents"]
