@@ -88,6 +88,33 @@ async def test_incidents_are_listed_shown_with_evidence_and_exported() -> None:
         assert "the cluster became critical" in text
         assert "Start workers for `orders`" in text
         assert f"`{past['id']}`" in text
+        acked = await api.post("/acks", json={"reason": "restarting <workers>", "owner": "ada"})
+        assert acked.status_code == 201
+        address = f"/incidents/{newest['id']}"
+        shown = (await api.get(address)).json()
+        (entry,) = shown["log"]
+        assert (entry["kind"], entry["who"], entry["text"]) == ("acknowledged", "ada", "restarting <workers>")
+        assert "acknowledged ada: restarting <workers>" in shown["markdown"]
+        noted = await api.post(f"{address}/notes", json={"text": "the token is password=hunter2-hunter2"})
+        assert (noted.status_code, "hunter2" in noted.text) == (201, False)
+        assert (await api.post(f"{address}/notes", json={"text": " "})).status_code == 422
+        assert (await api.post("/incidents/default:1/notes", json={"text": "x"})).status_code == 404
+        sent = await api.post(f"{address}/note", data={"text": "scaled to <0>"})
+        assert (sent.status_code, sent.headers["location"]) == (
+            303,
+            f"/incidents/{newest['id'].replace(':', '%3A')}#log",
+        )
+        noted_text = [e["text"] for e in (await api.get(address)).json()["log"] if e["kind"] == "note"]
+        assert noted_text[1:] == ["scaled to <0>"]
+        assert "note someone on this machine: scaled to <0>" in (await api.get(address)).json()["markdown"]
+        assert not [e for e in (await api.get(f"/incidents/{past['id']}")).json()["log"] if e["kind"] == "note"]
+        html = {"accept": "text/html"}
+        page = (await api.get(address, headers=html)).text
+        assert "<b>acknowledged</b> ada: restarting &lt;workers&gt;" in page
+        assert past["id"].replace(":", "%3A") in page
+        assert "orders 1.4.2" in page
+        assert 'class="stretch" data-state="critical"' in page
+        assert newest["id"].replace(":", "%3A") in (await api.get("/incidents", headers=html)).text
         for wrong in ("default:1", "default", "west:1", "default:9999999999999999999"):
             answer = await api.get(f"/incidents/{wrong}")
             assert (answer.status_code, "code" in answer.json()["error"]) == (404, True)

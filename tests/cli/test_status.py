@@ -152,18 +152,21 @@ def test_incidents_are_listed_shown_and_exported(tmp_path: Path) -> None:
         return CliRunner().invoke(app, ["incident", *words, "--api", url])
 
     with serving(create_app(asyncio.run(story("critical")))) as url:
-        listed = run("list", "--since", "9999d")
+        listed = run("list", "--since", "999999999d")
         incident = listed.output.split()[-1]
+        noted = run("note", incident, "scaled to zero")
         shown, file = run("show", incident), tmp_path / "incident.md"
         exported, again = run("export", incident, "-o", str(file)), run("export", incident, "-o", str(file))
         wrong, other = run("list", "--since", "soon"), run("show", "default:1")
     assert listed.exit_code == 1, listed.output
     assert "open  critical  no_pollers  default:" in listed.output
     assert shown.output.startswith("# default: ")
+    assert noted.output == "noted by someone on this machine: scaled to zero\n"
+    assert "note someone on this machine: scaled to zero" in shown.output
     assert exported.output == f"wrote {file}\n"
     assert file.read_text().splitlines() == [line.rstrip() for line in shown.output.splitlines()]
     assert "File exists" in str(again.exception)
-    assert "write 30m, 12h or 7d" in str(wrong.exception)
+    assert "write 30s, 1.5m or 2h" in str(wrong.exception)
     assert "no incident of default" in str(other.exception)
 
 

@@ -10,6 +10,7 @@ from copilot.errors import StoreError
 from copilot.explain.model.answer import Explanation
 from copilot.explain.model.usage import SETTLED, UNSERVED, ModelCall, Spent
 from copilot.rules.changes import newest_first
+from copilot.rules.incident_log import IncidentEntry
 from copilot.rules.model import DetectedIssue, Evaluation, HealthAssessment, Severity, Snapshot, Trigger
 from copilot.rules.mutes import Mute, MuteEvent, MuteLife, lives
 from copilot.rules.signals.change import Change
@@ -31,6 +32,7 @@ class MemoryStore:
         self._changes: dict[str, Change] = {}
         self._calls: dict[tuple[str, ...], ModelCall] = {}
         self._inspections: dict[tuple[str, str], tuple[Instant, dict[str, Any]]] = {}
+        self._entries: dict[tuple[str, ...], IncidentEntry] = {}
         self._mutes: dict[tuple[str, ...], tuple[Mute, MuteEvent]] = {}
 
     async def setup_schema(self) -> int:
@@ -178,6 +180,14 @@ class MemoryStore:
     async def mutes(self, cluster: str, since: Instant) -> list[MuteLife]:
         return lives(e for m, e in self._mutes.values() if m.matcher.cluster == cluster and m.until >= since)
 
+    async def save_incident_entry(self, cluster: str, entry: IncidentEntry) -> None:
+        self._clusters.add(cluster)
+        self._entries.setdefault((cluster, *entry.key), entry)
+
+    async def incident_entries(self, cluster: str, start: Instant, end: Instant) -> list[IncidentEntry]:
+        own = [e for k, e in self._entries.items() if k[0] == cluster and _inside(e.at, start, end)]
+        return sorted(own, key=lambda e: e.at)
+
     async def clusters(self) -> list[str]:
         return sorted(self._clusters)
 
@@ -192,6 +202,7 @@ class MemoryStore:
             "model_calls": sum(micros(c.time.add(hours=24)) < limit for c in self._calls.values()),
             "inspections": sum(micros(time) < limit for time, _ in self._inspections.values()),
             "mute_events": sum(micros(m.until) < limit for m, _ in self._mutes.values()),
+            "incident_entries": sum(micros(e.at) < limit for e in self._entries.values()),
         }
 
     async def prune(
@@ -221,6 +232,7 @@ class MemoryStore:
             "model_calls": (self._calls, calls),
             "inspections": (self._inspections, inspections),
             "mute_events": (self._mutes, mutes),
+            "incident_entries": (self._entries, [k for k, e in self._entries.items() if old(k[0], e.at)]),
         }
         for table, (rows, keys) in gone.items():
             for key in keys:

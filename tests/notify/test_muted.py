@@ -192,3 +192,26 @@ async def test_mutes_hold_back_while_the_store_is_down_and_none_is_made_up() -> 
     assert await it.at(2) == []
     fresh = Notifying(store=it.store)
     assert await fresh.at(2, "stressed", "no_pollers") == ["ops firing stressed"]
+
+
+async def test_what_came_of_each_notification_is_on_record_once() -> None:
+    it = Notifying()
+    await it.at(0, "happy")
+    await it.at(1, "stressed", "no_pollers")
+    assert it.plan is not None
+    (due,) = it.plan.due
+    outcomes = [Outcome(delivered=False, why="answered 503"), Outcome(delivered=False, why="again"), it.outcome]
+
+    async def ops(_: Message) -> Outcome:
+        return outcomes.pop(0)
+
+    sending = NotifyActivities(tuple(it.rules), channels={"ops": ops}, mutes=MutesRead(it.store))
+    for second in (60, 70, 80):
+        now = NOON.add(seconds=second).timestamp()
+        await sending.send_notice(m.SendNotification(cluster="east", now=now, planned=due, channel_state={}))
+    stored = await it.store.incident_entries("east", NOON, NOON.add(hours=1))
+    assert [(e.kind, e.who, e.text) for e in stored] == [
+        ("not delivered", "ops", "firing, stressed: answered 503"),
+        ("notified", "ops", "firing, stressed"),
+    ]
+    assert {e.incident for e in stored} == {f"east:{NOON.add(minutes=1).timestamp()}"}

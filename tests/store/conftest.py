@@ -35,6 +35,7 @@ ROWS = (
     "metrics_snapshots",
     "model_calls",
     "mute_events",
+    "incident_entries",
     "threshold_sets",
 )
 NO_ROWS = "; ".join(f"DELETE FROM {table}" for table in ROWS)

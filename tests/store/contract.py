@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from copilot.explain.model.answer import ActionRef, Explanation
+from copilot.rules.incident_log import IncidentEntry
 from copilot.rules.model import Detected, HealthAssessment, Narrative, ReportedState, Severity, Trigger
 from copilot.rules.mutes import HeldBack, Matcher, MuteEvent
 from copilot.rules.signals.change import Change
@@ -245,6 +246,15 @@ class StoreContract(ModelCallContract):
         assert {(life.mute, len(life.held)) for life in known} == {(over, 1), (lasting, 1)}
         assert await store.mutes("other", NOON) == []
         assert [life.mute.id for life in await store.mutes("default", lasting.until)] == ["9"]
+        entries = [
+            IncidentEntry(at=NOON.add(minutes=n), kind=kind, who="ops", text=f"{n}", event_id="one")
+            for n, kind in ((0, "not delivered"), (1, "not delivered"), (6, "notified"))
+        ]
+        for entry in entries:
+            await store.save_incident_entry("default", entry)
+        assert await store.incident_entries("default", NOON, NOON.add(hours=1)) == [entries[0], entries[2]]
+        assert await store.incident_entries("default", NOON.add(seconds=1), before) == []
+        assert await store.incident_entries("other", NOON, NOON.add(hours=1)) == []
         expected = {
             "metrics_snapshots": 11,
             "health_assessments": 2,
@@ -253,11 +263,12 @@ class StoreContract(ModelCallContract):
             "model_calls": 0,
             "inspections": 1,
             "mute_events": 2,
+            "incident_entries": 1,
         }
         assert await store.prunable(before) == expected
         assert await store.prune(before, cluster="other") == 1
         deleted = dict.fromkeys(expected, 0)
-        assert await store.prune(before, 4, lambda table, rows: deleted.update({table: deleted[table] + rows})) == 17
+        assert await store.prune(before, 4, lambda table, rows: deleted.update({table: deleted[table] + rows})) == 18
         assert deleted == expected | {"metrics_snapshots": 10}
         assert set((await store.prunable(before)).values()) == {0}
         assert len(await store.timeline("default", NOON, NOON.add(hours=1), 100)) == 10

@@ -88,6 +88,7 @@ async def examples() -> dict[str, Any]:
             schema = answers[str(response.status_code)]["content"]["application/json"]["schema"]
             found[schema["$ref"].rpartition("/")[2]] = _shortened(response.json())
     found["ChangeLine"] = found["Changes"]["changes"][0]
+    found["IncidentEntry"] = found["IncidentDetail"]["log"][0]
     found["MuteLine"] = found["Silences"]["silences"][0]
     return found
 

@@ -130,7 +130,8 @@ class Silences(BaseModel):
     degraded_because: str | None
 
 
-def _taking(model: type[BaseModel]) -> dict[str, Any]:
+def taking(model: type[BaseModel]) -> dict[str, Any]:
+    """The part of the OpenAPI description of a route that reads such a body."""
     schema = {"application/json": {"schema": model.model_json_schema()}}
     return {"requestBody": {"required": True, "content": schema}}
 
@@ -163,29 +164,29 @@ def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
                           degraded=bool(problem), degraded_because=problem)  # fmt: skip
         return respond(request, body(answer))
 
-    @router.post("/silences", response_model=MuteLine, responses=MADE, openapi_extra=_taking(NewMute))
+    @router.post("/silences", response_model=MuteLine, responses=MADE, openapi_extra=taking(NewMute))
     async def silence(request: Request) -> Response:
         """Silence, or plan maintenance. One that matches nothing now is accepted, and the answer says so."""
-        made = await muting.silence(await read_json(request, NewMute), _origin(request))
+        made = await muting.silence(await read_json(request, NewMute), origin_of(request))
         return JSONResponse(made.model_dump(mode="json"), status_code=201)
 
-    @router.post("/acks", response_model=MuteLine, responses=MADE, openapi_extra=_taking(NewAck))
+    @router.post("/acks", response_model=MuteLine, responses=MADE, openapi_extra=taking(NewAck))
     async def ack(request: Request) -> Response:
         """Acknowledge what is wrong now: no notifications until it gets worse."""
-        made = await muting.ack(await read_json(request, NewAck), _origin(request))
+        made = await muting.ack(await read_json(request, NewAck), origin_of(request))
         return JSONResponse(made.model_dump(mode="json"), status_code=201)
 
     @router.post("/silences/{mute_id}/end", response_model=MuteLine, responses=REFUSED)
     async def end(request: Request, mute_id: str) -> MuteLine:
         """End a mute now. What is firing is notified. One that is over stays as it is."""
-        return await muting.end(mute_id, _origin(request))
+        return await muting.end(mute_id, origin_of(request))
 
     @router.post("/mute", include_in_schema=False)
     async def form(request: Request) -> Response:
         """The page's form: acknowledge or silence for some hours, or end a mute."""
         given = await read_form(request)
         if given.get("end"):
-            made = await muting.end(given["end"], _origin(request))
+            made = await muting.end(given["end"], origin_of(request))
         else:
             hours = FORM_HOURS.get(given.get("for", ""))
             if hours is None:
@@ -196,9 +197,9 @@ def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
             asked["end"] = deps.now().add(hours=hours).format_iso()
             if given.get("what") == "ack":
                 asked.pop("finding", None)
-                made = await muting.ack(checked(NewAck, asked), _origin(request))
+                made = await muting.ack(checked(NewAck, asked), origin_of(request))
             else:
-                made = await muting.silence(checked(NewMute, asked), _origin(request))
+                made = await muting.silence(checked(NewMute, asked), origin_of(request))
         return RedirectResponse(PageQuery(made.matcher.cluster).href() + "#muted", status_code=303)
 
     @router.api_route("/silences", methods=["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"], include_in_schema=False)
@@ -262,7 +263,7 @@ class Muting:
         for cluster in allowed(self._deps.clusters):
             for life in await self._deps.store.mutes(cluster, now.subtract(hours=24 * PAST_DAYS)):
                 if life.mute.id == mute_id:
-                    event = MuteEvent(mute_id=mute_id, kind="ended", at=now, who=_who(), origin=origin)
+                    event = MuteEvent(mute_id=mute_id, kind="ended", at=now, who=acting(), origin=origin)
                     return await self._stored(life.mute, [] if life.is_over(now) else [event])
         raise Problem(404, "unknown_mute", f"there is no mute {mute_id[:60]!r}: /silences lists them", "mute_id")
 
@@ -288,11 +289,11 @@ class Muting:
         try:
             mute = Mute(
                 id=f"{kind}-{secrets.token_hex(4)}", kind=kind, matcher=matcher, reason=said, created_at=now,
-                owner=redacted_name(owner.strip() or _who()), created_from=origin, **more,
+                owner=redacted_name(owner.strip() or acting()), created_from=origin, **more,
             )  # fmt: skip
         except ValidationError as error:
             raise Problem(422, "bad_body", error.errors()[0]["msg"].removeprefix("Value error, ")) from error
-        events = [MuteEvent(mute_id=mute.id, kind="created", at=now, who=_who(), origin=origin, mute=mute)]
+        events = [MuteEvent(mute_id=mute.id, kind="created", at=now, who=acting(), origin=origin, mute=mute)]
         baseline = seen_in(view)
         if baseline is not None and mute.start <= now and matcher.any_of(baseline):
             events.append(MuteEvent(mute_id=mute.id, kind="matched", at=now, baseline=baseline))
@@ -330,11 +331,12 @@ def line(life: MuteLife, view: VerdictView) -> MuteLine:
     )
 
 
-def _who() -> str:
+def acting() -> str:
+    """The name of who acts."""
     return CALLER.get() or ANYONE
 
 
-def _origin(request: Request) -> str:
+def origin_of(request: Request) -> str:
     """Where a request comes from: the address, and what the program calls itself."""
     host = request.client.host if request.client else "unknown"
     return redacted_name(f"{host}, {request.headers.get('user-agent', 'unknown')}")[:120]

@@ -10,14 +10,16 @@ from rich.text import Text
 from whenever import Instant
 
 from copilot.cli.options import ApiOption, ClusterOption, ConfigOption, JsonOption
+from copilot.cli.options import duration as seconds_of
 from copilot.cli.output import STATE_STYLES, plain_console, print_lines, say
 from copilot.cli.status import client_of
 from copilot.errors import SettingsError
 from copilot.explain.numbers import duration
 
 app = typer.Typer(help="Incidents: from leaving happy to happy again.", no_args_is_help=True)
+LONGEST_SEC = 10 * 365 * 86_400.0
+"""Far longer than verdicts are kept."""
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As `copilot incident list` and notifications show it.")]
-UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 @app.command("list")
@@ -31,7 +33,7 @@ def list_incidents(
     """List the incidents of a cluster, the newest first. Exit 1 when one is open.
 
     Example: copilot incident list --since 12h"""
-    start = _ago(since)
+    start = Instant.now().subtract(seconds=min(seconds_of("--since", since), LONGEST_SEC))
     with contextlib.closing(client_of(api, config)) as client:
         answer = client.get("/incidents", start=start.format_iso(), **({"cluster": cluster} if cluster else {}))
     found = answer["incidents"]
@@ -77,12 +79,20 @@ def export(
     say(f"wrote {output}")
 
 
-def _ago(since: str) -> Instant:
-    number, unit = since[:-1], UNITS.get(since[-1:])
-    if unit is None or not number.isdigit() or not 0 < int(number) < 10_000:
-        raise SettingsError([f"--since {since} is not a duration: write 30m, 12h or 7d"])
-    hours = {"minutes": 1 / 60, "hours": 1.0, "days": 24.0}[unit]
-    return Instant.now().subtract(hours=int(number) * hours)
+@app.command()
+def note(
+    incident_id: IdArgument,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The note, in one line.")],
+    api: ApiOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add a note to an incident, open or over. The API's token, if it needs one, is read from COPILOT_TOKEN.
+
+    Example: copilot incident note production:1795348620 "the autoscaler had removed the workers" """
+    with contextlib.closing(client_of(api, config)) as client:
+        made = client.post(f"/incidents/{incident_id}/notes", {"text": text})
+    print(json.dumps(made)) if as_json else say(f"noted by {made['who']}: {made['text']}")
 
 
 def _line(incident: dict[str, Any]) -> Text:

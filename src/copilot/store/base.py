@@ -16,6 +16,7 @@ from copilot.explain.model.usage import ModelCall, Spent
 from copilot.rules import model
 from copilot.rules.signals.change import Change
 from copilot.rules.signals.readings import Frozen
+from copilot.store.incident_log import IncidentLogStore
 from copilot.store.mutes import MuteStore
 
 
@@ -54,7 +55,7 @@ PRUNE_BATCH = 200
 """Rows deleted in a transaction. DSQL allows 3,000 rows and 10 MiB; a snapshot can have 40 KB."""
 
 
-class Store(MuteStore, Protocol):
+class Store(MuteStore, IncidentLogStore, Protocol):
     """A state store. Ranges include both ends; `max_points` bounds a result (downsample.py says what is kept)."""
 
     async def setup_schema(self) -> int:
@@ -143,10 +144,10 @@ class Store(MuteStore, Protocol):
     async def prune(
         self, before: Instant, batch: int = PRUNE_BATCH, on_deleted: OnDeleted | None = None, cluster: str | None = None
     ) -> int:
-        """Delete snapshots, assessments, changes and inspections older than `before`, issues resolved and mutes ended
-        before it, and calls of models a day older (so that a day's spending stays complete), of one cluster or all. A
-        transaction deletes at most `batch` rows, fewer if the database rejects that. Returns the number. May be
-        interrupted and repeated."""
+        """Delete snapshots, assessments, changes, inspections and entries of incidents older than `before`, issues
+        resolved and mutes ended before it, and calls of models a day older (so that a day's spending stays complete),
+        of one cluster or all. A transaction deletes at most `batch` rows, fewer if the database rejects that. Returns
+        the number. May be interrupted and repeated."""
 
     async def close(self) -> None:
         """Close all connections. The store cannot be used afterwards."""

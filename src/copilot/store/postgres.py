@@ -20,6 +20,7 @@ from copilot.store.base import PRUNE_BATCH, OnDeleted, SeriesPoint, TimelinePoin
 from copilot.store.cloud_pages import StoredPages
 from copilot.store.connections import Connections
 from copilot.store.downsample import thin_series, thin_timeline
+from copilot.store.incident_log import StoredIncidentLog
 from copilot.store.issue_life import advance
 from copilot.store.migrate import migrate
 from copilot.store.mutes import StoredMutes
@@ -39,7 +40,7 @@ BYTES_PER_TRANSACTION = 8 * 2**20
 TOO_MUCH = "54000"
 
 
-class PostgresStore(StoredMutes):
+class PostgresStore(StoredMutes, StoredIncidentLog):
     """A Store at a postgresql:// or dsql:// URL. It connects when it is first used."""
 
     def __init__(self, url: str, *, now: Callable[[], Instant] = Instant.now) -> None:

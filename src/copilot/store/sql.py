@@ -118,6 +118,13 @@ CHANGES = """
 SELECT change FROM changes WHERE cluster = $1 AND time >= $2 AND time <= $3 ORDER BY time DESC, id LIMIT $4
 """
 
+INSERT_INCIDENT_ENTRY = """
+INSERT INTO incident_entries (id, cluster, time, entry) VALUES ($1, $2, $3, $4::jsonb)
+ON CONFLICT (id) DO NOTHING
+"""
+INCIDENT_ENTRIES = """
+SELECT entry FROM incident_entries WHERE cluster = $1 AND time >= $2 AND time <= $3 ORDER BY time DESC LIMIT $4
+"""
 INSERT_MUTE_EVENT = """
 INSERT INTO mute_events (id, cluster, until, at, kind, event) VALUES ($1, $2, $3, $4, $5, $6::jsonb)
 ON CONFLICT DO NOTHING
@@ -136,6 +143,7 @@ _OLD = {
     "model_calls": "model_calls WHERE cluster = $1 AND time < $2::timestamptz - interval '1 day'",
     "inspections": "inspections WHERE cluster = $1 AND time < $2",
     "mute_events": "mute_events WHERE cluster = $1 AND until < $2",
+    "incident_entries": "incident_entries WHERE cluster = $1 AND time < $2",
 }
 COUNT_OLD = {table: f"SELECT count(*) FROM {old}" for table, old in _OLD.items()}
 PRUNE = {table: f"DELETE FROM {table} WHERE id IN (SELECT id FROM {old} LIMIT $3)" for table, old in _OLD.items()}

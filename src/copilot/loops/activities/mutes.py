@@ -13,6 +13,7 @@ from whenever import Instant
 
 from copilot.errors import StoreError
 from copilot.notify.decide import Notification
+from copilot.rules.incident_log import IncidentEntry
 from copilot.rules.mutes import HeldBack, Judged, MuteEvent, MuteLife, Seen, judge
 from copilot.store.base import Store
 from copilot.store.mutes import ALERTMANAGER
@@ -65,6 +66,14 @@ class MutesRead:
                 await self._store.save_inspection(cluster, ALERTMANAGER, now, document)
         except (StoreError, TimeoutError) as error:
             log.warning("%s: not stored: %s", cluster, str(error) or "no answer", extra={"event": "mutes.not_stored"})
+
+    async def record(self, cluster: str, entry: IncidentEntry) -> None:
+        """Remember what came of a notification. Never raises."""
+        try:
+            async with asyncio.timeout(READ_SEC):
+                await self._store.save_incident_entry(cluster, entry)
+        except (StoreError, TimeoutError) as error:
+            log.warning("%s: not stored: %s", cluster, str(error) or "no answer", extra={"event": "notify.not_stored"})
 
     async def _save(self, life: MuteLife, *events: MuteEvent) -> None:
         try:

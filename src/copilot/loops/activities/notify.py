@@ -23,11 +23,13 @@ from copilot.notify.decide import (
     decide,
     decide_summary,
     decide_while_muted,
+    incident_id,
     next_cluster_state,
 )
 from copilot.notify.messages import EvaluationExcerpt, Message, compose, compose_summary
+from copilot.rules.incident_log import MAX_NOTE, IncidentEntry
 from copilot.rules.model import ReportedState
-from copilot.rules.mutes import Judged, seen, woken_at
+from copilot.rules.mutes import MAX_NAME, Judged, seen, woken_at
 from copilot.settings.notify import ChannelRules
 
 log = logging.getLogger(__name__)
@@ -121,6 +123,14 @@ class NotifyActivities:
         now = Instant.from_timestamp(ask.now + loop.time() - began)
         if self.mutes is not None and outcome.silences is not None:
             await self.mutes.silenced_there(ask.cluster, outcome.silences, now)
+        if self.mutes is not None:
+            said = f"{event.kind}, {event.state.value}{'' if outcome.delivered else f': {outcome.why}'}"
+            entry = IncidentEntry(
+                at=now, kind="notified" if outcome.delivered else "not delivered", who=channel[:MAX_NAME],
+                text=said[:MAX_NOTE], incident=incident_id(ask.cluster, event.incident),
+                event_id=event.event_id(ask.cluster),
+            )  # fmt: skip
+            await self.mutes.record(ask.cluster, entry)
         problem = "" if outcome.delivered else f"channel {channel}: {outcome.why}"
         if outcome.why:
             ids = {"channel": channel, "event_id": event.event_id(ask.cluster)}
