@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import benchmarks
 from benchmarks import Row
 
-ONLY_WHEN_NAMED = ("ablation", "api_load", "loki", "long_run", "root_causes", "static_alerts", "temporal_api")
+ONLY_WHEN_NAMED = ("ablation", "api_load", "growth", "loki", "long_run", "root_causes", "static_alerts", "temporal_api")
 
 
 def main(wanted: Sequence[str]) -> int:
