@@ -66,10 +66,11 @@ def list_changes(
     with contextlib.closing(client_of(api, config)) as client:
         answers = client.changes(cluster, start)
     for answer in answers:
-        print(json.dumps(answer)) if as_json else print_lines(plain_console(), map(Text, _lines(answer)))
+        print(json.dumps(answer)) if as_json else print_lines(plain_console(), map(Text, listed(answer)))
 
 
-def _lines(answer: dict[str, Any]) -> list[str]:
+def listed(answer: dict[str, Any]) -> list[str]:
+    """What /changes says of one cluster in lines, its name in the first."""
     if answer["degraded_because"]:
         return [f"{answer['cluster']}  Degraded: {answer['degraded_because']}"]
     if not answer["changes"]:

@@ -42,7 +42,7 @@ def list_incidents(
     elif not found:
         say(f"no incident of {answer['cluster']} in the last {since}")
     else:
-        print_lines(plain_console(), [_line(incident) for incident in found])
+        print_lines(plain_console(), [line(incident) for incident in found])
     if any(incident["ended"] is None for incident in found):
         raise typer.Exit(1)
 
@@ -95,7 +95,8 @@ def note(
     print(json.dumps(made)) if as_json else say(f"noted by {made['who']}: {made['text']}")
 
 
-def _line(incident: dict[str, Any]) -> Text:
+def line(incident: dict[str, Any]) -> Text:
+    """An incident of the API in a line."""
     began = Instant.parse_iso(incident["began"])
     ended = Instant.parse_iso(incident["ended"]) if incident["ended"] else None
     lasted = "open" if ended is None else duration((ended - began).total("seconds"))

@@ -42,6 +42,7 @@ COMMANDS = {
     "silence": ("mutes:app", "Silences: what is known notifies no one, for a while."),
     "maintenance": ("mutes:planned", "Maintenance windows: planned silences, once or weekly."),
     "incident": ("incident:app", "Incidents: from leaving happy to happy again."),
+    "report": ("report:report", "Print what a shift hands over: incidents, what is muted, near a limit, and changed."),
     "change": ("changes:app", "Changes of the watched clusters: deploys, restarts, settings."),
     "notify": ("notify:app", "The notification channels."),
     "mcp": ("mcp:mcp", "Serve the verdicts to an assistant as read-only tools (Model Context Protocol)."),

@@ -111,7 +111,7 @@ def list_mutes(
     with contextlib.closing(client_of(api, config)) as client:
         answers = client.silences(cluster, **({"all": "true"} if every else {}))
     for answer in answers:
-        print(json.dumps(answer)) if as_json else print_lines(plain_console(), map(Text, _listed(answer)))
+        print(json.dumps(answer)) if as_json else print_lines(plain_console(), map(Text, listed(answer)))
 
 
 @app.command()
@@ -138,7 +138,8 @@ def _make(path: str, given: dict[str, Any], api: str | None, config: Path | None
     print(json.dumps(made)) if as_json else print_lines(plain_console(), map(Text, _lines(made)))
 
 
-def _listed(answer: dict[str, Any]) -> list[str]:
+def listed(answer: dict[str, Any]) -> list[str]:
+    """What /silences says of one cluster in lines, its name in the first."""
     if answer["degraded_because"]:
         return [f"{answer['cluster']}  Degraded: {answer['degraded_because']}"]
     lines = [f"  {text}" for mute in answer["silences"] for text in _lines(mute)]
