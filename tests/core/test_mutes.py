@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from whenever import Instant
 
+from copilot.rules.incident_log import mute_entries
 from copilot.rules.model import ReportedState
 from copilot.rules.mutes import Matcher, Mute, MuteEvent, MuteLife, Problem, Seen, judge, lives, seen, woken_at
 from tests.evaluations import NOON, evaluation
@@ -154,3 +155,14 @@ def test_what_fires_is_sent_again_when_a_mute_that_had_matched_stops_unless_it_i
              made(a_mute())]  # fmt: skip
     assert [woken_at([life], later) for life in cases] == [NOON.add(hours=2), NOON.add(hours=1), None, None]
     assert woken_at([matched], NOON.add(hours=1)) is None
+
+
+def test_an_incident_lists_the_mutes_that_were_about_it_and_when_they_ended() -> None:
+    begin, end = NOON, NOON.add(minutes=90)
+    silence = a_mute(hours=1)
+    weekly = a_mute("maintenance", hours=1, start=NOON.add(hours=-26), weekly=True, until=NOON.add(hours=24 * 30))
+    other = a_mute(finding="persistence_slow")
+    mutes = [made(silence, STRESSED), made(weekly, at(-26 * 60 + 5, "stressed", FULL)), made(other)]
+    log = [(e.kind, (e.at - NOON).total("minutes")) for e in mute_entries(mutes, begin, end)]
+    assert log == [("silenced", 0), ("mute ended", 60)]
+    assert [e.kind for e in mute_entries([made(a_mute("ack"))], begin, end)] == ["acknowledged"]

@@ -42,17 +42,20 @@ class IncidentEntry(Frozen):
 
 
 def mute_entries(lives: Iterable[MuteLife], began: Instant, ended: Instant) -> list[IncidentEntry]:
-    """What the mutes that held between the two times did, oldest first."""
+    """What the acknowledgements, and the mutes that were about something then, did between the two times, oldest
+    first."""
     entries = []
     for life in lives:
-        mute, over = life.mute, life.over
-        if mute.start > ended or life.over_at < began:
+        mute, over, window = life.mute, life.over, life.last_window(ended)
+        if window is None or window[1] < began or not (mute.kind == "ack" or life.mattered_in(window)):
             continue
         said = {"kind": _BEGAN[mute.kind], "who": mute.owner, "text": mute.reason, "origin": mute.created_from}
-        entries.append(IncidentEntry.model_validate({"at": mute.start, **said}))
+        entries.append(IncidentEntry.model_validate({"at": window[0], **said}))
         if over is not None and began <= over.at <= ended:
             why = over.why or ("the cluster is happy" if over.kind == "resolved" else "")
             entries.append(IncidentEntry(at=over.at, kind="mute ended", who=over.who, text=why, origin=over.origin))
+        elif began <= window[1] < ended:
+            entries.append(IncidentEntry(at=window[1], kind="mute ended", text="its time was over"))
         for event in life.held:
             if event.held is not None and began <= event.at <= ended:
                 text = f"{event.held.notification}, {event.held.state.value}"

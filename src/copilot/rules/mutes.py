@@ -240,6 +240,11 @@ class MuteLife(Frozen):
         held = (e for e in self.held if window[0] <= e.at <= window[1])
         return tuple(e for e in held if e.held and channel in ("", e.held.channel))
 
+    def mattered_in(self, window: tuple[Instant, Instant]) -> bool:
+        """Whether something was wrong in one of its windows that it is about."""
+        matched = self.baseline is not None and window[0] <= self.baseline.time <= window[1]
+        return matched or bool(self.held_in(window))
+
 
 def lives(events: Iterable[MuteEvent]) -> list[MuteLife]:
     """The mutes of these events, in any order; the newest mute first."""
@@ -339,6 +344,6 @@ def woken_at(known: Iterable[MuteLife], now: Instant) -> Instant | None:
         resolved = life.over is not None and life.over.kind == "resolved"
         if window is None or window[1] > now or resolved:
             continue
-        if life.held_in(window) or (life.baseline is not None and window[0] <= life.baseline.time):
+        if life.mattered_in(window):
             times.append(window[1])
     return max(times, default=None)
