@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import benchmarks
 from benchmarks import Row
 
-ONLY_WHEN_NAMED = ("ablation", "api_load", "growth", "loki", "long_run", "root_causes", "static_alerts", "temporal_api")
+ONLY_WHEN_NAMED = ("ablation", "api_load", "growth", "loki", "long_run", "root_causes", "static_alerts", "store_day",
+                   "temporal_api")  # fmt: skip
 
 
 def main(wanted: Sequence[str]) -> int:

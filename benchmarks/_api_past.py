@@ -14,14 +14,14 @@ from copilot.sources.recorded import read_recording
 
 CLUSTER = "load"
 INTERVAL_SEC = 30.0
-RECORDING = Path(__file__).parents[1] / "src" / "copilot" / "lab" / "recordings" / "workers-down.jsonl.gz"
+RECORDING = Path(__file__).parents[1] / "lab" / "recordings" / "workers-down.jsonl.gz"
 
 
-def judged(count: int, last: Instant) -> Iterator[Snapshot]:
-    """Snapshots of `count` ticks, of which the last is of `last`."""
+def judged(count: int, last: Instant, recording: Path = RECORDING) -> Iterator[Snapshot]:
+    """Snapshots of `count` ticks of a recording again and again, of which the last is of `last`."""
     context = Context(cluster=CLUSTER, interval_sec=INTERVAL_SEC, window_sec=2 * INTERVAL_SEC)
     memory = Memory()
-    for n, tick in enumerate(islice(cycle(read_recording(RECORDING)[1]), count)):
+    for n, tick in enumerate(islice(cycle(read_recording(recording)[1]), count)):
         time = last.subtract(seconds=INTERVAL_SEC * (count - 1 - n))
         evaluation, after = evaluate(tick.model_copy(update={"time": time}), memory, context)
         yield pipeline.snapshot(evaluation, memory, context)
