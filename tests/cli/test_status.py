@@ -147,7 +147,7 @@ def test_the_targets_are_a_table_and_one_that_is_not_read_is_bad_news() -> None:
     assert json.loads(one.output)["targets"][0]["state"] == "not_read"
 
 
-def test_incidents_are_listed_shown_and_exported(tmp_path: Path) -> None:
+def test_incidents_are_listed_shown_exported_and_handed_over(tmp_path: Path) -> None:
     def run(*words: str) -> Result:
         return CliRunner().invoke(app, ["incident", *words, "--api", url])
 
@@ -158,6 +158,20 @@ def test_incidents_are_listed_shown_and_exported(tmp_path: Path) -> None:
         shown, file = run("show", incident), tmp_path / "incident.md"
         exported, again = run("export", incident, "-o", str(file)), run("export", incident, "-o", str(file))
         wrong, other = run("list", "--since", "soon"), run("show", "default:1")
+        handed_over = [
+            CliRunner().invoke(app, ["report", "--since", "9999d", "--api", url, *more])
+            for more in ([], ["--markdown"], ["--json"])
+        ]
+    plain, markdown, document = (each.output for each in handed_over)
+    assert [each.exit_code for each in handed_over] == [1, 1, 1]
+    assert "default: critical since" in plain
+    for line in listed.output.splitlines():
+        assert f"\n  {line}\n" in plain
+        assert f"\n- {line}\n" in markdown
+    assert "Muted now: none" in plain
+    assert "\n## Muted now\n\n- none\n" in markdown
+    (cluster,) = json.loads(document)["clusters"]
+    assert incident in [i["id"] for i in cluster["incidents"]]
     assert listed.exit_code == 1, listed.output
     assert "open  critical  no_pollers  default:" in listed.output
     assert shown.output.startswith("# default: ")
