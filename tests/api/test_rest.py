@@ -118,7 +118,8 @@ async def test_openapi_describes_every_route() -> None:
         "/status", "/status/services", "/status/issues", "/status/summary", "/status/timeline", "/status/evaluation",
         "/clusters", "/targets", "/signals/{signal_id}", "/logs/patterns", "/actions", "/healthz", "/readyz",
         "/metrics", "/events", "/runbooks", "/runbooks/{name}", "/runbooks/{name}/fragment", "/models",
-        "/changes", "/executions", "/workers", "/incidents", "/incidents/{incident_id}", "/incidents/{incident_id}/notes",
+        "/changes", "/executions", "/workers", "/incidents", "/incidents/{incident_id}",
+        "/incidents/{incident_id}/notes",
             "/silences", "/silences/{mute_id}/end", "/acks",
     }  # fmt: skip
 
