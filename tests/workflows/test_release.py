@@ -7,7 +7,7 @@ from temporalio.client import Client
 
 from copilot.errors import StartError
 from copilot.loops.live import loop_reports
-from copilot.loops.loop import offset_of
+from copilot.loops.loop import next_tick, offset_of
 from copilot.loops.starter import make_current
 from copilot.loops.worker import UNVERSIONED
 from copilot.settings.load import WorkerSettings
@@ -52,7 +52,7 @@ async def test_a_new_release_takes_over_a_running_loop_and_no_tick_is_lost(
             stored = await observed.stored(status.cycles)
     ticks = [int(i.rpartition(":")[2]) for i in stored]
     offset = offset_of(observed.cluster.name, every)
-    planned = range(-(-(ticks[0] - offset) // every) * every + offset, ticks[-1] + 1, every)
+    planned = range(next_tick(ticks[0], ticks[0], every, offset=offset), ticks[-1] + 1, every)
     assert [p for p in planned if not any(p <= tick < p + every for tick in ticks)] == []
 
 

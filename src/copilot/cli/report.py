@@ -55,7 +55,7 @@ def _of(client: "ApiClient", status: dict[str, Any], start: str) -> dict[str, An
         "status": {key: status[key] for key in ("cluster", "health_state", "since", "summary", "degraded_because")},
         "incidents": client.get("/incidents", cluster=name, start=start)["incidents"],
         "muted": client.silences(name)[0],
-        "near_limit": [i for i in issues if i["finding"] in limits],
+        "limits": [i for i in issues if i["finding"] in limits],
         "changes": client.changes(name, start)[0],
     }
 
@@ -67,7 +67,7 @@ def _lines(of: dict[str, Any], since: str, *, markdown: bool) -> Iterator[str]:
     sections = {
         f"Incidents of the last {since}": [line.plain for line in map(incident.line, of["incidents"])],
         "Muted now": mutes.listed(of["muted"])[1:],
-        "Near a limit": [i["title"] for i in of["near_limit"]],
+        "Near a limit": [i["title"] for i in of["limits"]],
         "Changes": changes.listed(of["changes"])[1:],
     }
     for title, lines in sections.items():
