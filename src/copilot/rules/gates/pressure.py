@@ -358,7 +358,7 @@ ACTIVITY_TIMEOUTS = _rate_gate(
 )  # fmt: skip
 QUERIES_UNANSWERED = Gate(
     "queries_unanswered", _share_gate("queries.unanswered_per_sec", "queries.requested_per_sec"), "workers",
-    sees="{value:percent} of queries and updates ({queries.requested_per_sec:per_sec}) are not answered",
+    sees="{value:percent} of queries and updates ({queries.requested_per_sec:rate}) are not answered",
     clear="queries and updates are answered",
     began="queries were no longer answered", recovered_when="workers answer queries and updates again",
     counts_events=True, effect=Effect.CODE_FAILS,
