@@ -102,16 +102,11 @@ def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
     @router.get("/{incident_id}", response_model=IncidentDetail)
     async def one(request: Request, incident_id: str) -> Response:
         """One incident, by the id that the list and notifications have."""
-        cluster, _, began = incident_id.rpartition(":")
-        known(cluster, deps.clusters)
-        before = await _history(deps.store, cluster, deps.now())
-        found = next((i for i in before if i.id == incident_id), None)
-        if found is None:
-            raise Problem(404, "unknown_incident", f"no incident of {cluster} that is kept began at {began[:20]}")
+        found, before = await _found(deps, incident_id)
         detail = await _detail(deps, found, before)
         if not prefers_html(request.headers.get("accept", "")):
             return respond(request, detail)
-        now, view = deps.now(), cache.view(cluster)
+        now, view = deps.now(), cache.view(found.cluster)
         return _html(
             "incident.html",
             title=_title(detail),
@@ -138,11 +133,19 @@ def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
     return router
 
 
-async def _noted(deps: Deps, request: Request, incident_id: str, given: NewNote) -> IncidentEntry:
+async def _found(deps: Deps, incident_id: str) -> tuple[Incident, list[Incident]]:
+    """The incident of this id, and all that are kept of its cluster. Problem: there is none."""
     cluster, _, began = incident_id.rpartition(":")
     known(cluster, deps.clusters)
-    if all(i.id != incident_id for i in await _history(deps.store, cluster, deps.now())):
+    every = await _history(deps.store, cluster, deps.now())
+    found = next((i for i in every if i.id == incident_id), None)
+    if found is None:
         raise Problem(404, "unknown_incident", f"no incident of {cluster} that is kept began at {began[:20]}")
+    return found, every
+
+
+async def _noted(deps: Deps, request: Request, incident_id: str, given: NewNote) -> IncidentEntry:
+    cluster = (await _found(deps, incident_id))[0].cluster
     text = " ".join(redacted(given.text).split())[:MAX_NOTE]
     if not text:
         raise Problem(422, "bad_body", "write the note in `text`", "text")

@@ -195,10 +195,12 @@ def _share_unnamed_pollers(signals: Signals, flows: Mapping[str, Flow]) -> None:
     """Pollers whose row names no queue, as in Core: they are of the only queue that workers' pages list."""
     for kind in ("workflow", "activity"):
         for row in signals.rows(f"workers.{kind}_pollers"):
+            if _queue(row):
+                continue
             namespace = sanitized(row.labels.get("namespace", ""))
             listed = [f for f in flows.values() if f.on_worker_pages and f.task_type == kind]
             mine = [f for f in listed if sanitized(f.namespace) == namespace]
-            if not _queue(row) and len(mine) == 1:
+            if len(mine) == 1:
                 mine[0].worker_polls = row.value
 
 

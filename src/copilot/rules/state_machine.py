@@ -9,7 +9,7 @@ from whenever import Instant, TimeDelta
 
 from copilot.rules.flow import BACKLOG, DEMAND, PROGRESS
 from copilot.rules.gates.context import RECOVERY_MARGIN
-from copilot.rules.gates.progress import cut_off
+from copilot.rules.gates.progress import server_away
 from copilot.rules.gates.registry import CRITICAL, IMMEDIATE, OF_COMPLETED_WORK
 from copilot.rules.memory import NEVER_FIRED, GateMemory, Memory
 from copilot.rules.model import Coverage, GateResult, HealthState, ReportedState, Severity, Transition, Verdict
@@ -63,7 +63,7 @@ def coverage(signals: Signals) -> Coverage:
 def usable(signals: Signals, covered: Coverage) -> bool:
     """Whether a tick can carry a verdict: enough primaries, with demand, backlog and progress among them. A frontend
     that does not answer its health check, or no worker, is evidence enough by itself."""
-    if signals.value("frontend.reachable") == 0 or cut_off(signals):
+    if server_away(signals):
         return True
     parts = (DEMAND, BACKLOG, PROGRESS)
     return covered.primary >= USABLE_COVERAGE and all(any(signals.covered(i) for i in part) for part in parts)

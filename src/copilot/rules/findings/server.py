@@ -19,8 +19,7 @@ OVERLOADED = ("SystemOverloaded", "CircuitBreakerOpen", "BusyWorkflow")
 def _server_unreachable(context: FindingContext) -> Found | None:
     """The frontend does not answer its health check, or no worker."""
     gates = context.firing(progress.FRONTEND_UNREACHABLE)
-    sure = context.value("frontend.reachable") == 0 or progress.cut_off(context.view.signals)
-    return Found(gates, sure=sure) if gates else None
+    return Found(gates, sure=progress.server_away(context.view.signals)) if gates else None
 
 
 def _metrics_blind(context: FindingContext) -> Found | None:

@@ -63,6 +63,11 @@ def cut_off(signals: Signals) -> bool:
     return idle and pollers > 0 and (signals.value(POLL_FAILURES) or 0.0) * POLLER_FAILS_EVERY_SEC >= pollers
 
 
+def server_away(signals: Signals) -> bool:
+    """Whether the frontend does not answer its health check, or workers show that the server is away."""
+    return signals.value(REACHABLE) == 0 or cut_off(signals)
+
+
 def _few_rejected(context: GateContext) -> bool:
     """Whether too few requests failed to count, whatever was not read: requests that create work are among all that
     failed and all that were refused."""
