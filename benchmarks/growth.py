@@ -11,7 +11,6 @@ import gzip
 import os
 import re
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Coroutine, Iterator, Sequence
@@ -26,9 +25,9 @@ import httpx
 import psutil
 
 from benchmarks import Row
+from benchmarks._scratch import run_in_folder
 from benchmarks.scrape import DATA
 from copilot.embedded.ports import free_ports
-from copilot.embedded.signals import run_until_signal
 from copilot.embedded.supervisor import Supervisor
 from copilot.embedded.up import OWN_SERVER, start_copilot, start_own_postgres, start_own_server
 from copilot.sources.scrape.source import known_to
@@ -108,11 +107,7 @@ def rows() -> Iterator[Row]:
         async def run(folder: Path, clusters: int = size, done: list[Cost] = done) -> None:
             done.append(await _measure(folder, clusters, pages.server_port))
 
-        with tempfile.TemporaryDirectory(prefix="copilot-growth-", ignore_cleanup_errors=True) as name:
-            folder = Path(name)
-            folder.chmod(0o711)  # PostgreSQL, which runs as another user where we are root, passes through.
-            (folder / "logs").mkdir()
-            run_until_signal(run(folder))
+        run_in_folder("growth", run)
         for cost in done:
             yield from _report(cost)
     pages.shutdown()

@@ -6,7 +6,6 @@ A tick bears a whole second, so one loop cannot tick faster than once a second: 
 import asyncio
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from benchmarks import Row
 from benchmarks._histories import Run, runs
 from benchmarks._long_run_worker import INTERVAL_SEC
-from copilot.embedded.signals import run_until_signal
+from benchmarks._scratch import run_in_folder
 from copilot.embedded.supervisor import Child, Supervisor
 from copilot.embedded.up import start_own_postgres, start_own_server
 from copilot.loops.definitions import OBSERVE, Definition, observe_id
@@ -79,11 +78,7 @@ def rows() -> Iterator[Row]:
     async def run(folder: Path) -> None:
         done.append(await _run(folder))
 
-    with tempfile.TemporaryDirectory(prefix="copilot-long-run-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        folder.chmod(0o711)  # PostgreSQL, which runs as another user where we are root, passes through.
-        (folder / "logs").mkdir()
-        run_until_signal(run(folder))
+    run_in_folder("long-run", run)
     for ran in done:
         yield from _report(ran)
 

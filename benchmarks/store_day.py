@@ -4,7 +4,6 @@ counted: they come when something changes or on a schedule, and not with each ti
 
 import asyncio
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from whenever import Instant
 
 from benchmarks import Row
 from benchmarks._api_past import INTERVAL_SEC, RECORDING, judged
-from copilot.embedded.signals import run_until_signal
+from benchmarks._scratch import run_in_folder
 from copilot.embedded.supervisor import Supervisor
 from copilot.embedded.up import start_own_postgres
 from copilot.store.postgres import PostgresStore
@@ -35,11 +34,7 @@ def rows() -> Iterator[Row]:
             for name, recording in DAYS.items():
                 sizes[name] = await _size_of(postgres.url, recording)
 
-    with tempfile.TemporaryDirectory(prefix="copilot-store-day-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        folder.chmod(0o711)  # PostgreSQL, which runs as another user where we are root, passes through.
-        (folder / "logs").mkdir()
-        run_until_signal(run(folder))
+    run_in_folder("store-day", run)
     for what, size in sizes.items():
         note = f"{TICKS:,} ticks, {size / TICKS / 1000:.2f} kB each"
         yield Row(f"a day's snapshots: {what}", size / MB, "MB", LIMIT_MB, note)

@@ -127,6 +127,15 @@ async def test_a_process_that_comes_is_read_and_one_that_left_is_no_target_any_m
         ('{ discover = "temporal:9090", role = "server" }', "is not a name to discover: write dns:NAME:PORT"),
         ('{ discover = "dns:a:9", url = "http://a:9/metrics", role = "server" }', "has a url, or discover: choose one"),
         ('{ role = "server" }', "url"),
+        ('{ discover = "kubernetes:temporal", port = 9090, role = "server" }', "write kubernetes:NAMESPACE/SELECTOR"),
+        ('{ discover = "kubernetes:temporal/", port = 9090, role = "server" }', "selects no pods"),
+        ('{ discover = "kubernetes:Temporal/a=b", port = 9090, role = "server" }', "selects no pods"),
+        ('{ discover = "kubernetes:temporal/a=b c", port = 9090, role = "server" }', "selects no pods"),
+        ('{ discover = "kubernetes:temporal/a in b", port = 9090, role = "server" }', "selects no pods"),
+        ('{ discover = "kubernetes:temporal/a=b", role = "server" }', "pods need a port"),
+        ('{ discover = "kubernetes:temporal/a=b", port = 0, role = "server" }', "0 is not a port"),
+        ('{ discover = "kubernetes:temporal/a=b", port = "Metrics", role = "server" }', "'Metrics' is not a port"),
+        ('{ discover = "dns:temporal:9090", port = 9090, role = "server" }', "port goes with discover"),
     ],
 )
 def test_a_mistake_in_what_to_discover_is_named(page: str, why: str, tmp_path: Path) -> None:

@@ -8,9 +8,8 @@ from whenever import Instant
 
 from copilot.diagnosis import CheckStatus
 from copilot.doctor import diagnose, pods_check
-from copilot.errors import SettingsError
 from copilot.settings.clusters import ClusterSettings, MetricsEndpoint
-from copilot.settings.load import Settings, load_settings
+from copilot.settings.load import Settings
 from copilot.sources.scrape.discovery import KEEP_SEC, LIST_EVERY_SEC, Discovery
 from copilot.sources.scrape.pods import PodApi
 from copilot.sources.scrape.source import ScrapeSource
@@ -147,27 +146,6 @@ def test_a_pod_knows_its_api_server_by_its_environment() -> None:
     told = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443"}
     assert str(PodApi.of_this_pod(told)) == "Kubernetes' API at 10.96.0.1:443"
     assert PodApi.of_this_pod({}) is None
-
-
-@pytest.mark.parametrize(
-    ("page", "why"),
-    [
-        ('{ discover = "kubernetes:temporal", port = 9090, role = "server" }', "write kubernetes:NAMESPACE/SELECTOR"),
-        ('{ discover = "kubernetes:temporal/", port = 9090, role = "server" }', "selects no pods"),
-        ('{ discover = "kubernetes:Temporal/a=b", port = 9090, role = "server" }', "selects no pods"),
-        ('{ discover = "kubernetes:temporal/a=b c", port = 9090, role = "server" }', "selects no pods"),
-        ('{ discover = "kubernetes:temporal/a in b", port = 9090, role = "server" }', "selects no pods"),
-        ('{ discover = "kubernetes:temporal/a=b", role = "server" }', "pods need a port"),
-        ('{ discover = "kubernetes:temporal/a=b", port = 0, role = "server" }', "0 is not a port"),
-        ('{ discover = "kubernetes:temporal/a=b", port = "Metrics", role = "server" }', "'Metrics' is not a port"),
-        ('{ discover = "dns:temporal:9090", port = 9090, role = "server" }', "port goes with discover"),
-    ],
-)
-def test_a_mistake_in_what_pods_to_discover_is_named(page: str, why: str, tmp_path: Path) -> None:
-    file = tmp_path / "copilot.toml"
-    file.write_text(f"[[clusters]]\nmetrics = [{page}]\n")
-    with pytest.raises(SettingsError, match=why):
-        load_settings(file)
 
 
 @pytest.mark.parametrize("selector", ["a=b", "a", "!a", "x.io/a!=b,c in (d,e), f notin (g)", "a==b,c="])

@@ -134,7 +134,6 @@ def routes(deps: Deps, cache: VerdictCache) -> APIRouter:
 
 
 async def _found(deps: Deps, incident_id: str) -> tuple[Incident, list[Incident]]:
-    """The incident of this id, and all that are kept of its cluster. Problem: there is none."""
     cluster, _, began = incident_id.rpartition(":")
     known(cluster, deps.clusters)
     every = await _history(deps.store, cluster, deps.now())
@@ -172,10 +171,10 @@ async def _detail(deps: Deps, incident: Incident, every: list[Incident]) -> Inci
         known = await deps.store.changes(incident.cluster, incident.began - BEFORE, incident.worst_at)
         summary, changes = view.original.summary, list(changes_before(known, view.original))
     ended = incident.ended or deps.now()
-    log = mute_entries(await deps.store.mutes(incident.cluster, incident.began), incident.began, ended)
+    muted = mute_entries(await deps.store.mutes(incident.cluster, incident.began), incident.began, ended)
     stored = await deps.store.incident_entries(incident.cluster, incident.began, deps.now())
-    log += (entry for entry in stored if entry.is_of(incident.id, incident.began, ended))
-    log.sort(key=lambda entry: entry.at)
+    mine = (entry for entry in stored if entry.is_of(incident.id, incident.began, ended))
+    log = sorted((*muted, *mine), key=lambda entry: entry.at)
     detail = IncidentDetail(**incident.model_dump(), findings=findings, changes=changes, similar=similar, log=log,
                             summary=summary, markdown="")  # fmt: skip
     return detail.model_copy(update={"markdown": "\n".join(_markdown(detail)) + "\n"})

@@ -194,12 +194,9 @@ def queue_flows(signals: Signals, fields: Mapping[str, str] = _ROWS) -> dict[str
 def _share_unnamed_pollers(signals: Signals, flows: Mapping[str, Flow]) -> None:
     """Pollers whose row names no queue, as in Core: they are of the only queue that workers' pages list."""
     for kind in ("workflow", "activity"):
-        for row in signals.rows(f"workers.{kind}_pollers"):
-            if _queue(row):
-                continue
-            namespace = sanitized(row.labels.get("namespace", ""))
-            listed = [f for f in flows.values() if f.on_worker_pages and f.task_type == kind]
-            mine = [f for f in listed if sanitized(f.namespace) == namespace]
+        for row in (r for r in signals.rows(f"workers.{kind}_pollers") if not _queue(r)):
+            of = kind, sanitized(row.labels.get("namespace", ""))
+            mine = [f for f in flows.values() if f.on_worker_pages and (f.task_type, sanitized(f.namespace)) == of]
             if len(mine) == 1:
                 mine[0].worker_polls = row.value
 

@@ -1,6 +1,6 @@
 """What people and notifications did about an incident: who was notified, who has it, what was muted, and notes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
@@ -41,23 +41,20 @@ class IncidentEntry(Frozen):
         return self.incident == incident or (self.kind != "note" and began <= self.at <= ended)
 
 
-def mute_entries(lives: Iterable[MuteLife], began: Instant, ended: Instant) -> list[IncidentEntry]:
-    """What the acknowledgements, and the mutes that were about something then, did between the two times, oldest
-    first."""
-    entries = []
+def mute_entries(lives: Iterable[MuteLife], began: Instant, ended: Instant) -> Iterator[IncidentEntry]:
+    """What the acknowledgements, and the mutes that were about something then, did between the two times."""
     for life in lives:
         mute, over, window = life.mute, life.over, life.last_window(ended)
         if window is None or window[1] < began or not (mute.kind == "ack" or life.mattered_in(window)):
             continue
         said = {"kind": _BEGAN[mute.kind], "who": mute.owner, "text": mute.reason, "origin": mute.created_from}
-        entries.append(IncidentEntry.model_validate({"at": window[0], **said}))
+        yield IncidentEntry.model_validate({"at": window[0], **said})
         if over is not None and began <= over.at <= ended:
             why = over.why or ("the cluster is happy" if over.kind == "resolved" else "")
-            entries.append(IncidentEntry(at=over.at, kind="mute ended", who=over.who, text=why, origin=over.origin))
+            yield IncidentEntry(at=over.at, kind="mute ended", who=over.who, text=why, origin=over.origin)
         elif began <= window[1] < ended:
-            entries.append(IncidentEntry(at=window[1], kind="mute ended", text="its time was over"))
+            yield IncidentEntry(at=window[1], kind="mute ended", text="its time was over")
         for event in life.held:
             if event.held is not None and began <= event.at <= ended:
                 text = f"{event.held.notification}, {event.held.state.value}"
-                entries.append(IncidentEntry(at=event.at, kind="held back", who=event.held.channel, text=text))
-    return sorted(entries, key=lambda entry: entry.at)
+                yield IncidentEntry(at=event.at, kind="held back", who=event.held.channel, text=text)

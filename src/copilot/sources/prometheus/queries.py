@@ -203,10 +203,9 @@ class RoleQueries:
         }
         broken = {t: why for t, breaks in self._breaks.items() if (why := most_likely(why for _, why in breaks))}
         found = answers.target_status(self.role, self._presence, samples, self._targets, broken)
-        if self._chosen:
-            detected = list(self._possible)
-        else:
-            detected = list(dialects.detect_dialects(found.names, self.role, prefix=self._prefix))
+        detected = list(self._possible)
+        if not self._chosen:
+            detected = dialects.detect_dialects(found.names, self.role, prefix=self._prefix)
         if not detected and not self.dialects and found.up:
             detected = [self._possible[0]]
         detected = [
