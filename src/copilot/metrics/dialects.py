@@ -24,8 +24,7 @@ SERVICE_ALIASES = ("exported_service_name",)
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """One reporter's spelling: its suffixes of counters, timers, numbers and sizes. `units_per_second` None: the lowest
-    bucket bound of each timer tells. `prefix` precedes every name; `namespace` and `service_name` are the
-    names of these labels."""
+    bucket bound of each timer tells. `prefix` precedes names; `namespace`, `service_name`: these labels."""
 
     name: str
     role: Role
